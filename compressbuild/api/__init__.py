@@ -1,0 +1,30 @@
+"""The only room that plugins import. Standard library, msgspec and pluggy only."""
+
+from .context import Context, Runner, UserError
+from .hooks import hookimpl
+from .params import DatasetRef, FileRef, FunctionRef, Meta, ModelRef, Params, Scheme
+from .records import Backend, Kind, Metric, Needs, Technique
+from .work import WorkDataset, WorkInput, WorkRequest, WorkResult
+
+__all__ = [
+    "Backend",
+    "Context",
+    "DatasetRef",
+    "FileRef",
+    "FunctionRef",
+    "Kind",
+    "Meta",
+    "Metric",
+    "ModelRef",
+    "Needs",
+    "Params",
+    "Runner",
+    "Scheme",
+    "Technique",
+    "UserError",
+    "WorkDataset",
+    "WorkInput",
+    "WorkRequest",
+    "WorkResult",
+    "hookimpl",
+]

@@ -1,0 +1,143 @@
+"""What a plugin function is given: :class:`Context`, and the protocol of what it loads: :class:`Runner`."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+
+from .params import Params
+from .work import WorkRequest
+
+__all__ = ["Context", "Runner", "UserError"]
+
+
+class UserError(Exception):
+    """Raised by a plugin for what the user can mend: shown as one line with its hint, without a traceback."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@runtime_checkable
+class Runner(Protocol):
+    """A loaded artifact that can be run. Arrays are numpy, shapes include the batch axis."""
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
+        """Input name → (shape with names for dynamic axes, numpy dtype name), in positional order."""
+
+    def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """Run once. ``feeds``: input name → array. Returns output name → array, in the model's order."""
+
+    def describe(self) -> dict[str, Any]:
+        """What really runs: ``{"provider": "CPUExecutionProvider", "threads": 1, …}``."""
+
+
+def resolve(reference: str) -> Any:
+    """Import ``module:attr.attr``; UserError if it is not there."""
+    module_name, _, attributes = reference.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
+            raise UserError(f"cannot import '{module_name}' ({reference})", hint="is the module in the project?") from error
+        raise
+    for attribute in attributes.split("."):
+        if not hasattr(found, attribute):
+            raise UserError(f"'{module_name}' has no '{attributes}'", hint=f"it was asked for as {reference}")
+        found = getattr(found, attribute)
+    return found
+
+
+class Context:
+    """The world of one node: where to read, where to write, how to report.
+
+    ``out``: an empty directory to fill. ``scratch``: a directory for temporary files, the working directory, removed afterwards.
+    ``seed``, ``threads``: what the key says; use them. ``facts``: the probed platform facts that the record declared.
+    ``log``: a logger that writes to the node's log.
+    """
+
+    def __init__(self, request: WorkRequest, report: Callable[[dict[str, Any]], None]) -> None:
+        self._request = request
+        self._report = report
+        self.out = Path(request.out)
+        self.scratch = Path(request.scratch)
+        self.seed = request.seed
+        self.threads = request.threads
+        self.facts: Mapping[str, Any] = request.facts
+        self.factories: tuple[str, ...] = request.factories
+        self.log = logging.getLogger("cbuild")
+
+    def progress(self, done: float, total: float, **values: float | str) -> None:
+        """Say how far the work is: ``ctx.progress(epoch, epochs, loss=0.3)``. Cheap; call it as often as you like."""
+        self._report({"done": done, "total": total, **values})
+
+    def _role(self, name: str) -> str:
+        role = self._request.references.get(name, name)
+        if role not in self._request.inputs:
+            known = ", ".join(sorted({*self._request.inputs, *self._request.references})) or "none"
+            raise KeyError(f"this node has no input '{name}' (it has: {known})")
+        return role
+
+    def has(self, name: str) -> bool:
+        """Whether an input (``subject``, ``baseline``, a ModelRef's value) is there."""
+        return self._request.references.get(name, name) in self._request.inputs
+
+    def artifact(self, name: str) -> Path:
+        """Directory of an input: ``subject``, ``baseline``, or the value of a ModelRef parameter."""
+        return Path(self._request.inputs[self._role(name)].path)
+
+    def kind(self, name: str) -> str:
+        """Kind of an input."""
+        return self._request.inputs[self._role(name)].kind
+
+    def runner(self, name: str) -> Runner:
+        """Load an input through its backend, or through its kind's reference runtime."""
+        entry = self._request.inputs[self._role(name)]
+        if entry.load is None:
+            raise UserError(f"an artifact of kind '{entry.kind}' cannot be run without a platform")
+        settings: Any = entry.settings
+        if entry.settings_type is not None:
+            settings = msgspec.convert(entry.settings or {}, resolve(entry.settings_type))
+        runner: Runner = resolve(entry.load)(self, Path(entry.path), settings)
+        return runner
+
+    def dataset(self, name: str | None = None) -> Any:
+        """What the user's loader returns: an iterable of batches ``(inputs, labels)``.
+
+        ``inputs``: an array N×…, or a mapping input name → array; ``labels``: an array N×… . ``name``: the value of a DatasetRef
+        parameter; None: the only dataset of this node.
+        """
+        datasets = self._request.datasets
+        if name is None:
+            (name,) = datasets
+        entry = datasets[name]
+        return resolve(entry.loader)(**entry.args)
+
+    def function(self, reference: str) -> Callable[..., Any]:
+        """Import a FunctionRef parameter."""
+        found: Callable[..., Any] = resolve(reference)
+        return found
+
+    def file(self, path: str) -> Path:
+        """Absolute path of a FileRef parameter."""
+        return Path(self._request.root, path)
+
+    def factory(self, reference: str) -> Callable[..., Any]:
+        """The user's model factory. Only factories that the Compressfile declares for this node are imported:
+        a name that came out of a cached artifact is never called on its own word."""
+        if reference not in self.factories:
+            raise UserError(f"the artifact names a factory '{reference}' that this target does not declare")
+        found: Callable[..., Any] = resolve(reference)
+        return found
+
+    def params(self, kind: type[Params] | None = None) -> Any:
+        """This node's parameters, typed."""
+        kind = kind or (resolve(self._request.params_type) if self._request.params_type else None)
+        return msgspec.convert(self._request.params, kind) if kind else dict(self._request.params)

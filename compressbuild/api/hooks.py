@@ -1,0 +1,83 @@
+"""The hooks a plugin may implement. Each returns records; none may change a plan.
+
+A whole plugin, ``my_plugin/__init__.py``::
+
+    from compressbuild.api import Params, Technique, hookimpl
+
+    class Scale(Params):
+        \"\"\"Multiply every weight by a factor.\"\"\"
+        factor: float = 0.5
+
+    @hookimpl
+    def compressbuild_techniques():
+        yield Technique(name="my.scale", params=Scale, run="my_plugin.scale:run",
+                        consumes=("torch-model",), produces="torch-model", tools=("torch",))
+
+with the entry point ``[project.entry-points.compressbuild] my-plugin = "my_plugin"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from .records import Backend, Kind, Metric, Technique
+
+__all__ = ["hookimpl", "hookspec"]
+
+hookspec = pluggy.HookspecMarker("compressbuild")
+hookimpl = pluggy.HookimplMarker("compressbuild")
+
+
+@hookspec
+def compressbuild_techniques() -> Iterable[Technique]:  # type: ignore[empty-body]
+    """Yield techniques::
+
+    @hookimpl
+    def compressbuild_techniques():
+        yield Technique(name="my.scale", run="my_plugin.scale:run", consumes=("torch-model",))
+    """
+
+
+@hookspec
+def compressbuild_backends() -> Iterable[Backend]:  # type: ignore[empty-body]
+    """Yield backends::
+
+    @hookimpl
+    def compressbuild_backends():
+        yield Backend(name="my-runtime", compile="my_plugin.rt:compile", load="my_plugin.rt:load")
+    """
+
+
+@hookspec
+def compressbuild_kinds() -> Iterable[Kind]:  # type: ignore[empty-body]
+    """Yield kinds of artifact::
+
+    @hookimpl
+    def compressbuild_kinds():
+        yield Kind(name="my-model", files=("model.bin",))
+    """
+
+
+@hookspec
+def compressbuild_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
+    """Yield metrics::
+
+    @hookimpl
+    def compressbuild_metrics():
+        yield Metric(name="zeros", run="my_plugin.metrics:zeros", of="artifact", direction="higher")
+    """
+
+
+@hookspec
+def compressbuild_event(event: dict[str, Any]) -> None:
+    """Observe one event of a build (read-only; the dict is the line that ``--json`` prints)::
+
+    @hookimpl
+    def compressbuild_event(event):
+        if event["event"] == "finished":
+            print(event["node"], event["status"])
+    """

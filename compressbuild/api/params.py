@@ -1,0 +1,46 @@
+"""Typed parameters, and the annotations that make a parameter an edge of the graph.
+
+A parameter is a field of a :class:`Params` struct. Written in a Compressfile its name is kebab-case
+(``batch_size`` → ``batch-size``). Unknown names and wrong types are refused with their place in the file.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+__all__ = ["DatasetRef", "FileRef", "FunctionRef", "Meta", "ModelRef", "Params", "Scheme"]
+
+
+class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
+    """Base of every parameter struct. The docstring of a subclass is the technique's one-line help."""
+
+
+# The ``extra`` of a reference is read by the graph when it resolves parameters.
+DatasetRef = Annotated[str, Meta(description="a dataset of the Compressfile", extra={"ref": "dataset"})]
+"""Name of a dataset; ``ctx.dataset(params.field)`` opens it. Its loader's code and its files join the key."""
+
+ModelRef = Annotated[str, Meta(description="a model or target of the Compressfile", extra={"ref": "model"})]
+"""Name of a model or target; adds an edge. ``ctx.artifact(params.field)`` is its directory."""
+
+FunctionRef = Annotated[
+    str, Meta(description="module:function of your project", pattern=r"^[\w.]+:[\w.]+$", extra={"ref": "function"})
+]
+"""``module:function`` in the user's project; ``ctx.function(params.field)`` imports it. Its code joins the key."""
+
+FileRef = Annotated[str, Meta(description="a file of your project", extra={"ref": "file"})]
+"""Path relative to the Compressfile; ``ctx.file(params.field)`` is its absolute path. Its bytes join the key."""
+
+Scheme = Annotated[
+    str,
+    Meta(
+        description="how QDQ parameters are chosen: u8-affine (ONNX Runtime, OpenVINO), s8-symmetric (TensorRT), "
+        "or auto: what the target's platform wants",
+        pattern="^(auto|u8-affine|s8-symmetric)$",
+        extra={"auto": "qdq_scheme", "fallback": "u8-affine"},
+    ),
+]
+"""A value ``auto`` is replaced at plan time by the ``qdq_scheme`` of the backend of the target's platform,
+and by ``fallback`` where a target has no platform. No one int8 file suits both kinds of hardware."""

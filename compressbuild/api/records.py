@@ -1,0 +1,128 @@
+"""The records that plugins return. Plain data: nothing here imports or runs a plugin's heavy code.
+
+``run``, ``load``, ``init`` and ``validate`` are ``"module:function"`` strings, imported in a worker only.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from .params import Params
+
+__all__ = ["Backend", "Kind", "Metric", "Needs", "Technique"]
+
+
+class Needs(msgspec.Struct, frozen=True, kw_only=True):
+    """What has to be present on this host, probed without importing anything heavy.
+
+    ``modules``: importable top-level modules. ``libraries``: groups of shared libraries, one of each group must
+    load (``(("libnvinfer.so.11", "libnvinfer.so.10"),)``). ``gpu``: an NVIDIA GPU with its driver.
+    ``system``: values of ``platform.system()`` that will do. ``install``: what to tell the user.
+    """
+
+    modules: tuple[str, ...] = ()
+    libraries: tuple[tuple[str, ...], ...] = ()
+    gpu: bool = False
+    system: tuple[str, ...] = ()
+    install: str = ""
+
+
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """A kind of artifact: what its directory must hold, and how it is loaded and run.
+
+    ``files``: glob patterns that must each match at least one file. ``validate``: optional ``f(dir: Path) -> None``
+    that raises ValueError. ``load``: optional ``f(ctx, dir: Path, settings: None) -> Runner`` that runs an artifact of
+    this kind with no backend (the reference runtime). ``suffixes``: file suffixes that a model source of
+    this kind has. ``init``: optional ``f(ctx, params: dict)`` that fills ``ctx.out`` from a model factory.
+    ``carries_code``: loading it runs the user's factory, so that code is in the key of each consumer.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    summary: str = ""
+    validate: str | None = None
+    load: str | None = None
+    load_needs: Needs = Needs()
+    suffixes: tuple[str, ...] = ()
+    init: str | None = None
+    carries_code: bool = False
+    tools: tuple[str, ...] = ()
+    preload: tuple[str, ...] = ()
+    version: int = 1
+
+
+class Technique(msgspec.Struct, frozen=True, kw_only=True):
+    """Turns an artifact into an artifact. ``run``: ``f(ctx, model: Path, params) -> dict | None``.
+
+    The function reads the directory ``model``, fills the directory ``ctx.out`` and may return facts
+    worth showing (``{"sparsity": 0.5}``, JSON values), which the action result keeps.
+    ``consumes``: kinds accepted; ``produces``: kind made (None: the kind consumed). ``tools``: distributions whose
+    versions join the key. ``preload``: modules that the worker's warm parent imports first.
+    ``nondeterministic``: why two runs may differ; empty means that equal keys give equal bytes.
+    """
+
+    name: str
+    run: str
+    params: type[Params] = Params
+    version: int = 1
+    consumes: tuple[str, ...] = ()
+    produces: str | None = None
+    tools: tuple[str, ...] = ()
+    preload: tuple[str, ...] = ()
+    needs: Needs = Needs()
+    nondeterministic: str = ""
+
+
+class Backend(msgspec.Struct, frozen=True, kw_only=True):
+    """Compiles an artifact for a platform, and can load and run what it compiled.
+
+    ``compile``: ``f(ctx, model: Path, settings) -> dict | None`` fills ``ctx.out``. ``load``:
+    ``f(ctx, artifact: Path, settings) -> Runner``. ``settings``: a Params struct, the keys of a platform beside
+    ``backend`` and ``requires``. ``compile_needs`` / ``run_needs``: a backend that compiles here but cannot run here
+    cross-compiles. ``compile_facts``: names of probed facts the compiled bytes depend on (``cpu.isa``, ``gpu.sm``);
+    ``run_facts``: those that measurements depend on. ``qdq_scheme``: ``u8-affine`` or ``s8-symmetric``.
+    """
+
+    name: str
+    compile: str
+    load: str
+    settings: type[Params] = Params
+    consumes: tuple[str, ...] = ("onnx",)
+    produces: str = "engine"
+    version: int = 1
+    qdq_scheme: str = "u8-affine"
+    tools: tuple[str, ...] = ()
+    preload: tuple[str, ...] = ()
+    compile_needs: Needs = Needs()
+    run_needs: Needs = Needs()
+    compile_facts: tuple[str, ...] = ()
+    run_facts: tuple[str, ...] = ("cpu.model", "cpu.isa")
+    nondeterministic: str = ""
+    summary: str = ""
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """Measures a target. ``run``: ``f(ctx, subject: Path, params) -> dict``, with at least ``{"value": number}``.
+
+    ``of`` says what ``subject`` is: ``artifact`` (what is published), ``model`` (the artifact before it was
+    compiled), ``predictions`` (outputs and labels on the evaluation data, made once per target by the technique
+    named in ``via``), or ``runner`` (the artifact itself, to be run through ``ctx.runner("subject")``; the baseline, if any, through
+    ``ctx.runner("baseline")``). A metric of ``runner`` or ``predictions`` needs a platform that can run here.
+    ``kinds``: kinds of subject it can read (empty: any). ``direction``: ``lower``, ``higher`` or ``none`` is better.
+    ``exclusive``: nothing else may run meanwhile, and two results may differ (it is a measurement).
+    """
+
+    name: str
+    run: str
+    unit: str = ""
+    direction: str = "none"
+    of: str = "artifact"
+    via: str | None = None
+    kinds: tuple[str, ...] = ()
+    params: type[Params] = Params
+    exclusive: bool = False
+    version: int = 1
+    tools: tuple[str, ...] = ()
+    preload: tuple[str, ...] = ()
+    summary: str = ""
+    source: str = ""

@@ -1,0 +1,76 @@
+"""What a worker is told and what it answers: plain data that crosses the process border as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+__all__ = ["WorkDataset", "WorkInput", "WorkRequest", "WorkResult"]
+
+
+class WorkInput(msgspec.Struct, frozen=True, kw_only=True):
+    """An input artifact. ``path``: its directory, absolute. ``load``: ``module:function`` that makes a Runner of it
+    (a backend's or its kind's), with ``settings`` of type ``settings_type`` (``module:Class``)."""
+
+    path: str
+    kind: str
+    load: str | None = None
+    settings: dict[str, Any] | None = None
+    settings_type: str | None = None
+
+
+class WorkDataset(msgspec.Struct, frozen=True, kw_only=True):
+    """A dataset: ``loader(**args)`` is imported from the user's project. ``files``: the files it may read."""
+
+    loader: str
+    args: dict[str, Any] = {}
+    files: tuple[str, ...] = ()
+
+
+class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One node to run: ``run(ctx, inputs["subject"], params)``.
+
+    ``inputs``: by role: ``subject`` is the first argument (absent for a source), the others are found through the
+    reference (``artifact``/``runner``). ``references``: name as written in a parameter → role in ``inputs``.
+    ``code_roots``: directories put first on ``sys.path`` (the project). ``code_files``: project files (relative to
+    ``root``) that the action key covers; ``read_files``: listed data files. Project code or files read beyond these fail the node, for
+    the key would not cover them. ``factories``: the only factories a loader may call. ``save_json``: file name in
+    ``out`` where the dict that the function returned is written (metrics), or None: it is only reported.
+    """
+
+    label: str
+    run: str
+    params: dict[str, Any]
+    params_type: str | None = None
+    inputs: dict[str, WorkInput] = {}
+    references: dict[str, str] = {}
+    datasets: dict[str, WorkDataset] = {}
+    out: str
+    scratch: str
+    root: str
+    code_roots: tuple[str, ...] = ()
+    code_files: tuple[str, ...] = ()
+    read_files: tuple[str, ...] = ()
+    ignore_dirs: tuple[str, ...] = ()
+    factories: tuple[str, ...] = ()
+    facts: dict[str, Any] = {}
+    env: dict[str, str] = {}
+    seed: int = 0
+    threads: int = 1
+    save_json: str | None = None
+
+
+class WorkResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of it. ``error``: one line; ``hint``: what may help; ``trace``: the user's part of the traceback.
+
+    ``facts``: what the function returned. ``seconds``: wall time; ``peak_rss``: bytes (VmHWM).
+    """
+
+    ok: bool
+    error: str | None = None
+    hint: str | None = None
+    trace: str | None = None
+    facts: dict[str, Any] = {}
+    seconds: float = 0.0
+    peak_rss: int = 0

@@ -1,0 +1,171 @@
+"""The Spec: what a Compressfile says, with variables and matrices expanded, types checked, names resolved.
+
+Parameters of steps, platforms and metrics stay located nodes, because only the plugin that owns them knows their types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import Mark
+from .nodes import Map
+
+__all__ = [
+    "DatasetSpec",
+    "EvaluateSpec",
+    "GateSpec",
+    "InputSpec",
+    "MetricUse",
+    "ModelSpec",
+    "PlatformSpec",
+    "RunOptions",
+    "Spec",
+    "StepSpec",
+    "TargetSpec",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a node is run. None: as the file's ``defaults`` say, else no limit / one thread / seed 0."""
+
+    timeout: float | None = None  # seconds
+    memory: int | None = None  # bytes
+    threads: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """A named model input: ``shape`` of ints and axis names (a name is a dynamic axis), numpy ``dtype``."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A source model: a factory of the user's (``factory``, ``weights``) or a file (``file``, with ``files`` beside it)."""
+
+    name: str
+    mark: Mark
+    factory: str | None = None
+    args: Map | None = None
+    weights: str | None = None
+    file: str | None = None
+    kind: str | None = None
+    inputs: tuple[InputSpec, ...] = ()
+    files: tuple[str, ...] = ()
+    marks: Mapping[str, Mark] = field(default_factory=dict)  # key written → where its value stands
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSpec:
+    name: str
+    mark: Mark
+    loader: str
+    args: Map | None = None
+    files: tuple[str, ...] = ()
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformSpec:
+    """``settings``: every key beside ``backend`` and ``requires``, typed by the backend. ``requires``: fact → wanted value."""
+
+    name: str
+    mark: Mark
+    backend: str
+    settings: Map
+    requires: Map | None = None
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    technique: str
+    mark: Mark
+    params: Map | None = None
+    options: RunOptions = RunOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class GateSpec:
+    """Limits on one metric. ``max_drop``/``max_ratio``/``min_ratio`` compare with ``against``, a target or model.
+
+    ``max_drop``: how far the value may fall (in the metric's unit) below ``against``. ``inconclusive``/``unmeasured``: ``fail`` or ``allow``.
+    """
+
+    metric: str
+    mark: Mark
+    min: float | None = None
+    max: float | None = None
+    max_drop: float | None = None
+    max_ratio: float | None = None
+    min_ratio: float | None = None
+    against: str | None = None
+    inconclusive: str = "fail"
+    unmeasured: str = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricUse:
+    name: str
+    mark: Mark
+    params: Map | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateSpec:
+    """What is measured of each target. ``baseline``: the target that ratios are shown against."""
+
+    mark: Mark
+    data: str | None = None
+    metrics: tuple[MetricUse, ...] = ()
+    baseline: str | None = None
+    options: RunOptions = RunOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSpec:
+    """``evaluate``: None means the file's own; an EvaluateSpec with no metrics switches it off."""
+
+    name: str
+    mark: Mark
+    source: str  # "from": a model or another target
+    steps: tuple[StepSpec, ...] = ()
+    platform: str | None = None
+    gates: tuple[GateSpec, ...] = ()
+    evaluate: EvaluateSpec | None = None
+    options: RunOptions = RunOptions()  # for its compile node
+    marks: Mapping[str, Mark] = field(default_factory=dict)  # "from", "platform", …
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A whole Compressfile. ``text``: as read, for error excerpts. ``root``: its directory, absolute."""
+
+    path: Path
+    root: Path
+    text: str
+    version: int
+    models: Mapping[str, ModelSpec]
+    datasets: Mapping[str, DatasetSpec]
+    platforms: Mapping[str, PlatformSpec]
+    targets: Mapping[str, TargetSpec]
+    groups: Mapping[str, tuple[str, ...]]
+    evaluate: EvaluateSpec | None = None
+    defaults: RunOptions = RunOptions()
+    env: tuple[str, ...] = ()  # environment variables that nodes may see; their values join the keys
+    cache: str = "cache"
+    python_path: tuple[str, ...] = (".",)
+
+    def select(self, words: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
+        """Target names for ``words`` (names, ``all``, groups, globs), in file order, and those asked for by their own
+        name. UsageError with a suggestion for a word that matches nothing."""
+        from .select import select
+
+        return select(self, words)
