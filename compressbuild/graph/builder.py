@@ -1,0 +1,327 @@
+"""Spec + plugins → nodes. Every problem of the pass is collected; equal steps on equal inputs become one node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from ..api import Backend, Kind, Needs, Technique
+from ..compressfile.nodes import plain
+from ..compressfile.spec import ModelSpec, RunOptions, Spec, StepSpec, TargetSpec
+from ..errors import Diagnostic, Mark
+from ..platforms import Facts, Missing, check, requires_met
+from ..plugins import Registry
+from ..suggest import did_you_mean
+from .node import Node, RunWith
+from .params import Resolved, resolve, type_name
+
+__all__ = ["Builder"]
+
+
+class Builder:
+    """Grows the node list. A method returns a node index, or None once the problem has been recorded."""
+
+    def __init__(self, spec: Spec, registry: Registry, facts: Facts) -> None:
+        self.spec = spec
+        self.registry = registry
+        self.facts = facts
+        self.nodes: list[Node] = []
+        self.problems: list[Diagnostic] = []
+        self._interned: dict[bytes, int] = {}
+        self._chains: dict[tuple[str, str | None], int | None] = {}
+        self._needs: dict[Needs, tuple[Missing, ...]] = {}
+        self._settings: dict[str, Resolved | None] = {}
+        self.positions: dict[int, list[str]] = {}
+
+    # -- nodes -------------------------------------------------------------------------------------------------------
+
+    def intern(self, node: Node) -> int:
+        """The index of the node that does this work, new or known."""
+        identity = msgspec.json.encode(
+            [node.role, node.name, node.run, node.key_params, node.params, node.inputs, node.datasets, node.options,
+             [(role, with_.owner, with_.settings) for role, with_ in node.run_with.items()]],
+            order="deterministic",
+        )  # fmt: skip
+        index = self._interned.setdefault(identity, len(self.nodes))
+        if index == len(self.nodes):
+            self.nodes.append(replace(node, index=index))
+        self.positions.setdefault(index, [])
+        if node.position not in self.positions[index]:
+            self.positions[index].append(node.position)
+        return index
+
+    def missing(self, needs: Needs) -> tuple[Missing, ...]:
+        if needs not in self._needs:
+            self._needs[needs] = tuple(check(needs, self.facts))
+        return self._needs[needs]
+
+    def options(self, *layers: RunOptions) -> RunOptions:
+        """The first layer that says something wins, then the file's defaults, then one thread and seed 0."""
+        merged: dict[str, Any] = {"timeout": None, "memory": None, "threads": 1, "seed": 0}
+        for layer in (self.spec.defaults, *reversed(layers)):
+            merged.update({name: getattr(layer, name) for name in merged if getattr(layer, name) is not None})
+        return RunOptions(**merged)
+
+    # -- names -------------------------------------------------------------------------------------------------------
+
+    def technique(self, name: str, mark: Mark) -> Technique | None:
+        found = self.registry.techniques.get(name)
+        if found is None:
+            self.unknown("technique", name, self.registry.techniques, mark)
+        return found
+
+    def unknown(self, what: str, name: str, known: Mapping[str, Any], mark: Mark) -> None:
+        guess = did_you_mean(name, known)
+        hint = (
+            f"did you mean '{guess}'?" if guess else f"'cbuild plugins' lists what is installed ({len(known)} {what}s)"
+        )
+        for problem in self.registry.problems:
+            hint += f"; plugin '{problem.plugin}' is unusable: {problem.message}"
+        self.problems.append(Diagnostic(f"unknown {what} '{name}'", mark, hint))
+
+    def kind(self, name: str) -> Kind:
+        return self.registry.kinds.get(name) or Kind(name=name, files=("*",))
+
+    def backend(self, platform: str | None) -> Backend | None:
+        return self.registry.backends.get(self.spec.platforms[platform].backend) if platform is not None else None
+
+    # -- sources -----------------------------------------------------------------------------------------------------
+
+    def source(self, model: ModelSpec) -> int | None:
+        if model.factory is not None:
+            return self._factory(model)
+        kind = model.kind or next(
+            (k.name for k in self.registry.kinds.values() if any((model.file or "").endswith(s) for s in k.suffixes)),
+            None,
+        )
+        if kind is None:
+            known = sorted(s for k in self.registry.kinds.values() for s in k.suffixes)
+            self.problems.append(
+                Diagnostic(
+                    f"cannot tell the kind of '{model.file}'",
+                    model.marks.get("file", model.mark),
+                    f"say 'kind:', or use a known suffix ({', '.join(known)})",
+                )
+            )
+            return None
+        files = (str(model.file), *model.files)
+        return self.intern(
+            Node(0, f"{model.name}/source", "import", f"source.{kind}", 1, "", kind, model.mark,
+                 params={"file": model.file}, key_params={"file": model.file}, files=files)
+        )  # fmt: skip
+
+    def _factory(self, model: ModelSpec) -> int | None:
+        name = model.kind or next((k.name for k in self.registry.kinds.values() if k.init), None)
+        kind = self.registry.kinds.get(name) if name else None
+        if kind is None or kind.init is None:
+            message = f"no installed plugin makes a model from a factory{f' of kind {name!r}' if name else ''}"
+            self.problems.append(
+                Diagnostic(
+                    message,
+                    model.marks.get("factory", model.mark),
+                    "install compressbuild[torch], or see 'cbuild plugins'",
+                )
+            )
+            return None
+        params = {
+            "factory": model.factory,
+            "args": plain(model.args) if model.args is not None else {},
+            "weights": model.weights,
+            "inputs": [[i.name, list(i.shape), i.dtype] for i in model.inputs],
+        }
+        return self.intern(
+            Node(0, f"{model.name}/source", "source", f"source.{kind.name}", kind.version, kind.init, kind.name, model.mark,
+                 params=params, key_params=params, models=(model.name,), files=(model.weights,) if model.weights else (),
+                 tools=kind.tools, preload=kind.preload, options=self.options(), missing=self.missing(kind.load_needs))
+        )  # fmt: skip
+
+    # -- targets -----------------------------------------------------------------------------------------------------
+
+    def chain(self, name: str, platform: str | None) -> int | None:
+        """The node whose output is the artifact of a model or target, in the context of a platform for ``auto``."""
+        if name in self.spec.models:
+            platform = None
+        key = (name, platform)
+        if key not in self._chains:
+            if name in self.spec.models:
+                self._chains[key] = self.source(self.spec.models[name])
+            else:
+                self._chains[key] = self._target(self.spec.targets[name], platform)[1]
+        return self._chains[key]
+
+    def _target(self, target: TargetSpec, platform: str | None) -> tuple[int | None, int | None]:
+        model = self.model_of(target, platform)
+        if target.platform is None or model is None:
+            return model, model
+        return model, self.compiled(target, model)
+
+    def model_of(self, target: TargetSpec, platform: str | None = None) -> int | None:
+        """The node before compiling: the source, then every step."""
+        at = self.chain(target.source, target.platform or platform)
+        for number, step in enumerate(target.steps, 1):
+            if at is None:
+                return None
+            at = self.step(target, number, step, at, target.platform or platform)
+        return at
+
+    def step(self, target: TargetSpec, number: int, step: StepSpec, subject: int, platform: str | None) -> int | None:
+        technique = self.technique(step.technique, step.mark)
+        if technique is None:
+            return None
+        owner = f"technique '{technique.name}'"
+        if not self._accepts(technique.consumes, subject, owner, step.mark):
+            return None
+        found = resolve(
+            technique.params,
+            step.params,
+            owner=owner,
+            mark=step.mark,
+            backend=self.backend(platform),
+            problems=self.problems,
+        )
+        if found is None:
+            return None
+        repeated = [s.technique for s in target.steps[:number]].count(technique.name)
+        suffix = f"#{repeated}" if repeated > 1 else ""
+        return self.apply(
+            technique, found, {"subject": subject}, f"{target.name}/{technique.name}{suffix}", step.mark, step.options
+        )
+
+    def apply(
+        self,
+        technique: Technique,
+        found: Resolved,
+        inputs: dict[str, int],
+        position: str,
+        mark: Mark,
+        options: RunOptions,
+        run_with: Mapping[str, RunWith] | None = None,
+    ) -> int | None:
+        """A technique node: the subject, plus an edge for each reference among its parameters."""
+        references = {}
+        for name, value in found.of("model"):
+            index = self._reference(name, value, mark)
+            if index is None:
+                return None
+            references[value] = name if name not in inputs else f"{name}:{value}"
+            inputs[references[value]] = index
+        for name, value in found.of("dataset"):
+            if value not in self.spec.datasets:
+                self.undefined("dataset", name, value, self.spec.datasets, mark)
+                return None
+        subject = self.nodes[inputs["subject"]]
+        return self.intern(
+            Node(0, position, "technique", technique.name, technique.version, technique.run,
+                 technique.produces or subject.kind, mark,
+                 params=found.values, params_type=type_name(technique.params), key_params=self._key_params(found),
+                 inputs=inputs, references=references, run_with=run_with or {}, models=self.carried(inputs),
+                 datasets=tuple(dict.fromkeys(v for _, v in found.of("dataset"))),
+                 functions=tuple(v for _, v in found.of("function")), files=tuple(v for _, v in found.of("file")),
+                 tools=technique.tools, preload=technique.preload, options=self.options(options),
+                 nondeterministic=technique.nondeterministic, missing=self.missing(technique.needs),
+                 facts=tuple(f for w in (run_with or {}).values() for f in w.facts))
+        )  # fmt: skip
+
+    def _key_params(self, found: Resolved) -> dict[str, Any]:
+        """Parameters as the key sees them: what a reference is called does not matter, only what it stands for."""
+        renamed = {name for ref in ("dataset", "model") for name, _ in found.of(ref)}
+        return {name: value for name, value in found.values.items() if name not in renamed}
+
+    def _reference(self, parameter: str, name: str, mark: Mark) -> int | None:
+        if name in self.spec.models or name in self.spec.targets:
+            return self.chain(name, None)
+        self.undefined("model or target", parameter, name, {**self.spec.models, **self.spec.targets}, mark)
+        return None
+
+    def undefined(self, what: str, parameter: str, name: str, known: Mapping[str, Any], mark: Mark) -> None:
+        guess = did_you_mean(name, known)
+        hint = f"did you mean '{guess}'?" if guess else f"known: {', '.join(sorted(known)) or 'none'}"
+        self.problems.append(Diagnostic(f"parameter '{parameter}' names an unknown {what} '{name}'", mark, hint))
+
+    def carried(self, inputs: Mapping[str, int]) -> tuple[str, ...]:
+        """Sources whose factory runs when these inputs are loaded."""
+        loaded = (self.nodes[index] for index in inputs.values())
+        return tuple(sorted({m for node in loaded if self.kind(node.kind).carries_code for m in node.models}))
+
+    def _accepts(self, consumes: tuple[str, ...], subject: int, owner: str, mark: Mark) -> bool:
+        kind = self.nodes[subject].kind
+        if not consumes or kind in consumes:
+            return True
+        makers = [
+            t.name
+            for t in self.registry.techniques.values()
+            if t.produces in consumes and (kind in t.consumes or not t.consumes)
+        ]
+        hint = (
+            f"put {' or '.join(sorted(makers))} before it" if makers else f"nothing installed turns '{kind}' into that"
+        )
+        if self.nodes[subject].role == "compile":
+            hint = "its input was compiled for a platform; start from the target before that"
+        self.problems.append(
+            Diagnostic(f"{owner} takes {' or '.join(consumes)}, but its input is '{kind}'", mark, hint)
+        )
+        return False
+
+    # -- platforms ---------------------------------------------------------------------------------------------------
+
+    def settings(self, platform: str) -> Resolved | None:
+        """The typed settings of a declared platform; problems are reported once."""
+        if platform not in self._settings:
+            declared = self.spec.platforms[platform]
+            backend = self.registry.backends.get(declared.backend)
+            if backend is None:
+                self.unknown(
+                    "backend", declared.backend, self.registry.backends, declared.marks.get("backend", declared.mark)
+                )
+                self._settings[platform] = None
+            else:
+                self._settings[platform] = resolve(
+                    backend.settings, declared.settings, owner=f"backend '{backend.name}'", mark=declared.mark,
+                    backend=backend, problems=self.problems,
+                )  # fmt: skip
+        return self._settings[platform]
+
+    def compiled(self, target: TargetSpec, model: int) -> int | None:
+        assert target.platform is not None
+        settings = self.settings(target.platform)
+        backend = self.backend(target.platform)
+        mark = target.marks.get("platform", target.mark)
+        if (
+            settings is None
+            or backend is None
+            or not self._accepts(backend.consumes, model, f"backend '{backend.name}'", mark)
+        ):
+            return None
+        declared = self.spec.platforms[target.platform]
+        missing = self.missing(backend.compile_needs)
+        if declared.requires is not None:
+            missing += tuple(Missing(reason, "") for reason in requires_met(plain(declared.requires), self.facts))
+        inputs = {"subject": model}
+        return self.intern(
+            Node(0, f"{target.name}/{backend.name}", "compile", backend.name, backend.version, backend.compile,
+                 backend.produces, mark, params=settings.values, params_type=type_name(backend.settings),
+                 key_params=settings.values, inputs=inputs, models=self.carried(inputs),
+                 files=tuple(v for _, v in settings.of("file")), tools=backend.tools, facts=backend.compile_facts,
+                 preload=backend.preload, options=self.options(target.options),
+                 nondeterministic=backend.nondeterministic, missing=missing)
+        )  # fmt: skip
+
+    def run_with(self, index: int) -> RunWith | None:
+        """How the output of a node is run: by its backend if it was compiled, else by its kind; None if it cannot be."""
+        node = self.nodes[index]
+        if node.role == "compile":
+            backend = self.registry.backends[node.name]
+            return RunWith(
+                backend.load, f"backend {backend.name}", backend.version, node.params, type_name(backend.settings), backend.tools,
+                backend.run_facts, backend.preload, self.missing(backend.run_needs),
+            )  # fmt: skip
+        kind = self.kind(node.kind)
+        if kind.load is None:
+            return None
+        return RunWith(
+            kind.load, f"kind {kind.name}", kind.version, None, None, kind.tools, ("cpu.model", "cpu.isa"), kind.preload,
+            self.missing(kind.load_needs),
+        )  # fmt: skip

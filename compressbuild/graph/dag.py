@@ -1,0 +1,86 @@
+"""The resolved DAG, and the order in which to walk it (the only user of networkx)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+
+import networkx
+
+from ..compressfile.spec import Spec
+from ..errors import CompressfileError
+from ..platforms import Facts
+from ..plugins import Registry
+from .builder import Builder
+from .evaluation import Evaluation
+from .node import Node, TargetPlan
+
+__all__ = ["Graph", "build_graph"]
+
+
+class Graph:
+    """Nodes by index, edges from input to consumer, and the targets that were asked for."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        registry: Registry,
+        nodes: tuple[Node, ...],
+        targets: Mapping[str, TargetPlan],
+        positions: Mapping[int, list[str]],
+    ) -> None:
+        self.spec = spec
+        self.registry = registry
+        self.nodes = nodes
+        self.targets = targets
+        self.positions = positions
+
+    @cached_property
+    def digraph(self) -> networkx.DiGraph[int]:
+        graph: networkx.DiGraph[int] = networkx.DiGraph()
+        graph.add_nodes_from(range(len(self.nodes)))
+        graph.add_edges_from((source, node.index) for node in self.nodes for source in node.inputs.values())
+        return graph
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """Every node after its inputs."""
+        return tuple(networkx.topological_sort(self.digraph))
+
+    def consumers(self, index: int) -> tuple[int, ...]:
+        return tuple(self.digraph.successors(index))
+
+    def closure(self, wanted: Iterable[int]) -> frozenset[int]:
+        """The nodes wanted and everything below them."""
+        found = set(wanted)
+        for index in reversed(self.order):
+            if index in found:
+                found.update(self.nodes[index].inputs.values())
+        return frozenset(found)
+
+    def needed(self, targets: Iterable[str]) -> frozenset[int]:
+        """Every node that building and evaluating these targets takes."""
+        return self.closure(index for name in targets for index in self.targets[name].nodes)
+
+    def criticality(self, cost: Callable[[Node], float]) -> list[float]:
+        """For each node the length, in ``cost``, of the longest path from it to a leaf: its scheduling priority."""
+        length = [0.0] * len(self.nodes)
+        for index in reversed(self.order):
+            after = max((length[c] for c in self.consumers(index)), default=0.0)
+            length[index] = after + cost(self.nodes[index])
+        return length
+
+
+def build_graph(spec: Spec, registry: Registry, facts: Facts) -> Graph:
+    """Resolve every target of a Spec. Raises CompressfileError with all the problems found."""
+    builder = Builder(spec, registry, facts)
+    evaluation = Evaluation(builder)
+    plans = {name: evaluation.target(target) for name, target in spec.targets.items()}
+    for platform in spec.platforms:
+        builder.settings(platform)
+    if builder.problems:
+        unique = dict.fromkeys(builder.problems)
+        raise CompressfileError(unique, {spec.path.name: spec.text})
+    return Graph(
+        spec, registry, tuple(builder.nodes), {n: p for n, p in plans.items() if p is not None}, builder.positions
+    )

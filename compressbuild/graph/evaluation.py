@@ -1,0 +1,181 @@
+"""What is measured of a target: metric nodes and gates on top of its artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ..api import Metric
+from ..compressfile.spec import EvaluateSpec, GateSpec, MetricUse, TargetSpec
+from ..errors import Diagnostic
+from ..platforms import Missing
+from .builder import Builder
+from .node import GatePlan, MetricPlan, Node, RunWith, TargetPlan
+from .params import Resolved, complete, resolve, type_name
+
+__all__ = ["Evaluation"]
+
+
+class Evaluation:
+    """Adds the metric nodes of targets to a Builder's graph."""
+
+    def __init__(self, builder: Builder) -> None:
+        self.builder = builder
+        self._plans: dict[str, TargetPlan | None] = {}
+
+    def target(self, target: TargetSpec) -> TargetPlan | None:
+        """The target's artifact node with all that is measured of it; None if a problem was found."""
+        builder = self.builder
+        model, artifact = self._pair(target.name)
+        if model is None or artifact is None:
+            return None
+        spec = builder.spec
+        evaluate = target.evaluate or spec.evaluate or EvaluateSpec(target.mark)
+        uses = {use.name: use for use in evaluate.metrics}
+        for gate in target.gates:
+            if gate.metric not in builder.registry.metrics:
+                builder.unknown("metric", gate.metric, builder.registry.metrics, gate.mark)
+                return None
+            uses.setdefault(gate.metric, MetricUse(gate.metric, gate.mark))
+        baseline = evaluate.baseline if evaluate.baseline != target.name else None
+        metrics = [self.metric(target.name, use, evaluate, baseline) for use in uses.values()]
+        gates = [self._gate(target, gate, uses[gate.metric], evaluate) for gate in target.gates]
+        if any(m is None for m in metrics) or any(g is None for g in gates):
+            return None
+        return TargetPlan(
+            target,
+            artifact,
+            model,
+            tuple(m for m in metrics if m),
+            tuple(g for g in gates if g),
+            baseline,
+            self._missing(artifact),
+        )
+
+    def _pair(self, name: str) -> tuple[int | None, int | None]:
+        """(node before compiling, node published) of a target or model."""
+        builder = self.builder
+        artifact = builder.chain(name, None)
+        if artifact is None or name in builder.spec.models:
+            return artifact, artifact
+        node = builder.nodes[artifact]
+        while node.role == "compile":
+            node = builder.nodes[node.inputs["subject"]]
+        return node.index, artifact
+
+    def _missing(self, index: int) -> tuple[Missing, ...]:
+        """What this host lacks for a node or anything below it."""
+        seen: set[int] = set()
+        stack, found = [index], []
+        while stack:
+            at = stack.pop()
+            if at not in seen:
+                seen.add(at)
+                found += self.builder.nodes[at].missing
+                stack += self.builder.nodes[at].inputs.values()
+        return tuple(dict.fromkeys(found))
+
+    def _gate(self, target: TargetSpec, gate: GateSpec, use: MetricUse, evaluate: EvaluateSpec) -> GatePlan | None:
+        relative = gate.max_ratio is not None or gate.min_ratio is not None
+        metric = self.metric(target.name, use, evaluate, gate.against if relative else evaluate.baseline)
+        against = self.metric(gate.against, use, evaluate, None) if gate.against is not None else None
+        if metric is None or (gate.against is not None and against is None):
+            return None
+        return GatePlan(gate, metric, against)
+
+    def metric(self, name: str, use: MetricUse, evaluate: EvaluateSpec, baseline: str | None) -> MetricPlan | None:
+        """One metric of a target or model, with the node that measures it or the reason why none can."""
+        builder = self.builder
+        record = builder.registry.metrics.get(use.name)
+        if record is None:
+            builder.unknown("metric", use.name, builder.registry.metrics, use.mark)
+            return None
+        model, artifact = self._pair(name)
+        if model is None or artifact is None:
+            return None
+        found = resolve(
+            record.params,
+            use.params,
+            owner=f"metric '{record.name}'",
+            mark=use.mark,
+            backend=None,
+            problems=builder.problems,
+        )
+        if found is None:
+            return None
+        plan = MetricPlan(record.name, record.unit, record.direction, None)
+        missing = self._missing(artifact)
+        if missing:
+            return replace(plan, reason=f"'{name}' cannot be built here")
+        subject = model if record.of == "model" else artifact
+        run: dict[str, RunWith] = {}
+        if record.of in ("runner", "predictions"):
+            with_ = builder.run_with(artifact)
+            if with_ is None:
+                return replace(plan, reason=f"a {builder.nodes[artifact].kind} cannot be run")
+            if with_.missing:
+                return replace(plan, reason=f"built, not measured here: needs {with_.missing[0].what}")
+            run["subject"] = with_
+        if record.of == "predictions":
+            predictions = self._predictions(name, record, artifact, evaluate, use, run)
+            if predictions is None:
+                return None
+            subject, run = predictions, {}
+        elif record.kinds and builder.nodes[subject].kind not in record.kinds:
+            return replace(plan, reason=f"does not apply to {builder.nodes[subject].kind}")
+        return replace(plan, node=self._node(name, record, found, subject, run, evaluate, use, baseline))
+
+    def _predictions(
+        self, name: str, record: Metric, artifact: int, evaluate: EvaluateSpec, use: MetricUse, run: dict[str, RunWith]
+    ) -> int | None:
+        builder = self.builder
+        technique = builder.technique(record.via or "metrics.predict", use.mark)
+        if technique is None:
+            return None
+        if evaluate.data is None:
+            message = f"metric '{record.name}' needs data to be measured on"
+            builder.problems.append(Diagnostic(message, use.mark, "give 'evaluate:' a 'data:' dataset"))
+            return None
+        found = Resolved(complete(technique.params, {"data": evaluate.data}), {"dataset": (("data", evaluate.data),)})
+        node = builder.apply(
+            technique, found, {"subject": artifact}, f"{name}/{technique.name}", evaluate.mark, evaluate.options, run
+        )
+        if node is not None and "subject" in run:
+            builder.nodes[node] = replace(
+                builder.nodes[node], preload=_union((technique.preload, run["subject"].preload)),
+                tools=_union((technique.tools, run["subject"].tools)),
+            )  # fmt: skip
+        return node
+
+    def _node(
+        self, name: str, record: Metric, found: Resolved, subject: int, run: dict[str, RunWith], evaluate: EvaluateSpec,
+        use: MetricUse, baseline: str | None,
+    ) -> int:  # fmt: skip
+        builder = self.builder
+        inputs = {"subject": subject}
+        if record.of == "runner" and baseline is not None and baseline != name:
+            base = self._pair(baseline)[1]
+            with_ = builder.run_with(base) if base is not None else None
+            if (
+                base is not None
+                and base != subject
+                and with_ is not None
+                and not with_.missing
+                and not self._missing(base)
+            ):
+                inputs["baseline"], run["baseline"] = base, with_
+        suffix = f"@{baseline}" if "baseline" in inputs and baseline != evaluate.baseline else ""
+        return builder.intern(
+            Node(0, f"{name}/{record.name}{suffix}", "metric", record.name, record.version, record.run, "metrics", use.mark,
+                 params=found.values, params_type=type_name(record.params), key_params=found.values, inputs=inputs,
+                 run_with=run, models=builder.carried(inputs), functions=tuple(v for _, v in found.of("function")),
+                 tools=_union((record.tools, *(w.tools for w in run.values()))),
+                 facts=_union(w.facts for w in run.values()),
+                 preload=_union((record.preload, *(w.preload for w in run.values()))),
+                 options=builder.options(evaluate.options), exclusive=record.exclusive,
+                 nondeterministic="a measurement" if record.exclusive else "")
+        )  # fmt: skip
+
+
+def _union(parts: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item for part in parts for item in part))

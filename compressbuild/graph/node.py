@@ -1,0 +1,112 @@
+"""What the graph is made of: nodes, how their inputs are run, and what each target asks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..compressfile.spec import GateSpec, RunOptions, TargetSpec
+from ..errors import Mark
+from ..platforms import Missing
+
+__all__ = ["GatePlan", "MetricPlan", "Node", "Role", "RunWith", "TargetPlan"]
+
+Role = Literal["source", "import", "technique", "compile", "metric"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunWith:
+    """How an input artifact is loaded and run: a backend's ``load`` with the platform's settings, or its kind's."""
+
+    load: str
+    owner: str  # "backend onnxruntime" or "kind torch-model", for the key and for messages
+    version: int
+    settings: Mapping[str, Any] | None = None
+    settings_type: str | None = None
+    tools: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
+    preload: tuple[str, ...] = ()
+    missing: tuple[Missing, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One step resolved in the DAG. Two equal steps on equal inputs are one node.
+
+    ``inputs``: role → node index. ``models``: the sources whose factory code loading its inputs runs.
+    ``references``: name written in a parameter → role of the input. ``datasets``: names of datasets it opens.
+    ``missing``: what this host lacks to run it. ``position``: ``target/step``, where it was first written.
+    """
+
+    index: int
+    position: str
+    role: Role
+    name: str
+    version: int
+    run: str
+    kind: str
+    mark: Mark
+    params: Mapping[str, Any] = field(default_factory=dict)
+    params_type: str | None = None
+    key_params: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, int] = field(default_factory=dict)
+    references: Mapping[str, str] = field(default_factory=dict)
+    run_with: Mapping[str, RunWith] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
+    preload: tuple[str, ...] = ()
+    options: RunOptions = RunOptions()
+    nondeterministic: str = ""
+    exclusive: bool = False
+    missing: tuple[Missing, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MetricPlan:
+    """One metric of one target: the node that measures it, or why nothing can."""
+
+    name: str
+    unit: str
+    direction: str
+    node: int | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GatePlan:
+    """A gate with the nodes it reads: the target's value, and the value of ``against``."""
+
+    spec: GateSpec
+    metric: MetricPlan
+    against: MetricPlan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlan:
+    """What a target asks for. ``artifact``: the node whose output is published; ``model``: the one before compiling."""
+
+    spec: TargetSpec
+    artifact: int
+    model: int
+    metrics: tuple[MetricPlan, ...]
+    gates: tuple[GatePlan, ...]
+    baseline: str | None
+    missing: tuple[Missing, ...]
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """Every node whose result the target reads itself."""
+        wanted = [self.artifact, self.model]
+        wanted += [m.node for m in self.metrics if m.node is not None]
+        for gate in self.gates:
+            wanted += [m.node for m in (gate.metric, gate.against) if m is not None and m.node is not None]
+        return tuple(dict.fromkeys(wanted))
