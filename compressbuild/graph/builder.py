@@ -41,10 +41,19 @@ class Builder:
     def intern(self, node: Node) -> int:
         """The index of the node that does this work, new or known."""
         identity = msgspec.json.encode(
-            [node.role, node.name, node.run, node.key_params, node.params, node.inputs, node.datasets, node.options,
-             [(role, with_.owner, with_.settings) for role, with_ in node.run_with.items()]],
+            [
+                node.role,
+                node.name,
+                node.run,
+                node.key_params,
+                node.params,
+                node.inputs,
+                node.datasets,
+                node.options,
+                [(role, with_.owner, with_.settings) for role, with_ in node.run_with.items()],
+            ],
             order="deterministic",
-        )  # fmt: skip
+        )
         index = self._interned.setdefault(identity, len(self.nodes))
         if index == len(self.nodes):
             self.nodes.append(replace(node, index=index))
@@ -109,9 +118,20 @@ class Builder:
             return None
         files = (str(model.file), *model.files)
         return self.intern(
-            Node(0, f"{model.name}/source", "import", f"source.{kind}", 1, "", kind, model.mark,
-                 params={"file": model.file}, key_params={"file": model.file}, files=files)
-        )  # fmt: skip
+            Node(
+                0,
+                f"{model.name}/source",
+                "import",
+                f"source.{kind}",
+                1,
+                "",
+                kind,
+                model.mark,
+                params={"file": model.file},
+                key_params={"file": model.file},
+                files=files,
+            )
+        )
 
     def _factory(self, model: ModelSpec) -> int | None:
         name = model.kind or next((k.name for k in self.registry.kinds.values() if k.init), None)
@@ -133,10 +153,25 @@ class Builder:
             "inputs": [[i.name, list(i.shape), i.dtype] for i in model.inputs],
         }
         return self.intern(
-            Node(0, f"{model.name}/source", "source", f"source.{kind.name}", kind.version, kind.init, kind.name, model.mark,
-                 params=params, key_params=params, models=(model.name,), files=(model.weights,) if model.weights else (),
-                 tools=kind.tools, preload=kind.preload, options=self.options(), missing=self.missing(kind.load_needs))
-        )  # fmt: skip
+            Node(
+                0,
+                f"{model.name}/source",
+                "source",
+                f"source.{kind.name}",
+                kind.version,
+                kind.init,
+                kind.name,
+                model.mark,
+                params=params,
+                key_params=params,
+                models=(model.name,),
+                files=(model.weights,) if model.weights else (),
+                tools=kind.tools,
+                preload=kind.preload,
+                options=self.options(),
+                missing=self.missing(kind.load_needs),
+            )
+        )
 
     # -- targets -----------------------------------------------------------------------------------------------------
 
@@ -214,16 +249,33 @@ class Builder:
                 return None
         subject = self.nodes[inputs["subject"]]
         return self.intern(
-            Node(0, position, "technique", technique.name, technique.version, technique.run,
-                 technique.produces or subject.kind, mark,
-                 params=found.values, params_type=type_name(technique.params), key_params=self._key_params(found),
-                 inputs=inputs, references=references, run_with=run_with or {}, models=self.carried(inputs),
-                 datasets=tuple(dict.fromkeys(v for _, v in found.of("dataset"))),
-                 functions=tuple(v for _, v in found.of("function")), files=tuple(v for _, v in found.of("file")),
-                 tools=technique.tools, preload=technique.preload, options=self.options(options),
-                 nondeterministic=technique.nondeterministic, missing=self.missing(technique.needs),
-                 facts=tuple(f for w in (run_with or {}).values() for f in w.facts))
-        )  # fmt: skip
+            Node(
+                0,
+                position,
+                "technique",
+                technique.name,
+                technique.version,
+                technique.run,
+                technique.produces or subject.kind,
+                mark,
+                params=found.values,
+                params_type=type_name(technique.params),
+                key_params=self._key_params(found),
+                inputs=inputs,
+                references=references,
+                run_with=run_with or {},
+                models=self.carried(inputs),
+                datasets=tuple(dict.fromkeys(v for _, v in found.of("dataset"))),
+                functions=tuple(v for _, v in found.of("function")),
+                files=tuple(v for _, v in found.of("file")),
+                tools=technique.tools,
+                preload=technique.preload,
+                options=self.options(options),
+                nondeterministic=technique.nondeterministic,
+                missing=self.missing(technique.needs),
+                facts=tuple(f for w in (run_with or {}).values() for f in w.facts),
+            )
+        )
 
     def _key_params(self, found: Resolved) -> dict[str, Any]:
         """Parameters as the key sees them: what a reference is called does not matter, only what it stands for."""
@@ -279,9 +331,13 @@ class Builder:
                 self._settings[platform] = None
             else:
                 self._settings[platform] = resolve(
-                    backend.settings, declared.settings, owner=f"backend '{backend.name}'", mark=declared.mark,
-                    backend=backend, problems=self.problems,
-                )  # fmt: skip
+                    backend.settings,
+                    declared.settings,
+                    owner=f"backend '{backend.name}'",
+                    mark=declared.mark,
+                    backend=backend,
+                    problems=self.problems,
+                )
         return self._settings[platform]
 
     def compiled(self, target: TargetSpec, model: int) -> int | None:
@@ -301,13 +357,29 @@ class Builder:
             missing += tuple(Missing(reason, "") for reason in requires_met(plain(declared.requires), self.facts))
         inputs = {"subject": model}
         return self.intern(
-            Node(0, f"{target.name}/{backend.name}", "compile", backend.name, backend.version, backend.compile,
-                 backend.produces, mark, params=settings.values, params_type=type_name(backend.settings),
-                 key_params=settings.values, inputs=inputs, models=self.carried(inputs),
-                 files=tuple(v for _, v in settings.of("file")), tools=backend.tools, facts=backend.compile_facts,
-                 preload=backend.preload, options=self.options(target.options),
-                 nondeterministic=backend.nondeterministic, missing=missing)
-        )  # fmt: skip
+            Node(
+                0,
+                f"{target.name}/{backend.name}",
+                "compile",
+                backend.name,
+                backend.version,
+                backend.compile,
+                backend.produces,
+                mark,
+                params=settings.values,
+                params_type=type_name(backend.settings),
+                key_params=settings.values,
+                inputs=inputs,
+                models=self.carried(inputs),
+                files=tuple(v for _, v in settings.of("file")),
+                tools=backend.tools,
+                facts=backend.compile_facts,
+                preload=backend.preload,
+                options=self.options(target.options),
+                nondeterministic=backend.nondeterministic,
+                missing=missing,
+            )
+        )
 
     def run_with(self, index: int) -> RunWith | None:
         """How the output of a node is run: by its backend if it was compiled, else by its kind; None if it cannot be."""
@@ -315,13 +387,27 @@ class Builder:
         if node.role == "compile":
             backend = self.registry.backends[node.name]
             return RunWith(
-                backend.load, f"backend {backend.name}", backend.version, node.params, type_name(backend.settings), backend.tools,
-                backend.run_facts, backend.preload, self.missing(backend.run_needs),
-            )  # fmt: skip
+                backend.load,
+                f"backend {backend.name}",
+                backend.version,
+                node.params,
+                type_name(backend.settings),
+                backend.tools,
+                backend.run_facts,
+                backend.preload,
+                self.missing(backend.run_needs),
+            )
         kind = self.kind(node.kind)
         if kind.load is None:
             return None
         return RunWith(
-            kind.load, f"kind {kind.name}", kind.version, None, None, kind.tools, ("cpu.model", "cpu.isa"), kind.preload,
+            kind.load,
+            f"kind {kind.name}",
+            kind.version,
+            None,
+            None,
+            kind.tools,
+            ("cpu.model", "cpu.isa"),
+            kind.preload,
             self.missing(kind.load_needs),
-        )  # fmt: skip
+        )

@@ -142,15 +142,23 @@ class Evaluation:
         )
         if node is not None and "subject" in run:
             builder.nodes[node] = replace(
-                builder.nodes[node], preload=_union((technique.preload, run["subject"].preload)),
+                builder.nodes[node],
+                preload=_union((technique.preload, run["subject"].preload)),
                 tools=_union((technique.tools, run["subject"].tools)),
-            )  # fmt: skip
+            )
         return node
 
     def _node(
-        self, name: str, record: Metric, found: Resolved, subject: int, run: dict[str, RunWith], evaluate: EvaluateSpec,
-        use: MetricUse, baseline: str | None,
-    ) -> int:  # fmt: skip
+        self,
+        name: str,
+        record: Metric,
+        found: Resolved,
+        subject: int,
+        run: dict[str, RunWith],
+        evaluate: EvaluateSpec,
+        use: MetricUse,
+        baseline: str | None,
+    ) -> int:
         builder = self.builder
         inputs = {"subject": subject}
         if record.of == "runner" and baseline is not None and baseline != name:
@@ -166,15 +174,30 @@ class Evaluation:
                 inputs["baseline"], run["baseline"] = base, with_
         suffix = f"@{baseline}" if "baseline" in inputs and baseline != evaluate.baseline else ""
         return builder.intern(
-            Node(0, f"{name}/{record.name}{suffix}", "metric", record.name, record.version, record.run, "metrics", use.mark,
-                 params=found.values, params_type=type_name(record.params), key_params=found.values, inputs=inputs,
-                 run_with=run, models=builder.carried(inputs), functions=tuple(v for _, v in found.of("function")),
-                 tools=_union((record.tools, *(w.tools for w in run.values()))),
-                 facts=_union(w.facts for w in run.values()),
-                 preload=_union((record.preload, *(w.preload for w in run.values()))),
-                 options=builder.options(evaluate.options), exclusive=record.exclusive,
-                 nondeterministic="a measurement" if record.exclusive else "")
-        )  # fmt: skip
+            Node(
+                0,
+                f"{name}/{record.name}{suffix}",
+                "metric",
+                record.name,
+                record.version,
+                record.run,
+                "metrics",
+                use.mark,
+                params=found.values,
+                params_type=type_name(record.params),
+                key_params=found.values,
+                inputs=inputs,
+                run_with=run,
+                models=builder.carried(inputs),
+                functions=tuple(v for _, v in found.of("function")),
+                tools=_union((record.tools, *(w.tools for w in run.values()))),
+                facts=_union(w.facts for w in run.values()),
+                preload=_union((record.preload, *(w.preload for w in run.values()))),
+                options=builder.options(evaluate.options),
+                exclusive=record.exclusive,
+                nondeterministic="a measurement" if record.exclusive else "",
+            )
+        )
 
 
 def _union(parts: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

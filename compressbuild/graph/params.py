@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -67,7 +67,7 @@ def _extras(info: Any) -> Iterator[Mapping[str, Any]]:
         yield from _extras(info.value_type)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _fields(kind: type[Params]) -> dict[str, Field]:
     found = {}
     for item in msgspec.inspect.type_info(kind).fields:  # type: ignore[attr-defined]
