@@ -1,0 +1,21 @@
+"""Action keys, hit / run / may run, and explanations."""
+
+from .explain import Change, Explanation, compare, say
+from .keys import Keyer, Parts
+from .plan import Action, Plan, judge, make_plan
+from .traces import Trace, Traces
+
+__all__ = [
+    "Action",
+    "Change",
+    "Explanation",
+    "Keyer",
+    "Parts",
+    "Plan",
+    "Trace",
+    "Traces",
+    "compare",
+    "judge",
+    "make_plan",
+    "say",
+]

@@ -1,0 +1,183 @@
+"""The action key: the digest of everything that can change a node's output.
+
+    part          what it holds                                                     when it changes
+    ------------  ----------------------------------------------------------------  ---------------------------------
+    format        the version of this table                                         compressbuild's key format
+    technique     name and version of the technique, backend or metric              the plugin author bumps it
+    plugin code   syntax-tree digest of its function, and of what loads its inputs  the plugin's code is edited
+    parameters    every parameter after defaults and ``auto``                       the Compressfile, ``--set``, defaults
+    inputs        the digest of each input artifact, by role                        an input's bytes
+    platform      settings with which an input is run (metrics)                     a platform's settings
+    data          loader and arguments of each dataset, factory and its arguments   the Compressfile
+    code          syntax-tree digest of each factory, loader and function used      the user's code, or what it imports
+    files         bytes of each listed file                                         the file
+    tools         versions of the declared distributions, and of Python             an upgrade
+    facts         the platform facts that the record declares                       another machine
+    run           seed, threads, timeout                                            the Compressfile
+    environment   values of the allowed environment variables                       the environment
+
+What is not in it: names of targets and datasets, comments and formatting, absolute paths, the memory limit, the time.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ..code import CodeIndex
+from ..compressfile.nodes import plain
+from ..compressfile.spec import Spec
+from ..digest import Digest, StatCache, digest_value
+from ..errors import Diagnostic, Mark
+from ..graph import Node
+from ..platforms import Facts
+
+__all__ = ["KEY_FORMAT", "Keyer", "Parts"]
+
+KEY_FORMAT = 1
+
+Parts = dict[str, dict[str, Any]]
+"""The parts of a key: part → name → value (JSON values only)."""
+
+
+class Keyer:
+    """Computes the parts of a node's key. What it cannot find (a file, a module) is collected in ``problems``."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        facts: Facts,
+        code: CodeIndex,
+        stat: StatCache,
+        tool_versions: Callable[[Iterable[str]], Mapping[str, str | None]],
+        environ: Mapping[str, str],
+    ) -> None:
+        self.spec = spec
+        self.problems: list[Diagnostic] = []
+        self._facts = facts
+        self._code = code
+        self._stat = stat
+        self._tool_versions = tool_versions
+        self._environment = {name: environ[name] for name in spec.env if name in environ}
+        self._files: dict[str, dict[str, Digest]] = {}
+
+    @staticmethod
+    def key(parts: Parts) -> Digest:
+        return digest_value({"action": parts})
+
+    def parts(self, node: Node, inputs: Mapping[str, Digest]) -> Parts:
+        """``inputs``: role → digest of the input artifact."""
+        return {
+            "format": {"version": KEY_FORMAT},
+            "technique": {"name": node.name, "version": node.version, "role": node.role},
+            "plugin code": self._plugin_code(node),
+            "parameters": dict(node.key_params),
+            "inputs": dict(inputs),
+            "platform": {
+                role: {"owner": run.owner, "version": run.version, "settings": dict(run.settings or {})}
+                for role, run in node.run_with.items()
+            },
+            "data": self._data(node),
+            "code": {ref: self._user_code(ref, mark) for ref, mark in self.code_references(node)},
+            "files": {
+                path: digest
+                for pattern, mark in self.file_patterns(node)
+                for path, digest in self._listed(pattern, mark).items()
+            },
+            "tools": {"python": f"{sys.version_info[0]}.{sys.version_info[1]}", **self._tool_versions(node.tools)},
+            "facts": {name: self._facts.get(name) for name in sorted(set(node.facts))},
+            "run": {"seed": node.options.seed, "threads": node.options.threads, "timeout": node.options.timeout},
+            "environment": dict(self._environment) if node.run else {},
+        }
+
+    # -- what a node reads, also for the worker ----------------------------------------------------------------------
+
+    def code_references(self, node: Node) -> tuple[tuple[str, Mark], ...]:
+        """``module:attr`` of every piece of user code that the node runs, with where it is named."""
+        found = []
+        for name in node.models:
+            model = self.spec.models[name]
+            if model.factory is not None:
+                found.append((model.factory, model.marks.get("factory", model.mark)))
+        for name in node.datasets:
+            data = self.spec.datasets[name]
+            found.append((data.loader, data.marks.get("loader", data.mark)))
+        found += [(reference, node.mark) for reference in node.functions]
+        return tuple(found)
+
+    def file_patterns(self, node: Node) -> tuple[tuple[str, Mark], ...]:
+        """Every listed path or glob that the node may read, with where it is listed."""
+        found = [(path, node.mark) for path in node.files]
+        for name in node.models:
+            model = self.spec.models[name]
+            found += [(path, model.marks.get("files", model.mark)) for path in model.files]
+        for name in node.datasets:
+            data = self.spec.datasets[name]
+            found += [(path, data.marks.get("files", data.mark)) for path in data.files]
+        return tuple(found)
+
+    def read_files(self, node: Node) -> tuple[str, ...]:
+        return tuple(
+            sorted({path for pattern, mark in self.file_patterns(node) for path in self._listed(pattern, mark)})
+        )
+
+    def code_files(self, node: Node) -> tuple[str, ...]:
+        return tuple(sorted({f for ref, _ in self.code_references(node) for f in self._code.closure(ref).files}))
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _plugin_code(self, node: Node) -> dict[str, Digest]:
+        references = [node.run, *(run.load for run in node.run_with.values())]
+        if node.params_type is not None and node.run:
+            references.append(node.params_type)
+        return {ref: self._code.plugin(ref).digest for ref in references if ref}
+
+    def _data(self, node: Node) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name in node.models:
+            model = self.spec.models[name]
+            found.setdefault("models", []).append([model.factory, plain(model.args) if model.args is not None else {}])
+        for name in node.datasets:
+            data = self.spec.datasets[name]
+            found.setdefault("datasets", []).append([data.loader, plain(data.args) if data.args is not None else {}])
+        return found
+
+    def _user_code(self, reference: str, mark: Mark) -> Digest:
+        closure = self._code.closure(reference)
+        self.problems += [
+            Diagnostic(problem.message, problem.mark or mark, problem.hint) for problem in closure.missing
+        ]
+        return closure.digest
+
+    def _listed(self, pattern: str, mark: Mark) -> dict[str, Digest]:
+        """Listed file, directory or glob → digest of each file, by path relative to the project."""
+        if pattern not in self._files:
+            self._files[pattern] = found = {}
+            for path in self._expand(pattern):
+                try:
+                    found[path] = self._stat.digest(self.spec.root / path)
+                except OSError as error:
+                    self.problems.append(Diagnostic(f"cannot read '{path}': {error.strerror}", mark))
+            if not found:
+                self.problems.append(
+                    Diagnostic(
+                        f"there is no file '{pattern}'",
+                        mark,
+                        f"paths are relative to {self.spec.path.name}'s directory",
+                    )
+                )
+        return self._files[pattern]
+
+    def _expand(self, pattern: str) -> list[str]:
+        full = os.path.join(self.spec.root, pattern)
+        hits = [full] if os.path.lexists(full) else glob.glob(full, recursive=True)
+        files = []
+        for hit in hits:
+            if os.path.isdir(hit):
+                files += [os.path.join(base, name) for base, _, names in os.walk(hit) for name in names]
+            else:
+                files.append(hit)
+        return sorted(os.path.relpath(path, self.spec.root) for path in files)
