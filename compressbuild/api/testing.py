@@ -30,7 +30,7 @@ __all__ = ["NodeRun", "make_context", "run_node"]
 
 @dataclass(frozen=True, slots=True)
 class NodeRun:
-    """What a run left: ``out``, its directory; ``facts``, what the function returned; ``progress``, what it reported."""
+    """What a run left: ``out``, its directory; ``facts``, what the function returned; ``progress``, its reports."""
 
     out: Path
     facts: dict[str, Any]
@@ -58,8 +58,9 @@ def make_context(
 ) -> Context:
     """A :class:`Context` as a worker would make it; ``out`` and a scratch directory beside it are created.
 
-    ``subject``, with its ``kind`` and ``load`` (``module:function`` that makes a Runner of it): the input artifact. ``inputs``: further
-    ones by role. ``references``: name as a parameter has it → role. ``datasets``: name → ``module:loader``.
+    ``subject``, with its ``kind`` and ``load`` (``module:function`` that makes a Runner of it): the input artifact.
+    ``inputs``: further ones by role. ``references``: name as a parameter has it → role. ``datasets``: name →
+    ``module:loader``.
     ``progress``: a list that collects what the function reports.
     """
     scratch = out.with_name(out.name + ".scratch")
@@ -97,8 +98,9 @@ def run_node(
 ) -> NodeRun:
     """Call ``run`` (``module:function``) once, in its scratch directory, with a context built by hand.
 
-    ``subject``: the artifact that is its first argument, or None for a source, which is called ``f(ctx, params)``. ``out``: an empty
-    or new directory. ``world``: the keywords of :func:`make_context`. What the function raises comes through.
+    ``subject``: the artifact that is its first argument, or None for a source, which is called ``f(ctx, params)``.
+    ``out``: an empty or new directory. ``world``: the keywords of :func:`make_context`. What the function raises
+    comes through.
     """
     reports: list[dict[str, Any]] = []
     out = out.absolute()

@@ -24,7 +24,8 @@ def arrays(
 
     Each batch is ``(inputs, labels)``; ``inputs`` is an array (a model of one input), a mapping that has every name of
     ``input_names`` (others are left out), or a tuple in their order. ``limit``: stop after that many samples.
-    UserError: no batch, a batch of another form, sample counts that differ, or shapes and types that change between batches.
+    UserError: no batch, a batch of another form, sample counts that differ, or shapes and types that change between
+    batches.
     """
     import numpy as np
 

@@ -45,7 +45,7 @@ def axis_sizes(
 def example_arrays(
     inputs: Iterable[ModelInput], sizes: Mapping[str, int] | None = None, *, batch: int = 2, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Arrays that fit the inputs: floats standard normal, integers and booleans one (a valid token id and a full mask)."""
+    """Arrays that fit the inputs: floats standard normal, integers and booleans one (a token id, a full mask)."""
     import numpy as np
 
     items = tuple(inputs)
@@ -62,8 +62,8 @@ def example_arrays(
 def fit(data: Mapping[str, np.ndarray], inputs: Iterable[ModelInput]) -> dict[str, np.ndarray]:
     """``data`` cast to the declared types, after checking every fixed axis. UserError where they do not fit.
 
-    Only the width of a type may change (float64 → float32, int32 → int64), never its nature: whether uint8 pixels mean 0…255 or
-    0…1 is the loader's to say.
+    Only the width of a type may change (float64 → float32, int32 → int64), never its nature: whether uint8 pixels mean
+    0…255 or 0…1 is the loader's to say.
     """
     import numpy as np
 
