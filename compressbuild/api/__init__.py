@@ -1,12 +1,14 @@
 """The only room that plugins import. Standard library, msgspec and pluggy only."""
 
 from .context import Context, Runner, UserError
+from .facts import FACTS
 from .hooks import hookimpl
 from .params import DatasetRef, FileRef, FunctionRef, Meta, ModelRef, Params, Scheme
 from .records import Backend, Kind, Metric, Needs, Technique
 from .work import WorkDataset, WorkInput, WorkRequest, WorkResult
 
 __all__ = [
+    "FACTS",
     "Backend",
     "Context",
     "DatasetRef",

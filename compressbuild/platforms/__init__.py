@@ -1,0 +1,11 @@
+"""What this host is (facts, probed lazily), and whether it is enough for a record's needs or a platform's ``requires``.
+
+Probing imports nothing heavy and loads no driver: it reads ``/proc`` and ``/sys``, and runs ``nvidia-smi`` once, when a
+GPU fact is asked for and there is an NVIDIA driver.
+"""
+
+from .facts import Fact, Facts, Host, probe
+from .needs import Missing, check, unavailable
+from .requires import check_requires, requires_met
+
+__all__ = ["Fact", "Facts", "Host", "Missing", "check", "check_requires", "probe", "requires_met", "unavailable"]

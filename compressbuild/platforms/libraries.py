@@ -1,0 +1,76 @@
+"""Whether a shared library can be had, without loading it: where the loader and Python's own packages look."""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+__all__ = ["find_library"]
+
+_SYSTEM_DIRS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib", "/usr/local/cuda/lib64")
+# e_machine of the ELF header (System V ABI), for the architectures that wheels exist for.
+_ELF_MACHINES = {"x86_64": 62, "aarch64": 183, "i686": 3, "ppc64le": 21, "s390x": 22, "riscv64": 243}
+
+
+@cache
+def find_library(name: str) -> str | None:
+    """Where ``name`` (a soname, ``libnvinfer.so.10``) would be loaded from, or None.
+
+    Looked for in LD_LIBRARY_PATH, the system's directories and the library directories of installed packages
+    (``*_libs/``, ``*/lib/``, ``nvidia/*/lib/``), and only then by the dynamic loader itself: loading a runtime of
+    hundreds of megabytes to learn that it is there costs more than the rest of a plan.
+    """
+    for directory in _directories():
+        candidate = os.path.join(directory, name)
+        if _loadable(candidate):
+            return candidate
+    return name if _dlopen(name) else None
+
+
+def _directories() -> Iterator[str]:
+    yield from filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))
+    yield from _package_directories(tuple(sys.path))
+    for directory in _SYSTEM_DIRS:
+        yield directory
+        if sys.platform == "linux":
+            yield f"{directory}/{os.uname().machine}-linux-gnu"
+
+
+@cache
+def _package_directories(path: tuple[str, ...]) -> tuple[str, ...]:
+    found: list[str] = []
+    for entry in path:
+        base = Path(entry)
+        if base.name in ("site-packages", "dist-packages") and base.is_dir():
+            for pattern in ("*_libs", "*.libs", "*/lib", "*/libs", "nvidia/*/lib"):
+                found += sorted(str(folder) for folder in base.glob(pattern))
+    return tuple(found)
+
+
+def _loadable(path: str) -> bool:
+    """An existing library; on Linux, an ELF file for this architecture."""
+    try:
+        with open(path, "rb") as file:
+            header = file.read(20)
+    except OSError:
+        return False
+    if sys.platform != "linux":
+        return True
+    if len(header) < 20 or header[:4] != b"\x7fELF":
+        return False
+    (machine,) = struct.unpack("<H" if header[5] == 1 else ">H", header[18:20])
+    return bool(machine == _ELF_MACHINES.get(os.uname().machine, machine))
+
+
+def _dlopen(name: str) -> bool:
+    import ctypes
+
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,60 @@
+"""Whether this host has what a record needs, and how to say that it has not."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..api.records import Needs
+from .facts import Facts
+from .libraries import find_library
+
+__all__ = ["Missing", "check", "unavailable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """One thing that is not here. ``what`` completes "needs …"; ``hint``: how to get it, or empty."""
+
+    what: str
+    hint: str = ""
+
+
+def check(needs: Needs, facts: Facts) -> tuple[Missing, ...]:
+    """What of ``needs`` this host lacks; empty: nothing. Imports no module and loads no library that it finds."""
+    lacking: list[str] = []
+    if needs.system:
+        here = str(facts.get("os"))
+        if here.lower() not in {name.lower() for name in needs.system}:
+            lacking.append(f"{' or '.join(needs.system)} (this is {here})")
+    absent = [name for name in needs.modules if not _importable(name)]
+    if absent:
+        many = len(absent) > 1
+        lacking.append(f"the Python package{'s' * many} {_and(absent)} (not installed)")
+    for group in needs.libraries:
+        if not any(find_library(name) for name in group):
+            lacking.append(f"{' or '.join(group)} (not found)")
+    if needs.gpu and facts.get("gpu.name") is None:
+        lacking.append(f"an NVIDIA GPU ({facts.gpu_reason})")
+    return tuple(Missing(what, needs.install) for what in lacking)
+
+
+def unavailable(subject: str, missing: Sequence[Missing]) -> str:
+    """One sentence: ``tensorrt: needs A (not found) and B (none found): install …``."""
+    hints = list(dict.fromkeys(m.hint for m in missing if m.hint))
+    return f"{subject}: needs {_and([m.what for m in missing])}" + (f": {'; '.join(hints)}" if hints else "")
+
+
+def _importable(module: str) -> bool:
+    """Whether the top-level package is there. Looking for a submodule would import its parent."""
+    from importlib.util import find_spec
+
+    top = module.partition(".")[0]
+    if top in sys.modules:
+        return sys.modules[top] is not None
+    return find_spec(top) is not None
+
+
+def _and(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
