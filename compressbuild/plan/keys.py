@@ -61,7 +61,7 @@ class Keyer:
         self._code = code
         self._stat = stat
         self._tool_versions = tool_versions
-        self._environment = {name: environ[name] for name in spec.env if name in environ}
+        self.environment = {name: environ[name] for name in spec.env if name in environ}
         self._files: dict[str, dict[str, Digest]] = {}
 
     @staticmethod
@@ -88,10 +88,13 @@ class Keyer:
                 for path, digest in self._listed(pattern, mark).items()
             },
             "tools": {"python": f"{sys.version_info[0]}.{sys.version_info[1]}", **self._tool_versions(node.tools)},
-            "facts": {name: self._facts.get(name) for name in sorted(set(node.facts))},
+            "facts": self.facts_of(node),
             "run": {"seed": node.options.seed, "threads": node.options.threads, "timeout": node.options.timeout},
-            "environment": dict(self._environment) if node.run else {},
+            "environment": dict(self.environment) if node.run else {},
         }
+
+    def facts_of(self, node: Node) -> dict[str, Any]:
+        return {name: self._facts.get(name) for name in sorted(set(node.facts))}
 
     # -- what a node reads, also for the worker ----------------------------------------------------------------------
 

@@ -1,0 +1,189 @@
+"""Building targets: the scheduler runs nodes; a target that is complete is judged by its gates, then published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from . import provenance
+from .errors import CompressfileError, Interrupted
+from .evaluate.gates import Measured, Verdict, judge_gate
+from .execute.executor import Executor
+from .execute.observe import Observe
+from .execute.pools import Pools
+from .execute.scheduler import Failure, Scheduler
+from .graph import MetricPlan, TargetPlan
+from .project import Project, Selection
+
+__all__ = ["Build", "BuildReport", "TargetReport"]
+
+
+class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a target. ``metrics``: name → what its function returned; ``unmeasured``: name → why not.
+
+    ``directory``: where it was published, relative to the project. ``failures``: positions of the nodes that failed it.
+    """
+
+    name: str
+    status: Literal["published", "up to date", "gate failed", "failed", "skipped", "checked"]
+    platform: str | None = None
+    baseline: str | None = None
+    reason: str = ""
+    directory: str | None = None
+    digest: str | None = None
+    size: int | None = None
+    facts: Mapping[str, Any] = {}
+    metrics: Mapping[str, Measured] = {}
+    unmeasured: Mapping[str, str] = {}
+    verdicts: tuple[Verdict, ...] = ()
+
+
+class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
+    """``counts``: node status (built, cached, failed, skipped) → how many."""
+
+    targets: tuple[TargetReport, ...]
+    counts: Mapping[str, int]
+    exit_code: int
+
+
+class Build:
+    """One run of ``cbuild TARGET…``."""
+
+    def __init__(
+        self, project: Project, selection: Selection, executor: Executor, pools: Pools, observe: Observe,
+        *, keep_going: bool = False, check: bool = False, remeasure: bool = False,
+    ) -> None:  # fmt: skip
+        self._project = project
+        self._selection = selection
+        self._observe = observe
+        self._check = check
+        self._reports: dict[str, TargetReport] = {}
+        self._scheduler = Scheduler(
+            project.graph, project.keyer, project.store, executor, pools, project.traces, observe, self._finish,
+            keep_going=keep_going, check=check, remeasure=remeasure,
+        )  # fmt: skip
+
+    def run(self) -> BuildReport:
+        """Build every selected target. Node failures and unmet gates are in the report, not raised."""
+        project, names = self._project, self._selection.names
+        needed = [project.graph.nodes[i] for i in sorted(project.graph.needed(names))]
+        for node in needed:
+            project.keyer.parts(node, {})
+        if project.keyer.problems:
+            raise CompressfileError(dict.fromkeys(project.keyer.problems), {project.spec.path.name: project.spec.text})
+        project.publisher.sweep()
+        for name, reason in self._selection.skipped.items():
+            self._report(TargetReport(name=name, status="skipped", platform=self._platform(name), reason=reason))
+        with project.store.building():
+            try:
+                self._scheduler.run(names)
+            except KeyboardInterrupt:
+                raise Interrupted("interrupted; finished nodes are kept") from None
+            finally:
+                project.save()
+        return self._summary()
+
+    @property
+    def failures(self) -> list[Failure]:
+        return [o.failure for o in self._scheduler.outcomes.values() if o.failure is not None]
+
+    def _summary(self) -> BuildReport:
+        counts: dict[str, int] = {}
+        for outcome in self._scheduler.outcomes.values():
+            counts[outcome.status] = counts.get(outcome.status, 0) + 1
+        order = {name: number for number, name in enumerate(self._project.spec.targets)}
+        reports = tuple(sorted(self._reports.values(), key=lambda report: order[report.name]))
+        statuses = {report.status for report in reports}
+        code = 1 if "failed" in statuses or self.failures else 3 if "gate failed" in statuses else 0
+        return BuildReport(targets=reports, counts=counts, exit_code=code)
+
+    def _platform(self, name: str) -> str | None:
+        return self._project.spec.targets[name].platform
+
+    def _report(self, report: TargetReport) -> None:
+        self._reports[report.name] = report
+        self._observe.target(report.name, report.status, report.reason)
+
+    # -- one target --------------------------------------------------------------------------------------------------
+
+    def _finish(self, name: str) -> None:
+        """All that a target asks for has come to an end: judge it, publish it or take it back."""
+        target = self._project.graph.targets[name]
+        outcomes = self._scheduler.outcomes
+        culprits = self._culprits(target)
+        base = {"name": name, "platform": target.spec.platform, "baseline": target.baseline}
+        if culprits or any(outcomes[i].result is None for i in target.nodes):
+            withdrawn = self._project.publisher.withdraw(name)
+            reason = f"{', '.join(culprits)} failed" if culprits else "not built: the build stopped at a failure"
+            reason += f"; build/{name} was taken back" if withdrawn else ""
+            self._report(TargetReport(status="failed", reason=reason, **base))
+            return
+        measured = {m.name: self._measured(m) for m in target.metrics}
+        base["metrics"] = {n: value for n, value in measured.items() if value is not None}
+        base["unmeasured"] = {m.name: m.reason for m in target.metrics if m.node is None}
+        verdicts = tuple(v for gate in target.gates for v in judge_gate(gate, self._measured))
+        result = outcomes[target.artifact].result
+        assert result is not None
+        base |= {"verdicts": verdicts, "digest": result.output, "size": result.size, "facts": result.facts}
+        missed = [verdict for verdict in verdicts if not verdict.ok]
+        if self._check:
+            self._report(TargetReport(status="gate failed" if missed else "checked", **base))
+        elif missed:
+            withdrawn = self._project.publisher.withdraw(name)
+            reason = "; ".join(f"{v.metric} {v.limit} {v.verdict}" for v in missed)
+            reason += f"; build/{name} was taken back" if withdrawn else ""
+            self._report(TargetReport(status="gate failed", reason=reason, **base))
+        else:
+            written = self._publish(target, base)
+            status: Any = "published" if written else "up to date"
+            self._report(TargetReport(status=status, directory=f"build/{name}", **base))
+
+    def _culprits(self, target: TargetPlan) -> list[str]:
+        graph, outcomes = self._project.graph, self._scheduler.outcomes
+        below = graph.closure(target.nodes)
+        return [
+            graph.nodes[i].position
+            for i in graph.order
+            if i in below and i in outcomes and outcomes[i].failure is not None
+        ]
+
+    def _measured(self, metric: MetricPlan) -> Measured | None:
+        if metric.node is None:
+            return None
+        result = self._scheduler.outcomes[metric.node].result
+        if result is None:
+            return None
+        data = self._project.store.cas.read_file(result.output, "metrics.json")
+        found: Measured = msgspec.json.decode(data)
+        return found
+
+    def _publish(self, target: TargetPlan, base: Mapping[str, Any]) -> bool:
+        project = self._project
+        order = [i for i in project.graph.order if i in project.graph.closure([target.artifact])]
+        actions = self._scheduler.actions
+        steps = []
+        for index in order:
+            result = self._scheduler.outcomes[index].result
+            assert result is not None
+            steps.append((actions[index], result))
+        document = {
+            "target": target.name,
+            "platform": target.spec.platform,
+            "metrics": base["metrics"],
+            "unmeasured": base["unmeasured"],
+            "gates": [msgspec.to_builtins(v) for v in base["verdicts"]],
+        }
+        metrics = msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2) + b"\n"
+
+        def seal(directory: Any, tree: Any) -> dict[str, bytes]:
+            environment = project.keyer.environment
+            said = provenance.statement(
+                target.name, tree, directory, ["metrics.json"], steps, project.stat, environment
+            )
+            return {provenance.FILE: said}
+
+        result = self._scheduler.outcomes[target.artifact].result
+        assert result is not None
+        return project.publisher.publish(target.name, result.output, {"metrics.json": metrics}, seal)

@@ -1,0 +1,100 @@
+"""Limits on metrics: does a target keep what its Compressfile demands?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from ..compressfile.spec import GateSpec
+from ..graph import GatePlan, MetricPlan
+
+__all__ = ["Measured", "Verdict", "judge_gate"]
+
+Measured = Mapping[str, Any]
+"""What a metric function returned: at least ``value``; a paired measurement also ``ratio``, ``ratio_low``, ``ratio_high``."""
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """How one limit of a gate came out.
+
+    ``value``: what is compared with ``limit``: the metric itself, its drop below ``against``, or its ratio to ``against``.
+    ``low``/``high``: the 95 % interval of ``value`` where it was measured as one. ``margin``: how far inside the limit
+    (negative: outside). ``ok``: whether the build may publish.
+    """
+
+    metric: str
+    limit: str
+    bound: float
+    verdict: Literal["pass", "fail", "inconclusive", "unmeasured"]
+    ok: bool
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    margin: float | None = None
+    against: str | None = None
+    reason: str = ""
+
+
+def judge_gate(gate: GatePlan, measured: Callable[[MetricPlan], Measured | None]) -> list[Verdict]:
+    """One verdict for each limit that the gate sets. ``measured``: a metric's result, None where it has none."""
+    spec = gate.spec
+    own = measured(gate.metric)
+    other = measured(gate.against) if gate.against is not None else None
+    limits = {
+        "min": (spec.min, 1, False), "max": (spec.max, -1, False), "max-drop": (spec.max_drop, -1, True),
+        "max-ratio": (spec.max_ratio, -1, True), "min-ratio": (spec.min_ratio, 1, True),
+    }  # fmt: skip
+    return [
+        _judge(spec, name, bound, sign, gate, own, other, relative)
+        for name, (bound, sign, relative) in limits.items()
+        if bound is not None
+    ]
+
+
+def _judge(
+    spec: GateSpec,
+    limit: str,
+    bound: float,
+    sign: int,
+    gate: GatePlan,
+    own: Measured | None,
+    other: Measured | None,
+    relative: bool,
+) -> Verdict:
+    against = spec.against if relative else None
+
+    def verdict(kind: Any, ok: bool, **rest: Any) -> Verdict:
+        return Verdict(metric=spec.metric, limit=limit, bound=bound, against=against, verdict=kind, ok=ok, **rest)
+
+    if own is None or (relative and other is None):
+        plan = gate.metric if own is None or gate.against is None else gate.against
+        return verdict("unmeasured", spec.unmeasured == "allow", reason=plan.reason or "it could not be measured")
+    value, low, high = _compared(limit, own, other)
+    if math.isnan(value):
+        return verdict("fail", False, reason="the value is not a number")
+    margin = sign * (value - bound)
+    shown = {"value": value, "low": low, "high": high, "margin": margin}
+    worst, best = (value, value) if low is None or high is None else (low, high) if sign > 0 else (high, low)
+    if sign * (worst - bound) >= 0:
+        return verdict("pass", True, **shown)
+    if sign * (best - bound) < 0:
+        return verdict("fail", False, **shown)
+    reason = f"the 95 % interval {low:.3g} to {high:.3g} straddles the limit"
+    return verdict("inconclusive", spec.inconclusive == "allow", reason=reason, **shown)
+
+
+def _compared(limit: str, own: Measured, other: Measured | None) -> tuple[float, float | None, float | None]:
+    """What the limit is about, with its interval where there is one."""
+    value = float(own["value"])
+    if limit in ("min", "max"):
+        return value, None, None
+    assert other is not None
+    reference = float(other["value"])
+    if limit == "max-drop":
+        return reference - value, None, None
+    if "ratio" in own:
+        return float(own["ratio"]), own.get("ratio_low"), own.get("ratio_high")
+    return (value / reference if reference else math.nan), None, None

@@ -1,0 +1,65 @@
+"""A node with its inputs on disk → what the worker is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..api import WorkDataset, WorkInput, WorkRequest
+from ..compressfile.nodes import plain
+from ..graph import Graph, Node
+from ..plan import Keyer
+
+__all__ = ["make_request"]
+
+
+def make_request(
+    graph: Graph,
+    keyer: Keyer,
+    node: Node,
+    inputs: Mapping[str, Path],
+    *,
+    out: Path,
+    scratch: Path,
+    ignore: tuple[str, ...],
+) -> WorkRequest:
+    """``inputs``: role → directory of the materialised artifact. ``ignore``: directories of the project that hold
+    what the engine itself writes."""
+    spec = graph.spec
+    return WorkRequest(
+        label=node.position,
+        run=node.run,
+        params=dict(node.params),
+        params_type=node.params_type,
+        inputs={role: _input(graph, node, role, path) for role, path in inputs.items()},
+        references=dict(node.references),
+        datasets={name: _dataset(keyer, node, name) for name in node.datasets},
+        out=str(out),
+        scratch=str(scratch),
+        root=str(spec.root),
+        code_roots=tuple(str(spec.root / path) for path in spec.python_path),
+        code_files=keyer.code_files(node),
+        read_files=keyer.read_files(node),
+        ignore_dirs=ignore,
+        factories=tuple(f for f in (spec.models[m].factory for m in node.models) if f) + node.functions,
+        facts=keyer.facts_of(node),
+        env=keyer.environment,
+        seed=node.options.seed or 0,
+        threads=node.options.threads or 1,
+        save_json="metrics.json" if node.role == "metric" else None,
+    )
+
+
+def _input(graph: Graph, node: Node, role: str, path: Path) -> WorkInput:
+    kind = graph.nodes[node.inputs[role]].kind
+    run = node.run_with.get(role)
+    if run is None:
+        return WorkInput(path=str(path), kind=kind)
+    settings = dict(run.settings) if run.settings is not None else None
+    return WorkInput(path=str(path), kind=kind, load=run.load, settings=settings, settings_type=run.settings_type)
+
+
+def _dataset(keyer: Keyer, node: Node, name: str) -> WorkDataset:
+    data = keyer.spec.datasets[name]
+    args = plain(data.args) if data.args is not None else {}
+    return WorkDataset(loader=data.loader, args=args, files=data.files)

@@ -1,0 +1,351 @@
+"""Runs the nodes of a build: topological, longest remaining path first, within the machine's resources.
+
+Rebuilder: constructive traces. A node's key is known when its inputs are; if the cache has its result, dependents go on
+with that. A node that runs again and yields the same bytes leaves its dependents cached (early cutoff).
+"""
+
+from __future__ import annotations
+
+import heapq
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from ..digest import Digest
+from ..errors import CbuildError
+from ..graph import Graph, Node
+from ..plan import Action, Explanation, Keyer, Trace, Traces, judge
+from ..store import ActionResult, CorruptObject, Evicted, Hit, Lock, Store
+from .executor import Executor, Finished, Progress
+from .inputs import Inputs
+from .observe import Observe
+from .pools import Need, Pools
+from .request import make_request
+from .source import import_file
+
+__all__ = ["Failure", "Outcome", "Scheduler"]
+
+_POLL = 0.05  # seconds between looks at what another process holds
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a node has no result. ``cause``: as the executor says (raised, crashed, timeout, memory …)."""
+
+    node: Node
+    cause: str
+    message: str
+    hint: str | None = None
+    log: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a node; ``same``: under --check, whether the bytes came out equal."""
+
+    status: Literal["cached", "built", "failed", "skipped"]
+    result: ActionResult | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A node at work, and what it holds until it ends."""
+
+    action: Action
+    lock: Lock
+    base: Path
+    log: Path
+    need: Need
+    inputs: tuple[Digest, ...]
+
+
+class Scheduler:
+    """One build. ``finish(name)`` is called as soon as all that a target asks for has come to an end."""
+
+    def __init__(
+        self, graph: Graph, keyer: Keyer, store: Store, executor: Executor, pools: Pools, traces: Traces, observe: Observe,
+        finish: Callable[[str], None], *, keep_going: bool = False, check: bool = False, remeasure: bool = False,
+    ) -> None:  # fmt: skip
+        self.graph = graph
+        self.outcomes: dict[int, Outcome] = {}
+        self._keyer, self._store, self._executor, self._pools = keyer, store, executor, pools
+        self._traces, self._observe, self._finish = traces, observe, finish
+        self._keep_going, self._check, self._remeasure = keep_going, check, remeasure
+        self._inputs = Inputs(store)
+        self._priority = graph.criticality(self._cost)
+        self._waiting: dict[int, int] = {}  # node → inputs that have not come to an end
+        self._due: list[int] = []  # their inputs have come to an end
+        self._ready: list[tuple[float, int]] = []  # heap of (-criticality, node) that must run
+        self._held: list[int] = []  # another process runs these now
+        self.actions: dict[int, Action] = {}
+        self._absent: set[int] = set()  # result known, bytes evicted
+        self._starved: dict[int, set[int]] = {}  # node → inputs whose bytes are being made again for it
+        self._running: dict[int, _Run] = {}
+        self._asked: dict[int, list[str]] = {}  # node → targets that read its result
+        self._pending: dict[str, int] = {}  # target → results it still waits for
+        self._stop = False
+
+    def run(self, targets: tuple[str, ...]) -> None:
+        """Bring every target to an end. Failures are in ``outcomes``; only the engine's own trouble raises."""
+        needed = self.graph.needed(targets)
+        for name in targets:
+            nodes = self.graph.targets[name].nodes
+            self._pending[name] = len(nodes)
+            for index in nodes:
+                self._asked.setdefault(index, []).append(name)
+        self._waiting = {i: len(set(self.graph.nodes[i].inputs.values())) for i in needed}
+        self._due = [i for i in self.graph.order if self._waiting.get(i) == 0]
+        try:
+            while self._step():
+                pass
+            for index in self.graph.order:
+                if index in needed and index not in self.outcomes:
+                    self._end(index, Outcome("skipped"))
+        finally:
+            self._executor.close()
+            for run in self._running.values():
+                run.lock.release()
+                shutil.rmtree(run.base, ignore_errors=True)
+            self._inputs.close()
+
+    def _cost(self, node: Node) -> float:
+        last = self._traces.get(node.position)
+        return last.seconds if last is not None else 1.0
+
+    # -- deciding ----------------------------------------------------------------------------------------------------
+
+    def _consider(self, index: int) -> None:
+        """All inputs have come to an end: is the result known, or must the node run?"""
+        node = self.graph.nodes[index]
+        inputs: dict[str, Digest] = {}
+        for role, source in node.inputs.items():
+            result = self.outcomes[source].result
+            if result is None:
+                return self._end(index, Outcome("skipped"))
+            inputs[role] = result.output
+        parts = self._keyer.parts(node, inputs)
+        action = judge(node, self._keyer.key(parts), parts, self._store.lookup, self._traces.get(node.position))
+        self.actions[index] = action
+        if action.status != "cached":
+            return self._queue(index)
+        assert action.result is not None
+        evicted = isinstance(self._store.lookup(self._key(index)), Evicted)
+        if (self._remeasure and node.exclusive) or (self._check and not node.nondeterministic and node.run):
+            self.actions[index] = replace(action, why=Explanation("requested"))
+            return self._queue(index)
+        if evicted and index in self._asked:
+            self.actions[index] = replace(action, why=Explanation("evicted"))
+            return self._queue(index)
+        if evicted:
+            self._absent.add(index)
+        self._record(action, action.result)
+        return self._end(index, Outcome("cached", action.result))
+
+    def _key(self, index: int) -> Digest:
+        key = self.actions[index].key
+        assert key is not None
+        return key
+
+    def _queue(self, index: int) -> None:
+        heapq.heappush(self._ready, (-self._priority[index], index))
+
+    def _record(self, action: Action, result: ActionResult) -> None:
+        assert action.key is not None and action.parts is not None
+        trace = Trace(action.key, action.parts, result.seconds, result.peak_rss)
+        self._traces.record(self.graph.positions[action.node.index], trace)
+
+    def _end(self, index: int, outcome: Outcome) -> None:
+        """A node has come to an end: tell the observers, its consumers and its targets."""
+        again = index in self.outcomes
+        self.outcomes[index] = outcome
+        self._observe.finished(self.graph.nodes[index], outcome)
+        if again:
+            return
+        for consumer in self.graph.consumers(index):
+            if consumer in self._waiting:
+                self._waiting[consumer] -= 1
+                if self._waiting[consumer] == 0:
+                    self._due.append(consumer)
+        for name in self._asked.get(index, ()):
+            self._pending[name] -= 1
+            if self._pending[name] == 0:
+                self._finish(name)
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    def _step(self) -> bool:
+        """Decide what can be decided, start what can start, then wait for news. False when nothing is left to do."""
+        while self._due:
+            self._consider(self._due.pop())
+        for index in self._held:
+            self._queue(index)
+        self._held.clear()
+        if self._stop:
+            self._ready.clear()
+        postponed = []
+        while self._ready:
+            entry = heapq.heappop(self._ready)
+            if not self._start(entry[1]):
+                postponed.append(entry)
+        for entry in postponed:
+            heapq.heappush(self._ready, entry)
+        if not self._running:
+            return bool(self._due or self._ready or self._held) and self._wait()
+        return self._wait()
+
+    def _wait(self) -> bool:
+        timeout = 0.0 if self._due else _POLL if self._held or not self._running else None
+        for message in self._executor.wait(timeout):
+            if isinstance(message, Finished):
+                self._finished(message)
+            elif isinstance(message, Progress):
+                self._observe.progress(self.graph.nodes[message.token], message)
+        return True
+
+    def _start(self, index: int) -> bool:
+        """Try to start a node. False: no room now. True: it runs, or has been dealt with otherwise."""
+        action, node = self.actions[index], self.graph.nodes[index]
+        if not self._inputs_present(index):
+            return True
+        last = self._traces.get(node.position)
+        memory = node.options.memory or (last.peak_rss if last is not None else 0)
+        need = Need(cpus=node.options.threads or 1, memory=memory, exclusive=node.exclusive)
+        if not self._pools.try_acquire(need):
+            return False
+        lock = self._store.try_lock(self._key(index), exclusive=node.exclusive)
+        if lock is None:
+            self._pools.release(need)
+            self._held.append(index)
+            return True
+        found = self._store.lookup(self._key(index))
+        if isinstance(found, Hit) and action.why.reason != "requested":
+            lock.release()
+            self._pools.release(need)
+            self._record(action, found.result)
+            self._again(index, Outcome("cached", found.result))
+            return True
+        self._launch(action, lock, need)
+        return True
+
+    def _launch(self, action: Action, lock: Lock, need: Need) -> None:
+        node = action.node
+        base = self._store.scratch()
+        out, scratch = base / "out", base / "scratch"
+        out.mkdir()
+        scratch.mkdir()
+        digests: dict[str, Digest] = {}
+        for role, source in node.inputs.items():
+            result = self.outcomes[source].result
+            assert result is not None
+            digests[role] = result.output
+        log = self._observe.log_path(node)
+        run = _Run(action, lock, base, log, need, tuple(digests.values()))
+        self._running[node.index] = run
+        self._observe.started(node, action.why)
+        if node.role == "import":
+            self._import(run, out)
+            return
+        paths = {role: self._inputs.get(digest) for role, digest in digests.items()}
+        request = make_request(
+            self.graph, self._keyer, node, paths, out=out, scratch=scratch, ignore=self._observe.own_dirs
+        )
+        self._executor.start(
+            node.index, request, preload=node.preload, log=log, timeout=node.options.timeout, memory=node.options.memory
+        )
+
+    def _import(self, run: _Run, out: Path) -> None:
+        node = run.action.node
+        try:
+            import_file(self.graph.spec.root, str(node.params["file"]), self._keyer.read_files(node), out)
+        except (OSError, CbuildError) as error:
+            self._fail(run, "raised", str(error), getattr(error, "hint", None))
+            return
+        self._commit(run, 0.0, 0, {})
+
+    def _inputs_present(self, index: int) -> bool:
+        """Whether the bytes of every input are at hand. What was evicted or found corrupt is made again first."""
+        gone = set()
+        for source in set(self.graph.nodes[index].inputs.values()):
+            result = self.outcomes[source].result
+            assert result is not None
+            if source in self._absent:
+                gone.add(source)
+                continue
+            try:
+                self._inputs.get(result.output)
+            except CorruptObject:
+                gone.add(source)
+        for source in gone:
+            wanted = any(source in starved for starved in self._starved.values())
+            self._absent.add(source)
+            if not wanted:
+                self.actions[source] = replace(self.actions[source], why=Explanation("evicted"))
+                self._queue(source)
+        if gone:
+            self._starved[index] = gone
+        return not gone
+
+    # -- ending ------------------------------------------------------------------------------------------------------
+
+    def _finished(self, message: Finished) -> None:
+        run = self._running[message.token]
+        result = message.result
+        touched = next((name for name in map(self._inputs.tampered, run.inputs) if name), None)
+        if message.cause != "ok":
+            text = result.error or message.detail
+            self._fail(run, message.cause, text, result.hint)
+        elif touched is not None:
+            self._fail(run, "raised", f"it changed its input ({touched})", "an input is for reading; write to ctx.out")
+        else:
+            self._commit(run, result.seconds, result.peak_rss, result.facts)
+
+    def _commit(self, run: _Run, seconds: float, peak_rss: int, facts: Mapping[str, object]) -> None:
+        action, node = run.action, run.action.node
+        out = run.base / "out"
+        kind = self.graph.registry.kinds.get(node.kind)
+        unmet = [pattern for pattern in (kind.files if kind is not None else ("*",)) if not any(out.glob(pattern))]
+        if unmet:
+            return self._fail(run, "raised", f"it made no '{unmet[0]}', which a {node.kind} has to hold", None)
+        assert action.key is not None
+        if self._check and action.result is not None and action.why.reason == "requested" and not node.nondeterministic:
+            changed = self._store.differences(action.result.output, out)
+            if changed:
+                text = f"declared deterministic, but it made other bytes this time: {', '.join(changed)}"
+                return self._fail(run, "differs", text, "declare it nondeterministic with the reason, or mend it")
+            return self._release(run, Outcome("built", action.result))
+        result = self._store.commit(
+            out,
+            key=action.key,
+            kind=node.kind,
+            label=node.position,
+            seconds=seconds,
+            peak_rss=peak_rss,
+            facts=dict(facts),
+        )
+        self._absent.discard(node.index)
+        self._record(action, result)
+        return self._release(run, Outcome("built", result))
+
+    def _fail(self, run: _Run, cause: str, message: str, hint: str | None) -> None:
+        self._stop = self._stop or not self._keep_going
+        self._release(run, Outcome("failed", failure=Failure(run.action.node, cause, message, hint, run.log)))
+
+    def _release(self, run: _Run, outcome: Outcome) -> None:
+        index = run.action.node.index
+        del self._running[index]
+        run.lock.release()
+        self._pools.release(run.need)
+        shutil.rmtree(run.base, ignore_errors=True)
+        self._again(index, outcome)
+
+    def _again(self, index: int, outcome: Outcome) -> None:
+        """End a node, then look again at those that waited for its bytes."""
+        self._end(index, outcome)
+        for starved, sources in list(self._starved.items()):
+            sources.discard(index)
+            if not sources:
+                del self._starved[starved]
+                self._due.append(starved)

@@ -1,0 +1,126 @@
+"""An opened project: its Spec, graph, cache and keys, and the two things one does with it: plan and build."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from .code import CodeIndex
+from .compressfile import Spec
+from .compressfile.load import load
+from .digest import StatCache
+from .errors import Incompatible, UsageError
+from .graph import Graph, build_graph
+from .plan import Keyer, Plan, Traces, make_plan
+from .platforms import Facts, probe
+from .plugins import Registry, discover, tool_versions
+from .publish import Publisher
+from .store import Store
+
+__all__ = ["STATE_DIR", "Project", "Selection"]
+
+STATE_DIR = ".cbuild"
+"""Directory beside the Compressfile for what belongs to this checkout: stat cache, traces, logs, the no-op state."""
+
+
+class Selection:
+    """``names``: targets to build, in file order. ``skipped``: target → why it cannot be built on this host."""
+
+    def __init__(self, names: tuple[str, ...], skipped: Mapping[str, str]) -> None:
+        self.names = names
+        self.skipped = skipped
+
+
+class Project:
+    """Everything known about a Compressfile on this host. Opening one runs no user code and builds nothing."""
+
+    def __init__(
+        self,
+        path: Path,
+        overrides: Sequence[str] = (),
+        *,
+        cache: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        if not path.is_file():
+            beside = path.with_name(path.name + ".example")
+            hint = (
+                f"'{beside.name}' is there: cp {beside.name} {path.name}"
+                if beside.is_file()
+                else "name another with -f FILE"
+            )
+            raise UsageError(f"there is no {path}", hint=hint)
+        self.spec: Spec = load(path, overrides)
+        self.root = self.spec.root
+        self.state = self.root / STATE_DIR
+        self.environ = os.environ if environ is None else environ
+        self._cache = cache
+
+    @cached_property
+    def registry(self) -> Registry:
+        return discover(cache=self.state / "plugins")
+
+    @cached_property
+    def facts(self) -> Facts:
+        return probe()
+
+    @cached_property
+    def graph(self) -> Graph:
+        return build_graph(self.spec, self.registry, self.facts)
+
+    @cached_property
+    def cache_path(self) -> Path:
+        return Path(self._cache or self.environ.get("CBUILD_CACHE") or self.root / self.spec.cache)
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.cache_path)
+
+    @cached_property
+    def stat(self) -> StatCache:
+        return StatCache(self.state / "stat", self.root)
+
+    @cached_property
+    def code(self) -> CodeIndex:
+        return CodeIndex([self.root / path for path in self.spec.python_path], self.stat)
+
+    @cached_property
+    def keyer(self) -> Keyer:
+        return Keyer(self.spec, self.facts, self.code, self.stat, tool_versions, self.environ)
+
+    @cached_property
+    def traces(self) -> Traces:
+        return Traces(self.state / "traces")
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        return Publisher(self.root / "build", self.store, self.stat)
+
+    def select(self, words: Iterable[str]) -> Selection:
+        """Targets for what was typed. A target asked for by name that cannot be built here raises Incompatible; one that
+        ``all``, a group or a glob brought in is skipped."""
+        names, explicit = self.spec.select(tuple(words))
+        skipped = {}
+        for name in names:
+            missing = self.graph.targets[name].missing
+            if missing:
+                skipped[name] = "; ".join(dict.fromkeys(m.what for m in missing))
+                if name in explicit:
+                    hint = "; ".join(dict.fromkeys(m.install for m in missing if m.install))
+                    raise Incompatible(f"target '{name}' cannot be built here: {skipped[name]}", hint=hint or None)
+        return Selection(tuple(name for name in names if name not in skipped), skipped)
+
+    def plan(self, targets: Iterable[str], *, remeasure: bool = False) -> Plan:
+        return make_plan(self.graph, targets, self.keyer, self.store.lookup, self.traces.get, remeasure=remeasure)
+
+    def save(self) -> None:
+        """Keep what was learnt for the next time."""
+        self.stat.save()
+        self.traces.save()
+
+    def close(self) -> None:
+        self.save()
+        if "store" in self.__dict__:
+            self.store.close()
