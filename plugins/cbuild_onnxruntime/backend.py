@@ -1,0 +1,123 @@
+"""The backend's functions: compile an ONNX artifact, load what was compiled."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnxruntime
+
+from compressbuild.api import Context, Runner, UserError
+
+from . import OnnxRuntimeSettings
+from .session import one_line, onnx_file, open_session
+
+__all__ = ["SessionRunner", "compile", "load", "validate"]
+
+_DTYPES = {
+    "float": "float32",
+    "float16": "float16",
+    "double": "float64",
+    "bool": "bool",
+    **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+
+
+def compile(ctx: Context, model: Path, settings: OnnxRuntimeSettings) -> dict[str, Any]:
+    """Optimise the graph ahead of time and prove that a session with these settings takes the result.
+
+    The saved graph is optimised up to ``extended``: the layouts that ``all`` adds hold for one processor only, and the session adds them
+    again in milliseconds. A provider other than the CPU fuses operators itself, so its graph stops at ``basic``.
+    """
+    source, target = onnx_file(model), ctx.out / "model.onnx"
+    level = settings.optimization
+    if settings.save_optimized:
+        level = "extended" if level == "all" else level
+        if settings.provider != "cpu":
+            level = "basic" if level != "disabled" else level
+        on_cpu = msgspec.structs.replace(settings, provider="cpu")
+        open_session(source, on_cpu, level=level, save=target)
+        if not target.is_file():
+            raise UserError("ONNX Runtime did not write the optimised model", hint="set save-optimized: false")
+    else:
+        for file in sorted(path for path in model.rglob("*") if path.is_file()):
+            name = "model.onnx" if file == source else str(file.relative_to(model))
+            (ctx.out / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, ctx.out / name)
+    runner = SessionRunner(open_session(target, settings), settings)
+    return {
+        "nodes": _count_nodes(target),
+        "saved_level": level if settings.save_optimized else None,
+        **runner.describe(),
+    }
+
+
+def load(ctx: Context, artifact: Path, settings: OnnxRuntimeSettings | None) -> Runner:
+    """A Runner of a compiled artifact; without settings: one thread on the CPU."""
+    settings = settings or OnnxRuntimeSettings()
+    return SessionRunner(open_session(onnx_file(artifact), settings), settings)
+
+
+def validate(directory: Path) -> None:
+    """ValueError unless the artifact is an ONNX model with at least one node."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        count = _count_nodes(directory / "model.onnx")
+    except DecodeError as error:
+        raise ValueError("model.onnx is not an ONNX model, or it is cut off") from error
+    if count == 0:
+        raise ValueError("model.onnx has no nodes")
+
+
+def _count_nodes(path: Path) -> int:
+    import onnx
+
+    return len(onnx.load(str(path), load_external_data=False).graph.node)
+
+
+class SessionRunner:
+    """A Runner (see compressbuild.api) on an ONNX Runtime session."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, settings: OnnxRuntimeSettings) -> None:
+        self._session = session
+        self._settings = settings
+        self._outputs = [output.name for output in session.get_outputs()]
+        self._inputs = {item.name: (_shape(item), _dtype(item)) for item in session.get_inputs()}
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
+        return self._inputs
+
+    def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            values = self._session.run(self._outputs, dict(feeds))
+        except Exception as error:  # noqa: BLE001 (ONNX Runtime's error classes have no base of their own)
+            raise UserError(f"ONNX Runtime cannot run the model: {one_line(error)}") from None
+        return dict(zip(self._outputs, (np.asarray(value) for value in values), strict=True))
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "runtime": "onnxruntime",
+            "version": onnxruntime.__version__,
+            "provider": self._session.get_providers()[0],
+            "threads": self._settings.threads,
+            "optimization": self._settings.optimization,
+        }
+
+
+def _shape(item: Any) -> tuple[int | str, ...]:
+    return tuple(
+        size if isinstance(size, int) else (size or f"{item.name}.{axis}") for axis, size in enumerate(item.shape)
+    )
+
+
+def _dtype(item: Any) -> str:
+    name = item.type.removeprefix("tensor(").removesuffix(")")
+    if name not in _DTYPES:
+        raise UserError(f"input '{item.name}' is of type {item.type}, which numpy cannot hold")
+    return _DTYPES[name]

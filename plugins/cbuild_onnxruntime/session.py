@@ -1,0 +1,126 @@
+"""ONNX Runtime sessions: one execution provider, no silent fallback, errors in one line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from compressbuild.api import UserError
+
+from . import OnnxRuntimeSettings
+
+__all__ = ["LEVELS", "one_line", "onnx_file", "open_session"]
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+_PACKAGES = {
+    "cuda": "onnxruntime-gpu",
+    "tensorrt": "onnxruntime-gpu",
+    "directml": "onnxruntime-directml",
+    "coreml": "onnxruntime (macOS)",
+    "openvino": "onnxruntime-openvino",
+}
+LEVELS = {
+    "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+
+
+def onnx_file(directory: Path) -> Path:
+    """The model of an artifact: ``model.onnx``, or the only ``.onnx`` file there."""
+    named = directory / "model.onnx"
+    if named.is_file():
+        return named
+    found = sorted(directory.glob("*.onnx"))
+    if len(found) != 1:
+        raise UserError(f"the artifact has {len(found)} .onnx files, one is needed", hint="name it model.onnx")
+    return found[0]
+
+
+def one_line(error: Exception) -> str:
+    """What ONNX Runtime says, without its codes, the model's path and line breaks."""
+    text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
+    text = re.sub(r"Load model from \S+ failed: ?", "", text)
+    text = text.replace("This is an invalid model. ", "").replace("Fatal error: ", "")
+    text = re.sub(r"/\S*/(\S+\.cc:\d+)", r"\1", text)  # the place in the source where the library was compiled
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def _hint(text: str) -> str | None:
+    if "No Op registered for" in text:
+        return "the operator is not in this opset, or is newer than this ONNX Runtime; export with another opset"
+    if "is not a registered function/op" in text:
+        return "the operator is of another runtime's own domain"
+    if "Protobuf parsing failed" in text:
+        return "the file is not an ONNX model, or it is cut off"
+    if "explicitly disabled" in text or "fallback" in text.lower():
+        return "set cpu-fallback: true on the platform to let those operators run on the CPU"
+    return None
+
+
+def open_session(
+    model: Path, settings: OnnxRuntimeSettings, *, level: str | None = None, save: Path | None = None
+) -> onnxruntime.InferenceSession:
+    """A session on exactly the provider of ``settings``.
+
+    ``level``: another optimisation level; ``save``: where the optimised graph goes. UserError: the provider is not there, the model
+    does not load, or ONNX Runtime put the session on another provider.
+    """
+    provider = PROVIDERS[settings.provider]
+    available = onnxruntime.get_available_providers()
+    if provider not in available:
+        names = ", ".join(short for short, name in PROVIDERS.items() if name in available)
+        raise UserError(
+            f"this ONNX Runtime ({onnxruntime.__version__}) has no {provider}; it has: {names}",
+            hint=f"install {_PACKAGES.get(settings.provider, 'onnxruntime')} instead of onnxruntime",
+        )
+    try:
+        session = onnxruntime.InferenceSession(
+            str(model), _options(settings, level, save, model), providers=[provider], enable_fallback=0
+        )
+    except Exception as error:  # noqa: BLE001 (ONNX Runtime's error classes have no base of their own)
+        text = one_line(error)
+        raise UserError(f"ONNX Runtime cannot load the model: {text}", hint=_hint(text)) from None
+    used = session.get_providers()
+    if not used or used[0] != provider:
+        raise UserError(
+            f"asked for {provider}, but ONNX Runtime runs this model on {', '.join(used) or 'nothing'}",
+            hint="a session elsewhere would measure the wrong thing; see the node's log for why the provider did not start",
+        )
+    return session
+
+
+def _options(
+    settings: OnnxRuntimeSettings, level: str | None, save: Path | None, model: Path
+) -> onnxruntime.SessionOptions:
+    options: Any = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = settings.threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = LEVELS[level or settings.optimization]
+    options.log_severity_level = 3
+    options.use_deterministic_compute = True
+    # Threads that spin between runs would take the core that the measured baseline runs on.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0" if settings.threads == 1 else "1")
+    if settings.provider != "cpu" and not settings.cpu_fallback:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    if save is not None:
+        options.optimized_model_filepath = str(save)
+        if any(entry.name != model.name for entry in model.parent.iterdir()):
+            # Weights that came in a file of their own leave in one: a protobuf ends at 2 GiB.
+            options.add_session_config_entry(
+                "session.optimized_model_external_initializers_file_name", save.name + ".data"
+            )
+            options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+    return options
