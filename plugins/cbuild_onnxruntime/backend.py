@@ -30,8 +30,9 @@ _DTYPES = {
 def compile(ctx: Context, model: Path, settings: OnnxRuntimeSettings) -> dict[str, Any]:
     """Optimise the graph ahead of time and prove that a session with these settings takes the result.
 
-    The saved graph is optimised up to ``extended``: the layouts that ``all`` adds hold for one processor only, and the session adds them
-    again in milliseconds. A provider other than the CPU fuses operators itself, so its graph stops at ``basic``.
+    The saved graph is optimised up to ``extended``: the layouts that ``all`` adds hold for one processor only, and the
+    session adds them again in milliseconds. A provider other than the CPU fuses operators itself, so its graph stops
+    at ``basic``.
     """
     source, target = onnx_file(model), ctx.out / "model.onnx"
     level = settings.optimization

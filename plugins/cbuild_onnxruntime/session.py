@@ -74,8 +74,8 @@ def open_session(
 ) -> onnxruntime.InferenceSession:
     """A session on exactly the provider of ``settings``.
 
-    ``level``: another optimisation level; ``save``: where the optimised graph goes. UserError: the provider is not there, the model
-    does not load, or ONNX Runtime put the session on another provider.
+    ``level``: another optimisation level; ``save``: where the optimised graph goes. UserError: the provider is not
+    there, the model does not load, or ONNX Runtime put the session on another provider.
     """
     provider = PROVIDERS[settings.provider]
     available = onnxruntime.get_available_providers()
@@ -96,7 +96,7 @@ def open_session(
     if not used or used[0] != provider:
         raise UserError(
             f"asked for {provider}, but ONNX Runtime runs this model on {', '.join(used) or 'nothing'}",
-            hint="a session elsewhere would measure the wrong thing; see the node's log for why the provider did not start",
+            hint="the node's log says why the provider did not start",
         )
     return session
 

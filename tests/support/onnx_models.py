@@ -97,7 +97,7 @@ def save(proto: onnx.ModelProto, directory: Path) -> Path:
 
 
 def quantized(artifact: Path, out: Path, scheme: str) -> Path:
-    """``artifact`` as QDQ int8, per channel: ``u8-affine`` or ``s8-symmetric`` (with float biases, as TensorRT needs)."""
+    """``artifact`` as QDQ int8 per channel: ``u8-affine``, or ``s8-symmetric`` with float biases as TensorRT needs."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):
