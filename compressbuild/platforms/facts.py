@@ -14,7 +14,8 @@ from .processor import Processor, parse_cpuinfo
 
 __all__ = ["Fact", "Facts", "Host", "probe"]
 
-Fact = str | int | tuple[str, ...] | None
+Fact = str | int | list[str] | None
+"""A JSON value, as facts join keys."""
 
 _ARCHITECTURES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 _CGROUP_LIMITS = ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes")  # v2, v1
@@ -79,7 +80,8 @@ class Host:
         if name == "cpu.model":
             return self.processor().model or self._architecture()
         if name == "cpu.isa":
-            return self.processor().isa
+            isa = self.processor().isa
+            return None if isa is None else list(isa)
         if name.startswith("gpu."):
             found = self.gpu().gpus[:1]
             return getattr(found[0], name.removeprefix("gpu.")) if found else None

@@ -80,7 +80,7 @@ def _expected(name: str, wanted: object) -> str | None:
 def _met(name: str, wanted: object, fact: Fact) -> bool:
     if fact is None:
         return False
-    if isinstance(fact, tuple):
+    if isinstance(fact, list):
         return set(map(str, _alternatives(wanted))) <= set(fact)
     if isinstance(fact, int):
         return fact >= (_size(wanted) or 0)
@@ -123,7 +123,7 @@ def _phrase(name: str, wanted: object, fact: Fact) -> str:
         return f"of at least {wanted}"
     if name == "gpu.driver":
         return f">= {str(wanted).lstrip('>= ')}"
-    if isinstance(fact, tuple):
+    if isinstance(fact, list):
         return " and ".join(str(option) for option in _alternatives(wanted) if option not in fact)
     return " or ".join(map(str, _alternatives(wanted)))
 
@@ -133,7 +133,7 @@ def _here(name: str, fact: Fact, facts: Facts) -> str:
         if name.startswith("gpu.") and facts.get("gpu.name") is None:
             return f"NVIDIA GPU: {facts.gpu_reason}"
         return "unknown on this host"
-    if isinstance(fact, tuple):
+    if isinstance(fact, list):
         return f"not in {facts.get('cpu.model')}"
     return f"this host has {_readable(fact) if name in _SIZES and isinstance(fact, int) else fact}"
 
