@@ -1,0 +1,130 @@
+"""The event stream of a build: what the console shows, what ``--json`` prints and ``--profile`` draws.
+
+As JSON each event is one line, an object with ``event`` (its tag) and ``time`` (seconds since the epoch) and the fields
+below. A build is ``build-started``, then events of nodes and targets, then ``build-finished``; a node has at most one
+``node-started``, any number of ``node-progress`` after it, and one ``node-finished``. New fields and new events may
+be added: a reader ignores what it does not know.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+__all__ = [
+    "BuildFinished",
+    "BuildStarted",
+    "Event",
+    "NodeFinished",
+    "NodeProgress",
+    "NodeStarted",
+    "NodeStatus",
+    "Observer",
+    "TargetFinished",
+    "Warned",
+    "decode",
+    "encode",
+]
+
+NodeStatus = Literal["built", "cached", "restored", "failed", "cancelled", "skipped"]
+"""``cached``: its result was known and nothing moved; ``restored``: known, and its bytes fetched again; ``skipped``: an
+input of it failed, or the build stopped."""
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+    time: float = msgspec.field(default_factory=time.time)
+
+
+class BuildStarted(_Event, frozen=True, kw_only=True, tag="build-started"):
+    """``nodes``: how many will come to an end; ``jobs``: how many may run at once; ``expected``: node → seconds it took
+    when it last ran, of those that may run now."""
+
+    targets: tuple[str, ...]
+    nodes: int
+    jobs: int = 1
+    expected: dict[str, float] = {}
+
+
+class NodeStarted(_Event, frozen=True, kw_only=True, tag="node-started"):
+    """``node``: its identity within this build; ``label``: for people; ``reason``: why it runs, one line."""
+
+    node: str
+    label: str
+    pid: int | None = None
+    reason: str = ""
+
+
+class NodeProgress(_Event, frozen=True, kw_only=True, tag="node-progress"):
+    """``done`` of ``total``, in the node's own unit (epochs, batches); ``values``: what it shows beside (loss), null
+    for NaN."""
+
+    node: str
+    done: float
+    total: float
+    values: dict[str, float | str | None] = {}
+
+
+class NodeFinished(_Event, frozen=True, kw_only=True, tag="node-finished"):
+    """``seconds``: of its own work now; ``peak_rss``: bytes. Of a failure: ``cause`` (raised, crashed, timeout, memory,
+    cancelled, unavailable …), ``error`` (one line), ``hint``, ``trace`` (the user's frames). ``log``: path of what it
+    printed."""
+
+    node: str
+    label: str
+    status: NodeStatus
+    seconds: float = 0.0
+    peak_rss: int = 0
+    cause: str = ""
+    error: str = ""
+    hint: str | None = None
+    trace: str | None = None
+    log: str | None = None
+
+
+class TargetFinished(_Event, frozen=True, kw_only=True, tag="target-finished"):
+    """``status``: published, up to date, checked, gate failed, failed or skipped; ``reason``: of the last three, one
+    line. ``directory``: where it lies, relative to the project. ``metrics``: name → value."""
+
+    target: str
+    status: str
+    reason: str = ""
+    directory: str | None = None
+    metrics: dict[str, float | None] = {}
+
+
+class Warned(_Event, frozen=True, kw_only=True, tag="warning"):
+    """``where``: file:line:column, a plugin or a node."""
+
+    message: str
+    hint: str | None = None
+    where: str = ""
+
+
+class BuildFinished(_Event, frozen=True, kw_only=True, tag="build-finished"):
+    """``counts``: node status → how many; ``seconds``: wall time since build-started."""
+
+    exit_code: int
+    seconds: float = 0.0
+    counts: dict[str, int] = {}
+
+
+Event = BuildStarted | NodeStarted | NodeProgress | NodeFinished | TargetFinished | Warned | BuildFinished
+
+Observer = Callable[[Event], None]
+"""Looks at events as they happen. It may not raise, and cannot change the build."""
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+
+
+def encode(event: Event) -> bytes:
+    """One line of JSON, with its end of line; ``event`` and ``time`` come first."""
+    return _encoder.encode(event) + b"\n"
+
+
+def decode(line: bytes | str) -> Event:
+    """The event of a line. msgspec.ValidationError for an unknown one."""
+    return _decoder.decode(line)

@@ -1,0 +1,297 @@
+"""Runs nodes on this machine: one warm parent for each set of preloaded modules, one forked worker for each node.
+
+Single-threaded: everything happens in the caller's :meth:`LocalExecutor.wait`. Limits hold between the calls, because
+the warm parents enforce them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from ..api.work import WorkRequest, WorkResult
+from .executor import Cause, Finished, Happening, Progress, Started
+from .protocol import Broken, Exited, Forked, Frames, Outcome, Ready, Spawn, decode_report
+from .warm import WarmParent, worker_environment
+
+__all__ = ["LocalExecutor"]
+
+_UNSAFE = "cbuild: a preloaded module has started threads in the warm parent; forking it may hang\n"
+
+
+@dataclass(slots=True)
+class _Node:
+    """A node from ``start`` to its Finished. ``results``: reading end of its pipe; ``garbled``: why what came is no
+    message."""
+
+    token: int
+    request: WorkRequest
+    parent: WarmParent
+    results: int
+    log: Path
+    timeout: float | None
+    memory: int | None
+    started: float = field(default_factory=time.monotonic)
+    frames: Frames = field(default_factory=Frames)
+    result: WorkResult | None = None
+    garbled: str = ""
+
+
+class LocalExecutor:
+    """An :class:`~compressbuild.execute.executor.Executor`. ``environ``: what the workers' variables are taken from."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._environment = worker_environment(os.environ if environ is None else environ)
+        self._selector = selectors.DefaultSelector()
+        self._parents: dict[tuple[str, ...], WarmParent] = {}
+        self._broken: dict[tuple[str, ...], Broken] = {}
+        self._nodes: dict[int, _Node] = {}
+        self._happened: list[Happening] = []
+
+    def __enter__(self) -> LocalExecutor:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def prepare(self, preload: tuple[str, ...]) -> None:
+        """Start the warm parent for ``preload`` now, so that its imports overlap with what precedes the first node."""
+        if preload not in self._parents and preload not in self._broken:
+            parent = WarmParent(preload, self._environment)
+            self._parents[preload] = parent
+            self._selector.register(parent, selectors.EVENT_READ, parent)
+
+    def start(
+        self,
+        token: int,
+        request: WorkRequest,
+        *,
+        preload: tuple[str, ...],
+        log: Path,
+        timeout: float | None,
+        memory: int | None,
+    ) -> None:
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            self.prepare(preload)
+        except OSError as error:
+            self._refuse(token, f"cannot start a worker: {error}", None)
+            return
+        if broken := self._broken.get(preload):
+            os.write(output, f"cannot import {broken.module}: {broken.error}\n".encode())
+            os.close(output)
+            self._refuse(token, *_preload_failure(broken))
+            return
+        parent = self._parents[preload]
+        if parent.threads > 1:
+            os.write(output, _UNSAFE.encode())
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        node = _Node(token, request, parent, reading, log, timeout, memory)
+        self._nodes[token] = node
+        self._selector.register(reading, selectors.EVENT_READ, node)
+        try:
+            parent.spawn(Spawn(token, request, timeout, memory), output, writing)
+        except OSError:
+            self._parent_gone(parent)
+
+    def wait(self, timeout: float | None = None) -> list[Happening]:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._happened and (self._nodes or deadline is not None):
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            for key, _ in self._selector.select(left):
+                if isinstance(key.data, WarmParent):
+                    self._hear(key.data)
+                elif key.data.token in self._nodes:
+                    self._drain(key.data)
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+        happened, self._happened = self._happened, []
+        return happened
+
+    def cancel(self, token: int) -> None:
+        node = self._nodes.get(token)
+        if node is not None and not node.parent.kill(token):
+            self._finish(node, "cancelled", "cancelled before it started")
+
+    def close(self) -> None:
+        for parent in self._parents.values():
+            self._selector.unregister(parent)
+            parent.channel.sock.close()  # first all of them, so that they die together
+        for parent in self._parents.values():
+            parent.end()
+            parent.release()
+        for node in self._nodes.values():
+            os.close(node.results)
+        self._parents.clear()
+        self._nodes.clear()
+        self._happened.clear()
+        self._selector.close()
+
+    def _hear(self, parent: WarmParent) -> None:
+        if parent.state == "dead":
+            return
+        answer = parent.receive()
+        if answer is None:
+            self._parent_gone(parent)
+        elif isinstance(answer, Ready):
+            try:
+                parent.ready(answer.threads)
+            except OSError:
+                self._parent_gone(parent)
+        elif isinstance(answer, Broken):
+            self._broken[parent.preload] = answer
+            self._parent_gone(parent, answer)
+        elif isinstance(answer, Forked):
+            node = self._nodes[answer.token]
+            node.started = time.monotonic()
+            parent.pids[answer.token] = answer.pid
+            self._happened.append(Started(answer.token, answer.pid))
+        else:
+            pid = parent.pids.pop(answer.token, None)
+            node = self._nodes[answer.token]
+            self._drain(node)
+            if pid is None:
+                self._finish(node, "unavailable", answer.error)
+            elif node.result is not None:
+                self._happened.append(Finished(node.token, node.result, *_outcome(node.result)))
+                self._drop(node)
+            else:
+                self._finish(node, *_verdict(node, answer), rss=answer.rss)
+
+    def _drain(self, node: _Node) -> None:
+        """Take what is in the node's result pipe."""
+        while True:
+            try:
+                data = os.read(node.results, 1 << 16)
+            except BlockingIOError:
+                return
+            if not data:
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(node.results)  # else its end would wake every wait
+                return
+            try:
+                for body in node.frames.feed(data):
+                    self._take(node, body)
+            except (ValueError, msgspec.DecodeError) as error:
+                node.garbled = str(error)
+
+    def _take(self, node: _Node, body: bytes) -> None:
+        message = decode_report(body)
+        if isinstance(message, Outcome):
+            node.result = message.result
+        else:
+            self._happened.append(Progress(node.token, message.done, message.total, message.values))
+
+    def _parent_gone(self, parent: WarmParent, broken: Broken | None = None) -> None:
+        """The warm parent is dead, and its workers with it."""
+        if parent.state == "dead":
+            return
+        was_ready = parent.state == "ready"
+        self._selector.unregister(parent)
+        del self._parents[parent.preload]
+        status = parent.end()
+        words = parent.last_words()
+        parent.release()
+        if not was_ready and broken is None:
+            broken = Broken(" ".join(parent.preload), _ending(status, words), missing=False)
+            self._broken[parent.preload] = broken
+        for node in [each for each in self._nodes.values() if each.parent is parent]:
+            if broken is not None:
+                node.log.write_text(f"cannot import {broken.module}: {broken.error}\n", "utf-8")
+                self._finish(node, "unavailable", *_preload_failure(broken))
+            else:
+                self._finish(node, "crashed", f"crashed: the workers' parent process ended: {_ending(status, words)}")
+
+    def _finish(self, node: _Node, cause: Cause, detail: str, hint: str | None = None, rss: int = 0) -> None:
+        """Report a node that sent no result."""
+        seconds = time.monotonic() - node.started
+        result = WorkResult(ok=False, error=detail, hint=hint, seconds=seconds, peak_rss=rss)
+        self._happened.append(Finished(node.token, result, cause, detail))
+        self._drop(node)
+
+    def _refuse(self, token: int, detail: str, hint: str | None) -> None:
+        self._happened.append(Finished(token, WorkResult(ok=False, error=detail, hint=hint), "unavailable", detail))
+
+    def _drop(self, node: _Node) -> None:
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(node.results)
+        os.close(node.results)
+        del self._nodes[node.token]
+
+
+def _outcome(result: WorkResult) -> tuple[Cause, str]:
+    return ("ok", "") if result.ok else ("raised", result.error or "")
+
+
+def _preload_failure(broken: Broken) -> tuple[str, str | None]:
+    hint = "the step's plugin needs it: install it in this environment" if broken.missing else None
+    return f"cannot import '{broken.module}': {broken.error}", hint
+
+
+def _ending(status: int, words: str) -> str:
+    how = f"killed by {_signal_name(-status)}" if status < 0 else f"exited with status {status}"
+    return f"{how} ({words})" if words else how
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+_SIGNALS = {
+    signal.SIGSEGV: "segmentation fault",
+    signal.SIGABRT: "aborted",
+    signal.SIGBUS: "bus error",
+    signal.SIGFPE: "arithmetic error",
+    signal.SIGILL: "illegal instruction",
+}
+
+
+def _verdict(node: _Node, end: Exited) -> tuple[Cause, str, str | None]:
+    """Cause, detail and hint of a worker that ended without a result."""
+    if end.killed == "timeout":
+        return (
+            "timeout",
+            f"exceeded its timeout of {node.timeout:g} s",
+            "raise `timeout:` of the step if the work needs it",
+        )
+    if end.killed == "memory":
+        detail = f"used {_bytes(end.rss)}, more than its memory limit of {_bytes(node.memory or 0)}"
+        return "memory", detail, "raise `memory:` of the step, or make its batches smaller"
+    if end.killed == "cancelled":
+        return "cancelled", "cancelled", None
+    if end.oom:
+        detail = f"killed by the kernel: out of memory (it had used up to {_bytes(end.rss)})"
+        return "memory", detail, "run fewer nodes at once (-j), or make its batches smaller"
+    if os.WIFSIGNALED(end.status):
+        return _crash_by(os.WTERMSIG(end.status))
+    code = os.waitstatus_to_exitcode(end.status)
+    if node.garbled:
+        return "crashed", f"crashed: what it sent as its result is unreadable ({node.garbled})", None
+    return "crashed", f"crashed: exited with status {code} without a result", None
+
+
+def _crash_by(number: int) -> tuple[Cause, str, str | None]:
+    if number == signal.SIGKILL:
+        note = "the kernel kills so when memory runs out"
+        return "crashed", f"crashed: killed by {_signal_name(number)}; {note}", None
+    words = next((text for each, text in _SIGNALS.items() if each == number), None)
+    if words is None:
+        return "crashed", f"crashed: killed by {_signal_name(number)}", None
+    return "crashed", f"crashed: {words} ({signal.Signals(number).name})", "the log shows where Python was"

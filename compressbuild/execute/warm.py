@@ -1,0 +1,157 @@
+"""The engine's end of a warm parent: starts the process, queues nodes until it is ready, sends orders."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from .protocol import Answer, Channel, Kill, Setup, Spawn, decode_answer
+
+if TYPE_CHECKING:
+    import subprocess
+
+__all__ = ["WarmParent", "worker_environment"]
+
+_BOOT = (
+    "import sys; sys.path.append(sys.argv[3]) if sys.argv[3] not in sys.path else None; "
+    "from compressbuild.execute.zygote import main; main(int(sys.argv[1]), int(sys.argv[2]))"
+)
+_FAREWELL = 5.0  # seconds that a warm parent has to kill its workers and go
+
+# What a worker sees of the engine's environment: where programs, libraries and devices are. PYTHONPATH only finds code.
+_ALLOWED = frozenset(
+    {"PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES"}
+    | {"NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+)
+_FIXED = {
+    "PYTHONHASHSEED": "0",
+    "PYTHONUTF8": "1",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+    "USER": "cbuild",
+    "LOGNAME": "cbuild",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+}
+
+
+def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of every worker before its node's own variables: a short allow-list and fixed values."""
+    return {name: value for name, value in environ.items() if name in _ALLOWED} | _FIXED
+
+
+class WarmParent:
+    """One process with one set of modules imported. ``state``: starting, ready, dead."""
+
+    def __init__(self, preload: tuple[str, ...], environment: Mapping[str, str]) -> None:
+        import subprocess
+
+        self.preload = preload
+        self.state = "starting"
+        self.pids: dict[int, int] = {}  # token → pid of what it forked
+        self.threads = 1
+        self._queue: list[tuple[Spawn, int, int]] = []
+        ours, theirs = socket.socketpair()
+        self.channel = Channel(ours)
+        self._errors: IO[bytes] = _anonymous_file()
+        package_parent = str(Path(__file__).resolve().parents[2])
+        try:
+            self._process: subprocess.Popen[bytes] = subprocess.Popen(
+                [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), str(os.getpid()), package_parent],
+                stdin=subprocess.DEVNULL,
+                stdout=self._errors,
+                stderr=self._errors,
+                cwd="/",
+                env=dict(environment),
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        finally:
+            theirs.close()
+        self.channel.send(Setup(preload))
+
+    def fileno(self) -> int:
+        return self.channel.fileno()
+
+    def spawn(self, order: Spawn, log: int, results: int) -> None:
+        """Takes over both descriptors. OSError if the warm parent is gone."""
+        if self.state == "starting":
+            self._queue.append((order, log, results))
+            return
+        try:
+            self.channel.send(order, (log, results))
+        finally:
+            os.close(log)
+            os.close(results)
+
+    def ready(self, threads: int) -> None:
+        """Its modules are imported: send what waited."""
+        self.state = "ready"
+        self.threads = threads
+        while self._queue:
+            self.spawn(*self._queue.pop(0))
+
+    def kill(self, token: int) -> bool:
+        """Have a node killed; False if it was never sent, so that nothing will be heard of it."""
+        for position, (order, log, results) in enumerate(self._queue):
+            if order.token == token:
+                del self._queue[position]
+                os.close(log)
+                os.close(results)
+                return False
+        with contextlib.suppress(OSError):  # it is gone, which its end of the socket will tell
+            self.channel.send(Kill(token))
+        return True
+
+    def receive(self) -> Answer | None:
+        """Its next answer; None when it is gone."""
+        received = self.channel.receive()
+        return None if received is None else decode_answer(received[0])
+
+    def last_words(self) -> str:
+        """The last line it wrote to its standard error."""
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else ""
+
+    def end(self) -> int:
+        """Close, wait until it has killed its workers and gone, and return its exit status as Popen does."""
+        import subprocess
+
+        importing = self.state == "starting"
+        self.state = "dead"
+        self.channel.sock.close()
+        for _, log, results in self._queue:
+            os.close(log)
+            os.close(results)
+        self._queue = []
+        try:
+            status = self._process.wait(0 if importing else _FAREWELL)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
+        if status < 0:  # killed: it could not take its workers' groups along
+            for pid in self.pids.values():
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGKILL)
+        return status
+
+    def release(self) -> None:
+        """After :meth:`end`: let go of what it wrote."""
+        self._errors.close()
+
+
+def _anonymous_file() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("cbuild-zygote"), "w+b")
+    import tempfile
+
+    return tempfile.TemporaryFile()
