@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import Mark
 
-__all__ = ["Map", "Node", "Scalar", "Seq", "plain"]
+__all__ = ["Broken", "Map", "Node", "Scalar", "Seq", "describe", "plain"]
 
 Plain = None | bool | int | float | str
 
@@ -19,6 +19,11 @@ class Scalar:
     value: Plain
     mark: Mark
     quoted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Broken(Scalar):
+    """Stands where a value was refused: its error is reported already, so later passes say nothing more about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +56,19 @@ def plain(node: Node) -> Any:
     if isinstance(node, Seq):
         return [plain(item) for item in node.items]
     return {str(key.value): plain(value) for key, value in node.entries}
+
+
+def describe(node: Node) -> str:
+    """A node in the words of an error message: ``the text 'abc'``, ``a list``, ``nothing``."""
+    if isinstance(node, Map):
+        return "a mapping"
+    if isinstance(node, Seq):
+        return "a list"
+    value = node.value
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"the text '{value if len(value) <= 40 else value[:39] + '…'}'"
+    return f"the number {value}"

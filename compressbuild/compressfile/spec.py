@@ -48,7 +48,7 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A source model: a factory of the user's (``factory``, ``weights``) or a file (``file``, with ``files`` beside it)."""
+    """A source model: a factory of the user's (``factory``, ``weights``) or a ``file`` (with ``files`` beside it)."""
 
     name: str
     mark: Mark
@@ -74,7 +74,8 @@ class DatasetSpec:
 
 @dataclass(frozen=True, slots=True)
 class PlatformSpec:
-    """``settings``: every key beside ``backend`` and ``requires``, typed by the backend. ``requires``: fact → wanted value."""
+    """``settings``: every key beside ``backend`` and ``requires``, typed by the backend. ``requires``: fact → wanted
+    value."""
 
     name: str
     mark: Mark
@@ -96,7 +97,8 @@ class StepSpec:
 class GateSpec:
     """Limits on one metric. ``max_drop``/``max_ratio``/``min_ratio`` compare with ``against``, a target or model.
 
-    ``max_drop``: how far the value may fall (in the metric's unit) below ``against``. ``inconclusive``/``unmeasured``: ``fail`` or ``allow``.
+    ``max_drop``: how far the value may fall (in the metric's unit) below ``against``. ``inconclusive`` and
+    ``unmeasured``: ``fail`` or ``allow``.
     """
 
     metric: str
@@ -162,6 +164,7 @@ class Spec:
     env: tuple[str, ...] = ()  # environment variables that nodes may see; their values join the keys
     cache: str = "cache"
     python_path: tuple[str, ...] = (".",)
+    outside: tuple[str, ...] = ()  # places outside the root that paths may lead to
 
     def select(self, words: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
         """Target names for ``words`` (names, ``all``, groups, globs), in file order, and those asked for by their own

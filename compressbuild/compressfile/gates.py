@@ -1,0 +1,89 @@
+"""Gates: limits on metrics that a target must meet."""
+
+from __future__ import annotations
+
+from .checks import Checks
+from .nodes import Map, Node, Scalar
+from .spec import GateSpec
+
+__all__ = ["GATE_KEYS", "LIMITS", "RELATIVE_LIMITS", "VERDICTS", "check_against", "gates"]
+
+RELATIVE_LIMITS = ("max-drop", "max-ratio", "min-ratio")
+LIMITS = ("min", "max", *RELATIVE_LIMITS)
+GATE_KEYS = (*LIMITS, "against", "inconclusive", "unmeasured")
+VERDICTS = ("fail", "allow")
+
+
+def gates(node: Node, checks: Checks) -> tuple[GateSpec, ...]:
+    """``{metric: {limit: number, …}}``."""
+    found = checks.mapping(node, "'gates'")
+    read = (_gate(key, value, checks) for key, value in found.entries) if found is not None else ()
+    return tuple(gate for gate in read if gate is not None)
+
+
+def _gate(key: Scalar, node: Node, checks: Checks) -> GateSpec | None:
+    metric = str(key.value)
+    what = f"gate '{metric}'"
+    if not isinstance(node, Map):
+        checks.wrong(node, what, "a mapping of limits", f"write {metric}: {{min: 0.9}} or {{max: 10}}")
+        return None
+    checks.mapping(node, what, GATE_KEYS)
+    values: dict[str, float | None] = {}
+    verdicts: dict[str, str] = {}
+    against: str | None = None
+    for name, value in node.entries:
+        word = str(name.value)
+        if word in LIMITS:
+            least, above = (0 if word == "max-drop" else None), (0 if word.endswith("ratio") else None)
+            values[word] = checks.number(value, f"'{word}' of {what}", least, above)
+        elif word == "against":
+            against = checks.reference(value, f"'against' of {what}", "target", "model")
+        elif word in ("inconclusive", "unmeasured"):
+            verdicts[word] = checks.choice(value, f"'{word}' of {what}", VERDICTS) or "fail"
+    _check_limits(what, key, node, values, checks)
+    return GateSpec(
+        metric=metric,
+        mark=key.mark,
+        min=values.get("min"),
+        max=values.get("max"),
+        max_drop=values.get("max-drop"),
+        max_ratio=values.get("max-ratio"),
+        min_ratio=values.get("min-ratio"),
+        against=against,
+        **verdicts,
+    )
+
+
+def _check_limits(what: str, key: Scalar, node: Map, values: dict[str, float | None], checks: Checks) -> None:
+    relative = [word for word in RELATIVE_LIMITS if word in values]
+    if not values:
+        checks.add(f"{what} has no limit", key.mark, f"set at least one of {', '.join(LIMITS)}")
+    elif relative and node.get("against") is None:
+        checks.add(
+            f"'{relative[0]}' of {what} needs 'against'",
+            node.key_mark(relative[0]),
+            "name the target or model to compare with",
+        )
+    elif not relative and node.get("against") is not None:
+        checks.add(
+            f"'against' of {what} has no use: no limit compares",
+            node.key_mark("against"),
+            f"add one of {', '.join(RELATIVE_LIMITS)}, or remove it",
+        )
+    for low, high in (("min", "max"), ("min-ratio", "max-ratio")):
+        least, most = values.get(low), values.get(high)
+        if least is not None and most is not None and least > most:
+            checks.add(f"nothing can pass {what}: '{low}' {least:g} is above '{high}' {most:g}", node.key_mark(low))
+
+
+def check_against(target: str, read: tuple[GateSpec, ...], node: Node, checks: Checks) -> None:
+    """A target compared with itself proves nothing."""
+    for gate in read:
+        if gate.against == target:
+            inner = node.get(gate.metric) if isinstance(node, Map) else None
+            place = inner.get("against") if isinstance(inner, Map) else None
+            checks.add(
+                f"gate '{gate.metric}' compares '{target}' with itself",
+                place.mark if place else gate.mark,
+                "name another target, or the model",
+            )

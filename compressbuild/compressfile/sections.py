@@ -1,0 +1,164 @@
+"""Models, datasets and platforms: one function a section entry. Their parameters stay nodes; plugins own those."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..errors import Mark
+from .checks import Checks
+from .nodes import Broken, Map, Node, Scalar, describe
+from .paths import Paths
+from .spec import DatasetSpec, InputSpec, ModelSpec, PlatformSpec
+from .suggest import suggest
+
+__all__ = ["DATASET_KEYS", "DTYPES", "INPUT_KEYS", "MODEL_KEYS", "dataset", "model", "platform"]
+
+MODEL_KEYS = ("factory", "args", "weights", "file", "kind", "inputs", "files")
+DATASET_KEYS = ("loader", "args", "files")
+INPUT_KEYS = ("shape", "dtype")
+DTYPES = (
+    "float32",
+    "float16",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "bool",
+)
+
+
+def model(key: Scalar, node: Node, checks: Checks, paths: Paths) -> ModelSpec | None:
+    """``factory`` with ``weights``, ``args`` and ``inputs``; or ``file``."""
+    what = f"model '{key.value}'"
+    found = checks.mapping(node, what, MODEL_KEYS)
+    if found is None:
+        return None
+    given = {str(name.value): value for name, value in found.entries}
+    _check_source(key, found, given, checks)
+    inputs = _inputs(given["inputs"], what, checks) if "inputs" in given else ()
+    return ModelSpec(
+        name=str(key.value),
+        mark=key.mark,
+        factory=checks.entry(given["factory"], "'factory'") if "factory" in given else None,
+        args=checks.mapping(given["args"], "'args'") if "args" in given else None,
+        weights=paths.one(given["weights"], "'weights'") if "weights" in given else None,
+        file=paths.one(given["file"], "'file'") if "file" in given else None,
+        kind=checks.text(given["kind"], "'kind'") if "kind" in given else None,
+        inputs=inputs,
+        files=paths.many(given["files"], "'files'") if "files" in given else (),
+        marks=_marks(given),
+    )
+
+
+def _check_source(key: Scalar, found: Map, given: Mapping[str, Node], checks: Checks) -> None:
+    what = f"model '{key.value}'"
+    if "factory" in given and "file" in given:
+        checks.add(f"{what} has both a 'factory' and a 'file'", found.key_mark("file"), "keep the one it is made from")
+        return
+    if "factory" not in given and "file" not in given:
+        checks.add(
+            f"{what} needs a 'factory' or a 'file'", key.mark, "e.g. factory: package.module:build, or file: model.onnx"
+        )
+        return
+    if "file" in given:
+        for name in ("weights", "args"):
+            if name in given:
+                checks.add(f"'{name}' goes with a 'factory', and {what} is a 'file'", found.key_mark(name), "remove it")
+    elif "inputs" not in given:
+        checks.add(
+            f"{what} needs 'inputs'", key.mark, "e.g. inputs: {image: {shape: [batch, 3, 224, 224], dtype: float32}}"
+        )
+
+
+def _inputs(node: Node, what: str, checks: Checks) -> tuple[InputSpec, ...]:
+    found = checks.mapping(node, f"'inputs' of {what}")
+    if found is None:
+        return ()
+    if not found.entries:
+        checks.add(f"'inputs' of {what} is empty", node.mark, "name each input, in the order the model takes them")
+    inputs = (_input(key, value, checks) for key, value in found.entries)
+    return tuple(one for one in inputs if one is not None)
+
+
+def _input(key: Scalar, node: Node, checks: Checks) -> InputSpec | None:
+    what = f"input '{key.value}'"
+    hint = "write {shape: [batch, 1, 8, 8], dtype: float32}"
+    if not isinstance(node, Map):
+        checks.wrong(node, what, "a mapping", hint)
+        return None
+    checks.mapping(node, what, INPUT_KEYS)
+    shape_node, dtype_node = node.get("shape"), node.get("dtype")
+    if shape_node is None:
+        checks.add(f"{what} has no 'shape'", key.mark, hint)
+        return None
+    sizes = tuple(_axis(item, what, checks) for item in checks.items(shape_node, f"'shape' of {what}"))
+    dtype = "float32" if dtype_node is None else checks.text(dtype_node, f"'dtype' of {what}", "a numpy dtype")
+    if dtype is not None and dtype not in DTYPES:
+        mark = dtype_node.mark if dtype_node is not None else key.mark
+        checks.add(f"unknown dtype '{dtype}'", mark, lambda: suggest(dtype, DTYPES))
+    return InputSpec(str(key.value), tuple(size for size in sizes if size is not None), dtype or "float32")
+
+
+def _axis(node: Node, what: str, checks: Checks) -> int | str | None:
+    value = node.value if isinstance(node, Scalar) else None
+    if isinstance(value, str) and value.isidentifier():
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    if not isinstance(node, Broken):
+        checks.add(
+            f"an axis of {what} must be a size above 0 or the name of a dynamic axis, not {describe(node)}",
+            node.mark,
+            "e.g. [batch, 3, 224, 224]",
+        )
+    return None
+
+
+def dataset(key: Scalar, node: Node, checks: Checks, paths: Paths) -> DatasetSpec | None:
+    """``loader`` with ``args`` and the ``files`` it reads."""
+    what = f"dataset '{key.value}'"
+    found = checks.mapping(node, what, DATASET_KEYS)
+    if found is None:
+        return None
+    given = {str(name.value): value for name, value in found.entries}
+    if "loader" not in given:
+        checks.add(f"{what} needs a 'loader'", key.mark, "e.g. loader: package.data:test")
+        return None
+    return DatasetSpec(
+        name=str(key.value),
+        mark=key.mark,
+        loader=checks.entry(given["loader"], "'loader'") or "",
+        args=checks.mapping(given["args"], "'args'") if "args" in given else None,
+        files=paths.many(given["files"], "'files'") if "files" in given else (),
+        marks=_marks(given),
+    )
+
+
+def platform(key: Scalar, node: Node, checks: Checks) -> PlatformSpec | None:
+    """``backend`` and ``requires``; every other key is a setting of the backend."""
+    what = f"platform '{key.value}'"
+    found = checks.mapping(node, what)
+    if found is None:
+        return None
+    given = {str(name.value): value for name, value in found.entries}
+    if "backend" not in given:
+        checks.add(f"{what} needs a 'backend'", key.mark, "e.g. backend: onnxruntime")
+        return None
+    settings = tuple(entry for entry in found.entries if entry[0].value not in ("backend", "requires"))
+    return PlatformSpec(
+        name=str(key.value),
+        mark=key.mark,
+        backend=checks.text(given["backend"], "'backend'") or "",
+        settings=Map(settings, found.mark),
+        requires=checks.mapping(given["requires"], "'requires'") if "requires" in given else None,
+        marks=_marks(given),
+    )
+
+
+def _marks(given: Mapping[str, Node]) -> dict[str, Mark]:
+    return {name: node.mark for name, node in given.items()}

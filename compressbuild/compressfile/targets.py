@@ -1,0 +1,118 @@
+"""Targets: ``from``, steps, platform, gates, evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from ..errors import Mark
+from .checks import OPTIONS, Checks
+from .evaluation import target_evaluation
+from .gates import check_against
+from .gates import gates as read_gates
+from .nodes import Map, Node, Scalar
+from .spec import EvaluateSpec, GateSpec, RunOptions, StepSpec, TargetSpec
+from .suggest import closest
+
+__all__ = ["TARGET_KEYS", "Targets"]
+
+TARGET_KEYS = ("from", "steps", "platform", "gates", "evaluate", "matrix", *OPTIONS)
+_NO_OPTIONS = RunOptions()
+
+T = TypeVar("T")
+
+
+class Targets:
+    """Reads targets. Points of one matrix share nodes; what was read from a shared node is shared too."""
+
+    def __init__(self, checks: Checks, evaluate: EvaluateSpec | None = None) -> None:
+        self._checks = checks
+        self._evaluate = evaluate
+        self._read: dict[tuple[str, int], tuple[Node, object]] = {}  # the node keeps its id from being used again
+
+    def target(self, key: Scalar, node: Node) -> TargetSpec | None:
+        """One target of the expanded file; None if it has no usable ``from``."""
+        checks = self._checks
+        name = str(key.value)
+        what = f"target '{name}'"
+        hint = "write {from: MODEL, steps: [...]}"
+        if not isinstance(node, Map):
+            checks.wrong(node, what, "a mapping", hint)
+            return None
+        source = platform = None
+        steps: tuple[StepSpec, ...] = ()
+        gates: tuple[GateSpec, ...] = ()
+        evaluate: EvaluateSpec | None = None
+        options = False
+        marks: dict[str, Mark] = {}
+        for written, value in node.entries:
+            word = str(written.value)
+            marks[word] = value.mark
+            match word:
+                case "from":
+                    source = checks.reference(value, "'from'", "model", "target")
+                case "steps":
+                    steps = self._once("steps", value, self._steps)
+                case "platform":
+                    platform = checks.reference(value, "'platform'", "platform")
+                case "gates":
+                    gates = self._once("gates", value, lambda found: read_gates(found, checks))
+                    check_against(name, gates, value, checks)
+                case "evaluate":
+                    evaluate = self._once("evaluate", value, self._evaluation)
+                case _ if word in OPTIONS:
+                    options = True
+                case _:
+                    checks.unknown_key(written, TARGET_KEYS, what)
+        if "from" not in marks:
+            checks.add(f"{what} needs 'from'", key.mark, "name the model or target it is made from")
+        if source is None:
+            return None
+        run = checks.options(node) if options else _NO_OPTIONS
+        return TargetSpec(name, key.mark, source, steps, platform, gates, evaluate, run, marks)
+
+    def _once(self, what: str, node: Node, read: Callable[[Node], T]) -> T:
+        known = self._read.get((what, id(node)))
+        if known is None:
+            known = self._read[(what, id(node))] = (node, read(node))
+        result: T = known[1]  # type: ignore[assignment]
+        return result
+
+    def _evaluation(self, node: Node) -> EvaluateSpec | None:
+        return target_evaluation(node, self._evaluate, self._checks)
+
+    def _steps(self, node: Node) -> tuple[StepSpec, ...]:
+        found = (self._step(item) for item in self._checks.items(node, "'steps'"))
+        return tuple(step for step in found if step is not None)
+
+    def _step(self, node: Node) -> StepSpec | None:
+        """``technique`` or ``{technique: {parameter: value}, option: value}``."""
+        checks = self._checks
+        if not isinstance(node, Map):
+            name = checks.text(node, "a step", "a technique")
+            return None if name is None else StepSpec(name, node.mark)
+        techniques = [entry for entry in node.entries if entry[0].value not in OPTIONS]
+        if not techniques:
+            checks.add("a step without a technique", node.mark, "write e.g. 'prune.channels: {ratio: 0.5}'")
+            return None
+        key, value = techniques[0]
+        for extra, _ in techniques[1:]:
+            self._second(key, value, extra)
+        params: Map | None = None
+        if isinstance(value, Map):
+            params = value
+        elif not isinstance(value, Scalar) or value.value is not None:
+            checks.wrong(value, f"the parameters of '{key.value}'", "a mapping", "write {parameter: value}")
+        return StepSpec(str(key.value), key.mark, params, checks.options(node))
+
+    def _second(self, technique: Scalar, value: Node, extra: Scalar) -> None:
+        """Two keys in a step: a misspelt option, a parameter not indented, or two steps in one item."""
+        word, name = str(extra.value), technique.value
+        near = closest(word, OPTIONS)
+        if near is not None:
+            hint = f"did you mean '{near}'?"
+        elif isinstance(value, Scalar) and value.value is None and "." not in word:
+            hint = f"if it is a parameter of '{name}', indent it further; if a technique, start it with '- '"
+        else:
+            hint = "start each step with its own '- '"
+        self._checks.add(f"a step has one technique, and this has '{name}' and '{word}'", extra.mark, hint)
