@@ -90,7 +90,8 @@ def make_context(
         seed=seed,
         threads=threads,
     )
-    return Context(request, [].append if progress is None else progress.append)
+    reports: list[dict[str, Any]] = [] if progress is None else progress
+    return Context(request, reports.append)
 
 
 def run_node(

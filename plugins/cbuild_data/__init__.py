@@ -3,7 +3,18 @@
 Importing it is cheap; numpy is imported by the functions that need it.
 """
 
-from .batches import arrays, batches
-from .inputs import ModelInput, axis_sizes, example_arrays, fit
+from .batches import arrays, batch_indices, batches
+from .feeds import sample_feeds
+from .inputs import ModelInput, axis_sizes, example_arrays, fit, fixed_batch
 
-__all__ = ["ModelInput", "arrays", "axis_sizes", "batches", "example_arrays", "fit"]
+__all__ = [
+    "ModelInput",
+    "arrays",
+    "axis_sizes",
+    "batch_indices",
+    "batches",
+    "example_arrays",
+    "fit",
+    "fixed_batch",
+    "sample_feeds",
+]

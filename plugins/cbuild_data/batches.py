@@ -10,7 +10,7 @@ from compressbuild.api import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["arrays", "batches"]
+__all__ = ["arrays", "batch_indices", "batches"]
 
 _FORM = (
     "a loader yields batches (inputs, labels): inputs an array N×…, a mapping name → array, or a tuple in input order"
@@ -57,19 +57,26 @@ def batches(
     seed: int | Sequence[int] | None = None,
     drop_single: bool = False,
 ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """Batches of ``size`` samples, the last one shorter; shuffled when a ``seed`` is given.
+    """Batches of ``size`` samples in the order of :func:`batch_indices`."""
+    for chosen in batch_indices(len(labels), size, seed=seed, drop_single=drop_single):
+        yield {name: array[chosen] for name, array in inputs.items()}, labels[chosen]
+
+
+def batch_indices(
+    count: int, size: int, *, seed: int | Sequence[int] | None = None, drop_single: bool = False
+) -> Iterator[np.ndarray]:
+    """Indices of each batch of ``size`` out of ``count``, the last one shorter; shuffled when a ``seed`` is given.
 
     ``drop_single``: leave out a last batch of one sample (batch normalisation cannot train on it).
     """
     import numpy as np
 
-    count = len(labels)
     order = np.arange(count) if seed is None else np.random.default_rng(seed).permutation(count)
     for start in range(0, count, size):
         chosen = order[start : start + size]
         if drop_single and len(chosen) == 1 and start > 0:
             return
-        yield {name: array[chosen] for name, array in inputs.items()}, labels[chosen]
+        yield chosen
 
 
 def _iterate(dataset: Iterable[Any]) -> Iterator[Any]:

@@ -11,7 +11,7 @@ from compressbuild.api import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["ModelInput", "axis_sizes", "example_arrays", "fit"]
+__all__ = ["ModelInput", "axis_sizes", "example_arrays", "fit", "fixed_batch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,11 @@ def example_arrays(
         dtype = np.dtype(item.dtype)
         made[item.name] = generator.standard_normal(shape).astype(dtype) if dtype.kind == "f" else np.ones(shape, dtype)
     return made
+
+
+def fixed_batch(inputs: Iterable[ModelInput]) -> int | None:
+    """The batch size that a model insists on, or None if its first axis is dynamic."""
+    return next((item.shape[0] for item in inputs if item.shape and isinstance(item.shape[0], int)), None)
 
 
 def fit(data: Mapping[str, np.ndarray], inputs: Iterable[ModelInput]) -> dict[str, np.ndarray]:

@@ -1,0 +1,40 @@
+"""Techniques on ONNX models, and the kind ``onnx``."""
+
+from compressbuild.api import Kind, Needs, Technique, hookimpl
+
+from .params import ConvertFp16, QuantizeDynamic, QuantizeStatic
+
+_NEEDS = Needs(modules=("onnx", "onnxruntime", "numpy"), install="pip install 'compressbuild[onnx]'")
+
+# onnxruntime starts a thread when it is imported, so no process may fork after it: the worker imports it itself.
+_PRELOAD = ("onnx", "numpy")
+_TOOLS = ("onnx", "onnxruntime", "numpy")
+
+
+@hookimpl
+def compressbuild_kinds():
+    yield Kind(
+        name="onnx",
+        files=("*.onnx",),
+        summary="an ONNX model, with its external data beside it if it has any",
+        validate="cbuild_onnx.files:validate",
+        load="cbuild_onnx.runner:load",
+        load_needs=_NEEDS,
+        suffixes=(".onnx",),
+        tools=_TOOLS,
+        preload=_PRELOAD,
+    )
+
+
+@hookimpl
+def compressbuild_techniques():
+    common = {
+        "consumes": ("onnx",),
+        "produces": "onnx",
+        "tools": _TOOLS,
+        "preload": _PRELOAD,
+        "needs": _NEEDS,
+    }
+    yield Technique(name="quantize.dynamic", run="cbuild_onnx.dynamic:quantize", params=QuantizeDynamic, **common)
+    yield Technique(name="quantize.static", run="cbuild_onnx.static:quantize", params=QuantizeStatic, **common)
+    yield Technique(name="convert.fp16", run="cbuild_onnx.fp16:convert", params=ConvertFp16, **common)

@@ -1,0 +1,63 @@
+"""Techniques on PyTorch models, and the kind ``torch-model``: a factory, named edits and safetensors; no pickle."""
+
+from compressbuild.api import Kind, Needs, Technique, hookimpl
+
+from .params import Distill, ExportOnnx, Finetune, PruneChannels, PruneMagnitude, Train
+
+_INSTALL = "pip install 'compressbuild[torch]'"
+_TORCH = Needs(modules=("torch", "safetensors", "numpy"), install=_INSTALL)
+_PRUNING = Needs(modules=("torch", "safetensors", "numpy", "torch_pruning"), install=_INSTALL)
+_EXPORT = Needs(
+    modules=("torch", "safetensors", "numpy", "onnx", "onnxscript", "onnxruntime"),
+    install="pip install 'compressbuild[torch,onnx]'",
+)
+
+# The first optimizer imports torch._dynamo, an export the other two: 1 s less in a worker whose parent has them.
+_PRELOAD = ("torch", "torch._dynamo", "torch.export", "torch.onnx", "safetensors.torch")
+_TOOLS = ("torch", "numpy", "safetensors")
+
+
+@hookimpl
+def compressbuild_kinds():
+    yield Kind(
+        name="torch-model",
+        files=("model.json", "weights.safetensors"),
+        summary="a PyTorch module: its factory, named edits and weights",
+        validate="cbuild_torch.description:validate",
+        load="cbuild_torch.runner:load",
+        load_needs=_TORCH,
+        init="cbuild_torch.source:init",
+        carries_code=True,
+        tools=_TOOLS,
+        preload=_PRELOAD,
+    )
+
+
+def _technique(name, run, params, **more):
+    more = {"tools": _TOOLS, "preload": _PRELOAD, "needs": _TORCH, "produces": "torch-model", **more}
+    return Technique(name=name, run=run, params=params, consumes=("torch-model",), **more)
+
+
+@hookimpl
+def compressbuild_techniques():
+    yield _technique("train", "cbuild_torch.finetune:train", Train)
+    yield _technique("finetune", "cbuild_torch.finetune:train", Finetune)
+    yield _technique("distill", "cbuild_torch.distill:distill", Distill)
+    yield _technique("prune.magnitude", "cbuild_torch.magnitude:prune", PruneMagnitude)
+    yield _technique(
+        "prune.channels",
+        "cbuild_torch.channels:prune",
+        PruneChannels,
+        tools=(*_TOOLS, "torch-pruning"),
+        preload=(*_PRELOAD, "torch_pruning"),
+        needs=_PRUNING,
+    )
+    yield _technique(
+        "export.onnx",
+        "cbuild_torch.export:export",
+        ExportOnnx,
+        produces="onnx",
+        tools=(*_TOOLS, "onnx", "onnxscript", "onnxruntime"),
+        preload=(*_PRELOAD, "onnx", "onnxscript"),
+        needs=_EXPORT,
+    )

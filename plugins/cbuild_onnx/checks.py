@@ -1,0 +1,44 @@
+"""Numeric comparison of a model with what it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from compressbuild.api import UserError
+
+__all__ = ["compare"]
+
+
+def compare(
+    found: Mapping[str, np.ndarray],
+    wanted: Mapping[str, np.ndarray],
+    *,
+    atol: float,
+    rtol: float,
+    what: str,
+    per_output: bool = False,
+    hint: str = "allow more with the tolerance parameters if that is meant",
+) -> float:
+    """The largest difference of any output; UserError where it exceeds ``atol + rtol·|wanted|``, or where names,
+    shapes or NaNs differ. ``per_output``: relative to the largest magnitude of the output, not to each value."""
+    if list(found) != list(wanted):
+        raise UserError(f"{what} has outputs {list(found)}, its source {list(wanted)}")
+    worst = 0.0
+    for name, expected in wanted.items():
+        got = np.asarray(found[name], np.float64)
+        expected = np.asarray(expected, np.float64)
+        if got.shape != expected.shape:
+            raise UserError(f"{what} gives '{name}' the shape {list(got.shape)}, its source {list(expected.shape)}")
+        with np.errstate(invalid="ignore"):
+            difference = np.where((got == expected) | (np.isnan(got) & np.isnan(expected)), 0.0, np.abs(got - expected))
+        magnitude = np.max(np.abs(expected), initial=0.0) if per_output else np.abs(expected)
+        if not np.all(difference <= atol + rtol * magnitude):
+            raise UserError(
+                f"{what} differs from its source: output '{name}' by up to {np.max(difference):.3g} "
+                f"(values up to {np.max(np.abs(expected), initial=0.0):.3g})",
+                hint=hint,
+            )
+        worst = max(worst, float(np.max(difference, initial=0.0)))
+    return worst

@@ -1,0 +1,83 @@
+"""The reference runtime of ONNX models: ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from cbuild_data import ModelInput
+
+from compressbuild.api import Context, UserError
+
+from .files import find
+
+__all__ = ["OnnxRunner", "load", "session"]
+
+_TYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(bool)": "bool",
+    **{f"tensor({sign}int{bits})": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+
+
+def session(path: Path, *, threads: int, optimise: bool = True) -> ort.InferenceSession:
+    """A session on the CPU. UserError if the model cannot be loaded."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    level = ort.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors derive from Exception alone
+        raise UserError(f"ONNX Runtime cannot load '{path.name}': {error}") from error
+
+
+class OnnxRunner:
+    """Runs a model: arrays in, arrays out."""
+
+    def __init__(self, path: Path, *, threads: int = 1) -> None:
+        self._session = session(path, threads=threads)
+        self._threads = threads
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self._inputs = {item.name: (item.shape, item.dtype) for item in declared_inputs(self._session)}
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
+        return self._inputs
+
+    def __call__(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        values = self._session.run(None, {name: np.ascontiguousarray(feeds[name]) for name in self._inputs})
+        return dict(zip(self._outputs, values, strict=True))
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "runtime": f"onnxruntime {ort.__version__}",
+            "provider": self._session.get_providers()[0],
+            "threads": self._threads,
+        }
+
+
+def declared_inputs(made: ort.InferenceSession) -> tuple[ModelInput, ...]:
+    """A session's inputs; an axis without a name gets one of its own."""
+    found = []
+    for item in made.get_inputs():
+        shape = tuple(
+            axis if isinstance(axis, int) else (axis or f"{item.name}_{position}")
+            for position, axis in enumerate(item.shape or ())
+        )
+        if item.type not in _TYPES:
+            raise UserError(f"input '{item.name}' has the type {item.type}, which numpy does not know")
+        found.append(ModelInput(item.name, shape, _TYPES[item.type]))
+    return tuple(found)
+
+
+def load(ctx: Context, directory: Path, settings: None = None) -> OnnxRunner:
+    """Runner of an ``onnx`` artifact."""
+    return OnnxRunner(find(directory), threads=ctx.threads)

@@ -1,0 +1,240 @@
+"""Structured channel pruning through a dependency graph: Fang et al., "DepGraph", CVPR 2023 (torch-pruning)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from cbuild_data import example_arrays
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from compressbuild.api import Context, UserError
+
+from .calling import caller, first_output, named_outputs, tensors
+from .description import ModelDescription
+from .edits import attribute_edits, replay, resize
+from .module import load_model, make_module, prepare, save_model, weights_of
+from .optimise import Samples, read_samples
+from .params import PruneChannels
+from .selection import check_patterns, matching, prunable_layers
+
+__all__ = ["prune"]
+
+_HINT = "prune.magnitude fits every model; 'ignore:' names layers to leave alone"
+
+
+class _Pruner(tp.pruner.BasePruner):  # type: ignore[misc]
+    """Keeps the nearest multiple of ``round_to``, at least one of it; the library rounds down, even to nothing."""
+
+    def _round_to(self, n_pruned: int, current_channels: int, round_to: int) -> int:
+        kept = round((current_channels - n_pruned) / round_to) * round_to
+        return current_channels - min(current_channels, max(kept, round_to))
+
+
+def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
+    """Remove channels; returns parameters and MACs (batch 1) before and after, and the widths achieved."""
+    prepare(ctx)
+    description = ModelDescription.read(model)
+    module = load_model(ctx, model)
+    call = caller(module, description.inputs)
+    example = tensors(example_arrays(description.inputs, batch=1, seed=0))
+    samples = _check(ctx, module, description, params)
+    fixed = _fixed_layers(module, call, example, params)
+    shapes = _shapes(call, example)
+    before = _cost(module, call, example)
+    pruner = _pruner(module, call, example, params, fixed)
+    for step in range(params.steps):
+        if samples is not None:
+            _gradients(module, call, samples)
+        _step(pruner)
+        module.zero_grad(set_to_none=True)
+        ctx.progress(step + 1, params.steps)
+    try:
+        after_shapes = _shapes(call, example)
+        after = _cost(module, call, example)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"the pruned model does not run: {error}", hint=f"its code fixes a width somewhere; {_HINT}"
+        ) from error
+    if after_shapes != shapes:
+        raise UserError(f"pruning would change the outputs from {shapes} to {after_shapes}", hint=_HINT)
+    _save(ctx, module, description, call, example)
+    return {
+        "parameters": after[1],
+        "parameters_before": before[1],
+        "macs": after[0],
+        "macs_before": before[0],
+        "removed": round(1 - after[1] / before[1], 6),
+    }
+
+
+def _check(ctx: Context, module: nn.Module, description: ModelDescription, params: PruneChannels) -> Samples | None:
+    """Refuse what does not fit, before any work; the samples to rank on, if the criterion wants any."""
+    layers = prunable_layers(module)
+    check_patterns("ignore", params.ignore, layers)
+    check_patterns("overrides", params.overrides, layers)
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.MultiheadAttention | nn.RNNBase):
+            raise UserError(
+                f"prune.channels cannot prune {type(layer).__name__} '{name}', whose sizes are tied", hint=_HINT
+            )
+    if params.criterion == "bn-scale" and not any(isinstance(m, _BatchNorm) and m.affine for m in module.modules()):
+        raise UserError("criterion bn-scale ranks by batch normalisation, of which the model has none", hint="use l2")
+    if params.criterion != "taylor":
+        return None
+    if params.data is None:
+        raise UserError("criterion taylor needs labelled data for its gradients", hint="add 'data: DATASET'")
+    return read_samples(ctx, params.data, description.inputs, params.samples)
+
+
+def _fixed_layers(
+    module: nn.Module, call: Callable[[dict[str, Tensor]], Any], example: dict[str, Tensor], params: PruneChannels
+) -> list[nn.Module]:
+    """Layers left alone: those that ``ignore`` names, and those whose channels are the outputs'."""
+    layers = prunable_layers(module)
+    fixed = [layer for name, layer in layers.items() if matching(name, params.ignore)]
+    fixed.extend(layer for layer in _output_layers(module, call, example) if layer not in fixed)
+    if len(fixed) == len(layers):
+        raise UserError("no layer is left to prune: every one is ignored or makes an output", hint=_HINT)
+    return fixed
+
+
+def _output_layers(
+    module: nn.Module, call: Callable[[dict[str, Tensor]], Any], example: dict[str, Tensor]
+) -> Iterator[nn.Module]:
+    """The last layers with weights on every path to an output, found by walking the autograd graph back from it."""
+    made_by: dict[Any, nn.Module] = {}
+
+    def note(layer: nn.Module, _: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.grad_fn is not None:
+            made_by[output.grad_fn] = layer
+
+    layers = prunable_layers(module).values()
+    required = {parameter: parameter.requires_grad for parameter in module.parameters()}
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    try:
+        for parameter in required:
+            parameter.requires_grad_(parameter.is_floating_point())
+        with torch.enable_grad():
+            outputs = named_outputs(call(example))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for parameter, value in required.items():
+            parameter.requires_grad_(value)
+    pending, seen = [value.grad_fn for value in outputs.values()], set()
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node in made_by:
+            yield made_by[node]
+        else:
+            pending.extend(function for function, _ in node.next_functions)
+
+
+def _pruner(
+    module: nn.Module,
+    call: Callable[[dict[str, Tensor]], Any],
+    example: dict[str, Tensor],
+    params: PruneChannels,
+    fixed: list[nn.Module],
+) -> _Pruner:
+    importance = {
+        "l1": lambda: tp.importance.MagnitudeImportance(p=1),
+        "l2": lambda: tp.importance.MagnitudeImportance(p=2),
+        "taylor": tp.importance.TaylorImportance,
+        "bn-scale": tp.importance.BNScaleImportance,
+    }[params.criterion]()
+    names = {layer: name for name, layer in prunable_layers(module).items()}
+    own: dict[nn.Module, float] = {}
+    for pattern, ratio in reversed(params.overrides.items()):  # the first pattern that matches wins
+        own.update({layer: ratio for layer, name in names.items() if matching(name, [pattern])})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about parameters outside of layers, which it handles
+        return _Pruner(
+            module,
+            example,
+            importance,
+            global_pruning=params.scope == "global",
+            pruning_ratio=params.ratio,
+            pruning_ratio_dict=own,
+            max_pruning_ratio=params.max_ratio,
+            iterative_steps=params.steps,
+            ignored_layers=fixed,
+            round_to=params.round_to,
+            in_channel_groups={},  # the library's default is one dict for all
+            out_channel_groups={},
+            num_heads={},
+            forward_fn=lambda _, feeds: call(feeds),
+            output_transform=lambda result: list(named_outputs(result).values()),
+        )
+
+
+def _step(pruner: _Pruner) -> None:
+    try:
+        pruner.step()
+    except (RuntimeError, IndexError, ValueError, AssertionError) as error:
+        raise UserError(f"torch-pruning cannot follow this architecture: {error}", hint=_HINT) from error
+
+
+def _gradients(module: nn.Module, call: Callable[[dict[str, Tensor]], Any], samples: Samples) -> None:
+    """Gradients of the cross-entropy, for the first-order Taylor criterion (Molchanov et al. 2019)."""
+    if samples.labels.is_floating_point():
+        raise UserError(
+            "criterion taylor needs integer labels (it ranks by the cross-entropy's gradient)", hint="use l2"
+        )
+    module.zero_grad(set_to_none=True)
+    with torch.enable_grad():
+        nn.functional.cross_entropy(first_output(call(samples.inputs)), samples.labels).backward()
+
+
+@torch.no_grad()
+def _shapes(call: Callable[[dict[str, Tensor]], Any], example: dict[str, Tensor]) -> dict[str, list[int]]:
+    return {name: list(value.shape) for name, value in named_outputs(call(example)).items()}
+
+
+def _cost(module: nn.Module, call: Callable[[dict[str, Tensor]], Any], example: dict[str, Tensor]) -> tuple[int, int]:
+    """MACs of the convolutions and linear layers on the example, and parameters."""
+    macs = 0
+
+    def count(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal macs
+        each = inputs[0] if getattr(layer, "transposed", False) else output  # the axis that weight[0] belongs to
+        macs += each.numel() * layer.weight[0].numel()
+
+    hooks = [layer.register_forward_hook(count) for layer in prunable_layers(module).values()]
+    try:
+        with torch.no_grad():
+            call(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return macs, sum(parameter.numel() for parameter in module.parameters())
+
+
+def _save(
+    ctx: Context,
+    module: nn.Module,
+    description: ModelDescription,
+    call: Callable[[dict[str, Tensor]], Any],
+    example: dict[str, Tensor],
+) -> None:
+    """Write the model, and prove that it loads back: the same outputs, bit for bit."""
+    description = description.edited([{"op": "resize"}])
+    fresh = make_module(ctx, description)
+    replay(fresh, description.edits)
+    resize(fresh, weights_of(module), shapes=True)
+    save_model(ctx, module, description, attribute_edits(fresh, module))
+    again = caller(load_model(ctx, ctx.out), description.inputs)
+    with torch.no_grad():
+        pairs = zip(named_outputs(call(example)).values(), named_outputs(again(example)).values(), strict=True)
+        same = all(torch.equal(one, other) for one, other in pairs)
+    if not same:
+        raise UserError("the pruned model cannot be described by its tensors' shapes and plain attributes", hint=_HINT)

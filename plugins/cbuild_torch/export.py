@@ -1,0 +1,136 @@
+"""Export to ONNX with torch's exporter (torch.export), checked against torch through ONNX Runtime."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from cbuild_data import ModelInput, axis_sizes, example_arrays, sample_feeds
+from cbuild_onnx import files
+from cbuild_onnx.checks import compare
+from cbuild_onnx.runner import OnnxRunner
+from torch import nn
+
+from compressbuild.api import Context, UserError
+
+from .calling import by_keyword, caller, named_outputs, tensors
+from .description import ModelDescription
+from .module import load_model, prepare
+from .params import ExportOnnx
+from .runner import TorchRunner
+
+__all__ = ["export"]
+
+_CHECK_SAMPLES = 64
+
+
+class _Flat(nn.Module):
+    """Gives the outputs of a module as a tuple, in the order of their names."""
+
+    def __init__(self, module: nn.Module, inputs: tuple[ModelInput, ...]) -> None:
+        super().__init__()
+        self.module = module
+        self._inputs = inputs
+
+    def forward(self, *values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        feeds = {item.name: value for item, value in zip(self._inputs, values, strict=True)}
+        return tuple(named_outputs(caller(self.module, self._inputs)(feeds)).values())
+
+
+def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
+    """Write ``model.onnx``; returns opset, nodes and the largest difference from torch that was seen."""
+    prepare(ctx)
+    description = ModelDescription.read(model)
+    module = load_model(ctx, model)
+    sizes = axis_sizes(description.inputs, params.sizes)
+    example = example_arrays(description.inputs, sizes)
+    with torch.no_grad():
+        names = list(named_outputs(caller(module, description.inputs)(tensors(example))))
+    ctx.progress(0, 3, stage="trace")
+    program = _trace(module, description.inputs, tensors(example), names, params.opset)
+    ctx.progress(1, 3, stage="write")
+    raw = ctx.scratch / files.NAME
+    program.save(str(raw), external_data=_bytes(module) > files.INLINE_LIMIT)
+    proto = files.read(raw, weights=False)
+    files.strip(proto)
+    files.write(proto, ctx.out, weights_from=raw.parent)
+    ctx.progress(2, 3, stage="check")
+    worst = _check(ctx, module, description.inputs, params, sizes)
+    ctx.progress(3, 3)
+    return {"opset": params.opset, "nodes": len(proto.graph.node), "max_difference": worst}
+
+
+def _trace(
+    module: nn.Module,
+    inputs: tuple[ModelInput, ...],
+    example: dict[str, torch.Tensor],
+    outputs: list[str],
+    opset: int,
+) -> Any:
+    dims = {axis: torch.export.Dim(axis) for item in inputs for axis in item.shape if isinstance(axis, str)}
+    shapes = [{i: dims[axis] for i, axis in enumerate(item.shape) if isinstance(axis, str)} for item in inputs]
+    names = [item.name for item in inputs]
+    arguments: dict[str, Any] = {"args": tuple(example.values()), "dynamic_shapes": tuple(shapes)}
+    if not _returns_tensors(module, inputs, example):
+        module = _Flat(module, inputs)
+        arguments["dynamic_shapes"] = (tuple(shapes),)
+    elif by_keyword(module, names):
+        arguments = {"kwargs": example, "dynamic_shapes": dict(zip(names, shapes, strict=True))}
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), torch.no_grad():
+            program = torch.onnx.export(
+                module,
+                **arguments,
+                input_names=names,
+                output_names=outputs,
+                opset_version=opset,
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter wraps whatever the user's forward or a missing operator raises
+        raise UserError(f"torch cannot export this model: {_reason(error)}", hint=_hint(error)) from error
+    return program
+
+
+def _returns_tensors(module: nn.Module, inputs: tuple[ModelInput, ...], example: dict[str, torch.Tensor]) -> bool:
+    with torch.no_grad():
+        result = caller(module, inputs)(example)
+    return isinstance(result, torch.Tensor) or (
+        isinstance(result, tuple | list) and all(isinstance(value, torch.Tensor) for value in result)
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause, on one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:500] or type(error).__name__
+
+
+def _hint(error: BaseException) -> str:
+    if "Constraints violated" in str(error) or "Constraints violated" in _reason(error):
+        return "the model fixes a size that 'inputs:' gives a name: write the number there instead"
+    return "see the node's log; data-dependent control flow and custom operators cannot be exported"
+
+
+def _bytes(module: nn.Module) -> int:
+    return sum(value.numel() * value.element_size() for value in module.state_dict().values())
+
+
+def _check(
+    ctx: Context, module: nn.Module, inputs: tuple[ModelInput, ...], params: ExportOnnx, sizes: dict[str, int]
+) -> float:
+    """Run both on the same inputs, at another batch size than was traced: UserError beyond the tolerance."""
+    if params.data is None:
+        batch = next((item.shape[0] for item in inputs if item.shape and isinstance(item.shape[0], str)), None)
+        feeds = example_arrays(inputs, {**sizes, batch: sizes[batch] + 1} if batch else sizes, seed=1)
+    else:
+        feeds = sample_feeds(ctx.dataset(params.data), inputs, _CHECK_SAMPLES)
+    wanted: dict[str, np.ndarray] = TorchRunner(module, inputs)(feeds)
+    found = OnnxRunner(ctx.out / files.NAME, threads=ctx.threads)(feeds)
+    return compare(found, wanted, atol=params.atol, rtol=params.rtol, what="the exported model")

@@ -1,0 +1,103 @@
+"""Torch modules to and from artifacts: the factory is called anew, edits are replayed, weights are loaded strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from compressbuild.api import Context, UserError
+
+from .description import WEIGHTS, ModelDescription
+from .edits import replay, resize
+
+__all__ = ["load_model", "make_module", "prepare", "save_model", "weights_of"]
+
+
+def prepare(ctx: Context) -> None:
+    """Make torch repeatable: threads and seed as the key says, deterministic kernels."""
+    torch.set_num_threads(ctx.threads)  # another count sums in another order: other bytes
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(ctx.seed)
+
+
+def make_module(ctx: Context, description: ModelDescription) -> nn.Module:
+    """A fresh module from the user's factory, made with the description's seed; torch's own generator is untouched."""
+    factory = ctx.factory(description.factory)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(description.seed)
+        try:
+            module = factory(**description.args)
+        except TypeError as error:
+            if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # the call itself did not fit
+                raise UserError(
+                    f"cannot call the factory {description.factory}: {error}", hint="see 'args:'"
+                ) from error
+            raise
+    if not isinstance(module, nn.Module):
+        raise UserError(f"the factory {description.factory} returned a {type(module).__name__}, not a torch.nn.Module")
+    return module
+
+
+def load_model(ctx: Context, directory: Path) -> nn.Module:
+    """The module of a ``torch-model`` artifact, in eval mode."""
+    description = ModelDescription.read(directory)
+    module = make_module(ctx, description)
+    replay(module, description.edits)
+    state = load_file(directory / WEIGHTS)
+    load_state(module, state, description)
+    return module.eval()
+
+
+def load_state(module: nn.Module, state: Mapping[str, Tensor], description: ModelDescription) -> None:
+    """Load ``state`` strictly; one name of each group of tied tensors is enough."""
+    complete = dict(state)
+    for names in _tied(module):
+        first = next((name for name in names if name in state), None)
+        if first is not None:
+            complete.update({name: state[first] for name in names if name not in state})
+    resize(module, complete, shapes=description.resized)
+    try:
+        module.load_state_dict(complete, strict=True)
+    except RuntimeError as error:
+        raise UserError(
+            f"the weights do not fit the module that {description.factory} makes: {error}",
+            hint="did the factory change since the weights were made, or are its 'args:' others?",
+        ) from error
+
+
+def save_model(
+    ctx: Context, module: nn.Module, base: Path | ModelDescription, edits: Iterable[Mapping[str, Any]] = ()
+) -> ModelDescription:
+    """Write ``module`` to ``ctx.out``, described as ``base`` (an artifact or a description) and then ``edits``."""
+    description = (ModelDescription.read(base) if isinstance(base, Path) else base).edited(edits)
+    save_file(weights_of(module), ctx.out / WEIGHTS)  # no metadata: with two keys its order is random
+    description.write(ctx.out)
+    return description
+
+
+def weights_of(module: nn.Module) -> dict[str, Tensor]:
+    """The state dict, each tied tensor once, in standard memory layout."""
+    state = module.state_dict()
+    strange = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    if strange:
+        raise UserError(f"the module's state '{strange[0]}' is not a tensor, so it cannot be saved without pickle")
+    for names in _tied(module):
+        for name in names[1:]:
+            state.pop(name, None)
+    return {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in state.items()}
+
+
+def _tied(module: nn.Module) -> list[list[str]]:
+    """Groups of names of the same parameter or buffer."""
+    names: dict[int, list[str]] = {}
+    for name, value in (
+        *module.named_parameters(remove_duplicate=False),
+        *module.named_buffers(remove_duplicate=False),
+    ):
+        names.setdefault(id(value), []).append(name)
+    return [group for group in names.values() if len(group) > 1]
