@@ -10,13 +10,14 @@ from cbuild_data import batch_indices
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax
 
-from compressbuild.api import Context, UserError
+from compressbuild.api import Context, Runner, UserError
 
 from .calling import caller, first_output, tensors
 from .description import ModelDescription
 from .module import load_model, prepare, save_model
 from .optimise import Loss, Samples, optimise, read_samples, task_loss
 from .params import Distill
+from .runner import load
 
 __all__ = ["distill"]
 
@@ -43,7 +44,7 @@ def distill(ctx: Context, model: Path, params: Distill) -> dict[str, Any]:
 
 def teacher_outputs(ctx: Context, teacher: str, samples: Samples, batch_size: int) -> Tensor:
     """The teacher's first output (or ``logits``) for every sample, N×… . It may be anything that runs."""
-    runner = ctx.runner(teacher)
+    runner: Runner = load(ctx, ctx.artifact(teacher)) if ctx.kind(teacher) == "torch-model" else ctx.runner(teacher)
     if len(runner.inputs) != len(samples.inputs):
         raise UserError(f"teacher '{teacher}' has {len(runner.inputs)} inputs, the student {len(samples.inputs)}")
     same_names = set(runner.inputs) == set(samples.inputs)
