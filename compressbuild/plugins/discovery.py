@@ -218,6 +218,7 @@ def _refuse_equal_names(drafts: Sequence[_Draft]) -> None:
         if len(same) > 1:
             shipped = _and(_shipped(draft.point) for draft in same)
             for draft in same:
+                draft.broken = True
                 draft.problem(f"is the name of {len(same)} plugins: '{name}' in {shipped}", "uninstall all but one")
 
 

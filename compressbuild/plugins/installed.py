@@ -37,12 +37,13 @@ class EntryPoint(msgspec.Struct, frozen=True):
 
 class Installed(msgspec.Struct, frozen=True):
     """``identity``: the interpreter and its search path. ``watched``: directory → mtime in ns.
-    ``versions``: normalised distribution name → version."""
+    ``versions``: normalised distribution name → version. ``modules``: top-level module → its distributions."""
 
     identity: str
     watched: dict[str, int]
     versions: dict[str, str]
     entry_points: tuple[EntryPoint, ...]
+    modules: dict[str, tuple[str, ...]] = {}
 
     def current(self) -> bool:
         """Whether this still describes the running interpreter."""
@@ -55,6 +56,10 @@ class Installed(msgspec.Struct, frozen=True):
     def tool_versions(self, names: Iterable[str]) -> dict[str, str | None]:
         """Distribution name as asked → its version, or None if it is not installed."""
         return {name: self.versions.get(_normalised(name)) for name in names}
+
+    def module_versions(self, modules: Iterable[str]) -> dict[str, dict[str, str | None]]:
+        """Top-level module → the versions of the distributions that it comes from (several, for a namespace)."""
+        return {module: self.tool_versions(self.modules.get(module, ())) for module in modules}
 
 
 class Remembered(msgspec.Struct, frozen=True):
@@ -108,7 +113,8 @@ def scan() -> Installed:
             if point.group == GROUP
         ]
     points.sort(key=lambda p: (p.name, p.distribution))
-    return Installed(identity, watched, versions, tuple(points))
+    modules = {top: tuple(sorted(set(by))) for top, by in importlib.metadata.packages_distributions().items()}
+    return Installed(identity, watched, versions, tuple(points), modules)
 
 
 def tool_versions(names: Iterable[str], cache: Path | None = None) -> dict[str, str | None]:

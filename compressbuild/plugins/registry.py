@@ -139,6 +139,10 @@ class Registry:
         """Distribution name → installed version, or None."""
         return self.installed.tool_versions(names)
 
+    def module_versions(self, modules: Iterable[str]) -> dict[str, dict[str, str | None]]:
+        """Top-level module (``CodeClosure.external``) → distribution → version."""
+        return self.installed.module_versions(modules)
+
     def fingerprint(self) -> list[tuple[str, int]]:
         """``(path, mtime_ns)`` of what this registry was made from: if none differs (and the interpreter and its path
         are the same) nothing was installed, removed or edited in a manifest since. -1: the file is not there."""
