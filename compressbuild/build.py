@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from . import provenance
 from .errors import CompressfileError, Interrupted
-from .evaluate.gates import Measured, Verdict, judge_gate
+from .evaluate.gates import Measured, judge_gate
+from .evaluate.results import read_metrics
 from .execute.executor import Executor
 from .execute.observe import Observe
+from .execute.outcome import NodeFailure
 from .execute.pools import Pools
-from .execute.scheduler import Failure, Scheduler
+from .execute.scheduler import Scheduler
 from .graph import MetricPlan, TargetPlan
 from .project import Project, Selection
+from .report.result import BuildReport, TargetReport
 
-__all__ = ["Build", "BuildReport", "TargetReport"]
-
-
-class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a target. ``metrics``: name → what its function returned; ``unmeasured``: name → why not.
-
-    ``directory``: where it was published, relative to the project. ``failures``: positions of the nodes that failed it.
-    """
-
-    name: str
-    status: Literal["published", "up to date", "gate failed", "failed", "skipped", "checked"]
-    platform: str | None = None
-    baseline: str | None = None
-    reason: str = ""
-    directory: str | None = None
-    digest: str | None = None
-    size: int | None = None
-    facts: Mapping[str, Any] = {}
-    metrics: Mapping[str, Measured] = {}
-    unmeasured: Mapping[str, str] = {}
-    verdicts: tuple[Verdict, ...] = ()
-
-
-class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
-    """``counts``: node status (built, cached, failed, skipped) → how many."""
-
-    targets: tuple[TargetReport, ...]
-    counts: Mapping[str, int]
-    exit_code: int
+__all__ = ["Build"]
 
 
 class Build:
@@ -65,8 +41,8 @@ class Build:
             keep_going=keep_going, check=check, remeasure=remeasure,
         )  # fmt: skip
 
-    def run(self) -> BuildReport:
-        """Build every selected target. Node failures and unmet gates are in the report, not raised."""
+    def run(self, jobs: int) -> BuildReport:
+        """Build every selected target. What fails is in the report, not raised. ``jobs``: CPU slots."""
         project, names = self._project, self._selection.names
         needed = [project.graph.nodes[i] for i in sorted(project.graph.needed(names))]
         for node in needed:
@@ -74,19 +50,23 @@ class Build:
         if project.keyer.problems:
             raise CompressfileError(dict.fromkeys(project.keyer.problems), {project.spec.path.name: project.spec.text})
         project.publisher.sweep()
+        began = time.monotonic()
+        self._observe.began(project.graph, names, project.traces, jobs)
         for name, reason in self._selection.skipped.items():
             self._report(TargetReport(name=name, status="skipped", platform=self._platform(name), reason=reason))
-        with project.store.building():
-            try:
-                self._scheduler.run(names)
-            except KeyboardInterrupt:
-                raise Interrupted("interrupted; finished nodes are kept") from None
-            finally:
-                project.save()
-        return self._summary()
+        project.store.use()
+        try:
+            self._scheduler.run(names)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted; finished nodes are kept") from None
+        finally:
+            project.save()
+        report = self._summary()
+        self._observe.ended(report.exit_code, time.monotonic() - began, dict(report.counts))
+        return report
 
     @property
-    def failures(self) -> list[Failure]:
+    def failures(self) -> list[NodeFailure]:
         return [o.failure for o in self._scheduler.outcomes.values() if o.failure is not None]
 
     def _summary(self) -> BuildReport:
@@ -97,14 +77,18 @@ class Build:
         reports = tuple(sorted(self._reports.values(), key=lambda report: order[report.name]))
         statuses = {report.status for report in reports}
         code = 1 if "failed" in statuses or self.failures else 3 if "gate failed" in statuses else 0
-        return BuildReport(targets=reports, counts=counts, exit_code=code)
+        return BuildReport(targets=reports, counts=counts, exit_code=code, units=self._units())
+
+    def _units(self) -> dict[str, str]:
+        return {name: metric.unit for name, metric in self._project.registry.metrics.items()}
 
     def _platform(self, name: str) -> str | None:
         return self._project.spec.targets[name].platform
 
     def _report(self, report: TargetReport) -> None:
         self._reports[report.name] = report
-        self._observe.target(report.name, report.status, report.reason)
+        values = ((name, measured.get("value")) for name, measured in report.metrics.items())
+        self._observe.target(report.name, report.status, report.reason, report.directory, values)
 
     # -- one target --------------------------------------------------------------------------------------------------
 
@@ -113,7 +97,7 @@ class Build:
         target = self._project.graph.targets[name]
         outcomes = self._scheduler.outcomes
         culprits = self._culprits(target)
-        base = {"name": name, "platform": target.spec.platform, "baseline": target.baseline}
+        base: dict[str, Any] = {"name": name, "platform": target.spec.platform, "baseline": target.baseline}
         if culprits or any(outcomes[i].result is None for i in target.nodes):
             withdrawn = self._project.publisher.withdraw(name)
             reason = f"{', '.join(culprits)} failed" if culprits else "not built: the build stopped at a failure"
@@ -155,9 +139,7 @@ class Build:
         result = self._scheduler.outcomes[metric.node].result
         if result is None:
             return None
-        data = self._project.store.cas.read_file(result.output, "metrics.json")
-        found: Measured = msgspec.json.decode(data)
-        return found
+        return read_metrics(self._project.store, result.output)
 
     def _publish(self, target: TargetPlan, base: Mapping[str, Any]) -> bool:
         project = self._project

@@ -8,14 +8,14 @@ from functools import cached_property
 from pathlib import Path
 
 from .code import CodeIndex
-from .compressfile import Spec
 from .compressfile.load import load
+from .compressfile.spec import Spec
 from .digest import StatCache
 from .errors import Incompatible, UsageError
 from .graph import Graph, build_graph
 from .plan import Keyer, Plan, Traces, make_plan
 from .platforms import Facts, probe
-from .plugins import Registry, discover, tool_versions
+from .plugins import Registry, discover
 from .publish import Publisher
 from .store import Store
 
@@ -88,7 +88,7 @@ class Project:
 
     @cached_property
     def keyer(self) -> Keyer:
-        return Keyer(self.spec, self.facts, self.code, self.stat, tool_versions, self.environ)
+        return Keyer(self.spec, self.facts, self.code, self.stat, self.registry.installed.tool_versions, self.environ)
 
     @cached_property
     def traces(self) -> Traces:
@@ -99,7 +99,7 @@ class Project:
         return Publisher(self.root / "build", self.store, self.stat)
 
     def select(self, words: Iterable[str]) -> Selection:
-        """Targets for what was typed. A target asked for by name that cannot be built here raises Incompatible; one that
+        """Targets for what was typed. One asked for by name that cannot be built here raises Incompatible; one that
         ``all``, a group or a glob brought in is skipped."""
         names, explicit = self.spec.select(tuple(words))
         skipped = {}
@@ -108,7 +108,7 @@ class Project:
             if missing:
                 skipped[name] = "; ".join(dict.fromkeys(m.what for m in missing))
                 if name in explicit:
-                    hint = "; ".join(dict.fromkeys(m.install for m in missing if m.install))
+                    hint = "; ".join(dict.fromkeys(m.hint for m in missing if m.hint))
                     raise Incompatible(f"target '{name}' cannot be built here: {skipped[name]}", hint=hint or None)
         return Selection(tuple(name for name in names if name not in skipped), skipped)
 

@@ -1,7 +1,7 @@
 """Provenance of a published artifact: an in-toto Statement v1 with a SLSA Provenance v1 predicate.
 
-https://in-toto.io/Statement/v1, https://slsa.dev/provenance/v1. Subjects carry SHA-256, which other tools check, and BLAKE3, which the
-cache uses. Nothing in it depends on when or where the build ran, so equal builds have equal provenance.
+https://in-toto.io/Statement/v1, https://slsa.dev/provenance/v1. Subjects carry SHA-256, which other tools check, and
+BLAKE3, which the cache uses. Nothing in it depends on when or where the build ran, so equal builds have equal provenance.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def statement(
 
     ``steps``: the actions that led to the artifact, in order, with their results.
     """
-    names = sorted([*(entry.path for entry in tree.entries), *extra])
+    names = sorted([*(file.path for file in tree.files), *extra])
     subject = [{"name": name, "digest": _digests(directory / name, stat)} for name in names]
     document = {
         "_type": "https://in-toto.io/Statement/v1",

@@ -15,7 +15,7 @@ __all__ = ["Publisher"]
 
 
 class Publisher:
-    """Writes target directories under ``root`` (``build``). A directory appears under its name complete, or stays as it was."""
+    """Writes target directories under ``root`` (``build``). A directory appears complete, or stays as it was."""
 
     def __init__(self, root: Path, store: Store, stat: StatCache) -> None:
         self.root = root
@@ -40,7 +40,7 @@ class Publisher:
         True if it had to be written, False if it was there already, byte for byte.
         """
         tree = self._store.cas.read_tree(artifact)
-        taken = {entry.path for entry in tree.entries} & {*files, "provenance.json"}
+        taken = {file.path for file in tree.files} & {*files, "provenance.json"}
         if taken:
             raise CbuildError(f"target '{target}' makes a file named '{min(taken)}', which the build itself writes")
         final = self.path(target)
@@ -72,7 +72,7 @@ class Publisher:
 
     def _intact(self, directory: Path, tree: Tree, files: dict[str, bytes], *, exact: bool = False) -> bool:
         """Whether a directory holds these bytes, and (``exact``) nothing else."""
-        expected = {entry.path: entry.digest for entry in tree.entries}
+        expected = {file.path: file.digest for file in tree.files}
         expected |= {name: bytes_digest(data) for name, data in files.items()}
         try:
             if any(self._stat.digest(directory / name) != digest for name, digest in expected.items()):

@@ -46,7 +46,7 @@ def resolve(reference: str) -> Any:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise UserError(f"cannot import '{module_name}' ({reference})", hint="is the module in the project?") from error
+            raise UserError(f"cannot import '{module_name}' ({reference})", hint="is it in the project?") from error
         raise
     for attribute in attributes.split("."):
         if not hasattr(found, attribute):
@@ -58,7 +58,7 @@ def resolve(reference: str) -> Any:
 class Context:
     """The world of one node: where to read, where to write, how to report.
 
-    ``out``: an empty directory to fill. ``scratch``: a directory for temporary files, the working directory, removed afterwards.
+    ``out``: an empty directory to fill. ``scratch``: the working directory, for temporary files, removed afterwards.
     ``seed``, ``threads``: what the key says; use them. ``facts``: the probed platform facts that the record declared.
     ``log``: a logger that writes to the node's log.
     """
@@ -111,8 +111,8 @@ class Context:
     def dataset(self, name: str | None = None) -> Any:
         """What the user's loader returns: an iterable of batches ``(inputs, labels)``.
 
-        ``inputs``: an array N×…, or a mapping input name → array; ``labels``: an array N×… . ``name``: the value of a DatasetRef
-        parameter; None: the only dataset of this node.
+        ``inputs``: an array N×…, or a mapping input name → array; ``labels``: an array N×… . ``name``: the value of a
+        DatasetRef parameter; None: the only dataset of this node.
         """
         datasets = self._request.datasets
         if name is None:

@@ -14,13 +14,13 @@ from ..graph import GatePlan, MetricPlan
 __all__ = ["Measured", "Verdict", "judge_gate"]
 
 Measured = Mapping[str, Any]
-"""What a metric function returned: at least ``value``; a paired measurement also ``ratio``, ``ratio_low``, ``ratio_high``."""
+"""What a metric function returned: at least ``value``; if paired also ``ratio``, ``ratio_low``, ``ratio_high``."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """How one limit of a gate came out.
 
-    ``value``: what is compared with ``limit``: the metric itself, its drop below ``against``, or its ratio to ``against``.
+    ``value``: what is compared with ``limit``: the metric itself, its drop below ``against``, or its ratio to that.
     ``low``/``high``: the 95 % interval of ``value`` where it was measured as one. ``margin``: how far inside the limit
     (negative: outside). ``ok``: whether the build may publish.
     """

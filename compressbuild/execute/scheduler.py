@@ -11,9 +11,8 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from ..digest import Digest
+from ..digest import Digest, file_digest
 from ..errors import CbuildError
 from ..graph import Graph, Node
 from ..plan import Action, Explanation, Keyer, Trace, Traces, judge
@@ -21,33 +20,14 @@ from ..store import ActionResult, CorruptObject, Evicted, Hit, Lock, Store
 from .executor import Executor, Finished, Progress
 from .inputs import Inputs
 from .observe import Observe
+from .outcome import NodeFailure, Outcome
 from .pools import Need, Pools
 from .request import make_request
 from .source import import_file
 
-__all__ = ["Failure", "Outcome", "Scheduler"]
+__all__ = ["Scheduler"]
 
 _POLL = 0.05  # seconds between looks at what another process holds
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a node has no result. ``cause``: as the executor says (raised, crashed, timeout, memory …)."""
-
-    node: Node
-    cause: str
-    message: str
-    hint: str | None = None
-    log: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a node; ``same``: under --check, whether the bytes came out equal."""
-
-    status: Literal["cached", "built", "failed", "skipped"]
-    result: ActionResult | None = None
-    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +35,7 @@ class _Run:
     """A node at work, and what it holds until it ends."""
 
     action: Action
-    lock: Lock
+    locks: tuple[Lock, ...]
     base: Path
     log: Path
     need: Need
@@ -107,7 +87,7 @@ class Scheduler:
         finally:
             self._executor.close()
             for run in self._running.values():
-                run.lock.release()
+                _release(run.locks)
                 shutil.rmtree(run.base, ignore_errors=True)
             self._inputs.close()
 
@@ -215,22 +195,34 @@ class Scheduler:
         need = Need(cpus=node.options.threads or 1, memory=memory, exclusive=node.exclusive)
         if not self._pools.try_acquire(need):
             return False
-        lock = self._store.try_lock(self._key(index), exclusive=node.exclusive)
-        if lock is None:
+        locks = self._lock(index)
+        if locks is None:
             self._pools.release(need)
             self._held.append(index)
             return True
         found = self._store.lookup(self._key(index))
         if isinstance(found, Hit) and action.why.reason != "requested":
-            lock.release()
+            _release(locks)
             self._pools.release(need)
             self._record(action, found.result)
             self._again(index, Outcome("cached", found.result))
             return True
-        self._launch(action, lock, need)
+        self._launch(action, locks, need)
         return True
 
-    def _launch(self, action: Action, lock: Lock, need: Need) -> None:
+    def _lock(self, index: int) -> tuple[Lock, ...] | None:
+        """The action's lock, and a share in (or the whole of) the machine; None while another process has them."""
+        action = self._store.locks.try_acquire(self._key(index))
+        if action is None:
+            return None
+        measuring = self._store.measuring
+        machine = measuring.try_exclusive() if self.graph.nodes[index].exclusive else measuring.try_shared()
+        if machine is None:
+            action.release()
+            return None
+        return action, machine
+
+    def _launch(self, action: Action, locks: tuple[Lock, ...], need: Need) -> None:
         node = action.node
         base = self._store.scratch()
         out, scratch = base / "out", base / "scratch"
@@ -242,7 +234,7 @@ class Scheduler:
             assert result is not None
             digests[role] = result.output
         log = self._observe.log_path(node)
-        run = _Run(action, lock, base, log, need, tuple(digests.values()))
+        run = _Run(action, locks, base, log, need, tuple(digests.values()))
         self._running[node.index] = run
         self._observe.started(node, action.why)
         if node.role == "import":
@@ -296,7 +288,7 @@ class Scheduler:
         touched = next((name for name in map(self._inputs.tampered, run.inputs) if name), None)
         if message.cause != "ok":
             text = result.error or message.detail
-            self._fail(run, message.cause, text, result.hint)
+            self._fail(run, message.cause, text, result.hint, result.trace)
         elif touched is not None:
             self._fail(run, "raised", f"it changed its input ({touched})", "an input is for reading; write to ctx.out")
         else:
@@ -308,10 +300,10 @@ class Scheduler:
         kind = self.graph.registry.kinds.get(node.kind)
         unmet = [pattern for pattern in (kind.files if kind is not None else ("*",)) if not any(out.glob(pattern))]
         if unmet:
-            return self._fail(run, "raised", f"it made no '{unmet[0]}', which a {node.kind} has to hold", None)
+            return self._fail(run, "raised", f"it made no '{unmet[0]}', which a {node.kind} has to hold")
         assert action.key is not None
         if self._check and action.result is not None and action.why.reason == "requested" and not node.nondeterministic:
-            changed = self._store.differences(action.result.output, out)
+            changed = _differences(self._store, action.result, out)
             if changed:
                 text = f"declared deterministic, but it made other bytes this time: {', '.join(changed)}"
                 return self._fail(run, "differs", text, "declare it nondeterministic with the reason, or mend it")
@@ -329,14 +321,16 @@ class Scheduler:
         self._record(action, result)
         return self._release(run, Outcome("built", result))
 
-    def _fail(self, run: _Run, cause: str, message: str, hint: str | None) -> None:
+    def _fail(self, run: _Run, cause: str, message: str, hint: str | None = None, trace: str | None = None) -> None:
         self._stop = self._stop or not self._keep_going
-        self._release(run, Outcome("failed", failure=Failure(run.action.node, cause, message, hint, run.log)))
+        self._release(
+            run, Outcome("failed", failure=NodeFailure(run.action.node, cause, message, hint, trace, run.log))
+        )
 
     def _release(self, run: _Run, outcome: Outcome) -> None:
         index = run.action.node.index
         del self._running[index]
-        run.lock.release()
+        _release(run.locks)
         self._pools.release(run.need)
         shutil.rmtree(run.base, ignore_errors=True)
         self._again(index, outcome)
@@ -349,3 +343,15 @@ class Scheduler:
             if not sources:
                 del self._starved[starved]
                 self._due.append(starved)
+
+
+def _differences(store: Store, result: ActionResult, out: Path) -> list[str]:
+    """Names of the files that are not as they are in the cache."""
+    cached = {file.path: file.digest for file in store.cas.read_tree(result.output).files}
+    made = {p.relative_to(out).as_posix(): file_digest(p) for p in out.rglob("*") if p.is_file()}
+    return sorted(name for name in {*cached, *made} if cached.get(name) != made.get(name))
+
+
+def _release(locks: tuple[Lock, ...]) -> None:
+    for lock in reversed(locks):
+        lock.release()

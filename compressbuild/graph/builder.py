@@ -12,7 +12,7 @@ from ..api import Backend, Kind, Needs, Technique
 from ..compressfile.nodes import plain
 from ..compressfile.spec import ModelSpec, RunOptions, Spec, StepSpec, TargetSpec
 from ..errors import Diagnostic, Mark
-from ..platforms import Facts, Missing, check, requires_met
+from ..platforms import Facts, Missing, check, check_requires, requires_met
 from ..plugins import Registry
 from ..suggest import did_you_mean
 from .node import Node, RunWith
@@ -79,17 +79,12 @@ class Builder:
     def technique(self, name: str, mark: Mark) -> Technique | None:
         found = self.registry.techniques.get(name)
         if found is None:
-            self.unknown("technique", name, self.registry.techniques, mark)
+            self.unknown("technique", name, mark)
         return found
 
-    def unknown(self, what: str, name: str, known: Mapping[str, Any], mark: Mark) -> None:
-        guess = did_you_mean(name, known)
-        hint = (
-            f"did you mean '{guess}'?" if guess else f"'cbuild plugins' lists what is installed ({len(known)} {what}s)"
-        )
-        for problem in self.registry.problems:
-            hint += f"; plugin '{problem.plugin}' is unusable: {problem.message}"
-        self.problems.append(Diagnostic(f"unknown {what} '{name}'", mark, hint))
+    def unknown(self, what: str, name: str, mark: Mark) -> None:
+        error = self.registry.unknown(what, name)
+        self.problems.append(Diagnostic(str(error), mark, error.hint))
 
     def kind(self, name: str) -> Kind:
         return self.registry.kinds.get(name) or Kind(name=name, files=("*",))
@@ -325,9 +320,7 @@ class Builder:
             declared = self.spec.platforms[platform]
             backend = self.registry.backends.get(declared.backend)
             if backend is None:
-                self.unknown(
-                    "backend", declared.backend, self.registry.backends, declared.marks.get("backend", declared.mark)
-                )
+                self.unknown("backend", declared.backend, declared.marks.get("backend", declared.mark))
                 self._settings[platform] = None
             else:
                 self._settings[platform] = resolve(
@@ -354,7 +347,11 @@ class Builder:
         declared = self.spec.platforms[target.platform]
         missing = self.missing(backend.compile_needs)
         if declared.requires is not None:
-            missing += tuple(Missing(reason, "") for reason in requires_met(plain(declared.requires), self.facts))
+            requires = plain(declared.requires)
+            wrong = check_requires(requires)
+            for fact, (message, hint) in wrong.items():
+                self.problems.append(Diagnostic(message, declared.requires.key_mark(fact), hint))
+            missing += tuple(Missing(reason) for reason in requires_met(requires, self.facts)) if not wrong else ()
         inputs = {"subject": model}
         return self.intern(
             Node(

@@ -34,7 +34,7 @@ class Evaluation:
         uses = {use.name: use for use in evaluate.metrics}
         for gate in target.gates:
             if gate.metric not in builder.registry.metrics:
-                builder.unknown("metric", gate.metric, builder.registry.metrics, gate.mark)
+                builder.unknown("metric", gate.metric, gate.mark)
                 return None
             uses.setdefault(gate.metric, MetricUse(gate.metric, gate.mark))
         baseline = evaluate.baseline if evaluate.baseline != target.name else None
@@ -66,7 +66,8 @@ class Evaluation:
     def _missing(self, index: int) -> tuple[Missing, ...]:
         """What this host lacks for a node or anything below it."""
         seen: set[int] = set()
-        stack, found = [index], []
+        stack = [index]
+        found: list[Missing] = []
         while stack:
             at = stack.pop()
             if at not in seen:
@@ -88,7 +89,7 @@ class Evaluation:
         builder = self.builder
         record = builder.registry.metrics.get(use.name)
         if record is None:
-            builder.unknown("metric", use.name, builder.registry.metrics, use.mark)
+            builder.unknown("metric", use.name, use.mark)
             return None
         model, artifact = self._pair(name)
         if model is None or artifact is None:

@@ -105,12 +105,12 @@ def _locate(node: Node | None, path: str, fallback: Mark) -> Mark:
     return mark
 
 
-def _mend(text: str) -> tuple[str, str | None]:
+def _mend(text: str) -> str:
     """msgspec's sentence in the words of the Compressfile."""
     missing = re.match(r"Object missing required field `(.+)`", text)
     if missing:
-        return f"parameter '{missing[1]}' is required", None
-    return (text[0].lower() + text[1:]).replace("`", "'"), None
+        return f"parameter '{missing[1]}' is required"
+    return (text[0].lower() + text[1:]).replace("`", "'")
 
 
 def resolve(
@@ -124,8 +124,8 @@ def resolve(
 ) -> Resolved | None:
     """Type-check what is written against ``kind``; on trouble add located diagnostics and return None.
 
-    ``owner``: what the parameters belong to, for messages (``technique 'distill'``). ``backend``: of the platform the target is for, which
-    settles parameters left at ``auto``.
+    ``owner``: what the parameters belong to, for messages (``technique 'distill'``). ``backend``: of the platform the
+    target is for, which settles parameters left at ``auto``.
     """
     fields = _fields(kind)
     bad = False
@@ -146,11 +146,12 @@ def resolve(
         typed = msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
         found = _PATH.match(str(error))
-        text, path = (found["text"], found["path"] or "$") if found else (str(error), "$")
-        message, hint = _mend(text)
+        text = str(found["text"]) if found else str(error)
+        path = str(found["path"] or "$") if found else "$"
+        message = _mend(text)
         where = path.removeprefix("$.")
-        named = f"{owner}: {message}" if path == "$" else f"{owner}, parameter '{where}': {message}"
-        problems.append(Diagnostic(named, _locate(written, path, mark), hint))
+        located = f"{owner}: {message}" if path == "$" else f"{owner}, parameter '{where}': {message}"
+        problems.append(Diagnostic(located, _locate(written, path, mark)))
         return None
     values = msgspec.to_builtins(typed, str_keys=True)
     refs: dict[str, list[tuple[str, str]]] = {}

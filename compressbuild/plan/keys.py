@@ -24,7 +24,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ..code import CodeIndex
@@ -130,13 +130,26 @@ class Keyer:
     def code_files(self, node: Node) -> tuple[str, ...]:
         return tuple(sorted({f for ref, _ in self.code_references(node) for f in self._code.closure(ref).files}))
 
+    def watched(self, node: Node) -> Iterator[str]:
+        """Absolute paths whose change can change the key: files that count, and those that would if they were made."""
+        closures = [self._code.closure(ref) for ref, _ in self.code_references(node)]
+        closures += [self._code.plugin(ref) for ref in self._plugin_references(node)]
+        for closure in closures:
+            yield from closure.paths
+            yield from closure.absent
+        for path in self.read_files(node):
+            yield os.path.join(self.spec.root, path)
+        for pattern, _ in self.file_patterns(node):
+            if glob.has_magic(pattern):
+                yield os.path.dirname(os.path.join(self.spec.root, pattern))
+
     # -- parts -------------------------------------------------------------------------------------------------------
 
     def _plugin_code(self, node: Node) -> dict[str, Digest]:
-        references = [node.run, *(run.load for run in node.run_with.values())]
-        if node.params_type is not None and node.run:
-            references.append(node.params_type)
-        return {ref: self._code.plugin(ref).digest for ref in references if ref}
+        return {ref: self._code.plugin(ref).digest for ref in self._plugin_references(node)}
+
+    def _plugin_references(self, node: Node) -> list[str]:
+        return list(dict.fromkeys(ref for ref in (node.run, *(run.load for run in node.run_with.values())) if ref))
 
     def _data(self, node: Node) -> dict[str, Any]:
         found: dict[str, Any] = {}

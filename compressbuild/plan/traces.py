@@ -1,4 +1,4 @@
-"""What each node was built from the last time, by position: the old side of explanations, and durations for the scheduler."""
+"""What each node was built from the last time, by position: the old side of explanations, and how long it took."""
 
 from __future__ import annotations
 

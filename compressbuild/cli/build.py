@@ -1,0 +1,133 @@
+"""``cbuild TARGET…``: plan, run, judge, publish, report."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import click
+import msgspec
+
+from ..build import Build
+from ..errors import CbuildError
+from ..execute.events import Observer
+from ..execute.local import LocalExecutor
+from ..execute.observe import Observe
+from ..execute.pools import Pools
+from ..project import Project, Selection
+from ..report.plan import plan_lines
+from ..report.progress import JsonProgress, LiveProgress, PlainProgress
+from ..report.result import BuildReport
+from ..report.trace import ChromeTrace
+from .options import opened, project_options
+
+__all__ = ["command"]
+
+
+@click.command("build", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET…")
+@project_options
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would run, and run nothing.")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="CPU slots (default: this machine's cores)."
+)
+@click.option("-k", "--keep-going", is_flag=True, help="After a failure build what does not depend on it.")
+@click.option("--check", is_flag=True, help="Rebuild what is cached, and compare the bytes.")
+@click.option("--remeasure", is_flag=True, help="Measure latency again.")
+@click.option("--json", "as_json", is_flag=True, help="Print events (or with -n the plan) as JSON lines.")
+@click.option("--profile", metavar="FILE", help="Write a Chrome trace of the build.")
+@click.option("-v", "--verbose", is_flag=True, help="Name cached nodes and the reason for each that runs.")
+def command(
+    targets: tuple[str, ...],
+    file: str,
+    overrides: tuple[str, ...],
+    cache_dir: str | None,
+    dry_run: bool,
+    jobs: int | None,
+    keep_going: bool,
+    check: bool,
+    remeasure: bool,
+    as_json: bool,
+    profile: str | None,
+    verbose: bool,
+) -> int:
+    """Build targets: names, groups, globs ('sweep-*'), or 'all'."""
+    with opened(file, overrides, cache_dir) as project:
+        selection = project.select(targets)
+        if dry_run:
+            plan = project.plan(selection.names, remeasure=remeasure)
+            for line in plan_lines(plan, selection.skipped, as_json=as_json, verbose=verbose):
+                click.echo(line)
+            return 0
+        if not selection.names and not as_json:
+            for name, reason in selection.skipped.items():
+                click.echo(f"skipped {name}: {reason}")
+            raise CbuildError("nothing of this can be built here", hint="'cbuild doctor' shows what this machine lacks")
+        slots = jobs or len(os.sched_getaffinity(0))
+        with _observers(project, as_json=as_json, verbose=verbose, profile=profile) as observers:
+            observe = Observe(project.state / "logs", own_dirs=_own_dirs(project), observers=observers)
+            pools = Pools(cpus=slots, memory=_memory(project))
+            build = Build(
+                project,
+                selection,
+                LocalExecutor(project.environ),
+                pools,
+                observe,
+                keep_going=keep_going,
+                check=check,
+                remeasure=remeasure,
+            )
+            report = build.run(slots)
+        return _conclude(
+            project, selection, report, as_json=as_json, plain=not (check or remeasure or profile or verbose)
+        )
+
+
+def _memory(project: Project) -> int:
+    memory = project.facts.get("memory")
+    return memory if isinstance(memory, int) else 0
+
+
+@contextmanager
+def _observers(project: Project, *, as_json: bool, verbose: bool, profile: str | None) -> Iterator[list[Observer]]:
+    """Whoever watches the build: the console or JSON lines, the trace, and the plugins that asked to."""
+    found: list[Observer] = []
+    with ExitStack() as stack:
+        if as_json:
+            found.append(JsonProgress(sys.stdout))
+        elif sys.stdout.isatty():
+            found.append(stack.enter_context(LiveProgress(verbose=verbose)))
+        else:
+            found.append(PlainProgress(sys.stdout, verbose=verbose))
+        if profile is not None:
+            found.append(stack.enter_context(ChromeTrace(Path(profile))))
+        for plugin in project.registry.observers:
+            found.append(lambda event, plugin=plugin: plugin(msgspec.to_builtins(event)))  # type: ignore[misc]
+        yield found
+
+
+def _own_dirs(project: Project) -> tuple[str, ...]:
+    """Directories of the project that the engine writes: what a node reads there is not an undeclared input."""
+    return tuple(str(path) for path in (project.state, project.publisher.root, project.cache_path))
+
+
+def _conclude(project: Project, selection: Selection, report: BuildReport, *, as_json: bool, plain: bool) -> int:
+    from ..report.table import summary, target_table
+
+    if as_json:
+        return report.exit_code
+    ran = report.counts.get("built", 0) + report.counts.get("failed", 0)
+    changed = ran or any(r.status not in ("up to date", "skipped") for r in report.targets)
+    text = summary(report)
+    if changed:
+        click.echo(target_table(report, sys.stdout.isatty()))
+    click.echo(text, nl=False)
+    if report.exit_code == 0 and plain:
+        from .noop_state import write
+
+        project.save()
+        write(project, sys.argv[1:], report, summary(report, again=True))
+    return report.exit_code

@@ -1,0 +1,39 @@
+"""``cbuild graph``: a picture of the DAG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..report import drawing
+from .options import opened, project_options
+
+__all__ = ["command"]
+
+
+@click.command("graph", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("targets", nargs=-1)
+@project_options
+@click.option("--format", "form", type=click.Choice(["svg", "dot", "mermaid"]), default="mermaid", show_default=True)
+@click.option("-o", "--output", metavar="FILE", help="Write there instead of to standard output.")
+@click.option("--metrics", is_flag=True, help="Draw the nodes that measure, too.")
+def command(
+    targets: tuple[str, ...],
+    file: str,
+    overrides: tuple[str, ...],
+    cache_dir: str | None,
+    form: str,
+    output: str | None,
+    metrics: bool,
+) -> int:
+    """Draw the nodes of targets (default: all) and how they depend on each other; cached nodes are marked."""
+    with opened(file, overrides, cache_dir) as project:
+        names, _ = project.spec.select(targets or ("all",))
+        picture = drawing.make(project.plan(names), with_metrics=metrics)
+        text = {"svg": drawing.svg, "dot": drawing.dot, "mermaid": drawing.mermaid}[form](picture)
+    if output:
+        Path(output).write_text(text)
+    else:
+        click.echo(text)
+    return 0

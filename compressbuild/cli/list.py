@@ -1,0 +1,52 @@
+"""``cbuild list``: what there is to build."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from .options import opened, project_options
+
+__all__ = ["command"]
+
+
+@click.command("list", context_settings={"help_option_names": ["-h", "--help"]})
+@project_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a target.")
+def command(file: str, overrides: tuple[str, ...], cache_dir: str | None, as_json: bool) -> int:
+    """List targets and groups: where each comes from, its steps, platform, and whether it is published."""
+    with opened(file, overrides, cache_dir) as project:
+        rows = []
+        for name, target in project.spec.targets.items():
+            plan = project.graph.targets[name]
+            missing = "; ".join(dict.fromkeys(m.what for m in plan.missing))
+            rows.append(
+                {
+                    "target": name,
+                    "from": target.source,
+                    "steps": [step.technique for step in target.steps],
+                    "platform": target.platform,
+                    "gates": [gate.metric for gate in target.gates],
+                    "published": project.publisher.path(name).is_dir(),
+                    "missing": missing or None,
+                }
+            )
+        if as_json:
+            for row in rows:
+                click.echo(msgspec.json.encode(row).decode())
+            return 0
+        width = max((len(str(row["target"])) for row in rows), default=0)
+        for row in rows:
+            mark = "-" if row["missing"] else "*" if row["published"] else " "
+            chain = " → ".join(
+                [
+                    str(row["from"]),
+                    *(step.technique for step in project.spec.targets[str(row["target"])].steps),
+                    *([f"[{row['platform']}]"] if row["platform"] else []),
+                ]
+            )
+            click.echo(f"{mark} {row['target']:{width}}  {chain}" + (f"  ({row['missing']})" if row["missing"] else ""))
+        for name, members in project.spec.groups.items():
+            click.echo(f"  {name:{width}}  group: {', '.join(members)}")
+        click.echo("* published, - cannot be built on this machine")
+    return 0

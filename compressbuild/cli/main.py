@@ -1,0 +1,124 @@
+"""The lazy command group: a command's module is imported when the command is run, not before."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from .. import __version__
+from ..errors import CbuildError
+
+__all__ = ["COMMANDS", "Cbuild", "main"]
+
+COMMANDS = {
+    "build": "Build targets (the default: 'cbuild TARGET…').",
+    "why": "Say why a target's nodes run, or do not.",
+    "list": "List targets, groups, and what is built.",
+    "show": "Show one target: steps, parameters, metrics, gates.",
+    "graph": "Draw the DAG as svg, dot or mermaid.",
+    "verify": "Check published artifacts against their provenance.",
+    "cache": "Statistics, clean-up and verification of the cache.",
+    "plugins": "List plugins, what they offer, and why one is unusable.",
+    "doctor": "Show what this machine can build and run.",
+    "schema": "Print a JSON Schema of the Compressfile, for editors.",
+}
+
+_TAKES_VALUE = frozenset(
+    ("-f", "--file", "-j", "--jobs", "--set", "--cache-dir", "--profile", "--executor", "--format", "-o")
+)
+
+
+class Cbuild(click.Group):
+    """``cbuild WORD…``: a first word that is a command is the command; anything else is targets to build."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f".{name}", __package__).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands ('cbuild COMMAND --help' says more)"):
+            formatter.write_dl(list(COMMANDS.items()))
+        with formatter.section("Exit status"):
+            formatter.write_dl(
+                [
+                    ("0", "built, or nothing to do"),
+                    ("1", "a node failed"),
+                    ("2", "bad usage or Compressfile"),
+                    ("3", "a gate failed"),
+                    ("4", "a requested target cannot be built on this machine"),
+                    ("130", "interrupted"),
+                ]
+            )
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not any(word in ("--help", "-h", "--version") for word in args) or _first_word(args) is not None:
+            args = _command_first(args)
+        return super().parse_args(ctx, args)
+
+
+def _first_word(args: list[str]) -> int | None:
+    """Index of the first word that is neither an option nor an option's value."""
+    skip = False
+    for index, word in enumerate(args):
+        if skip:
+            skip = False
+        elif word in _TAKES_VALUE:
+            skip = True
+        elif not word.startswith("-"):
+            return index
+    return None
+
+
+def _command_first(args: list[str]) -> list[str]:
+    at = _first_word(args)
+    if at is None:
+        return ["build", *args]
+    if args[at] in COMMANDS:
+        return [args[at], *args[:at], *args[at + 1 :]]
+    return ["build", *args]
+
+
+@click.command(
+    cls=Cbuild,
+    invoke_without_command=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    options_metavar="[OPTIONS]",
+    subcommand_metavar="TARGET… | COMMAND",
+)
+@click.version_option(__version__, "--version", prog_name="cbuild")
+def cbuild() -> None:
+    """Build compressed variants of a model, as a Compressfile declares them.
+
+    'cbuild all' builds every target, 'cbuild NAME' one; groups and globs work too. Only what changed runs again.
+    """
+
+
+def main(argv: list[str]) -> int:
+    """Run a command line; errors are printed as the user should read them. Returns the exit status."""
+    try:
+        outcome = cbuild.main(argv, prog_name="cbuild", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except CbuildError as error:
+        from ..compressfile.excerpt import render
+
+        click.echo(render(error, getattr(error, "texts", {})), err=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone; Python would complain of it at exit
+        return 1
+    return outcome if isinstance(outcome, int) else 0

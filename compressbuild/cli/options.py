@@ -1,0 +1,47 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ..project import Project
+
+__all__ = ["opened", "project_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def project_options(function: F) -> F:
+    """``-f``, ``--set`` and ``--cache-dir``: which Compressfile, with what changed, and where its cache is."""
+    for option in (
+        click.option(
+            "--cache-dir", metavar="DIR", help="The cache (default: as the Compressfile or $CBUILD_CACHE says)."
+        ),
+        click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="PATH=VALUE",
+            help="Change a value: --set vars.ratio=0.3 (repeatable).",
+        ),
+        click.option(
+            "-f", "--file", default="Compressfile", show_default=True, metavar="FILE", help="The Compressfile."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@contextmanager
+def opened(file: str, overrides: tuple[str, ...], cache_dir: str | None) -> Iterator[Project]:
+    """An open project, whose caches are saved on the way out."""
+    project = Project(Path(file), overrides, cache=Path(cache_dir) if cache_dir else None)
+    try:
+        yield project
+    finally:
+        project.close()

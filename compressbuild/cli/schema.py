@@ -1,0 +1,27 @@
+"""``cbuild schema``: the Compressfile's JSON Schema, with the parameters of every installed plugin."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from ..compressfile.schema import schema
+from ..plugins import discover
+
+__all__ = ["command"]
+
+
+@click.command("schema", context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> int:
+    """Print a JSON Schema (draft 2020-12) of the Compressfile, for editors:
+
+    cbuild schema > compressfile.schema.json
+    """
+    registry = discover(cache=None)
+    found = schema(
+        {name: record.params for name, record in registry.techniques.items()},
+        {name: record.settings for name, record in registry.backends.items()},
+        {name: record.params for name, record in registry.metrics.items()},
+    )
+    click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    return 0

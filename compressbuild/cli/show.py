@@ -1,0 +1,73 @@
+"""``cbuild show TARGET``: everything about one target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+
+from ..errors import UsageError
+from ..plan import Action
+from ..suggest import did_you_mean
+from .options import opened, project_options
+
+__all__ = ["command"]
+
+
+@click.command("show", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("target")
+@project_options
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def command(target: str, file: str, overrides: tuple[str, ...], cache_dir: str | None, as_json: bool) -> int:
+    """Show a target: its nodes with parameters, state, time and size, then what was measured of it."""
+    with opened(file, overrides, cache_dir) as project:
+        if target not in project.graph.targets:
+            guess = did_you_mean(target, project.graph.targets)
+            raise UsageError(
+                f"unknown target '{target}'", hint=f"did you mean '{guess}'?" if guess else "see 'cbuild list'"
+            )
+        plan = project.plan([target])
+        published = project.publisher.path(target) / "metrics.json"
+        metrics = msgspec.json.decode(published.read_bytes()) if published.is_file() else None
+        if as_json:
+            nodes = [_row(action) for action in plan.actions.values()]
+            click.echo(msgspec.json.encode({"target": target, "nodes": nodes, "published": metrics}).decode())
+            return 0
+        asked = project.graph.targets[target]
+        click.echo(
+            f"{target}: from {asked.spec.source}" + (f", for {asked.spec.platform}" if asked.spec.platform else "")
+        )
+        for missing in asked.missing:
+            click.echo(f"  cannot be built here: {missing.what}")
+        for action in plan.actions.values():
+            row = _row(action)
+            took = f"{row['seconds']:.2f} s, {row['size']} B" if row["seconds"] is not None else ""
+            click.echo(f"  {action.status:8} {action.node.position}  {took}")
+            shown = {k: v for k, v in action.node.params.items() if v is not None}
+            if shown:
+                click.echo("           " + ", ".join(f"{k}: {v}" for k, v in shown.items()))
+            for name, value in (row["facts"] or {}).items():
+                click.echo(f"           made {name}: {value}")
+        for name, value in ((metrics or {}).get("metrics") or {}).items():
+            click.echo(f"  {name}: {value.get('value')}")
+        for verdict in (metrics or {}).get("gates", []):
+            click.echo(f"  gate {verdict['metric']} {verdict['limit']} {verdict['bound']}: {verdict['verdict']}")
+        if metrics is None:
+            click.echo(f"  not published; build it with: cbuild {target}")
+    return 0
+
+
+def _row(action: Action) -> dict[str, Any]:
+    result = action.result
+    return {
+        "node": action.node.position,
+        "status": action.status,
+        "kind": action.node.kind,
+        "params": dict(action.node.params),
+        "key": action.key,
+        "output": result.output if result else None,
+        "seconds": result.seconds if result else None,
+        "size": result.size if result else None,
+        "facts": dict(result.facts) if result else None,
+    }

@@ -1,0 +1,78 @@
+"""From what the scheduler does to the event stream, for every observer at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..graph import Graph, Node
+from ..plan import Explanation, Traces, say
+from . import events
+from .executor import Progress
+from .outcome import Outcome
+
+__all__ = ["Observe"]
+
+
+class Observe:
+    """Names logs and sends events. ``own_dirs``: directories of the project that the engine itself writes."""
+
+    def __init__(self, logs: Path, *, own_dirs: tuple[str, ...], observers: Sequence[events.Observer]) -> None:
+        self.own_dirs = own_dirs
+        self._logs = logs
+        self._observers = observers
+
+    def emit(self, event: events.Event) -> None:
+        for observer in self._observers:
+            observer(event)
+
+    def log_path(self, node: Node) -> Path:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        return self._logs / (re.sub(r"[^\w.@#-]+", "~", node.position) + ".log")
+
+    def began(self, graph: Graph, targets: Sequence[str], traces: Traces, jobs: int) -> None:
+        needed = [graph.nodes[i] for i in sorted(graph.needed(targets))]
+        known = {node.position: last.seconds for node in needed if (last := traces.get(node.position)) is not None}
+        self.emit(events.BuildStarted(targets=tuple(targets), nodes=len(needed), jobs=jobs, expected=known))
+
+    def started(self, node: Node, why: Explanation) -> None:
+        self.emit(events.NodeStarted(node=node.position, label=node.position, reason=_reason(why)))
+
+    def progress(self, node: Node, message: Progress) -> None:
+        self.emit(
+            events.NodeProgress(node=node.position, done=message.done, total=message.total, values=dict(message.values))
+        )
+
+    def finished(self, node: Node, outcome: Outcome) -> None:
+        result, failure = outcome.result, outcome.failure
+        common: dict[str, Any] = {"node": node.position, "label": node.position, "status": outcome.status}
+        if failure is not None:
+            log = str(failure.log) if failure.log is not None else None
+            common |= {
+                "cause": failure.cause,
+                "error": failure.message,
+                "hint": failure.hint,
+                "trace": failure.trace,
+                "log": log,
+            }
+        elif result is not None and outcome.status == "built":
+            common |= {"seconds": result.seconds, "peak_rss": result.peak_rss}
+        self.emit(events.NodeFinished(**common))
+
+    def target(
+        self, name: str, status: str, reason: str, directory: str | None, metrics: Iterable[tuple[str, Any]]
+    ) -> None:
+        values: dict[str, float | None] = {key: value for key, value in metrics if isinstance(value, int | float)}
+        self.emit(events.TargetFinished(target=name, status=status, reason=reason, directory=directory, metrics=values))
+
+    def ended(self, exit_code: int, seconds: float, counts: dict[str, int]) -> None:
+        self.emit(events.BuildFinished(exit_code=exit_code, seconds=seconds, counts=counts))
+
+
+def _reason(why: Explanation) -> str:
+    if why.changes:
+        more = f" and {len(why.changes) - 1} more" if len(why.changes) > 1 else ""
+        return say(why.changes[0]) + more
+    return why.detail or why.reason

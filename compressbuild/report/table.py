@@ -1,0 +1,105 @@
+"""The end of a build: a table of targets, and what was skipped, failed or missed."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from .result import BuildReport, TargetReport
+
+__all__ = ["summary", "target_table"]
+
+_FIRST = ("size", "top1", "latency", "macs")
+
+
+def number(value: float, unit: str) -> str:
+    """A value for people: ``12.3 kB``, ``41.0 M``, ``0.9733``, ``1.84 ms``."""
+    if math.isnan(value):
+        return "nan"
+    if unit == "B":
+        for prefix, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+            if value >= size:
+                return f"{value / size:.1f} {prefix}"
+        return f"{value:.0f} B"
+    if value >= 1e5:
+        return next(f"{value / size:.1f} {p}" for p, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)) if value >= size)
+    text = f"{value:.0f}" if value == int(value) and abs(value) >= 10 else f"{value:.4g}"
+    return f"{text} {unit}".strip()
+
+
+def _cell(report: TargetReport, metric: str, units: Mapping[str, str]) -> str:
+    found = report.metrics.get(metric)
+    if found is None:
+        return "–"
+    text = number(float(found["value"]), units.get(metric, ""))
+    if "ratio" in found:
+        low, high = found.get("ratio_low"), found.get("ratio_high")
+        spread = f" [{low:.2f}–{high:.2f}]" if low is not None and high is not None else ""
+        text += f"  ×{found['ratio']:.2f}{spread}"
+    return text
+
+
+def _gates(report: TargetReport) -> str:
+    if not report.verdicts:
+        return "–"
+    return ", ".join(f"{v.metric} {v.limit} {'ok' if v.verdict == 'pass' else v.verdict}" for v in report.verdicts)
+
+
+def target_table(report: BuildReport, terminal: bool) -> str:
+    """A row for each target that was built: every metric, with the ratio to its baseline, and the gates' verdicts."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = [r for r in report.targets if r.status != "skipped"]
+    names = dict.fromkeys(name for r in rows for name in (*r.metrics, *r.unmeasured))
+    names = dict.fromkeys([n for n in _FIRST if n in names] + list(names))
+    units = report.units
+    table = Table(box=box.SIMPLE_HEAD if terminal else box.ASCII2, pad_edge=False)
+    for title in ("target", "platform", *names, "gates", "state"):
+        table.add_column(title, justify="right" if title in names else "left", no_wrap=True)
+    for r in rows:
+        style = "red" if "failed" in r.status else None
+        table.add_row(r.name, r.platform or "–", *(_cell(r, n, units) for n in names), _gates(r), r.status, style=style)
+    buffer = io.StringIO()
+    width = None if terminal else 400
+    console = Console(file=buffer, width=width, force_terminal=terminal, highlight=False, markup=False)
+    if terminal:
+        console.width = max(Console().width, console.measure(table).maximum)
+    console.print(table)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines() if line.strip())
+
+
+def summary(report: BuildReport, *, again: bool = False) -> str:
+    """What was skipped and why, what was not measured, what failed, and the counts. ``again``: as a no-op would say it."""
+    lines = []
+    for r in report.targets:
+        if r.status == "skipped":
+            lines.append(f"skipped {r.name}: {r.reason}")
+        elif r.status in ("failed", "gate failed"):
+            lines.append(f"{r.name}: {r.status}: {r.reason}")
+            lines += [f"  {_missed(v)}" for v in r.verdicts if not v.ok]
+    if not again:
+        for reason in dict.fromkeys(text for r in report.targets for text in r.unmeasured.values()):
+            names = [f"{r.name} ({', '.join(m for m, t in r.unmeasured.items() if t == reason)})" for r in report.targets
+                     if reason in r.unmeasured.values()]  # fmt: skip
+            lines.append(f"not measured: {', '.join(names)}: {reason}")
+    ran, cached = (
+        (0, sum(report.counts.values())) if again else (report.counts.get("built", 0), report.counts.get("cached", 0))
+    )
+    built = [r for r in report.targets if r.status not in ("skipped", "failed", "gate failed")]
+    work = f"{ran} run, {cached} cached" if ran else f"nothing to do, {cached} nodes cached"
+    lines.append(f"{len(built)} of {len(report.targets)} targets up to date ({work})")
+    return "\n".join(lines) + "\n"
+
+
+def _missed(verdict: Any) -> str:
+    against = f" of {verdict.against}" if verdict.against else ""
+    said = f"gate {verdict.metric}: {verdict.limit} {verdict.bound:g}{against}"
+    if verdict.value is None:
+        return f"{said}: {verdict.verdict}: {verdict.reason}"
+    interval = f" [{verdict.low:.3g}–{verdict.high:.3g}]" if verdict.low is not None else ""
+    tail = f" ({verdict.reason})" if verdict.reason else ""
+    return f"{said}, got {verdict.value:.4g}{interval}: {verdict.verdict} by {abs(verdict.margin):.3g}{tail}"
