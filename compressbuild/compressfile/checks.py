@@ -6,12 +6,13 @@ import re
 from collections.abc import Collection, Sequence
 
 from ..errors import Mark
+from ..suggest import did_you_mean
 from .names import MAX_NAME, NAME
 from .nodes import Broken, Map, Node, Scalar, Seq, describe
 from .problems import Hint, Problems
 from .quantities import DURATION, SIZE, Quantity
 from .spec import RunOptions
-from .suggest import closest, suggest
+from .suggest import suggest
 
 __all__ = ["OPTIONS", "Checks", "Reference"]
 
@@ -43,12 +44,12 @@ class Checks:
         if not isinstance(node, Broken):
             self._problems.add(f"{what} must be {expected}, not {describe(node)}", node.mark, hint)
 
-    def mapping(self, node: Node, what: str, keys: Sequence[str] | None = None) -> Map | None:
+    def mapping(self, node: Node, what: str, keys: Sequence[str] | None = None, hint: Hint = None) -> Map | None:
         """A mapping (nothing counts as an empty one), with no keys beside ``keys`` if those are given."""
         if isinstance(node, Scalar) and node.value is None:
             return None if isinstance(node, Broken) else Map((), node.mark)
         if not isinstance(node, Map):
-            self.wrong(node, what, "a mapping")
+            self.wrong(node, what, "a mapping", hint)
             return None
         if keys is not None:
             for key, _ in node.entries:
@@ -60,13 +61,19 @@ class Checks:
         word = str(key.value)
         self._problems.add(f"unknown key '{word}' in {where}", key.mark, lambda: suggest(word, keys, "keys here"))
 
+    def missing(self, found: Map, key: str, keys: Sequence[str], message: str, mark: Mark, hint: Hint = None) -> None:
+        """``found`` lacks ``key``: no word of it where a misspelt one was already reported."""
+        written = (str(name.value) for name, _ in found.entries)
+        if not any(word not in keys and did_you_mean(word, keys) == key for word in written):
+            self._problems.add(message, mark, hint)
+
     def text(self, node: Node, what: str, expected: str = "text", hint: Hint = None) -> str | None:
         if isinstance(node, Scalar) and isinstance(node.value, str):
             if node.value:
                 return node.value
             self._problems.add(f"{what} is empty", node.mark, hint)
             return None
-        if isinstance(node, Scalar) and hint is None and isinstance(node.value, int | float):
+        if isinstance(node, Scalar) and hint is None and expected == "text" and isinstance(node.value, int | float):
             hint = f'quote it: "{node.value}"'
         self.wrong(node, what, expected, hint)
         return None
@@ -90,7 +97,7 @@ class Checks:
 
     def entry(self, node: Node, what: str) -> str | None:
         """``module:function``, neither imported nor looked up here."""
-        hint = "write module:function, e.g. digits.model:build"
+        hint = "write module:function, e.g. package.module:build"
         value = self.text(node, what, "module:function", hint)
         if value is None or _ENTRY.fullmatch(value):
             return value
@@ -122,7 +129,7 @@ class Checks:
         value = self.text(node, what, " or ".join(words))
         if value is None or value in words:
             return value
-        near = closest(value, words)
+        near = did_you_mean(value, words)
         hint = f"did you mean '{near}'?" if near else None
         self._problems.add(f"{what} must be {' or '.join(words)}, not '{value}'", node.mark, hint)
         return None

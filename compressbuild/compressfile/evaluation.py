@@ -54,7 +54,7 @@ def _metrics(node: Node, checks: Checks) -> tuple[MetricUse, ...]:
 
 def _metric(node: Node, checks: Checks) -> MetricUse | None:
     if not isinstance(node, Map):
-        name = checks.text(node, "a metric", "a name or {name: {parameter: value}}")
+        name = checks.text(node, "a metric", "a name or {name: {parameter: value}}", "e.g. top1")
         return None if name is None else MetricUse(name, node.mark)
     if len(node.entries) != 1:
         if not any(isinstance(value, Broken) for _, value in node.entries):

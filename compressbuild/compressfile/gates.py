@@ -57,7 +57,8 @@ def _gate(key: Scalar, node: Node, checks: Checks) -> GateSpec | None:
 def _check_limits(what: str, key: Scalar, node: Map, values: dict[str, float | None], checks: Checks) -> None:
     relative = [word for word in RELATIVE_LIMITS if word in values]
     if not values:
-        checks.add(f"{what} has no limit", key.mark, f"set at least one of {', '.join(LIMITS)}")
+        if all(name.value in GATE_KEYS for name, _ in node.entries):  # else the misspelt one is reported
+            checks.add(f"{what} has no limit", key.mark, f"set at least one of {', '.join(LIMITS)}")
     elif relative and node.get("against") is None:
         checks.add(
             f"'{relative[0]}' of {what} needs 'against'",

@@ -201,11 +201,15 @@ class Scope:
         written = self._variables[name]
         if name in self._open:
             loop = [*self._open[self._open.index(name) :], name]
-            self._problems.add(f"variables refer to each other: {' -> '.join(loop)}", written.mark)
+            hint = "one of them has to be a value"
+            self._problems.add(f"variables refer to each other: {' -> '.join(loop)}", written.mark, hint)
+            self._resolved.update({each: Broken(None, written.mark) for each in loop})
             return Broken(None, written.mark)
         self._open.append(name)
         value = self.with_axes({}).expand(written)
         self._open.pop()
+        if name in self._resolved:  # found to be part of a loop
+            return self._resolved[name]
         if value is not written and not _fits(value):
             self._problems.add(f"'vars.{name}' holds more than {MAX_VALUES} values or nests too deep", written.mark)
             value = Broken(None, written.mark)

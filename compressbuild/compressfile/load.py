@@ -148,6 +148,7 @@ class _Loader:
             env=self._env(value("env")),
             cache=self._cache(value("cache")),
             python_path=self._python_path(value("python-path"), paths),
+            texts=self._problems.texts,
             outside=outside,
         )
 

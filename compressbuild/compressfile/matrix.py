@@ -81,8 +81,10 @@ def _values(axis: str, node: Node, checks: Checks) -> dict[str, Node] | None:
         if isinstance(item, Broken):
             return None
         if text is None or isinstance(item, Seq):
-            wanted = "a mapping with a 'name'" if isinstance(item, Map) else "text, a number or a mapping with a 'name'"
-            checks.add(f"a value of axis '{axis}' must be {wanted}, not {describe(item)}", item.mark)
+            if isinstance(item, Map):
+                checks.add(f"a mapping in axis '{axis}' needs a 'name'", item.mark, "e.g. {name: fp16, bits: 16}")
+            else:
+                checks.wrong(item, f"a value of axis '{axis}'", "text, a number or a mapping with a 'name'")
             return None
         if text in values:
             checks.add(f"axis '{axis}' has the value '{text}' twice", item.mark)
@@ -122,12 +124,11 @@ def _excluded(matrix: Map, axes: Axes, checks: Checks) -> list[dict[str, str]]:
             axis, text = str(key.value), text_of(value)
             if axis not in axes or isinstance(value, Broken):
                 continue
-            if text is None or text not in axes[axis]:
-                checks.add(
-                    f"axis '{axis}' has no value {text or describe(value)!r}",
-                    value.mark,
-                    suggest(text or "", axes[axis]),
-                )
+            if text is None:
+                checks.wrong(value, f"a value to exclude of axis '{axis}'", "text or a number")
+                continue
+            if text not in axes[axis]:
+                checks.add(f"axis '{axis}' has no value '{text}'", value.mark, suggest(text, axes[axis]))
                 continue
             rule[axis] = text
         if rule:

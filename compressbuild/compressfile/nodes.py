@@ -59,14 +59,14 @@ def plain(node: Node) -> Any:
 
 
 def describe(node: Node) -> str:
-    """A node in the words of an error message: ``the text 'abc'``, ``a list``, ``nothing``."""
+    """A node in the words of an error message: ``the text 'abc'``, ``a list``, ``empty (null)``."""
     if isinstance(node, Map):
         return "a mapping"
     if isinstance(node, Seq):
         return "a list"
     value = node.value
     if value is None:
-        return "nothing"
+        return "empty (null)"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

@@ -43,6 +43,8 @@ def apply(root: Node, overrides: Sequence[str], top_keys: Sequence[str], problem
 def _parse(argument: str, problems: Problems) -> _Override | None:
     path, equals, text = argument.partition("=")
     file = f"--set {path}"
+    if problems.texts.get(file, argument) != argument:  # the same path once more
+        file = f"--set {argument}"
     problems.texts[file] = argument
     whole = Mark(file, 1, 1, max(len(path), 1))
     if not equals or not path or not all(path.split(".")):
@@ -101,7 +103,7 @@ class _Override:
                 self._undeclared(_DECLARING[head], known, rest, len(head) + 1)
                 return None
         if section is None:
-            self._complain(f"the file has no '{head}'", 0, head, None)
+            self._complain(f"the file has no '{head}'", 0, head, f"set all of it: --set '{head}=…'")
             return None
         changed = self._into(section, rest, len(head) + 1)
         return None if changed is None else self._with(root, head, changed, 0)

@@ -33,12 +33,14 @@ class Problems:
         return len(self._found)
 
     def error(self) -> CompressfileError:
-        """Everything found, in the order of the text; command-line settings first."""
-        files = {file: rank for rank, file in enumerate(reversed(self.texts))}
+        """Everything found: about settings of the command line in their order, then about the file from top to bottom."""
+        ranks = {file: rank for rank, file in enumerate(self.texts)}
+        main = next(iter(self.texts), "")
+        ranks[main] = len(ranks)
 
         def place(found: Diagnostic) -> tuple[int, int, int]:
             mark = found.mark
-            return (files.get(mark.file, 0), mark.line, mark.column) if mark else (-1, 0, 0)
+            return (ranks.get(mark.file, 0), mark.line, mark.column) if mark else (-1, 0, 0)
 
         return CompressfileError(sorted(self._found.values(), key=place), dict(self.texts))
 

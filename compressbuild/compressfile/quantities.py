@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["DURATION", "SIZE", "Quantity"]
+__all__ = ["DURATION", "SIZE", "Quantity", "duration", "size"]
 
 _FORM = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]*)")
 
@@ -43,3 +43,20 @@ SIZE = Quantity(
     | {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40},
     "a size above 0 such as 512MiB, 4GiB, 500MB or a number of bytes",
 )
+
+
+def duration(text: str) -> float:
+    """Seconds; ValueError for what is no time."""
+    return _read(text, DURATION)
+
+
+def size(text: str) -> int:
+    """Bytes; ValueError for what is no size."""
+    return int(_read(text, SIZE))
+
+
+def _read(text: str, kind: Quantity) -> float:
+    found = kind.parse(text)
+    if found is None:
+        raise ValueError(f"expected {kind.expected}, not '{text}'")
+    return found

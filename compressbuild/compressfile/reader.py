@@ -218,7 +218,8 @@ class _Reader:
         if event.anchor is not None:
             self._problems.add(f"anchor '&{event.anchor}' is not supported", mark, 'use vars and "${vars.NAME}"')
         if event.tag is not None:
-            self._problems.add(f"tag '{event.tag}' is not supported", mark, "leave the tag out, or quote the text")
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            self._problems.add(f"tag '{tag}' is not supported", mark, "leave the tag out, or quote the text")
 
     def _document(self, event: Any) -> None:
         mark = Mark(self._file, event.start_mark.line + 1, event.start_mark.column + 1, 3)

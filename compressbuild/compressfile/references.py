@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
+from ..suggest import did_you_mean
 from .checks import Checks, Reference
 from .names import is_glob
 from .nodes import Broken, Map, Node, Scalar
 from .spec import TargetSpec
-from .suggest import closest, suggest
+from .suggest import suggest
 
 __all__ = ["check_cycles", "check_references", "flatten_groups"]
 
@@ -74,7 +75,7 @@ def flatten_groups(groups: Map, declared: Declared, checks: Checks) -> dict[str,
             return frozenset((word,))
         if word in trail:
             loop = " -> ".join([*trail[trail.index(word) :], word])
-            checks.add(f"groups hold each other: {loop}", item.mark)
+            checks.add(f"groups hold each other: {loop}", item.mark, "take one out of the other")
             return frozenset()
         if word in nodes:
             return members(word, trail)
@@ -96,6 +97,6 @@ def _no_member(word: str, item: Node, checks: Checks, declared: Declared) -> Non
         checks.add(f"no target matches '{word}'", item.mark)
     else:
         names = [*declared["target"], *declared["group"]]
-        near = closest(word, names)
+        near = did_you_mean(word, names)
         hint = f"did you mean '{near}'?" if near else 'name a target, a group or a glob such as "cpu-*"'
         checks.add(f"unknown target or group '{word}'", item.mark, hint)

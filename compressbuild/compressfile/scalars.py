@@ -17,6 +17,7 @@ _INT = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _BOOL_WORDS = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
 _LOOSE_NUMBER = re.compile(r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?")
+_OCTAL = re.compile(r"[-+]?0[0-7]+")
 _RADIX = re.compile(r"[-+]?0(?:[xX][0-9a-fA-F_]+|[oO][0-7_]+|[bB][01_]+)")
 _SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-9]+)+(?:\.[0-9_]*)?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt \t].*)?")
@@ -75,7 +76,8 @@ def _surprise(text: str) -> Refusal | None:
     if _DATE.fullmatch(text):
         return Refusal(f"ambiguous value '{text}' (YAML 1.1 reads a date)", quoted)
     if _LOOSE_NUMBER.fullmatch(text):
-        return Refusal(f"ambiguous number '{text}'", f"write {_plainly(text)}, or {quoted}")
+        octal = f" (or {int(text, 8)}, if it is octal)" if _OCTAL.fullmatch(text) else ""
+        return Refusal(f"ambiguous number '{text}'", f"write {_plainly(text)}{octal}, or {quoted}")
     return None
 
 

@@ -35,7 +35,7 @@ DTYPES = (
 def model(key: Scalar, node: Node, checks: Checks, paths: Paths) -> ModelSpec | None:
     """``factory`` with ``weights``, ``args`` and ``inputs``; or ``file``."""
     what = f"model '{key.value}'"
-    found = checks.mapping(node, what, MODEL_KEYS)
+    found = checks.mapping(node, what, MODEL_KEYS, "write {file: model.onnx}, or factory, weights and inputs")
     if found is None:
         return None
     given = {str(name.value): value for name, value in found.entries}
@@ -61,18 +61,16 @@ def _check_source(key: Scalar, found: Map, given: Mapping[str, Node], checks: Ch
         checks.add(f"{what} has both a 'factory' and a 'file'", found.key_mark("file"), "keep the one it is made from")
         return
     if "factory" not in given and "file" not in given:
-        checks.add(
-            f"{what} needs a 'factory' or a 'file'", key.mark, "e.g. factory: package.module:build, or file: model.onnx"
-        )
+        hint = "e.g. factory: package.module:build, or file: model.onnx"
+        checks.missing(found, "factory", MODEL_KEYS, f"{what} needs a 'factory' or a 'file'", key.mark, hint)
         return
     if "file" in given:
         for name in ("weights", "args"):
             if name in given:
                 checks.add(f"'{name}' goes with a 'factory', and {what} is a 'file'", found.key_mark(name), "remove it")
     elif "inputs" not in given:
-        checks.add(
-            f"{what} needs 'inputs'", key.mark, "e.g. inputs: {image: {shape: [batch, 3, 224, 224], dtype: float32}}"
-        )
+        hint = "e.g. inputs: {image: {shape: [batch, 3, 224, 224], dtype: float32}}"
+        checks.missing(found, "inputs", MODEL_KEYS, f"{what} needs 'inputs'", key.mark, hint)
 
 
 def _inputs(node: Node, what: str, checks: Checks) -> tuple[InputSpec, ...]:
@@ -97,7 +95,11 @@ def _input(key: Scalar, node: Node, checks: Checks) -> InputSpec | None:
         checks.add(f"{what} has no 'shape'", key.mark, hint)
         return None
     sizes = tuple(_axis(item, what, checks) for item in checks.items(shape_node, f"'shape' of {what}"))
-    dtype = "float32" if dtype_node is None else checks.text(dtype_node, f"'dtype' of {what}", "a numpy dtype")
+    dtype = (
+        "float32"
+        if dtype_node is None
+        else checks.text(dtype_node, f"'dtype' of {what}", "a numpy dtype", "e.g. float32")
+    )
     if dtype is not None and dtype not in DTYPES:
         mark = dtype_node.mark if dtype_node is not None else key.mark
         checks.add(f"unknown dtype '{dtype}'", mark, lambda: suggest(dtype, DTYPES))
@@ -122,12 +124,13 @@ def _axis(node: Node, what: str, checks: Checks) -> int | str | None:
 def dataset(key: Scalar, node: Node, checks: Checks, paths: Paths) -> DatasetSpec | None:
     """``loader`` with ``args`` and the ``files`` it reads."""
     what = f"dataset '{key.value}'"
-    found = checks.mapping(node, what, DATASET_KEYS)
+    found = checks.mapping(node, what, DATASET_KEYS, "write {loader: package.data:test}")
     if found is None:
         return None
     given = {str(name.value): value for name, value in found.entries}
     if "loader" not in given:
-        checks.add(f"{what} needs a 'loader'", key.mark, "e.g. loader: package.data:test")
+        hint = "e.g. loader: package.data:test"
+        checks.missing(found, "loader", DATASET_KEYS, f"{what} needs a 'loader'", key.mark, hint)
         return None
     return DatasetSpec(
         name=str(key.value),
@@ -142,7 +145,7 @@ def dataset(key: Scalar, node: Node, checks: Checks, paths: Paths) -> DatasetSpe
 def platform(key: Scalar, node: Node, checks: Checks) -> PlatformSpec | None:
     """``backend`` and ``requires``; every other key is a setting of the backend."""
     what = f"platform '{key.value}'"
-    found = checks.mapping(node, what)
+    found = checks.mapping(node, what, hint="write {backend: onnxruntime}")
     if found is None:
         return None
     given = {str(name.value): value for name, value in found.entries}
@@ -155,7 +158,9 @@ def platform(key: Scalar, node: Node, checks: Checks) -> PlatformSpec | None:
         mark=key.mark,
         backend=checks.text(given["backend"], "'backend'") or "",
         settings=Map(settings, found.mark),
-        requires=checks.mapping(given["requires"], "'requires'") if "requires" in given else None,
+        requires=checks.mapping(given["requires"], "'requires'", hint="write {FACT: VALUE}")
+        if "requires" in given
+        else None,
         marks=_marks(given),
     )
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..errors import Mark
+from ..suggest import did_you_mean
 from .checks import OPTIONS, Checks
 from .evaluation import target_evaluation
 from .gates import check_against
 from .gates import gates as read_gates
 from .nodes import Map, Node, Scalar
 from .spec import EvaluateSpec, GateSpec, RunOptions, StepSpec, TargetSpec
-from .suggest import closest
 
 __all__ = ["TARGET_KEYS", "Targets"]
 
@@ -65,7 +65,8 @@ class Targets:
                 case _:
                     checks.unknown_key(written, TARGET_KEYS, what)
         if "from" not in marks:
-            checks.add(f"{what} needs 'from'", key.mark, "name the model or target it is made from")
+            hint = "name the model or target it is made from"
+            checks.missing(node, "from", TARGET_KEYS, f"{what} needs 'from'", key.mark, hint)
         if source is None:
             return None
         run = checks.options(node) if options else _NO_OPTIONS
@@ -89,7 +90,7 @@ class Targets:
         """``technique`` or ``{technique: {parameter: value}, option: value}``."""
         checks = self._checks
         if not isinstance(node, Map):
-            name = checks.text(node, "a step", "a technique")
+            name = checks.text(node, "a step", "a technique", "e.g. export.onnx, or prune.channels: {ratio: 0.5}")
             return None if name is None else StepSpec(name, node.mark)
         techniques = [entry for entry in node.entries if entry[0].value not in OPTIONS]
         if not techniques:
@@ -108,7 +109,7 @@ class Targets:
     def _second(self, technique: Scalar, value: Node, extra: Scalar) -> None:
         """Two keys in a step: a misspelt option, a parameter not indented, or two steps in one item."""
         word, name = str(extra.value), technique.value
-        near = closest(word, OPTIONS)
+        near = did_you_mean(word, OPTIONS)
         if near is not None:
             hint = f"did you mean '{near}'?"
         elif isinstance(value, Scalar) and value.value is None and "." not in word:
