@@ -1,0 +1,123 @@
+"""TensorRT: engines from ONNX, for RTX cards ahead of time (no GPU needed) and for the GPU at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from compressbuild.api import Backend, FileRef, Kind, Meta, Needs, Params, hookimpl
+
+__all__ = ["EngineSettings", "TensorRTRTXSettings", "TensorRTSettings"]
+
+_RTX_INSTALL = (
+    "pip install 'compressbuild[tensorrt-rtx]' (TensorRT-RTX for Linux or Windows; its engines run on RTX GPUs)"
+)
+_INSTALL = (
+    "the standard TensorRT builds only on the GPU it builds for: on a machine with an NVIDIA GPU and its driver, "
+    "pip install 'compressbuild[tensorrt]'; with no GPU here, use the backend tensorrt-rtx, which cross-compiles, or "
+    "send the node to a GPU machine with --executor"
+)
+_CUDA = (("libcuda.so.1", "nvcuda.dll"),)  # comes with the driver
+
+
+class EngineSettings(Params):
+    """What the two TensorRT backends share.
+
+    ``profiles`` gives the range of each dynamic axis: ``{batch: [1, 8, 64]}`` is [minimum, optimum, maximum] for the
+    axis of that name, or for the dynamic axes of the input of that name; ``{image: [[1, 3, 8, 8], [8, 3, 8, 8],
+    [64, 3, 8, 8]]}`` gives whole shapes (for an input that is itself a shape: its values). The first axis of an input,
+    if dynamic and not named here, is [1, 8, 64].
+    """
+
+    profiles: Annotated[
+        dict[str, list[int | list[int]]],
+        Meta(description="axis or input name → [min, opt, max]; a dynamic first axis is [1, 8, 64] unless named"),
+    ] = {}
+    flags: Annotated[
+        tuple[str, ...],
+        Meta(description="builder flags by name (sparse-weights, strict-nans …); 'no-' before a name clears it"),
+    ] = ()
+    workspace: Annotated[int, Meta(ge=1, description="bytes of GPU memory that a layer may use")] | None = None
+    optimization_level: Annotated[int, Meta(ge=0, le=5, description="0: fastest build … 5: fastest engine")] | None = (
+        None
+    )
+
+
+class TensorRTRTXSettings(EngineSettings, kw_only=True):
+    """Cross-compile for NVIDIA RTX GPUs."""
+
+    compute_capability: Annotated[
+        str | list[str],
+        Meta(description="GPU architectures the engine is for: sm86, or [sm86, sm89, sm120]; 'current' needs a GPU"),
+    ]
+
+
+class TensorRTSettings(EngineSettings, kw_only=True):
+    """Build on, and for, the NVIDIA GPU of the machine."""
+
+    hardware_compatibility: Annotated[
+        Literal["none", "ampere-plus", "same-compute-capability"],
+        Meta(description="let the engine run on other GPUs than the one it was built on"),
+    ] = "none"
+    version_compatible: Annotated[bool, Meta(description="let later TensorRT versions load the engine")] = False
+    timing_cache: (
+        Annotated[
+            FileRef, Meta(description="a timing cache to start from, such as the timing.cache of an earlier artifact")
+        ]
+        | None
+    ) = None
+    save_timing_cache: Annotated[bool, Meta(description="publish timing.cache beside the engine")] = False
+
+
+@hookimpl
+def compressbuild_kinds() -> Iterator[Kind]:
+    for name, title in (("tensorrt-rtx-engine", "TensorRT-RTX"), ("tensorrt-engine", "TensorRT")):
+        yield Kind(
+            name=name,
+            files=("model.engine", "engine.json"),
+            summary=f"serialized {title} engine, with what it takes and gives in engine.json",
+            validate="cbuild_tensorrt.description:validate",
+        )
+
+
+@hookimpl
+def compressbuild_backends() -> Iterator[Backend]:
+    yield Backend(
+        name="tensorrt-rtx",
+        summary="TensorRT-RTX: engines for named RTX GPU architectures, built without a GPU",
+        compile="cbuild_tensorrt.rtx:compile",
+        load="cbuild_tensorrt.rtx:load",
+        settings=TensorRTRTXSettings,
+        produces="tensorrt-rtx-engine",
+        qdq_scheme="s8-symmetric",
+        tools=("tensorrt_rtx_cu13_bindings", "tensorrt_rtx_cu13_libs"),
+        compile_needs=Needs(modules=("tensorrt_rtx",), system=("Linux", "Windows"), install=_RTX_INSTALL),
+        run_needs=Needs(
+            modules=("tensorrt_rtx", "numpy"),
+            libraries=_CUDA,
+            gpu=True,
+            install="running an engine needs an NVIDIA RTX GPU of its compute capability, with a driver",
+        ),
+        run_facts=("gpu.name", "gpu.sm", "gpu.driver", "cpu.model"),
+        nondeterministic="TensorRT-RTX orders the kernels of int8 networks differently from build to build "
+        "(float32 and float16 engines come out equal)",
+    )
+    yield Backend(
+        name="tensorrt",
+        summary="TensorRT 10 and 11: engines tuned on the GPU they are built on",
+        compile="cbuild_tensorrt.standard:compile",
+        load="cbuild_tensorrt.standard:load",
+        settings=TensorRTSettings,
+        produces="tensorrt-engine",
+        qdq_scheme="s8-symmetric",
+        tools=("tensorrt",),
+        compile_needs=Needs(
+            modules=("tensorrt",), libraries=_CUDA, gpu=True, system=("Linux", "Windows"), install=_INSTALL
+        ),
+        run_needs=Needs(
+            modules=("tensorrt", "numpy"), libraries=_CUDA, gpu=True, system=("Linux", "Windows"), install=_INSTALL
+        ),
+        compile_facts=("gpu.sm", "gpu.name", "gpu.driver"),
+        run_facts=("gpu.name", "gpu.sm", "gpu.driver", "cpu.model"),
+        nondeterministic="TensorRT chooses its kernels by timing them on the GPU",
+    )

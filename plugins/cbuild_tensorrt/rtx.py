@@ -1,0 +1,62 @@
+"""The backend ``tensorrt-rtx``: engines for named GPU architectures, built with no GPU."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from compressbuild.api import Context, Runner, UserError
+
+from . import TensorRTRTXSettings
+from .builder import Library, build, open_library
+
+__all__ = ["capabilities", "compile", "load"]
+
+_INSTALL = "pip install 'compressbuild[tensorrt-rtx]'"
+
+
+def library() -> Library:
+    return open_library("tensorrt_rtx", "TensorRT-RTX", _INSTALL)
+
+
+def capabilities(trt: Any, wanted: str | list[str]) -> list[Any]:
+    """``trt.ComputeCapability`` members for names such as ``sm89``, ``8.9`` or ``current``, ordered and each once."""
+    known = {name.lower(): value for name, value in trt.ComputeCapability.__members__.items() if name != "NONE"}
+    found = {}
+    for text in [wanted] if isinstance(wanted, str) else wanted:
+        name = text.strip().lower().replace(".", "")
+        name = f"sm{name}" if re.fullmatch(r"\d+", name) else name
+        if name not in known:
+            raise UserError(
+                f"TensorRT-RTX {trt.__version__} has no compute capability '{text}'",
+                hint=f"it builds for: {', '.join(known)}; for other GPUs use the backend tensorrt on such a GPU",
+            )
+        found[name] = known[name]
+    if not found:
+        raise UserError("compute-capability is an empty list", hint=f"TensorRT-RTX builds for: {', '.join(known)}")
+    if "current" in found and len(found) > 1:
+        raise UserError("compute-capability 'current' stands alone", hint="name the architectures instead")
+    return [found[name] for name in sorted(found, key=lambda name: (len(name), name))]
+
+
+def compile(ctx: Context, model: Path, settings: TensorRTRTXSettings) -> dict[str, Any]:
+    """An ahead-of-time engine for each compute capability asked for, in one file."""
+    rtx = library()
+    targets = capabilities(rtx.trt, settings.compute_capability)
+
+    def configure(config: Any) -> None:
+        config.num_compute_capabilities = len(targets)
+        for index, target in enumerate(targets):
+            config.set_compute_capability(target, index)
+
+    names = [target.name.lower() for target in targets]
+    found, _ = build(rtx, ctx, model, settings, configure, compute_capabilities=names)
+    return {key: found[key] for key in ("version", "precision", "types", "compute_capabilities")}
+
+
+def load(ctx: Context, artifact: Path, settings: TensorRTRTXSettings | None) -> Runner:
+    """A Runner on the GPU of this machine."""
+    from .runner import EngineRunner
+
+    return EngineRunner.open(library(), ctx, artifact)
