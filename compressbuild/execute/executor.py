@@ -11,9 +11,9 @@ from ..api.work import WorkRequest, WorkResult
 __all__ = ["Cause", "Executor", "Finished", "Happening", "Progress", "Started"]
 
 Cause = Literal["ok", "raised", "crashed", "timeout", "memory", "cancelled", "unavailable"]
-"""How a node ended. ``raised``: its function raised, or did what it may not. ``crashed``: a signal, or an exit without
-a result. ``memory``: over its limit, or killed by the kernel for want of memory. ``unavailable``: no worker was to be had.
-"""
+"""How a node ended. ``raised``: its function raised, or did what it may not. ``crashed``: a signal, or an exit
+without a result. ``memory``: over its limit, or killed by the kernel for want of memory. ``unavailable``: no worker was
+to be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,8 @@ class Executor(Protocol):
         memory: int | None,
     ) -> None:
         """Run a node. ``preload``: modules that its process finds imported; ``log``: file for its output, overwritten;
-        ``timeout``: seconds; ``memory``: bytes, of its process with all descendants. Never raises for what a node does."""
+        ``timeout``: seconds; ``memory``: bytes, of its process with all descendants.
+        """
 
     def wait(self, timeout: float | None = None) -> list[Happening]:
         """What happened since the last call, in order; blocks until something does, at most ``timeout`` seconds.

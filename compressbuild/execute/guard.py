@@ -174,7 +174,7 @@ class Guard:
         return absolute | {os.path.realpath(each) for each in absolute}
 
     def _installed_packages(self) -> tuple[str, ...]:
-        """Packages of the plugins this node uses, unless found in the project: the digest of their code is in the key."""
+        """Packages of the plugins this node uses, unless found in the project: the key has the digest of their code."""
         request = self._request
         references = [request.run, request.params_type]
         references += [each for entry in request.inputs.values() for each in (entry.load, entry.settings_type)]

@@ -80,7 +80,7 @@ class Forked(msgspec.Struct, frozen=True, tag="forked"):
 
 
 class Exited(msgspec.Struct, frozen=True, tag="exited"):
-    """``status``: as from ``waitpid``. ``killed``: why the warm parent killed it, if it did: timeout, memory, cancelled.
+    """``status``: as from ``waitpid``. ``killed``: why the warm parent killed it: timeout, memory, cancelled or not.
     ``oom``: the kernel did. ``rss``: bytes, the highest reading or ``ru_maxrss``. ``error``: it could not be forked."""
 
     token: int

@@ -29,7 +29,7 @@ from .protocol import Broken, Channel, Exited, Forked, Kill, Ready, Setup, Spawn
 __all__ = ["main"]
 
 _MEMORY_EVERY = 0.025  # seconds between two readings of a limited worker's memory
-_GRACE = 2.0  # seconds from SIGTERM to SIGKILL
+_GRACE = 1.0  # seconds from SIGTERM to SIGKILL
 _BURIAL = 5.0  # seconds to wait for killed processes to go
 _SIGKILL_STATUS = int(signal.SIGKILL)
 
