@@ -35,8 +35,9 @@ class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
     reference (``artifact``/``runner``). ``references``: name as written in a parameter → role in ``inputs``.
     ``code_roots``: directories put first on ``sys.path`` (the project). ``code_files``: project files (relative to
     ``root``) that the action key covers; ``read_files``: listed data files. Project code or files
-    read beyond these fail the node, for the key would not cover them. ``factories``: the only factories a loader may call. ``save_json``: file name in
-    ``out`` where the dict that the function returned is written (metrics), or None: it is only reported.
+    read beyond these fail the node, for the key would not cover them. ``factories``: the only factories a loader may
+    call. ``save_json``: file name in ``out`` where the dict that the function returned is written (metrics), or None:
+    it is only reported.
     ``validate``: ``module:function`` of the kind, called with ``out`` at the end.
     """
 

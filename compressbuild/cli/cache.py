@@ -96,8 +96,8 @@ def gc(
             store, max_size=int(limit) if limit is not None else None, max_age=age, keep=keep, dry_run=dry_run
         )
         click.echo(
-            f"{'would free' if dry_run else 'freed'} {_bytes(report.freed)}: {report.objects} objects, {report.dropped} old results, "
-            f"{report.evicted} outputs evicted, {report.leftovers} leftovers; {_bytes(report.size_after)} remain"
+            f"{'would free' if dry_run else 'freed'} {_bytes(report.freed)}: {report.objects} objects, "
+            f"{report.dropped} old results, {report.evicted} outputs evicted, {report.leftovers} leftovers; {_bytes(report.size_after)} remain"
         )
         if report.damaged:
             click.echo(f"{report.damaged} results are damaged: the next build mends them, or 'cbuild cache verify'")

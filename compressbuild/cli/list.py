@@ -38,14 +38,11 @@ def command(file: str, overrides: tuple[str, ...], cache_dir: str | None, as_jso
         width = max((len(str(row["target"])) for row in rows), default=0)
         for row in rows:
             mark = "-" if row["missing"] else "*" if row["published"] else " "
-            chain = " → ".join(
-                [
-                    str(row["from"]),
-                    *(step.technique for step in project.spec.targets[str(row["target"])].steps),
-                    *([f"[{row['platform']}]"] if row["platform"] else []),
-                ]
-            )
-            click.echo(f"{mark} {row['target']:{width}}  {chain}" + (f"  ({row['missing']})" if row["missing"] else ""))
+            target = project.spec.targets[str(row["target"])]
+            steps = [target.source, *(step.technique for step in target.steps)]
+            chain = " → ".join([*steps, *([f"[{target.platform}]"] if target.platform else [])])
+            note = f"  (needs {row['missing']})" if row["missing"] else ""
+            click.echo(f"{mark} {row['target']:{width}}  {chain}{note}")
         for name, members in project.spec.groups.items():
             click.echo(f"  {name:{width}}  group: {', '.join(members)}")
         click.echo("* published, - cannot be built on this machine")

@@ -70,7 +70,7 @@ def write(project: Project, argv: list[str], report: BuildReport, text: str) -> 
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}.{os.getpid()}"
     with open(temporary, "wb") as file:
-        file.write(marshal.dumps(state)  # type: ignore[arg-type])
+        marshal.dump(state, file)  # type: ignore[arg-type]
     os.replace(temporary, path)
     _prune(os.path.dirname(path))
 

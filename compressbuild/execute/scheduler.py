@@ -46,9 +46,20 @@ class Scheduler:
     """One build. ``finish(name)`` is called as soon as all that a target asks for has come to an end."""
 
     def __init__(
-        self, graph: Graph, keyer: Keyer, store: Store, executor: Executor, pools: Pools, traces: Traces, observe: Observe,
-        finish: Callable[[str], None], *, keep_going: bool = False, check: bool = False, remeasure: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        graph: Graph,
+        keyer: Keyer,
+        store: Store,
+        executor: Executor,
+        pools: Pools,
+        traces: Traces,
+        observe: Observe,
+        finish: Callable[[str], None],
+        *,
+        keep_going: bool = False,
+        check: bool = False,
+        remeasure: bool = False,
+    ) -> None:
         self.graph = graph
         self.outcomes: dict[int, Outcome] = {}
         self._keyer, self._store, self._executor, self._pools = keyer, store, executor, pools
@@ -133,7 +144,8 @@ class Scheduler:
         heapq.heappush(self._ready, (-self._priority[index], index))
 
     def _record(self, action: Action, result: ActionResult) -> None:
-        assert action.key is not None and action.parts is not None
+        assert action.key is not None
+        assert action.parts is not None
         trace = Trace(action.key, action.parts, result.seconds, result.peak_rss)
         self._traces.record(self.graph.positions[action.node.index], trace)
 

@@ -236,7 +236,10 @@ class Builder:
             index = self._reference(name, value, mark)
             if index is None:
                 return None
-            references[value] = name if name not in inputs else f"{name}:{value}"
+            if value in references:
+                continue
+            same = sum(role.partition("#")[0] == name for role in inputs)
+            references[value] = f"{name}#{same + 1}" if same else name
             inputs[references[value]] = index
         for name, value in found.of("dataset"):
             if value not in self.spec.datasets:
@@ -379,7 +382,7 @@ class Builder:
         )
 
     def run_with(self, index: int) -> RunWith | None:
-        """How the output of a node is run: by its backend if it was compiled, else by its kind; None if it cannot be."""
+        """How the output of a node is run: by its backend if it was compiled, else by its kind; None: it cannot be."""
         node = self.nodes[index]
         if node.role == "compile":
             backend = self.registry.backends[node.name]

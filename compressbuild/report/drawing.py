@@ -162,6 +162,8 @@ def _box(box: Box, place: tuple[float, float]) -> Iterable[str]:
         f'fill="{_FILL[box.role]}" stroke="#607d8b"{dash}/>'
     )
     up = -3 if box.below else 4
-    yield f'<text x="{x:.1f}" y="{y + up:.1f}" text-anchor="middle" fill="#111" font-weight="600">{escape(box.title)}</text>'
+    place_title = f'x="{x:.1f}" y="{y + up:.1f}" text-anchor="middle"'
+    yield f'<text {place_title} fill="#111" font-weight="600">{escape(box.title)}</text>'
     if box.below:
-        yield f'<text x="{x:.1f}" y="{y + 12:.1f}" text-anchor="middle" fill="#455a64" font-size="10">{escape(box.below)}</text>'
+        place_below = f'x="{x:.1f}" y="{y + 12:.1f}" text-anchor="middle"'
+        yield f'<text {place_below} fill="#455a64" font-size="10">{escape(box.below)}</text>'

@@ -73,7 +73,7 @@ def target_table(report: BuildReport, terminal: bool) -> str:
 
 
 def summary(report: BuildReport, *, again: bool = False) -> str:
-    """What was skipped and why, what was not measured, what failed, and the counts. ``again``: as a no-op would say it."""
+    """What was skipped, not measured or failed, and why; then the counts. ``again``: as a no-op would say it."""
     lines = []
     for r in report.targets:
         if r.status == "skipped":
@@ -83,8 +83,7 @@ def summary(report: BuildReport, *, again: bool = False) -> str:
             lines += [f"  {_missed(v)}" for v in r.verdicts if not v.ok]
     if not again:
         for reason in dict.fromkeys(text for r in report.targets for text in r.unmeasured.values()):
-            names = [f"{r.name} ({', '.join(m for m, t in r.unmeasured.items() if t == reason)})" for r in report.targets
-                     if reason in r.unmeasured.values()]  # fmt: skip
+            names = [_unmeasured(r, reason) for r in report.targets if reason in r.unmeasured.values()]
             lines.append(f"not measured: {', '.join(names)}: {reason}")
     ran, cached = (
         (0, sum(report.counts.values())) if again else (report.counts.get("built", 0), report.counts.get("cached", 0))
@@ -93,6 +92,10 @@ def summary(report: BuildReport, *, again: bool = False) -> str:
     work = f"{ran} run, {cached} cached" if ran else f"nothing to do, {cached} nodes cached"
     lines.append(f"{len(built)} of {len(report.targets)} targets up to date ({work})")
     return "\n".join(lines) + "\n"
+
+
+def _unmeasured(report: TargetReport, reason: str) -> str:
+    return f"{report.name} ({', '.join(metric for metric, why in report.unmeasured.items() if why == reason)})"
 
 
 def _missed(verdict: Any) -> str:

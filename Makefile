@@ -1,0 +1,49 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint types soak bench clean help
+
+help:
+	@echo "make demo   install into .venv, build the example, show the result"
+	@echo "make test   install into .venv, run the tests"
+	@echo "make lint   ruff;  make types   mypy;  make soak   the long sweeps;  make bench   the benchmarks"
+
+# torch first and pinned: what would pull it in later takes the CUDA build.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (PYTHON=...)"; exit 1; }
+	@echo "making $(VENV) and installing (about 2 GB, some minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25' 2>&1 | grep -v 'is ignored: it is' || true
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[example,test]'
+	@touch $@
+
+demo: $(STAMP)
+	@test -f Compressfile || cp Compressfile.example Compressfile
+	@echo '$$ cbuild all'
+	@$(BIN)/cbuild all
+	@echo
+	@echo "published in build/.  Next: source .venv/bin/activate; cbuild all; cbuild why cpu-int8; cbuild graph --format svg -o graph.svg"
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	@$(BIN)/mypy
+
+soak: $(STAMP)
+	@CBUILD_SOAK=1 $(BIN)/python -m pytest -m 'slow or not slow'
+
+bench: $(STAMP)
+	@$(BIN)/python benchmarks/startup.py
+	@$(BIN)/python benchmarks/engine.py
+
+clean:
+	rm -rf build .cbuild cache/ac cache/cas cache/tmp cache/locks cache/quarantine cache/verified cache/version

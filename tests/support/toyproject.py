@@ -1,0 +1,65 @@
+"""A project that uses the toy plugin, built in this process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from compressbuild.build import Build
+from compressbuild.execute.executor import Executor
+from compressbuild.execute.observe import Observe
+from compressbuild.execute.pools import Pools
+from compressbuild.plugins import Registry, discover
+from compressbuild.project import Project
+from compressbuild.report.result import BuildReport
+
+HERE = str(Path(__file__).parent)
+if HERE not in sys.path:
+    sys.path.insert(0, HERE)
+
+from inline import InlineExecutor  # noqa: E402  found through the line above
+
+
+@cache
+def _registry() -> Registry:
+    return discover(cache=None, extra=["toy"])
+
+
+class Toy:
+    """A directory with a Compressfile; every ``build`` opens the project anew, as a command would."""
+
+    def __init__(self, root: Path, cache: Path | None = None) -> None:
+        self.root = root
+        self.cache = cache or root / "cache"
+        root.mkdir(parents=True, exist_ok=True)
+
+    def write(self, name: str, text: str) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def open(self, overrides: Sequence[str] = ()) -> Project:
+        project = Project(self.root / "Compressfile", overrides, cache=self.cache, environ={})
+        project.__dict__["registry"] = _registry()
+        return project
+
+    def build(
+        self, *words: str, overrides: Sequence[str] = (), executor: Executor | None = None, **options: bool
+    ) -> tuple[BuildReport, list[str]]:
+        """(report, labels of the nodes that ran)."""
+        project = self.open(overrides)
+        inline = executor or InlineExecutor()
+        self.events: list[object] = []
+        try:
+            selection = project.select(words or ("all",))
+            observe = Observe(project.state / "logs", own_dirs=(), observers=[self.events.append])
+            build = Build(project, selection, inline, Pools(cpus=2), observe, **options)
+            report = build.run(2)
+        finally:
+            project.close()
+        return report, getattr(inline, "ran", [])
+
+    def value(self, target: str) -> str:
+        return (self.root / "build" / target / "value").read_text()
