@@ -39,7 +39,8 @@ class Facts:
     def get(self, name: str) -> Fact:
         """The fact, or None where it does not apply or cannot be found out. PluginError for an unknown name."""
         if name not in self._known:
-            self._known[_known_name(name)] = self._probe(name)
+            _known_name(name)
+            self._known[name] = self._probe(name)
         return self._known[name]
 
     def select(self, names: tuple[str, ...]) -> dict[str, Fact]:
@@ -52,12 +53,11 @@ class Facts:
         return self._gpu_reason()
 
 
-def _known_name(name: str) -> str:
+def _known_name(name: str) -> None:
     if name not in FACTS:
         guess = did_you_mean(name, FACTS)
         hint = f"did you mean '{guess}'?" if guess else f"known: {', '.join(FACTS)}"
         raise PluginError(f"unknown platform fact '{name}'", hint=hint)
-    return name
 
 
 class Host:

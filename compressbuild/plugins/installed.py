@@ -43,7 +43,7 @@ class Installed(msgspec.Struct, frozen=True):
     watched: dict[str, int]
     versions: dict[str, str]
     entry_points: tuple[EntryPoint, ...]
-    modules: dict[str, tuple[str, ...]] = {}
+    modules: dict[str, tuple[str, ...]]
 
     def current(self) -> bool:
         """Whether this still describes the running interpreter."""

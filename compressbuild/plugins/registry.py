@@ -92,7 +92,7 @@ class Registry:
     observers: tuple[Observer, ...] = ()
     refused: Mapping[tuple[str, str], Problem] = field(default_factory=dict)
     remembered: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    installed: Installed = field(default_factory=lambda: Installed("", {}, {}, ()))
+    installed: Installed = field(default_factory=lambda: Installed("", {}, {}, (), {}))
 
     def technique(self, name: str) -> Technique:
         """PluginError, saying why and what may have been meant, if there is none of this name; so for the others."""
