@@ -1,0 +1,27 @@
+"""The store: content-addressed artifacts and the results of actions, in one directory (docs/store.md)."""
+
+from __future__ import annotations
+
+from compressbuild.store.ac import ActionResult
+from compressbuild.store.cas import CAS, CorruptObject, Problem
+from compressbuild.store.fs import FileSystem
+from compressbuild.store.locks import ActionLocks, Lock, SharedExclusive
+from compressbuild.store.store import Damaged, Evicted, Hit, Store
+from compressbuild.store.tree import Tree, TreeFile
+
+__all__ = [
+    "CAS",
+    "ActionLocks",
+    "ActionResult",
+    "CorruptObject",
+    "Damaged",
+    "Evicted",
+    "FileSystem",
+    "Hit",
+    "Lock",
+    "Problem",
+    "SharedExclusive",
+    "Store",
+    "Tree",
+    "TreeFile",
+]

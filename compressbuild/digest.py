@@ -1,0 +1,291 @@
+"""Canonical encoding, digests, and a memo of digests by file stat.
+
+Every digest is BLAKE3 (https://github.com/BLAKE3-team/BLAKE3-specs), 256 bits, written as 64 lower-case hex digits
+and never shortened. ``file_digest`` equals what ``b3sum`` prints.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from blake3 import blake3
+
+__all__ = [
+    "CLOCK_GRANULARITY_NS",
+    "Digest",
+    "FileStat",
+    "StatCache",
+    "bytes_digest",
+    "digest_value",
+    "encode",
+    "file_digest",
+    "is_digest",
+    "seal",
+    "unseal",
+]
+
+Digest = str
+T = TypeVar("T")
+
+_HEX = frozenset("0123456789abcdef")
+_MAX_DEPTH = 200
+_CHUNK = 1 << 20
+# A file below this is read by one thread, not mapped: whoever truncates a mapped file kills its readers (SIGBUS).
+_MAP_FROM = 8 << 20
+_ATTEMPTS = 5
+
+# File systems stamp files from a clock that ticks every 1-10 ms; two writes within a tick can bear one stamp.
+CLOCK_GRANULARITY_NS = 20_000_000
+
+
+def is_digest(text: object) -> bool:
+    return isinstance(text, str) and len(text) == 64 and _HEX.issuperset(text)
+
+
+def bytes_digest(data: bytes) -> Digest:
+    return blake3(data).hexdigest()
+
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
+def encode(value: object) -> bytes:
+    """An injective, platform-independent encoding: values of unequal type or content give unequal bytes.
+
+    Takes None, bool, int, float, str, bytes, list, tuple, dict and frozenset, of exactly these types and nested up to
+    200 deep. So ``1``, ``True``, ``1.0`` and ``"1"`` differ, as do ``0.0`` and ``-0.0``, or a list and a tuple; all
+    NaNs are one; the order of a dict does not count. Anything else is a TypeError, deeper (or circular) a ValueError.
+
+    Each item is a tag byte, then a fixed width or a length and ``:``, then content, so the code is prefix-free.
+    """
+    out: list[bytes] = []
+    _encode_into(value, out.append, 0)
+    return b"".join(out)
+
+
+def _encode_into(value: object, put: Callable[[bytes], None], depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"cannot encode a value nested more than {_MAX_DEPTH} deep")
+    if type(value) is str:
+        data = value.encode("utf-8", "surrogatepass")
+        put(b"s%d:%b" % (len(data), data))
+    elif value is None:
+        put(b"N")
+    elif value is True:
+        put(b"T")
+    elif value is False:
+        put(b"F")
+    elif type(value) is int:
+        data = value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+        put(b"i%d:%b" % (len(data), data))
+    elif type(value) is float:
+        put(b"d" + (struct.pack(">d", value) if value == value else b"\x7f\xf8\0\0\0\0\0\0"))
+    elif type(value) is bytes:
+        put(b"b%d:%b" % (len(value), value))
+    elif type(value) is list or type(value) is tuple:
+        put(b"%b%d:" % (b"l" if type(value) is list else b"t", len(value)))
+        for item in value:
+            _encode_into(item, put, depth + 1)
+    elif type(value) is dict:
+        put(b"m%d:" % len(value))
+        for pair in sorted(_joined(pair, depth) for pair in value.items()):
+            put(pair)
+    elif type(value) is frozenset:
+        put(b"f%d:" % len(value))
+        for member in sorted(_joined((item,), depth) for item in value):
+            put(member)
+    else:
+        kind = type(value)
+        raise TypeError(f"cannot encode a {kind.__module__}.{kind.__qualname__}: only plain values join a key")
+
+
+def _joined(values: tuple[object, ...], depth: int) -> bytes:
+    out: list[bytes] = []
+    for value in values:
+        _encode_into(value, out.append, depth + 1)
+    return b"".join(out)
+
+
+def digest_value(value: object, domain: str = "value") -> Digest:
+    """The digest of ``encode(value)``, separated by ``domain`` so that no two uses of it can be confused."""
+    return blake3(b"compressbuild\0" + encode(domain) + encode(value)).hexdigest()
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def file_digest(path: str | os.PathLike[str]) -> Digest:
+    """The digest of a regular file's bytes (symbolic links are followed). OSError if it cannot be read."""
+    return _digest_and_stat(os.fspath(path))[0]
+
+
+class FileStat(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a file's content is recognised by, and when (``checked``, ns since 1970) its bytes were last read."""
+
+    mtime_ns: int
+    size: int
+    inode: int
+    ctime_ns: int
+    checked: int
+
+    @classmethod
+    def of(cls, st: os.stat_result, checked: int) -> FileStat:
+        return cls(st.st_mtime_ns, st.st_size, st.st_ino, st.st_ctime_ns, checked)
+
+    def matches(self, st: os.stat_result) -> bool:
+        """True if ``st`` proves that the bytes are the ones that were read.
+
+        Racily clean entries (git's term, Documentation/technical/racy-git.txt) prove nothing: had the file been
+        written again within the clock tick of the write before the reading, its stat would be the same.
+        """
+        return (
+            self.mtime_ns == st.st_mtime_ns
+            and self.size == st.st_size
+            and self.inode == st.st_ino
+            and self.ctime_ns == st.st_ctime_ns
+            and max(self.mtime_ns, self.ctime_ns) < self.checked - CLOCK_GRANULARITY_NS
+        )
+
+
+def _digest_and_stat(path: str) -> tuple[Digest, FileStat]:
+    """Hash a file, again if it changed meanwhile, so that the stat is that of the bytes."""
+    for _ in range(_ATTEMPTS):
+        checked = time.time_ns()
+        before = os.stat(path)
+        if stat.S_ISDIR(before.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if not stat.S_ISREG(before.st_mode):  # opening a FIFO would wait for ever
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        digest = _hash(path, before.st_size)
+        after = os.stat(path)
+        if (before.st_mtime_ns, before.st_size, before.st_ino) == (after.st_mtime_ns, after.st_size, after.st_ino):
+            return digest, FileStat.of(before, checked)
+    raise _unsteady(path)
+
+
+def _unsteady(path: str) -> OSError:
+    return OSError(errno.EBUSY, "the file keeps changing while it is read", path)
+
+
+def _hash(path: str, size: int) -> Digest:
+    if size >= _MAP_FROM:
+        return blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest()
+    with open(path, "rb", buffering=0) as file:
+        hasher = blake3()
+        while data := file.read(_CHUNK):
+            hasher.update(data)
+        return hasher.hexdigest()
+
+
+# -- small self-checked files ------------------------------------------------------------------------------------------
+
+
+def seal(magic: bytes, body: bytes) -> bytes:
+    """``magic``, a space, the digest of ``body``, a newline, ``body``: a file that knows when it is damaged."""
+    return b"%b %b\n%b" % (magic, blake3(body).hexdigest().encode(), body)
+
+
+def unseal(magic: bytes, data: bytes) -> bytes | None:
+    """The body of a sealed file, or None if it is of another format or damaged."""
+    start = len(magic) + 66
+    if data[: len(magic) + 1] != magic + b" " or data[start - 1 : start] != b"\n":
+        return None
+    body = data[start:]
+    return body if data[len(magic) + 1 : start - 1] == blake3(body).hexdigest().encode() else None
+
+
+# -- the stat cache ----------------------------------------------------------------------------------------------------
+
+
+class _Entry(msgspec.Struct, array_like=True):
+    stat: FileStat
+    digest: Digest
+    columns: dict[str, msgspec.Raw] = {}
+
+
+class StatCache:
+    """Remembers what was computed from a file, for as long as the file's stat proves that it has not changed.
+
+    Besides the digest, ``memo`` keeps named columns of plain (JSON-able) values; both follow the *content*: after
+    ``touch`` or ``git checkout`` to the same bytes, one hash restores them all and the new stat is saved. An entry as
+    young as its file is distrusted and hashed once more. Paths below ``root`` are kept relative to it, so a project
+    can move. ``path``: where the cache lives; a damaged or missing file there is an empty cache.
+    """
+
+    _MAGIC = b"compressbuild-stat-cache-1"
+
+    def __init__(self, path: Path, root: Path) -> None:
+        self._path = os.path.abspath(path)
+        self._root = os.path.join(os.path.abspath(root), "")
+        self._entries = self._load()
+        self._dirty = False
+
+    def digest(self, path: str | os.PathLike[str]) -> Digest:
+        """The file's digest. FileNotFoundError if there is none, OSError if it is no readable regular file."""
+        return self._entry(os.path.abspath(path)).digest
+
+    def memo(self, path: str | os.PathLike[str], column: str, compute: Callable[[Path], T]) -> T:
+        """``compute(path)``, remembered under ``column`` (which should carry a version) until the bytes change.
+
+        The value comes back as JSON would return it (a tuple as a list), the first time too.
+        """
+        full = os.path.abspath(path)
+        for _ in range(_ATTEMPTS):
+            entry = self._entry(full)
+            found = entry.columns.get(column)
+            if found is None:
+                raw = msgspec.msgpack.encode(compute(Path(full)))
+                if FileStat.of(os.stat(full), entry.stat.checked) != entry.stat:
+                    continue  # written while it was being read: what was computed belongs to no known content
+                found = entry.columns[column] = msgspec.Raw(raw)
+                self._dirty = True
+            value: T = msgspec.msgpack.decode(found)
+            return value
+        raise _unsteady(full)
+
+    def save(self) -> None:
+        """Write the cache if anything is new. Concurrent savers replace each other's file: the last one wins."""
+        if not self._dirty:
+            return
+        os.makedirs(os.path.dirname(self._path), exist_ok=True)
+        temporary = f"{self._path}.{os.getpid():x}{os.urandom(4).hex()}"
+        try:
+            with open(temporary, "xb", buffering=0) as file:
+                file.write(seal(self._MAGIC, msgspec.msgpack.encode(self._entries)))
+            os.replace(temporary, self._path)
+        except OSError:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+            raise
+        self._dirty = False
+
+    def _entry(self, full: str) -> _Entry:
+        name = full[len(self._root) :] if full.startswith(self._root) else full
+        entry = self._entries.get(name)
+        try:
+            if entry is not None and entry.stat.matches(os.stat(full)):
+                return entry
+            digest, seen = _digest_and_stat(full)
+        except FileNotFoundError:
+            self._dirty |= self._entries.pop(name, None) is not None
+            raise
+        kept = entry.columns if entry is not None and entry.digest == digest else {}
+        fresh = self._entries[name] = _Entry(seen, digest, kept)
+        self._dirty = True
+        return fresh
+
+    def _load(self) -> dict[str, _Entry]:
+        try:
+            with open(self._path, "rb") as file:
+                body = unseal(self._MAGIC, file.read())
+            return {} if body is None else msgspec.msgpack.decode(body, type=dict[str, _Entry])
+        except (FileNotFoundError, msgspec.DecodeError):
+            return {}

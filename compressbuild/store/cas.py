@@ -1,0 +1,305 @@
+"""Content-addressed storage: digest → bytes, verified whenever they are used."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from compressbuild.digest import Digest, bytes_digest, file_digest, is_digest
+from compressbuild.errors import StoreError
+from compressbuild.store.cachedir import CacheDir
+from compressbuild.store.fs import explained
+from compressbuild.store.tree import Found, Tree, TreeFile, scan
+from compressbuild.store.verified import Verified
+
+__all__ = ["CAS", "CorruptObject", "Problem"]
+
+# What reading says of a bad block, and of something that is no regular file.
+_UNREADABLE = (errno.EIO, errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO)
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """An object that cannot be used. A corrupt one has been moved to the quarantine."""
+
+    digest: Digest
+    reason: Literal["missing", "corrupt"]
+
+    def __str__(self) -> str:
+        return f"object {self.digest} is {self.reason}"
+
+
+class CorruptObject(StoreError):
+    """An object is missing, or its bytes are not those of its digest; the action that made it must run again."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(f"cached {problem}", hint="it will be rebuilt; `cbuild cache verify` checks all the others")
+        self.digest = problem.digest
+        self.reason = problem.reason
+
+
+class CAS:
+    """Objects at ``cas/ab/<digest>``: files of artifacts, and the trees that list them.
+
+    Nothing that stands there is believed unverified: an object is used if its stat is the one at which its bytes were
+    last hashed, or after hashing them again. OSErrors become StoreErrors.
+    """
+
+    def __init__(self, cachedir: CacheDir) -> None:
+        self._dir = cachedir
+        self.verified = Verified(f"{cachedir.root}/verified")
+        self._trees: dict[Digest, Tree] = {}
+
+    # -- putting ---------------------------------------------------------------------------------------------------
+
+    def put_file(self, source: str | os.PathLike[str], *, consume: bool = False) -> tuple[Digest, int]:
+        """Store a regular file; its digest and size. ``consume``: it may be moved in, if nothing can write to it any
+        more; it may also be left where it is."""
+        path = os.fspath(source)
+        with explained(f"store {path}"):
+            st = os.lstat(path)
+            if not stat.S_ISREG(st.st_mode):
+                raise StoreError(f"{path} is not a regular file", hint="only regular files can be stored")
+            return self._put(path, st, consume=consume)
+
+    def put_bytes(self, data: bytes) -> Digest:
+        digest = bytes_digest(data)
+        with explained("store an object"):
+            if not self._present(digest):
+                checked = time.time_ns()
+                self._dir.write(self._dir.object(digest), data)
+                self._admitted(digest, checked)
+        return digest
+
+    def put_tree(self, directory: str | os.PathLike[str], *, consume: bool = False) -> Tree:
+        """Store a directory of regular files. StoreError if it holds a link or a special file."""
+        root = os.fspath(directory)
+        with explained(f"store {root}"):
+            found, empty = scan(root)
+            files = [self._put_found(root, one, consume=consume) for one in found]
+        tree = Tree(tuple(files), tuple(empty))
+        self.put_bytes(tree.encode())
+        return tree
+
+    def _put_found(self, root: str, found: Found, *, consume: bool) -> TreeFile:
+        digest, size = self._put(f"{root}/{found.path}", found.stat, consume=consume)
+        return TreeFile(found.path, digest, size, bool(found.stat.st_mode & stat.S_IXUSR))
+
+    def _put(self, path: str, st: os.stat_result, *, consume: bool) -> tuple[Digest, int]:
+        if consume and st.st_nlink == 1 and st.st_uid == os.geteuid():  # else somebody may write to it later
+            return self._adopt(path, st)
+        checked = time.time_ns()
+        temporary = self._dir.temporary()
+        try:
+            digest, size = self._dir.fs.copy(path, temporary)
+            if self._present(digest):
+                self._dir.discard(temporary)
+            else:
+                self._dir.queue.move_in(temporary, self._dir.object(digest))
+                self._admitted(digest, checked)
+        except OSError:
+            self._dir.discard(temporary)
+            raise
+        return digest, size
+
+    def _adopt(self, path: str, st: os.stat_result) -> tuple[Digest, int]:
+        checked = time.time_ns()
+        digest = file_digest(path)
+        if not self._present(digest):
+            self._dir.fs.set_mode(path, 0o444)
+            self._dir.queue.move_in(path, self._dir.object(digest))
+            new = self._admitted(digest, checked)
+            if (new.st_mtime_ns, new.st_size, new.st_ino) != (st.st_mtime_ns, st.st_size, st.st_ino):
+                self._reject(digest)
+                raise StoreError(f"{path} was written to while it was being stored", hint="let the writer finish first")
+        return digest, st.st_size
+
+    def _present(self, digest: Digest) -> bool:
+        if self.check(digest) is not None:
+            return False
+        if not self.verified.is_durable(digest):  # another process may not have synced it yet
+            self._dir.queue.add(self._dir.object(digest))
+        return True
+
+    def _admitted(self, digest: Digest, checked: int) -> os.stat_result:
+        st = os.lstat(self._dir.object(digest))
+        self.verified.add(digest, st, checked, durable=self._dir.queue.enabled)
+        return st
+
+    # -- checking --------------------------------------------------------------------------------------------------
+
+    def check(self, digest: Digest) -> Problem | None:
+        """Is the object there and sound? One stat if it is as it was when last hashed; a corrupt one is quarantined."""
+        path = self._dir.object(digest)
+        with explained("read an object"):
+            try:
+                st = os.lstat(path)
+                if self.verified.holds(digest, st):
+                    return None
+                checked = time.time_ns()
+                sound = stat.S_ISREG(st.st_mode) and _hash(path) == digest
+            except FileNotFoundError:
+                return Problem(digest, "missing")
+            if not sound:
+                return self._reject(digest)
+            self.verified.recheck(digest, st, checked)
+        return None
+
+    def check_tree(self, digest: Digest) -> tuple[Problem, ...]:
+        """All that is wrong with a tree and the objects that it lists; nothing if it can be materialised."""
+        if problem := self.check(digest):
+            return (problem,)
+        try:
+            tree = self.read_tree(digest)
+        except CorruptObject as error:
+            return (Problem(error.digest, error.reason),)
+        found = (self.check(file.digest) for file in tree.files)
+        return tuple(problem for problem in found if problem is not None)
+
+    def read_tree(self, digest: Digest) -> Tree:
+        """The tree, verified. CorruptObject if it is missing, damaged or no valid tree."""
+        tree = self._trees.get(digest)
+        if tree is None:
+            data = self._read(digest)
+            try:
+                tree = self._trees[digest] = Tree.decode(data)
+            except ValueError as error:
+                raise CorruptObject(self._reject(digest)) from error
+        return tree
+
+    # -- getting ---------------------------------------------------------------------------------------------------
+
+    def materialise(self, digest: Digest, destination: Path, *, writable: bool = False) -> None:
+        """Write the tree ``digest`` to the new directory ``destination``, by reflink or copy, never by link.
+
+        What was written is verified. CorruptObject if an object is missing or corrupt; then, as after any error, the
+        destination is removed again. Files are mode 0444, or 0644 if ``writable`` (executable ones 0555, 0755), less
+        the umask.
+        """
+        tree = self.read_tree(digest)
+        root = os.fspath(destination)
+        with explained(f"write {root}"):
+            try:
+                self._dir.fs.make_dirs(os.path.dirname(os.path.abspath(root)))
+                self._dir.fs.make_dir(root)
+            except FileExistsError:
+                raise StoreError(f"{root} already exists", hint="remove it first") from None
+            try:
+                self._fill(root, tree, writable=writable)
+            except BaseException:
+                self._dir.fs.remove_tree(root)
+                raise
+
+    def _fill(self, root: str, tree: Tree, *, writable: bool) -> None:
+        for path in tree.empty:
+            self._dir.fs.make_dirs(f"{root}/{path}")
+        made = {root}
+        for file in tree.files:
+            target = f"{root}/{file.path}"
+            parent = os.path.dirname(target)
+            if parent not in made:
+                self._dir.fs.make_dirs(parent)
+                made.add(parent)
+            self._copy_out(file, target, (0o644 if writable else 0o444) | (0o111 if file.executable else 0))
+
+    def _copy_out(self, file: TreeFile, target: str, mode: int) -> None:
+        source = self._dir.object(file.digest)
+        try:
+            written = self._dir.fs.copy(source, target, mode)
+        except OSError as error:
+            if error.filename != source or error.errno not in (errno.ENOENT, *_UNREADABLE):
+                raise
+            raise CorruptObject(self.check(file.digest) or self._reject(file.digest)) from error
+        if written != (file.digest, file.size):
+            raise CorruptObject(self._reject(file.digest))
+
+    # -- the rest --------------------------------------------------------------------------------------------------
+
+    def digests(self) -> Iterator[tuple[str, int]]:
+        """Digest and size of every object, whether or not it is sound, sorted."""
+        for path in self._dir.objects():
+            name = os.path.basename(path)
+            if is_digest(name) and path == self._dir.object(name):
+                with suppress(FileNotFoundError):
+                    yield name, os.lstat(path).st_size
+
+    def strays(self) -> Iterator[str]:
+        """Paths of files among the objects that are none by their place and name."""
+        for path in self._dir.objects():
+            name = os.path.basename(path)
+            if not is_digest(name) or path != self._dir.object(name):
+                yield path
+
+    def rehash(self, digest: Digest) -> int | None:
+        """Read an object, whatever its stat says; its size, or None if it is missing or corrupt."""
+        path = self._dir.object(digest)
+        with explained("read an object"):
+            try:
+                st = os.lstat(path)
+                checked = time.time_ns()
+                if not stat.S_ISREG(st.st_mode) or _hash(path) != digest:
+                    return None
+            except FileNotFoundError:
+                return None
+        self.verified.recheck(digest, st, checked)
+        return st.st_size
+
+    def peek_tree(self, digest: Digest) -> Tree | None:
+        """The tree, or None if it cannot be read; a bad one is left alone."""
+        try:
+            with open(self._dir.object(digest), "rb", opener=_no_follow) as file:
+                data = file.read()
+            return Tree.decode(data) if bytes_digest(data) == digest else None
+        except (OSError, ValueError):
+            return None
+
+    def remove(self, digest: Digest) -> None:
+        """Remove an object; nobody may be using it."""
+        with explained("remove an object"):
+            self._dir.discard(self._dir.object(digest))
+        self._forget(digest)
+
+    def _read(self, digest: Digest) -> bytes:
+        with explained("read an object"):
+            try:
+                with open(self._dir.object(digest), "rb", opener=_no_follow) as file:
+                    data = file.read()
+            except FileNotFoundError:
+                raise CorruptObject(Problem(digest, "missing")) from None
+            except OSError as error:
+                if error.errno not in _UNREADABLE:
+                    raise
+                raise CorruptObject(self._reject(digest)) from error
+        if bytes_digest(data) != digest:
+            raise CorruptObject(self._reject(digest))
+        return data
+
+    def _reject(self, digest: Digest) -> Problem:
+        with explained("quarantine an object"):
+            self._dir.quarantine(self._dir.object(digest))
+        self._forget(digest)
+        return Problem(digest, "corrupt")
+
+    def _forget(self, digest: Digest) -> None:
+        self.verified.drop(digest)
+        self._trees.pop(digest, None)
+
+
+def _hash(path: str) -> Digest | None:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        if error.errno not in _UNREADABLE:
+            raise
+        return None
+
+
+def _no_follow(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
