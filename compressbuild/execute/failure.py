@@ -13,7 +13,10 @@ import msgspec
 from ..api.context import UserError
 from ..errors import CbuildError
 
-__all__ = ["Failure", "describe"]
+__all__ = ["RAISED", "Failure", "describe"]
+
+RAISED = "cbuild: the node's function raised"
+"""The line of a node's log after which the full traceback follows."""
 
 
 @dataclass(frozen=True, slots=True)

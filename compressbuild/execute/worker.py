@@ -24,7 +24,7 @@ import msgspec
 from ..api.context import Context, UserError, resolve
 from ..api.work import WorkRequest, WorkResult
 from . import procfs
-from .failure import describe
+from .failure import RAISED, describe
 from .guard import Guard
 from .protocol import Outcome, Report, frame, json_value
 
@@ -132,6 +132,7 @@ def run_node(request: WorkRequest, report: Callable[[dict[str, Any]], None]) -> 
     try:
         facts = _call(request, report)
     except BaseException as error:  # noqa: BLE001  the plugin border: whatever it raises is the node's failure
+        print(RAISED, file=sys.stderr)
         traceback.print_exc()
         failure = describe(error, root=request.root, run=request.run)
         return WorkResult(
