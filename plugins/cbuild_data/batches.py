@@ -33,8 +33,6 @@ def arrays(
     columns: dict[str, list[np.ndarray]] = {name: [] for name in (*names, "")}  # "": the labels
     taken = 0
     for index, batch in enumerate(_iterate(dataset)):
-        if limit is not None and taken >= limit:
-            break
         row = _row(batch, names, index)
         keep = len(row[""]) if limit is None else min(limit - taken, len(row[""]))
         for name, array in row.items():
@@ -42,6 +40,8 @@ def arrays(
                 _same_form(name, columns[name][0], array, index)
             columns[name].append(array[:keep])
         taken += keep
+        if taken == limit:
+            break
     if taken == 0:
         raise UserError("the dataset is empty", hint=_FORM)
     whole = {name: np.concatenate(parts) for name, parts in columns.items()}

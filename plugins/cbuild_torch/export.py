@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from cbuild_data import ModelInput, axis_sizes, example_arrays, sample_feeds
 from cbuild_onnx import files
@@ -53,10 +54,13 @@ def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
     ctx.progress(0, 3, stage="trace")
     program = _trace(module, description.inputs, tensors(example), names, params.opset)
     ctx.progress(1, 3, stage="write")
-    raw = ctx.scratch / files.NAME
+    raw = (
+        ctx.scratch / "traced" / files.NAME
+    )  # not beside the working directory's files: onnx refuses to overwrite data
+    raw.parent.mkdir()
     program.save(str(raw), external_data=_bytes(module) > files.INLINE_LIMIT)
     proto = files.read(raw, weights=False)
-    files.strip(proto)
+    _check_axes(proto, description.inputs)
     files.write(proto, ctx.out, weights_from=raw.parent)
     ctx.progress(2, 3, stage="check")
     worst = _check(ctx, module, description.inputs, params, sizes)
@@ -76,7 +80,7 @@ def _trace(
     names = [item.name for item in inputs]
     arguments: dict[str, Any] = {"args": tuple(example.values()), "dynamic_shapes": tuple(shapes)}
     if not _returns_tensors(module, inputs, example):
-        module = _Flat(module, inputs)
+        module = _Flat(module, inputs).eval()
         arguments["dynamic_shapes"] = (tuple(shapes),)
     elif by_keyword(module, names):
         arguments = {"kwargs": example, "dynamic_shapes": dict(zip(names, shapes, strict=True))}
@@ -116,6 +120,18 @@ def _hint(error: BaseException) -> str:
     if "Constraints violated" in str(error) or "Constraints violated" in _reason(error):
         return "the model fixes a size that 'inputs:' gives a name: write the number there instead"
     return "see the node's log; data-dependent control flow and custom operators cannot be exported"
+
+
+def _check_axes(proto: onnx.ModelProto, inputs: tuple[ModelInput, ...]) -> None:
+    """The exporter may settle a named axis on the size that it was traced with, without a word."""
+    made = {value.name: value.type.tensor_type.shape.dim for value in proto.graph.input}
+    for item in inputs:
+        for axis, dim in zip(item.shape, made.get(item.name, ()), strict=False):
+            if isinstance(axis, str) and not dim.dim_param:
+                raise UserError(
+                    f"the model only takes {dim.dim_value} for the axis '{axis}' of input '{item.name}'",
+                    hint="it fixes a size that 'inputs:' gives a name: write the number there instead",
+                )
 
 
 def _bytes(module: nn.Module) -> int:

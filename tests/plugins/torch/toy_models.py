@@ -1,0 +1,153 @@
+"""Factories of architectures that the digits network is not, and losses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Depthwise(nn.Module):
+    """Grouped and depthwise convolutions, a concatenation and a transposed convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 32, 3, padding=1)
+        self.depth = nn.Conv2d(32, 32, 3, padding=1, groups=32)
+        self.point = nn.Conv2d(32, 32, 1)
+        self.grouped = nn.Conv2d(32, 64, 3, padding=1, groups=4)
+        self.up = nn.ConvTranspose2d(96, 32, 2, stride=2)
+        self.norm = nn.BatchNorm2d(32)
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = torch.relu(self.stem(image))
+        y = torch.relu(self.point(self.depth(x)))
+        z = torch.relu(self.up(torch.cat([self.grouped(y), x], 1)))
+        return self.head(self.norm(z).mean((2, 3)))
+
+
+class Fixed(nn.Module):
+    """Its forward fixes a width, so no channel can go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 32, 3, padding=1)
+        self.pool = nn.AdaptiveAvgPool2d(2)
+        self.head = nn.Linear(32 * 4, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(self.pool(self.conv(image)).view(-1, 32, 4).reshape(-1, 32 * 4))
+
+
+class TwoInputs(nn.Module):
+    """Takes its inputs by name, in another order than declared, and returns two named outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Linear(4, 8), nn.Linear(6, 8)
+
+    def forward(self, right: Tensor, left: Tensor) -> dict[str, Tensor]:
+        joined = torch.relu(self.left(left)) * self.right(right)
+        return {"logits": joined, "norm": joined.square().sum(-1)}
+
+
+class Tied(nn.Module):
+    """An output projection that is the embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(20, 8)
+        self.project = nn.Linear(8, 20, bias=False)
+        self.project.weight = self.embed.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.project(self.embed(ids).mean(1))
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(8, 16, batch_first=True)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(self.rnn(image.flatten(1, 2))[0][:, -1])
+
+
+class Branching(nn.Module):
+    """Control flow that depends on the data cannot be exported."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.head(image.flatten(1))
+        return x * 2 if x.sum() > 0 else x
+
+
+def depthwise() -> nn.Module:
+    return Depthwise()
+
+
+def fixed() -> nn.Module:
+    return Fixed()
+
+
+def two_inputs() -> nn.Module:
+    return TwoInputs()
+
+
+def tied() -> nn.Module:
+    return Tied()
+
+
+def recurrent() -> nn.Module:
+    return Recurrent()
+
+
+def branching() -> nn.Module:
+    return Branching()
+
+
+def mlp(hidden: int = 64) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), nn.ReLU(), nn.Linear(hidden, 10))
+
+
+def regressor() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 1))
+
+
+def fewer_classes() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
+
+
+def not_a_module() -> Any:
+    return {"weights": 1}
+
+
+def means() -> Any:
+    """A regression: predict the mean of an image."""
+    from examples.digits.data import train
+
+    for images, _ in train():
+        yield images, images.mean((1, 2, 3), keepdims=False)[:, None]
+
+
+def one_too_many() -> Any:
+    """A training set that leaves a batch of one sample."""
+    from examples.digits.data import train
+
+    images, labels = next(iter(train()))
+    yield images[:65], labels[:65]
+
+
+def pessimist(outputs: Tensor, labels: Tensor) -> Tensor:
+    """A loss that pushes every logit to zero, whatever the label."""
+    return outputs.square().mean()
+
+
+def exploding(outputs: Tensor, labels: Tensor) -> Tensor:
+    return outputs.sum() * float("nan")
