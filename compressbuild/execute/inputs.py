@@ -4,43 +4,59 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..digest import Digest
 from ..store import Store
 
-__all__ = ["Inputs"]
+__all__ = ["Inputs", "Taken"]
 
 Stats = dict[str, tuple[int, int, int]]
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An artifact as one node was given it. ``generation``: how often it had to be written anew before."""
+
+    digest: Digest
+    path: Path
+    generation: int
+
+
 class Inputs:
-    """Read-only directories of artifacts, by digest, for the workers of one build."""
+    """Read-only directories of artifacts, for the workers of one build. Nodes that run together share them."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._base: Path | None = None
-        self._taken: dict[Digest, Stats] = {}
+        self._stats: dict[Digest, Stats] = {}
+        self._generations: dict[Digest, int] = {}
 
-    def get(self, digest: Digest) -> Path:
+    def get(self, digest: Digest) -> Taken:
         """The directory that holds an artifact. Raises CorruptObject if the cache has other bytes than it should."""
         if self._base is None:
             self._base = self._store.scratch()
-        path = self._base / digest
-        if digest not in self._taken:
+        generation = self._generations.get(digest, 0)
+        path = self._base / f"{digest}-{generation}"
+        if digest not in self._stats:
             self._store.cas.materialise(digest, path)
-            self._taken[digest] = _stats(path)
-        return path
+            self._stats[digest] = _stats(path)
+        return Taken(digest, path, generation)
 
-    def tampered(self, digest: Digest) -> str | None:
-        """A file of the artifact that somebody changed since it was materialised; the directory is then given up."""
-        if self._base is None or digest not in self._taken:
+    def spoiled(self, taken: Taken) -> bool:
+        """Whether the directory was given up since: somebody had changed it."""
+        return self._generations.get(taken.digest, 0) != taken.generation
+
+    def tampered(self, taken: Taken) -> str | None:
+        """A file that was changed since the artifact was written out; the directory is then given up."""
+        if self.spoiled(taken):
             return None
-        before, after = self._taken[digest], _stats(self._base / digest)
+        before, after = self._stats[taken.digest], _stats(taken.path)
         if before == after:
             return None
-        del self._taken[digest]
-        shutil.rmtree(self._base / digest)
+        del self._stats[taken.digest]
+        self._generations[taken.digest] = taken.generation + 1
         return next(name for name in sorted({*before, *after}) if before.get(name) != after.get(name))
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from ..graph import Graph, Node
 from ..plan import Action, Explanation, Keyer, Trace, Traces, judge
 from ..store import ActionResult, CorruptObject, Evicted, Hit, Lock, Store
 from .executor import Executor, Finished, Progress
-from .inputs import Inputs
+from .inputs import Inputs, Taken
 from .observe import Observe
 from .outcome import NodeFailure, Outcome
 from .pools import Need, Pools
@@ -39,7 +39,7 @@ class _Run:
     base: Path
     log: Path
     need: Need
-    inputs: tuple[Digest, ...]
+    inputs: tuple[Taken, ...]
 
 
 class Scheduler:
@@ -73,6 +73,7 @@ class Scheduler:
         self._held: list[int] = []  # another process runs these now
         self.actions: dict[int, Action] = {}
         self._absent: set[int] = set()  # result known, bytes evicted
+        self._wanted: set[int] = set()  # of those, the ones whose bytes a node needs
         self._starved: dict[int, set[int]] = {}  # node → inputs whose bytes are being made again for it
         self._running: dict[int, _Run] = {}
         self._asked: dict[int, list[str]] = {}  # node → targets that read its result
@@ -127,7 +128,7 @@ class Scheduler:
         if (self._remeasure and node.exclusive) or (self._check and not node.nondeterministic and node.run):
             self.actions[index] = replace(action, why=Explanation("requested"))
             return self._queue(index)
-        if evicted and index in self._asked:
+        if evicted and (index in self._asked or index in self._wanted):
             self.actions[index] = replace(action, why=Explanation("evicted"))
             return self._queue(index)
         if evicted:
@@ -240,19 +241,19 @@ class Scheduler:
         out, scratch = base / "out", base / "scratch"
         out.mkdir()
         scratch.mkdir()
-        digests: dict[str, Digest] = {}
+        taken: dict[str, Taken] = {}
         for role, source in node.inputs.items():
             result = self.outcomes[source].result
             assert result is not None
-            digests[role] = result.output
+            taken[role] = self._inputs.get(result.output)
         log = self._observe.log_path(node)
-        run = _Run(action, locks, base, log, need, tuple(digests.values()))
+        run = _Run(action, locks, base, log, need, tuple(taken.values()))
         self._running[node.index] = run
         self._observe.started(node, action.why)
         if node.role == "import":
             self._import(run, out)
             return
-        paths = {role: self._inputs.get(digest) for role, digest in digests.items()}
+        paths = {role: each.path for role, each in taken.items()}
         request = make_request(
             self.graph, self._keyer, node, paths, out=out, scratch=scratch, ignore=self._observe.own_dirs
         )
@@ -283,9 +284,9 @@ class Scheduler:
             except CorruptObject:
                 gone.add(source)
         for source in gone:
-            wanted = any(source in starved for starved in self._starved.values())
             self._absent.add(source)
-            if not wanted:
+            if source not in self._wanted:
+                self._wanted.add(source)
                 self.actions[source] = replace(self.actions[source], why=Explanation("evicted"))
                 self._queue(source)
         if gone:
@@ -298,11 +299,20 @@ class Scheduler:
         run = self._running[message.token]
         result = message.result
         touched = next((name for name in map(self._inputs.tampered, run.inputs) if name), None)
+        if touched is None and any(map(self._inputs.spoiled, run.inputs)):
+            self._free(run)  # another node wrote into its input: what it made is worth nothing
+            self._queue(message.token)
+            return
         if message.cause != "ok":
             text = result.error or message.detail
             self._fail(run, message.cause, text, result.hint, result.trace)
         elif touched is not None:
-            self._fail(run, "raised", f"it changed its input ({touched})", "an input is for reading; write to ctx.out")
+            self._fail(
+                run,
+                "raised",
+                f"its input ({touched}) was changed while it ran",
+                "an input is for reading; write to ctx.out",
+            )
         else:
             self._commit(run, result.seconds, result.peak_rss, result.facts)
 
@@ -330,6 +340,7 @@ class Scheduler:
             facts=dict(facts),
         )
         self._absent.discard(node.index)
+        self._wanted.discard(node.index)
         self._record(action, result)
         return self._release(run, Outcome("built", result))
 
@@ -340,12 +351,14 @@ class Scheduler:
         )
 
     def _release(self, run: _Run, outcome: Outcome) -> None:
-        index = run.action.node.index
-        del self._running[index]
+        self._free(run)
+        self._again(run.action.node.index, outcome)
+
+    def _free(self, run: _Run) -> None:
+        del self._running[run.action.node.index]
         _release(run.locks)
         self._pools.release(run.need)
         shutil.rmtree(run.base, ignore_errors=True)
-        self._again(index, outcome)
 
     def _again(self, index: int, outcome: Outcome) -> None:
         """End a node, then look again at those that waited for its bytes."""

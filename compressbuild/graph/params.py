@@ -48,7 +48,12 @@ def type_name(kind: type[Params]) -> str:
 
 def complete(kind: type[Params], values: Mapping[str, Any]) -> dict[str, Any]:
     """``values`` with the defaults of ``kind`` filled in."""
-    found: dict[str, Any] = msgspec.to_builtins(msgspec.convert(dict(values), kind), str_keys=True)
+    return _builtins(msgspec.convert(dict(values), kind))
+
+
+def _builtins(params: Params) -> dict[str, Any]:
+    """JSON values only, so that what is written to disk compares equal with what is read back."""
+    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(params))
     return found
 
 
@@ -153,7 +158,7 @@ def resolve(
         located = f"{owner}: {message}" if path == "$" else f"{owner}, parameter '{where}': {message}"
         problems.append(Diagnostic(located, _locate(written, path, mark)))
         return None
-    values = msgspec.to_builtins(typed, str_keys=True)
+    values = _builtins(typed)
     refs: dict[str, list[tuple[str, str]]] = {}
     for name, item in fields.items():
         if item.ref is not None:

@@ -35,7 +35,9 @@ class Model:
         for name, step in self.steps.items():
             others = ", ".join(step["others"])
             lines.append(f"  {name}:\n    from: {step['from']}")
-            lines.append(f"    steps: [toy.mix: {{salt: {step['salt']}, modulus: {step['modulus']}, others: [{others}]}}]")
+            lines.append(
+                f"    steps: [toy.mix: {{salt: {step['salt']}, modulus: {step['modulus']}, others: [{others}]}}]"
+            )
         return "\n".join(lines) + "\n"
 
     def write(self, toy: Toy) -> None:
@@ -66,7 +68,9 @@ class Model:
                 total = total * 31 + sum(map(ord, other))
             values[name] = str(total % step["modulus"])
             # Roles of inputs are part of the key; artifacts made from files differ from equal ones made by steps.
-            kinds = tuple((v, o in self.files and o) for v, o in zip(inputs, [step["from"], *step["others"]], strict=True))
+            kinds = tuple(
+                (v, o in self.files and o) for v, o in zip(inputs, [step["from"], *step["others"]], strict=True)
+            )
             action = (step["salt"], step["modulus"], kinds)
             if name in needed and action not in self.known:
                 new.add(action)

@@ -1,0 +1,170 @@
+"""Failures, early cutoff, eviction, damage, --check, tampering: the scheduler's decisions."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from compressbuild.store import Evicted, Hit
+from compressbuild.store.gc import collect
+
+HEAD = "version: 1\nmodels:\n  m: {file: f.txt}\ntargets:\n"
+
+
+def statuses(report) -> dict[str, str]:
+    return {t.name: t.status for t in report.targets}
+
+
+def test_failure_stops_the_build_and_publishes_nothing_of_it(toy) -> None:
+    toy.write("Compressfile", HEAD + (
+        "  bad: {from: m, steps: [toy.copy: {fail: raise}]}\n  after: {from: bad, steps: [toy.copy]}\n"
+    ))  # fmt: skip
+    report, _ = toy.build("all")
+    assert report.exit_code == 1
+    assert statuses(report) == {"bad": "failed", "after": "failed"}
+    assert not (toy.root / "build").exists()
+
+
+def test_keep_going_builds_what_does_not_depend_on_it(toy) -> None:
+    toy.write("Compressfile", HEAD + (
+        "  bad: {from: m, steps: [toy.copy: {fail: raise}]}\n"
+        "  after: {from: bad, steps: [toy.copy]}\n"
+        "  good: {from: m, steps: [toy.copy: {note: x}, toy.copy: {note: y}, toy.copy: {note: z}]}\n"
+    ))  # fmt: skip
+    report, _ = toy.build("all", keep_going=True)
+    assert statuses(report) == {"bad": "failed", "after": "failed", "good": "published"}
+    assert report.exit_code == 1
+
+
+def test_a_failure_is_not_cached(toy) -> None:
+    toy.write("Compressfile", HEAD + "  bad: {from: m, steps: [toy.copy: {fail: raise}]}\n")
+    toy.build("all")
+    assert toy.build("all")[1] == ["bad/toy.copy"]
+
+
+def test_an_older_publication_is_taken_back(toy) -> None:
+    toy.write("Compressfile", HEAD + "  t: {from: m, steps: [toy.copy]}\n")
+    toy.build("all")
+    assert toy.value("t") == "abc"
+    report, _ = toy.build("all", overrides=["targets.t.steps.0.toy.copy.fail=raise"])
+    assert report.targets[0].reason == "t/toy.copy failed; build/t was taken back"
+    assert not (toy.root / "build" / "t").exists()
+    assert toy.build("all")[1] == []
+    assert toy.value("t") == "abc"
+
+
+def test_an_output_that_lacks_its_files_fails(toy) -> None:
+    toy.write("Compressfile", HEAD + "  t: {from: m, steps: [toy.copy: {fail: empty}]}\n")
+    report, _ = toy.build("all")
+    finished = [e for e in toy.events if getattr(e, "status", "") == "failed" and hasattr(e, "error")]
+    assert report.exit_code == 1
+    assert finished[0].error == "it made no '*', which a text has to hold"
+
+
+def test_changing_an_input_fails_the_node(toy) -> None:
+    toy.write("Compressfile", HEAD + (
+        "  t: {from: m, steps: [toy.copy: {fail: tamper}]}\n  u: {from: m, steps: [toy.copy: {note: u}]}\n"
+    ))  # fmt: skip
+    report, _ = toy.build("all", keep_going=True)
+    assert statuses(report) == {"t": "failed", "u": "published"}
+    assert toy.value("u") == "abc"
+
+
+def test_early_cutoff(toy) -> None:
+    toy.write("Compressfile", HEAD + (
+        "  a: {from: m, steps: [toy.mix: {salt: 0, modulus: 2}]}\n  b: {from: a, steps: [toy.mix: {salt: 1}]}\n"
+    ))  # fmt: skip
+    toy.build("all")
+    assert toy.build("all", overrides=["targets.a.steps.0.toy.mix.salt=2"])[1] == ["a/toy.mix"]
+
+
+@pytest.mark.parametrize("how", ["truncate", "flip", "delete"])
+def test_a_damaged_object_is_rebuilt(toy, how: str) -> None:
+    toy.write("Compressfile", HEAD + (
+        "  a: {from: m, steps: [toy.mix: {modulus: 1000}]}\n  b: {from: a, steps: [toy.mix: {modulus: 1000}]}\n"
+    ))  # fmt: skip
+    toy.build("all")
+    expected = toy.value("b")
+    opened = toy.open()
+    result = opened.store.lookup(opened.traces.get("a/toy.mix").key).result
+    path = opened.store.dir.object(opened.store.cas.read_tree(result.output).files[0].digest)
+    opened.close()
+    os.chmod(path, 0o644)
+    if how == "delete":
+        os.unlink(path)
+    else:
+        data = open(path, "rb").read()
+        with open(path, "wb") as file:
+            file.write(data[:-1] if how == "truncate" else bytes([data[0] ^ 1]) + data[1:])
+    report, ran = toy.build("all")
+    assert ran == ["a/toy.mix"], "the dependents stay cached: the bytes came out equal"
+    assert report.exit_code == 0
+    assert toy.value("b") == expected
+    assert toy.build("all")[1] == []
+
+
+def test_an_evicted_intermediate_is_made_again_only_when_needed(toy) -> None:
+    toy.write("Compressfile", HEAD + (
+        "  a: {from: m, steps: [toy.mix: {modulus: 1000}, toy.mix: {modulus: 999}, toy.mix: {salt: 1}]}\n"
+    ))  # fmt: skip
+    toy.build("all")
+    opened = toy.open()
+    keys = {p: opened.traces.get(p).key for p in ("a/toy.mix", "a/toy.mix#2", "a/toy.mix#3")}
+    keep = {keys["a/toy.mix#3"]}
+    for room in range(collect(opened.store).size_after, 0, -50):
+        collect(opened.store, max_size=room, keep=keep)
+        if isinstance(opened.store.lookup(keys["a/toy.mix#2"], touch=False), Evicted):
+            break
+    assert isinstance(opened.store.lookup(keys["a/toy.mix#2"]), Evicted)
+    assert isinstance(opened.store.lookup(keys["a/toy.mix#3"]), Hit)
+    opened.close()
+    assert toy.build("all")[1] == [], "its consumer is cached, so its bytes are not needed"
+    ran = toy.build("all", overrides=["targets.a.steps.2.toy.mix.salt=2"])[1]
+    assert ran[-2:] == ["a/toy.mix#2", "a/toy.mix#3"]
+
+
+def test_check_finds_what_is_not_deterministic(toy) -> None:
+    toy.write("Compressfile", HEAD + "  t: {from: m, steps: [toy.copy: {note: fine}]}\n")
+    toy.build("all")
+    report, ran = toy.build("all", check=True)
+    assert ran == ["t/toy.copy"]
+    assert (report.exit_code, statuses(report)) == (0, {"t": "checked"})
+    toy.write("Compressfile", HEAD + "  t: {from: m, steps: [toy.copy: {fail: random}]}\n")
+    toy.build("all")
+    report, _ = toy.build("all", check=True)
+    assert report.exit_code == 1
+    errors = [e.error for e in toy.events if getattr(e, "error", "")]
+    assert errors == ["declared deterministic, but it made other bytes this time: value"]
+
+
+def test_remeasure_runs_only_measurements(toy) -> None:
+    toy.write("Compressfile", HEAD.replace("targets:", "evaluate: {metrics: [length, wait]}\ntargets:") + (
+        "  t: {from: m, steps: [toy.copy]}\n"
+    ))  # fmt: skip
+    toy.build("all")
+    assert toy.build("all", remeasure=True)[1] == ["t/wait"]
+
+
+def test_deep_chains_need_no_recursion(toy) -> None:
+    steps = ", ".join(f"toy.mix: {{salt: {i}, modulus: 1000000}}" for i in range(1500))
+    toy.write("Compressfile", HEAD + f"  t: {{from: m, steps: [{steps}]}}\n")
+    report, ran = toy.build("all")
+    assert report.exit_code == 0
+    assert len(ran) == 1500
+    assert toy.build("all")[1] == []
+
+
+def test_published_files_are_repaired_from_the_cache(toy) -> None:
+    toy.write("Compressfile", HEAD + "  t: {from: m, steps: [toy.copy]}\n")
+    toy.build("all")
+    for spoil in (lambda p: p.write_text("x"), lambda p: p.unlink(), lambda p: (p.parent / "extra").write_text("x")):
+        spoil(toy.root / "build" / "t" / "value")
+        report, ran = toy.build("all")
+        assert (ran, statuses(report)) == ([], {"t": "published"})
+        assert toy.value("t") == "abc"
+        assert sorted(p.name for p in (toy.root / "build" / "t").iterdir()) == [
+            "metrics.json",
+            "provenance.json",
+            "value",
+        ]
