@@ -1,4 +1,4 @@
-"""Text -> located nodes -> Spec. ``load`` and ``loads`` live in ``compressbuild.compressfile.load`` (they import YAML)."""
+"""Text -> located nodes -> Spec. ``load`` and ``loads`` are in ``compressfile.load``, which imports YAML."""
 
 from .spec import Spec
 

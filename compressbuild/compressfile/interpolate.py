@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from ..errors import Mark
 from .nodes import Broken, Map, Node, Scalar, Seq, describe
+from .order import dependencies_first
 from .problems import Problems
 from .suggest import suggest
 
@@ -28,23 +29,24 @@ _PATH = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w.-]+)?")
 
 
 class Scope:
-    """What names mean: the file's ``vars``, and inside a matrix its axes."""
+    """What names mean: the file's ``vars``, all resolved when it is made, and inside a matrix its axes."""
 
     def __init__(self, variables: Map | None, problems: Problems) -> None:
         self._variables = {str(key.value): value for key, value in variables.entries} if variables else {}
         self._problems = problems
         self._resolved: dict[str, Node] = {}
-        self._open: list[str] = []  # variables being resolved, outermost first
         self._axes: Mapping[str, Node] = {}
         self._shared: Shared | None = None
+        for name in dependencies_first(self._variables, self._needs, self._loop):
+            if name not in self._resolved:
+                self._resolved[name] = self._resolve(self._variables[name], name)
 
     def with_axes(self, axes: Mapping[str, Node], shared: Shared | None = None) -> Scope:
         """This scope with matrix axes in it. ``shared``: given to all points of one matrix, so that parts that do not
         depend on an axis are expanded once and are one object in every point."""
         inner = Scope.__new__(Scope)
         inner._variables, inner._problems = self._variables, self._problems
-        inner._resolved, inner._open = self._resolved, self._open
-        inner._axes, inner._shared = axes, shared
+        inner._resolved, inner._axes, inner._shared = self._resolved, axes, shared
         return inner
 
     def expand(self, node: Node) -> Node:
@@ -75,10 +77,26 @@ class Scope:
         text = self._text(key, value)
         return Broken(None, key.mark) if text is None else Scalar(text, key.mark, key.quoted)
 
-    def check_variables(self) -> None:
-        """Resolve every variable, used or not, so that a broken one is reported."""
-        for name in self._variables:
-            self._variable(name, None)
+    def _needs(self, variable: str) -> Iterator[str]:
+        """The variables that one refers to."""
+        for path in references(self._variables[variable]):
+            head, _, rest = path.partition(".")
+            name = rest.partition(".")[0]
+            if head == "vars" and name in self._variables:
+                yield name
+
+    def _loop(self, names: list[str]) -> None:
+        mark = self._variables[names[-1]].mark
+        said = " -> ".join(names)
+        self._problems.add(f"variables refer to each other: {said}", mark, "one of them has to be a value")
+        self._resolved.update({name: Broken(None, mark) for name in names})
+
+    def _resolve(self, written: Node, name: str) -> Node:
+        value = self.expand(written)
+        if value is not written and not _fits(value):
+            self._problems.add(f"'vars.{name}' holds more than {MAX_VALUES} values or nests too deep", written.mark)
+            return Broken(None, written.mark)
+        return value
 
     def _map(self, node: Map) -> Map:
         changed = False
@@ -189,31 +207,12 @@ class Scope:
         self._problems.add(f"unknown name '{head}' in '${{{path}}}'", mark, hint)
         return Broken(None, mark)
 
-    def _variable(self, name: str, mark: Mark | None) -> Node:
-        if name in self._resolved:
-            return self._resolved[name]
-        if name not in self._variables:
-            assert mark is not None  # only references name unknown variables
-            self._problems.add(
-                f"unknown variable 'vars.{name}'", mark, suggest(name, self._variables) or "declare it under vars"
-            )
+    def _variable(self, name: str, mark: Mark) -> Node:
+        value = self._resolved.get(name)
+        if value is None:
+            hint = suggest(name, self._variables) or "declare it under vars"
+            self._problems.add(f"unknown variable 'vars.{name}'", mark, hint)
             return Broken(None, mark)
-        written = self._variables[name]
-        if name in self._open:
-            loop = [*self._open[self._open.index(name) :], name]
-            hint = "one of them has to be a value"
-            self._problems.add(f"variables refer to each other: {' -> '.join(loop)}", written.mark, hint)
-            self._resolved.update({each: Broken(None, written.mark) for each in loop})
-            return Broken(None, written.mark)
-        self._open.append(name)
-        value = self.with_axes({}).expand(written)
-        self._open.pop()
-        if name in self._resolved:  # found to be part of a loop
-            return self._resolved[name]
-        if value is not written and not _fits(value):
-            self._problems.add(f"'vars.{name}' holds more than {MAX_VALUES} values or nests too deep", written.mark)
-            value = Broken(None, written.mark)
-        self._resolved[name] = value
         return value
 
 

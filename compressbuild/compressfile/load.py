@@ -111,7 +111,6 @@ class _Loader:
         top = self._top(root)
         sections_of = {str(key.value): node for key, node in top.entries}
         scope = Scope(self._variables(sections_of.get("vars")), self._problems)
-        scope.check_variables()
 
         def value(key: str) -> Node | None:
             node = sections_of.get(key)
@@ -215,7 +214,7 @@ class _Loader:
             for key, expanded in expand(written, body, scope, self._checks):
                 if isinstance(key, Broken) or not self._declare("target", key):
                     continue
-                target = reader.target(key, expanded)
+                target = reader.target(key, expanded, written)
                 if target is not None:
                     targets[target.name] = target
         return targets

@@ -43,8 +43,10 @@ def apply(root: Node, overrides: Sequence[str], top_keys: Sequence[str], problem
 def _parse(argument: str, problems: Problems) -> _Override | None:
     path, equals, text = argument.partition("=")
     file = f"--set {path}"
-    if problems.texts.get(file, argument) != argument:  # the same path once more
-        file = f"--set {argument}"
+    again = 1
+    while file in problems.texts:  # the same path once more
+        again += 1
+        file = f"--set {path} ({again})"
     problems.texts[file] = argument
     whole = Mark(file, 1, 1, max(len(path), 1))
     if not equals or not path or not all(path.split(".")):

@@ -33,7 +33,7 @@ class Problems:
         return len(self._found)
 
     def error(self) -> CompressfileError:
-        """Everything found: about settings of the command line in their order, then about the file from top to bottom."""
+        """Everything found: about the command line's settings in their order, then about the file, top to bottom."""
         ranks = {file: rank for rank, file in enumerate(self.texts)}
         main = next(iter(self.texts), "")
         ranks[main] = len(ranks)

@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from ..suggest import did_you_mean
 from .checks import Checks, Reference
 from .names import is_glob
-from .nodes import Broken, Map, Node, Scalar
+from .nodes import Map, Node, Scalar
+from .order import dependencies_first
 from .spec import TargetSpec
 from .suggest import suggest
 
@@ -35,57 +36,57 @@ def _unknown(reference: Reference, checks: Checks, declared: Declared) -> None:
 
 def check_cycles(targets: Mapping[str, TargetSpec], checks: Checks) -> None:
     """Following ``from`` from any target ends at a model."""
-    settled: set[str] = set()
-    for start in targets:
-        path: dict[str, int] = {}
-        name = start
-        while name in targets and name not in settled:
-            if name in path:
-                loop = list(path)[path[name] :]
-                first = targets[loop[0]]
-                checks.add(
-                    f"targets are made from each other: {' -> '.join([*loop, loop[0]])}",
-                    first.marks.get("from", first.mark),
-                    "make one of them 'from' a model",
-                )
-                break
-            path[name] = len(path)
-            name = targets[name].source
-        settled.update(path)
+
+    def made_from(name: str) -> tuple[str, ...]:
+        source = targets[name].source
+        return (source,) if source in targets else ()
+
+    def loop(names: list[str]) -> None:
+        first = targets[names[0]]
+        checks.add(
+            f"targets are made from each other: {' -> '.join(names)}",
+            first.marks.get("from", first.mark),
+            "make one of them 'from' a model",
+        )
+
+    dependencies_first(targets, made_from, loop)
 
 
 def flatten_groups(groups: Map, declared: Declared, checks: Checks) -> dict[str, tuple[str, ...]]:
     """Group → its target names in file order. Members: targets, other groups, globs over targets."""
-    nodes = {str(key.value): node for key, node in groups.entries}
-    found: dict[str, frozenset[str]] = {}
+    members: dict[str, dict[str, Node]] = {}
+    for key, node in groups.entries:
+        group = str(key.value)
+        what = f"a member of group '{group}'"
+        items = [
+            (checks.text(item, what, "the name of a target or group, or a glob"), item)
+            for item in checks.items(node, f"group '{group}'")
+        ]
+        members[group] = {word: item for word, item in items if word is not None}
 
-    def members(group: str, trail: tuple[str, ...]) -> frozenset[str]:
-        if group not in found:
-            names: set[str] = set()
-            for item in checks.items(nodes[group], f"group '{group}'"):
-                names |= member(group, item, (*trail, group))
-            found[group] = frozenset(names)
-        return found[group]
+    def nested(group: str) -> list[str]:
+        return [word for word in members[group] if word in members]
 
-    def member(group: str, item: Node, trail: tuple[str, ...]) -> frozenset[str]:
-        word = checks.text(item, f"a member of group '{group}'", "the name of a target or group, or a glob")
-        if word is None or isinstance(item, Broken):
-            return frozenset()
-        if word in declared["target"]:
-            return frozenset((word,))
-        if word in trail:
-            loop = " -> ".join([*trail[trail.index(word) :], word])
-            checks.add(f"groups hold each other: {loop}", item.mark, "take one out of the other")
-            return frozenset()
-        if word in nodes:
-            return members(word, trail)
-        matches = frozenset(name for name in declared["target"] if fnmatchcase(name, word)) if is_glob(word) else None
-        if not matches:
-            _no_member(word, item, checks, declared)
-        return matches or frozenset()
+    def loop(names: list[str]) -> None:
+        closing = members[names[-2]][names[-1]]
+        checks.add(f"groups hold each other: {' -> '.join(names)}", closing.mark, "take one out of the other")
 
-    flat = {group: members(group, ()) for group in nodes}
-    return {group: tuple(name for name in declared["target"] if name in names) for group, names in flat.items()}
+    found: dict[str, set[str]] = {}
+    for group in dependencies_first(members, nested, loop):
+        found[group] = set()
+        for word, item in members[group].items():
+            found[group] |= found.get(word, set()) if word in members else _matching(word, item, checks, declared)
+    return {group: tuple(name for name in declared["target"] if name in found[group]) for group in members}
+
+
+def _matching(word: str, item: Node, checks: Checks, declared: Declared) -> set[str]:
+    """The targets that a member that is no group stands for."""
+    if word in declared["target"]:
+        return {word}
+    matches = {name for name in declared["target"] if fnmatchcase(name, word)} if is_glob(word) else set()
+    if not matches:
+        _no_member(word, item, checks, declared)
+    return matches
 
 
 def _no_member(word: str, item: Node, checks: Checks, declared: Declared) -> None:

@@ -21,6 +21,7 @@ _KNOWN = (
     ),
     ("cannot start any token", "a value cannot start with this character", "quote the text"),
     ("unexpected end of stream", "a quote that is never closed", "close the quote"),
+    ("unclosed bracket", "a bracket that is never closed", "close it"),
     ("could not find expected ':'", "expected 'key: value'", "check the indentation, or add ':'"),
     (
         "did not find expected ',' or '}'",
@@ -59,10 +60,13 @@ def explain(error: yaml.YAMLError, text: str, file: str, problems: Problems) -> 
     problem = str(getattr(error, "problem", None) or str(error).split("\n")[0])
     at: Any = getattr(error, "problem_mark", None)
     context: Any = getattr(error, "context_mark", None)
-    if context is not None and (at is None or "unexpected end of stream" in problem):
-        at = context  # the quote that was opened, not the end of the file
-    line, column = (at.line, at.column) if at is not None else (0, 0)
     lines = text.split("\n")
+    at_end = at is None or not "".join(lines[at.line :])[at.column :].strip()
+    if context is not None and at_end:
+        at = context  # the quote or bracket that was opened, not the end of the file
+        if "expected ','" in problem:
+            problem = "unclosed bracket"
+    line, column = (at.line, at.column) if at is not None else (0, 0)
     message, hint = next(
         ((said, hint) for words, said, hint in _KNOWN if words in problem), (problem, "see yaml.org for the syntax")
     )

@@ -30,11 +30,12 @@ class Targets:
         self._evaluate = evaluate
         self._read: dict[tuple[str, int], tuple[Node, object]] = {}  # the node keeps its id from being used again
 
-    def target(self, key: Scalar, node: Node) -> TargetSpec | None:
-        """One target of the expanded file; None if it has no usable ``from``."""
+    def target(self, key: Scalar, node: Node, written: Scalar) -> TargetSpec | None:
+        """One target of the expanded file; None if it has no usable ``from``. ``written``: its key before expansion, by
+        which messages call it, so that one mistake in a matrix is one message."""
         checks = self._checks
         name = str(key.value)
-        what = f"target '{name}'"
+        what = f"target '{written.value}'"
         hint = "write {from: MODEL, steps: [...]}"
         if not isinstance(node, Map):
             checks.wrong(node, what, "a mapping", hint)
@@ -45,8 +46,8 @@ class Targets:
         evaluate: EvaluateSpec | None = None
         options = False
         marks: dict[str, Mark] = {}
-        for written, value in node.entries:
-            word = str(written.value)
+        for entry, value in node.entries:
+            word = str(entry.value)
             marks[word] = value.mark
             match word:
                 case "from":
@@ -63,7 +64,7 @@ class Targets:
                 case _ if word in OPTIONS:
                     options = True
                 case _:
-                    checks.unknown_key(written, TARGET_KEYS, what)
+                    checks.unknown_key(entry, TARGET_KEYS, what)
         if "from" not in marks:
             hint = "name the model or target it is made from"
             checks.missing(node, "from", TARGET_KEYS, f"{what} needs 'from'", key.mark, hint)

@@ -1,7 +1,7 @@
 """Every error of the Compressfile, word for word.
 
-``tests/golden/NAME.yaml`` is a bad file (its leading ``# --set PATH=VALUE`` lines are settings), ``NAME.txt`` what the user
-reads. ``CBUILD_UPDATE_GOLDEN=1 pytest tests/compressfile/test_golden.py`` writes the texts anew; read the diff.
+``tests/golden/NAME.yaml`` is a bad file (its leading ``# --set PATH=VALUE`` lines are settings), ``NAME.txt`` what the
+user reads. ``CBUILD_UPDATE_GOLDEN=1 pytest tests/compressfile/test_golden.py`` writes the texts anew; read the diff.
 """
 
 from __future__ import annotations

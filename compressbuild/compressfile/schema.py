@@ -1,0 +1,336 @@
+"""The JSON Schema of a Compressfile, for editors: completion, help on hover, red underlines while typing.
+
+It knows the parameters of the plugins it is given. It checks shapes; that a name is declared, that ``from`` forms no
+cycle, that a matrix tells its targets apart is for ``cbuild`` to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ..api import Params
+from .gates import GATE_KEYS, LIMITS, RELATIVE_LIMITS, VERDICTS
+from .names import COMMANDS, IDENTIFIER, MAX_NAME, NAME
+from .quantities import DURATION, SIZE, Quantity
+from .sections import DTYPES
+
+__all__ = ["schema"]
+
+Json = dict[str, Any]
+Types = Mapping[str, type[Params]]
+
+_REFERENCE = {"$ref": "#/$defs/reference"}
+_ENTRY = "^[A-Za-z_][\\w.]*:[A-Za-z_][\\w.]*$"
+
+
+def schema(techniques: Types, backends: Types, metrics: Types) -> Json:
+    """JSON Schema, draft 2020-12. Each argument: name → type of its parameters (a backend's settings).
+
+    With no techniques (backends, metrics), any name is accepted, with any parameters.
+    """
+    kinds = list(dict.fromkeys([*techniques.values(), *backends.values(), *metrics.values()]))
+    found, components = msgspec.json.schema_components(kinds, ref_template="#/$defs/params.{name}")
+    refs = dict(zip(kinds, found, strict=True))
+    definitions: Json = {
+        "reference": {
+            "type": "string",
+            "pattern": r"\$\{",
+            "description": "text with a reference: ${vars.NAME} or, in a matrix target, ${axis}",
+        },
+        **{f"params.{name}": _open(component) for name, component in components.items()},
+        "step": _step({name: refs[kind] for name, kind in techniques.items()}),
+        "metric": _metric({name: refs[kind] for name, kind in metrics.items()}),
+        "gate": _gate(),
+        "evaluate": _evaluate(),
+        "matrix": _matrix(),
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Compressfile",
+        "description": "What compressbuild builds: models, datasets, platforms and targets.",
+        "type": "object",
+        "required": ["version"],
+        "properties": _top(
+            {name: definitions[refs[kind]["$ref"][len("#/$defs/") :]] for name, kind in backends.items()}
+        ),
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
+
+
+def _top(backends: Json) -> Json:
+    return {
+        "version": {"const": 1, "description": "Version of the file format."},
+        "vars": {
+            "type": ["object", "null"],
+            "description": "Values for ${vars.NAME}; --set vars.NAME=VALUE changes one.",
+            "propertyNames": {"pattern": f"^{IDENTIFIER.pattern}$"},
+        },
+        "models": _section(_model(), "Source models, which nobody builds.", shared=True),
+        "datasets": _section(_dataset(), "Data for training, calibration and evaluation."),
+        "platforms": _section(_platform(backends), "Hardware and runtime settings to build for."),
+        "evaluate": _either({"$ref": "#/$defs/evaluate"}),
+        "targets": _section(_target(), "What to build.", shared=True),
+        "groups": _section(
+            _list(_text("a target, a group or a glob such as cpu-*")), "Names for several targets.", shared=True
+        ),
+        "defaults": {**_object(_options()), "description": "Run options of every node that does not set its own."},
+        "env": _list(
+            _text("an environment variable that nodes may see", "^[A-Za-z_][A-Za-z0-9_]*$"),
+            "Environment variables that nodes may see; their values join the keys.",
+        ),
+        "cache": _text("Directory or URL of the cache, relative to this file."),
+        "python-path": _list(_text("a directory"), "Where your modules are, relative to this file."),
+        "outside": _list(
+            _text("a place outside", r"^(/|\.\.)"), "Places outside this file's directory that paths may lead to."
+        ),
+    }
+
+
+def _either(wanted: Json) -> Json:
+    """``wanted``, or text with a reference that becomes it."""
+    return {"anyOf": [wanted, _REFERENCE]}
+
+
+def _object(properties: Json, required: tuple[str, ...] = (), additional: Any = False) -> Json:
+    found: Json = {"type": "object", "properties": properties, "additionalProperties": additional}
+    return {**found, "required": list(required)} if required else found
+
+
+def _text(description: str, pattern: str | None = None) -> Json:
+    if pattern is None:
+        return {"type": "string", "minLength": 1, "description": description}
+    return {**_either({"type": "string", "pattern": pattern}), "description": description}
+
+
+def _list(item: Json, description: str = "") -> Json:
+    found: Json = _either({"type": ["array", "null"], "items": item})
+    return {**found, "description": description} if description else found
+
+
+def _number(description: str, **limits: float) -> Json:
+    return {**_either({"type": "number", **limits}), "description": description}
+
+
+def _quantity(kind: Quantity, description: str) -> Json:
+    return {
+        **_either({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": kind.pattern}]}),
+        "description": description,
+    }
+
+
+def _options() -> Json:
+    return {
+        "timeout": _quantity(DURATION, "Longest a node may run: 90 (seconds), 90s, 10m, 2h."),
+        "memory": _quantity(SIZE, "Most memory a node may use: bytes, 512MiB, 4GiB."),
+        "threads": {**_either({"type": "integer", "minimum": 1}), "description": "Threads a node computes with."},
+        "seed": {**_either({"type": "integer", "minimum": 0, "maximum": 2**32 - 1}), "description": "Random seed."},
+    }
+
+
+def _section(entry: Json, description: str, shared: bool = False) -> Json:
+    names: Json = {"maxLength": MAX_NAME, "anyOf": [{"pattern": f"^{NAME.pattern}$"}, _REFERENCE]}
+    if shared:
+        names["not"] = {"enum": list(COMMANDS)}
+    return {
+        "type": ["object", "null"],
+        "description": description,
+        "additionalProperties": entry,
+        "propertyNames": names,
+    }
+
+
+def _model() -> Json:
+    inputs = _object(
+        {
+            "shape": _list(
+                {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "minLength": 1}]},
+                "Sizes, and names for dynamic axes: [batch, 3, 224, 224].",
+            ),
+            "dtype": _either({"enum": list(DTYPES)}),
+        },
+        ("shape",),
+    )
+    files = _list(_text("a path"), "Files that the model needs; their bytes join the key.")
+    kind = _text("Kind of artifact, where the suffix does not tell.")
+    wanted = {"type": "object", "minProperties": 1, "additionalProperties": inputs}
+    factory = _object(
+        {
+            "factory": _text("module:function that returns the model; its code joins the key.", _ENTRY),
+            "args": {"type": ["object", "null"], "description": "Keyword arguments of the factory."},
+            "weights": _text("A safetensors file, relative to this file."),
+            "inputs": {**wanted, "description": "Inputs by name, in order."},
+            "kind": kind,
+            "files": files,
+        },
+        ("factory", "inputs"),
+    )
+    file = _object(
+        {"file": _text("A model file such as model.onnx."), "inputs": wanted, "kind": kind, "files": files}, ("file",)
+    )
+    return {"anyOf": [factory, file]}
+
+
+def _dataset() -> Json:
+    return _object(
+        {
+            "loader": _text("module:function that returns batches; its code joins the key.", _ENTRY),
+            "args": {"type": ["object", "null"], "description": "Keyword arguments of the loader."},
+            "files": _list(_text("a path"), "Files that the loader reads; their bytes join the key."),
+        },
+        ("loader",),
+    )
+
+
+def _platform(backends: Json) -> Json:
+    """``backends``: name → schema of its settings, which stand beside ``backend`` and ``requires``."""
+    common: Json = {"requires": {"type": ["object", "null"], "description": "Facts that the host must have."}}
+    if not backends:
+        return _object({"backend": _text("a backend"), **common}, ("backend",), additional=True)
+    named = [
+        {
+            "if": {"properties": {"backend": {"const": name}}, "required": ["backend"]},
+            "then": {
+                **settings,
+                "properties": {**settings.get("properties", {}), **dict.fromkeys(("backend", *common), True)},
+            },
+        }
+        for name, settings in backends.items()
+    ]
+    return {
+        "type": "object",
+        "properties": {"backend": _either({"enum": list(backends)}), **common},
+        "required": ["backend"],
+        "allOf": named,
+    }
+
+
+def _target() -> Json:
+    return _object(
+        {
+            "from": _text("The model or target that this one is made from."),
+            "steps": _list({"$ref": "#/$defs/step"}, "Techniques, applied in order."),
+            "platform": _text("The platform to compile for."),
+            "gates": {
+                **_either({"type": ["object", "null"], "additionalProperties": {"$ref": "#/$defs/gate"}}),
+                "description": "Limits on metrics that the target must meet.",
+            },
+            "evaluate": {
+                "anyOf": [{"const": False}, {"$ref": "#/$defs/evaluate"}, _REFERENCE],
+                "description": "false: measure nothing; a mapping: what differs from the file's own evaluate.",
+            },
+            "matrix": {"$ref": "#/$defs/matrix"},
+            **_options(),
+        },
+        ("from",),
+    )
+
+
+def _step(techniques: Json) -> Json:
+    named = {name: {"anyOf": [params, {"type": "null"}, _REFERENCE]} for name, params in techniques.items()}
+    options = _options()
+    return {
+        "description": "A technique, alone or with parameters; run options stand beside it.",
+        "anyOf": [
+            {"enum": list(techniques)} if techniques else {"type": "string", "minLength": 1},
+            {
+                **_object({**named, **options}, additional=not techniques),
+                "patternProperties": {r"\$\{": {"type": ["object", "null", "string"]}},
+                "anyOf": [{"minProperties": len(options) + 1}, {"not": _only(options)}],
+            },
+            _REFERENCE,
+        ],
+    }
+
+
+def _only(properties: Json) -> Json:
+    """Objects that have no property beside these."""
+    return {"type": "object", "propertyNames": {"enum": list(properties)}}
+
+
+def _metric(metrics: Json) -> Json:
+    named = {name: {"anyOf": [params, {"type": "null"}, _REFERENCE]} for name, params in metrics.items()}
+    return {
+        "description": "A metric, alone or with parameters.",
+        "anyOf": [
+            {"enum": list(metrics)} if metrics else {"type": "string", "minLength": 1},
+            {
+                **_object(named, additional=not metrics),
+                "patternProperties": {r"\$\{": {"type": ["object", "null", "string"]}},
+                "minProperties": 1,
+                "maxProperties": 1,
+            },
+            _REFERENCE,
+        ],
+    }
+
+
+def _gate() -> Json:
+    verdict = _either({"enum": list(VERDICTS)})
+    found = _object(
+        {
+            "min": _number("Least value that passes."),
+            "max": _number("Greatest value that passes."),
+            "max-drop": _number("How far the value may fall below 'against', in the metric's unit.", minimum=0),
+            "max-ratio": _number("Greatest value / value of 'against'.", exclusiveMinimum=0),
+            "min-ratio": _number("Least value / value of 'against'.", exclusiveMinimum=0),
+            "against": _text("The target or model to compare with."),
+            "inconclusive": {**verdict, "description": "What a noisy measurement that decides nothing means."},
+            "unmeasured": {**verdict, "description": "What a metric that could not be measured here means."},
+        }
+    )
+    assert set(found["properties"]) == set(GATE_KEYS)
+    limited = [{"required": [limit]} for limit in LIMITS]
+    compared = {limit: ["against"] for limit in RELATIVE_LIMITS}
+    return _either({**found, "anyOf": limited, "dependentRequired": compared})
+
+
+def _evaluate() -> Json:
+    return {
+        **_object(
+            {
+                "data": _text("The dataset to measure on."),
+                "metrics": _list({"$ref": "#/$defs/metric"}, "What is measured of each target."),
+                "baseline": _text("The target or model that ratios are shown against."),
+                **_options(),
+            }
+        ),
+        "description": "What is measured of each target.",
+    }
+
+
+def _matrix() -> Json:
+    scalar = {"type": ["string", "number", "boolean"]}
+    value = {"anyOf": [scalar, {"type": "object", "required": ["name"], "properties": {"name": scalar}}]}
+    return {
+        **_either(
+            {
+                "type": "object",
+                "minProperties": 1,
+                "properties": {"exclude": _list({"type": "object", "additionalProperties": scalar})},
+                "additionalProperties": _either({"type": "array", "minItems": 1, "items": value}),
+                "propertyNames": {"pattern": f"^{IDENTIFIER.pattern}$", "not": {"enum": ["vars", "env"]}},
+            }
+        ),
+        "description": "Axes, each a list of values: a target for each combination, save those that 'exclude' lists.",
+    }
+
+
+def _open(component: Json) -> Json:
+    """A component of msgspec's with a reference allowed wherever it wants a value."""
+    if "properties" not in component:
+        return component
+    properties = {name: _widened(wanted) for name, wanted in component["properties"].items()}
+    return {**component, "properties": properties}
+
+
+def _widened(wanted: Json) -> Json:
+    outer: Json = {name: wanted[name] for name in ("description", "default", "title") if name in wanted}
+    inner: Json = {name: value for name, value in wanted.items() if name not in outer}
+    for name in ("items", "additionalProperties"):
+        if isinstance(inner.get(name), dict):
+            inner[name] = _widened(inner[name])
+    return {**outer, "anyOf": [*inner["anyOf"], _REFERENCE] if set(inner) == {"anyOf"} else [inner, _REFERENCE]}
