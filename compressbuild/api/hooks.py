@@ -78,6 +78,6 @@ def compressbuild_event(event: dict[str, Any]) -> None:
 
     @hookimpl
     def compressbuild_event(event):
-        if event["event"] == "finished":
+        if event["event"] == "node-finished":
             print(event["node"], event["status"])
     """

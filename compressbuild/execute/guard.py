@@ -127,13 +127,13 @@ class Guard:
         changed = sorted(path for path in written if "/__pycache__/" not in path)
         if into_input := [path for path in changed if path.startswith(self._inputs)]:
             raise UserError(
-                f"{self._names(into_input)} was changed, but it belongs to an input of this node",
+                f"{self._names(into_input)} changed, but belongs to an input of this node",
                 hint="inputs are read-only and shared with other nodes: copy what you change to ctx.out or ctx.scratch",
             )
         if changed:
             verb = "written" if changed[0] in self._writes else "removed"
             raise UserError(
-                f"{self._names(changed)} was {verb}, but a node may not change the project",
+                f"{self._names(changed)} {verb}, but a node may not change the project",
                 hint="write results to ctx.out and temporary files to ctx.scratch",
             )
 
@@ -145,13 +145,13 @@ class Guard:
         missing = [path for path in sorted(sources) if self._is_undeclared(path, covered, installed)]
         if imported := [path for path in missing if path in modules]:
             raise UserError(
-                f"{self._names(imported)} was imported, but the action key does not cover it",
+                f"{self._names(imported)} imported, but the action key does not cover it",
                 hint="import it with a plain import statement at the top of a module that the key covers, "
                 "or list it under `files:`",
             )
         if missing:
             raise UserError(
-                f"{self._names(missing)} was read, but the action key does not cover it",
+                f"{self._names(missing)} read, but the action key does not cover it",
                 hint="list it under `files:` of the dataset or model that reads it, so that a change of it is seen",
             )
 
@@ -198,7 +198,8 @@ class Guard:
         return False
 
     def _names(self, paths: list[str]) -> str:
+        """``a, b and 3 more were``."""
         prefixes = _below([self._root])
         shown = [next((path[len(each) :] for each in prefixes if path.startswith(each)), path) for path in paths]
         more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-        return ", ".join(shown[:_SHOWN]) + more
+        return ", ".join(shown[:_SHOWN]) + more + (" were" if len(shown) > 1 else " was")

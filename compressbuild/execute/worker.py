@@ -121,6 +121,8 @@ def _reporter(results: int) -> Callable[[dict[str, Any]], None]:
 def _shown(value: Any) -> float | str:
     """A value beside a progress bar: a number where it is one (0-d arrays and tensors too), else its text."""
     try:
+        if callable(getattr(value, "item", None)):
+            value = value.item()
         return value if isinstance(value, str) else float(value)
     except (TypeError, ValueError):
         return str(value)

@@ -79,7 +79,7 @@ def test_many_files_are_counted_not_listed(bench: Bench) -> None:
     paths = [f"data/{name}.txt" for name in "edcba"]
     finished = bench.run("read_file", {"paths": [*paths, "data/../data/a.txt"]})
     assert finished.result.error == (
-        "data/a.txt, data/b.txt, data/c.txt and 2 more was read, but the action key does not cover it"
+        "data/a.txt, data/b.txt, data/c.txt and 2 more were read, but the action key does not cover it"
     )
 
 
@@ -155,7 +155,7 @@ def test_a_node_may_not_write_into_its_inputs(bench: Bench) -> None:
     subject.mkdir(parents=True)
     inputs = {"subject": WorkInput(path=str(subject), kind="onnx")}
     finished = bench.run("write_input", inputs=inputs, ignore_dirs=("cache",))
-    assert finished.result.error == "cache/input/new.bin was changed, but it belongs to an input of this node"
+    assert finished.result.error == "cache/input/new.bin was changed, but belongs to an input of this node"
 
 
 def test_output_and_scratch_below_the_project_are_the_nodes_own(bench: Bench) -> None:
