@@ -11,7 +11,7 @@ from pathlib import Path
 
 __all__ = ["find_library"]
 
-_SYSTEM_DIRS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib", "/usr/local/cuda/lib64")
+_SYSTEM_DIRS = "/lib64 /usr/lib64 /lib /usr/lib /usr/local/lib /usr/local/cuda/lib64 /usr/lib/wsl/lib".split()  # noqa: SIM905
 # e_machine of the ELF header (System V ABI), for the architectures that wheels exist for.
 _ELF_MACHINES = {"x86_64": 62, "aarch64": 183, "i686": 3, "ppc64le": 21, "s390x": 22, "riscv64": 243}
 

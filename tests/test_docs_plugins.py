@@ -1,0 +1,71 @@
+"""The plugin of docs/plugins.md is written out, installed, discovered and tested, as a reader would do."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+BLOCK = re.compile(r"^```(?:python|toml)\n# (\S+\.(?:py|toml))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    files = BLOCK.findall((DOCS / "plugins.md").read_text())
+    for name, text in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    project = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]
+    info = tmp_path / f"cbuild_reference-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    points = [f"{name} = {value}" for name, value in project["entry-points"]["compressbuild"].items()]
+    (info / "entry_points.txt").write_text("\n".join(["[compressbuild]", *points, ""]))
+    return tmp_path
+
+
+def run(plugin: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=plugin,
+        env={**os.environ, "PYTHONPATH": str(plugin)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_plugin_passes_its_own_tests(plugin: Path) -> None:
+    out = run(plugin, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests")
+    assert "5 passed" in out
+
+
+def test_its_manifest_is_cheap(plugin: Path) -> None:
+    script = "import sys, cbuild_reference; print({'numpy', 'onnx'} & set(sys.modules))"
+    assert run(plugin, "-c", script).strip() == "set()"
+
+
+def test_its_code_has_digests(plugin: Path) -> None:
+    script = (
+        "from compressbuild.code import code_digest_of_plugin as f\n"
+        "print(*(f(f'cbuild_reference.{r}').files for r in ('threshold:prune', 'zeros:zeros')), sep='\\n')"
+    )
+    assert run(plugin, "-c", script).splitlines() == [
+        "('cbuild_reference/__init__.py', 'cbuild_reference/threshold.py')",
+        "('cbuild_reference/__init__.py', 'cbuild_reference/zeros.py')",
+    ]
+
+
+def test_the_code_of_the_platforms_page_runs(tmp_path: Path) -> None:
+    (block,) = PYTHON.findall((DOCS / "platforms.md").read_text())
+    out = run(tmp_path, "-c", block)
+    assert "my-backend: needs the Python package no_such_runtime (not installed)" in out
