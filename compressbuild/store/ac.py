@@ -35,6 +35,10 @@ class ActionResult(msgspec.Struct, frozen=True, kw_only=True):
     evicted: bool = False
 
 
+def evict(result: ActionResult) -> ActionResult:
+    return msgspec.structs.replace(result, evicted=True)
+
+
 class ActionCache:
     """Records at ``ac/ab/<key>``: a line with the format and the BLAKE3 digest of the rest, which is JSON.
 
@@ -68,10 +72,10 @@ class ActionCache:
     def mark_evicted(self, results: Iterable[ActionResult]) -> None:
         """Rewrite records as evicted; the times of their last use stay."""
         with explained("write an action record"):
-            self._replace([msgspec.structs.replace(result, evicted=True) for result in results], keep_used=True)
+            self._replace([evict(result) for result in results], keep_used=True)
 
     def _replace(self, results: Sequence[ActionResult], *, keep_used: bool) -> None:
-        blobs = [seal(self._MAGIC, msgspec.json.encode(result)) for result in results]
+        blobs = [self.encode(result) for result in results]
         placed = [(self._dir.temporary(), self._dir.record(result.key)) for result in results]
         fs, queue = self._dir.fs, self._dir.queue
         try:
@@ -129,6 +133,10 @@ class ActionCache:
                     return self.decode(file.read(), name)
             except (FileNotFoundError, IsADirectoryError):
                 return None
+
+    @classmethod
+    def encode(cls, result: ActionResult) -> bytes:
+        return seal(cls._MAGIC, msgspec.json.encode(result))
 
     @classmethod
     def decode(cls, data: bytes, key: str) -> ActionResult | None:

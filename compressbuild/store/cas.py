@@ -74,8 +74,13 @@ class CAS:
         with explained("store an object"):
             if not self._present(digest):
                 checked = time.time_ns()
-                self._dir.write(self._dir.object(digest), data)
-                self._admitted(digest, checked)
+                temporary = self._dir.temporary()
+                try:
+                    self._dir.fs.write(temporary, data)
+                    self._admit(temporary, digest, checked)
+                except OSError:
+                    self._dir.discard(temporary)
+                    raise
         return digest
 
     def put_tree(self, directory: str | os.PathLike[str], *, consume: bool = False) -> Tree:
@@ -102,8 +107,7 @@ class CAS:
             if self._present(digest):
                 self._dir.discard(temporary)
             else:
-                self._dir.queue.move_in(temporary, self._dir.object(digest))
-                self._admitted(digest, checked)
+                self._admit(temporary, digest, checked)
         except OSError:
             self._dir.discard(temporary)
             raise
@@ -114,11 +118,10 @@ class CAS:
         digest = file_digest(path)
         if not self._present(digest):
             self._dir.fs.set_mode(path, 0o444)
-            self._dir.queue.move_in(path, self._dir.object(digest))
-            new = self._admitted(digest, checked)
+            new = os.lstat(path)
             if (new.st_mtime_ns, new.st_size, new.st_ino) != (st.st_mtime_ns, st.st_size, st.st_ino):
-                self._reject(digest)
                 raise StoreError(f"{path} was written to while it was being stored", hint="let the writer finish first")
+            self._admit(path, digest, checked)
         return digest, st.st_size
 
     def _present(self, digest: Digest) -> bool:
@@ -126,12 +129,17 @@ class CAS:
             return False
         if not self.verified.is_durable(digest):  # another process may not have synced it yet
             self._dir.queue.add(self._dir.object(digest))
+            self.verified.mark_durable(digest, self._dir.queue.enabled)
         return True
 
-    def _admitted(self, digest: Digest, checked: int) -> os.stat_result:
-        st = os.lstat(self._dir.object(digest))
-        self.verified.add(digest, st, checked, durable=self._dir.queue.enabled)
-        return st
+    def _admit(self, path: str, digest: Digest, checked: int) -> None:
+        """Move a file in whose bytes were hashed since ``checked``."""
+        inode = os.lstat(path).st_ino
+        target = self._dir.object(digest)
+        self._dir.queue.move_in(path, target)
+        st = os.lstat(target)
+        if st.st_ino == inode:  # else another process has just put the same object, which this one did not hash
+            self.verified.add(digest, st, checked, durable=self._dir.queue.enabled)
 
     # -- checking --------------------------------------------------------------------------------------------------
 

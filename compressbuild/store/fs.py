@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -96,7 +97,8 @@ class FileSystem:
 
     def set_used(self, path: str, when_ns: int | None = None) -> None:
         """Set the time of modification, which for an action record is that of its last use; None: now."""
-        os.utime(path, None if when_ns is None else (when_ns, when_ns), follow_symlinks=False)
+        when = time.time_ns() if when_ns is None else when_ns
+        os.utime(path, ns=(when, when), follow_symlinks=False)
 
     def sync_file(self, path: str) -> None:
         _sync(path, os.O_RDONLY)

@@ -9,7 +9,7 @@ import msgspec
 
 from compressbuild.digest import Digest
 from compressbuild.errors import StoreError
-from compressbuild.store.ac import ActionResult
+from compressbuild.store.ac import ActionCache, ActionResult, evict
 from compressbuild.store.fs import explained
 from compressbuild.store.store import Store
 
@@ -94,6 +94,7 @@ class _Collection:
         self._share(gone)
         before = sum(self._sizes.values()) + sum(st.st_size for _, st in self._store.ac.entries())
         evicted = self._least_used(None if max_size is None else max_size - records)
+        records += sum(len(ActionCache.encode(evict(old))) - len(ActionCache.encode(old)) for old in evicted)
         live = self._live()
         dead = sorted(digest for digest in self._sizes if digest not in live)
         leftovers = self._rubbish()

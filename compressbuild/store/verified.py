@@ -51,6 +51,10 @@ class Verified:
         same = old is not None and FileStat.of(st, old.stat.checked) == old.stat
         self.add(digest, st, checked, durable=same and self.is_durable(digest))
 
+    def mark_durable(self, digest: Digest, durable: bool) -> None:
+        self._entries[digest] = msgspec.structs.replace(self._entries[digest], durable=durable)
+        self._dirty = True
+
     def drop(self, digest: Digest) -> None:
         self._entries.pop(digest, None)
         self._dropped.add(digest)
