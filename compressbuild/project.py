@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from .digest import StatCache
 from .errors import Incompatible, UsageError
 from .graph import Graph, build_graph
 from .plan import Keyer, Plan, Traces, make_plan
-from .platforms import Facts, probe
+from .platforms import Facts, probe, unavailable
 from .plugins import Registry, discover
 from .publish import Publisher
 from .store import Store
@@ -106,10 +107,10 @@ class Project:
         for name in names:
             missing = self.graph.targets[name].missing
             if missing:
-                skipped[name] = "; ".join(dict.fromkeys(m.what for m in missing))
+                skipped[name] = lacking = unavailable("", [replace(m, hint="") for m in missing]).removeprefix(": ")
                 if name in explicit:
                     hint = "; ".join(dict.fromkeys(m.hint for m in missing if m.hint))
-                    raise Incompatible(f"target '{name}' cannot be built here: {skipped[name]}", hint=hint or None)
+                    raise Incompatible(f"target '{name}' cannot be built on this machine: it {lacking}", hint=hint or None)
         return Selection(tuple(name for name in names if name not in skipped), skipped)
 
     def plan(self, targets: Iterable[str], *, remeasure: bool = False) -> Plan:

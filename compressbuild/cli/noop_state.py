@@ -28,9 +28,9 @@ def _watched(project: Project, targets: Iterable[str]) -> Iterable[str]:
     for index in graph.needed(targets):
         node = graph.nodes[index]
         yield from keyer.watched(node)
-    for trace in {project.traces.get(graph.nodes[i].position) for i in graph.needed(targets)}:
-        if trace is not None:
-            yield from _objects(store, trace.key)
+    traces = [project.traces.get(graph.nodes[index].position) for index in graph.needed(targets)]
+    for key in {trace.key for trace in traces if trace is not None}:
+        yield from _objects(store, key)
     for name in targets:
         directory = project.publisher.path(name)
         yield str(directory)

@@ -44,8 +44,8 @@ class Graph:
 
     @cached_property
     def order(self) -> tuple[int, ...]:
-        """Every node after its inputs."""
-        return tuple(networkx.topological_sort(self.digraph))
+        """Every node after its inputs, and otherwise in the order of the file."""
+        return tuple(networkx.lexicographical_topological_sort(self.digraph))
 
     def consumers(self, index: int) -> tuple[int, ...]:
         return tuple(self.digraph.successors(index))

@@ -44,7 +44,8 @@ def _cell(report: TargetReport, metric: str, units: Mapping[str, str]) -> str:
 def _gates(report: TargetReport) -> str:
     if not report.verdicts:
         return "–"
-    return ", ".join(f"{v.metric} {v.limit} {'ok' if v.verdict == 'pass' else v.verdict}" for v in report.verdicts)
+    passed = sum(v.verdict == "pass" for v in report.verdicts)
+    return f"{passed} ok" if passed == len(report.verdicts) else f"{passed} of {len(report.verdicts)} ok"
 
 
 def target_table(report: BuildReport, terminal: bool) -> str:
