@@ -233,7 +233,7 @@ SERVER = Facts.fixed(
 def test_the_message_says_all_that_is_missing_and_how_to_get_it() -> None:
     needs = Needs(
         modules=("no_such_module", "json"),
-        libraries=(("libnosuch.so.11", "libnosuch.so.10"), ("libc.so.6",)),
+        libraries=(("libnosuch.so.11", "libnosuch.so.10", "nosuch_11.dll"), ("libc.so.6",)),
         gpu=True,
         system=("Windows",),
         install="pip install tensorrt, on a machine with an NVIDIA GPU",

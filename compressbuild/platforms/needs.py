@@ -34,7 +34,7 @@ def check(needs: Needs, facts: Facts) -> tuple[Missing, ...]:
         lacking.append(f"the Python package{'s' * many} {_and(absent)} (not installed)")
     for group in needs.libraries:
         if not any(find_library(name) for name in group):
-            lacking.append(f"{' or '.join(group)} (not found)")
+            lacking.append(f"{' or '.join(_native(group))} (not found)")
     if needs.gpu and facts.get("gpu.name") is None:
         lacking.append(f"an NVIDIA GPU ({facts.gpu_reason})")
     return tuple(Missing(what, needs.install) for what in lacking)
@@ -54,6 +54,12 @@ def _importable(module: str) -> bool:
     if top in sys.modules:
         return sys.modules[top] is not None
     return find_spec(top) is not None
+
+
+def _native(names: Sequence[str]) -> Sequence[str]:
+    """Those named as libraries are on this system; all, if none is."""
+    mark = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+    return [name for name in names if mark in name] or names
 
 
 def _and(items: Sequence[str]) -> str:

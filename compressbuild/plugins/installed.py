@@ -21,7 +21,7 @@ from ..digest import seal, unseal
 __all__ = ["GROUP", "EntryPoint", "Installed", "Remembered", "read", "scan", "tool_versions", "write"]
 
 GROUP = "compressbuild"
-_MAGIC = b"compressbuild-installed-1"
+_MAGIC = b"compressbuild-installed-2"
 # A directory changed this recently may change again without a new mtime (coarse clocks, an installer still at work).
 _SETTLED_NS = 2_000_000_000
 
