@@ -12,7 +12,19 @@ from onnx.external_data_helper import load_external_data_for_model
 
 from compressbuild.api import UserError
 
-__all__ = ["INLINE_LIMIT", "NAME", "external_files", "find", "is_large", "nodes", "read", "strip", "validate", "write"]
+__all__ = [
+    "INLINE_LIMIT",
+    "NAME",
+    "external_files",
+    "find",
+    "is_large",
+    "nodes",
+    "read",
+    "sort",
+    "strip",
+    "validate",
+    "write",
+]
 
 NAME = "model.onnx"
 DATA = NAME + ".data"
@@ -57,7 +69,7 @@ def is_large(path: Path) -> bool:
 
 
 def write(model: ModelProto, directory: Path, *, weights_from: Path | None = None) -> Path:
-    """Write ``directory/model.onnx``, stripped, as bytes that depend on the model alone.
+    """Write ``directory/model.onnx``, stripped and sorted, as bytes that depend on the model alone.
 
     External tensors that the model refers to are taken from ``weights_from``: inlined if they fit, else written to one
     file beside the model.
@@ -67,6 +79,7 @@ def write(model: ModelProto, directory: Path, *, weights_from: Path | None = Non
             raise ValueError("the model refers to external data; say where it is")
         load_external_data_for_model(model, str(weights_from))
     strip(model)
+    sort(model)
     target = directory / NAME
     if model.ByteSize() <= INLINE_LIMIT:
         target.write_bytes(model.SerializeToString(deterministic=True))
@@ -105,6 +118,41 @@ def strip(model: ModelProto) -> None:
         for value in values:
             value.doc_string = ""
             del value.metadata_props[:]
+
+
+def sort(model: ModelProto) -> None:
+    """Put every node after those it reads from, else in the order it was: quantizers append what they insert."""
+    for scope in _scopes(model):
+        order = _sorted(list(scope.node))
+        if order != list(range(len(order))):
+            moved = [NodeProto.FromString(scope.node[index].SerializeToString()) for index in order]
+            del scope.node[:]
+            scope.node.extend(moved)
+
+
+def _sorted(found: list[NodeProto]) -> list[int]:
+    made_by = {name: index for index, node in enumerate(found) for name in node.output if name}
+    placed: dict[int, None] = {}
+    for start in range(len(found)):
+        pending = [start]
+        while pending:
+            index = pending[-1]
+            producers = (made_by[name] for name in _reads(found[index]) if name in made_by)
+            missing = next((each for each in producers if each not in placed and each != index), None)
+            if missing is not None and len(pending) <= len(found):  # a cycle stays; the checker will name it
+                pending.append(missing)
+            else:
+                placed.setdefault(pending.pop())
+    return list(placed)
+
+
+def _reads(node: NodeProto) -> Iterator[str]:
+    """Names of the values that a node reads, those that its subgraphs take from around them too."""
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+            for inner in graph.node:
+                yield from _reads(inner)
 
 
 def nodes(model: ModelProto) -> Iterator[NodeProto]:

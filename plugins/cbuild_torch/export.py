@@ -54,9 +54,7 @@ def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
     ctx.progress(0, 3, stage="trace")
     program = _trace(module, description.inputs, tensors(example), names, params.opset)
     ctx.progress(1, 3, stage="write")
-    raw = (
-        ctx.scratch / "traced" / files.NAME
-    )  # not beside the working directory's files: onnx refuses to overwrite data
+    raw = ctx.scratch / "traced" / files.NAME  # apart: onnx refuses to write over a data file of the same name
     raw.parent.mkdir()
     program.save(str(raw), external_data=_bytes(module) > files.INLINE_LIMIT)
     proto = files.read(raw, weights=False)

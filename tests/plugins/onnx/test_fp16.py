@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import digits
+import numpy as np
+import onnx
+import pytest
+from cbuild_onnx import files
+from cbuild_onnx.params import ConvertFp16, QuantizeStatic
+from onnx import TensorProto, helper, numpy_helper
+
+from compressbuild.api import UserError
+
+CONVERT = "cbuild_onnx.fp16:convert"
+
+
+def weight_types(model: onnx.ModelProto) -> set[int]:
+    return {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 4}
+
+
+def test_it_is_half_the_size_and_agrees(technique, exported, model_of):
+    node = technique(CONVERT, exported, ConvertFp16(data="test"))
+    assert node.facts["bytes"] == (node.out / "model.onnx").stat().st_size
+    assert node.facts["bytes"] < 0.55 * (exported / "model.onnx").stat().st_size
+    assert weight_types(model_of(node.out)) == {TensorProto.FLOAT16}
+    assert digits.accuracy(node.out) == pytest.approx(digits.accuracy(exported), abs=0.005)
+    assert 0 < node.facts["max_difference"] < 0.1
+    files.validate(node.out)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_inputs_and_outputs_stay_float32_if_asked(technique, exported, keep):
+    out = technique(CONVERT, exported, ConvertFp16(keep_io_types=keep)).out
+    wanted = np.float32 if keep else np.float16
+    feeds = {"image": np.ones((2, 1, 8, 8), wanted)}
+    assert digits.outputs(out, feeds)["output"].dtype == wanted
+
+
+def test_blocked_operators_stay_float32(technique, exported, model_of):
+    out = technique(CONVERT, exported, ConvertFp16(block_ops=("Conv",))).out
+    assert weight_types(model_of(out)) == {TensorProto.FLOAT}
+    first = next(node.name for node in model_of(exported).graph.node if node.op_type == "Conv")
+    out = technique(CONVERT, exported, ConvertFp16(block_nodes=(first,))).out
+    assert weight_types(model_of(out)) == {TensorProto.FLOAT, TensorProto.FLOAT16}
+    with pytest.raises(UserError, match="'block-ops: LSTM' matches no node"):
+        technique(CONVERT, exported, ConvertFp16(block_ops=("LSTM",)))
+
+
+def test_a_model_that_overflows_is_refused_and_blocking_mends_it(technique, mlp, tmp_path):
+    model = onnx.load(mlp / "model.onnx")
+    weight = next(tensor for tensor in model.graph.initializer if tensor.name == "one")
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1e5), "one"))
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(1e-5), "tiny"))
+    model.graph.node.append(helper.make_node("Mul", ["flat", "tiny"], ["small"], "shrink"))
+    next(node for node in model.graph.node if node.name == "first").input[0] = "small"
+    (tmp_path / "wide").mkdir()
+    files.write(model, tmp_path / "wide")
+    with pytest.raises(UserError, match="the float16 model differs from its source") as error:
+        technique(CONVERT, tmp_path / "wide", ConvertFp16())
+    assert "block-nodes" in (error.value.hint or "")
+    node = technique(CONVERT, tmp_path / "wide", ConvertFp16(block_nodes=("first",)))
+    assert node.facts["max_difference"] < 1
+
+
+def test_a_quantized_model_is_refused(technique, exported):
+    params = QuantizeStatic(data="calibration", scheme="u8-affine")
+    done = technique("cbuild_onnx.static:quantize", exported, params).out
+    with pytest.raises(UserError, match="the model is quantized"):
+        technique(CONVERT, done, ConvertFp16())

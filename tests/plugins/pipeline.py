@@ -1,0 +1,41 @@
+"""Every technique once, in one process; prints the digest of each file made. Run twice, it shows what is repeatable."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import digits
+from cbuild_onnx.params import ConvertFp16, QuantizeDynamic, QuantizeStatic
+from cbuild_torch.params import Distill, ExportOnnx, Finetune, PruneChannels, PruneMagnitude, Train
+
+
+def main(place: Path) -> None:
+    def apply(name: str, run: str, subject: Path, params: object, **world: object) -> Path:
+        return digits.apply(run, subject, params, place / name, **world).out
+
+    start = digits.source(place / "source", width=16)
+    base = apply("train", "cbuild_torch.finetune:train", start, Train(data="train", epochs=1))
+    sparse = apply("magnitude", "cbuild_torch.magnitude:prune", base, PruneMagnitude())
+    tuned = apply("finetune", "cbuild_torch.finetune:train", sparse, Finetune(data="train", epochs=1))
+    for criterion in ("l2", "taylor"):
+        params = PruneChannels(criterion=criterion, data="train")
+        slim = apply(f"channels-{criterion}", "cbuild_torch.channels:prune", tuned, params)
+    teacher = {"inputs": {"teacher": digits.as_input(base)}, "references": {"base": "teacher"}}
+    student = Distill(data="train", teacher="base", epochs=1)
+    slim = apply("distill", "cbuild_torch.distill:distill", slim, student, **teacher)
+    onnx = apply("export", "cbuild_torch.export:export", slim, ExportOnnx())
+    apply("dynamic", "cbuild_onnx.dynamic:quantize", onnx, QuantizeDynamic())
+    for scheme in ("u8-affine", "s8-symmetric"):
+        for method in ("minmax", "entropy", "percentile"):
+            params = QuantizeStatic(data="calibration", scheme=scheme, method=method)
+            apply(f"static-{scheme}-{method}", "cbuild_onnx.static:quantize", onnx, params)
+    apply("fp16", "cbuild_onnx.fp16:convert", onnx, ConvertFp16())
+    for path in sorted(place.glob("*/*")):
+        if path.is_file() and ".scratch" not in str(path):
+            print(path.relative_to(place), hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
