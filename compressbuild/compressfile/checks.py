@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from ..errors import Mark
 from ..suggest import did_you_mean
@@ -155,13 +155,11 @@ class Checks:
             self.wrong(node, what, kind.expected)
         return found
 
-    def options(self, found: Map, only: Collection[str] = OPTIONS) -> RunOptions:
+    def options(self, found: Map) -> RunOptions:
         """The run options among a mapping's entries."""
         timeout = memory = None
         threads = seed = None
         for key, value in found.entries:
-            if key.value not in only:
-                continue
             if key.value == "timeout":
                 timeout = self.quantity(value, "'timeout'", DURATION)
             elif key.value == "memory":

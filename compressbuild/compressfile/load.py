@@ -239,7 +239,7 @@ class _Loader:
         return tuple(dict.fromkeys(name for name, _ in names))
 
     def _cache(self, node: Node | None) -> str:
-        return "cache" if node is None else self._checks.text(node, "'cache'", "a directory or URL") or "cache"
+        return "cache" if node is None else self._checks.text(node, "'cache'", "a directory") or "cache"
 
     def _python_path(self, node: Node | None, paths: Paths) -> tuple[str, ...]:
         return (".",) if node is None else paths.many(node, "'python-path'")

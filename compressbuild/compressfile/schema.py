@@ -82,7 +82,7 @@ def _top(backends: Json) -> Json:
             _text("an environment variable that nodes may see", "^[A-Za-z_][A-Za-z0-9_]*$"),
             "Environment variables that nodes may see; their values join the keys.",
         ),
-        "cache": _text("Directory or URL of the cache, relative to this file."),
+        "cache": _text("Directory of the cache, relative to this file."),
         "python-path": _list(_text("a directory"), "Where your modules are, relative to this file."),
         "outside": _list(
             _text("a place outside", r"^(/|\.\.)"), "Places outside this file's directory that paths may lead to."
