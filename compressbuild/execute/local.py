@@ -98,7 +98,6 @@ class LocalExecutor:
         os.set_blocking(reading, False)
         node = _Node(token, request, parent, reading, log, timeout, memory)
         self._nodes[token] = node
-        self._selector.register(reading, selectors.EVENT_READ, node)
         try:
             parent.spawn(Spawn(token, request, timeout, memory), output, writing)
         except OSError:
@@ -156,6 +155,7 @@ class LocalExecutor:
             node.started = time.monotonic()
             parent.pids[answer.token] = answer.pid
             self._happened.append(Started(answer.token, answer.pid))
+            self._selector.register(node.results, selectors.EVENT_READ, node)  # not before: Started comes first
         else:
             pid = parent.pids.pop(answer.token, None)
             node = self._nodes[answer.token]
