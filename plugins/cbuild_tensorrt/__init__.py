@@ -18,6 +18,7 @@ _INSTALL = (
     "send the node to a GPU machine with --executor"
 )
 _CUDA = (("libcuda.so.1", "nvcuda.dll"),)  # comes with the driver
+_NVINFER = (("libnvinfer.so.11", "libnvinfer.so.10", "nvinfer_11.dll", "nvinfer_10.dll"),)
 
 
 class EngineSettings(Params):
@@ -112,10 +113,10 @@ def compressbuild_backends() -> Iterator[Backend]:
         qdq_scheme="s8-symmetric",
         tools=("tensorrt",),
         compile_needs=Needs(
-            modules=("tensorrt",), libraries=_CUDA, gpu=True, system=("Linux", "Windows"), install=_INSTALL
+            modules=("tensorrt",), libraries=_NVINFER, gpu=True, system=("Linux", "Windows"), install=_INSTALL
         ),
         run_needs=Needs(
-            modules=("tensorrt", "numpy"), libraries=_CUDA, gpu=True, system=("Linux", "Windows"), install=_INSTALL
+            modules=("tensorrt", "numpy"), libraries=_NVINFER, gpu=True, system=("Linux", "Windows"), install=_INSTALL
         ),
         compile_facts=("gpu.sm", "gpu.name", "gpu.driver"),
         run_facts=("gpu.name", "gpu.sm", "gpu.driver", "cpu.model"),

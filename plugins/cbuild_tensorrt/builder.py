@@ -42,9 +42,13 @@ class Library:
 def open_library(name: str, title: str, install: str) -> Library:
     """Import ``tensorrt`` or ``tensorrt_rtx``. UserError where it, or a shared library that it needs, is missing."""
     try:
-        return Library(importlib.import_module(name), name, title)
+        module = importlib.import_module(name)
     except ImportError as error:
         raise UserError(f"{title} cannot be loaded: {error}", hint=install) from None
+    if not hasattr(module, "__version__"):  # a directory of that name on the path, as a namespace package
+        where = ", ".join(getattr(module, "__path__", ["an unknown place"]))
+        raise UserError(f"{title} cannot be loaded: '{name}' is not the library but {where}", hint=install)
+    return Library(module, name, title)
 
 
 def build(

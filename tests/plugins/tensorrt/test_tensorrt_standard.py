@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,15 +25,29 @@ from compressbuild.api.testing import make_context, run_node
 COMPILE = "cbuild_tensorrt.standard:compile"
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is installed here")
-def test_without_tensorrt_it_says_how_to_get_it(artifacts: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="TensorRT cannot be loaded: No module named 'tensorrt'") as caught:
+SPEC = importlib.util.find_spec("tensorrt")
+
+
+@pytest.mark.skipif(SPEC is not None and SPEC.origin is not None, reason="TensorRT is installed here")
+@pytest.mark.parametrize("beside", [None, "tensorrt"])
+def test_without_tensorrt_it_says_how_to_get_it(
+    beside: str | None, artifacts: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a directory of that name lies on the path, which Python imports as an empty package."""
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if not Path(path, "tensorrt").is_dir()])
+    if beside is not None:
+        (tmp_path / "path" / beside).mkdir(parents=True)
+        monkeypatch.syspath_prepend(str(tmp_path / "path"))
+    with pytest.raises(UserError, match="TensorRT cannot be loaded: ") as caught:
         run_node(COMPILE, artifacts["fp32"], TensorRTSettings(), tmp_path / "out")
+    sys.modules.pop("tensorrt", None)
+    assert ("is not the library but" if beside else "No module named 'tensorrt'") in str(caught.value)
     assert "pip install 'compressbuild[tensorrt]'" in (caught.value.hint or "")
 
 
 def test_a_version_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "tensorrt", SimpleNamespace(__version__="8.6.1"))
+    monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="8.6.1"))
     with pytest.raises(UserError, match=r"TensorRT 8\.6\.1 is too old"):
         backend.library()
 

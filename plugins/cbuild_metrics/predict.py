@@ -1,0 +1,116 @@
+"""The technique ``metrics.predict``: a model's answers to a whole dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cbuild_data import arrays, fit, fixed_batch
+
+from compressbuild.api import Context, UserError
+
+from . import Predict
+from .feeds import model_inputs
+from .predictions import Predictions
+
+__all__ = ["predict"]
+
+
+def predict(ctx: Context, subject: Path, params: Predict) -> dict[str, Any]:
+    """Run the subject over the dataset; returns the number of samples and what ran them."""
+    runner = ctx.runner("subject")
+    inputs = model_inputs(runner)
+    dataset = ctx.dataset(params.data)
+    size = fixed_batch(inputs) or params.batch
+    pieces: dict[str, list[np.ndarray]] = {}
+    labels: list[np.ndarray] = []
+    total = len(dataset) if hasattr(dataset, "__len__") else 0
+    for done, feeds, chunk in _regrouped(dataset, [item.name for item in inputs], size):
+        outputs = _run(runner, fit(feeds, inputs), len(chunk), fixed_batch(inputs))
+        for name, array in outputs.items():
+            pieces.setdefault(name, []).append(array)
+        labels.append(chunk)
+        ctx.progress(done, max(total, done))
+    if not labels:
+        raise UserError("the dataset is empty", hint="a loader yields batches (inputs, labels)")
+    outputs = {name: _joined(f"output '{name}'", parts) for name, parts in pieces.items()}
+    Predictions(outputs, _joined("labels", labels)).write(ctx.out)
+    return {"count": sum(map(len, labels)), "runs_on": runner.describe()}
+
+
+Row = tuple[dict[str, np.ndarray], np.ndarray]  # feeds, labels
+
+
+def _regrouped(
+    dataset: Iterable[Any], names: Sequence[str], size: int
+) -> Iterator[tuple[int, dict[str, np.ndarray], np.ndarray]]:
+    """(batches read, feeds, labels) of ``size`` rows each; the last, and one before a change of shape, is shorter."""
+    waiting: list[Row] = []
+    index = 0
+    try:
+        batches = iter(dataset)
+    except TypeError:
+        batches = iter((dataset,))  # the check of a batch says what is wrong with it
+    for index, batch in enumerate(batches, 1):
+        row = _checked(batch, names, index - 1)
+        if waiting and _form(row) != _form(waiting[0]):
+            yield from ((index - 1, *piece) for piece in _pieces(waiting, size))
+            waiting = []
+        waiting.append(row)
+        if sum(len(labels) for _, labels in waiting) >= size:
+            *whole, rest = _pieces(waiting, size)
+            if len(rest[1]) == size:
+                whole, rest = [*whole, rest], None
+            yield from ((index, *piece) for piece in whole)
+            waiting = [rest] if rest else []
+    if waiting:
+        yield from ((index, *piece) for piece in _pieces(waiting, size))
+
+
+def _checked(batch: Any, names: Sequence[str], index: int) -> Row:
+    try:
+        return arrays((batch,), names)
+    except UserError as error:
+        raise UserError(str(error).replace("batch 0 of", f"batch {index} of"), hint=error.hint) from None
+
+
+def _form(row: Row) -> list[Any]:
+    return [(array.shape[1:], array.dtype) for array in (*row[0].values(), row[1])]
+
+
+def _pieces(waiting: Sequence[Row], size: int) -> list[Row]:
+    """The rows in pieces of ``size``; the last may be shorter."""
+    feeds = {name: np.concatenate([row[name] for row, _ in waiting]) for name in waiting[0][0]}
+    labels = np.concatenate([part for _, part in waiting])
+    return [
+        ({name: array[start : start + size] for name, array in feeds.items()}, labels[start : start + size])
+        for start in range(0, len(labels), size)
+    ]
+
+
+def _run(runner: Any, feeds: Mapping[str, np.ndarray], count: int, fixed: int | None) -> dict[str, np.ndarray]:
+    """One run; a model of fixed batch gets the last row repeated, and the answers to those are dropped."""
+    if fixed is not None and count < fixed:
+        feeds = {name: np.concatenate([a, np.repeat(a[-1:], fixed - count, axis=0)]) for name, a in feeds.items()}
+    rows = fixed if fixed is not None else count
+    found = {}
+    for name, array in runner(feeds).items():
+        if array.ndim == 0 or len(array) != rows:
+            raise UserError(
+                f"output '{name}' has the shape {list(array.shape)} for {rows} samples",
+                hint="an output's first axis must be the batch",
+            )
+        found[name] = array[:count]
+    return found
+
+
+def _joined(what: str, parts: Sequence[np.ndarray]) -> np.ndarray:
+    shapes = {part.shape[1:] for part in parts}
+    if len(shapes) > 1:
+        raise UserError(
+            f"{what} differ in shape between batches: {', '.join(map(str, sorted(shapes)))}",
+            hint="pad the samples to one size in the loader",
+        )
+    return np.concatenate(parts)

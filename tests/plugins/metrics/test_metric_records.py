@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+from cbuild_metrics import compressbuild_kinds, compressbuild_metrics, compressbuild_techniques
+
+
+def test_every_function_that_a_record_names_is_there() -> None:
+    names = [metric.run for metric in compressbuild_metrics()]
+    names += [technique.run for technique in compressbuild_techniques()]
+    names += [kind.validate for kind in compressbuild_kinds() if kind.validate]
+    for name in names:
+        module, _, attribute = name.partition(":")
+        assert callable(getattr(importlib.import_module(module), attribute))
+    assert len(names) == 8
+
+
+def test_what_predictions_are_made_with() -> None:
+    (technique,) = compressbuild_techniques()
+    (kind,) = compressbuild_kinds()
+    metrics = {metric.name: metric for metric in compressbuild_metrics()}
+    assert technique.produces == kind.name
+    assert {m.via for m in metrics.values() if m.of == "predictions"} == {technique.name}
+    assert [m.name for m in metrics.values() if m.exclusive] == ["latency"]
+    assert {m.name: m.direction for m in metrics.values()} == {
+        "top1": "higher",
+        "top5": "higher",
+        "size": "lower",
+        "macs": "lower",
+        "parameters": "lower",
+        "latency": "lower",
+    }
+
+
+def test_manifests_are_cheap() -> None:
+    script = (
+        "import sys, cbuild_metrics, cbuild_onnxruntime, cbuild_tensorrt;"
+        "heavy = {'numpy', 'torch', 'onnx', 'onnxruntime', 'tensorrt', 'tensorrt_rtx', 'networkx'};"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
