@@ -124,20 +124,18 @@ class FileSystem:
             if not stat.S_ISDIR(os.lstat(path).st_mode):
                 self.remove(path)
                 return
-            with os.scandir(path) as found:
-                names = [entry.path for entry in found]
         except FileNotFoundError:
             return
-        except PermissionError:  # a worker may have taken its own rights away
+        try:
+            self._empty(path)
+        except PermissionError:  # its owner may have taken his own rights away
             self.set_mode(path, 0o700)
-            names = [os.path.join(path, name) for name in os.listdir(path)]
-        for name in names:
-            try:
-                self.remove_tree(name)
-            except PermissionError:
-                self.set_mode(path, 0o700)
-                self.remove_tree(name)
+            self._empty(path)
         self.remove_dir(path)
+
+    def _empty(self, path: str) -> None:
+        for name in os.listdir(path):
+            self.remove_tree(f"{path}/{name}")
 
     def make_dirs(self, path: str) -> None:
         """Make a directory and its parents; existing ones are fine."""
