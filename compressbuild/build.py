@@ -48,7 +48,7 @@ class Build:
         for node in needed:
             project.keyer.parts(node, {})
         if project.keyer.problems:
-            raise CompressfileError(dict.fromkeys(project.keyer.problems), {project.spec.path.name: project.spec.text})
+            raise CompressfileError(dict.fromkeys(project.keyer.problems), dict(project.spec.texts))
         project.publisher.sweep()
         began = time.monotonic()
         self._observe.began(project.graph, names, project.traces, jobs)

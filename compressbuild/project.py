@@ -85,11 +85,11 @@ class Project:
 
     @cached_property
     def code(self) -> CodeIndex:
-        return CodeIndex([self.root / path for path in self.spec.python_path], self.stat)
+        return CodeIndex([self.root / path for path in self.spec.python_path], self.stat, self.root)
 
     @cached_property
     def keyer(self) -> Keyer:
-        return Keyer(self.spec, self.facts, self.code, self.stat, self.registry.installed.tool_versions, self.environ)
+        return Keyer(self.spec, self.facts, self.code, self.stat, self.registry, self.environ)
 
     @cached_property
     def traces(self) -> Traces:
@@ -110,7 +110,9 @@ class Project:
                 skipped[name] = lacking = unavailable("", [replace(m, hint="") for m in missing]).removeprefix(": ")
                 if name in explicit:
                     hint = "; ".join(dict.fromkeys(m.hint for m in missing if m.hint))
-                    raise Incompatible(f"target '{name}' cannot be built on this machine: it {lacking}", hint=hint or None)
+                    raise Incompatible(
+                        f"target '{name}' cannot be built on this machine: it {lacking}", hint=hint or None
+                    )
         return Selection(tuple(name for name in names if name not in skipped), skipped)
 
     def plan(self, targets: Iterable[str], *, remeasure: bool = False) -> Plan:

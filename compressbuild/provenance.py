@@ -1,7 +1,8 @@
 """Provenance of a published artifact: an in-toto Statement v1 with a SLSA Provenance v1 predicate.
 
 https://in-toto.io/Statement/v1, https://slsa.dev/provenance/v1. Subjects carry SHA-256, which other tools check, and
-BLAKE3, which the cache uses. Nothing in it depends on when or where the build ran, so equal builds have equal provenance.
+BLAKE3, which the cache uses. Nothing in it depends on when or where the build ran: equal builds have equal
+provenance.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     ``of`` says what ``subject`` is: ``artifact`` (what is published), ``model`` (the artifact before it was
     compiled), ``predictions`` (outputs and labels on the evaluation data, made once per target by the technique
     named in ``via``), or ``runner`` (the artifact itself, to be run through ``ctx.runner("subject")``; the baseline, if
-    any, through ``ctx.runner("baseline")``). A metric of ``runner`` or ``predictions`` needs a platform that can run here.
+    any, through ``ctx.runner("baseline")``). A metric of ``runner`` or ``predictions`` needs what can run here.
     ``kinds``: kinds of subject it can read (empty: any). ``direction``: ``lower``, ``higher`` or ``none`` is better.
     ``exclusive``: nothing else may run meanwhile, and two results may differ (it is a measurement).
     """

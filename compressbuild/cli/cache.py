@@ -97,7 +97,8 @@ def gc(
         )
         click.echo(
             f"{'would free' if dry_run else 'freed'} {_bytes(report.freed)}: {report.objects} objects, "
-            f"{report.dropped} old results, {report.evicted} outputs evicted, {report.leftovers} leftovers; {_bytes(report.size_after)} remain"
+            f"{report.dropped} old results, {report.evicted} outputs evicted, {report.leftovers} leftovers; "
+            f"{_bytes(report.size_after)} remain"
         )
         if report.damaged:
             click.echo(f"{report.damaged} results are damaged: the next build mends them, or 'cbuild cache verify'")

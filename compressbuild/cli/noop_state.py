@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterable, Iterator
 
 from .. import noop
-from ..report.result import BuildReport
 from ..digest import CLOCK_GRANULARITY_NS, Digest
 from ..project import Project
+from ..report.result import BuildReport
 from ..store import Hit, Store
 
 __all__ = ["forget", "write"]
@@ -23,7 +23,7 @@ def _watched(project: Project, targets: Iterable[str]) -> Iterable[str]:
     """Every file and directory that can change what this command would do."""
     spec, store = project.spec, project.store
     yield str(spec.path)
-    yield from project.registry.installed.watched
+    yield from (path for path, _ in project.registry.fingerprint())
     graph, keyer = project.graph, project.keyer
     for index in graph.needed(targets):
         node = graph.nodes[index]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..digest import Digest, file_digest
 from ..errors import CbuildError
-from ..graph import Graph, Node
+from ..graph import Graph
 from ..plan import Action, Explanation, Keyer, Trace, Traces, judge
 from ..store import ActionResult, CorruptObject, Evicted, Hit, Lock, Store
 from .executor import Executor, Finished, Progress
@@ -66,7 +66,7 @@ class Scheduler:
         self._traces, self._observe, self._finish = traces, observe, finish
         self._keep_going, self._check, self._remeasure = keep_going, check, remeasure
         self._inputs = Inputs(store)
-        self._priority = graph.criticality(self._cost)
+        self._priority = graph.criticality(lambda node: last.seconds if (last := traces.get(node.position)) else 1.0)
         self._waiting: dict[int, int] = {}  # node → inputs that have not come to an end
         self._due: list[int] = []  # their inputs have come to an end
         self._ready: list[tuple[float, int]] = []  # heap of (-criticality, node) that must run
@@ -102,10 +102,6 @@ class Scheduler:
                 _release(run.locks)
                 shutil.rmtree(run.base, ignore_errors=True)
             self._inputs.close()
-
-    def _cost(self, node: Node) -> float:
-        last = self._traces.get(node.position)
-        return last.seconds if last is not None else 1.0
 
     # -- deciding ----------------------------------------------------------------------------------------------------
 
@@ -208,7 +204,7 @@ class Scheduler:
         need = Need(cpus=node.options.threads or 1, memory=memory, exclusive=node.exclusive)
         if not self._pools.try_acquire(need):
             return False
-        locks = self._lock(index)
+        locks = _acquire(self._store, self._key(index), exclusive=node.exclusive)
         if locks is None:
             self._pools.release(need)
             self._held.append(index)
@@ -222,18 +218,6 @@ class Scheduler:
             return True
         self._launch(action, locks, need)
         return True
-
-    def _lock(self, index: int) -> tuple[Lock, ...] | None:
-        """The action's lock, and a share in (or the whole of) the machine; None while another process has them."""
-        action = self._store.locks.try_acquire(self._key(index))
-        if action is None:
-            return None
-        measuring = self._store.measuring
-        machine = measuring.try_exclusive() if self.graph.nodes[index].exclusive else measuring.try_shared()
-        if machine is None:
-            action.release()
-            return None
-        return action, machine
 
     def _launch(self, action: Action, locks: tuple[Lock, ...], need: Need) -> None:
         node = action.node
@@ -375,6 +359,18 @@ def _differences(store: Store, result: ActionResult, out: Path) -> list[str]:
     cached = {file.path: file.digest for file in store.cas.read_tree(result.output).files}
     made = {p.relative_to(out).as_posix(): file_digest(p) for p in out.rglob("*") if p.is_file()}
     return sorted(name for name in {*cached, *made} if cached.get(name) != made.get(name))
+
+
+def _acquire(store: Store, key: Digest, *, exclusive: bool) -> tuple[Lock, ...] | None:
+    """The action's lock, and a share in (or the whole of) the machine; None while another process has them."""
+    action = store.locks.try_acquire(key)
+    if action is None:
+        return None
+    machine = store.measuring.try_exclusive() if exclusive else store.measuring.try_shared()
+    if machine is None:
+        action.release()
+        return None
+    return action, machine
 
 
 def _release(locks: tuple[Lock, ...]) -> None:

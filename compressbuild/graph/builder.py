@@ -9,14 +9,15 @@ from typing import Any
 import msgspec
 
 from ..api import Backend, Kind, Needs, Technique
-from ..compressfile.nodes import plain
-from ..compressfile.spec import ModelSpec, RunOptions, Spec, StepSpec, TargetSpec
+from ..compressfile.spec import RunOptions, Spec, StepSpec, TargetSpec
 from ..errors import Diagnostic, Mark
-from ..platforms import Facts, Missing, check, check_requires, requires_met
+from ..platforms import Facts, Missing, check
 from ..plugins import Registry
 from ..suggest import did_you_mean
+from .compiling import compiled
 from .node import Node, RunWith
 from .params import Resolved, resolve, type_name
+from .sources import source
 
 __all__ = ["Builder"]
 
@@ -33,7 +34,7 @@ class Builder:
         self._interned: dict[bytes, int] = {}
         self._chains: dict[tuple[str, str | None], int | None] = {}
         self._needs: dict[Needs, tuple[Missing, ...]] = {}
-        self._settings: dict[str, Resolved | None] = {}
+        self.settings: dict[str, Resolved | None] = {}
         self.positions: dict[int, list[str]] = {}
 
     # -- nodes -------------------------------------------------------------------------------------------------------
@@ -92,82 +93,6 @@ class Builder:
     def backend(self, platform: str | None) -> Backend | None:
         return self.registry.backends.get(self.spec.platforms[platform].backend) if platform is not None else None
 
-    # -- sources -----------------------------------------------------------------------------------------------------
-
-    def source(self, model: ModelSpec) -> int | None:
-        if model.factory is not None:
-            return self._factory(model)
-        kind = model.kind or next(
-            (k.name for k in self.registry.kinds.values() if any((model.file or "").endswith(s) for s in k.suffixes)),
-            None,
-        )
-        if kind is None:
-            known = sorted(s for k in self.registry.kinds.values() for s in k.suffixes)
-            self.problems.append(
-                Diagnostic(
-                    f"cannot tell the kind of '{model.file}'",
-                    model.marks.get("file", model.mark),
-                    f"say 'kind:', or use a known suffix ({', '.join(known)})",
-                )
-            )
-            return None
-        files = (str(model.file), *model.files)
-        return self.intern(
-            Node(
-                0,
-                f"{model.name}/source",
-                "import",
-                f"source.{kind}",
-                1,
-                "",
-                kind,
-                model.mark,
-                params={"file": model.file},
-                key_params={"file": model.file},
-                files=files,
-            )
-        )
-
-    def _factory(self, model: ModelSpec) -> int | None:
-        name = model.kind or next((k.name for k in self.registry.kinds.values() if k.init), None)
-        kind = self.registry.kinds.get(name) if name else None
-        if kind is None or kind.init is None:
-            message = f"no installed plugin makes a model from a factory{f' of kind {name!r}' if name else ''}"
-            self.problems.append(
-                Diagnostic(
-                    message,
-                    model.marks.get("factory", model.mark),
-                    "install compressbuild[torch], or see 'cbuild plugins'",
-                )
-            )
-            return None
-        params = {
-            "factory": model.factory,
-            "args": plain(model.args) if model.args is not None else {},
-            "weights": model.weights,
-            "inputs": [[i.name, list(i.shape), i.dtype] for i in model.inputs],
-        }
-        return self.intern(
-            Node(
-                0,
-                f"{model.name}/source",
-                "source",
-                f"source.{kind.name}",
-                kind.version,
-                kind.init,
-                kind.name,
-                model.mark,
-                params=params,
-                key_params=params,
-                models=(model.name,),
-                files=(model.weights,) if model.weights else (),
-                tools=kind.tools,
-                preload=kind.preload,
-                options=self.options(),
-                missing=self.missing(kind.load_needs),
-            )
-        )
-
     # -- targets -----------------------------------------------------------------------------------------------------
 
     def chain(self, name: str, platform: str | None) -> int | None:
@@ -177,7 +102,7 @@ class Builder:
         key = (name, platform)
         if key not in self._chains:
             if name in self.spec.models:
-                self._chains[key] = self.source(self.spec.models[name])
+                self._chains[key] = source(self, self.spec.models[name])
             else:
                 self._chains[key] = self._target(self.spec.targets[name], platform)[1]
         return self._chains[key]
@@ -186,7 +111,7 @@ class Builder:
         model = self.model_of(target, platform)
         if target.platform is None or model is None:
             return model, model
-        return model, self.compiled(target, model)
+        return model, compiled(self, target, model)
 
     def model_of(self, target: TargetSpec, platform: str | None = None) -> int | None:
         """The node before compiling: the source, then every step."""
@@ -202,7 +127,7 @@ class Builder:
         if technique is None:
             return None
         owner = f"technique '{technique.name}'"
-        if not self._accepts(technique.consumes, subject, owner, step.mark):
+        if not self.accepts(technique.consumes, subject, owner, step.mark):
             return None
         found = resolve(
             technique.params,
@@ -296,7 +221,7 @@ class Builder:
         loaded = (self.nodes[index] for index in inputs.values())
         return tuple(sorted({m for node in loaded if self.kind(node.kind).carries_code for m in node.models}))
 
-    def _accepts(self, consumes: tuple[str, ...], subject: int, owner: str, mark: Mark) -> bool:
+    def accepts(self, consumes: tuple[str, ...], subject: int, owner: str, mark: Mark) -> bool:
         kind = self.nodes[subject].kind
         if not consumes or kind in consumes:
             return True
@@ -314,100 +239,3 @@ class Builder:
             Diagnostic(f"{owner} takes {' or '.join(consumes)}, but its input is '{kind}'", mark, hint)
         )
         return False
-
-    # -- platforms ---------------------------------------------------------------------------------------------------
-
-    def settings(self, platform: str) -> Resolved | None:
-        """The typed settings of a declared platform; problems are reported once."""
-        if platform not in self._settings:
-            declared = self.spec.platforms[platform]
-            backend = self.registry.backends.get(declared.backend)
-            if backend is None:
-                self.unknown("backend", declared.backend, declared.marks.get("backend", declared.mark))
-                self._settings[platform] = None
-            else:
-                self._settings[platform] = resolve(
-                    backend.settings,
-                    declared.settings,
-                    owner=f"backend '{backend.name}'",
-                    mark=declared.mark,
-                    backend=backend,
-                    problems=self.problems,
-                )
-        return self._settings[platform]
-
-    def compiled(self, target: TargetSpec, model: int) -> int | None:
-        assert target.platform is not None
-        settings = self.settings(target.platform)
-        backend = self.backend(target.platform)
-        mark = target.marks.get("platform", target.mark)
-        if (
-            settings is None
-            or backend is None
-            or not self._accepts(backend.consumes, model, f"backend '{backend.name}'", mark)
-        ):
-            return None
-        declared = self.spec.platforms[target.platform]
-        missing = self.missing(backend.compile_needs)
-        if declared.requires is not None:
-            requires = plain(declared.requires)
-            wrong = check_requires(requires)
-            for fact, (message, hint) in wrong.items():
-                self.problems.append(Diagnostic(message, declared.requires.key_mark(fact), hint))
-            missing += tuple(Missing(reason) for reason in requires_met(requires, self.facts)) if not wrong else ()
-        inputs = {"subject": model}
-        return self.intern(
-            Node(
-                0,
-                f"{target.name}/{backend.name}",
-                "compile",
-                backend.name,
-                backend.version,
-                backend.compile,
-                backend.produces,
-                mark,
-                params=settings.values,
-                params_type=type_name(backend.settings),
-                key_params=settings.values,
-                inputs=inputs,
-                models=self.carried(inputs),
-                files=tuple(v for _, v in settings.of("file")),
-                tools=backend.tools,
-                facts=backend.compile_facts,
-                preload=backend.preload,
-                options=self.options(target.options),
-                nondeterministic=backend.nondeterministic,
-                missing=missing,
-            )
-        )
-
-    def run_with(self, index: int) -> RunWith | None:
-        """How the output of a node is run: by its backend if it was compiled, else by its kind; None: it cannot be."""
-        node = self.nodes[index]
-        if node.role == "compile":
-            backend = self.registry.backends[node.name]
-            return RunWith(
-                backend.load,
-                f"backend {backend.name}",
-                backend.version,
-                node.params,
-                type_name(backend.settings),
-                backend.tools,
-                backend.run_facts,
-                backend.preload,
-                self.missing(backend.run_needs),
-            )
-        kind = self.kind(node.kind)
-        if kind.load is None:
-            return None
-        return RunWith(
-            kind.load,
-            f"kind {kind.name}",
-            kind.version,
-            None,
-            None,
-            kind.tools,
-            ("cpu.model", "cpu.isa"),
-            kind.preload,
-            self.missing(kind.load_needs),
-        )

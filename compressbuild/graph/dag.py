@@ -12,6 +12,7 @@ from ..errors import CompressfileError
 from ..platforms import Facts
 from ..plugins import Registry
 from .builder import Builder
+from .compiling import settings_of
 from .evaluation import Evaluation
 from .node import Node, TargetPlan
 
@@ -77,10 +78,10 @@ def build_graph(spec: Spec, registry: Registry, facts: Facts) -> Graph:
     evaluation = Evaluation(builder)
     plans = {name: evaluation.target(target) for name, target in spec.targets.items()}
     for platform in spec.platforms:
-        builder.settings(platform)
+        settings_of(builder, platform)
     if builder.problems:
         unique = dict.fromkeys(builder.problems)
-        raise CompressfileError(unique, {spec.path.name: spec.text})
+        raise CompressfileError(unique, dict(spec.texts))
     return Graph(
         spec, registry, tuple(builder.nodes), {n: p for n, p in plans.items() if p is not None}, builder.positions
     )

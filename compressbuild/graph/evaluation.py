@@ -10,6 +10,7 @@ from ..compressfile.spec import EvaluateSpec, GateSpec, MetricUse, TargetSpec
 from ..errors import Diagnostic
 from ..platforms import Missing
 from .builder import Builder
+from .compiling import run_with
 from .node import GatePlan, MetricPlan, Node, RunWith, TargetPlan
 from .params import Resolved, complete, resolve, type_name
 
@@ -111,7 +112,7 @@ class Evaluation:
         subject = model if record.of == "model" else artifact
         run: dict[str, RunWith] = {}
         if record.of in ("runner", "predictions"):
-            with_ = builder.run_with(artifact)
+            with_ = run_with(builder, artifact)
             if with_ is None:
                 return replace(plan, reason=f"a {builder.nodes[artifact].kind} cannot be run")
             if with_.missing:
@@ -164,7 +165,7 @@ class Evaluation:
         inputs = {"subject": subject}
         if record.of == "runner" and baseline is not None and baseline != name:
             base = self._pair(baseline)[1]
-            with_ = builder.run_with(base) if base is not None else None
+            with_ = run_with(builder, base) if base is not None else None
             if (
                 base is not None
                 and base != subject

@@ -5,13 +5,14 @@
     format        the version of this table                                         compressbuild's key format
     technique     name and version of the technique, backend or metric              the plugin author bumps it
     plugin code   syntax-tree digest of its function, and of what loads its inputs  the plugin's code is edited
-    parameters    every parameter after defaults and ``auto``                       the Compressfile, ``--set``, defaults
+    parameters    every parameter after defaults and ``auto``                       the Compressfile, ``--set``
     inputs        the digest of each input artifact, by role                        an input's bytes
     platform      settings with which an input is run (metrics)                     a platform's settings
     data          loader and arguments of each dataset, factory and its arguments   the Compressfile
     code          syntax-tree digest of each factory, loader and function used      the user's code, or what it imports
     files         bytes of each listed file                                         the file
-    tools         versions of the declared distributions, and of Python             an upgrade
+    tools         versions of Python, of the distributions that the record          an upgrade
+                  declares, and of those that the user's code imports
     facts         the platform facts that the record declares                       another machine
     run           seed, threads, timeout                                            the Compressfile
     environment   values of the allowed environment variables                       the environment
@@ -24,7 +25,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..code import CodeIndex
@@ -34,6 +35,7 @@ from ..digest import Digest, StatCache, digest_value
 from ..errors import Diagnostic, Mark
 from ..graph import Node
 from ..platforms import Facts
+from ..plugins import Registry
 
 __all__ = ["KEY_FORMAT", "Keyer", "Parts"]
 
@@ -52,7 +54,7 @@ class Keyer:
         facts: Facts,
         code: CodeIndex,
         stat: StatCache,
-        tool_versions: Callable[[Iterable[str]], Mapping[str, str | None]],
+        registry: Registry,
         environ: Mapping[str, str],
     ) -> None:
         self.spec = spec
@@ -60,7 +62,7 @@ class Keyer:
         self._facts = facts
         self._code = code
         self._stat = stat
-        self._tool_versions = tool_versions
+        self._registry = registry
         self.environment = {name: environ[name] for name in spec.env if name in environ}
         self._files: dict[str, dict[str, Digest]] = {}
 
@@ -87,7 +89,7 @@ class Keyer:
                 for pattern, mark in self.file_patterns(node)
                 for path, digest in self._listed(pattern, mark).items()
             },
-            "tools": {"python": f"{sys.version_info[0]}.{sys.version_info[1]}", **self._tool_versions(node.tools)},
+            "tools": self._tools(node),
             "facts": self.facts_of(node),
             "run": {"seed": node.options.seed, "threads": node.options.threads, "timeout": node.options.timeout},
             "environment": dict(self.environment) if node.run else {},
@@ -146,7 +148,20 @@ class Keyer:
     # -- parts -------------------------------------------------------------------------------------------------------
 
     def _plugin_code(self, node: Node) -> dict[str, Digest]:
-        return {ref: self._code.plugin(ref).digest for ref in self._plugin_references(node)}
+        closures = {ref: self._code.plugin(ref) for ref in self._plugin_references(node)}
+        for ref, closure in closures.items():
+            for problem in closure.missing:
+                hint = problem.hint or f"it is the function of '{node.name}': mend or reinstall the plugin"
+                self.problems.append(Diagnostic(f"{ref}: {problem.message}", problem.mark or node.mark, hint))
+        return {ref: closure.digest for ref, closure in closures.items()}
+
+    def _tools(self, node: Node) -> dict[str, str | None]:
+        """Versions of Python, of the record's declared distributions, and of those that the user's code imports."""
+        external = {module for ref, _ in self.code_references(node) for module in self._code.closure(ref).external}
+        found = dict(self._registry.tool_versions(node.tools))
+        for versions in self._registry.module_versions(sorted(external)).values():
+            found.update(versions)
+        return {"python": f"{sys.version_info[0]}.{sys.version_info[1]}", **dict(sorted(found.items()))}
 
     def _plugin_references(self, node: Node) -> list[str]:
         return list(dict.fromkeys(ref for ref in (node.run, *(run.load for run in node.run_with.values())) if ref))

@@ -90,5 +90,5 @@ def make_plan(
             action = Action(node, "run", Explanation("requested", detail="--remeasure"), action.key, parts)
         actions[index] = action
     if keyer.problems:
-        raise CompressfileError(dict.fromkeys(keyer.problems), {graph.spec.path.name: graph.spec.text})
+        raise CompressfileError(dict.fromkeys(keyer.problems), dict(graph.spec.texts))
     return Plan(graph, targets, actions)

@@ -46,7 +46,7 @@ def key(toy, *, change=None, environ=None, inputs=None, tools=None, text=None, f
             facts or opened.facts,
             opened.code,
             opened.stat,
-            tools or opened.registry.installed.tool_versions,
+            tools or opened.registry,
             opened.environ,
         )
         return Keyer.key(keyer.parts(node, inputs or {"subject": "0" * 64}))
@@ -57,6 +57,14 @@ def key(toy, *, change=None, environ=None, inputs=None, tools=None, text=None, f
 class OtherMachine:
     def get(self, name: str) -> str:
         return "another CPU"
+
+
+class OtherTools:
+    def tool_versions(self, names):
+        return dict.fromkeys(names, "9.9")
+
+    def module_versions(self, modules):
+        return {}
 
 
 def options(**changed):
@@ -87,7 +95,7 @@ CHANGES = {
     "threads": {"change": options(threads=2)},
     "timeout": {"change": options(timeout=5.0)},
     "environment": {"environ": {"FLAG": "1"}},
-    "tool": {"tools": lambda names: dict.fromkeys(names, "9.9")},
+    "tool": {"tools": OtherTools()},
     "fact": {"facts": OtherMachine()},
     "dataset argument": {"text": TEXT.replace("{n: 1}", "{n: 2}")},
     "dataset files": {"text": TEXT.replace("[data.bin]", "[data.bin, f.txt]")},

@@ -1,0 +1,115 @@
+"""Where hardware comes in: compile nodes, and how a compiled artifact is run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..compressfile.nodes import plain
+from ..compressfile.spec import TargetSpec
+from ..errors import Diagnostic
+from ..platforms import Missing, check_requires, requires_met
+from .node import Node, RunWith
+from .params import Resolved, resolve, type_name
+
+if TYPE_CHECKING:
+    from .builder import Builder
+
+__all__ = ["compiled", "run_with", "settings_of"]
+
+
+def settings_of(builder: Builder, platform: str) -> Resolved | None:
+    """The typed settings of a declared platform; problems are reported once."""
+    if platform not in builder.settings:
+        declared = builder.spec.platforms[platform]
+        backend = builder.registry.backends.get(declared.backend)
+        if backend is None:
+            builder.unknown("backend", declared.backend, declared.marks.get("backend", declared.mark))
+            builder.settings[platform] = None
+        else:
+            builder.settings[platform] = resolve(
+                backend.settings,
+                declared.settings,
+                owner=f"backend '{backend.name}'",
+                mark=declared.mark,
+                backend=backend,
+                problems=builder.problems,
+            )
+    return builder.settings[platform]
+
+
+def compiled(builder: Builder, target: TargetSpec, model: int) -> int | None:
+    assert target.platform is not None
+    settings = settings_of(builder, target.platform)
+    backend = builder.backend(target.platform)
+    mark = target.marks.get("platform", target.mark)
+    if (
+        settings is None
+        or backend is None
+        or not builder.accepts(backend.consumes, model, f"backend '{backend.name}'", mark)
+    ):
+        return None
+    declared = builder.spec.platforms[target.platform]
+    missing = builder.missing(backend.compile_needs)
+    if declared.requires is not None:
+        requires = plain(declared.requires)
+        wrong = check_requires(requires)
+        for fact, (message, hint) in wrong.items():
+            builder.problems.append(Diagnostic(message, declared.requires.key_mark(fact), hint))
+        missing += tuple(Missing(reason) for reason in requires_met(requires, builder.facts)) if not wrong else ()
+    inputs = {"subject": model}
+    return builder.intern(
+        Node(
+            0,
+            f"{target.name}/{backend.name}",
+            "compile",
+            backend.name,
+            backend.version,
+            backend.compile,
+            backend.produces,
+            mark,
+            params=settings.values,
+            params_type=type_name(backend.settings),
+            key_params=settings.values,
+            inputs=inputs,
+            models=builder.carried(inputs),
+            files=tuple(v for _, v in settings.of("file")),
+            tools=backend.tools,
+            facts=backend.compile_facts,
+            preload=backend.preload,
+            options=builder.options(target.options),
+            nondeterministic=backend.nondeterministic,
+            missing=missing,
+        )
+    )
+
+
+def run_with(builder: Builder, index: int) -> RunWith | None:
+    """How the output of a node is run: by its backend if it was compiled, else by its kind; None: it cannot be."""
+    node = builder.nodes[index]
+    if node.role == "compile":
+        backend = builder.registry.backends[node.name]
+        return RunWith(
+            backend.load,
+            f"backend {backend.name}",
+            backend.version,
+            node.params,
+            type_name(backend.settings),
+            backend.tools,
+            backend.run_facts,
+            backend.preload,
+            builder.missing(backend.run_needs),
+        )
+    kind = builder.kind(node.kind)
+    if kind.load is None:
+        return None
+    return RunWith(
+        kind.load,
+        f"kind {kind.name}",
+        kind.version,
+        None,
+        None,
+        kind.tools,
+        ("cpu.model", "cpu.isa"),
+        kind.preload,
+        builder.missing(kind.load_needs),
+    )

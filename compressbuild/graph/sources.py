@@ -1,0 +1,91 @@
+"""Models that nobody builds: a factory of the user's, or a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..compressfile.nodes import plain
+from ..compressfile.spec import ModelSpec
+from ..errors import Diagnostic
+from .node import Node
+
+if TYPE_CHECKING:
+    from .builder import Builder
+
+__all__ = ["source"]
+
+
+def source(builder: Builder, model: ModelSpec) -> int | None:
+    if model.factory is not None:
+        return _factory(builder, model)
+    kind = model.kind or next(
+        (k.name for k in builder.registry.kinds.values() if any((model.file or "").endswith(s) for s in k.suffixes)),
+        None,
+    )
+    if kind is None:
+        known = sorted(s for k in builder.registry.kinds.values() for s in k.suffixes)
+        builder.problems.append(
+            Diagnostic(
+                f"cannot tell the kind of '{model.file}'",
+                model.marks.get("file", model.mark),
+                f"say 'kind:', or use a known suffix ({', '.join(known)})",
+            )
+        )
+        return None
+    files = (str(model.file), *model.files)
+    return builder.intern(
+        Node(
+            0,
+            f"{model.name}/source",
+            "import",
+            f"source.{kind}",
+            1,
+            "",
+            kind,
+            model.mark,
+            params={"file": model.file},
+            key_params={"file": model.file},
+            files=files,
+        )
+    )
+
+
+def _factory(builder: Builder, model: ModelSpec) -> int | None:
+    name = model.kind or next((k.name for k in builder.registry.kinds.values() if k.init), None)
+    kind = builder.registry.kinds.get(name) if name else None
+    if kind is None or kind.init is None:
+        message = f"no installed plugin makes a model from a factory{f' of kind {name!r}' if name else ''}"
+        builder.problems.append(
+            Diagnostic(
+                message,
+                model.marks.get("factory", model.mark),
+                "install compressbuild[torch], or see 'cbuild plugins'",
+            )
+        )
+        return None
+    params = {
+        "factory": model.factory,
+        "args": plain(model.args) if model.args is not None else {},
+        "weights": model.weights,
+        "inputs": [[i.name, list(i.shape), i.dtype] for i in model.inputs],
+    }
+    return builder.intern(
+        Node(
+            0,
+            f"{model.name}/source",
+            "source",
+            f"source.{kind.name}",
+            kind.version,
+            kind.init,
+            kind.name,
+            model.mark,
+            params=params,
+            key_params=params,
+            models=(model.name,),
+            files=(model.weights,) if model.weights else (),
+            tools=kind.tools,
+            preload=kind.preload,
+            options=builder.options(),
+            missing=builder.missing(kind.load_needs),
+        )
+    )
