@@ -46,7 +46,7 @@ def _message(title: str, error: Any) -> str:
     place = f"node '{error.node_name()}' ({error.node_operator()})"
     if error.func() == "checkFallbackPluginImporter":
         return f"{title} cannot take {place}: it has no such operator, and no plugin of that name"
-    text = readable(error.desc())
+    text = readable(error.desc()).removeprefix(f"{error.node_name()}: ")
     # A failed check with no words of its own, such as "false".
     return f"{title} cannot take {place}" + (f": {text}" if " " in text else f": unsupported ({error.func()})")
 

@@ -187,7 +187,7 @@ def test_a_type_error_names_the_node(tmp_path: Path) -> None:
     inputs = {"a": (TensorProto.FLOAT, [2]), "b": (TensorProto.INT64, [2])}
     error = refused(models.model([node], inputs, {"y": (TensorProto.FLOAT, None)}), tmp_path)
     assert str(error) == (
-        "TensorRT-RTX cannot take node 'add' (Add): add: ElementWiseOperation SUM must have same input types. "
+        "TensorRT-RTX cannot take node 'add' (Add): ElementWiseOperation SUM must have same input types. "
         "But they are of types Float and Int64"
     )
 
