@@ -39,7 +39,6 @@ class _Node:
     log: Path
     timeout: float | None
     memory: int | None
-    started: float = field(default_factory=time.monotonic)
     frames: Frames = field(default_factory=Frames)
     result: WorkResult | None = None
     garbled: str = ""
@@ -152,7 +151,6 @@ class LocalExecutor:
             self._parent_gone(parent, answer)
         elif isinstance(answer, Forked):
             node = self._nodes[answer.token]
-            node.started = time.monotonic()
             parent.pids[answer.token] = answer.pid
             self._happened.append(Started(answer.token, answer.pid))
             self._selector.register(node.results, selectors.EVENT_READ, node)  # not before: Started comes first
@@ -166,7 +164,7 @@ class LocalExecutor:
                 self._happened.append(Finished(node.token, node.result, *_outcome(node.result)))
                 self._drop(node)
             else:
-                self._finish(node, *_verdict(node, answer), rss=answer.rss)
+                self._finish(node, *_verdict(node, answer), rss=answer.rss, seconds=answer.seconds)
 
     def _drain(self, node: _Node) -> None:
         """Take what is in the node's result pipe."""
@@ -212,9 +210,10 @@ class LocalExecutor:
             else:
                 self._finish(node, "crashed", f"crashed: the workers' parent process ended: {_ending(status, words)}")
 
-    def _finish(self, node: _Node, cause: Cause, detail: str, hint: str | None = None, rss: int = 0) -> None:
+    def _finish(
+        self, node: _Node, cause: Cause, detail: str, hint: str | None = None, rss: int = 0, seconds: float = 0.0
+    ) -> None:
         """Report a node that sent no result."""
-        seconds = time.monotonic() - node.started
         result = WorkResult(ok=False, error=detail, hint=hint, seconds=seconds, peak_rss=rss)
         self._happened.append(Finished(node.token, result, cause, detail))
         self._drop(node)

@@ -81,13 +81,15 @@ class Forked(msgspec.Struct, frozen=True, tag="forked"):
 
 class Exited(msgspec.Struct, frozen=True, tag="exited"):
     """``status``: as from ``waitpid``. ``killed``: why the warm parent killed it: timeout, memory, cancelled or not.
-    ``oom``: the kernel did. ``rss``: bytes, the highest reading or ``ru_maxrss``. ``error``: it could not be forked."""
+    ``oom``: the kernel did. ``rss``: bytes, the highest reading or ``ru_maxrss``. ``seconds``:
+    since the fork. ``error``: it could not be forked."""
 
     token: int
     status: int
     killed: str = ""
     oom: bool = False
     rss: int = 0
+    seconds: float = 0.0
     error: str = ""
 
 

@@ -41,6 +41,7 @@ class _Node:
     deadline: float | None
     memory: int | None
     oom_before: int
+    forked: float = field(default_factory=time.monotonic)
     rss: int = 0
     killed: str = ""
     kill_at: float | None = None
@@ -154,8 +155,10 @@ class _Zygote:
                 os._exit(71)
         os.close(log)
         os.close(results)
-        deadline = None if order.timeout is None else time.monotonic() + order.timeout
-        self._nodes[pid] = _Node(order.token, pid, deadline, order.memory, oom_before)
+        node = _Node(order.token, pid, None, order.memory, oom_before)
+        if order.timeout is not None:
+            node.deadline = node.forked + order.timeout
+        self._nodes[pid] = node
         self._channel.send(Forked(order.token, pid))
 
     def _forget(self) -> None:
@@ -208,7 +211,8 @@ class _Zygote:
             self._sweep(pid)
             by_kernel = os.WIFSIGNALED(status) and os.WTERMSIG(status) == _SIGKILL_STATUS and not node.killed
             oom = by_kernel and procfs.oom_kills() > node.oom_before
-            self._channel.send(Exited(node.token, status, node.killed, oom, node.rss or usage.ru_maxrss * 1024))
+            rss, seconds = node.rss or usage.ru_maxrss * 1024, time.monotonic() - node.forked
+            self._channel.send(Exited(node.token, status, node.killed, oom, rss, seconds))
 
     def _sweep(self, session: int) -> None:
         """Kill the orphans of a worker. Its ``session`` tells most; one that made a session of its own cannot be told
