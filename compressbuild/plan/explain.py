@@ -22,8 +22,8 @@ class Change(msgspec.Struct, frozen=True):
 
 class Explanation(msgspec.Struct, frozen=True):
     """``reason``: one of ``cached``, ``first build``, ``changed``, ``depends``, ``lost`` (the result is known,
-    its bytes are gone or damaged), ``evicted``, ``requested`` (--remeasure, --check). ``depends``: positions of the nodes that it
-    waits for."""
+    its bytes are gone or damaged), ``evicted``, ``requested`` (--remeasure, --check). ``depends``: positions
+    of the nodes that it waits for."""
 
     reason: str
     changes: tuple[Change, ...] = ()
