@@ -1,0 +1,111 @@
+"""``cbuild doctor``: what this machine is, and what can be built and run on it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from .. import __version__
+from ..api.facts import FACTS
+from ..api.records import Needs
+from ..platforms import Facts, check, probe
+from ..plugins import Registry, discover
+
+__all__ = ["command"]
+
+
+@click.command("doctor", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def command(as_json: bool) -> int:
+    """Show the probed facts of this machine and, of each backend, whether it can compile and run here. Exit 1 if a
+    plugin is broken."""
+    registry, facts = discover(cache=None), probe()
+    found = _examine(registry, facts)
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+    else:
+        _print(found)
+    return 1 if found["problems"] else 0
+
+
+def _examine(registry: Registry, facts: Facts) -> dict[str, Any]:
+    return {
+        "compressbuild": __version__,
+        "python": {"version": ".".join(map(str, sys.version_info[:3])), "prefix": sys.prefix},
+        "facts": {name: facts.get(name) for name in FACTS},
+        "gpu": facts.gpu_reason if facts.get("gpu.name") is None else None,
+        "backends": {
+            name: {"compile": _state(record.compile_needs, facts), "run": _state(record.run_needs, facts)}
+            for name, record in sorted(registry.backends.items())
+        },
+        "techniques": {
+            name: _state(record.needs, facts)
+            for name, record in sorted(registry.techniques.items())
+            if check(record.needs, facts)
+        },
+        "problems": [f"plugin '{p.plugin}' {p.message}" + (f": {p.hint}" if p.hint else "") for p in registry.problems],
+        "limits": _limits(),
+    }
+
+
+def _state(needs: Needs, facts: Facts) -> dict[str, Any]:
+    missing = check(needs, facts)
+    return {
+        "possible": not missing,
+        "missing": [m.what for m in missing],
+        "install": needs.install if missing and needs.install else None,
+    }
+
+
+def _limits() -> list[str]:
+    """What of the system would get in the way of a build."""
+    found = []
+    if not Path("/proc/self/status").exists():
+        found.append("there is no /proc: memory limits do not hold, and peak memory is not reported")
+    if os.name != "posix":
+        found.append("workers are forked, which this system does not do")
+    return found
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, list):
+        return ", ".join(map(str, value[:8])) + (f" and {len(value) - 8} more" if len(value) > 8 else "")
+    return str(value)
+
+
+def _print(found: dict[str, Any]) -> None:
+    python = found["python"]
+    click.echo(f"compressbuild {found['compressbuild']}, Python {python['version']} in {python['prefix']}\n")
+    width = max(map(len, [*found["facts"], *found["backends"]]))
+    for name, value in found["facts"].items():
+        shown = f"{value / 2**30:.1f} GiB" if name in ("memory", "gpu.memory") and value else _shown(value)
+        note = f"  ({found['gpu']})" if name == "gpu.name" and found["gpu"] else ""
+        click.echo(f"{name:{width}}  {shown}{note}")
+    click.echo()
+    for name, state in found["backends"].items():
+        verdicts = [f"{'can' if state[what]['possible'] else 'cannot'} {what}" for what in ("compile", "run")]
+        click.echo(f"{name:{width}}  {', '.join(verdicts)} here")
+        _print_missing(state, width)
+    for name, state in found["techniques"].items():
+        click.echo(f"{name:{width}}  unavailable")
+        _print_missing({"": state}, width)
+    for line in (*found["problems"], *found["limits"]):
+        click.echo(f"! {line}")
+
+
+def _print_missing(states: dict[str, dict[str, Any]], width: int) -> None:
+    said = set()
+    for what, state in states.items():
+        lacking = "; ".join(state["missing"])
+        if lacking and lacking not in said:
+            said.add(lacking)
+            click.echo(f"{'':{width}}    {f'to {what}, ' if what else ''}it needs {lacking}")
+    for hint in dict.fromkeys(state["install"] for state in states.values() if state["install"]):
+        click.echo(f"{'':{width}}    hint: {hint}")

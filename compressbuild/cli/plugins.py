@@ -1,0 +1,79 @@
+"""``cbuild plugins``: what is installed, what it offers, and what of that cannot be used here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import click
+import msgspec
+
+from ..api.records import Needs
+from ..platforms import Facts, check, probe, unavailable
+from ..plugins import Plugin, Registry, discover
+
+__all__ = ["command"]
+
+
+@click.command("plugins", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a plugin.")
+def command(as_json: bool) -> int:
+    """List the installed plugins: distribution, version, what each offers, and why something is unusable here."""
+    registry = discover(cache=None)
+    facts = probe()
+    for plugin in registry.plugins:
+        row = _row(registry, plugin, facts)
+        click.echo(msgspec.json.encode(row).decode() if as_json else "\n".join(_lines(row)))
+    return 0
+
+
+def _row(registry: Registry, plugin: Plugin, facts: Facts) -> dict[str, Any]:
+    offers = {
+        "techniques": {name: _needs(registry.techniques[name].needs, facts) for name in plugin.techniques},
+        "backends": {name: _backend(registry, name, facts) for name in plugin.backends},
+        "metrics": dict.fromkeys(plugin.metrics),
+        "kinds": {name: _needs(registry.kinds[name].load_needs, facts, "cannot be run") for name in plugin.kinds},
+    }
+    problems = [p for p in registry.problems if p.plugin == plugin.name]
+    return {
+        "plugin": plugin.name,
+        "module": plugin.module,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        **offers,
+        "problems": [{"message": p.message, "hint": p.hint} for p in problems],
+        "warnings": list(plugin.warnings),
+    }
+
+
+def _needs(needs: Needs, facts: Facts, verb: str = "unavailable") -> str | None:
+    missing = [replace(lacking, hint="") for lacking in check(needs, facts)]  # how to get it: cbuild doctor
+    return unavailable(verb, missing) if missing else None
+
+
+def _backend(registry: Registry, name: str, facts: Facts) -> str | None:
+    """Why it cannot compile here; else why it cannot run what it compiles."""
+    record = registry.backends[name]
+    return _needs(record.compile_needs, facts, "cannot compile here") or _needs(
+        record.run_needs, facts, "compiles here, cannot run here"
+    )
+
+
+def _lines(row: Mapping[str, Any]) -> Iterator[str]:
+    shipped = f"{row['distribution']} {row['version']}".strip() or "no distribution"
+    yield f"{row['plugin']}  ({shipped}, {row['module']})"
+    for what in ("techniques", "backends", "metrics", "kinds"):
+        offered: Mapping[str, str | None] = row[what]
+        if offered:
+            yield f"  {what:11} {', '.join(offered)}"
+    for what in ("techniques", "backends", "kinds"):
+        for name, lacking in row[what].items():
+            if lacking is not None:
+                yield f"  ! {name} {lacking}"
+    for problem in row["problems"]:
+        yield f"  ! {problem['message']}"
+        if problem["hint"]:
+            yield f"    hint: {problem['hint']}"
+    for warning in row["warnings"]:
+        yield f"  warning: {warning}"
