@@ -41,9 +41,11 @@ TOP_KEYS = (
     "env",
     "cache",
     "python-path",
+    "preload",
     "outside",
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _EMPTY = Map((), Mark("", 1, 1))
 
 T = TypeVar("T")
@@ -147,6 +149,7 @@ class _Loader:
             env=self._env(value("env")),
             cache=self._cache(value("cache")),
             python_path=self._python_path(value("python-path"), paths),
+            preload=self._preload(value("preload")),
             texts=self._problems.texts,
             outside=outside,
         )
@@ -243,6 +246,15 @@ class _Loader:
 
     def _python_path(self, node: Node | None, paths: Paths) -> tuple[str, ...]:
         return (".",) if node is None else paths.many(node, "'python-path'")
+
+    def _preload(self, node: Node | None) -> tuple[str, ...]:
+        names = self._checks.texts(node, "'preload'") if node is not None else []
+        for name, mark in names:
+            if not _MODULE.fullmatch(name):
+                self._checks.add(
+                    f"'{name}' is not the name of a module", mark, "write it as in an import: sklearn.datasets"
+                )
+        return tuple(dict.fromkeys(name for name, _ in names))
 
     def _outside(self, node: Node) -> tuple[str, ...]:
         places = []

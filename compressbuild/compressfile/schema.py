@@ -84,6 +84,10 @@ def _top(backends: Json) -> Json:
         ),
         "cache": _text("Directory of the cache, relative to this file."),
         "python-path": _list(_text("a directory"), "Where your modules are, relative to this file."),
+        "preload": _list(
+            _text("a module", r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"),
+            "Slow-to-import libraries of your code, imported once for all workers.",
+        ),
         "outside": _list(
             _text("a place outside", r"^(/|\.\.)"), "Places outside this file's directory that paths may lead to."
         ),

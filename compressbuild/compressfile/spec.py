@@ -164,6 +164,7 @@ class Spec:
     env: tuple[str, ...] = ()  # environment variables that nodes may see; their values join the keys
     cache: str = "cache"
     python_path: tuple[str, ...] = (".",)
+    preload: tuple[str, ...] = ()  # modules imported once, before workers of the user's code are forked
     texts: Mapping[str, str] = field(default_factory=dict)  # file of a Mark → its text: the file, each --set
     outside: tuple[str, ...] = ()  # places outside the root that paths may lead to
 

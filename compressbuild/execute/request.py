@@ -10,7 +10,7 @@ from ..compressfile.nodes import plain
 from ..graph import Graph, Node
 from ..plan import Keyer
 
-__all__ = ["make_request"]
+__all__ = ["make_request", "preloads"]
 
 
 def make_request(
@@ -48,6 +48,12 @@ def make_request(
         threads=node.options.threads or 1,
         save_json="metrics.json" if node.role == "metric" else None,
     )
+
+
+def preloads(graph: Graph, node: Node) -> tuple[str, ...]:
+    """What the node's warm parent has imported: the plugin's libraries, and the user's where user code runs."""
+    own = graph.spec.preload if node.models or node.datasets or node.functions else ()
+    return tuple(dict.fromkeys((*node.preload, *own)))
 
 
 def _input(graph: Graph, node: Node, role: str, path: Path) -> WorkInput:

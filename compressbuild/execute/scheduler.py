@@ -22,7 +22,7 @@ from .inputs import Inputs, Taken
 from .observe import Observe
 from .outcome import NodeFailure, Outcome
 from .pools import Need, Pools
-from .request import make_request
+from .request import make_request, preloads
 from .source import import_file
 
 __all__ = ["Scheduler"]
@@ -242,7 +242,12 @@ class Scheduler:
             self.graph, self._keyer, node, paths, out=out, scratch=scratch, ignore=self._observe.own_dirs
         )
         self._executor.start(
-            node.index, request, preload=node.preload, log=log, timeout=node.options.timeout, memory=node.options.memory
+            node.index,
+            request,
+            preload=preloads(self.graph, node),
+            log=log,
+            timeout=node.options.timeout,
+            memory=node.options.memory,
         )
 
     def _import(self, run: _Run, out: Path) -> None:

@@ -34,6 +34,7 @@ defaults: {timeout: 1h, memory: 2GiB, threads: 2, seed: 7}
 env: [HF_HOME, HF_HOME]
 cache: .cache
 python-path: [src, .]
+preload: [sklearn.datasets]
 targets:
   plain: {from: net, evaluate: false}
   small:
@@ -123,6 +124,7 @@ def test_evaluate(full: Spec) -> None:
 def test_the_rest(full: Spec) -> None:
     assert full.defaults == RunOptions(3600, 2 * 2**30, 2, 7)
     assert (full.env, full.cache, full.python_path) == (("HF_HOME",), ".cache", ("src", "."))
+    assert full.preload == ("sklearn.datasets",)
     assert full.groups == {"some": ("small",), "more": ("plain", "small")}
     assert full.root == Path.cwd() / "sub"
     assert full.texts == {"sub/Compressfile": FULL}
