@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,15 +87,6 @@ def write(model: ModelProto, directory: Path, *, weights_from: Path | None = Non
             model, target, save_as_external_data=True, all_tensors_to_one_file=True, location=DATA, size_threshold=1024
         )
     return target
-
-
-def copy(source: Path, directory: Path) -> Path:
-    """Copy a model and its external data to another directory, as files of their own."""
-    for name in external_files(read(source, weights=False)):
-        place = directory / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source.parent / name, place)
-    return Path(shutil.copyfile(source, directory / source.name))
 
 
 def strip(model: ModelProto) -> None:

@@ -14,7 +14,7 @@ from compressbuild.api import Context, UserError
 
 from .files import find
 
-__all__ = ["OnnxRunner", "load", "session"]
+__all__ = ["OnnxRunner", "declared_inputs", "load", "session"]
 
 _TYPES = {
     "tensor(float)": "float32",

@@ -33,18 +33,32 @@ def preprocess(ctx: Context, source: Path) -> Path:
     target = ctx.scratch / "prepared" / files.NAME
     target.parent.mkdir(exist_ok=True)
     large = files.is_large(source)
-    for skip_symbolic in (False, True):  # symbolic inference does not know every operator; the plain one is enough then
+    problem: Exception | None = None
+    for symbolic in (False, True):  # the symbolic inference knows more shapes, but imports torch and sympy
         try:
             quant_pre_process(
                 str(source),
                 str(target),
-                skip_symbolic_shape=skip_symbolic,
+                skip_symbolic_shape=not symbolic,
                 save_as_external_data=large,
                 all_tensors_to_one_file=large,
                 external_data_location=files.DATA if large else None,
             )
-            return target
         except Exception as error:  # noqa: BLE001 - the library raises any class: assertions, attribute errors, onnx's
-            ctx.log.info("preparing the model (symbolic shapes: %s): %s", not skip_symbolic, error)
+            ctx.log.info("preparing the model (symbolic shapes: %s): %s", symbolic, error)
             problem = error
+            continue
+        unknown = _untyped(files.read(target, weights=False))
+        if not unknown:
+            return target
+        ctx.log.info("no shape known (symbolic shapes: %s): %s", symbolic, ", ".join(unknown[:6]))
+    if target.exists():
+        return target  # tensors of unknown shape stay in float
     raise UserError(f"ONNX Runtime cannot prepare the model for quantization: {problem}") from problem
+
+
+def _untyped(model: ModelProto) -> list[str]:
+    """Names of the values of which neither type nor rank is known: they could not be quantized."""
+    values = (*model.graph.value_info, *model.graph.output)
+    known = {value.name for value in values if value.type.tensor_type.HasField("shape")}
+    return [name for node in model.graph.node for name in node.output if name and name not in known]

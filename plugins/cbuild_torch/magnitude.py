@@ -7,15 +7,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from compressbuild.api import Context, UserError
 
 from .description import ModelDescription
 from .module import load_model, prepare, save_model
 from .params import PruneMagnitude
-from .selection import check_patterns, matching, prunable_layers, ratio_for
+from .selection import check_patterns, matching, ratio_for
 
 __all__ = ["prune"]
+
+_PRUNED = (_ConvNd, nn.Linear, nn.MultiheadAttention, nn.RNNBase)
 
 
 def prune(ctx: Context, model: Path, params: PruneMagnitude) -> dict[str, Any]:
@@ -28,7 +31,7 @@ def prune(ctx: Context, model: Path, params: PruneMagnitude) -> dict[str, Any]:
     weights = {name: weight for name, weight in weights.items() if not matching(name, params.ignore)}
     if not weights:
         raise UserError(
-            "the model has no convolution or linear weights to prune",
+            "the model has no weights to prune in convolution, linear, attention or recurrent layers",
             hint="'ignore:' leaves none" if params.ignore else "quantization or distillation may fit it",
         )
     shared = {name: weight for name, weight in weights.items() if ratio_for(name, params.overrides) is None}
@@ -46,9 +49,10 @@ def prune(ctx: Context, model: Path, params: PruneMagnitude) -> dict[str, Any]:
 
 
 def _weights(module: nn.Module) -> dict[str, nn.Parameter]:
-    """Parameter name → weight of a convolution or linear layer; a tied one once."""
-    owners = {id(layer.weight): layer for layer in prunable_layers(module).values()}
-    return {name: parameter for name, parameter in module.named_parameters() if id(parameter) in owners}
+    """Parameter name → weight of a convolution, linear, attention or recurrent layer; a tied one once."""
+    layers = (layer for layer in module.modules() if isinstance(layer, _PRUNED))
+    owned = {id(value) for layer in layers for value in layer.parameters(recurse=False) if value.dim() > 1}
+    return {name: parameter for name, parameter in module.named_parameters() if id(parameter) in owned}
 
 
 @torch.no_grad()

@@ -66,9 +66,9 @@ class Distill(Training, kw_only=True):
 class PruneMagnitude(Params):
     """Set the weights of smallest magnitude to zero, for good. Shapes stay; use prune.channels for a faster model.
 
-    ``sparsity``: share of the weights of convolutions and linear layers to zero, ranked together (``global``) or
-    in each tensor (``local``). ``overrides``: glob of parameter names → a share of their own.
-    ``ignore``: globs of parameter names left alone.
+    ``sparsity``: share of the weights of convolution, linear, attention and recurrent layers (not of embeddings, norms
+    and biases) to zero, ranked together (``global``) or in each tensor (``local``). ``overrides``: glob of parameter
+    names → a share of their own. ``ignore``: globs of parameter names left alone.
     """
 
     sparsity: Ratio = 0.5

@@ -141,6 +141,15 @@ class TestStatic:
         node = technique(STATIC, tmp_path / "fixed", QuantizeStatic(data="calibration", scheme="u8-affine"))
         assert node.facts["samples"] == 90
 
+    def test_a_plain_model_is_prepared_without_torch(self, exported, python, tmp_path):
+        code = (
+            "import digits, sys; from pathlib import Path; from cbuild_onnx.params import QuantizeStatic\n"
+            "params = QuantizeStatic(data='calibration', scheme='u8-affine')\n"
+            "digits.apply('cbuild_onnx.static:quantize', Path(sys.argv[1]), params, Path(sys.argv[2]))\n"
+            "print(sorted({'torch', 'sympy'} & set(sys.modules)))"
+        )
+        assert python("-c", code, exported, tmp_path / "out", cwd=tmp_path).splitlines()[-1] == "[]"
+
     def test_what_does_not_fit_is_explained(self, technique, exported):
         def fails(said: str, subject=exported, **params: object) -> None:
             with pytest.raises(UserError, match=said):

@@ -65,13 +65,19 @@ class TestMagnitude:
         with pytest.raises(UserError, match=r"'ignore: head\.\*' matches nothing") as error:
             technique(MAGNITUDE, trained, PruneMagnitude(ignore=("head.*",)))
         assert "stem.0.weight" in (error.value.hint or "")
-        with pytest.raises(UserError, match="no convolution or linear weights to prune"):
+        with pytest.raises(UserError, match="the model has no weights to prune"):
             technique(MAGNITUDE, trained, PruneMagnitude(ignore=("*",)))
 
     def test_a_tied_weight_is_pruned_once(self, technique, toy):
         made = toy("tied", inputs=[["ids", ["batch", 5], "int64"]])
         node = technique(MAGNITUDE, made, PruneMagnitude(sparsity=0.5))
         assert node.facts == {"zeros": 80, "weights": 160, "sparsity": 0.5}
+
+    def test_recurrent_weights_are_pruned_and_biases_are_not(self, technique, toy):
+        after = weights(technique(MAGNITUDE, toy("recurrent"), PruneMagnitude(sparsity=0.5, scope="local")).out)
+        zeros = {name: float((value == 0).float().mean()) for name, value in after.items()}
+        assert zeros["rnn.weight_hh_l0"] == zeros["rnn.weight_ih_l0"] == zeros["head.weight"] == 0.5
+        assert zeros["rnn.bias_hh_l0"] == zeros["head.bias"] == 0
 
 
 class TestChannels:
