@@ -135,7 +135,8 @@ def contraction(equation: str, shapes: Sequence[Shape]) -> int:
 
 
 def _equation(node: Any) -> str:
-    return next(a.s.decode() for a in node.attribute if a.name == "equation")
+    equation: bytes = next(a.s for a in node.attribute if a.name == "equation")
+    return equation.decode()
 
 
 def _shapes(entries: Sequence[Mapping[str, list[int]]]) -> list[list[int]]:

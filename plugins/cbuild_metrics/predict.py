@@ -60,11 +60,9 @@ def _regrouped(
             waiting = []
         waiting.append(row)
         if sum(len(labels) for _, labels in waiting) >= size:
-            *whole, rest = _pieces(waiting, size)
-            if len(rest[1]) == size:
-                whole, rest = [*whole, rest], None
-            yield from ((index, *piece) for piece in whole)
-            waiting = [rest] if rest else []
+            pieces = _pieces(waiting, size)
+            waiting = [] if len(pieces[-1][1]) == size else [pieces.pop()]
+            yield from ((index, *piece) for piece in pieces)
     if waiting:
         yield from ((index, *piece) for piece in _pieces(waiting, size))
 

@@ -33,7 +33,8 @@ class Predictions:
 
     def write(self, directory: Path) -> None:
         (directory / "outputs").mkdir()
-        rows, used = [], set()
+        rows: list[dict[str, str]] = []
+        used: set[str] = set()
         for name, array in self.outputs.items():
             stem = re.sub(r"[^\w.-]", "_", name)
             file = f"outputs/{stem}.npy"

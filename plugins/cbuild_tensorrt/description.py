@@ -31,7 +31,7 @@ _NARROW_FIRST = ("FP4", "INT4", "FP8", "INT8", "HALF", "BF16", "FLOAT")
 
 def types_of(network: Any) -> set[str]:
     """Names of the TensorRT data types that the network's layers produce."""
-    found = set()
+    found: set[str] = set()
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         found.update(layer.get_output(i).dtype.name for i in range(layer.num_outputs))

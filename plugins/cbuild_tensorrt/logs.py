@@ -71,7 +71,7 @@ def _make(trt: Any) -> Any:
         severity.VERBOSE: logging.DEBUG,
     }
 
-    class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
+    class Logger(trt.ILogger):  # type: ignore[misc]
         sink: Sink
 
         def __init__(self) -> None:

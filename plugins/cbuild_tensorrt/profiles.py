@@ -52,15 +52,16 @@ def ranges(inputs: Sequence[TensorForm], profiles: Mapping[str, Sequence[int | l
                 f"profiles: no input or dynamic axis is called '{key}'",
                 hint=f"this model has: {', '.join(sorted(known)) or 'none'}",
             )
-    found = {}
+    found: dict[str, Triple] = {}
     for form in inputs:
         entry = profiles.get(form.name)
         if entry is not None and any(isinstance(part, list) for part in entry):
             found[form.name] = _whole(form, entry)
         elif form.dynamic:
             columns = list(_columns(form, profiles))
-            found[form.name] = tuple(tuple(column[i] for column in columns) for i in range(3))
-    return found  # type: ignore[return-value]
+            low, best, high = (tuple(column[i] for column in columns) for i in range(3))
+            found[form.name] = low, best, high
+    return found
 
 
 def _columns(form: TensorForm, profiles: Mapping[str, Sequence[int | list[int]]]) -> Iterator[tuple[int, int, int]]:

@@ -44,7 +44,7 @@ def monitor(trt: Any, ctx: Context) -> Any:
     """An ``IProgressMonitor`` that reports to ``ctx.progress``."""
     phases = Phases(ctx)
 
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
 

@@ -115,7 +115,8 @@ class EngineRunner:
 
 def _numpy(row: Mapping[str, Any]) -> np.dtype[Any]:
     try:
-        return np.dtype(row["dtype"])
+        dtype: np.dtype[Any] = np.dtype(row["dtype"])
     except TypeError:
         hint = "end the model in a cast to float32"
         raise UserError(f"output '{row['name']}' is {row['dtype']}, which numpy cannot hold", hint=hint) from None
+    return dtype
