@@ -152,8 +152,8 @@ class Store:
                 kind=kind,
                 label=label,
                 size=tree.size,
-                seconds=seconds,
-                peak_rss=peak_rss,
+                seconds=float(seconds),
+                peak_rss=int(peak_rss),
                 facts=dict(facts),
                 created=time.time(),
             )

@@ -11,7 +11,7 @@ from blake3 import blake3
 
 from compressbuild.digest import file_digest
 from compressbuild.errors import StoreError
-from compressbuild.store import CorruptObject, Problem, Store, Tree, TreeFile, cas
+from compressbuild.store import CorruptObject, FileSystem, Problem, Store, Tree, TreeFile, cas
 
 Read = Callable[[Path], dict[str, bytes]]
 
@@ -325,3 +325,43 @@ def test_with_reflinks_what_arrived_is_hashed(store: Store, tmp_path: Path, monk
     with pytest.raises(CorruptObject):
         store.cas.materialise(tree.digest, tmp_path / "bad")
     assert not (tmp_path / "bad").exists()
+
+
+class Overtaken(FileSystem):
+    """Another process puts an object of its own (a bad one) in the same place a moment later."""
+
+    def rename(self, source: str, path: str) -> None:
+        super().rename(source, path)
+        if "/cas/" in path:
+            Path(source).write_bytes(b"theirs")
+            super().rename(source, path)
+
+
+def test_only_the_file_that_was_hashed_counts_as_verified(cache: Path, tmp_path: Path, fine_clock: None) -> None:
+    (tmp_path / "f").write_bytes(b"mine!!")
+    with Store(cache, sync=False, fs=Overtaken()) as store:
+        digest, _ = store.cas.put_file(tmp_path / "f")
+        assert store.cas.check(digest) == Problem(digest, "corrupt")
+
+
+class Failing(FileSystem):
+    broken = False
+
+    def sync_dir(self, path: str) -> None:
+        if self.broken:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        super().sync_dir(path)
+
+
+def test_what_could_not_be_synced_is_not_remembered_as_durable(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"x")
+    fs = Failing()
+    store = Store(cache, fs=fs)
+    digest, _ = store.cas.put_file(tmp_path / "f")
+    fs.broken = True
+    with pytest.raises(StoreError, match="Input/output error"):
+        store.close()
+    assert not Store(cache).cas.verified.is_durable(digest)
+    fs.broken = False
+    store.close()
+    assert Store(cache).cas.verified.is_durable(digest)
