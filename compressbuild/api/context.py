@@ -74,6 +74,18 @@ class Context:
         self.factories: tuple[str, ...] = request.factories
         self.log = logging.getLogger("cbuild")
 
+    @property
+    def checkpoint(self) -> Path | None:
+        """A directory of this very action that outlives a killed or failed run, and goes when the action succeeds.
+
+        What lies there must lead to the same bytes as a run without it. None where nobody keeps one.
+        """
+        if self._request.checkpoint is None:
+            return None
+        path = Path(self._request.checkpoint)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
     def progress(self, done: float, total: float, **values: float | str) -> None:
         """Say how far the work is: ``ctx.progress(epoch, epochs, loss=0.3)``. Cheap; call it as often as you like."""
         self._report({"done": done, "total": total, **values})

@@ -38,7 +38,7 @@ class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
     read beyond these fail the node, for the key would not cover them. ``factories``: the only factories a loader may
     call. ``save_json``: file name in ``out`` where the dict that the function returned is written (metrics), or None:
     it is only reported.
-    ``validate``: ``module:function`` of the kind, called with ``out`` at the end.
+    ``validate``: ``module:function`` of the kind, called with ``out`` at the end. ``checkpoint``: see ``Context``.
     """
 
     label: str
@@ -62,6 +62,7 @@ class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 1
     save_json: str | None = None
     validate: str | None = None
+    checkpoint: str | None = None
 
 
 class WorkResult(msgspec.Struct, frozen=True, kw_only=True):

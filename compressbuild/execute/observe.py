@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..digest import Digest
 from ..graph import Graph, Node
 from ..plan import Explanation, Traces, say
 from . import events
@@ -27,6 +28,9 @@ class Observe:
     def emit(self, event: events.Event) -> None:
         for observer in self._observers:
             observer(event)
+
+    def checkpoint_path(self, key: Digest) -> Path:
+        return self._logs.parent / "checkpoints" / key
 
     def log_path(self, node: Node) -> Path:
         self._logs.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ def make_request(
     *,
     out: Path,
     scratch: Path,
+    checkpoint: Path,
     ignore: tuple[str, ...],
 ) -> WorkRequest:
     """``inputs``: role → directory of the materialised artifact. ``ignore``: directories of the project that hold
@@ -47,6 +48,8 @@ def make_request(
         seed=node.options.seed or 0,
         threads=node.options.threads or 1,
         save_json="metrics.json" if node.role == "metric" else None,
+        checkpoint=str(checkpoint) if node.role == "technique" else None,
+        validate=kind.validate if (kind := graph.registry.kinds.get(node.kind)) is not None else None,
     )
 
 

@@ -175,7 +175,7 @@ class Scheduler:
         if self._stop:
             self._ready.clear()
         postponed = []
-        while self._ready:
+        while self._ready and not self._pools.is_full:
             entry = heapq.heappop(self._ready)
             if not self._start(entry[1]):
                 postponed.append(entry)
@@ -239,7 +239,14 @@ class Scheduler:
             return
         paths = {role: each.path for role, each in taken.items()}
         request = make_request(
-            self.graph, self._keyer, node, paths, out=out, scratch=scratch, ignore=self._observe.own_dirs
+            self.graph,
+            self._keyer,
+            node,
+            paths,
+            out=out,
+            scratch=scratch,
+            checkpoint=self._observe.checkpoint_path(self._key(node.index)),
+            ignore=self._observe.own_dirs,
         )
         self._executor.start(
             node.index,
@@ -328,6 +335,7 @@ class Scheduler:
             peak_rss=peak_rss,
             facts=dict(facts),
         )
+        shutil.rmtree(self._observe.checkpoint_path(action.key), ignore_errors=True)
         self._absent.discard(node.index)
         self._wanted.discard(node.index)
         self._record(action, result)

@@ -161,6 +161,11 @@ def _call(request: WorkRequest, report: Callable[[dict[str, Any]], None]) -> dic
     guard.check()
     if request.save_json is not None:
         _save(Path(request.out, request.save_json), facts)
+    if request.validate is not None:
+        try:
+            resolve(request.validate)(Path(request.out))
+        except ValueError as error:
+            raise UserError(f"what it made is not valid: {error}") from error
     return facts
 
 

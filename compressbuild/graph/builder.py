@@ -14,7 +14,7 @@ from ..errors import Diagnostic, Mark
 from ..platforms import Facts, Missing, check
 from ..plugins import Registry
 from ..suggest import did_you_mean
-from .compiling import compiled
+from .compiling import compiled, run_with
 from .node import Node, RunWith
 from .params import Resolved, resolve, type_name
 from .sources import source
@@ -153,7 +153,7 @@ class Builder:
         position: str,
         mark: Mark,
         options: RunOptions,
-        run_with: Mapping[str, RunWith] | None = None,
+        loads: Mapping[str, RunWith] | None = None,
     ) -> int | None:
         """A technique node: the subject, plus an edge for each reference among its parameters."""
         references = {}
@@ -171,6 +171,7 @@ class Builder:
                 self.undefined("dataset", name, value, self.spec.datasets, mark)
                 return None
         subject = self.nodes[inputs["subject"]]
+        loads = {**self._loads(technique, inputs), **(loads or {})}
         return self.intern(
             Node(
                 0,
@@ -186,7 +187,7 @@ class Builder:
                 key_params=self._key_params(found),
                 inputs=inputs,
                 references=references,
-                run_with=run_with or {},
+                run_with=loads,
                 models=self.carried(inputs),
                 datasets=tuple(dict.fromkeys(v for _, v in found.of("dataset"))),
                 functions=tuple(v for _, v in found.of("function")),
@@ -196,9 +197,14 @@ class Builder:
                 options=self.options(options),
                 nondeterministic=technique.nondeterministic,
                 missing=self.missing(technique.needs),
-                facts=tuple(f for w in (run_with or {}).values() for f in w.facts),
+                facts=tuple(dict.fromkeys(f for w in loads.values() for f in w.facts)),
             )
         )
+
+    def _loads(self, technique: Technique, inputs: Mapping[str, int]) -> dict[str, RunWith]:
+        """How inputs that the technique does not read itself are run: an ONNX or compiled teacher, say."""
+        others = {r: i for r, i in inputs.items() if r != "subject" and self.nodes[i].kind not in technique.consumes}
+        return {role: with_ for role, i in others.items() if (with_ := run_with(self, i)) is not None}
 
     def _key_params(self, found: Resolved) -> dict[str, Any]:
         """Parameters as the key sees them: what a reference is called does not matter, only what it stands for."""

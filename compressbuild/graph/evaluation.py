@@ -111,6 +111,8 @@ class Evaluation:
             return replace(plan, reason=f"'{name}' cannot be built here")
         subject = model if record.of == "model" else artifact
         run: dict[str, RunWith] = {}
+        if record.of == "model" and (of_model := run_with(builder, model)) is not None and not of_model.missing:
+            run["subject"] = of_model  # not to be measured: its libraries are what reads it
         if record.of in ("runner", "predictions"):
             with_ = run_with(builder, artifact)
             if with_ is None:
@@ -193,7 +195,7 @@ class Evaluation:
                 models=builder.carried(inputs),
                 functions=tuple(v for _, v in found.of("function")),
                 tools=_union((record.tools, *(w.tools for w in run.values()))),
-                facts=_union(w.facts for w in run.values()),
+                facts=_union(w.facts for w in run.values()) if record.of == "runner" else (),
                 preload=_union((record.preload, *(w.preload for w in run.values()))),
                 options=builder.options(evaluate.options),
                 exclusive=record.exclusive,

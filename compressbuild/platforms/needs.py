@@ -53,7 +53,8 @@ def _importable(module: str) -> bool:
     top = module.partition(".")[0]
     if top in sys.modules:
         return sys.modules[top] is not None
-    return find_spec(top) is not None
+    found = find_spec(top)
+    return found is not None and found.origin is not None  # a bare directory of that name is no installation
 
 
 def _native(names: Sequence[str]) -> Sequence[str]:

@@ -213,3 +213,15 @@ def killed_for_memory(ctx: Context, params: dict[str, Any]) -> None:
     """As if by the kernel: its counter moves, and the process is gone."""
     Path(params["counter"]).write_text("oom_kill_disable 0\noom_kill 4\n")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refuse(directory):
+    raise ValueError("the file 'made' is empty")
+
+
+def checkpointed(ctx, params):
+    if ctx.checkpoint is None:
+        return {"seen": None}
+    seen = sorted(path.name for path in ctx.checkpoint.iterdir())
+    (ctx.checkpoint / "epoch").write_text("1")
+    return {"seen": seen}

@@ -157,3 +157,14 @@ def test_the_log_of_a_node_run_again_holds_the_last_run(bench: Bench, tmp_path: 
     bench.tokens = 0
     bench.run("noisy")
     assert len(bench.log(1).read_bytes()) == len(first)
+
+
+def test_the_kind_validates_what_was_made(bench: Bench) -> None:
+    finished = bench.run("nothing", validate="nodes_for_tests:refuse")
+    assert (finished.cause, finished.result.error) == ("raised", "what it made is not valid: the file 'made' is empty")
+
+
+def test_a_checkpoint_is_made_when_asked_for(bench: Bench, tmp_path: Path) -> None:
+    assert bench.run("checkpointed", checkpoint=str(tmp_path / "kept")).result.facts == {"seen": []}
+    assert bench.run("checkpointed", checkpoint=str(tmp_path / "kept")).result.facts == {"seen": ["epoch"]}
+    assert bench.run("checkpointed").result.facts == {"seen": None}
