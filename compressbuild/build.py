@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +12,9 @@ from . import provenance
 from .errors import CompressfileError, Interrupted
 from .evaluate.gates import Measured, judge_gate
 from .evaluate.results import read_metrics
+from .execute.events import Observer
 from .execute.executor import Executor
+from .execute.local import LocalExecutor
 from .execute.observe import Observe
 from .execute.outcome import NodeFailure
 from .execute.pools import Pools
@@ -21,7 +23,45 @@ from .graph import MetricPlan, TargetPlan
 from .project import Project, Selection
 from .report.result import BuildReport, TargetReport
 
-__all__ = ["Build"]
+__all__ = ["Build", "build_targets"]
+
+
+def build_targets(
+    project: Project,
+    targets: Sequence[str] = ("all",),
+    *,
+    selection: Selection | None = None,
+    observers: Sequence[Observer] = (),
+    jobs: int | None = None,
+    keep_going: bool = False,
+    check: bool = False,
+    remeasure: bool = False,
+) -> BuildReport:
+    """What ``cbuild TARGET…`` does, without its console. ``jobs``: CPU slots, by default the machine's.
+
+    Node failures and unmet gates are in the report. Raises CompressfileError, Incompatible, StoreError, Interrupted.
+    """
+    memory, cpus = project.facts.get("memory"), project.facts.get("cpu.count")
+    slots = jobs or (cpus if isinstance(cpus, int) else 1)
+    own = tuple(str(path) for path in (project.state, project.publisher.root, project.cache_path))
+    observe = Observe(project.state / "logs", own_dirs=own, observers=[*observers, *_plugin_observers(project)])
+    pools = Pools(cpus=slots, memory=memory if isinstance(memory, int) else 0)
+    build = Build(
+        project,
+        selection or project.select(targets),
+        LocalExecutor(project.environ),
+        pools,
+        observe,
+        keep_going=keep_going,
+        check=check,
+        remeasure=remeasure,
+    )
+    return build.run(slots)
+
+
+def _plugin_observers(project: Project) -> list[Observer]:
+    """The plugins that asked to see events; each is given plain data."""
+    return [lambda event, tell=tell: tell(msgspec.to_builtins(event)) for tell in project.registry.observers]  # type: ignore[misc]
 
 
 class Build:

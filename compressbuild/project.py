@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from .digest import StatCache
 from .errors import Incompatible, UsageError
 from .graph import Graph, build_graph
 from .plan import Keyer, Plan, Traces, make_plan
-from .platforms import Facts, probe, unavailable
+from .platforms import Facts, lacking, probe
 from .plugins import Registry, discover
 from .publish import Publisher
 from .store import Store
@@ -107,11 +106,11 @@ class Project:
         for name in names:
             missing = self.graph.targets[name].missing
             if missing:
-                skipped[name] = lacking = unavailable("", [replace(m, hint="") for m in missing]).removeprefix(": ")
+                skipped[name] = lacking(missing)
                 if name in explicit:
                     hint = "; ".join(dict.fromkeys(m.hint for m in missing if m.hint))
                     raise Incompatible(
-                        f"target '{name}' cannot be built on this machine: it {lacking}", hint=hint or None
+                        f"target '{name}' cannot be built on this machine: it {skipped[name]}", hint=hint or None
                     )
         return Selection(tuple(name for name in names if name not in skipped), skipped)
 

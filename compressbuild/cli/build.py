@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
-import msgspec
 
-from ..build import Build
-from ..errors import CbuildError
+from ..build import build_targets
+from ..errors import Incompatible
 from ..execute.events import Observer
-from ..execute.local import LocalExecutor
-from ..execute.observe import Observe
-from ..execute.pools import Pools
-from ..project import Project, Selection
+from ..project import Project
 from ..report.plan import plan_lines
 from ..report.progress import JsonProgress, LiveProgress, PlainProgress
 from ..report.result import BuildReport
@@ -62,38 +57,28 @@ def command(
             for line in plan_lines(plan, selection.skipped, as_json=as_json, verbose=verbose):
                 click.echo(line)
             return 0
-        if not selection.names and not as_json:
+        if not selection.names:
             for name, reason in selection.skipped.items():
-                click.echo(f"skipped {name}: {reason}")
-            raise CbuildError("nothing of this can be built here", hint="'cbuild doctor' shows what this machine lacks")
-        slots = jobs or len(os.sched_getaffinity(0))
-        with _observers(project, as_json=as_json, verbose=verbose, profile=profile) as observers:
-            observe = Observe(project.state / "logs", own_dirs=_own_dirs(project), observers=observers)
-            pools = Pools(cpus=slots, memory=_memory(project))
-            build = Build(
+                click.echo(f"skipped {name}: {reason}", err=as_json)
+            raise Incompatible(
+                "nothing of this can be built here", hint="'cbuild doctor' shows what this machine lacks"
+            )
+        with _observers(as_json=as_json, verbose=verbose, profile=profile) as observers:
+            report = build_targets(
                 project,
-                selection,
-                LocalExecutor(project.environ),
-                pools,
-                observe,
+                selection=selection,
+                observers=observers,
+                jobs=jobs,
                 keep_going=keep_going,
                 check=check,
                 remeasure=remeasure,
             )
-            report = build.run(slots)
-        return _conclude(
-            project, selection, report, as_json=as_json, plain=not (check or remeasure or profile or verbose)
-        )
-
-
-def _memory(project: Project) -> int:
-    memory = project.facts.get("memory")
-    return memory if isinstance(memory, int) else 0
+        return _conclude(project, report, as_json=as_json, plain=not (check or remeasure or profile or verbose))
 
 
 @contextmanager
-def _observers(project: Project, *, as_json: bool, verbose: bool, profile: str | None) -> Iterator[list[Observer]]:
-    """Whoever watches the build: the console or JSON lines, the trace, and the plugins that asked to."""
+def _observers(*, as_json: bool, verbose: bool, profile: str | None) -> Iterator[list[Observer]]:
+    """Whoever watches the build: the console or JSON lines, and the trace."""
     found: list[Observer] = []
     with ExitStack() as stack:
         if as_json:
@@ -104,17 +89,10 @@ def _observers(project: Project, *, as_json: bool, verbose: bool, profile: str |
             found.append(PlainProgress(sys.stdout, verbose=verbose))
         if profile is not None:
             found.append(stack.enter_context(ChromeTrace(Path(profile))))
-        for plugin in project.registry.observers:
-            found.append(lambda event, plugin=plugin: plugin(msgspec.to_builtins(event)))  # type: ignore[misc]
         yield found
 
 
-def _own_dirs(project: Project) -> tuple[str, ...]:
-    """Directories of the project that the engine writes: what a node reads there is not an undeclared input."""
-    return tuple(str(path) for path in (project.state, project.publisher.root, project.cache_path))
-
-
-def _conclude(project: Project, selection: Selection, report: BuildReport, *, as_json: bool, plain: bool) -> int:
+def _conclude(project: Project, report: BuildReport, *, as_json: bool, plain: bool) -> int:
     from ..report.table import summary, target_table
 
     if as_json:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..api import Metric
 from ..compressfile.spec import EvaluateSpec, GateSpec, MetricUse, TargetSpec
 from ..errors import Diagnostic
-from ..platforms import Missing
+from ..platforms import Missing, lacking
 from .builder import Builder
 from .compiling import run_with
 from .node import GatePlan, MetricPlan, Node, RunWith, TargetPlan
@@ -118,7 +118,7 @@ class Evaluation:
             if with_ is None:
                 return replace(plan, reason=f"a {builder.nodes[artifact].kind} cannot be run")
             if with_.missing:
-                return replace(plan, reason=f"built, not measured here: needs {with_.missing[0].what}")
+                return replace(plan, reason=f"built, not measured here: {lacking(with_.missing)}")
             run["subject"] = with_
         if record.of == "predictions":
             predictions = self._predictions(name, record, artifact, evaluate, use, run)

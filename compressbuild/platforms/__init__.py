@@ -5,7 +5,18 @@ GPU fact is asked for and there is an NVIDIA driver.
 """
 
 from .facts import Fact, Facts, Host, probe
-from .needs import Missing, check, unavailable
+from .needs import Missing, check, lacking, unavailable
 from .requires import check_requires, requires_met
 
-__all__ = ["Fact", "Facts", "Host", "Missing", "check", "check_requires", "probe", "requires_met", "unavailable"]
+__all__ = [
+    "Fact",
+    "Facts",
+    "Host",
+    "Missing",
+    "check",
+    "check_requires",
+    "lacking",
+    "probe",
+    "requires_met",
+    "unavailable",
+]

@@ -10,7 +10,7 @@ from ..api.records import Needs
 from .facts import Facts
 from .libraries import find_library
 
-__all__ = ["Missing", "check", "unavailable"]
+__all__ = ["Missing", "check", "lacking", "unavailable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,15 @@ def check(needs: Needs, facts: Facts) -> tuple[Missing, ...]:
     return tuple(Missing(what, needs.install) for what in lacking)
 
 
+def lacking(missing: Sequence[Missing]) -> str:
+    """What is not here, without how to get it: ``needs A (not found) and B (none found)``."""
+    return f"needs {_and([m.what for m in missing])}"
+
+
 def unavailable(subject: str, missing: Sequence[Missing]) -> str:
     """One sentence: ``tensorrt: needs A (not found) and B (none found): install …``."""
     hints = list(dict.fromkeys(m.hint for m in missing if m.hint))
-    return f"{subject}: needs {_and([m.what for m in missing])}" + (f": {'; '.join(hints)}" if hints else "")
+    return f"{subject}: {lacking(missing)}" + (f": {'; '.join(hints)}" if hints else "")
 
 
 def _importable(module: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .result import BuildReport, TargetReport
@@ -70,7 +70,24 @@ def target_table(report: BuildReport, terminal: bool) -> str:
     if terminal:
         console.width = max(Console().width, console.measure(table).maximum)
     console.print(table)
-    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines() if line.strip())
+    lines = [line.rstrip() for line in buffer.getvalue().splitlines() if line.strip()]
+    return "\n".join([*lines, *_legend(rows)])
+
+
+def _legend(rows: Sequence[TargetReport]) -> list[str]:
+    """What a ratio is of, and how latency was measured."""
+    baselines = dict.fromkeys(r.baseline for r in rows if r.baseline and any("ratio" in m for m in r.metrics.values()))
+    batches = dict.fromkeys(r.metrics["latency"].get("batch") for r in rows if "latency" in r.metrics)
+    noisy = [r.name for r in rows if any(m.get("noisy") for m in r.metrics.values())]
+    lines = [f"×: ratio to {', '.join(baselines)}, with its 95 % interval"] if baselines else []
+    if any(batches):
+        sizes = ", ".join(str(batch) for batch in batches if batch)
+        lines.append(f"latency: median at batch {sizes}; only ratios carry over to other machines")
+    if noisy:
+        lines.append(
+            f"the machine was busy while these were measured: {', '.join(noisy)} ('--remeasure' measures again)"
+        )
+    return lines
 
 
 def summary(report: BuildReport, *, again: bool = False) -> str:
