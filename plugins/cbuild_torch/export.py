@@ -24,7 +24,7 @@ from .module import load_model, prepare
 from .params import ExportOnnx
 from .runner import TorchRunner
 
-__all__ = ["export"]
+__all__ = ["check_axes", "export", "trace"]
 
 _CHECK_SAMPLES = 64
 
@@ -52,13 +52,13 @@ def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
     with torch.no_grad():
         names = list(named_outputs(caller(module, description.inputs)(tensors(example))))
     ctx.progress(0, 3, stage="trace")
-    program = _trace(module, description.inputs, tensors(example), names, params.opset)
+    program = trace(module, description.inputs, tensors(example), names, params.opset)
     ctx.progress(1, 3, stage="write")
     raw = ctx.scratch / "traced" / files.NAME  # apart: onnx refuses to write over a data file of the same name
     raw.parent.mkdir()
     program.save(str(raw), external_data=_bytes(module) > files.INLINE_LIMIT)
     proto = files.read(raw, weights=False)
-    _check_axes(proto, description.inputs)
+    check_axes(proto, description.inputs)
     files.write(proto, ctx.out, weights_from=raw.parent)
     ctx.progress(2, 3, stage="check")
     worst = _check(ctx, module, description.inputs, params, sizes)
@@ -66,13 +66,14 @@ def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
     return {"opset": params.opset, "nodes": len(proto.graph.node), "max_difference": worst}
 
 
-def _trace(
+def trace(
     module: nn.Module,
     inputs: tuple[ModelInput, ...],
     example: dict[str, torch.Tensor],
     outputs: list[str],
     opset: int,
 ) -> Any:
+    """The ONNX program of ``module``, which ``example`` (input name → tensor) fits; UserError if torch cannot make it."""
     dims = {axis: torch.export.Dim(axis) for item in inputs for axis in item.shape if isinstance(axis, str)}
     shapes = [{i: dims[axis] for i, axis in enumerate(item.shape) if isinstance(axis, str)} for item in inputs]
     names = [item.name for item in inputs]
@@ -120,7 +121,7 @@ def _hint(error: BaseException) -> str:
     return "see the node's log; data-dependent control flow and custom operators cannot be exported"
 
 
-def _check_axes(proto: onnx.ModelProto, inputs: tuple[ModelInput, ...]) -> None:
+def check_axes(proto: onnx.ModelProto, inputs: tuple[ModelInput, ...]) -> None:
     """The exporter may settle a named axis on the size that it was traced with, without a word."""
     made = {value.name: value.type.tensor_type.shape.dim for value in proto.graph.input}
     for item in inputs:
