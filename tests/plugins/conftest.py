@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import digits as digits_example
@@ -22,6 +23,20 @@ def trained(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     params = Train(data="train", epochs=6, lr=3e-3)
     out = tmp_path_factory.mktemp("trained") / "out"
     return digits_example.apply("cbuild_torch.finetune:train", untrained, params, out).out
+
+
+@pytest.fixture(scope="session")
+def trained_sequence(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A trained ``transformer``, ``gru`` or ``lstm`` of :mod:`sequence_models`; made once."""
+
+    @cache
+    def make(name: str) -> Path:
+        place = tmp_path_factory.mktemp(name)
+        start = digits_example.source(place / "source", factory=f"sequence_models:{name}")
+        params = Train(data="train", epochs=8, lr=1e-2)
+        return digits_example.apply("cbuild_torch.finetune:train", start, params, place / "out").out
+
+    return make
 
 
 @pytest.fixture(scope="session")

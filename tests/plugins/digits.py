@@ -14,6 +14,8 @@ from examples.digits import data
 
 ROOT = Path(__file__).parents[2]
 FACTORY = "examples.digits.model:build"
+SEQUENCES = ("transformer", "gru", "lstm")  # of sequence_models
+FACTORIES = (FACTORY, *(f"sequence_models:{name}" for name in SEQUENCES))
 DATASETS = {
     "train": "examples.digits.data:train",
     "calibration": "examples.digits.data:calibration",
@@ -33,22 +35,23 @@ def as_input(directory: Path) -> WorkInput:
 
 def apply(run: str, subject: Path, params: Params, out: Path, **world: Any) -> NodeRun:
     """Apply a technique to an artifact made of the digits example."""
-    world = {"factories": (FACTORY,), "datasets": DATASETS, "root": ROOT, **world}
+    world = {"factories": FACTORIES, "datasets": DATASETS, "root": ROOT, **world}
     return run_node(run, as_input(subject), params, out, **world)
 
 
-def source(out: Path, width: int = 16, **params: Any) -> Path:
-    """The untrained network."""
+def source(out: Path, width: int = 16, factory: str = FACTORY, **params: Any) -> Path:
+    """The untrained network, or another that takes the same images."""
     inputs = [["image", ["batch", 1, 8, 8], "float32"]]
-    asked = {"factory": FACTORY, "args": {"width": width}, "weights": None, "inputs": inputs, **params}
-    return run_node("cbuild_torch.source:init", None, asked, out, factories=(FACTORY,), root=ROOT).out
+    arguments = {"width": width} if factory == FACTORY else {}
+    asked = {"factory": factory, "args": arguments, "weights": None, "inputs": inputs, **params}
+    return run_node("cbuild_torch.source:init", None, asked, out, factories=(factory,), root=ROOT).out
 
 
 def held_out() -> tuple[dict[str, np.ndarray], np.ndarray]:
     return arrays(data.test(), ["image"])
 
 
-def outputs(directory: Path, feeds: dict[str, np.ndarray], factories: tuple[str, ...] = (FACTORY,)) -> dict[str, Any]:
+def outputs(directory: Path, feeds: dict[str, np.ndarray], factories: tuple[str, ...] = FACTORIES) -> dict[str, Any]:
     """What an artifact gives in its reference runtime."""
     ctx = make_context(directory.with_name(directory.name + ".run"), subject=as_input(directory), factories=factories)
     return ctx.runner("subject")(feeds)

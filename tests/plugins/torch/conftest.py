@@ -27,7 +27,7 @@ def toy(tmp_path: Path) -> Callable[..., Path]:
 def technique(tmp_path: Path) -> Callable[..., object]:
     """Apply a technique; toy factories are allowed too."""
     toys = ("depthwise", "fixed", "two_inputs", "tied", "recurrent", "branching", "mlp", "regressor", "fewer_classes")
-    factories = (digits.FACTORY, *(f"toy_models:{name}" for name in toys))
+    factories = (*digits.FACTORIES, *(f"toy_models:{name}" for name in toys))
     count = iter(range(100))
 
     def apply(run: str, subject: Path, params: object, **world: object):
