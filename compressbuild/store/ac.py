@@ -83,7 +83,7 @@ class ActionCache:
                 fs.write(temporary, blob)
                 if keep_used:
                     fs.set_used(temporary, os.lstat(path).st_mtime_ns)
-                queue.add(temporary)
+                queue.add_content(temporary)
             queue.drain()
             for temporary, path in placed:
                 queue.rename(temporary, path)

@@ -44,7 +44,7 @@ class CacheDir:
     def __init__(self, root: str, fs: FileSystem, *, sync: bool) -> None:
         self.root = os.path.abspath(root)
         self.fs = fs
-        self.queue = SyncQueue(fs, enabled=sync)
+        self.queue = SyncQueue(fs, self.root, enabled=sync)
         self._token = os.urandom(6).hex()
         self._count = count()
         self._open()

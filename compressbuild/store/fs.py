@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 
 from blake3 import blake3
@@ -156,7 +156,8 @@ class SyncQueue:
     nothing durable refers to them.
     """
 
-    def __init__(self, fs: FileSystem, *, enabled: bool) -> None:
+    def __init__(self, fs: FileSystem, root: str, *, enabled: bool) -> None:
+        self._root = root
         self.enabled = enabled
         self.deferring = False
         self._fs = fs
@@ -186,21 +187,22 @@ class SyncQueue:
 
     def add(self, path: str) -> None:
         """Sync this file, and its name in its directory, in ``drain``."""
+        self.add_content(path)
+        self._changed(path)
+
+    def add_content(self, path: str) -> None:
+        """Sync this file in ``drain``, but not its name, which is a temporary one."""
         if self.enabled:
             self._files.add(path)
-            self._changed(path)
 
     def drain(self) -> None:
         """Return once all that was added is on the disk. After an error the queue is as before."""
-        if len(self._files) + len(self._dirs) >= _SYNCFS_FROM and self._fs.sync_all(next(iter(self._dirs))):
-            self._files.clear()
-            self._dirs.clear()
-            return
-        for path in sorted(self._files):
-            with _gone_is_fine():
-                self._fs.sync_file(path)
-        for path in sorted(self._dirs):
-            self._fs.sync_dir(path)
+        if len(self._files) + len(self._dirs) < _SYNCFS_FROM or not self._fs.sync_all(self._root):
+            for path in sorted(self._files):
+                with suppress(FileNotFoundError):  # quarantined or replaced since: verification finds its absence
+                    self._fs.sync_file(path)
+            for path in sorted(self._dirs):
+                self._fs.sync_dir(path)
         self._files.clear()
         self._dirs.clear()
 
@@ -210,15 +212,6 @@ class SyncQueue:
     def _changed(self, path: str) -> None:
         if self.enabled:
             self._dirs.add(os.path.dirname(path))
-
-
-@contextmanager
-def _gone_is_fine() -> Iterator[None]:
-    """A file that was quarantined or replaced since needs no sync; verification finds its absence."""
-    try:
-        yield
-    except FileNotFoundError:
-        return
 
 
 def _write_all(fd: int, data: bytes) -> None:
