@@ -19,7 +19,7 @@ from .optimise import Loss, Samples, optimise, read_samples, task_loss
 from .params import Distill
 from .runner import load
 
-__all__ = ["distill"]
+__all__ = ["distill", "soft_loss", "teacher_outputs"]
 
 
 def distill(ctx: Context, model: Path, params: Distill) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def distill(ctx: Context, model: Path, params: Distill) -> dict[str, Any]:
             f"teacher '{params.teacher}' gives {list(known.shape[1:])} a sample, the student {list(logits.shape[1:])}",
             hint="distillation compares them one by one: both need the same classes",
         )
-    loss = _soft_loss(params, known, task_loss(ctx, params, samples))
+    loss = soft_loss(known, task_loss(ctx, params, samples), alpha=params.alpha, temperature=params.temperature)
     facts = optimise(ctx, student, description, samples, params, loss)
     save_model(ctx, student, description)
     return facts
@@ -56,9 +56,8 @@ def teacher_outputs(ctx: Context, teacher: str, samples: Samples, batch_size: in
     return torch.cat(parts)
 
 
-def _soft_loss(params: Distill, known: Tensor, hard: Loss) -> Loss:
-    """``known``: teacher logits, N × classes × … ."""
-    temperature, alpha = params.temperature, params.alpha
+def soft_loss(known: Tensor, hard: Loss, *, alpha: float, temperature: float) -> Loss:
+    """alpha·T²·KL + (1 − alpha)·``hard``. ``known``: teacher logits, N × classes × … ."""
     targets = log_softmax(known / temperature, dim=1)
 
     def loss(result: Any, chosen: Tensor) -> Tensor:
