@@ -58,7 +58,7 @@ def target_table(report: BuildReport, terminal: bool) -> str:
     names = dict.fromkeys(name for r in rows for name in (*r.metrics, *r.unmeasured))
     names = dict.fromkeys([n for n in _FIRST if n in names] + list(names))
     units = report.units
-    table = Table(box=box.SIMPLE_HEAD if terminal else box.ASCII2, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD if terminal else box.ASCII2, pad_edge=not terminal)
     for title in ("target", "platform", *names, "gates", "state"):
         table.add_column(title, justify="right" if title in names else "left", no_wrap=True)
     for r in rows:
