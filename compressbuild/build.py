@@ -138,11 +138,13 @@ class Build:
         outcomes = self._scheduler.outcomes
         culprits = self._culprits(target)
         base: dict[str, Any] = {"name": name, "platform": target.spec.platform, "baseline": target.baseline}
-        if culprits or any(outcomes[i].result is None for i in target.nodes):
+        if culprits:
             withdrawn = self._project.publisher.withdraw(name)
-            reason = f"{', '.join(culprits)} failed" if culprits else "not built: the build stopped at a failure"
-            reason += f"; build/{name} was taken back" if withdrawn else ""
+            reason = f"{', '.join(culprits)} failed" + (f"; build/{name} was taken back" if withdrawn else "")
             self._report(TargetReport(status="failed", reason=reason, **base))
+            return
+        if any(outcomes[i].result is None for i in target.nodes):
+            self._report(TargetReport(status="not built", reason="the build stopped at a failure", **base))
             return
         measured = {m.name: self._measured(m) for m in target.metrics}
         base["metrics"] = {n: value for n, value in measured.items() if value is not None}

@@ -19,7 +19,7 @@ class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    status: Literal["published", "up to date", "gate failed", "failed", "skipped", "checked"]
+    status: Literal["published", "up to date", "gate failed", "failed", "not built", "skipped", "checked"]
     platform: str | None = None
     baseline: str | None = None
     reason: str = ""

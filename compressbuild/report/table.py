@@ -54,7 +54,7 @@ def target_table(report: BuildReport, terminal: bool) -> str:
     from rich.console import Console
     from rich.table import Table
 
-    rows = [r for r in report.targets if r.status != "skipped"]
+    rows = [r for r in report.targets if r.status not in ("skipped", "not built")]
     names = dict.fromkeys(name for r in rows for name in (*r.metrics, *r.unmeasured))
     names = dict.fromkeys([n for n in _FIRST if n in names] + list(names))
     units = report.units
@@ -99,6 +99,8 @@ def summary(report: BuildReport, *, again: bool = False) -> str:
         elif r.status in ("failed", "gate failed"):
             lines.append(f"{r.name}: {r.status}: {r.reason}")
             lines += [f"  {_missed(v)}" for v in r.verdicts if not v.ok]
+    if unbuilt := [r.name for r in report.targets if r.status == "not built"]:
+        lines.append(f"not built: {', '.join(unbuilt)}: the build stopped at a failure ('-k' goes on with the rest)")
     if not again:
         for reason in dict.fromkeys(text for r in report.targets for text in r.unmeasured.values()):
             names = [_unmeasured(r, reason) for r in report.targets if reason in r.unmeasured.values()]
@@ -106,7 +108,7 @@ def summary(report: BuildReport, *, again: bool = False) -> str:
     ran, cached = (
         (0, sum(report.counts.values())) if again else (report.counts.get("built", 0), report.counts.get("cached", 0))
     )
-    built = [r for r in report.targets if r.status not in ("skipped", "failed", "gate failed")]
+    built = [r for r in report.targets if r.status not in ("skipped", "failed", "gate failed", "not built")]
     work = f"{ran} run, {cached} cached" if ran else f"nothing to do, {cached} nodes cached"
     lines.append(f"{len(built)} of {len(report.targets)} targets up to date ({work})")
     return "\n".join(lines) + "\n"
