@@ -55,13 +55,14 @@ def make_context(
     seed: int = 0,
     threads: int = 1,
     progress: list[dict[str, Any]] | None = None,
+    checkpoint: Path | None = None,
 ) -> Context:
     """A :class:`Context` as a worker would make it; ``out`` and a scratch directory beside it are created.
 
     ``subject``, with its ``kind`` and ``load`` (``module:function`` that makes a Runner of it): the input artifact.
     ``inputs``: further ones by role. ``references``: name as a parameter has it → role. ``datasets``: name →
     ``module:loader``.
-    ``progress``: a list that collects what the function reports.
+    ``progress``: a list that collects what the function reports. ``checkpoint``: a directory that outlives the run.
     """
     scratch = out.with_name(out.name + ".scratch")
     out.mkdir(parents=True, exist_ok=True)
@@ -89,6 +90,7 @@ def make_context(
         facts=dict(facts or {}),
         seed=seed,
         threads=threads,
+        checkpoint=str(checkpoint) if checkpoint is not None else None,
     )
     reports: list[dict[str, Any]] = [] if progress is None else progress
     return Context(request, reports.append)

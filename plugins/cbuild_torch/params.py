@@ -22,7 +22,10 @@ class Training(Params):
     epochs of linear rise (``step``: a tenth at half and at three quarters). ``weight_decay``: not applied to biases and
     norms. ``clip``: largest norm of the gradient. ``loss``: ``f(outputs, labels)`` → scalar tensor; default:
     cross-entropy for integer labels, mean squared error for float labels of the output's shape. ``freeze``: globs of
-    parameter names that stay as they are. ``keep_zeros``: weights that ``prune.magnitude`` zeroed stay zero.
+    parameter names that stay as they are. ``keep_zeros``: weights that pruning zeroed stay zero. ``accumulate``:
+    batches whose gradients make one update, so that the batch is larger than fits in memory. ``validation``: labelled
+    data whose task loss is measured after every epoch; the weights of the best epoch are kept. ``patience``: stop after
+    that many epochs that were not better by at least ``min_delta``.
     """
 
     data: DatasetRef
@@ -39,6 +42,10 @@ class Training(Params):
     loss: FunctionRef | None = None
     freeze: tuple[str, ...] = ()
     keep_zeros: bool = True
+    accumulate: Positive = 1
+    validation: DatasetRef | None = None
+    patience: Positive | None = None
+    min_delta: Amount = 0.0
 
 
 class Train(Training):
