@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from pathlib import Path
@@ -39,6 +40,15 @@ def mix(ctx, model, params):
 
 def copy(ctx, model, params):
     time.sleep(params.seconds)
+    if params.fail:
+        print(f"about to {params.fail}")
+    if params.fail == "segfault":
+        ctypes.string_at(0)
+    if params.fail == "hog":
+        hoard = []
+        while True:
+            hoard.append(b"x" * (8 << 20))
+            time.sleep(0.005)
     if params.fail == "raise":
         raise RuntimeError("asked to fail")
     if params.fail == "crash":
