@@ -25,9 +25,7 @@ COMMANDS = {
     "schema": "Print a JSON Schema of the Compressfile, for editors.",
 }
 
-_TAKES_VALUE = frozenset(
-    ("-f", "--file", "-j", "--jobs", "--set", "--cache-dir", "--profile", "--executor", "--format", "-o")
-)
+_TAKES_VALUE = frozenset(("-f", "--file", "-j", "--jobs", "--set", "--cache-dir", "--profile", "--format", "-o"))
 
 
 class Cbuild(click.Group):

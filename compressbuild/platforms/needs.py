@@ -15,34 +15,42 @@ __all__ = ["Missing", "check", "lacking", "unavailable"]
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """One thing that is not here. ``what`` completes "needs …"; ``hint``: how to get it, or empty."""
+    """One thing that is not here. ``what`` completes "needs …"; ``hint``: how to get it, or empty. ``modules``: the
+    Python packages, if it is those."""
 
     what: str
     hint: str = ""
+    modules: tuple[str, ...] = ()
 
 
 def check(needs: Needs, facts: Facts) -> tuple[Missing, ...]:
     """What of ``needs`` this host lacks; empty: nothing. Imports no module and loads no library that it finds."""
     lacking: list[str] = []
+    packages: list[Missing] = []
     if needs.system:
         here = str(facts.get("os"))
         if here.lower() not in {name.lower() for name in needs.system}:
             lacking.append(f"{' or '.join(needs.system)} (this is {here})")
     absent = [name for name in needs.modules if not _importable(name)]
     if absent:
-        many = len(absent) > 1
-        lacking.append(f"the Python package{'s' * many} {_and(absent)} (not installed)")
+        packages.append(Missing(_packages(absent), needs.install, tuple(absent)))
     for group in needs.libraries:
         if not any(find_library(name) for name in group):
             lacking.append(f"{' or '.join(_native(group))} (not found)")
     if needs.gpu and facts.get("gpu.name") is None:
         lacking.append(f"an NVIDIA GPU ({facts.gpu_reason})")
-    return tuple(Missing(what, needs.install) for what in lacking)
+    return (*packages, *(Missing(what, needs.install) for what in lacking))
+
+
+def _packages(names: Sequence[str]) -> str:
+    return f"the Python package{'s' * (len(names) > 1)} {_and(names)} (not installed)"
 
 
 def lacking(missing: Sequence[Missing]) -> str:
     """What is not here, without how to get it: ``needs A (not found) and B (none found)``."""
-    return f"needs {_and([m.what for m in missing])}"
+    packages = list(dict.fromkeys(name for m in missing for name in m.modules))
+    others = dict.fromkeys(m.what for m in missing if not m.modules)
+    return f"needs {_and([*([_packages(packages)] if packages else []), *others])}"
 
 
 def unavailable(subject: str, missing: Sequence[Missing]) -> str:

@@ -14,8 +14,7 @@ _RTX_INSTALL = (
 )
 _INSTALL = (
     "the standard TensorRT builds only on the GPU it builds for: on a machine with an NVIDIA GPU and its driver, "
-    "pip install 'compressbuild[tensorrt]'; with no GPU here, use the backend tensorrt-rtx, which cross-compiles, or "
-    "send the node to a GPU machine with --executor"
+    "pip install 'compressbuild[tensorrt]'; with no GPU here, use the backend tensorrt-rtx, which cross-compiles"
 )
 _CUDA = (("libcuda.so.1", "nvcuda.dll"),)  # comes with the driver
 _NVINFER = (("libnvinfer.so.11", "libnvinfer.so.10", "nvinfer_11.dll", "nvinfer_10.dll"),)
