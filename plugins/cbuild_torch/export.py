@@ -73,7 +73,7 @@ def trace(
     outputs: list[str],
     opset: int,
 ) -> Any:
-    """The ONNX program of ``module``, which ``example`` (input name → tensor) fits; UserError if torch cannot make it."""
+    """The ONNX program of ``module``; ``example``: input name → tensor. UserError if torch cannot make it."""
     dims = {axis: torch.export.Dim(axis) for item in inputs for axis in item.shape if isinstance(axis, str)}
     shapes = [{i: dims[axis] for i, axis in enumerate(item.shape) if isinstance(axis, str)} for item in inputs]
     names = [item.name for item in inputs]
