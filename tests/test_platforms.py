@@ -13,7 +13,17 @@ import pytest
 
 from compressbuild.api import FACTS, Needs
 from compressbuild.errors import CompressfileError, PluginError
-from compressbuild.platforms import Facts, Host, Missing, check, check_requires, probe, requires_met, unavailable
+from compressbuild.platforms import (
+    Facts,
+    Host,
+    Missing,
+    check,
+    check_requires,
+    lacking,
+    probe,
+    requires_met,
+    unavailable,
+)
 from compressbuild.platforms.libraries import _package_directories, find_library
 from compressbuild.platforms.nvidia import parse_smi
 
@@ -239,9 +249,16 @@ def test_the_message_says_all_that_is_missing_and_how_to_get_it() -> None:
         install="pip install tensorrt, on a machine with an NVIDIA GPU",
     )
     assert unavailable("tensorrt", check(needs, BARE)) == (
-        "tensorrt: needs Windows (this is Linux), the Python package no_such_module (not installed), "
+        "tensorrt: needs the Python package no_such_module (not installed), Windows (this is Linux), "
         "libnosuch.so.11 or libnosuch.so.10 (not found) and an NVIDIA GPU (none found): "
         "pip install tensorrt, on a machine with an NVIDIA GPU"
+    )
+
+
+def test_packages_that_several_needs_lack_are_named_once() -> None:
+    missing = [*check(Needs(modules=("no_a", "no_b")), BARE), *check(Needs(modules=("no_b", "no_c"), gpu=True), BARE)]
+    assert lacking(missing) == (
+        "needs the Python packages no_a, no_b and no_c (not installed) and an NVIDIA GPU (none found)"
     )
 
 
