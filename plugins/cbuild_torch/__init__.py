@@ -3,6 +3,8 @@
 from compressbuild.api import Kind, Needs, Technique, hookimpl
 
 from .params import Distill, ExportOnnx, Finetune, PruneChannels, PruneMagnitude, Train
+from .params_layers import FactorizeLowrank
+from .params_pruning import PruneGradual
 
 _INSTALL = "pip install 'compressbuild[torch]'"
 _TORCH = Needs(modules=("torch", "safetensors", "numpy"), install=_INSTALL)
@@ -44,6 +46,7 @@ def compressbuild_techniques():
     yield _technique("finetune", "cbuild_torch.finetune:train", Finetune)
     yield _technique("distill", "cbuild_torch.distill:distill", Distill)
     yield _technique("prune.magnitude", "cbuild_torch.magnitude:prune", PruneMagnitude)
+    yield _technique("prune.gradual", "cbuild_torch.gradual:prune", PruneGradual)
     yield _technique(
         "prune.channels",
         "cbuild_torch.channels:prune",
@@ -52,6 +55,7 @@ def compressbuild_techniques():
         preload=(*_PRELOAD, "torch_pruning"),
         needs=_PRUNING,
     )
+    yield _technique("factorize.lowrank", "cbuild_torch.lowrank:factorize", FactorizeLowrank)
     yield _technique(
         "export.onnx",
         "cbuild_torch.export:export",

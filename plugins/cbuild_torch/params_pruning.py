@@ -1,0 +1,39 @@
+"""The parameters of the pruning techniques that train, or that remove what belongs to one kind of architecture."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from compressbuild.api import ModelRef
+
+from .params import Amount, Positive, Rate, Ratio, Share, Training
+
+__all__ = ["PruneGradual"]
+
+
+class PruneGradual(Training, kw_only=True):
+    """Zero weights little by little while training: s_f + (s_i − s_f)(1 − (t − t0)/(nΔt))³ (Zhu & Gupta 2017).
+
+    ``sparsity``: s_f, the share of zeros at the end; ``initial``: s_i, at the beginning. ``ramp``: ``cubic`` as above,
+    ``linear``, or ``constant``: s_f from the beginning. ``begin``, ``end``, ``frequency``: t0, t0 + nΔt and Δt in
+    ``unit``; after ``end`` (default: three quarters of the training) the zeros stay where they are. The masks are
+    computed anew from the dense weights each time, so a weight may come back; ``masked``: weights under the mask keep
+    their value (``keep``) or go on learning with the gradient of the masked model (``train``). ``scope``,
+    ``overrides``, ``ignore``: as in prune.magnitude. ``teacher``, ``alpha``, ``temperature``: as in distill, if given.
+    """
+
+    epochs: Positive = 10
+    sparsity: Ratio = 0.8
+    initial: Ratio = 0.0
+    ramp: Literal["cubic", "linear", "constant"] = "cubic"
+    unit: Literal["epochs", "steps"] = "epochs"
+    begin: Amount = 0.0
+    end: Rate | None = None
+    frequency: Rate = 0.25
+    masked: Literal["keep", "train"] = "keep"
+    scope: Literal["global", "local"] = "global"
+    overrides: dict[str, Ratio] = {}
+    ignore: tuple[str, ...] = ()
+    teacher: ModelRef | None = None
+    alpha: Share = 0.7
+    temperature: Rate = 4.0
