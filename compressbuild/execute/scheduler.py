@@ -16,7 +16,7 @@ from ..digest import Digest, file_digest
 from ..errors import CbuildError
 from ..graph import Graph
 from ..plan import Action, Explanation, Keyer, Trace, Traces, judge
-from ..store import ActionResult, CorruptObject, Evicted, Hit, Lock, Store
+from ..store import ActionResult, CorruptObject, Hit, Lock, Store
 from .executor import Executor, Finished, Progress
 from .inputs import Inputs, Taken
 from .observe import Observe
@@ -120,14 +120,13 @@ class Scheduler:
         if action.status != "cached":
             return self._queue(index)
         assert action.result is not None
-        evicted = isinstance(self._store.lookup(self._key(index)), Evicted)
         if (self._remeasure and node.exclusive) or (self._check and not node.nondeterministic and node.run):
             self.actions[index] = replace(action, why=Explanation("requested"))
             return self._queue(index)
-        if evicted and (index in self._asked or index in self._wanted):
+        if action.evicted and (index in self._asked or index in self._wanted):
             self.actions[index] = replace(action, why=Explanation("evicted"))
             return self._queue(index)
-        if evicted:
+        if action.evicted:
             self._absent.add(index)
         self._record(action, action.result)
         return self._end(index, Outcome("cached", action.result))
@@ -334,6 +333,7 @@ class Scheduler:
             seconds=seconds,
             peak_rss=peak_rss,
             facts=dict(facts),
+            consume=True,
         )
         shutil.rmtree(self._observe.checkpoint_path(action.key), ignore_errors=True)
         self._absent.discard(node.index)

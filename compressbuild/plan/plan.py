@@ -22,7 +22,10 @@ Lookup = Callable[[Digest], Hit | Evicted | Damaged | None]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One node with what is known of it. ``key`` and ``parts`` are None while an input is still to be built."""
+    """One node with what is known of it. ``key`` and ``parts`` are None while an input is still to be built.
+
+    ``evicted``: its result is known, but gc has removed the bytes.
+    """
 
     node: Node
     status: Status
@@ -30,6 +33,7 @@ class Action:
     key: Digest | None = None
     parts: Parts | None = None
     result: ActionResult | None = None
+    evicted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ def judge(node: Node, key: Digest, parts: Parts, lookup: Lookup, last: Trace | N
     """Decide one node whose inputs are all known."""
     found = lookup(key)
     if isinstance(found, Hit | Evicted):
-        return Action(node, "cached", Explanation("cached"), key, parts, found.result)
+        return Action(node, "cached", Explanation("cached"), key, parts, found.result, isinstance(found, Evicted))
     if isinstance(found, Damaged):
         return Action(node, "run", Explanation("lost", detail=found.reason), key, parts)
     if last is None:

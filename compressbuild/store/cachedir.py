@@ -116,7 +116,7 @@ class CacheDir:
             found = text.strip().decode("ascii", "replace") or "an empty file"
             raise StoreError(
                 f"the cache {self.root} has version {found}, and this compressbuild knows version {VERSION}",
-                hint="upgrade compressbuild, or choose another directory with --cache",
+                hint="upgrade compressbuild, or choose another directory with --cache-dir",
             )
 
     def _create(self) -> None:
@@ -124,7 +124,7 @@ class CacheDir:
         if strangers:
             raise StoreError(
                 f"{self.root} is no cache, and it is not empty (it holds {strangers[0]!r})",
-                hint="choose an empty or a new directory with --cache",
+                hint="choose an empty or a new directory with --cache-dir",
             )
         self.queue.make_dir(self.root)
         for name in _SUBDIRS:

@@ -29,9 +29,9 @@ _SYNCFS_FROM = 64
 _HINTS = {
     errno.ENOSPC: "free some space, or run `cbuild cache gc --max-size SIZE`",
     errno.EDQUOT: "free some of your quota, or run `cbuild cache gc --max-size SIZE`",
-    errno.EACCES: "check who owns the cache directory, or choose another with --cache",
-    errno.EPERM: "check who owns the cache directory, or choose another with --cache",
-    errno.EROFS: "the cache is on a read-only file system: choose another with --cache",
+    errno.EACCES: "check who owns the cache directory, or choose another with --cache-dir",
+    errno.EPERM: "check who owns the cache directory, or choose another with --cache-dir",
+    errno.EROFS: "the cache is on a read-only file system: choose another with --cache-dir",
     errno.EIO: "the disk reports errors: check it, then run `cbuild cache verify`",
 }
 
