@@ -4,7 +4,7 @@ from compressbuild.api import Kind, Needs, Technique, hookimpl
 
 from .params import Distill, ExportOnnx, Finetune, PruneChannels, PruneMagnitude, Train
 from .params_layers import FactorizeLowrank
-from .params_pruning import PruneGradual
+from .params_pruning import PruneGradual, PruneNm
 
 _INSTALL = "pip install 'compressbuild[torch]'"
 _TORCH = Needs(modules=("torch", "safetensors", "numpy"), install=_INSTALL)
@@ -46,6 +46,7 @@ def compressbuild_techniques():
     yield _technique("finetune", "cbuild_torch.finetune:train", Finetune)
     yield _technique("distill", "cbuild_torch.distill:distill", Distill)
     yield _technique("prune.magnitude", "cbuild_torch.magnitude:prune", PruneMagnitude)
+    yield _technique("prune.nm", "cbuild_torch.nm:prune", PruneNm)
     yield _technique("prune.gradual", "cbuild_torch.gradual:prune", PruneGradual)
     yield _technique(
         "prune.channels",

@@ -48,9 +48,9 @@ class ModelDescription:
         return frozenset(name for edit in self.edits if edit["op"] == "sparse" for name in edit["parameters"])
 
     def edited(self, edits: Iterable[Mapping[str, Any]]) -> ModelDescription:
-        """With more edits at the end; one that is there already is not repeated."""
+        """With more edits at the end. What only says how tensors are to be read is not repeated."""
         known = list(self.edits)
-        known.extend(edit for edit in edits if edit not in known)
+        known.extend(edit for edit in edits if edit["op"] not in ("resize", "sparse") or edit not in known)
         return replace(self, edits=tuple(known))
 
     def write(self, directory: Path) -> None:

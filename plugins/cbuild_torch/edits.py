@@ -4,6 +4,7 @@
 |---|---|
 | ``resize`` | tensors take the shapes of the saved ones, and layers' size attributes follow |
 | ``set`` ``module``, ``attribute``, ``value`` | a plain attribute that a layer has already gets another value |
+| ``replace`` ``module``, ``layer`` | a layer, or an activation function, gives way to another: see :mod:`.layers` |
 | ``sparse`` ``parameters`` | zeros of these parameters mean something: training keeps them |
 """
 
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
+
+from .layers import build, put
 
 __all__ = ["attribute_edits", "replay", "resize"]
 
@@ -30,6 +33,8 @@ def replay(module: nn.Module, edits: tuple[Mapping[str, Any], ...]) -> None:
                 continue
             case {"op": "set", "module": str(path), "attribute": str(name), "value": value}:
                 _set(module.get_submodule(path), name, value)
+            case {"op": "replace", "module": str(path), "layer": dict(spec)}:
+                put(module, path, build(spec))
             case _:
                 raise ValueError(f"model.json names an edit that this version does not know: {dict(edit)}")
 

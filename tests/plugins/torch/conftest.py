@@ -5,6 +5,7 @@ from pathlib import Path
 
 import digits
 import pytest
+import toy_models
 
 from compressbuild.api.testing import run_node
 
@@ -26,8 +27,7 @@ def toy(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def technique(tmp_path: Path) -> Callable[..., object]:
     """Apply a technique; toy factories are allowed too."""
-    toys = ("depthwise", "fixed", "two_inputs", "tied", "recurrent", "branching", "mlp", "regressor", "fewer_classes")
-    factories = (*digits.FACTORIES, *(f"toy_models:{name}" for name in toys))
+    factories = (*digits.FACTORIES, *(f"toy_models:{name}" for name in toy_models.FACTORIES))
     count = iter(range(100))
 
     def apply(run: str, subject: Path, params: object, **world: object):

@@ -7,6 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+FACTORIES = (
+    "branching",
+    "depthwise",
+    "fewer_classes",
+    "fixed",
+    "mlp",
+    "peeking",
+    "recurrent",
+    "regressor",
+    "strided",
+    "tied",
+    "two_inputs",
+)
+
 
 class Depthwise(nn.Module):
     """Grouped and depthwise convolutions, a concatenation and a transposed convolution."""
@@ -88,6 +102,35 @@ class Branching(nn.Module):
         return x * 2 if x.sum() > 0 else x
 
 
+class Strided(nn.Module):
+    """Convolutions with every option that one can have, their weights of rank 2 however they are cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 16, 3, padding=1)
+        self.rich = nn.Conv2d(16, 24, (3, 5), stride=(2, 1), padding=(2, 4), dilation=(1, 2), padding_mode="circular")
+        self.same = nn.Conv2d(24, 16, 3, padding="same", bias=False)
+        self.head = nn.Linear(16, 10)
+        for layer in (self.rich, self.same):
+            factors = [torch.randn(size, 2) / 2 for size in layer.weight.shape]
+            layer.weight.data = torch.einsum("or,ir,hr,wr->oihw", *factors)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(self.same(self.rich(self.stem(image))).mean((2, 3)))
+
+
+class Peeking(nn.Module):
+    """Calls a layer, and reads its weight too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Linear(64, 64)
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(self.wide(image.flatten(1)) + self.wide.weight.mean(0))
+
+
 def depthwise() -> nn.Module:
     return Depthwise()
 
@@ -114,6 +157,14 @@ def branching() -> nn.Module:
 
 def mlp(hidden: int = 64) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), nn.ReLU(), nn.Linear(hidden, 10))
+
+
+def strided() -> nn.Module:
+    return Strided()
+
+
+def peeking() -> nn.Module:
+    return Peeking()
 
 
 def regressor() -> nn.Module:
