@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from compressbuild.api import ModelRef
+from compressbuild.api import Meta, ModelRef, Params
 
 from .params import Amount, Positive, Rate, Ratio, Share, Training
 
-__all__ = ["PruneGradual"]
+__all__ = ["PruneGradual", "PruneNm"]
 
 
 class PruneGradual(Training, kw_only=True):
@@ -37,3 +37,14 @@ class PruneGradual(Training, kw_only=True):
     teacher: ModelRef | None = None
     alpha: Share = 0.7
     temperature: Rate = 4.0
+
+
+class PruneNm(Params):
+    """Zero all but the ``n`` largest of every ``m`` weights in a row along the input (2:4 for sparse tensor cores).
+
+    ``ignore``: globs of parameter names left alone. Layers whose input is no multiple of ``m`` are left alone too.
+    """
+
+    n: Positive = 2
+    m: Annotated[int, Meta(ge=2)] = 4
+    ignore: tuple[str, ...] = ()
