@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from command import Work, finish
@@ -47,7 +48,7 @@ def test_failing_node(toys: Work, case: str):
     assert (failure.node, failure.cause) == ("bad/toy.copy#2", cause)
     assert message in failure.error
     if case not in ("timeout", "empty"):
-        assert f"about to {step.partition('fail: ')[2].strip('}')}" in open(failure.log).read()
+        assert f"about to {step.partition('fail: ')[2].strip('}')}" in Path(failure.log).read_text()
     assert {name: t.status for name, t in ran.targets.items()} == {
         "good": "up to date", "bad": "failed", "below": "failed",
     }  # fmt: skip

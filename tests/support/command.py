@@ -106,7 +106,7 @@ class Work:
     def copy(self, root: Path) -> Work:
         """``cp -a`` of the project with its cache."""
         subprocess.run(["cp", "-a", str(self.root), str(root)], check=True)
-        return Work(root, toy=self.toy)
+        return type(self)(root, toy=self.toy)
 
     def published(self) -> dict[str, bytes]:
         """Every published file but those that tell of measurements: path → bytes."""
@@ -130,6 +130,33 @@ class Work:
         while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.05)
         return left
+
+
+class Inline(Work):
+    """A project whose commands run in this process: many times faster, for what does not depend on a process."""
+
+    def __call__(self, *args: str, code: int | None = 0, timeout: float = 300, **env: str) -> Ran:
+        import contextlib
+        import io
+        from unittest import mock
+
+        from compressbuild.cli.main import main
+
+        environment = self.environment(**env)
+        path = [each for each in environment.get("PYTHONPATH", "").split(os.pathsep) if each]
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(self.root),
+            mock.patch.dict(os.environ, environment, clear=True),
+            mock.patch.object(sys, "path", [*path, *sys.path]),
+            mock.patch.object(sys, "argv", [CBUILD, *args]),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            ran = Ran(main(list(args)), out.getvalue(), err.getvalue())
+        if code is not None:
+            assert ran.code == code, f"cbuild {' '.join(args)}: exit {ran.code}\n{ran.text[-6000:]}"
+        return ran
 
 
 def finish(process: subprocess.Popen[str], timeout: float = 300) -> Ran:
