@@ -25,6 +25,7 @@ _HOMES = {
     "ModelRef": "api",
     "Needs": "api",
     "Params": "api",
+    "Parity": "api",
     "Project": "project",
     "Runner": "api",
     "Scheme": "api",

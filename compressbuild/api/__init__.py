@@ -4,6 +4,7 @@ from .context import Context, Runner, UserError
 from .facts import FACTS
 from .hooks import hookimpl
 from .params import DatasetRef, FileRef, FunctionRef, Meta, ModelRef, Params, Scheme
+from .parity import Parity
 from .records import Backend, Kind, Metric, Needs, Technique
 from .work import WorkDataset, WorkInput, WorkRequest, WorkResult
 
@@ -20,6 +21,7 @@ __all__ = [
     "ModelRef",
     "Needs",
     "Params",
+    "Parity",
     "Runner",
     "Scheme",
     "Technique",

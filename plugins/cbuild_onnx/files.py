@@ -21,6 +21,7 @@ __all__ = [
     "read",
     "sort",
     "strip",
+    "types",
     "validate",
     "write",
 ]
@@ -149,6 +150,17 @@ def nodes(model: ModelProto) -> Iterator[NodeProto]:
     """Every node, those of subgraphs and functions too."""
     for scope in _scopes(model):
         yield from scope.node
+
+
+def types(model: ModelProto) -> set[int]:
+    """``TensorProto`` data types of every weight, constant and declared value."""
+    found = {tensor.data_type for tensor in _tensors(model)}
+    for scope in _scopes(model):
+        values = [*scope.value_info]
+        if isinstance(scope, GraphProto):
+            values += [*scope.input, *scope.output]
+        found.update(value.type.tensor_type.elem_type for value in values)
+    return found
 
 
 def _scopes(model: ModelProto) -> Iterator[GraphProto | FunctionProto]:

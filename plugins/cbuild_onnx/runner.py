@@ -42,8 +42,8 @@ def session(path: Path, *, threads: int, optimise: bool = True) -> ort.Inference
 class OnnxRunner:
     """Runs a model: arrays in, arrays out."""
 
-    def __init__(self, path: Path, *, threads: int = 1) -> None:
-        self._session = session(path, threads=threads)
+    def __init__(self, path: Path, *, threads: int = 1, optimise: bool = True) -> None:
+        self._session = session(path, threads=threads, optimise=optimise)
         self._threads = threads
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._inputs = {item.name: (item.shape, item.dtype) for item in declared_inputs(self._session)}

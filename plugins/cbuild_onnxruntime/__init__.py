@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from compressbuild.api import Backend, Kind, Meta, Needs, Params, hookimpl
+from compressbuild.api import Backend, Kind, Meta, Needs, Params, Parity, hookimpl
 
 __all__ = ["OnnxRuntimeSettings"]
 
@@ -34,6 +34,7 @@ class OnnxRuntimeSettings(Params):
         bool,
         Meta(description="publish the optimised graph (up to 'extended', so that it runs on other processors too)"),
     ] = True
+    parity: Parity = Parity()
 
 
 @hookimpl

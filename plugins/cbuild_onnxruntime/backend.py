@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnxruntime
+from cbuild_onnx import parity
 
 from compressbuild.api import Context, Runner, UserError
 
@@ -32,7 +33,7 @@ def compile(ctx: Context, model: Path, settings: OnnxRuntimeSettings) -> dict[st
 
     The saved graph is optimised up to ``extended``: the layouts that ``all`` adds hold for one processor only, and the
     session adds them again in milliseconds. A provider other than the CPU fuses operators itself, so its graph stops
-    at ``basic``.
+    at ``basic``. Last, the result is compared with the source (docs/backends.md).
     """
     source, target = onnx_file(model), ctx.out / "model.onnx"
     level = settings.optimization
@@ -49,11 +50,12 @@ def compile(ctx: Context, model: Path, settings: OnnxRuntimeSettings) -> dict[st
             name = "model.onnx" if file == source else str(file.relative_to(model))
             (ctx.out / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, ctx.out / name)
-    runner = SessionRunner(open_session(target, settings), settings)
+    described = SessionRunner(open_session(target, settings), settings).describe()
     return {
         "nodes": _count_nodes(target),
         "saved_level": level if settings.save_optimized else None,
-        **runner.describe(),
+        **described,
+        **parity.check(ctx, settings.parity, source, lambda: load(ctx, ctx.out, settings), name="ONNX Runtime"),
     }
 
 

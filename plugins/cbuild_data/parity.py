@@ -1,0 +1,340 @@
+"""Whether a compiled model computes what its source does: both run on the same seeded inputs.
+
+An output is judged over all cases at once, so that a case whose answers are near zero is measured against the
+magnitude that the output usually has:
+
+    max_error   max |found − wanted| / max |wanted|
+    cosine      Σ found·wanted / (‖found‖·‖wanted‖)
+    sqnr_db     10·log10(Σ wanted² / Σ (found − wanted)²), the signal-to-quantization-noise ratio
+
+Elements that are not finite in the source are left out. Whole numbers and truth values may flip where two answers tie,
+so of those a small share may differ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from compressbuild.api import Context, Parity, Runner, UserError
+
+from .inputs import ModelInput
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["PRECISIONS", "Precision", "Tolerance", "check_parity"]
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+EXACT_DB = 200.0  # of a comparison without any noise, whose ratio is infinite
+MOST_CASES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """``mismatch``: share of whole numbers that may be off."""
+
+    max_error: float
+    cosine: float
+    sqnr_db: float
+    mismatch: float
+
+
+# A wrong kernel, layout or rounding mode misses these by far; another order of summation stays well within.
+PRECISIONS: Mapping[Precision, Tolerance] = {
+    "fp32": Tolerance(1e-3, 0.9999, 50, 0.02),
+    "fp16": Tolerance(2e-2, 0.999, 30, 0.05),
+    "bf16": Tolerance(1e-1, 0.99, 20, 0.1),
+    "int8": Tolerance(0.25, 0.99, 17, 0.1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """``judged``: False for inputs whose result is only reported."""
+
+    name: str
+    feeds: Mapping[str, np.ndarray]
+    judged: bool = True
+
+
+Outputs = Mapping[str, "np.ndarray"]
+
+
+def check_parity(
+    ctx: Context,
+    settings: Parity,
+    precision: Precision,
+    source: Callable[[], Runner],
+    compiled: Callable[[], Runner],
+    *,
+    name: str,
+) -> dict[str, Any]:
+    """Facts: ``max_abs``, ``cosine``, ``sqnr_db`` of the worst output, and ``parity`` with what was tried.
+
+    ``precision``: the coarsest arithmetic of the compiled model. ``source``, ``compiled``: open a Runner; they are
+    called one after the other, so that two large models are never in memory at once. ``name``: what runs the compiled
+    model, for messages. UserError: an output is beyond its tolerance, or the compiled model refuses what its source
+    takes.
+    """
+    if not settings.check:
+        return {"parity": "not checked"}
+    try:
+        reference = source()
+    except UserError as error:
+        ctx.log.warning("parity: the source cannot be run: %s", error)
+        return {"parity": f"not checked: {error}"}
+    inputs = tuple(ModelInput(key, tuple(shape), dtype) for key, (shape, dtype) in reference.inputs.items())
+    _check_axes(inputs, settings)
+    wanted, refused = _wanted(ctx, reference, inputs, settings)
+    del reference
+    judged = [case.name for case, _ in wanted if case.judged]
+    if not judged:
+        ctx.log.warning("parity: the source takes none of the made-up inputs: %s", refused)
+        return {"parity": f"not checked: the source takes no made-up inputs ({refused})"}
+    runner = compiled()
+    found = [_run(runner, case, name) for case, _ in wanted]
+    rows = _judge(
+        [(case, outputs, got) for (case, outputs), got in zip(wanted, found, strict=True) if case.judged],
+        _tolerance(settings, precision),
+        precision,
+        name,
+    )
+    worst = min(rows, key=lambda row: row["sqnr_db"])
+    edges = {
+        case.name: _verdict(outputs, got) for (case, outputs), got in zip(wanted, found, strict=True) if not case.judged
+    }
+    return {
+        **{key: worst[key] for key in ("max_abs", "cosine", "sqnr_db")},
+        "parity": {"output": worst["output"], "precision": precision, "cases": judged, **edges},
+    }
+
+
+def _tolerance(settings: Parity, precision: Precision) -> Tolerance:
+    default = PRECISIONS[precision]
+    return Tolerance(
+        default.max_error if settings.max_error is None else settings.max_error,
+        default.cosine if settings.cosine is None else settings.cosine,
+        default.sqnr_db if settings.sqnr_db is None else settings.sqnr_db,
+        default.mismatch,
+    )
+
+
+# -- inputs ----------------------------------------------------------------------------------------------------------
+
+
+def _check_axes(inputs: Sequence[ModelInput], settings: Parity) -> None:
+    dynamic = list(dict.fromkeys(axis for item in inputs for axis in item.shape if isinstance(axis, str)))
+    for axis in settings.axes:
+        if axis not in dynamic:
+            raise UserError(
+                f"parity: no input has a dynamic axis '{axis}'", hint=f"there are: {', '.join(dynamic) or 'none'}"
+            )
+
+
+def _sizes(inputs: Sequence[ModelInput], settings: Parity) -> Iterator[dict[str, int]]:
+    """Sizes of the dynamic axes: all at their last, then each in turn at its others."""
+    options: dict[str, list[int]] = {}
+    for item in inputs:
+        for position, axis in enumerate(item.shape):
+            if isinstance(axis, str) and axis not in options:
+                options[axis] = settings.axes.get(axis) or ([1, 16] if position == 0 else [8, 16])
+    last = {axis: sizes[-1] for axis, sizes in options.items()}
+    yield last
+    for axis, sizes in options.items():
+        yield from ({**last, axis: size} for size in sizes[:-1])
+
+
+def _cases(inputs: Sequence[ModelInput], settings: Parity, seed: int) -> Iterator[Case]:
+    import numpy as np
+
+    every = list(_sizes(inputs, settings))[:MOST_CASES]
+    for number, sizes in enumerate(every):
+        shown = "random" + (f" {','.join(f'{axis}={size}' for axis, size in sizes.items())}" if sizes else "")
+        yield Case(shown, _feeds(inputs, sizes, np.random.default_rng([seed, number])))
+    first = every[0]
+    zeros = {item.name: np.zeros(_shape(item, first), item.dtype) for item in inputs}
+    yield Case("zeros", zeros)
+    normal = _feeds(inputs, first, np.random.default_rng([seed, len(every)]))
+    floats = [item for item in inputs if np.dtype(item.dtype).kind == "f"]
+    if floats:
+        yield Case("extremes", {**normal, **{item.name: _extremes(item, first) for item in floats}}, judged=False)
+        spoiled = {item.name: normal[item.name].copy() for item in floats}
+        for array in spoiled.values():
+            array.reshape(-1)[:1] = np.nan
+        yield Case("nan", {**normal, **spoiled}, judged=False)
+
+
+def _shape(item: ModelInput, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    return tuple(sizes[axis] if isinstance(axis, str) else axis for axis in item.shape)
+
+
+def _feeds(inputs: Sequence[ModelInput], sizes: Mapping[str, int], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Floats standard normal; whole numbers 0 or 1, the first of each row 1 (token ids, a mask that is never empty)."""
+    import numpy as np
+
+    made = {}
+    for item in inputs:
+        shape, dtype = _shape(item, sizes), np.dtype(item.dtype)
+        if dtype.kind == "f":
+            made[item.name] = rng.standard_normal(shape).astype(dtype)
+        else:
+            values = rng.integers(0, 2, shape)
+            values[..., :1] = 1
+            made[item.name] = np.asarray(values, dtype)
+    return made
+
+
+def _extremes(item: ModelInput, sizes: Mapping[str, int]) -> np.ndarray:
+    import numpy as np
+
+    limits, shape = np.finfo(item.dtype), _shape(item, sizes)
+    values = np.resize(np.array([limits.max, limits.min, limits.tiny, 0], item.dtype), math.prod(shape))
+    return values.reshape(shape)
+
+
+# -- running ---------------------------------------------------------------------------------------------------------
+
+
+def _wanted(
+    ctx: Context, reference: Runner, inputs: Sequence[ModelInput], settings: Parity
+) -> tuple[list[tuple[Case, Outputs]], str]:
+    """The cases that the source takes, with its answers, and why it refused the last of the others."""
+    kept, refused = [], ""
+    for case in _cases(inputs, settings, ctx.seed):
+        try:
+            kept.append((case, _numeric(reference(case.feeds))))
+        except Exception as error:  # noqa: BLE001 (a runtime's border: whatever it raises, made-up inputs may be wrong)
+            refused = " ".join(str(error).split())[:300]
+            ctx.log.info("parity: the source does not take the case '%s': %s", case.name, refused)
+    return kept, refused
+
+
+def _numeric(outputs: Mapping[str, Any]) -> Outputs:
+    """Text, sequences and maps cannot be compared."""
+    found = {name: value for name, value in outputs.items() if _kind(value) in "biuf"}
+    if not found:
+        raise UserError("it has no numeric output")
+    return found
+
+
+def _kind(value: Any) -> str:
+    return str(getattr(getattr(value, "dtype", None), "kind", "none"))
+
+
+def _run(runner: Runner, case: Case, name: str) -> Outputs:
+    try:
+        return runner(case.feeds)
+    except Exception as error:
+        if not case.judged:
+            return {}
+        text = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"parity: {name} does not take the case '{case.name}', which the source takes: {text}",
+            hint="if such inputs never come, name the sizes that do: parity: {axes: {…}}",
+        ) from error
+
+
+# -- judging ---------------------------------------------------------------------------------------------------------
+
+
+def _judge(
+    rows: Sequence[tuple[Case, Outputs, Outputs]], limit: Tolerance, precision: Precision, name: str
+) -> list[dict[str, Any]]:
+    import numpy as np
+
+    result = []
+    for output in rows[0][1]:
+        pairs = []
+        for case, wanted, found in rows:
+            if output not in found:
+                raise UserError(f"parity: {name} has no output '{output}'", hint=f"it has: {', '.join(found)}")
+            pairs.append(_pair(case, output, np.asarray(wanted[output]), np.asarray(found[output]), name))
+        expected, got = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+        whole = rows[0][1][output].dtype.kind in "biu"
+        row = {"output": output, **_measures(expected, got)}
+        wrong = _share(expected, got, limit) if whole else _beyond(row, limit)
+        if wrong:
+            raise UserError(
+                f"parity: output '{output}' of {name} is not what its source computes: {wrong}, "
+                f"beyond the tolerance of {precision}",
+                hint="is the hardware's arithmetic coarser than the model's? else allow more with 'parity:'",
+            )
+        result.append(row)
+    return result
+
+
+def _pair(case: Case, output: str, wanted: np.ndarray, found: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Both flat, as float64, without the elements that are not finite in the source."""
+    import numpy as np
+
+    if wanted.shape != found.shape:
+        raise UserError(
+            f"parity: {name} gives '{output}' the shape {list(found.shape)}, its source {list(wanted.shape)} "
+            f"(case '{case.name}')"
+        )
+    expected, got = wanted.astype(np.float64).ravel(), found.astype(np.float64).ravel()
+    finite = np.isfinite(expected)
+    if not np.isfinite(got[finite]).all():
+        raise UserError(
+            f"parity: {name} gives '{output}' values that are not finite where its source's are (case '{case.name}')"
+        )
+    return expected[finite], got[finite]
+
+
+def _measures(wanted: np.ndarray, found: np.ndarray) -> dict[str, float]:
+    """``max_abs``, ``max_error``, ``cosine``, ``sqnr_db`` of flat arrays."""
+    import numpy as np
+
+    noise = found - wanted
+    peak = float(np.max(np.abs(wanted), initial=0.0))
+    worst = float(np.max(np.abs(noise), initial=0.0))
+    scale = peak or 1.0  # so that squares neither overflow nor vanish
+    signal, error = float(np.sum((wanted / scale) ** 2)), float(np.sum((noise / scale) ** 2))
+    norms = math.sqrt(signal * float(np.sum((found / scale) ** 2)))
+    return {
+        "max_abs": worst,
+        "max_error": worst / scale,
+        "cosine": 1.0 if error == 0 else (float(np.sum((wanted / scale) * (found / scale))) / norms if norms else 0.0),
+        "sqnr_db": EXACT_DB if error == 0 else max(-EXACT_DB, 10 * math.log10(max(signal / error, 1e-30))),
+    }
+
+
+def _beyond(row: Mapping[str, float], limit: Tolerance) -> str:
+    """What of a row misses its limit, or nothing."""
+    wrong = []
+    if row["max_error"] > limit.max_error:
+        wrong.append(
+            f"differs by up to {row['max_abs']:.3g}, {row['max_error']:.3g} of its magnitude "
+            f"(allowed: {limit.max_error:g})"
+        )
+    if row["cosine"] < limit.cosine:
+        wrong.append(f"cosine {row['cosine']:.4f} (at least {limit.cosine:g})")
+    if row["sqnr_db"] < limit.sqnr_db:
+        wrong.append(f"SQNR {row['sqnr_db']:.1f} dB (at least {limit.sqnr_db:g})")
+    return ", ".join(wrong)
+
+
+def _share(wanted: np.ndarray, found: np.ndarray, limit: Tolerance) -> str:
+    import numpy as np
+
+    off = np.abs(found - wanted) > limit.max_error * float(np.max(np.abs(wanted), initial=0.0))
+    share = float(np.mean(off)) if off.size else 0.0
+    return f"{share:.1%} of its values differ (allowed: {limit.mismatch:.0%})" if share > limit.mismatch else ""
+
+
+def _verdict(wanted: Outputs, found: Outputs) -> str:
+    """Whether two models treat inputs that are hardly meant alike: infinities and NaNs in the same places."""
+    import numpy as np
+
+    if not found:
+        return "refused"
+    for output, expected in wanted.items():
+        if expected.dtype.kind != "f":
+            continue
+        got = np.asarray(found.get(output, np.nan))
+        if got.shape != expected.shape or not np.array_equal(np.isfinite(got), np.isfinite(expected)):
+            return "not as the source"
+    return "as the source"
