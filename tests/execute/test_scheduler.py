@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +18,10 @@ def statuses(report) -> dict[str, str]:
 
 
 def test_failure_stops_the_build_and_publishes_nothing_of_it(toy) -> None:
-    toy.write("Compressfile", HEAD + (
-        "  bad: {from: m, steps: [toy.copy: {fail: raise}]}\n  after: {from: bad, steps: [toy.copy]}\n"
-    ))  # fmt: skip
+    toy.write(
+        "Compressfile",
+        HEAD + ("  bad: {from: m, steps: [toy.copy: {fail: raise}]}\n  after: {from: bad, steps: [toy.copy]}\n"),
+    )
     report, _ = toy.build("all")
     assert report.exit_code == 1
     assert statuses(report) == {"bad": "failed", "after": "failed"}
@@ -27,11 +29,15 @@ def test_failure_stops_the_build_and_publishes_nothing_of_it(toy) -> None:
 
 
 def test_keep_going_builds_what_does_not_depend_on_it(toy) -> None:
-    toy.write("Compressfile", HEAD + (
-        "  bad: {from: m, steps: [toy.copy: {fail: raise}]}\n"
-        "  after: {from: bad, steps: [toy.copy]}\n"
-        "  good: {from: m, steps: [toy.copy: {note: x}, toy.copy: {note: y}, toy.copy: {note: z}]}\n"
-    ))  # fmt: skip
+    toy.write(
+        "Compressfile",
+        HEAD
+        + (
+            "  bad: {from: m, steps: [toy.copy: {fail: raise}]}\n"
+            "  after: {from: bad, steps: [toy.copy]}\n"
+            "  good: {from: m, steps: [toy.copy: {note: x}, toy.copy: {note: y}, toy.copy: {note: z}]}\n"
+        ),
+    )
     report, _ = toy.build("all", keep_going=True)
     assert statuses(report) == {"bad": "failed", "after": "failed", "good": "published"}
     assert report.exit_code == 1
@@ -63,27 +69,32 @@ def test_an_output_that_lacks_its_files_fails(toy) -> None:
 
 
 def test_changing_an_input_fails_the_node(toy) -> None:
-    toy.write("Compressfile", HEAD + (
-        "  t: {from: m, steps: [toy.copy: {fail: tamper}]}\n  u: {from: m, steps: [toy.copy: {note: u}]}\n"
-    ))  # fmt: skip
+    toy.write(
+        "Compressfile",
+        HEAD + ("  t: {from: m, steps: [toy.copy: {fail: tamper}]}\n  u: {from: m, steps: [toy.copy: {note: u}]}\n"),
+    )
     report, _ = toy.build("all", keep_going=True)
     assert statuses(report) == {"t": "failed", "u": "published"}
     assert toy.value("u") == "abc"
 
 
 def test_early_cutoff(toy) -> None:
-    toy.write("Compressfile", HEAD + (
-        "  a: {from: m, steps: [toy.mix: {salt: 0, modulus: 2}]}\n  b: {from: a, steps: [toy.mix: {salt: 1}]}\n"
-    ))  # fmt: skip
+    toy.write(
+        "Compressfile",
+        HEAD
+        + ("  a: {from: m, steps: [toy.mix: {salt: 0, modulus: 2}]}\n  b: {from: a, steps: [toy.mix: {salt: 1}]}\n"),
+    )
     toy.build("all")
     assert toy.build("all", overrides=["targets.a.steps.0.toy.mix.salt=2"])[1] == ["a/toy.mix"]
 
 
 @pytest.mark.parametrize("how", ["truncate", "flip", "delete"])
 def test_a_damaged_object_is_rebuilt(toy, how: str) -> None:
-    toy.write("Compressfile", HEAD + (
-        "  a: {from: m, steps: [toy.mix: {modulus: 1000}]}\n  b: {from: a, steps: [toy.mix: {modulus: 1000}]}\n"
-    ))  # fmt: skip
+    toy.write(
+        "Compressfile",
+        HEAD
+        + ("  a: {from: m, steps: [toy.mix: {modulus: 1000}]}\n  b: {from: a, steps: [toy.mix: {modulus: 1000}]}\n"),
+    )
     toy.build("all")
     expected = toy.value("b")
     opened = toy.open()
@@ -94,7 +105,7 @@ def test_a_damaged_object_is_rebuilt(toy, how: str) -> None:
     if how == "delete":
         os.unlink(path)
     else:
-        data = open(path, "rb").read()
+        data = Path(path).read_bytes()
         with open(path, "wb") as file:
             file.write(data[:-1] if how == "truncate" else bytes([data[0] ^ 1]) + data[1:])
     report, ran = toy.build("all")
@@ -105,9 +116,10 @@ def test_a_damaged_object_is_rebuilt(toy, how: str) -> None:
 
 
 def test_an_evicted_intermediate_is_made_again_only_when_needed(toy) -> None:
-    toy.write("Compressfile", HEAD + (
-        "  a: {from: m, steps: [toy.mix: {modulus: 1000}, toy.mix: {modulus: 999}, toy.mix: {salt: 1}]}\n"
-    ))  # fmt: skip
+    toy.write(
+        "Compressfile",
+        HEAD + ("  a: {from: m, steps: [toy.mix: {modulus: 1000}, toy.mix: {modulus: 999}, toy.mix: {salt: 1}]}\n"),
+    )
     toy.build("all")
     opened = toy.open()
     keys = {p: opened.traces.get(p).key for p in ("a/toy.mix", "a/toy.mix#2", "a/toy.mix#3")}
@@ -139,9 +151,11 @@ def test_check_finds_what_is_not_deterministic(toy) -> None:
 
 
 def test_remeasure_runs_only_measurements(toy) -> None:
-    toy.write("Compressfile", HEAD.replace("targets:", "evaluate: {metrics: [length, wait]}\ntargets:") + (
-        "  t: {from: m, steps: [toy.copy]}\n"
-    ))  # fmt: skip
+    toy.write(
+        "Compressfile",
+        HEAD.replace("targets:", "evaluate: {metrics: [length, wait]}\ntargets:")
+        + ("  t: {from: m, steps: [toy.copy]}\n"),
+    )
     toy.build("all")
     assert toy.build("all", remeasure=True)[1] == ["t/wait"]
 

@@ -19,11 +19,14 @@ def problems(toy, targets: str) -> list[tuple[str, str | None, int]]:
 
 
 def test_shared_prefix_is_one_node(toy) -> None:
-    toy.write("Compressfile", compressfile(
-        "  a: {from: m, steps: [toy.mix: {salt: 1}, toy.mix: {salt: 2}]}\n"
-        "  b: {from: m, steps: [toy.mix: {salt: 1}, toy.mix: {salt: 3}]}\n"
-        "  c: {from: m, steps: [toy.mix: {modulus: 7, salt: 1}]}\n"
-    ))  # fmt: skip
+    toy.write(
+        "Compressfile",
+        compressfile(
+            "  a: {from: m, steps: [toy.mix: {salt: 1}, toy.mix: {salt: 2}]}\n"
+            "  b: {from: m, steps: [toy.mix: {salt: 1}, toy.mix: {salt: 3}]}\n"
+            "  c: {from: m, steps: [toy.mix: {modulus: 7, salt: 1}]}\n"
+        ),
+    )
     graph = toy.open().graph
     assert [n.position for n in graph.nodes] == ["m/source", "a/toy.mix", "a/toy.mix#2", "b/toy.mix#2"]
     assert graph.targets["c"].artifact == graph.nodes[1].index, "a default written out is still the same step"
@@ -31,9 +34,12 @@ def test_shared_prefix_is_one_node(toy) -> None:
 
 
 def test_references_are_edges(toy) -> None:
-    toy.write("Compressfile", compressfile(
-        "  a: {from: m, steps: [toy.mix: {salt: 1}]}\n  b: {from: m, steps: [toy.mix: {others: [a, m]}]}\n"
-    ))  # fmt: skip
+    toy.write(
+        "Compressfile",
+        compressfile(
+            "  a: {from: m, steps: [toy.mix: {salt: 1}]}\n  b: {from: m, steps: [toy.mix: {others: [a, m]}]}\n"
+        ),
+    )
     graph = toy.open().graph
     node = graph.nodes[graph.targets["b"].artifact]
     assert {role: graph.nodes[i].position for role, i in node.inputs.items()} == {
@@ -46,13 +52,16 @@ def test_references_are_edges(toy) -> None:
 
 
 def test_every_problem_of_a_pass_is_reported(toy) -> None:
-    found = problems(toy, (
-        "  a: {from: m, steps: [toy.mxi]}\n"
-        "  b: {from: m, steps: [toy.mix: {slat: 1}]}\n"
-        "  c: {from: m, steps: [toy.mix: {salt: high}]}\n"
-        "  d: {from: m, steps: [toy.mix: {others: [aa]}]}\n"
-        "  e: {from: m, steps: [toy.copy: {data: nothing}]}\n"
-    ))  # fmt: skip
+    found = problems(
+        toy,
+        (
+            "  a: {from: m, steps: [toy.mxi]}\n"
+            "  b: {from: m, steps: [toy.mix: {slat: 1}]}\n"
+            "  c: {from: m, steps: [toy.mix: {salt: high}]}\n"
+            "  d: {from: m, steps: [toy.mix: {others: [aa]}]}\n"
+            "  e: {from: m, steps: [toy.copy: {data: nothing}]}\n"
+        ),
+    )
     assert found == [
         ("unknown technique 'toy.mxi'", "did you mean 'toy.mix'?", 5),
         ("technique 'toy.mix' has no parameter 'slat'", "did you mean 'salt'?", 6),
@@ -77,8 +86,11 @@ def test_unknown_metric_and_gate(toy) -> None:
 
 
 def test_criticality_is_the_longest_path_to_a_leaf(toy) -> None:
-    toy.write("Compressfile", compressfile(
-        "  a: {from: m, steps: [toy.mix: {salt: 1}, toy.mix: {salt: 2}]}\n  b: {from: m, steps: [toy.mix: {salt: 3}]}\n"
-    ))  # fmt: skip
+    toy.write(
+        "Compressfile",
+        compressfile(
+            "  a: {from: m, steps: [toy.mix: {salt: 1}, toy.mix: {salt: 2}]}\n  b: {from: m, steps: [toy.mix: {salt: 3}]}\n"
+        ),
+    )
     graph = toy.open().graph
     assert graph.criticality(lambda node: 1.0) == [3.0, 2.0, 1.0, 1.0]

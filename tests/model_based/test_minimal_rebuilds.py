@@ -1,4 +1,4 @@
-"""Random DAGs and random edits, against an oracle of constructive traces: exactly the actions whose inputs are new run."""
+"""Random DAGs and random edits, against an oracle of constructive traces: only actions whose inputs are new run."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ class Model:
         for i in range(nodes):
             others = rng.sample(names, k=min(len(names), rng.choice((0, 0, 1, 2))))
             self.steps[f"t{i}"] = {
-                "from": rng.choice(names), "salt": rng.randrange(3), "others": others, "modulus": rng.choice((2, 3, 1000)),
-            }  # fmt: skip
+                "from": rng.choice(names),
+                "salt": rng.randrange(3),
+                "others": others,
+                "modulus": rng.choice((2, 3, 1000)),
+            }
             names.append(f"t{i}")
         self.known: set[tuple] = set()  # actions that have run: (salt, modulus, inputs)
 

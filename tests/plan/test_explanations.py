@@ -64,7 +64,7 @@ def test_a_changed_file_is_named(project) -> None:
 
 
 def test_a_result_gone_from_the_cache_is_said_so(project) -> None:
-    report, _ = project.build("all")
+    project.build("all")
     opened = project.open()
     trace = opened.traces.get("b/toy.mix")
     opened.store.ac.remove(trace.key)

@@ -109,8 +109,12 @@ def test_a_change_gives_another_key(project, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("file", "text"),
-    [("data.bin", "abd"), ("code/data.py", "def load(n):\n    return []\n"), ("code/helper.py", "def rows(n):\n    return [2]\n")],
-)  # fmt: skip
+    [
+        ("data.bin", "abd"),
+        ("code/data.py", "def load(n):\n    return []\n"),
+        ("code/helper.py", "def rows(n):\n    return [2]\n"),
+    ],
+)
 def test_a_changed_file_gives_another_key(project, file: str, text: str) -> None:
     before = key(project)
     project.write(file, text)

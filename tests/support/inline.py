@@ -1,4 +1,4 @@
-"""An executor that runs nodes in this process: to test decisions of the engine, for which processes would only be slow."""
+"""An executor that runs nodes in this process, for tests of what the engine decides."""
 
 from __future__ import annotations
 
