@@ -3,8 +3,8 @@
 from compressbuild.api import Kind, Needs, Technique, hookimpl
 
 from .params import Distill, ExportOnnx, Finetune, PruneChannels, PruneMagnitude, Train
-from .params_layers import FactorizeLowrank
-from .params_pruning import PruneGradual, PruneNm
+from .params_layers import FactorizeLowrank, FoldBatchnorm
+from .params_pruning import PruneGradual, PruneHeads, PruneNm
 
 _INSTALL = "pip install 'compressbuild[torch]'"
 _TORCH = Needs(modules=("torch", "safetensors", "numpy"), install=_INSTALL)
@@ -47,6 +47,7 @@ def compressbuild_techniques():
     yield _technique("distill", "cbuild_torch.distill:distill", Distill)
     yield _technique("prune.magnitude", "cbuild_torch.magnitude:prune", PruneMagnitude)
     yield _technique("prune.nm", "cbuild_torch.nm:prune", PruneNm)
+    yield _technique("prune.heads", "cbuild_torch.heads:prune", PruneHeads)
     yield _technique("prune.gradual", "cbuild_torch.gradual:prune", PruneGradual)
     yield _technique(
         "prune.channels",
@@ -57,6 +58,7 @@ def compressbuild_techniques():
         needs=_PRUNING,
     )
     yield _technique("factorize.lowrank", "cbuild_torch.lowrank:factorize", FactorizeLowrank)
+    yield _technique("fold.batchnorm", "cbuild_torch.batchnorm:fold", FoldBatchnorm)
     yield _technique(
         "export.onnx",
         "cbuild_torch.export:export",

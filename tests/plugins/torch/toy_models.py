@@ -13,6 +13,7 @@ FACTORIES = (
     "fewer_classes",
     "fixed",
     "mlp",
+    "normalised",
     "peeking",
     "recurrent",
     "regressor",
@@ -119,6 +120,36 @@ class Strided(nn.Module):
         return self.head(self.same(self.rich(self.stem(image))).mean((2, 3)))
 
 
+class Normalised(nn.Module):
+    """Batch normalisation after layers that may swallow it (``*_ok``), and after layers that may not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before = nn.BatchNorm2d(1)
+        self.stem, self.stem_ok = nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.up, self.up_ok = nn.ConvTranspose2d(8, 6, 2), nn.BatchNorm2d(6, affine=False)
+        self.grouped, self.grouped_ok = nn.Conv2d(6, 12, 3, groups=2), nn.BatchNorm2d(12)
+        self.twice, self.twice_norm = nn.Conv2d(12, 12, 1), nn.BatchNorm2d(12)
+        self.shared, self.shared_norm = nn.Conv2d(12, 12, 1), nn.BatchNorm2d(12)
+        self.sequence, self.sequence_norm = nn.Linear(12, 12), nn.BatchNorm1d(49)
+        self.hidden, self.hidden_ok = nn.Linear(12, 10), nn.BatchNorm1d(10)
+        self.returned, self.returned_norm = nn.Linear(10, 10), nn.BatchNorm1d(10)
+        for layer in self.modules():
+            if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+                layer.running_mean.normal_()
+                layer.running_var.uniform_(0.5, 2.0)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        x = torch.relu(self.stem_ok(self.stem(self.before(image))))
+        x = torch.relu_(self.grouped_ok(self.grouped(self.up_ok(self.up(x)))))
+        x = self.twice_norm(self.twice(x)) + self.twice(x)
+        y = self.shared(x)
+        x = self.shared_norm(y) + y.abs()
+        x = self.sequence_norm(self.sequence(x.flatten(2).transpose(1, 2)))
+        z = self.returned(torch.relu(self.hidden_ok(self.hidden(x.mean(1)))))
+        return self.returned_norm(z), z
+
+
 class Peeking(nn.Module):
     """Calls a layer, and reads its weight too."""
 
@@ -161,6 +192,10 @@ def mlp(hidden: int = 64) -> nn.Module:
 
 def strided() -> nn.Module:
     return Strided()
+
+
+def normalised() -> nn.Module:
+    return Normalised()
 
 
 def peeking() -> nn.Module:
