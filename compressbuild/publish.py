@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -56,17 +57,23 @@ class Publisher:
             (staged / name).write_bytes(data)
         for name, data in seal(staged, tree).items():
             (staged / name).write_bytes(data)
-        self.withdraw(target)
-        os.rename(staged, final)
-        return True
+        while True:
+            self.withdraw(target)
+            try:
+                os.rename(staged, final)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                continue  # another build has just published the same target: the later one stays
+            return True
 
     def withdraw(self, target: str) -> bool:
         """Take back what an earlier build published: it is not what the Compressfile asks for now."""
-        final = self.path(target)
-        if not os.path.lexists(final):
-            return False
         aside = self.root / f".{target}.{os.getpid()}.old"
-        os.rename(final, aside)
+        try:
+            os.rename(self.path(target), aside)
+        except FileNotFoundError:
+            return False
         shutil.rmtree(aside) if aside.is_dir() and not aside.is_symlink() else aside.unlink()
         return True
 
@@ -77,9 +84,9 @@ class Publisher:
         try:
             if any(self._stat.digest(directory / name) != digest for name, digest in expected.items()):
                 return False
-        except OSError:
+            present = {p.relative_to(directory).as_posix() for p in directory.rglob("*") if not p.is_dir()}
+        except OSError:  # a file is missing, or another build is replacing the directory
             return False
-        present = {p.relative_to(directory).as_posix() for p in directory.rglob("*") if not p.is_dir()}
         return not exact or present == expected.keys()
 
 
