@@ -47,7 +47,7 @@ def command() -> None:
 
 @command.command("stats")
 @project_options
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 def stats(file: str, overrides: tuple[str, ...], cache_dir: str | None, as_json: bool) -> int:
     """Count what the cache holds."""
     from ..store.stats import measure

@@ -15,7 +15,14 @@ __all__ = ["command"]
 @click.command("graph", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("targets", nargs=-1)
 @project_options
-@click.option("--format", "form", type=click.Choice(["svg", "dot", "mermaid"]), default="mermaid", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["svg", "dot", "mermaid"]),
+    default="mermaid",
+    show_default=True,
+    help="What to draw: mermaid is what Markdown viewers show.",
+)
 @click.option("-o", "--output", metavar="FILE", help="Write there instead of to standard output.")
 @click.option("--metrics", is_flag=True, help="Draw the nodes that measure, too.")
 def command(

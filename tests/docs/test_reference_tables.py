@@ -1,0 +1,96 @@
+"""Tables that stand in the code and on a page say the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+from pages import ROOT, tables
+from test_techniques import default, registry
+
+from compressbuild.plan import keys
+
+DOCS = ROOT / "docs"
+
+
+def code_table(text: str) -> list[list[str]]:
+    """The table of columns in a docstring; continued lines are joined."""
+    lines = text.splitlines()
+    ruler = next(n for n, line in enumerate(lines) if set(line) == {"-", " "} and "--" in line)
+    starts = [m.start() for m in re.finditer("-+", lines[ruler])]
+    rows: list[list[str]] = []
+    for line in lines[ruler + 1 :]:
+        if not line.strip():
+            break
+        cells = [
+            line[a:b].strip()
+            for a, b in zip(starts, [*starts[1:], None], strict=True)  # the last is open
+        ]
+        if cells[0]:
+            rows.append(cells)
+        else:
+            rows[-1] = [" ".join(filter(None, pair)) for pair in zip(rows[-1], cells, strict=True)]
+    return rows
+
+
+def test_the_table_of_the_action_key() -> None:
+    page = tables((DOCS / "keys.md").read_text())[0][1:]
+    assert keys.__doc__ is not None
+    assert [[cell.replace("`", "") for cell in row] for row in page] == [
+        [cell.replace("`", "") for cell in row] for row in code_table(keys.__doc__)
+    ]
+
+
+def test_the_layers_of_the_architecture() -> None:
+    code = re.search(r'LAYERS = """\n(.*?)"""', (ROOT / "tests" / "test_imports.py").read_text(), re.DOTALL)
+    page = re.search(r"^```\n(__main__\n.*?)^```", (DOCS / "architecture.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert code is not None
+    assert page is not None
+    assert page[1].split("\n") == [line.strip() for line in code[1].split("\n")]
+
+
+def test_every_room_has_a_sentence() -> None:
+    text = (DOCS / "architecture.md").read_text()
+    for path in (ROOT / "compressbuild").iterdir():
+        if path.is_dir() and (path / "__init__.py").exists():
+            assert f"| `{path.name}/` |" in text, path.name
+        elif path.suffix == ".py" and not path.name.startswith("__"):
+            assert f"`{path.name}`" in text, path.name
+
+
+@pytest.mark.parametrize("name", sorted(registry().backends))
+def test_the_settings_of_each_backend(name: str) -> None:
+    text = (DOCS / "backends.md").read_text()
+    assert f"\n## {name}\n" in text
+    own = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    rows = {word: row[1] for row in tables(own)[0][1:] for word in re.findall(r"`([\w-]+)`", row[0])}
+    settings = {f.encode_name: default(f) for f in msgspec.structs.fields(registry().backends[name].settings)}
+    assert rows.keys() == settings.keys()
+    stated = {word: value for word, value in rows.items() if value != "as above"}
+    assert stated == {word: settings[word] for word in stated}
+
+
+@pytest.mark.parametrize("name", sorted(registry().metrics))
+def test_the_parameters_of_each_metric(name: str) -> None:
+    (table,) = [t for t in tables((DOCS / "gates.md").read_text()) if t[0][0] == "metric"]
+    (row,) = [row for row in table if f"`{name}`" in row[0]]
+    fields = {f.encode_name for f in msgspec.structs.fields(registry().metrics[name].params)}
+    assert {word for word in re.findall(r"`([\w-]+)`", row[3]) if word in fields} == fields
+
+
+def test_every_verdict_is_explained() -> None:
+    text = (DOCS / "gates.md").read_text()
+    for verdict in ("pass", "fail", "inconclusive", "unmeasured"):
+        assert f"| `{verdict}` |" in text
+
+
+def test_the_schema_names_what_the_reference_names(tmp_path: Path) -> None:
+    """The explanations' reasons are all on the page of keys."""
+    text = (DOCS / "keys.md").read_text()
+    source = (ROOT / "compressbuild" / "plan" / "explain.py").read_text()
+    reasons = re.search(r"``reason``: one of (.*?)\(", source, re.DOTALL)
+    assert reasons is not None
+    for reason in (*re.findall(r"``([\w ]+)``", reasons[1]), "evicted", "requested"):
+        assert f"| `{reason}` |" in text
