@@ -18,3 +18,12 @@ def toy(tmp_path: Path) -> Toy:
     project = Toy(tmp_path / "project")
     project.write("f.txt", "abc")
     return project
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked slow are for ``make soak``, and for whoever names them or their mark."""
+    if config.option.markexpr or any("::" in argument for argument in config.args):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in slow]
