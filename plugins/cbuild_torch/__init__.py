@@ -5,6 +5,7 @@ from compressbuild.api import Kind, Needs, Technique, hookimpl
 from .params import Distill, ExportOnnx, Finetune, PruneChannels, PruneMagnitude, Train
 from .params_layers import FactorizeLowrank, FoldBatchnorm
 from .params_pruning import PruneGradual, PruneHeads, PruneNm
+from .params_quantize import QuantizeQat
 
 _INSTALL = "pip install 'compressbuild[torch]'"
 _TORCH = Needs(modules=("torch", "safetensors", "numpy"), install=_INSTALL)
@@ -13,6 +14,7 @@ _EXPORT = Needs(
     modules=("torch", "safetensors", "numpy", "onnx", "onnxscript", "onnxruntime"),
     install="pip install 'compressbuild[torch,onnx]'",
 )
+_QAT = Needs(modules=(*_EXPORT.modules, "torchao"), install=_EXPORT.install)
 
 # The first optimizer imports torch._dynamo, an export the other two: 1 s less in a worker whose parent has them.
 _PRELOAD = ("torch", "torch._dynamo", "torch.export", "torch.onnx", "safetensors.torch")
@@ -59,6 +61,15 @@ def compressbuild_techniques():
     )
     yield _technique("factorize.lowrank", "cbuild_torch.lowrank:factorize", FactorizeLowrank)
     yield _technique("fold.batchnorm", "cbuild_torch.batchnorm:fold", FoldBatchnorm)
+    yield _technique(
+        "quantize.qat",
+        "cbuild_torch.qat:quantize",
+        QuantizeQat,
+        produces="onnx",
+        tools=(*_TOOLS, "torchao", "onnx", "onnxscript", "onnxruntime"),
+        preload=(*_PRELOAD, "torchao.quantization.pt2e.quantize_pt2e", "onnx", "onnxscript"),
+        needs=_QAT,
+    )
     yield _technique(
         "export.onnx",
         "cbuild_torch.export:export",

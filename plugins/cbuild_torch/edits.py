@@ -5,23 +5,26 @@
 | ``resize`` | tensors take the shapes of the saved ones, and layers' size attributes follow |
 | ``set`` ``module``, ``attribute``, ``value`` | a plain attribute that a layer has already gets another value |
 | ``replace`` ``module``, ``layer`` | a layer, or an activation function, gives way to another: see :mod:`.layers` |
+| ``split-attention`` ``module`` | an ``nn.MultiheadAttention`` gets separate layers: see :mod:`.attention` |
 | ``sparse`` ``parameters`` | zeros of these parameters mean something: training keeps them |
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
+from .attention import split
 from .layers import build, put
 
 __all__ = ["attribute_edits", "replay", "resize"]
 
+_T = TypeVar("_T", bound=nn.Module)
 _PLAIN = (bool, int, float, str, type(None))
 
 
@@ -35,8 +38,17 @@ def replay(module: nn.Module, edits: tuple[Mapping[str, Any], ...]) -> None:
                 _set(module.get_submodule(path), name, value)
             case {"op": "replace", "module": str(path), "layer": dict(spec)}:
                 put(module, path, build(spec))
+            case {"op": "split-attention", "module": str(path)}:
+                put(module, path, split(_typed(module, path, nn.MultiheadAttention)))
             case _:
                 raise ValueError(f"model.json names an edit that this version does not know: {dict(edit)}")
+
+
+def _typed(module: nn.Module, path: str, kind: type[_T]) -> _T:
+    layer = module.get_submodule(path)
+    if not isinstance(layer, kind):
+        raise ValueError(f"model.json edits '{path}', a {type(layer).__name__}, as a {kind.__name__}")
+    return layer
 
 
 def _set(layer: nn.Module, name: str, value: Any) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from compressbuild.api import Meta, ModelRef, Params
+from compressbuild.api import DatasetRef, FunctionRef, Meta, ModelRef, Params
 
 from .params import Amount, Positive, Rate, Ratio, Share, Training
 
-__all__ = ["PruneGradual", "PruneNm"]
+__all__ = ["PruneGradual", "PruneHeads", "PruneNm"]
 
 
 class PruneGradual(Training, kw_only=True):
@@ -48,3 +48,22 @@ class PruneNm(Params):
     n: Positive = 2
     m: Annotated[int, Meta(ge=2)] = 4
     ignore: tuple[str, ...] = ()
+
+
+class PruneHeads(Params):
+    """Remove whole attention heads from the tensors, least important first (Michel et al. 2019).
+
+    ``ratio``: share of the heads to remove, ranked over all layers (``global``, at least one stays in each) or in each
+    (``local``). ``criterion``: ``weight``: the norm of a head's weights; ``gradient``: what the loss would change by,
+    measured on ``samples`` of the labelled ``data`` with the task's loss, or ``loss``. ``overrides``: glob of attention
+    layers → a ratio of their own; ``ignore``: globs of those left alone.
+    """
+
+    ratio: Ratio = 0.5
+    criterion: Literal["weight", "gradient"] = "weight"
+    scope: Literal["global", "local"] = "global"
+    overrides: dict[str, Ratio] = {}
+    ignore: tuple[str, ...] = ()
+    data: DatasetRef | None = None
+    samples: Positive = 256
+    loss: FunctionRef | None = None

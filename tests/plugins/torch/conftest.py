@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import digits
+import pruning_models
 import pytest
 import toy_models
 
@@ -14,10 +15,11 @@ IMAGE = [["image", ["batch", 1, 8, 8], "float32"]]
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Callable[..., Path]:
-    """Make a torch-model of a factory of ``toy_models``."""
+    """Make a torch-model of a factory of ``toy_models`` or ``pruning_models``."""
 
     def make(name: str, inputs: list | None = None, **args: object) -> Path:
-        params = {"factory": f"toy_models:{name}", "args": args, "weights": None, "inputs": inputs or IMAGE}
+        module = "pruning_models" if name in pruning_models.FACTORIES else "toy_models"
+        params = {"factory": f"{module}:{name}", "args": args, "weights": None, "inputs": inputs or IMAGE}
         out = tmp_path / f"toy-{name}"
         return run_node("cbuild_torch.source:init", None, params, out, factories=(params["factory"],)).out
 
@@ -27,7 +29,8 @@ def toy(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def technique(tmp_path: Path) -> Callable[..., object]:
     """Apply a technique; toy factories are allowed too."""
-    factories = (*digits.FACTORIES, *(f"toy_models:{name}" for name in toy_models.FACTORIES))
+    factories = tuple(f"{m.__name__}:{name}" for m in (toy_models, pruning_models) for name in m.FACTORIES)
+    factories += digits.FACTORIES
     count = iter(range(100))
 
     def apply(run: str, subject: Path, params: object, **world: object):

@@ -1,0 +1,98 @@
+"""Finding attention layers by their parts, and taking heads out of those."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .attention import split
+from .layers import put
+from .structure import EditedModel
+
+__all__ = ["HeadLayer", "head_layers", "unbundle"]
+
+_INPUTS = (("query", "key", "value"), ("q_lin", "k_lin", "v_lin"), ("q_proj", "k_proj", "v_proj"))
+_OUTPUTS = ("out_proj", "out_lin", "o_proj", "out")  # a child of the attention layer
+_OUTPUT_BESIDE = "output.dense"  # BERT: attention.self and attention.output.dense
+_COUNTS = ("num_attention_heads", "num_heads", "n_heads")
+_WIDTHS = ("all_head_size",)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLayer:
+    """``inputs``: layers whose output rows are heads × size; ``output``: the layer that takes them as columns."""
+
+    path: str
+    layer: nn.Module
+    inputs: tuple[nn.Linear, ...]
+    output: nn.Linear
+    count: int
+    size: int
+
+    @torch.no_grad()
+    def norms(self) -> Tensor:
+        """L2 norm of each head's weights."""
+        total = self.output.weight.unflatten(1, (self.count, self.size)).square().sum((0, 2))
+        for part in self.inputs:
+            total = total + part.weight.unflatten(0, (self.count, self.size)).square().sum((1, 2))
+        return total.sqrt()
+
+    @torch.no_grad()
+    def keep(self, edited: EditedModel, heads: list[int]) -> None:
+        """Take the other heads out of the tensors, and say so in the layer's attributes."""
+        rows = torch.cat([torch.arange(head * self.size, (head + 1) * self.size) for head in heads])
+        for part in self.inputs:
+            part.weight = nn.Parameter(part.weight[rows].clone(), part.weight.requires_grad)
+            if part.bias is not None:
+                part.bias = nn.Parameter(part.bias[rows].clone(), part.bias.requires_grad)
+            part.out_features = len(rows)
+        output = self.output
+        output.weight = nn.Parameter(output.weight[:, rows].clone(), output.weight.requires_grad)
+        output.in_features = len(rows)
+        for names, value in ((_COUNTS, len(heads)), (_WIDTHS, len(rows))):
+            for name in names:
+                if isinstance(vars(self.layer).get(name), int):
+                    edited.set(self.path, name, value)
+
+
+def head_layers(module: nn.Module) -> dict[str, HeadLayer]:
+    """Name → attention layer made of linear layers, in the module's order; such as those of BERT, ViT, DistilBERT."""
+    return {path: found for path, layer in module.named_modules() for found in _head_layer(module, path, layer)}
+
+
+def _head_layer(module: nn.Module, path: str, layer: nn.Module) -> Iterator[HeadLayer]:
+    count = next((value for name in _COUNTS if isinstance(value := vars(layer).get(name), int)), 0)
+    children = dict(layer.named_children())
+    inputs = next((names for names in _INPUTS if all(type(children.get(name)) is nn.Linear for name in names)), None)
+    if inputs is None or count < 1:
+        return
+    parts = tuple(children[name] for name in inputs)
+    output = next((children[name] for name in _OUTPUTS if name in children), None)
+    if output is None:
+        parent = path.rpartition(".")[0]
+        beside = f"{parent}.{_OUTPUT_BESIDE}" if parent else _OUTPUT_BESIDE
+        output = dict(module.named_modules()).get(beside)
+    width = parts[0].out_features
+    same = all(part.out_features == width for part in parts)
+    if type(output) is nn.Linear and same and output.in_features == width and width % count == 0:
+        yield HeadLayer(path, layer, parts, output, count, width // count)
+
+
+def unbundle(edited: EditedModel, names: Iterable[str], sparse: Iterable[str]) -> None:
+    """Give every ``nn.MultiheadAttention`` of ``names`` separate layers. ``sparse``: parameters whose zeros count."""
+    known, still = set(sparse), []
+    for path in names:
+        layer = edited.module.get_submodule(path)
+        if isinstance(layer, nn.MultiheadAttention):
+            edited.edits.append({"op": "split-attention", "module": path})
+            put(edited.module, path, split(layer))
+            if f"{path}.in_proj_weight" in known:
+                still.extend(f"{path}.{part}.weight" for part in ("query", "key", "value"))
+    if still:
+        edited.edits.append({"op": "sparse", "parameters": sorted(still)})
+    for path, encoder in edited.module.named_modules():
+        if isinstance(encoder, nn.TransformerEncoder):
+            edited.set(path, "use_nested_tensor", value=False)  # that path reads the first layer's weights

@@ -1,0 +1,117 @@
+"""Factories of models whose heads, blocks and units can be taken out, and of some where that goes wrong."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+FACTORIES = ("bert", "crossed", "shared_heads")
+
+
+class SelfAttention(nn.Module):
+    """Attributes and layers as those of BERT in Hugging Face's transformers."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.num_attention_heads = heads
+        self.attention_head_size = width // heads
+        self.all_head_size = width
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = (x.shape[0], -1, self.num_attention_heads, self.attention_head_size)
+        q, k, v = (layer(x).view(shape).transpose(1, 2) for layer in (self.query, self.key, self.value))
+        weights = torch.softmax(q @ k.transpose(-1, -2) / self.attention_head_size**0.5, dim=-1)
+        return (weights @ v).transpose(1, 2).reshape(x.shape[0], -1, self.all_head_size)
+
+
+class SelfOutput(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.dense, self.LayerNorm = nn.Linear(width, width), nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        return self.LayerNorm(self.dense(x) + residual)
+
+
+class Attention(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.self, self.output = SelfAttention(width, heads), SelfOutput(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.self(x), x)
+
+
+class Layer(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads)
+        self.intermediate, self.output = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        x = self.attention(x)
+        return (self.norm(x + self.output(torch.relu(self.intermediate(x)))),)
+
+
+class Bert(nn.Module):
+    """Layers in a list that give tuples."""
+
+    def __init__(self, width: int, heads: int, layers: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(8, width)
+        self.position = nn.Parameter(torch.randn(8, width) * 0.02)
+        self.layer = nn.ModuleList(Layer(width, heads) for _ in range(layers))
+        self.head = nn.Linear(width, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.embed(image.flatten(1, 2)) + self.position
+        for layer in self.layer:
+            x = layer(x)[0]
+        return self.head(x.mean(1))
+
+
+class Crossed(nn.Module):
+    """Attention of one sequence over another: sizes of its own, masks, and the sequence first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(16, 4, kdim=8, vdim=8, dropout=0.1)
+        self.embed = nn.Linear(8, 16)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        rows = image.flatten(1, 2).transpose(0, 1)
+        later = torch.ones(8, 8, dtype=torch.bool).triu(1)
+        padding = torch.zeros(image.shape[0], 8, dtype=torch.bool)
+        padding[:, -1] = True
+        mixed, _ = self.attention(self.embed(rows), rows, rows, key_padding_mask=padding, attn_mask=later)
+        return self.head(mixed.mean(0))
+
+
+class SharedHeads(nn.Module):
+    """Divides by a number of heads of its own, so taking heads out changes more than those."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = SelfAttention(16, 4)
+        self.attention.out_proj = nn.Linear(16, 16)
+        self.embed, self.head = nn.Linear(8, 16), nn.Linear(16, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.attention(self.embed(image.flatten(1, 2)))
+        x = self.attention.out_proj(x) * 4 / self.attention.num_attention_heads
+        return self.head(x.mean(1))
+
+
+def bert(width: int = 32, heads: int = 4, layers: int = 3) -> nn.Module:
+    return Bert(width, heads, layers)
+
+
+def crossed() -> nn.Module:
+    return Crossed()
+
+
+def shared_heads() -> nn.Module:
+    return SharedHeads()
