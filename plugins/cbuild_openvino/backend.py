@@ -1,0 +1,156 @@
+"""The backend's functions: compile an ONNX artifact (or an IR) to IR, load what was compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+from cbuild_data.parity import Precision, check_parity
+from cbuild_onnx import files, parity
+
+from compressbuild.api import Context, Runner, UserError
+
+from . import OpenVinoSettings
+from .ir import Interface, one_line, read, read_onnx, write
+
+__all__ = ["OpenVinoRunner", "compile", "load"]
+
+_HINTS = {"latency": "LATENCY", "throughput": "THROUGHPUT"}
+_VIRTUAL = ("AUTO", "MULTI", "HETERO", "BATCH")
+_COARSENESS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
+_INFERENCE: Mapping[str, Precision] = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "device": "bf16"}
+
+
+def compile(ctx: Context, model: Path, settings: OpenVinoSettings) -> dict[str, Any]:
+    """Write the IR, load it on the device, and compare it with its source (docs/backends.md)."""
+    is_ir = ctx.kind("subject") == "openvino-ir"
+    source = None if is_ir else files.find(model)
+    graph = read(model) if source is None else read_onnx(source)
+    nodes = len(graph.get_ops())
+    write(graph, ctx.out, compress_to_fp16=settings.compress_to_fp16)
+    del graph  # it holds the weights
+    facts = {"nodes": nodes, **load(ctx, ctx.out, settings).describe()}
+    if source is not None:
+        coarsest = _coarsest(parity.precision(source), settings)
+        checked = parity.check(
+            ctx, settings.parity, source, lambda: load(ctx, ctx.out, settings), name="OpenVINO", coarsest=coarsest
+        )
+    else:  # the same runtime, in float32 and without compressed weights
+        plain = OpenVinoSettings(device=settings.device, threads=settings.threads)
+        checked = check_parity(
+            ctx,
+            settings.parity,
+            _coarsest("int8" if _is_quantized(model) else "fp32", settings),
+            lambda: load(ctx, model, plain),
+            lambda: load(ctx, ctx.out, settings),
+            name="OpenVINO",
+        )
+    return {**facts, **checked}
+
+
+def _coarsest(own: Precision, settings: OpenVinoSettings) -> Precision:
+    stored: Precision = "fp16" if settings.compress_to_fp16 else "fp32"
+    return max(own, stored, _INFERENCE[settings.inference_precision], key=_COARSENESS.index)
+
+
+def _is_quantized(directory: Path) -> bool:
+    return any(node.get_type_name() == "FakeQuantize" for node in read(directory).get_ops())
+
+
+def load(ctx: Context, artifact: Path, settings: OpenVinoSettings | None) -> Runner:
+    """A Runner of an IR; without settings: one thread on the CPU, in float32."""
+    return OpenVinoRunner(artifact, settings or OpenVinoSettings())
+
+
+class OpenVinoRunner:
+    """A Runner (see compressbuild.api) on a compiled OpenVINO model."""
+
+    def __init__(self, artifact: Path, settings: OpenVinoSettings) -> None:
+        model = read(artifact)
+        interface = Interface.of(model)
+        self._compiled = _compile(model, settings)
+        self._settings = settings
+        self._request = self._compiled.create_infer_request()
+        ports = {name: port for port in self._compiled.inputs for name in port.names}
+        self._inputs = {name: (shape, _dtype(name, ports[name])) for name, shape in interface.inputs.items()}
+        self._outputs = interface.outputs
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
+        return self._inputs
+
+    def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        missing = [name for name in self._inputs if name not in feeds]
+        if missing:
+            raise UserError(f"OpenVINO cannot run the model: no value for input '{missing[0]}'")
+        try:
+            values = {name: _checked(name, feeds[name], dtype) for name, (_, dtype) in self._inputs.items()}
+            # Results are copied: the next run writes over OpenVINO's own.
+            results = self._request.infer(values, share_inputs=True, share_outputs=False)
+        except RuntimeError as error:
+            raise UserError(f"OpenVINO cannot run the model: {one_line(error)}") from None
+        return dict(zip(self._outputs, results.values(), strict=True))
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "runtime": "openvino",
+            "version": openvino.__version__.partition("-")[0],
+            "device": ",".join(self._compiled.get_property("EXECUTION_DEVICES")),
+            "precision": self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name(),
+            "threads": self._settings.threads,
+            "performance_hint": self._settings.performance_hint,
+        }
+
+
+def _compile(model: Any, settings: OpenVinoSettings) -> Any:
+    """Load a model on exactly the device and in the precision of ``settings``, or UserError."""
+    core = openvino.Core()
+    family = settings.device.partition(":")[0].partition(".")[0]
+    available = core.available_devices
+    if family not in _VIRTUAL and not any(
+        name == settings.device or name.startswith(f"{family}.") or name == family for name in available
+    ):
+        raise UserError(
+            f"OpenVINO has no device '{settings.device}' here; it has: {', '.join(available) or 'none'}",
+            hint="install the device's driver, or build where the device is",
+        )
+    options: dict[str, Any] = {"PERFORMANCE_HINT": _HINTS[settings.performance_hint]}
+    if family == "CPU":
+        options["INFERENCE_NUM_THREADS"] = settings.threads
+        # A pinned thread meets whatever else runs on its core: a measured baseline, another worker.
+        options["ENABLE_CPU_PINNING"] = False
+    if settings.inference_precision != "device":
+        options["INFERENCE_PRECISION_HINT"] = settings.inference_precision
+    try:
+        compiled = core.compile_model(model, settings.device, options)
+    except Exception as error:  # RuntimeError for what it refuses; plugins raise others
+        raise UserError(f"OpenVINO cannot load the model on {settings.device}: {one_line(error)[:600]}") from error
+    used = compiled.get_property("EXECUTION_DEVICES")
+    if family not in _VIRTUAL and any(not name.startswith(family) for name in used):
+        raise UserError(f"asked for {settings.device}, but OpenVINO runs this model on {', '.join(used)}")
+    got = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if settings.inference_precision not in ("device", got):
+        raise UserError(
+            f"asked for {settings.inference_precision}, but OpenVINO computes this model in {got} on {', '.join(used)}",
+            hint="this processor has no such arithmetic; choose another inference-precision",
+        )
+    return compiled
+
+
+def _dtype(name: str, port: Any) -> str:
+    try:
+        return np.dtype(port.element_type.to_dtype()).name
+    except (RuntimeError, TypeError):
+        kind = port.element_type.get_type_name()
+        raise UserError(f"input '{name}' is of type {kind}, which numpy cannot hold") from None
+
+
+def _checked(name: str, value: Any, dtype: str) -> Any:
+    """OpenVINO would read the bytes of another type as its own."""
+    array = np.ascontiguousarray(value)
+    if array.dtype != dtype:
+        raise UserError(f"OpenVINO cannot run the model: input '{name}' must be {dtype}, not {array.dtype}")
+    return array
