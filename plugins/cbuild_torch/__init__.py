@@ -3,7 +3,7 @@
 from compressbuild.api import Kind, Needs, Technique, hookimpl
 
 from .params import Distill, ExportOnnx, Finetune, PruneChannels, PruneMagnitude, Train
-from .params_layers import FactorizeLowrank, FoldBatchnorm
+from .params_layers import FactorizeLowrank, FoldBatchnorm, ReplaceActivation
 from .params_pruning import PruneGradual, PruneHeads, PruneNm
 from .params_quantize import QuantizeQat
 
@@ -61,6 +61,7 @@ def compressbuild_techniques():
     )
     yield _technique("factorize.lowrank", "cbuild_torch.lowrank:factorize", FactorizeLowrank)
     yield _technique("fold.batchnorm", "cbuild_torch.batchnorm:fold", FoldBatchnorm)
+    yield _technique("replace.activation", "cbuild_torch.activations:replace", ReplaceActivation)
     yield _technique(
         "quantize.qat",
         "cbuild_torch.qat:quantize",

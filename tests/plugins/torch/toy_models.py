@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 FACTORIES = (
+    "activated",
     "branching",
     "depthwise",
     "fewer_classes",
@@ -150,6 +151,26 @@ class Normalised(nn.Module):
         return self.returned_norm(z), z
 
 
+class Swish(nn.Module):
+    """An activation of the model's own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(x)
+
+
+class Activated(nn.Module):
+    """One activation in two places, in place, and one of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 16)
+        self.act, self.own = nn.SiLU(inplace=True), Swish()
+        self.tail = nn.Sequential(nn.Linear(16, 10), self.act)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.tail(self.own(self.act(self.head(image.flatten(1)))))
+
+
 class Peeking(nn.Module):
     """Calls a layer, and reads its weight too."""
 
@@ -196,6 +217,10 @@ def strided() -> nn.Module:
 
 def normalised() -> nn.Module:
     return Normalised()
+
+
+def activated() -> nn.Module:
+    return Activated()
 
 
 def peeking() -> nn.Module:
