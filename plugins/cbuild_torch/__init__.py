@@ -3,8 +3,8 @@
 from compressbuild.api import Kind, Needs, Technique, hookimpl
 
 from .params import Distill, ExportOnnx, Finetune, PruneChannels, PruneMagnitude, Train
-from .params_layers import FactorizeLowrank, FoldBatchnorm, ReplaceActivation
-from .params_pruning import PruneGradual, PruneHeads, PruneNm
+from .params_layers import FactorizeLowrank, FoldBatchnorm, ReplaceActivation, ReplaceDepthwise
+from .params_pruning import PruneGradual, PruneHeads, PruneLayers, PruneNm
 from .params_quantize import QuantizeQat
 
 _INSTALL = "pip install 'compressbuild[torch]'"
@@ -50,6 +50,7 @@ def compressbuild_techniques():
     yield _technique("prune.magnitude", "cbuild_torch.magnitude:prune", PruneMagnitude)
     yield _technique("prune.nm", "cbuild_torch.nm:prune", PruneNm)
     yield _technique("prune.heads", "cbuild_torch.heads:prune", PruneHeads)
+    yield _technique("prune.layers", "cbuild_torch.depth:prune", PruneLayers)
     yield _technique("prune.gradual", "cbuild_torch.gradual:prune", PruneGradual)
     yield _technique(
         "prune.channels",
@@ -62,6 +63,7 @@ def compressbuild_techniques():
     yield _technique("factorize.lowrank", "cbuild_torch.lowrank:factorize", FactorizeLowrank)
     yield _technique("fold.batchnorm", "cbuild_torch.batchnorm:fold", FoldBatchnorm)
     yield _technique("replace.activation", "cbuild_torch.activations:replace", ReplaceActivation)
+    yield _technique("replace.depthwise", "cbuild_torch.depthwise:replace", ReplaceDepthwise)
     yield _technique(
         "quantize.qat",
         "cbuild_torch.qat:quantize",
