@@ -109,7 +109,10 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     named in ``via``), or ``runner`` (the artifact itself, to be run through ``ctx.runner("subject")``; the baseline, if
     any, through ``ctx.runner("baseline")``). A metric of ``runner`` or ``predictions`` needs what can run here.
     ``kinds``: kinds of subject it can read (empty: any). ``direction``: ``lower``, ``higher`` or ``none`` is better.
-    ``exclusive``: nothing else may run meanwhile, and two results may differ (it is a measurement).
+    ``paired``: a metric of ``predictions`` that also gets those of the baseline, as ``ctx.artifact("baseline")``;
+    without a baseline it is not measured. ``per_class``: the result has ``per_class``, and the baseline is measured
+    too, so that a class that collapsed is seen. ``exclusive``: nothing else may run meanwhile, and two results may
+    differ (it is a measurement).
     """
 
     name: str
@@ -120,6 +123,8 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     via: str | None = None
     kinds: tuple[str, ...] = ()
     params: type[Params] = Params
+    paired: bool = False
+    per_class: bool = False
     exclusive: bool = False
     version: int = 1
     tools: tuple[str, ...] = ()

@@ -51,7 +51,18 @@ class Evaluation:
             tuple(g for g in gates if g),
             baseline,
             self._missing(artifact),
+            self._compared(uses.values(), evaluate, baseline),
         )
+
+    def _compared(
+        self, uses: Iterable[MetricUse], evaluate: EvaluateSpec, baseline: str | None
+    ) -> tuple[MetricPlan, ...]:
+        """The baseline's metrics that have a value for each class."""
+        if baseline is None:
+            return ()
+        metrics = self.builder.registry.metrics
+        found = [self.metric(baseline, use, evaluate, None) for use in uses if metrics[use.name].per_class]
+        return tuple(plan for plan in found if plan is not None and plan.node is not None)
 
     def _pair(self, name: str) -> tuple[int | None, int | None]:
         """(node before compiling, node published) of a target or model."""
@@ -125,9 +136,38 @@ class Evaluation:
             if predictions is None:
                 return None
             subject, run = predictions, {}
+            if record.paired:
+                return self._paired(name, record, found, plan, subject, evaluate, use, baseline)
         elif record.kinds and builder.nodes[subject].kind not in record.kinds:
             return replace(plan, reason=f"does not apply to {builder.nodes[subject].kind}")
         return replace(plan, node=self._node(name, record, found, subject, run, evaluate, use, baseline))
+
+    def _paired(
+        self,
+        name: str,
+        record: Metric,
+        found: Resolved,
+        plan: MetricPlan,
+        subject: int,
+        evaluate: EvaluateSpec,
+        use: MetricUse,
+        baseline: str | None,
+    ) -> MetricPlan | None:
+        """A metric of the target's predictions and the baseline's."""
+        if baseline is None or baseline == name:
+            why = f"'{name}' is the baseline" if name == evaluate.baseline else "'evaluate' names no baseline"
+            return replace(plan, reason=why)
+        base = self._pair(baseline)[1]
+        if base is None:
+            return None
+        with_ = None if self._missing(base) else run_with(self.builder, base)
+        if with_ is None or with_.missing:
+            return replace(plan, reason=f"the baseline '{baseline}' cannot be run here")
+        other = self._predictions(baseline, record, base, evaluate, use, {"subject": with_})
+        if other is None:
+            return None
+        node = self._node(name, record, found, subject, {}, evaluate, use, baseline, other)
+        return replace(plan, node=node)
 
     def _predictions(
         self, name: str, record: Metric, artifact: int, evaluate: EvaluateSpec, use: MetricUse, run: dict[str, RunWith]
@@ -162,10 +202,13 @@ class Evaluation:
         evaluate: EvaluateSpec,
         use: MetricUse,
         baseline: str | None,
+        paired: int | None = None,
     ) -> int:
         builder = self.builder
         inputs = {"subject": subject}
-        if record.of == "runner" and baseline is not None and baseline != name:
+        if paired is not None:
+            inputs["baseline"] = paired
+        elif record.of == "runner" and baseline is not None and baseline != name:
             base = self._pair(baseline)[1]
             with_ = run_with(builder, base) if base is not None else None
             if (

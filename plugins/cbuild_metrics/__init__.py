@@ -1,15 +1,31 @@
-"""What is measured of a target: accuracy, size, multiply-accumulates, parameters, latency."""
+"""What is measured of a target: quality, agreement with a baseline, size, cost, speed, memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from compressbuild.api import DatasetRef, Kind, Meta, Metric, Needs, Params, Technique, hookimpl
+from compressbuild.api import DatasetRef, FunctionRef, Kind, Meta, Metric, Needs, Params, Technique, hookimpl
 
-__all__ = ["Accuracy", "Latency", "Predict", "Shapes"]
+__all__ = [
+    "Accuracy",
+    "Averaged",
+    "Compressed",
+    "Latency",
+    "Load",
+    "Memory",
+    "Output",
+    "Predict",
+    "Shapes",
+    "Throughput",
+    "UserFunction",
+]
 
 _Sizes = dict[str, Annotated[int, Meta(ge=1)]]
+_OutputName = (
+    Annotated[str, Meta(description="name of the model's output; by default 'logits', or else the first")] | None
+)
+_Ignored = Annotated[int, Meta(description="a label that is left out, as in torch's cross entropy")]
 _NUMPY = Needs(modules=("numpy",), install="pip install 'compressbuild[metrics]'")
 
 
@@ -20,13 +36,41 @@ class Predict(Params):
     batch: Annotated[int, Meta(ge=1, description="samples a run, where the model leaves it open")] = 64
 
 
+class Output(Params):
+    """Which output is looked at."""
+
+    output: _OutputName = None
+
+
 class Accuracy(Params):
     """Which output is compared with the labels, and which labels count."""
 
-    output: (
-        Annotated[str, Meta(description="name of the model's output; by default 'logits', or else the first")] | None
-    ) = None
-    ignore: Annotated[int, Meta(description="a label that is left out, as in torch's cross entropy")] = -100
+    output: _OutputName = None
+    ignore: _Ignored = -100
+
+
+class Averaged(Params):
+    """As for accuracy, and how the classes' scores become one."""
+
+    output: _OutputName = None
+    ignore: _Ignored = -100
+    average: Annotated[
+        Literal["macro", "micro", "weighted"],
+        Meta(description="mean over classes, over samples, or over classes by how often each occurs"),
+    ] = "macro"
+
+
+class UserFunction(Params):
+    """A function of the project: f(outputs, labels, **args) returns a number, or a mapping with 'value'."""
+
+    function: FunctionRef
+    args: Annotated[dict[str, Any], Meta(description="keyword arguments")] = {}
+
+
+class Compressed(Params):
+    """How the files are packed."""
+
+    method: Literal["zlib", "bz2", "lzma"] = "zlib"
 
 
 class Shapes(Params):
@@ -44,6 +88,30 @@ class Latency(Params):
     seconds: Annotated[float, Meta(gt=0, le=600, description="time to measure; up to twice that if it is noisy")] = 1.5
     warmup: Annotated[int, Meta(ge=1, le=10_000, description="runs before the first that counts")] = 5
     seed: Annotated[int, Meta(ge=0, description="of the random inputs and of the bootstrap")] = 0
+
+
+class Throughput(Params):
+    """At which batch sizes runs are timed."""
+
+    batches: Annotated[tuple[Annotated[int, Meta(ge=1)], ...], Meta(min_length=1)] = (1, 8, 64)
+    axes: Annotated[_Sizes, Meta(description="dynamic axis → size; 16 unless named")] = {}
+    seconds: Annotated[float, Meta(gt=0, le=600, description="for each; up to twice that if it is noisy")] = 0.5
+    warmup: Annotated[int, Meta(ge=1, le=10_000)] = 3
+    seed: Annotated[int, Meta(ge=0, description="of the random inputs")] = 0
+
+
+class Load(Params):
+    """How often the artifact is loaded."""
+
+    repeat: Annotated[int, Meta(ge=1, le=1000, description="times that count; one more comes before them")] = 5
+
+
+class Memory(Params):
+    """What runs while memory is watched."""
+
+    batch: Annotated[int, Meta(ge=1)] = 1
+    axes: Annotated[_Sizes, Meta(description="dynamic axis → size; 16 unless named")] = {}
+    runs: Annotated[int, Meta(ge=1, le=10_000)] = 3
 
 
 @hookimpl
@@ -79,12 +147,107 @@ def compressbuild_metrics() -> Iterator[Metric]:
             of="predictions",
             via="metrics.predict",
             direction="higher",
+            per_class=k == 1,
             tools=("numpy",),
         )
+    yield from _quality()
+    yield from _agreement()
+    yield from _cost()
+    yield from _running()
+
+
+def _quality() -> Iterator[Metric]:
+    for name, summary, source in (
+        ("precision", "share of answers of a class that are right", "as scikit-learn, zero_division=0"),
+        ("recall", "share of samples of a class that are answered right", "as scikit-learn, zero_division=0"),
+        ("f1", "harmonic mean of precision and recall", "van Rijsbergen 1979; as scikit-learn, zero_division=0"),
+    ):
+        yield Metric(
+            name=name,
+            summary=summary,
+            source=source,
+            run=f"cbuild_metrics.confusion:{name}",
+            params=Averaged,
+            of="predictions",
+            via="metrics.predict",
+            direction="higher",
+            tools=("numpy",),
+        )
+    for name, unit, direction, summary, source in (
+        ("mse", "", "lower", "mean squared error against the labels", ""),
+        ("snr", "dB", "higher", "energy of the labels over that of the error", "10 log10 of the ratio"),
+        ("pearson", "", "higher", "correlation of outputs and labels", "Pearson 1895"),
+        ("spearman", "", "higher", "correlation of the ranks of outputs and labels", "Spearman 1904, mean ranks"),
+    ):
+        yield Metric(
+            name=name,
+            summary=summary,
+            source=source,
+            run=f"cbuild_metrics.regression:{name}",
+            params=Output,
+            unit=unit,
+            of="predictions",
+            via="metrics.predict",
+            direction=direction,
+            tools=("numpy",),
+        )
+    yield Metric(
+        name="perplexity",
+        summary="exp of the mean negative log-likelihood of the labels under softmax(scores)",
+        source="Jelinek et al. 1977",
+        run="cbuild_metrics.regression:perplexity",
+        params=Accuracy,
+        of="predictions",
+        via="metrics.predict",
+        direction="lower",
+        tools=("numpy",),
+    )
+    yield Metric(
+        name="user",
+        summary="a function of the project, on outputs and labels",
+        run="cbuild_metrics.user:user",
+        params=UserFunction,
+        of="predictions",
+        via="metrics.predict",
+        tools=("numpy",),
+    )
+
+
+def _agreement() -> Iterator[Metric]:
+    for name, function, unit, direction, summary in (
+        ("agreement", "agreement", "", "higher", "share of samples whose likeliest class is the baseline's"),
+        ("cosine", "cosine", "", "higher", "mean cosine between output and baseline's output"),
+        ("sqnr", "sqnr", "dB", "higher", "energy of the baseline's output over that of the difference"),
+        ("max-abs", "max_abs", "", "lower", "largest difference from the baseline's output"),
+    ):
+        yield Metric(
+            name=name,
+            summary=summary,
+            run=f"cbuild_metrics.agreement:{function}",
+            params=Output,
+            unit=unit,
+            of="predictions",
+            via="metrics.predict",
+            paired=True,
+            direction=direction,
+            tools=("numpy",),
+        )
+
+
+def _cost() -> Iterator[Metric]:
     yield Metric(
         name="size",
         summary="bytes of all files of the artifact",
         run="cbuild_metrics.size:size",
+        unit="B",
+        direction="lower",
+    )
+    yield Metric(
+        name="compressed-size",
+        summary="bytes of all files of the artifact, each compressed by itself",
+        source="zlib level 9, bz2 or lzma of the standard library",
+        run="cbuild_metrics.size:compressed_size",
+        params=Compressed,
         unit="B",
         direction="lower",
     )
@@ -108,6 +271,22 @@ def compressbuild_metrics() -> Iterator[Metric]:
         direction="lower",
         tools=("torch", "onnx"),
     )
+    for name, summary in (
+        ("nonzeros", "trained numbers that are not zero"),
+        ("distinct", "most distinct numbers in one trained tensor"),
+    ):
+        yield Metric(
+            name=name,
+            summary=summary,
+            run=f"cbuild_metrics.parameters:{name}",
+            of="model",
+            kinds=("torch-model", "onnx"),
+            direction="lower",
+            tools=("torch", "onnx"),
+        )
+
+
+def _running() -> Iterator[Metric]:
     yield Metric(
         name="latency",
         summary="median time of a run, with its ratio to the baseline",
@@ -120,3 +299,19 @@ def compressbuild_metrics() -> Iterator[Metric]:
         exclusive=True,
         tools=("numpy",),
     )
+    for name, function, params, unit, direction, summary in (
+        ("throughput", "throughput", Throughput, "/s", "higher", "most samples a second, over batch sizes"),
+        ("load-time", "load_time", Load, "ms", "lower", "median time from files to a model that can run"),
+        ("peak-memory", "peak_memory", Memory, "B", "lower", "rise of resident memory by loading and running"),
+    ):
+        yield Metric(
+            name=name,
+            summary=summary,
+            run=f"cbuild_metrics.running:{function}",
+            params=params,
+            unit=unit,
+            of="runner",
+            direction=direction,
+            exclusive=True,
+            tools=("numpy",),
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from compressbuild.api import Context, UserError
 from . import Accuracy
 from .predictions import Predictions
 
-__all__ = ["top1", "top5", "top_k"]
+__all__ = ["classified", "output", "top1", "top5", "top_k"]
 
 
 def top1(ctx: Context, subject: Path, params: Accuracy) -> dict[str, Any]:
@@ -29,20 +30,11 @@ def top_k(predictions: Predictions, params: Accuracy, k: int) -> dict[str, Any]:
 
     Scores N×…×C against integer labels N×… . Equal scores count in the order of their classes, as argmax has it; a
     sample with a NaN among its scores is wrong. ``hits``: for paired comparisons, which samples are right, as base64 of
-    packed bits, the first sample in the highest bit.
+    packed bits, the first sample in the highest bit. ``labels``: digest of the labels that count, in order,
+    so that only results on the same samples are paired.
     """
-    scores, labels = _scores(predictions, params.output), predictions.labels
-    _check(scores, labels)
-    scores = scores.reshape(-1, scores.shape[-1])
-    labels = labels.reshape(-1).astype(np.int64)
-    kept = labels != params.ignore
-    scores, labels = scores[kept], labels[kept]
+    scores, labels = classified(predictions, params.output, params.ignore)
     classes = scores.shape[1]
-    if not len(labels):
-        raise UserError(f"every label is {params.ignore}, which is left out", hint="see the metric's 'ignore'")
-    if labels.min() < 0 or labels.max() >= classes:
-        wrong = int(labels.min() if labels.min() < 0 else labels.max())
-        raise UserError(f"a label is {wrong}, the model has classes 0 … {classes - 1}")
     own = scores[np.arange(len(labels)), labels][:, None]
     before = np.arange(classes)[None, :] < labels[:, None]
     rank = ((scores > own) | ((scores == own) & before)).sum(axis=1)
@@ -58,11 +50,30 @@ def top_k(predictions: Predictions, params: Accuracy, k: int) -> dict[str, Any]:
             for label in np.unique(labels).tolist()
         },
         "hits": base64.b64encode(np.packbits(hits).tobytes()).decode(),
+        "labels": hashlib.blake2b(labels.tobytes(), digest_size=16).hexdigest(),
     }
     return found | ({"not_a_number": int(broken.sum())} if broken.any() else {})
 
 
-def _scores(predictions: Predictions, name: str | None) -> np.ndarray:
+def classified(predictions: Predictions, name: str | None, ignore: int) -> tuple[np.ndarray, np.ndarray]:
+    """(scores M×C, labels M) of the samples that count; UserError if they do not fit together."""
+    scores, labels = output(predictions, name), predictions.labels
+    _check(scores, labels)
+    scores = scores.reshape(-1, scores.shape[-1])
+    labels = labels.reshape(-1).astype(np.int64)
+    kept = labels != ignore
+    scores, labels = scores[kept], labels[kept]
+    classes = scores.shape[1]
+    if not len(labels):
+        raise UserError(f"every label is {ignore}, which is left out", hint="see the metric's 'ignore'")
+    if labels.min() < 0 or labels.max() >= classes:
+        wrong = int(labels.min() if labels.min() < 0 else labels.max())
+        raise UserError(f"a label is {wrong}, the model has classes 0 … {classes - 1}")
+    return scores, labels
+
+
+def output(predictions: Predictions, name: str | None) -> np.ndarray:
+    """The output called ``name``; by default ``logits``, or else the first."""
     outputs = predictions.outputs
     if name is None:
         name = "logits" if "logits" in outputs else next(iter(outputs))

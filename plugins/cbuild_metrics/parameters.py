@@ -2,30 +2,61 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from compressbuild.api import Context, Params
 
-__all__ = ["parameters"]
+__all__ = ["distinct", "nonzeros", "parameters"]
 
 
 def parameters(ctx: Context, subject: Path, params: Params) -> dict[str, Any]:
     """``{"value": numbers, "nonzero": those that are not zero}``; a shared tensor counts once, buffers do not."""
+    value = nonzero = 0
+    for _, array, packed in _weights(ctx, subject):
+        value += packed or array.size
+        nonzero += packed or _count_nonzero(array)
+    return {"value": value, "nonzero": nonzero}
+
+
+def nonzeros(ctx: Context, subject: Path, params: Params) -> dict[str, Any]:
+    """``{"value": numbers that are not zero, "parameters", "density": value / parameters, "per_tensor": {name:
+    {"n", "nonzero"}}}``. A quantized weight counts as zero where its integer is 0."""
+    found = {
+        name: {"n": packed or array.size, "nonzero": packed or _count_nonzero(array)}
+        for name, array, packed in _weights(ctx, subject)
+    }
+    total, value = sum(row["n"] for row in found.values()), sum(row["nonzero"] for row in found.values())
+    return {"value": value, "parameters": total, "density": value / total if total else 0.0, "per_tensor": found}
+
+
+def distinct(ctx: Context, subject: Path, params: Params) -> dict[str, Any]:
+    """``{"value": most distinct numbers in one tensor, "bits": ceil(log2 of it), "per_tensor": {name: distinct}}``: how
+    far the weights are shared or quantized. Numbers packed several to a byte count as the bytes they are in."""
+    import numpy as np
+
+    found = {name: len(np.unique(array)) for name, array, _ in _weights(ctx, subject)}
+    value = max(found.values(), default=0)
+    return {"value": value, "bits": max(value - 1, 0).bit_length(), "per_tensor": found}
+
+
+def _count_nonzero(array: Any) -> int:
+    import numpy as np
+
+    return int(np.count_nonzero(array))
+
+
+def _weights(ctx: Context, subject: Path) -> Iterator[tuple[str, Any, int]]:
+    """(name, array, numbers in it where several are packed in a byte, or else 0) of each trained tensor."""
     return _torch(ctx, subject) if ctx.kind("subject") == "torch-model" else _onnx(subject)
 
 
-def _torch(ctx: Context, subject: Path) -> dict[str, Any]:
-    import torch
+def _torch(ctx: Context, subject: Path) -> Iterator[tuple[str, Any, int]]:
     from cbuild_torch.module import load_model
 
-    found = list(load_model(ctx, subject).parameters())
-    return {
-        "value": sum(parameter.numel() for parameter in found),
-        "nonzero": sum(int(torch.count_nonzero(parameter)) for parameter in found),
-    }
+    for name, parameter in load_model(ctx, subject).named_parameters():
+        yield name, parameter.detach().float().numpy(), 0
 
 
 # Positions of inputs that are not weights: the constants of quantisation, and running statistics as in torch.
@@ -64,8 +95,7 @@ def _holds_integers(node: Any) -> bool:
     return node.op_type in _CONSTANTS or node.op_type.startswith("QLinear") or node.op_type == "QGemm"
 
 
-def _onnx(subject: Path) -> dict[str, Any]:
-    import numpy as np
+def _onnx(subject: Path) -> Iterator[tuple[str, Any, int]]:
     import onnx
     from onnx import TensorProto, numpy_helper
 
@@ -73,7 +103,6 @@ def _onnx(subject: Path) -> dict[str, Any]:
     path = named if named.is_file() else next(iter(sorted(subject.glob("*.onnx"))))
     model = onnx.load(str(path))
     floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
-    value = nonzero = 0
     for graph in _graphs(model.graph):
         uses = _uses(graph)
         scales = frozenset(n.output[1] for n in graph.node if n.op_type == "DynamicQuantizeLinear")
@@ -84,14 +113,11 @@ def _onnx(subject: Path) -> dict[str, Any]:
             if tensor.data_type not in floats and not any(_holds_integers(node) for node, _ in places):
                 continue
             packed = next((node for node, at in places if node.op_type == "MatMulNBits" and at == 1), None)
+            number = 0
             if packed is not None:  # several weights in a byte: their number is in the attributes
                 sizes = {a.name: a.i for a in packed.attribute}
-                value += sizes["K"] * sizes["N"]
-                nonzero += sizes["K"] * sizes["N"]
-            else:
-                value += math.prod(tensor.dims)
-                nonzero += int(np.count_nonzero(numpy_helper.to_array(tensor)))
-    return {"value": value, "nonzero": nonzero}
+                number = sizes["K"] * sizes["N"]
+            yield tensor.name, numpy_helper.to_array(tensor), number
 
 
 def _graphs(graph: Any) -> Iterator[Any]:
