@@ -5,13 +5,14 @@
 | ``resize`` | tensors take the shapes of the saved ones, and layers' size attributes follow |
 | ``set`` ``module``, ``attribute``, ``value`` | a plain attribute that a layer has already gets another value |
 | ``replace`` ``module``, ``layer`` | a layer, or an activation function, gives way to another: see :mod:`.layers` |
+| ``drop`` ``module``, ``children`` | members of a Sequential or ModuleList go, the others close up |
 | ``split-attention`` ``module`` | an ``nn.MultiheadAttention`` gets separate layers: see :mod:`.attention` |
 | ``sparse`` ``parameters`` | zeros of these parameters mean something: training keeps them |
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -22,7 +23,7 @@ from torch.nn.modules.conv import _ConvNd
 from .attention import split
 from .layers import build, put
 
-__all__ = ["attribute_edits", "replay", "resize"]
+__all__ = ["attribute_edits", "drop", "replay", "resize"]
 
 _T = TypeVar("_T", bound=nn.Module)
 _PLAIN = (bool, int, float, str, type(None))
@@ -38,10 +39,26 @@ def replay(module: nn.Module, edits: tuple[Mapping[str, Any], ...]) -> None:
                 _set(module.get_submodule(path), name, value)
             case {"op": "replace", "module": str(path), "layer": dict(spec)}:
                 put(module, path, build(spec))
+            case {"op": "drop", "module": str(path), "children": list(names)}:
+                drop(module.get_submodule(path), names)
             case {"op": "split-attention", "module": str(path)}:
                 put(module, path, split(_typed(module, path, nn.MultiheadAttention)))
             case _:
                 raise ValueError(f"model.json names an edit that this version does not know: {dict(edit)}")
+
+
+def drop(container: nn.Module, names: Iterable[str]) -> None:
+    """Take members out of a sequence or list. Numbered ones are numbered anew, others keep their names."""
+    gone = set(names)
+    if type(container) not in (nn.Sequential, nn.ModuleList) or not gone <= set(dict(container.named_children())):
+        raise ValueError(f"model.json drops {sorted(gone)} of a {type(container).__name__}, which has no such members")
+    members = list(container.named_children())
+    numbered = all(name == str(position) for position, (name, _) in enumerate(members))
+    kept = [(name, member) for name, member in members if name not in gone]
+    for name, _ in members:
+        delattr(container, name)
+    for position, (name, member) in enumerate(kept):
+        container.add_module(str(position) if numbered else name, member)
 
 
 def _typed(module: nn.Module, path: str, kind: type[_T]) -> _T:

@@ -8,7 +8,7 @@ from compressbuild.api import DatasetRef, FunctionRef, Meta, ModelRef, Params
 
 from .params import Amount, Positive, Rate, Ratio, Share, Training
 
-__all__ = ["PruneGradual", "PruneHeads", "PruneNm"]
+__all__ = ["PruneGradual", "PruneHeads", "PruneLayers", "PruneNm"]
 
 
 class PruneGradual(Training, kw_only=True):
@@ -64,6 +64,26 @@ class PruneHeads(Params):
     scope: Literal["global", "local"] = "global"
     overrides: dict[str, Ratio] = {}
     ignore: tuple[str, ...] = ()
+    data: DatasetRef | None = None
+    samples: Positive = 256
+    loss: FunctionRef | None = None
+
+
+class PruneLayers(Params):
+    """Drop whole blocks of a transformer or residual network: fewer layers.
+
+    ``blocks``: globs of the blocks to choose from; by default every member of a list or sequence that has layers of its
+    own and gives the shape that it takes. They count from 0 in the model's order. One of: ``drop``, those that go;
+    ``keep``, those that stay; ``count``, how many go, ``by`` position (``last``, ``first``; ``spread``: those between
+    evenly spaced ones) or measured on ``samples`` of ``data``, one after the other: the least change of the ``output``
+    or the least task ``loss``.
+    """
+
+    blocks: tuple[str, ...] = ()
+    drop: tuple[int, ...] | None = None
+    keep: tuple[int, ...] | None = None
+    count: Positive | None = None
+    by: Literal["last", "first", "spread", "output", "loss"] = "output"
     data: DatasetRef | None = None
     samples: Positive = 256
     loss: FunctionRef | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-FACTORIES = ("bert", "crossed", "shared_heads")
+FACTORIES = ("bert", "counting", "crossed", "deep", "shared_heads")
 
 
 class SelfAttention(nn.Module):
@@ -103,6 +103,53 @@ class SharedHeads(nn.Module):
         x = self.attention(self.embed(image.flatten(1, 2)))
         x = self.attention.out_proj(x) * 4 / self.attention.num_attention_heads
         return self.head(x.mean(1))
+
+
+class Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.relu(self.inner(x))
+
+
+class Deep(nn.Module):
+    """Residual blocks, two in a sequence with names and one as an attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential()
+        for name in ("one", "two"):
+            self.blocks.add_module(name, Residual(64))
+        self.last = Residual(64)
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(self.last(self.blocks(image.flatten(1))))
+
+
+class Counting(nn.Module):
+    """Weighs its blocks by their number, so that dropping one is more than skipping it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Residual(64) for _ in range(3))
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = image.flatten(1)
+        for number, block in enumerate(self.blocks):
+            x = block(x) * (number + 1)
+        return self.head(x)
+
+
+def deep() -> nn.Module:
+    return Deep()
+
+
+def counting() -> nn.Module:
+    return Counting()
 
 
 def bert(width: int = 32, heads: int = 4, layers: int = 3) -> nn.Module:
