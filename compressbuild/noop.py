@@ -10,7 +10,7 @@ import marshal
 import posix
 import sys
 
-FORMAT = 3
+FORMAT = 4
 
 
 def signature(path: str) -> "tuple[int, int, int, int] | None":
@@ -42,8 +42,8 @@ def locate(argv: "list[str]") -> "tuple[str, str]":
 
 
 def identity() -> "tuple[object, ...]":
-    """The interpreter and the machine: a state made by others says nothing here."""
-    return (FORMAT, sys.version, sys.prefix, tuple(posix.uname()))
+    """The interpreter with its search path, and the machine: a state made by others says nothing here."""
+    return (FORMAT, sys.version, sys.prefix, tuple(sys.path), tuple(posix.uname()))
 
 
 def check(argv: "list[str]") -> "str | None":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import marshal
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterable, Iterator
 
@@ -24,6 +25,7 @@ def _watched(project: Project, targets: Iterable[str]) -> Iterable[str]:
     spec, store = project.spec, project.store
     yield str(spec.path)
     yield from (path for path, _ in project.registry.fingerprint())
+    yield from _engine()
     graph, keyer = project.graph, project.keyer
     for index in graph.needed(targets):
         node = graph.nodes[index]
@@ -35,6 +37,14 @@ def _watched(project: Project, targets: Iterable[str]) -> Iterable[str]:
         directory = project.publisher.path(name)
         yield str(directory)
         yield from (str(p) for p in directory.rglob("*"))
+
+
+def _engine() -> Iterator[str]:
+    """The engine's own source, and where something may come to be installed."""
+    package = os.path.dirname(noop.__file__)
+    yield from (os.path.join(base, n) for base, _, names in os.walk(package) for n in names if n.endswith(".py"))
+    folders = dict.fromkeys(map(os.path.abspath, sys.path))
+    yield from (folder for folder in folders if folder != os.path.dirname(package))  # a checkout: changes all the time
 
 
 def _objects(store: Store, key: Digest) -> Iterator[str]:

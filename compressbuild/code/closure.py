@@ -150,8 +150,8 @@ class CodeIndex:
             module = space.find(name)
             if not parent and (module is None or not follow) and space.installed(name):
                 external.add(name)
+            absent.update(space.absent(name))
             if module is None:
-                absent.update(space.absent(name))
                 continue
             modules[name] = module
             syntax = self._syntax_of(module)

@@ -121,14 +121,22 @@ class Space:
         return Module(name, portions[0][0], None, tuple(portions)) if portions else None
 
     def absent(self, name: str) -> list[str]:
-        """Files that, if they came to be, would be found as the module ``name``, which now is not in this space."""
+        """Files that, if they came to be, would be found as the module ``name`` before what now is, or is not."""
         parent, _, tail = name.rpartition(".")
         if parent:
             above = self.find(parent)
             folders = [folder for _, folder in above.places] if above is not None else []
         else:
-            folders = [] if name in sys.stdlib_module_names or name == ENGINE else list(self.roots)
-        return [os.path.join(folder, file) for folder in folders for file in (f"{tail}.py", f"{tail}/__init__.py")]
+            folders = [] if name in sys.builtin_module_names or name == ENGINE else list(self.roots)
+        found = self.find(name)
+        paths = []
+        for path in (
+            os.path.join(folder, file) for folder in folders for file in (f"{tail}/__init__.py", f"{tail}.py")
+        ):
+            if found is not None and path == found.file:
+                break
+            paths.append(path)
+        return paths
 
     def beside(self, parent: str) -> list[str]:
         """Names of the modules in a package, or at the top level for the empty name."""

@@ -142,8 +142,7 @@ class Keyer:
         for path in self.read_files(node):
             yield os.path.join(self.spec.root, path)
         for pattern, _ in self.file_patterns(node):
-            if glob.has_magic(pattern):
-                yield os.path.dirname(os.path.join(self.spec.root, pattern))
+            yield from self._folders(pattern)
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -202,11 +201,28 @@ class Keyer:
                 )
         return self._files[pattern]
 
-    def _expand(self, pattern: str) -> list[str]:
-        full = os.path.join(self.spec.root, pattern)
-        hits = [full] if os.path.lexists(full) else glob.glob(full, recursive=True)
-        files = []
+    def _folders(self, pattern: str) -> Iterator[str]:
+        """Directories in which a file that appears or goes changes what a pattern lists."""
+        hits = self._hits(pattern)
+        if hits != [pattern]:
+            above = os.path.dirname(pattern)
+            deep = glob.has_magic(above)
+            while glob.has_magic(above):
+                above = os.path.dirname(above)
+            yield os.path.join(self.spec.root, above)
+            hits += [above] if deep else []
         for hit in hits:
+            yield from (base for base, _, _ in os.walk(os.path.join(self.spec.root, hit)))  # nothing, for a file
+
+    def _hits(self, pattern: str) -> list[str]:
+        """What a pattern stands for: itself, if there is something of that name."""
+        if os.path.lexists(os.path.join(self.spec.root, pattern)):
+            return [pattern]
+        return glob.glob(pattern, root_dir=self.spec.root, recursive=True)
+
+    def _expand(self, pattern: str) -> list[str]:
+        files = []
+        for hit in (os.path.join(self.spec.root, each) for each in self._hits(pattern)):
             if os.path.isdir(hit):
                 files += [os.path.join(base, name) for base, _, names in os.walk(hit) for name in names]
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from compressbuild.store.cachedir import CacheDir
 from compressbuild.store.fs import explained
 
 __all__ = ["ActionCache", "ActionResult"]
+
+
+_HOUR = 3600
 
 
 class ActionResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,13 +98,16 @@ class ActionCache:
             raise
 
     def touch(self, key: Digest) -> None:
-        """The record has been used: note the time, once for this object, for the least recently used go first."""
+        """The record has been used: note the time, to the hour (each note costs a write), for the least recently used
+        go first."""
         if key in self._touched:
             return
         self._touched.add(key)
+        path = self._dir.record(key)
         with explained("touch an action record"):
             try:
-                self._dir.fs.set_used(self._dir.record(key))
+                if abs(time.time() - os.stat(path).st_mtime) > _HOUR:
+                    self._dir.fs.set_used(path)
             except FileNotFoundError:
                 return
 

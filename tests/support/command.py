@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import posix
 import shutil
 import signal
 import subprocess
@@ -13,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 from compressbuild.execute.events import Event, NodeFinished, NodeStarted, TargetFinished, decode
 
@@ -135,24 +139,25 @@ class Work:
 class Inline(Work):
     """A project whose commands run in this process: many times faster, for what does not depend on a process."""
 
-    def __call__(self, *args: str, code: int | None = 0, timeout: float = 300, **env: str) -> Ran:
-        import contextlib
-        import io
-        from unittest import mock
-
-        from compressbuild.cli.main import main
-
+    @contextlib.contextmanager
+    def world(self, *args: str, **env: str) -> Iterator[None]:
+        """Directory, environment, search path and arguments as a process of its own would find them."""
         environment = self.environment(**env)
         path = [each for each in environment.get("PYTHONPATH", "").split(os.pathsep) if each]
-        out, err = io.StringIO(), io.StringIO()
         with (
             contextlib.chdir(self.root),
             mock.patch.dict(os.environ, environment, clear=True),
+            mock.patch.dict(posix.environ, {k.encode(): v.encode() for k, v in environment.items()}, clear=True),
             mock.patch.object(sys, "path", [*path, *sys.path]),
             mock.patch.object(sys, "argv", [CBUILD, *args]),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
         ):
+            yield
+
+    def __call__(self, *args: str, code: int | None = 0, timeout: float = 300, **env: str) -> Ran:
+        from compressbuild.cli.main import main
+
+        out, err = io.StringIO(), io.StringIO()
+        with self.world(*args, **env), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             ran = Ran(main(list(args)), out.getvalue(), err.getvalue())
         if code is not None:
             assert ran.code == code, f"cbuild {' '.join(args)}: exit {ran.code}\n{ran.text[-6000:]}"
