@@ -10,6 +10,7 @@ import msgspec
 
 from . import provenance
 from .errors import CompressfileError, Interrupted
+from .evaluate.concerns import Concern, collapsed_classes, smaller_not_faster
 from .evaluate.gates import Measured, judge_gate
 from .evaluate.results import read_metrics
 from .execute.events import Observer
@@ -128,7 +129,8 @@ class Build:
     def _report(self, report: TargetReport) -> None:
         self._reports[report.name] = report
         values = ((name, measured.get("value")) for name, measured in report.metrics.items())
-        self._observe.target(report.name, report.status, report.reason, report.directory, values)
+        warnings = [concern.message for concern in report.warnings]
+        self._observe.target(report.name, report.status, report.reason, report.directory, values, warnings)
 
     # -- one target --------------------------------------------------------------------------------------------------
 
@@ -153,6 +155,7 @@ class Build:
         result = outcomes[target.artifact].result
         assert result is not None
         base |= {"verdicts": verdicts, "digest": result.output, "size": result.size, "facts": result.facts}
+        base["warnings"] = self._concerns(target, base["metrics"], result.size)
         missed = [verdict for verdict in verdicts if not verdict.ok]
         if self._check:
             self._report(TargetReport(status="gate failed" if missed else "checked", **base))
@@ -183,6 +186,22 @@ class Build:
             return None
         return read_metrics(self._project.store, result.output)
 
+    def _concerns(self, target: TargetPlan, measured: Mapping[str, Measured], size: int) -> tuple[Concern, ...]:
+        """What is worth a warning. Whatever it reads is an input of the target's nodes, so it is always there."""
+        nodes, outcomes = self._project.graph.nodes, self._scheduler.outcomes
+        found: list[Concern | None] = []
+        baseline = target.baseline
+        for metric in target.metrics:
+            index = nodes[metric.node].inputs.get("baseline") if metric.node is not None else None
+            if metric.name == "latency" and index is not None and baseline is not None and "latency" in measured:
+                base = outcomes[index].result
+                found.append(smaller_not_faster(measured["latency"], size, base.size if base else None, baseline))
+        others = {metric.name: self._measured(metric) for metric in target.compared}
+        for name, value in measured.items():
+            if "per_class" in value and self._project.registry.metrics[name].per_class:
+                found.append(collapsed_classes(name, value, others.get(name), baseline))
+        return tuple(concern for concern in found if concern is not None)
+
     def _publish(self, target: TargetPlan, base: Mapping[str, Any]) -> bool:
         project = self._project
         order = [i for i in project.graph.order if i in project.graph.closure([target.artifact])]
@@ -198,6 +217,7 @@ class Build:
             "metrics": base["metrics"],
             "unmeasured": base["unmeasured"],
             "gates": [msgspec.to_builtins(v) for v in base["verdicts"]],
+            "warnings": [msgspec.to_builtins(w) for w in base["warnings"]],
         }
         metrics = msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2) + b"\n"
 

@@ -8,8 +8,8 @@ from .spec import GateSpec
 
 __all__ = ["GATE_KEYS", "LIMITS", "RELATIVE_LIMITS", "VERDICTS", "check_against", "gates"]
 
-RELATIVE_LIMITS = ("max-drop", "max-ratio", "min-ratio")
-LIMITS = ("min", "max", *RELATIVE_LIMITS)
+RELATIVE_LIMITS = ("max-drop", "max-ratio", "min-ratio", "max-class-drop")
+LIMITS = ("min", "max", "min-class", *RELATIVE_LIMITS)
 GATE_KEYS = (*LIMITS, "against", "inconclusive", "unmeasured")
 VERDICTS = ("fail", "allow")
 
@@ -34,7 +34,7 @@ def _gate(key: Scalar, node: Node, checks: Checks) -> GateSpec | None:
     for name, value in node.entries:
         word = str(name.value)
         if word in LIMITS:
-            least, above = (0 if word == "max-drop" else None), (0 if word.endswith("ratio") else None)
+            least, above = (0 if word.endswith("drop") else None), (0 if word.endswith("ratio") else None)
             values[word] = checks.number(value, f"'{word}' of {what}", least, above)
         elif word == "against":
             against = checks.reference(value, f"'against' of {what}", "target", "model")
@@ -49,6 +49,8 @@ def _gate(key: Scalar, node: Node, checks: Checks) -> GateSpec | None:
         max_drop=values.get("max-drop"),
         max_ratio=values.get("max-ratio"),
         min_ratio=values.get("min-ratio"),
+        min_class=values.get("min-class"),
+        max_class_drop=values.get("max-class-drop"),
         against=against,
         **verdicts,
     )

@@ -278,9 +278,11 @@ def _gate() -> Json:
         {
             "min": _number("Least value that passes."),
             "max": _number("Greatest value that passes."),
+            "min-class": _number("Least value of any class that passes."),
             "max-drop": _number("How far the value may fall below 'against', in the metric's unit.", minimum=0),
             "max-ratio": _number("Greatest value / value of 'against'.", exclusiveMinimum=0),
             "min-ratio": _number("Least value / value of 'against'.", exclusiveMinimum=0),
+            "max-class-drop": _number("How far the value of any class may fall below that of 'against'.", minimum=0),
             "against": _text("The target or model to compare with."),
             "inconclusive": {**verdict, "description": "What a noisy measurement that decides nothing means."},
             "unmeasured": {**verdict, "description": "What a metric that could not be measured here means."},

@@ -95,7 +95,8 @@ class StepSpec:
 
 @dataclass(frozen=True, slots=True)
 class GateSpec:
-    """Limits on one metric. ``max_drop``/``max_ratio``/``min_ratio`` compare with ``against``, a target or model.
+    """Limits on one metric. ``max_drop``/``max_ratio``/``min_ratio``/``max_class_drop`` compare with ``against``, a
+    target or model. ``min_class``: for the worst class; ``max_class_drop``: for the one that falls most.
 
     ``max_drop``: how far the value may fall (in the metric's unit) below ``against``. ``inconclusive`` and
     ``unmeasured``: ``fail`` or ``allow``.
@@ -108,6 +109,8 @@ class GateSpec:
     max_drop: float | None = None
     max_ratio: float | None = None
     min_ratio: float | None = None
+    min_class: float | None = None
+    max_class_drop: float | None = None
     against: str | None = None
     inconclusive: str = "fail"
     unmeasured: str = "fail"

@@ -10,6 +10,7 @@ import msgspec
 
 from ..compressfile.spec import GateSpec
 from ..graph import GatePlan, MetricPlan
+from .concerns import class_value
 
 __all__ = ["Measured", "Verdict", "judge_gate"]
 
@@ -46,6 +47,7 @@ def judge_gate(gate: GatePlan, measured: Callable[[MetricPlan], Measured | None]
     limits = {
         "min": (spec.min, 1, False), "max": (spec.max, -1, False), "max-drop": (spec.max_drop, -1, True),
         "max-ratio": (spec.max_ratio, -1, True), "min-ratio": (spec.min_ratio, 1, True),
+        "min-class": (spec.min_class, 1, False), "max-class-drop": (spec.max_class_drop, -1, True),
     }  # fmt: skip
     return [
         _judge(spec, name, bound, sign, gate, own, other, relative)
@@ -73,23 +75,29 @@ def _judge(
         plan = gate.metric if own is None or gate.against is None else gate.against
         return verdict("unmeasured", spec.unmeasured == "allow", reason=plan.reason or "it could not be measured")
     value, low, high = _compared(limit, own, other)
+    name = ""
+    if limit in ("min-class", "max-class-drop"):
+        found = _class_compared(limit, own, other)
+        if found is None:
+            return verdict("fail", False, reason="its result has no value for each class")
+        name, value = found
     if math.isnan(value):
         return verdict("fail", False, reason="the value is not a number")
     margin = sign * (value - bound)
-    shown = {"value": value, "low": low, "high": high, "margin": margin}
+    shown = {"value": value, "low": low, "high": high, "margin": margin, "reason": f"class {name}" if name else ""}
     worst, best = (value, value) if low is None or high is None else (low, high) if sign > 0 else (high, low)
     if sign * (worst - bound) >= 0:
         return verdict("pass", True, **shown)
     if sign * (best - bound) < 0:
         return verdict("fail", False, **shown)
-    reason = f"the 95 % interval {low:.3g} to {high:.3g} straddles the limit"
-    return verdict("inconclusive", spec.inconclusive == "allow", reason=reason, **shown)
+    shown["reason"] = f"the 95 % interval {low:.3g} to {high:.3g} straddles the limit"
+    return verdict("inconclusive", spec.inconclusive == "allow", **shown)
 
 
 def _compared(limit: str, own: Measured, other: Measured | None) -> tuple[float, float | None, float | None]:
     """What the limit is about, with its interval where there is one."""
     value = float(own["value"])
-    if limit in ("min", "max"):
+    if limit in ("min", "max", "min-class", "max-class-drop"):
         return value, None, None
     assert other is not None
     reference = float(other["value"])
@@ -98,3 +106,17 @@ def _compared(limit: str, own: Measured, other: Measured | None) -> tuple[float,
     if "ratio" in own:
         return float(own["ratio"]), own.get("ratio_low"), own.get("ratio_high")
     return (value / reference if reference else math.nan), None, None
+
+
+def _class_compared(limit: str, own: Measured, other: Measured | None) -> tuple[str, float] | None:
+    """(class, value) of the worst class, or of the one that fell most; None where classes have no values."""
+    rows = {name: class_value(row) for name, row in own.get("per_class", {}).items()}
+    if limit == "max-class-drop":
+        assert other is not None
+        before = {name: class_value(row) for name, row in other.get("per_class", {}).items()}
+        rows = {name: before[name] - value for name, value in rows.items() if name in before}
+    if not rows:
+        return None
+    broken = [name for name, value in rows.items() if math.isnan(value)]
+    name = broken[0] if broken else (min if limit == "min-class" else max)(rows, key=rows.__getitem__)
+    return name, rows[name]

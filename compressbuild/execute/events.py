@@ -86,13 +86,15 @@ class NodeFinished(_Event, frozen=True, kw_only=True, tag="node-finished"):
 
 class TargetFinished(_Event, frozen=True, kw_only=True, tag="target-finished"):
     """``status``: published, up to date, checked, gate failed, failed or skipped; ``reason``: of the last three, one
-    line. ``directory``: where it lies, relative to the project. ``metrics``: name → value."""
+    line. ``directory``: where it lies, relative to the project. ``metrics``: name → value. ``warnings``: what is worth
+    knowing though no gate asks."""
 
     target: str
     status: str
     reason: str = ""
     directory: str | None = None
     metrics: dict[str, float | None] = {}
+    warnings: list[str] = []
 
 
 class Warned(_Event, frozen=True, kw_only=True, tag="warning"):

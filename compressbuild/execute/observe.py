@@ -66,10 +66,25 @@ class Observe:
         self.emit(events.NodeFinished(**common))
 
     def target(
-        self, name: str, status: str, reason: str, directory: str | None, metrics: Iterable[tuple[str, Any]]
+        self,
+        name: str,
+        status: str,
+        reason: str,
+        directory: str | None,
+        metrics: Iterable[tuple[str, Any]],
+        warnings: Iterable[str] = (),
     ) -> None:
         values: dict[str, float | None] = {key: value for key, value in metrics if isinstance(value, int | float)}
-        self.emit(events.TargetFinished(target=name, status=status, reason=reason, directory=directory, metrics=values))
+        self.emit(
+            events.TargetFinished(
+                target=name,
+                status=status,
+                reason=reason,
+                directory=directory,
+                metrics=values,
+                warnings=list(warnings),
+            )
+        )
 
     def ended(self, exit_code: int, seconds: float, counts: dict[str, int]) -> None:
         self.emit(events.BuildFinished(exit_code=exit_code, seconds=seconds, counts=counts))

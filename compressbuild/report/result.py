@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from ..evaluate.concerns import Concern
 from ..evaluate.gates import Measured, Verdict
 
 __all__ = ["BuildReport", "TargetReport"]
@@ -30,6 +31,7 @@ class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Mapping[str, Measured] = {}
     unmeasured: Mapping[str, str] = {}
     verdicts: tuple[Verdict, ...] = ()
+    warnings: tuple[Concern, ...] = ()
 
 
 class BuildReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -99,6 +99,7 @@ def summary(report: BuildReport, *, again: bool = False) -> str:
         elif r.status in ("failed", "gate failed"):
             lines.append(f"{r.name}: {r.status}: {r.reason}")
             lines += [f"  {_missed(v)}" for v in r.verdicts if not v.ok]
+        lines += [f"warning: {r.name}: {concern.message}" for concern in r.warnings]
     if unbuilt := [r.name for r in report.targets if r.status == "not built"]:
         lines.append(f"not built: {', '.join(unbuilt)}: the build stopped at a failure ('-k' goes on with the rest)")
     if not again:

@@ -1,0 +1,89 @@
+"""What is worth a warning though no gate asks: smaller but not faster, and a class that collapsed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+__all__ = ["Concern", "class_value", "collapsed_classes", "smaller_not_faster"]
+
+SMALLER = 0.95  # of the baseline's size: less is not what one compresses for
+DROP = 0.15  # of a class' accuracy
+SIGMAS = 3.0  # of two proportions: about one in a thousand by chance
+FEWEST = 10  # samples of a class
+
+
+class Concern(msgspec.Struct, frozen=True, kw_only=True):
+    """``classes``: those that collapsed."""
+
+    kind: Literal["smaller-not-faster", "class-collapsed"]
+    message: str
+    classes: tuple[str, ...] = ()
+
+
+def smaller_not_faster(
+    latency: Mapping[str, Any], size: int, baseline_size: int | None, baseline: str
+) -> Concern | None:
+    """Whether the files shrank and the time did not. ``latency``: of that metric, with its ratio to the baseline."""
+    ratio, low, high = (latency.get(name) for name in ("ratio", "ratio_low", "ratio_high"))
+    if ratio is None or low is None or high is None or not baseline_size or size > SMALLER * baseline_size:
+        return None
+    if high < 1:
+        return None
+    said = "slower" if low > 1 else "not faster"
+    message = (
+        f"smaller but {said} than {baseline}: ×{size / baseline_size:.2f} of the size, ×{ratio:.2f} of the latency "
+        f"[{low:.2f}–{high:.2f}]"
+    )
+    return Concern(kind="smaller-not-faster", message=message)
+
+
+def class_value(row: Mapping[str, Any]) -> float:
+    """The value of one class: its own, or the share that is correct; NaN if the row says neither."""
+    if "value" in row:
+        return float(row["value"])
+    return row["correct"] / row["n"] if row.get("n") and "correct" in row else math.nan
+
+
+def collapsed_classes(
+    metric: str, own: Mapping[str, Any], base: Mapping[str, Any] | None, baseline: str | None
+) -> Concern | None:
+    """Classes that lost far more than chance explains: against the baseline's, or else against the target's own mean.
+
+    Rows need ``n`` and ``correct``; the test is that of two proportions, pooled.
+    """
+    fallen = []
+    for name, row in own.get("per_class", {}).items():
+        if "correct" not in row or row.get("n", 0) < FEWEST:
+            continue
+        if base is not None:
+            other = base.get("per_class", {}).get(name)
+            if other is None or not other.get("n") or "correct" not in other:
+                continue
+        else:
+            other = {"n": own["n"] - row["n"], "correct": own["correct"] - row["correct"]}
+            if not other["n"] or class_value(row) > 0.5 * class_value(other):
+                continue
+        before, after = class_value(other), class_value(row)
+        if before - after >= DROP and _sigmas(other, row) >= SIGMAS:
+            fallen.append((name, before, after))
+    if not fallen:
+        return None
+    fallen.sort(key=lambda item: item[2] - item[1])
+    which = ", ".join(f"{name} ({before:.2f} → {after:.2f})" for name, before, after in fallen[:5])
+    more = f" and {len(fallen) - 5} more" if len(fallen) > 5 else ""
+    noun = "class" if len(fallen) == 1 else "classes"
+    than = f"against {baseline}" if base is not None else "against the other classes"
+    message = f"{metric} collapsed in {noun} {which}{more} {than}, while the mean is {own['value']:.4g}"
+    return Concern(kind="class-collapsed", message=message, classes=tuple(name for name, _, _ in fallen))
+
+
+def _sigmas(first: Mapping[str, Any], second: Mapping[str, Any]) -> float:
+    """How many standard errors the share of the first lies above that of the second."""
+    n, m = first["n"], second["n"]
+    pooled = (first["correct"] + second["correct"]) / (n + m)
+    error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
+    return (first["correct"] / n - second["correct"] / m) / error if error else 0.0

@@ -1,0 +1,99 @@
+"""Limits for each class, and the warnings of a real build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from toyproject import Toy
+
+from compressbuild.compressfile.spec import GateSpec
+from compressbuild.errors import Mark
+from compressbuild.evaluate.gates import judge_gate
+from compressbuild.graph import GatePlan, MetricPlan
+from compressbuild.plugins import discover
+from compressbuild.report.table import summary
+
+MARK = Mark("Compressfile", 1, 1)
+OWN, OTHER = (MetricPlan("top1", "", "higher", node) for node in (1, 2))
+CLASSES = {"cat": {"n": 10, "correct": 9}, "dog": {"n": 10, "correct": 6}, "owl": {"value": 0.8}}
+BEFORE = {"cat": {"value": 0.9}, "dog": {"value": 0.7}, "owl": {"value": 0.99}, "newt": {"value": 1.0}}
+
+
+def judge(own: dict[str, Any], **limits: Any) -> Any:
+    results = {1: own, 2: {"value": 0.9, "per_class": BEFORE}}
+    gate = GatePlan(GateSpec("top1", MARK, **limits), OWN, OTHER if "against" in limits else None)
+    return judge_gate(gate, lambda plan: results[plan.node or 0])[0]
+
+
+@pytest.mark.parametrize(("bound", "verdict"), [(0.55, "pass"), (0.6, "pass"), (0.61, "fail")])
+def test_min_class_is_about_the_worst(bound: float, verdict: str) -> None:
+    found = judge({"value": 0.77, "per_class": CLASSES}, min_class=bound)
+    assert (found.verdict, found.value, found.reason) == (verdict, 0.6, "class dog")
+    assert found.margin == pytest.approx(0.6 - bound)
+
+
+@pytest.mark.parametrize(("bound", "verdict"), [(0.2, "pass"), (0.1, "fail")])
+def test_max_class_drop_is_about_the_one_that_fell_most(bound: float, verdict: str) -> None:
+    found = judge({"value": 0.77, "per_class": CLASSES}, max_class_drop=bound, against="big")
+    assert (found.verdict, found.reason, found.against) == (verdict, "class owl", "big")
+    assert found.value == pytest.approx(0.19)
+
+
+def test_without_values_for_each_class_it_fails() -> None:
+    found = judge({"value": 0.99}, min_class=0.5)
+    assert (found.verdict, found.ok) == ("fail", False)
+    assert "no value for each class" in found.reason
+
+
+def test_a_class_without_a_value_fails() -> None:
+    found = judge({"value": 0.99, "per_class": {"a": {"value": 1.0}, "b": {"n": 0}}}, min_class=0.5)
+    assert (found.verdict, found.ok) == ("fail", False)
+
+
+COLLAPSE = """
+from compressbuild.api import Metric, hookimpl
+
+@hookimpl
+def compressbuild_metrics():
+    yield Metric(name="share", run="class_shares:share", per_class=True)
+
+def share(ctx, subject, params):
+    hits = 20 if next(subject.iterdir()).read_text().startswith("bad") else 39
+    rows = {"0": {"n": 40, "correct": 39}, "1": {"n": 40, "correct": hits}}
+    return {"value": (39 + hits) / 80, "n": 80, "correct": 39 + hits, "per_class": rows}
+"""
+
+
+def test_a_collapse_is_said_by_the_build_and_by_what_it_publishes(tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "class_shares.py").write_text(COLLAPSE)
+    monkeypatch.syspath_prepend(tmp_path)
+    toy = Toy(tmp_path / "p")
+    toy.write("good.txt", "good")
+    toy.write("bad.txt", "bad")
+    toy.write(
+        "Compressfile",
+        "version: 1\nmodels: {good: {file: good.txt}, bad: {file: bad.txt}}\n"
+        "evaluate: {metrics: [share], baseline: good}\ntargets: {t: {from: bad, steps: [toy.copy]}}\n",
+    )
+    opened, registry = toy.open, discover(cache=None, extra=["toy", "class_shares"])
+
+    def with_metric(overrides: Any = ()) -> Any:
+        project = opened(overrides)
+        project.__dict__["registry"] = registry
+        return project
+
+    monkeypatch.setattr(toy, "open", with_metric)
+    report, _ = toy.build()
+    again, ran = toy.build()
+    (target,) = report.targets
+    assert target.status == "published"
+    message = "share collapsed in class 1 (0.97 → 0.50) against good, while the mean is 0.7375"
+    assert [w.message for w in target.warnings] == [message]
+    assert f"warning: t: {message}" in summary(again, again=True)
+    assert ran == []
+    published = msgspec.json.decode((toy.root / "build/t/metrics.json").read_bytes())
+    assert published["warnings"] == [{"kind": "class-collapsed", "message": message, "classes": ["1"]}]
+    assert [getattr(e, "warnings", None) for e in toy.events if getattr(e, "target", "") == "t"][-1] == [message]
