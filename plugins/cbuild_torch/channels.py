@@ -15,12 +15,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from compressbuild.api import Context, UserError
 
-from .calling import caller, first_output, named_outputs, tensors
+from .attention import SplitAttention
+from .calling import caller, named_outputs, tensors
 from .description import ModelDescription
 from .edits import attribute_edits, replay, resize
+from .head_layers import head_layers
 from .module import load_model, make_module, prepare, save_model, weights_of
-from .optimise import Samples, read_samples
-from .params import PruneChannels
+from .objective import Loss, Samples, Task, read_samples, task_loss
+from .optimise import optimise
+from .params import Finetune, PruneChannels
 from .selection import check_patterns, matching, prunable_layers
 
 __all__ = ["prune"]
@@ -50,9 +53,11 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
     pruner = _pruner(module, call, example, params, fixed)
     for step in range(params.steps):
         if samples is not None:
-            _gradients(module, call, samples)
+            _gradients(module, call, samples, task_loss(ctx, Task(params.loss), samples))
         _step(pruner)
         module.zero_grad(set_to_none=True)
+        if step + 1 < params.steps:
+            _recover(ctx, module, description, params, step)
         ctx.progress(step + 1, params.steps)
     try:
         after_shapes = _shapes(call, example)
@@ -79,12 +84,16 @@ def _check(ctx: Context, module: nn.Module, description: ModelDescription, param
     check_patterns("ignore", params.ignore, layers)
     check_patterns("overrides", params.overrides, layers)
     for name, layer in module.named_modules():
-        if isinstance(layer, nn.MultiheadAttention | nn.RNNBase):
+        if isinstance(layer, nn.RNNBase):
             raise UserError(
                 f"prune.channels cannot prune {type(layer).__name__} '{name}', whose sizes are tied", hint=_HINT
             )
     if params.criterion == "bn-scale" and not any(isinstance(m, _BatchNorm) and m.affine for m in module.modules()):
         raise UserError("criterion bn-scale ranks by batch normalisation, of which the model has none", hint="use l2")
+    if params.recover_epochs and params.steps == 1:
+        raise UserError("'recover-epochs' trains between two steps, and there is one", hint="finetune comes after it")
+    if params.recover_epochs and params.data is None:
+        raise UserError("'recover-epochs' needs labelled data", hint="add 'data: DATASET'")
     if params.criterion != "taylor":
         return None
     if params.data is None:
@@ -99,9 +108,20 @@ def _fixed_layers(
     layers = prunable_layers(module)
     fixed = [layer for name, layer in layers.items() if matching(name, params.ignore)]
     fixed.extend(layer for layer in _output_layers(module, call, example) if layer not in fixed)
-    if len(fixed) == len(layers):
+    fixed.extend(layer for layer in _attention(module) if layer not in fixed)
+    if all(layer in fixed for layer in layers.values()):
         raise UserError("no layer is left to prune: every one is ignored or makes an output", hint=_HINT)
     return fixed
+
+
+def _attention(module: nn.Module) -> Iterator[nn.Module]:
+    """Attention layers and their projections: their widths are heads × size, which prune.heads knows to change."""
+    for layer in module.modules():
+        if isinstance(layer, nn.MultiheadAttention | SplitAttention):
+            yield layer
+            yield from layer.children()
+    for found in head_layers(module).values():
+        yield from (*found.inputs, found.output)
 
 
 def _output_layers(
@@ -184,15 +204,28 @@ def _step(pruner: _Pruner) -> None:
         raise UserError(f"torch-pruning cannot follow this architecture: {error}", hint=_HINT) from error
 
 
-def _gradients(module: nn.Module, call: Callable[[dict[str, Tensor]], Any], samples: Samples) -> None:
-    """Gradients of the cross-entropy, for the first-order Taylor criterion (Molchanov et al. 2019)."""
-    if samples.labels.is_floating_point():
-        raise UserError(
-            "criterion taylor needs integer labels (it ranks by the cross-entropy's gradient)", hint="use l2"
-        )
+def _gradients(module: nn.Module, call: Callable[[dict[str, Tensor]], Any], samples: Samples, loss: Loss) -> None:
+    """Gradients of the task's loss, for the first-order Taylor criterion (Molchanov et al. 2019)."""
     module.zero_grad(set_to_none=True)
     with torch.enable_grad():
-        nn.functional.cross_entropy(first_output(call(samples.inputs)), samples.labels).backward()
+        loss(call(samples.inputs), torch.arange(len(samples))).backward()
+
+
+def _recover(ctx: Context, module: nn.Module, description: ModelDescription, params: PruneChannels, step: int) -> None:
+    """A short training between two rounds; a killed one goes on where it stood."""
+    if not params.recover_epochs or params.data is None:
+        return
+    training = Finetune(
+        data=params.data,
+        epochs=params.recover_epochs,
+        lr=params.recover_lr,
+        batch_size=params.recover_batch_size,
+        loss=params.loss,
+    )
+    samples = read_samples(ctx, params.data, description.inputs)
+    loss = task_loss(ctx, training, samples)
+    optimise(ctx, module, description, samples, training, loss, stage=f"recovery-{step}", within=(step, params.steps))
+    module.zero_grad(set_to_none=True)
 
 
 @torch.no_grad()

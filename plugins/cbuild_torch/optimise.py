@@ -43,13 +43,15 @@ def optimise(
     *,
     companion: Companion | None = None,
     stage: str = "training",
+    within: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """Train ``module`` in place and leave it in eval mode; continue a killed run of the same action where it stood.
 
-    ``stage``: name of this training among those of the action. Returns facts: epochs, steps, the last epoch's mean
+    ``stage``: name of this training among those of the action; ``within``: which step it is of how many, for the
+    progress shown. Returns facts: epochs, steps, the last epoch's mean
     loss, and with a validation dataset the loss on it of the weights kept.
     """
-    run = _Run(ctx, module, description, samples, params, loss, companion or Companion(), stage)
+    run = _Run(ctx, module, description, samples, params, loss, companion or Companion(), stage, within)
     run.resume()
     while not run.done:
         run.epoch()
@@ -84,6 +86,7 @@ class _Run:
         loss: Loss,
         companion: Companion,
         stage: str,
+        within: tuple[int, int] | None,
     ) -> None:
         self.ctx, self.module, self.samples, self.params, self.loss = ctx, module, samples, params, loss
         self.companion = companion
@@ -95,6 +98,7 @@ class _Run:
         self.per_epoch = updates_per_epoch(len(samples), params)
         self.factor = rate_factor(params, self.per_epoch)
         self.validation = _validation(ctx, params, description)
+        self.within = within
         self.at = _Position()
         self.best: dict[str, Tensor] = {}
         self.checkpoint = Checkpoint(ctx, stage)
@@ -164,7 +168,11 @@ class _Run:
 
     def _progress(self, done: float, loss: float) -> None:
         known = {"validation": self.at.best} if math.isfinite(self.at.best) else {}
-        self.ctx.progress(done, self.params.epochs, loss=loss, **known)
+        if self.within is not None:
+            step, steps = self.within
+            self.ctx.progress(step + done / self.params.epochs, steps, loss=loss, **known)
+        else:
+            self.ctx.progress(done, self.params.epochs, loss=loss, **known)
 
     def _validate(self) -> str:
         """Measure the epoch's weights and remember the best. Returns what to say of it."""

@@ -91,7 +91,9 @@ class PruneChannels(Params):
     than they save). ``criterion``: what ranks a channel; ``taylor`` needs ``data`` and uses ``samples`` of it.
     ``scope``: ranked within each layer, or over all. ``max_ratio``: at most that share of a layer. ``overrides``: glob
     of layer names → a ratio of their own. ``ignore``: globs of layer names left alone; layers that make the outputs
-    always are. ``steps``: remove in that many rounds, ranking anew before each.
+    always are, and attention layers. ``steps``: remove in that many rounds, ranking anew before each.
+    ``recover_epochs``: train for so long on ``data`` between two rounds, as finetune does, at ``recover_lr`` in batches
+    of ``recover_batch_size``. ``loss``: of that training and of ``taylor``; default as in finetune.
     """
 
     ratio: Ratio = 0.5
@@ -104,6 +106,10 @@ class PruneChannels(Params):
     steps: Positive = 1
     data: DatasetRef | None = None
     samples: Positive = 256
+    recover_epochs: Annotated[int, Meta(ge=0)] = 0
+    recover_lr: Rate = 3e-4
+    recover_batch_size: Positive = 64
+    loss: FunctionRef | None = None
 
 
 class ExportOnnx(Params):

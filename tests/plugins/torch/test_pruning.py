@@ -198,3 +198,33 @@ class TestChannels:
             technique(CHANNELS, toy("mlp"), PruneChannels(criterion="bn-scale"))
         with pytest.raises(UserError, match="'overrides: head' matches nothing"):
             technique(CHANNELS, trained, PruneChannels(overrides={"head": 0.1}))
+
+    def test_recovery_between_steps_leaves_a_better_model(self, technique, trained):
+        plain = PruneChannels(ratio=0.5, steps=3, round_to=4, data="train")
+        trained_between = PruneChannels(ratio=0.5, steps=3, round_to=4, data="train", recover_epochs=1, recover_lr=2e-3)
+        first, second = technique(CHANNELS, trained, plain), technique(CHANNELS, trained, trained_between)
+        assert first.facts["parameters"] == second.facts["parameters"] < 0.35 * first.facts["parameters_before"]
+        assert digits.accuracy(second.out) > digits.accuracy(first.out) + 0.1
+        done = [report["done"] for report in second.progress]
+        assert done == sorted(done)
+        assert done[-1] == second.progress[-1]["total"] == 3
+
+    def test_recovery_must_make_sense(self, technique, trained):
+        with pytest.raises(UserError, match="trains between two steps, and there is one"):
+            technique(CHANNELS, trained, PruneChannels(recover_epochs=1, data="train"))
+        with pytest.raises(UserError, match="'recover-epochs' needs labelled data"):
+            technique(CHANNELS, trained, PruneChannels(recover_epochs=1, steps=2))
+
+    def test_of_a_transformer_the_feed_forward_layers_get_thinner(self, technique, trained_sequence):
+        model = trained_sequence("transformer")
+        node = technique(CHANNELS, model, PruneChannels(ratio=0.5))
+        made = weights(node.out)
+        assert made["encoder.layers.0.linear1.weight"].shape == (64, 32)
+        assert made["encoder.layers.1.self_attn.in_proj_weight"].shape == (96, 32)
+        tuned = technique("cbuild_torch.finetune:train", node.out, Finetune(data="train", epochs=3, lr=2e-3)).out
+        assert digits.accuracy(tuned) > digits.accuracy(model) - 0.03
+
+    def test_taylor_of_a_regression(self, technique, toy):
+        model = toy("regressor")
+        node = technique(CHANNELS, model, PruneChannels(ratio=0.5, criterion="taylor", data="means"))
+        assert weights(node.out)["1.weight"].shape == (8, 64)
