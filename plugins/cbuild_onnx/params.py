@@ -30,14 +30,17 @@ class QuantizeStatic(Params):
     """Weights and activations to 8 bits, with scales calibrated on data (QDQ format).
 
     ``scheme``: how scales are chosen, by default as the target's platform wants. ``activations``: a type that the
-    scheme allows. ``method``: what a scale is fitted to; ``percentile`` applies to that method. ``samples``: how many
-    are used, in batches of ``batch_size``. ``op_types``: operators quantized (default: every one that can be).
-    ``exclude``: globs of node names left alone. ``reduce_range``: 7-bit weights, for CPUs without VNNI.
+    scheme allows (16 bits: exacter, no faster than float on CPUs). ``method``: what a scale is fitted to;
+    ``percentile`` applies to that method. ``samples``: how many are used, in batches of ``batch_size``. ``op_types``:
+    operators quantized (default: every one that can be). ``exclude``: globs of node names left alone.
+    ``reduce_range``: 7-bit weights, for CPUs without VNNI.
+    ``smooth``: SmoothQuant's alpha (0.5 is usual): how much of the range of activations after LayerNormalization moves
+    into the weights.
     """
 
     data: DatasetRef
     scheme: Scheme = "auto"
-    activations: Literal["auto", "uint8", "int8"] = "auto"
+    activations: Literal["auto", "uint8", "int8", "uint16", "int16"] = "auto"
     per_channel: bool = True
     method: Literal["minmax", "entropy", "percentile"] = "minmax"
     percentile: Annotated[float, Meta(gt=50, le=100)] = 99.999
@@ -46,6 +49,7 @@ class QuantizeStatic(Params):
     op_types: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     reduce_range: bool = False
+    smooth: Annotated[float, Meta(ge=0, le=1)] | None = None
 
 
 class ConvertFp16(Params):

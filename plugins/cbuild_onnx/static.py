@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_data import arrays, batches, fit, fixed_batch
 from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorsData, create_calibrator
 from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
@@ -21,9 +20,11 @@ from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 from compressbuild.api import Context, UserError
 
 from . import files
+from .calibration import feeds
 from .params import QuantizeStatic
-from .runner import declared_inputs, session
+from .runner import session
 from .selection import node_names, preprocess
+from .smooth import smooth
 
 __all__ = ["quantize"]
 
@@ -32,7 +33,14 @@ _METHODS = {
     "entropy": CalibrationMethod.Entropy,
     "percentile": CalibrationMethod.Percentile,
 }
+_TYPES = {
+    "uint8": QuantType.QUInt8,
+    "int8": QuantType.QInt8,
+    "uint16": QuantType.QUInt16,
+    "int16": QuantType.QInt16,
+}
 _OPSET = 13  # DequantizeLinear per channel
+_OPSET_16_BIT = 21
 
 
 def quantize(ctx: Context, model: Path, params: QuantizeStatic) -> dict[str, Any]:
@@ -48,6 +56,9 @@ def quantize(ctx: Context, model: Path, params: QuantizeStatic) -> dict[str, Any
     prepared = preprocess(ctx, source)
     operators = sorted(params.op_types) or sorted({*QLinearOpsRegistry, *QDQRegistry})
     skipped = node_names(files.read(prepared, weights=False), params.exclude, "exclude")
+    smoothed = 0
+    if params.smooth is not None:
+        prepared, smoothed = smooth(ctx, prepared, _batches(ctx, prepared, params), params.smooth)
     ranges, used = _calibrate(ctx, prepared, operators, params)
     quantizer = QDQQuantizer(
         load_model_with_shape_infer(prepared),
@@ -59,7 +70,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeStatic) -> dict[str, Any
         [],
         skipped,
         operators,
-        _options(params.scheme),
+        _options(params, opset),
     )
     quantizer.quantize_model()
     quantized = quantizer.model.model
@@ -67,23 +78,32 @@ def quantize(ctx: Context, model: Path, params: QuantizeStatic) -> dict[str, Any
     count = sum(node.op_type == "QuantizeLinear" for node in files.nodes(quantized))
     if count == 0:
         raise UserError("nothing could be quantized", hint="see 'op-types:' and 'exclude:'")
-    return {"scheme": params.scheme, "quantize_nodes": count, "excluded": len(skipped), "samples": used}
+    facts = {"scheme": params.scheme, "quantize_nodes": count, "excluded": len(skipped), "samples": used}
+    return facts if params.smooth is None else {**facts, "smoothed": smoothed}
 
 
 def _activations(params: QuantizeStatic) -> QuantType:
     """The type of activations; UserError where the scheme does not allow the one asked for."""
     if params.scheme == "auto":
         raise UserError("'scheme: auto' was not resolved", hint="say u8-affine or s8-symmetric")
-    if params.scheme == "s8-symmetric" and params.activations == "uint8":
-        raise UserError("scheme s8-symmetric has int8 activations, not uint8", hint="leave out 'activations:'")
+    if params.scheme == "s8-symmetric" and params.activations not in ("auto", "int8"):
+        raise UserError(
+            f"scheme s8-symmetric has int8 activations, not {params.activations}", hint="leave out 'activations:'"
+        )
     default = "uint8" if params.scheme == "u8-affine" else "int8"
-    chosen = default if params.activations == "auto" else params.activations
-    return QuantType.QUInt8 if chosen == "uint8" else QuantType.QInt8
+    return _TYPES[default if params.activations == "auto" else params.activations]
 
 
-def _options(scheme: str) -> dict[str, Any]:
-    """TensorRT refuses zero points other than 0 and a DequantizeLinear of an int32 bias."""
-    return {"ActivationSymmetric": True, "QuantizeBias": False} if scheme == "s8-symmetric" else {}
+def _options(params: QuantizeStatic, opset: int) -> dict[str, Any]:
+    """TensorRT refuses zero points other than 0 and a DequantizeLinear of an int32 bias. 16 bits are ONNX's since
+    opset 21; before that the operators of ONNX Runtime have them."""
+    if params.scheme == "s8-symmetric":
+        return {"ActivationSymmetric": True, "QuantizeBias": False}
+    return {"UseQDQContribOps": True} if params.activations in ("int16", "uint16") and opset < _OPSET_16_BIT else {}
+
+
+def _batches(ctx: Context, model: Path, params: QuantizeStatic) -> Iterator[tuple[dict[str, np.ndarray], int]]:
+    return feeds(ctx, model, params.data, samples=params.samples, batch_size=params.batch_size)
 
 
 class _OneBatch:
@@ -117,23 +137,9 @@ def _calibrate(ctx: Context, model: Path, operators: list[str], params: Quantize
         # its own session takes as many threads as the machine has, and sums in an order that depends on them
         calibrator.infer_session = session(place / files.NAME, threads=ctx.threads, optimise=False)
         done = 0
-        for feeds, total in _feeds(ctx, model, params):
-            calibrator.collect_data(_OneBatch(feeds))
-            done += len(next(iter(feeds.values())))
+        for batch, total in _batches(ctx, model, params):
+            calibrator.collect_data(_OneBatch(batch))
+            done += len(next(iter(batch.values())))
             ctx.progress(done, total, stage="calibrate")
         ranges = calibrator.compute_data()
     return ranges, done
-
-
-def _feeds(ctx: Context, model: Path, params: QuantizeStatic) -> Iterator[tuple[dict[str, np.ndarray], int]]:
-    """Batches of calibration inputs, each with the number of samples of all; full ones if the model fixes a size."""
-    inputs = declared_inputs(session(model, threads=ctx.threads, optimise=False))
-    columns, labels = arrays(ctx.dataset(params.data), [item.name for item in inputs], limit=params.samples)
-    columns = fit(columns, inputs)
-    fixed = fixed_batch(inputs)
-    size = fixed or params.batch_size
-    total = len(labels) - len(labels) % fixed if fixed else len(labels)
-    if total == 0:
-        raise UserError(f"the model takes batches of {fixed}, the calibration data has {len(labels)} samples")
-    for feeds, _ in batches({name: column[:total] for name, column in columns.items()}, labels[:total], size):
-        yield feeds, total

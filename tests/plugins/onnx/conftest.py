@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import digits
@@ -8,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from cbuild_onnx import files
+from cbuild_torch.params import ExportOnnx
 from onnx import TensorProto, helper, numpy_helper
 
 
@@ -50,3 +52,17 @@ def mlp(tmp_path: Path) -> Path:
 @pytest.fixture
 def model_of() -> Callable[[Path], onnx.ModelProto]:
     return lambda directory: onnx.load(directory / "model.onnx")
+
+
+@pytest.fixture(scope="session")
+def exported_sequence(
+    trained_sequence: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """A trained model of :mod:`sequence_models` as ONNX; made once."""
+
+    @cache
+    def make(name: str) -> Path:
+        place = tmp_path_factory.mktemp(name) / "onnx"
+        return digits.apply("cbuild_torch.export:export", trained_sequence(name), ExportOnnx(), place).out
+
+    return make
