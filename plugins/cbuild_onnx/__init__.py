@@ -3,6 +3,7 @@
 from compressbuild.api import Kind, Needs, Technique, hookimpl
 
 from .params import ConvertFp16, QuantizeDynamic, QuantizeStatic
+from .params_graph import ExtractSubgraph, OptimizeOnnx
 
 _NEEDS = Needs(modules=("onnx", "onnxruntime", "numpy"), install="pip install 'compressbuild[onnx]'")
 
@@ -38,3 +39,6 @@ def compressbuild_techniques():
     yield Technique(name="quantize.dynamic", run="cbuild_onnx.dynamic:quantize", params=QuantizeDynamic, **common)
     yield Technique(name="quantize.static", run="cbuild_onnx.static:quantize", params=QuantizeStatic, **common)
     yield Technique(name="convert.fp16", run="cbuild_onnx.fp16:convert", params=ConvertFp16, **common)
+    yield Technique(name="extract.subgraph", run="cbuild_onnx.subgraph:extract", params=ExtractSubgraph, **common)
+    slimming = {**common, "tools": (*_TOOLS, "onnxslim")}
+    yield Technique(name="optimize.onnx", run="cbuild_onnx.optimize:optimize", params=OptimizeOnnx, **slimming)

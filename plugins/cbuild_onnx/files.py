@@ -19,6 +19,7 @@ __all__ = [
     "is_large",
     "nodes",
     "read",
+    "reads",
     "sort",
     "strip",
     "types",
@@ -128,7 +129,7 @@ def _sorted(found: list[NodeProto]) -> list[int]:
         pending = [start]
         while pending:
             index = pending[-1]
-            producers = (made_by[name] for name in _reads(found[index]) if name in made_by)
+            producers = (made_by[name] for name in reads(found[index]) if name in made_by)
             missing = next((each for each in producers if each not in placed and each != index), None)
             if missing is not None and len(pending) <= len(found):  # a cycle stays; the checker will name it
                 pending.append(missing)
@@ -137,13 +138,13 @@ def _sorted(found: list[NodeProto]) -> list[int]:
     return list(placed)
 
 
-def _reads(node: NodeProto) -> Iterator[str]:
+def reads(node: NodeProto) -> Iterator[str]:
     """Names of the values that a node reads, those that its subgraphs take from around them too."""
     yield from node.input
     for attribute in node.attribute:
         for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
             for inner in graph.node:
-                yield from _reads(inner)
+                yield from reads(inner)
 
 
 def nodes(model: ModelProto) -> Iterator[NodeProto]:
