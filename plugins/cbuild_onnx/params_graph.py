@@ -18,7 +18,7 @@ class OptimizeOnnx(Params):
 
     ``method``: ``slim`` (onnxslim) and ``basic`` (ONNX Runtime, offline) keep to standard operators; ``extended``
     (ONNX Runtime) and ``transformer`` (its attention, GELU and normalisation fusions) put in operators that only ONNX
-    Runtime runs: TensorRT and OpenVINO refuse them. ``model_type``, ``heads``, ``hidden``: of a transformer; 0 finds out.
+    Runtime runs: TensorRT and OpenVINO refuse them. ``model_type``, ``heads``, ``hidden``: the transformer's; 0: any.
     ``data``: dataset to check on (default: made-up inputs). ``atol``, ``rtol``: allowed difference of each output.
     """
 
