@@ -26,7 +26,8 @@ def plan_lines(plan: Plan, skipped: Mapping[str, str], *, as_json: bool, verbose
     for name, reason in skipped.items():
         yield f"skipped  {name}: {reason}"
     unsure = ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "nothing to do"
-    yield f"{unsure} (of {len(plan.actions)} nodes, {len(plan.targets)} targets)"
+    targets = "1 target" if len(plan.targets) == 1 else f"{len(plan.targets)} targets"
+    yield f"{unsure} (of {len(plan.actions)} nodes, {targets})"
 
 
 def _why(action: Action) -> str:

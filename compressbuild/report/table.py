@@ -110,7 +110,11 @@ def summary(report: BuildReport, *, again: bool = False) -> str:
         (0, sum(report.counts.values())) if again else (report.counts.get("built", 0), report.counts.get("cached", 0))
     )
     built = [r for r in report.targets if r.status not in ("skipped", "failed", "gate failed", "not built")]
-    work = f"{ran} run, {cached} cached" if ran else f"nothing to do, {cached} nodes cached"
+    failed = report.counts.get("failed", 0)
+    counts = [(ran, "run"), (failed, "failed"), (cached, "cached")]
+    work = ", ".join(f"{count} {what}" for count, what in counts if count or what == "cached")
+    if not ran and not failed:
+        work = f"nothing to do, {cached} nodes cached"
     lines.append(f"{len(built)} of {len(report.targets)} targets up to date ({work})")
     return "\n".join(lines) + "\n"
 

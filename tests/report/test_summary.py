@@ -1,0 +1,22 @@
+"""The last line of a build says what was done."""
+
+from __future__ import annotations
+
+import pytest
+
+from compressbuild.report.result import BuildReport, TargetReport
+from compressbuild.report.table import summary
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"built": 3, "cached": 2}, "(3 run, 2 cached)"),
+        ({"cached": 2}, "(nothing to do, 2 nodes cached)"),
+        ({"failed": 1, "cached": 2, "skipped": 4}, "(1 failed, 2 cached)"),
+        ({"built": 1, "failed": 2}, "(1 run, 2 failed, 0 cached)"),
+    ],
+)
+def test_what_was_done_is_counted(counts: dict[str, int], said: str) -> None:
+    report = BuildReport(targets=(TargetReport(name="a", status="published"),), counts=counts, exit_code=0)
+    assert summary(report) == f"1 of 1 targets up to date {said}\n"
