@@ -24,7 +24,7 @@ from .graph import MetricPlan, TargetPlan
 from .project import Project, Selection
 from .report.result import BuildReport, TargetReport
 
-__all__ = ["Build", "build_targets"]
+__all__ = ["Build", "build_targets", "measure_targets"]
 
 
 def build_targets(
@@ -37,6 +37,7 @@ def build_targets(
     keep_going: bool = False,
     check: bool = False,
     remeasure: bool = False,
+    publish: bool = True,
 ) -> BuildReport:
     """What ``cbuild TARGET…`` does, without its console. ``jobs``: CPU slots, by default the machine's.
 
@@ -56,8 +57,14 @@ def build_targets(
         keep_going=keep_going,
         check=check,
         remeasure=remeasure,
+        publish=publish,
     )
     return build.run(slots)
+
+
+def measure_targets(project: Project, targets: Sequence[str], *, jobs: int | None = None) -> BuildReport:
+    """Build and measure targets and publish nothing: what is published stays as it is."""
+    return build_targets(project, targets, jobs=jobs, publish=False)
 
 
 def _plugin_observers(project: Project) -> list[Observer]:
@@ -71,11 +78,13 @@ class Build:
     def __init__(
         self, project: Project, selection: Selection, executor: Executor, pools: Pools, observe: Observe,
         *, keep_going: bool = False, check: bool = False, remeasure: bool = False,
+        publish: bool = True,
     ) -> None:  # fmt: skip
         self._project = project
         self._selection = selection
         self._observe = observe
-        self._check = check
+        self._judge_only = check or not publish
+        self._leave = not publish
         self._reports: dict[str, TargetReport] = {}
         self._scheduler = Scheduler(
             project.graph, project.keyer, project.store, executor, pools, project.traces, observe, self._finish,
@@ -141,7 +150,7 @@ class Build:
         culprits = self._culprits(target)
         base: dict[str, Any] = {"name": name, "platform": target.spec.platform, "baseline": target.baseline}
         if culprits:
-            withdrawn = self._project.publisher.withdraw(name)
+            withdrawn = not self._leave and self._project.publisher.withdraw(name)
             reason = f"{', '.join(culprits)} failed" + (f"; build/{name} was taken back" if withdrawn else "")
             self._report(TargetReport(status="failed", reason=reason, **base))
             return
@@ -157,7 +166,7 @@ class Build:
         base |= {"verdicts": verdicts, "digest": result.output, "size": result.size, "facts": result.facts}
         base["warnings"] = self._concerns(target, base["metrics"], result.size)
         missed = [verdict for verdict in verdicts if not verdict.ok]
-        if self._check:
+        if self._judge_only:
             self._report(TargetReport(status="gate failed" if missed else "checked", **base))
         elif missed:
             withdrawn = self._project.publisher.withdraw(name)

@@ -11,9 +11,18 @@ from ..digest import Digest, bytes_digest
 from ..errors import StoreError
 from ..store import Store
 
-__all__ = ["FILE", "read_metrics"]
+__all__ = ["FILE", "published_metrics", "read_metrics"]
 
 FILE = "metrics.json"
+
+
+def published_metrics(directory: Path) -> dict[str, Any]:
+    """The ``metrics.json`` of a published target; empty if there is none, or what is there is not JSON."""
+    try:
+        found = msgspec.json.decode((directory / FILE).read_bytes())
+    except (OSError, msgspec.DecodeError):  # 'cbuild verify' says what is damaged
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def read_metrics(store: Store, output: Digest) -> dict[str, Any]:

@@ -1,0 +1,172 @@
+"""``cbuild compare A B``: is B better than A, and is it faster?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from ..compressfile.spec import GateSpec, Spec
+from ..errors import UsageError
+from ..evaluate.compare import Comparison, compare_latency, compare_quality, direct_latency, hits, row
+from ..evaluate.logs import compare_logs
+from ..evaluate.results import published_metrics, read_metrics
+from ..graph import MetricPlan
+from ..plan import Plan
+from ..project import Project
+from ..report.comparison import comparison_lines
+from ..suggest import did_you_mean
+from .options import opened, project_options
+
+__all__ = ["command"]
+
+_EXACTLY = {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0}
+
+
+@click.command("compare", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("first", required=False, metavar="A")
+@click.argument("second", required=False, metavar="B")
+@project_options
+@click.option("--from-logs", nargs=2, metavar="A.JSONL B.JSONL", help="Compare two logs of the same requests.")
+@click.option("--measure", is_flag=True, help="Build both, and measure B's latency in turns with A's.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def command(
+    first: str | None,
+    second: str | None,
+    file: str,
+    overrides: tuple[str, ...],
+    cache_dir: str | None,
+    from_logs: tuple[str, str] | None,
+    measure: bool,
+    as_json: bool,
+) -> int:
+    """Compare two targets on the same samples, or with --from-logs two logs of one service: quality (McNemar's test,
+    bootstrap), latency, every metric, and the samples whose answer flipped."""
+    if from_logs is not None:
+        if first is not None:
+            raise UsageError("--from-logs compares two files; targets cannot be named as well")
+        found = compare_logs(Path(from_logs[0]), Path(from_logs[1]))
+    else:
+        if first is None or second is None:
+            raise UsageError("name two targets: cbuild compare A B", hint="or two logs: --from-logs a.jsonl b.jsonl")
+        with opened(file, overrides, cache_dir) as project:
+            _check_names(project.spec, first, second)
+            if "latency" in project.registry.metrics:
+                project.spec = _with_pair(project.spec, first, second)
+            if measure:
+                _measure(project, first, second)
+            found = _compare(project, first, second)
+    if as_json:
+        click.echo(msgspec.json.encode({"verdict": found.verdict, **msgspec.to_builtins(found)}).decode())
+    else:
+        for line in comparison_lines(found):
+            click.echo(line)
+    return 0
+
+
+def _check_names(spec: Spec, first: str, second: str) -> None:
+    for name in (first, second):
+        if name not in spec.targets:
+            guess = did_you_mean(name, spec.targets)
+            hint = f"did you mean '{guess}'?" if guess else "see 'cbuild list'"
+            raise UsageError(f"unknown target '{name}'", hint=hint)
+    if first == second:
+        raise UsageError(f"'{first}' cannot be compared with itself")
+
+
+def _with_pair(spec: Spec, first: str, second: str) -> Spec:
+    """The same project, in which the second target's latency is also looked at beside the first's."""
+    target = spec.targets[second]
+    pair = GateSpec("latency", target.mark, max_ratio=inf, against=first, unmeasured="allow", inconclusive="allow")
+    return replace(spec, targets={**spec.targets, second: replace(target, gates=(*target.gates, pair))})
+
+
+def _measure(project: Project, first: str, second: str) -> None:
+    """Run what the comparison needs. Nothing is published."""
+    from ..build import measure_targets
+
+    if "latency" not in project.registry.metrics:
+        raise UsageError("no plugin offers the metric 'latency'")
+    failed = [report for report in measure_targets(project, (first, second)).targets if report.status == "failed"]
+    if failed:
+        raise UsageError(f"{failed[0].name} cannot be measured: {failed[0].reason}", hint=f"cbuild {failed[0].name}")
+
+
+def _compare(project: Project, first: str, second: str) -> Comparison:
+    plan = project.plan((first, second))
+    results = {name: _results(project, plan, name) for name in (first, second)}
+    missing: dict[str, str] = {}
+    for name, found in results.items():
+        if not found:
+            results[name] = published_metrics(project.publisher.path(name)).get("metrics", {})
+            if not results[name]:
+                raise UsageError(f"'{name}' has not been built and measured", hint=f"cbuild {name}")
+            missing[f"{name} as it is now"] = f"the values are those it was published with ('cbuild why {name}')"
+    a, b = results[first], results[second]
+    quality = _quality(a, b, missing)
+    latency = _direct(project, plan, second) or _through_baseline(project, first, second, a, b)
+    if latency is None:
+        missing["latency"] = "never measured side by side; '--measure' does"
+    metrics = project.registry.metrics
+    rows = tuple(
+        row(name, metrics[name].unit, metrics[name].direction, a.get(name), b.get(name))
+        for name in dict.fromkeys((*a, *b))
+    )
+    return Comparison(first=first, second=second, quality=quality, latency=latency, rows=rows, missing=missing)
+
+
+def _results(project: Project, plan: Plan, name: str) -> dict[str, Mapping[str, Any]]:
+    """What has been measured of a target as it is now declared."""
+    found = {}
+    for metric in project.graph.targets[name].metrics:
+        result = _result(project, plan, metric)
+        if result is not None:
+            found[metric.name] = result
+    return found
+
+
+def _result(project: Project, plan: Plan, metric: MetricPlan) -> Mapping[str, Any] | None:
+    action = plan.actions.get(metric.node) if metric.node is not None else None
+    if action is None or action.result is None or action.evicted:
+        return None
+    return read_metrics(project.store, action.result.output)
+
+
+def _quality(a: Mapping[str, Any], b: Mapping[str, Any], missing: dict[str, str]) -> Any:
+    for name in a:
+        if name in b and "hits" in a[name] and "hits" in b[name]:
+            if a[name].get("labels") != b[name].get("labels"):
+                missing["quality"] = f"the two were not measured on the same samples ({name})"
+                return None
+            try:
+                return compare_quality(name, hits(a[name]) or [], hits(b[name]) or [])
+            except ValueError as error:
+                missing["quality"] = f"{name}: {error}"
+                return None
+    missing["quality"] = "no metric of both says which samples are right (top1 does)"
+    return None
+
+
+def _direct(project: Project, plan: Plan, second: str) -> Any:
+    gates = project.graph.targets[second].gates
+    if not gates or gates[-1].spec.max_ratio != inf:
+        return None
+    result = _result(project, plan, gates[-1].metric)
+    return direct_latency(result) if result is not None else None
+
+
+def _through_baseline(project: Project, first: str, second: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Any:
+    """Where both were measured beside one baseline, which may be the first itself."""
+    targets = project.graph.targets
+    own = {first: a.get("latency"), second: b.get("latency")}
+    bases = {name: targets[name].baseline or name for name in own}
+    if None in own.values() or len(set(bases.values())) != 1:
+        return None
+    base = bases[first]
+    found = [{**(own[name] or {}), **(_EXACTLY if name == base else {})} for name in (first, second)]
+    return compare_latency(found[0], found[1], base)

@@ -1,0 +1,154 @@
+"""Two targets, and two logs, on the same samples."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compressbuild.errors import UsageError
+from compressbuild.evaluate.compare import (
+    Comparison,
+    compare_latency,
+    compare_quality,
+    direct_latency,
+    hits,
+    paired_latency,
+    row,
+)
+from compressbuild.evaluate.logs import compare_logs
+from compressbuild.report.comparison import comparison_lines
+
+
+def test_the_bitmap_is_that_of_top1() -> None:
+    rng = np.random.default_rng(0)
+    for n in (1, 7, 8, 9, 500):
+        right = rng.random(n) < 0.7
+        result = {"n": n, "hits": base64.b64encode(np.packbits(right).tobytes()).decode()}
+        assert hits(result) == right.tolist()
+    assert hits({"value": 1.0}) is None
+    with pytest.raises(ValueError, match="cannot be the hits of 500"):
+        hits({"n": 500, "hits": "AAAA"})
+
+
+def test_flipped_samples_and_the_verdict() -> None:
+    first, second = [True] * 60 + [False] * 40, [True] * 50 + [False] * 10 + [True, *[False] * 39]
+    found = compare_quality("top1", first, second)
+    assert (found.first, found.second) == (0.6, 0.51)
+    assert found.lost == tuple(range(50, 60))
+    assert found.won == (60,)
+    assert found.difference == pytest.approx(-0.09)
+    assert found.low < -0.09 < found.high < 0
+    assert found.verdict == "worse"
+    assert compare_quality("top1", second, first).verdict == "better"
+    assert compare_quality("top1", first, first).verdict == "no difference shown"
+
+
+def test_samples_that_do_not_pair() -> None:
+    with pytest.raises(ValueError, match="2 and 1 samples"):
+        compare_quality("top1", [True, True], [True])
+
+
+def test_the_same_verdict_from_noisy_repeats() -> None:
+    """A true ratio of 0.9 with 5 % noise on each of 60 requests; and none."""
+    rng = np.random.default_rng(7)
+
+    def verdict(ratio: float) -> str:
+        base = rng.lognormal(0, 0.5, 60)
+        noise = rng.lognormal(0, 0.05, (2, 60))
+        return paired_latency((base * noise[0]).tolist(), (base * ratio * noise[1]).tolist()).verdict
+
+    assert sum(verdict(0.9) == "faster" for _ in range(20)) >= 19
+    assert sum(verdict(1.0) == "no difference shown" for _ in range(40)) >= 35
+
+
+def timing(value: float, ratio: float, spread: float = 0.02) -> dict[str, float]:
+    return {"value": value, "ratio": ratio, "ratio_low": ratio * (1 - spread), "ratio_high": ratio * (1 + spread)}
+
+
+def test_latency_through_a_common_baseline() -> None:
+    found = compare_latency(timing(5, 0.5), timing(4, 0.4), "big")
+    assert found is not None
+    assert (found.ratio, found.verdict) == (pytest.approx(0.8), "faster")
+    assert compare_latency(timing(5, 0.5, 0.3), timing(4, 0.4, 0.3), "big").verdict == "no difference shown"  # type: ignore[union-attr]
+    assert compare_latency({"value": 5}, timing(4, 0.4), "big") is None
+
+
+def test_latency_measured_in_turns() -> None:
+    found = direct_latency({**timing(8, 1.5), "baseline": {"value": 5.3}})
+    assert found is not None
+    assert (found.first, found.second, found.verdict) == (5.3, 8, "slower")
+    assert direct_latency({"value": 8, "baseline": {"error": "gone"}}) is None
+
+
+@pytest.mark.parametrize(
+    ("direction", "a", "b", "better"),
+    [("lower", 2, 1, True), ("higher", 2, 1, False), ("none", 2, 1, None), ("lower", 2, 2, None)],
+)
+def test_which_is_better(direction: str, a: float, b: float, better: bool | None) -> None:
+    assert row("m", "", direction, {"value": a}, {"value": b}).better is better
+
+
+def test_a_metric_that_one_lacks() -> None:
+    found = Comparison(first="a", second="b", rows=(row("m", "ms", "lower", {"value": 3.0}, None),))
+    assert [line.split() for line in comparison_lines(found)][-1] == ["m", "3", "ms", "–"]
+
+
+def log(path: Path, *entries: Any) -> Path:
+    path.write_text("".join((e if isinstance(e, str) else json.dumps(e)) + "\n" for e in entries))
+    return path
+
+
+def test_logs_are_paired_by_id(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    right = rng.random((2, 300)) < [[0.95], [0.7]]
+    times = rng.lognormal(3, 0.3, 300)
+    sides = []
+    for which, factor in ((0, 1.0), (1, 0.5)):
+        entries = [
+            {"id": f"r{i}", "correct": bool(right[which, i]), "latency": factor * times[i], "model": "x"}
+            for i in rng.permutation(300)
+        ]
+        sides.append(log(tmp_path / f"{which}.jsonl", *entries, {"id": f"only-{which}", "correct": True}))
+    found = compare_logs(*sides)
+    assert found.quality is not None
+    assert found.latency is not None
+    assert (found.quality.n, found.quality.first) == (300, pytest.approx(right[0].mean()))
+    assert set(found.quality.lost) == {f"r{i}" for i in np.flatnonzero(right[0] & ~right[1])}
+    assert found.quality.verdict == "worse"
+    assert (found.latency.ratio, found.latency.verdict) == (pytest.approx(0.5), "faster")
+    assert found.missing == {"requests": "2 of 302 ids are in one log only, and left out"}
+    assert next(iter(comparison_lines(found))).endswith("worse, faster")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "a.jsonl:2: "),
+        ('{"correct": true}', "a.jsonl:2: .*`id`"),
+        ('{"id": 2, "correct": "yes"}', "a.jsonl:2: .*correct"),
+        ('{"id": 2, "correct": 7}', "a.jsonl:2: 'correct' is 7"),
+        ('{"id": 2, "latency": 0}', "a.jsonl:2: 'latency' is 0"),
+        ('{"id": 1}', "a.jsonl:2: the id 1 is there twice"),
+    ],
+)
+def test_a_bad_line_is_named(line: str, said: str, tmp_path: Path) -> None:
+    bad = log(tmp_path / "a.jsonl", {"id": 1, "correct": True}, line)
+    with pytest.raises(UsageError, match=said):
+        compare_logs(bad, log(tmp_path / "b.jsonl", {"id": 1, "correct": True}))
+
+
+def test_logs_with_nothing_in_common(tmp_path: Path) -> None:
+    a, b = log(tmp_path / "a", {"id": 1}), log(tmp_path / "b", {"id": 2})
+    with pytest.raises(UsageError, match="no id in common"):
+        compare_logs(a, b)
+    with pytest.raises(UsageError, match="is empty"):
+        compare_logs(a, log(tmp_path / "c"))
+    with pytest.raises(UsageError, match="cannot read"):
+        compare_logs(a, tmp_path / "nowhere")
+    found = compare_logs(a, log(tmp_path / "d", {"id": 1, "latency": 3}))
+    assert set(found.missing) == {"quality", "latency"}
