@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -130,14 +130,40 @@ def soft_targets(
     return known
 
 
-def soft_loss(known: Tensor, hard: Loss, *, alpha: float, temperature: float) -> Loss:
-    """alpha·T²·KL(teacher ‖ student at temperature T) + (1 − alpha)·``hard``. ``known``: teacher logits, N×classes×…"""
-    targets = log_softmax(known / temperature, dim=1)
+def soft_loss(
+    known: Tensor, hard: Loss, *, alpha: float, temperature: float, match: Literal["kl", "mse", "cosine"] = "kl"
+) -> Loss:
+    """alpha · soft + (1 − alpha) · ``hard``. ``known``: the teacher's outputs, N×… .
+
+    soft is T²·KL(teacher ‖ student, both at temperature T) over classes on axis 1; or the mean squared error; or
+    1 − cosine over the last axis.
+    """
+    soft = {"kl": _divergence(known, temperature), "mse": _squares(known), "cosine": _angles(known)}[match]
 
     def loss(result: Any, chosen: Tensor) -> Tensor:
-        found = log_softmax(first_output(result) / temperature, dim=1)
-        soft = kl_div(found, targets[chosen], reduction="sum", log_target=True) / (found.numel() / found.shape[1])
-        total = alpha * temperature**2 * soft
+        total = alpha * soft(first_output(result), chosen)
         return total + (1 - alpha) * hard(result, chosen) if alpha < 1 else total
 
     return loss
+
+
+Soft = Callable[[Tensor, Tensor], Tensor]  # the student's output, indices of the samples → scalar
+
+
+def _divergence(known: Tensor, temperature: float) -> Soft:
+    targets = log_softmax(known / temperature, dim=1) if known.dim() > 1 else known
+
+    def soft(output: Tensor, chosen: Tensor) -> Tensor:
+        found = log_softmax(output / temperature, dim=1)
+        total = kl_div(found, targets[chosen], reduction="sum", log_target=True)
+        return temperature**2 * (total / (found.numel() / found.shape[1]))
+
+    return soft
+
+
+def _squares(known: Tensor) -> Soft:
+    return lambda output, chosen: nn.functional.mse_loss(output, known[chosen])
+
+
+def _angles(known: Tensor) -> Soft:
+    return lambda output, chosen: (1 - nn.functional.cosine_similarity(output, known[chosen], dim=-1)).mean()

@@ -209,6 +209,11 @@ class _Run:
             self._progress(self.params.epochs, self.at.mean)
         return facts
 
+    def _extra(self) -> list[Tensor]:
+        """What is trained beside the module: the companion's parameters."""
+        own = {id(value) for value in self.module.parameters()}
+        return [p for group in self.optimizer.param_groups for p in group["params"] if id(p) not in own]
+
     def _save(self) -> None:
         if not self.checkpoint.kept:
             return
@@ -225,8 +230,7 @@ class _Run:
             },
             "rng": torch.get_rng_state(),
         }
-        own = [value for group in self.optimizer.param_groups for value in group["params"]]
-        tensors |= {f"parameter.{index}": value for index, value in enumerate(own)}  # also the companion's
+        tensors |= {f"extra.{index}": value for index, value in enumerate(self._extra())}
         self.checkpoint.save(tensors, asdict(self.at))
         self.saved = time.monotonic()
 
@@ -239,9 +243,8 @@ class _Run:
         tensors, facts = found
         for name, value in _tensors(self.module).items():
             value.copy_(tensors[f"module.{name}"])
-        own = [value for group in self.optimizer.param_groups for value in group["params"]]
-        for index, value in enumerate(own):
-            value.copy_(tensors[f"parameter.{index}"])
+        for index, value in enumerate(self._extra()):
+            value.copy_(tensors[f"extra.{index}"])
         states: dict[int, dict[str, Tensor]] = {}
         for name, value in part(tensors, "optimizer.").items():
             index, _, key = name.partition(".")

@@ -62,12 +62,23 @@ class Finetune(Training):
 class Distill(Training, kw_only=True):
     """Train a student to give the teacher's outputs: alpha·T²·KL + (1 − alpha)·task loss (Hinton et al. 2015).
 
-    ``teacher``: any model or target that can be run; its outputs on ``data`` are computed once.
+    ``teacher``: any model or target that can be run; its outputs on ``data`` are computed once. ``student``: a model or
+    target to train instead of the step's own; that one is then the teacher, if none is named. ``match``: how outputs
+    are compared: ``kl``, of classes on axis 1; ``mse``; ``cosine``, of embeddings on the last axis. ``hidden``: glob of
+    student layers → glob of teacher layers whose states are to agree (mean squared error, times ``hidden_weight``);
+    ``attention``: the same for attention distributions or feature maps (times ``attention_weight``). For those the
+    teacher must be a torch-model.
     """
 
-    teacher: ModelRef
+    teacher: ModelRef | None = None
+    student: ModelRef | None = None
     alpha: Share = 0.7
     temperature: Rate = 4.0
+    match: Literal["kl", "mse", "cosine"] = "kl"
+    hidden: dict[str, str] = {}
+    hidden_weight: Amount = 1.0
+    attention: dict[str, str] = {}
+    attention_weight: Amount = 1.0
 
 
 class PruneMagnitude(Params):

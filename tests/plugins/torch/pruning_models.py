@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-FACTORIES = ("bert", "counting", "crossed", "deep", "shared_heads")
+FACTORIES = ("bert", "counting", "crossed", "deep", "dropout", "shared_heads")
 
 
 class SelfAttention(nn.Module):
@@ -142,6 +142,12 @@ class Counting(nn.Module):
         for number, block in enumerate(self.blocks):
             x = block(x) * (number + 1)
         return self.head(x)
+
+
+def dropout() -> nn.Module:
+    """Its training draws random numbers, and its normalisation keeps running means."""
+    body = (nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 10))
+    return nn.Sequential(nn.Flatten(), *body)
 
 
 def deep() -> nn.Module:
