@@ -4,6 +4,7 @@ from compressbuild.api import Kind, Needs, Technique, hookimpl
 
 from .params import ConvertFp16, QuantizeDynamic, QuantizeStatic
 from .params_graph import ExtractSubgraph, OptimizeOnnx
+from .params_mixed import QuantizeMixed
 from .params_weights import QuantizeWeights
 
 _NEEDS = Needs(modules=("onnx", "onnxruntime", "numpy"), install="pip install 'compressbuild[onnx]'")
@@ -39,6 +40,7 @@ def compressbuild_techniques():
     }
     yield Technique(name="quantize.dynamic", run="cbuild_onnx.dynamic:quantize", params=QuantizeDynamic, **common)
     yield Technique(name="quantize.static", run="cbuild_onnx.static:quantize", params=QuantizeStatic, **common)
+    yield Technique(name="quantize.mixed", run="cbuild_onnx.mixed:quantize", params=QuantizeMixed, **common)
     yield Technique(name="quantize.weights", run="cbuild_onnx.weights:quantize", params=QuantizeWeights, **common)
     yield Technique(name="convert.fp16", run="cbuild_onnx.fp16:convert", params=ConvertFp16, **common)
     yield Technique(name="extract.subgraph", run="cbuild_onnx.subgraph:extract", params=ExtractSubgraph, **common)

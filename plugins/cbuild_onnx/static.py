@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from onnx import ModelProto
 from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorsData, create_calibrator
 from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
@@ -26,7 +29,7 @@ from .runner import session
 from .selection import node_names, preprocess
 from .smooth import smooth
 
-__all__ = ["quantize"]
+__all__ = ["Calibrated", "calibrate", "quantize", "quantize_nodes"]
 
 _METHODS = {
     "minmax": CalibrationMethod.MinMax,
@@ -43,9 +46,64 @@ _OPSET = 13  # DequantizeLinear per channel
 _OPSET_16_BIT = 21
 
 
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """A float model made ready, with the ranges of its tensors. ``skipped``: names of the nodes to leave in float."""
+
+    model: Path
+    params: QuantizeStatic
+    operators: list[str]
+    skipped: list[str]
+    ranges: TensorsData
+    options: dict[str, Any]
+    samples: int
+    smoothed: int
+
+    def quantized(self, *, only: Iterable[str] = (), without: Iterable[str] = ()) -> ModelProto:
+        """The model with QDQ nodes, at the nodes ``only`` (default: all) and not at ``without``."""
+        quantizer = QDQQuantizer(
+            load_model_with_shape_infer(self.model),
+            self.params.per_channel,
+            self.params.reduce_range,
+            QuantType.QInt8,
+            _activations(self.params),
+            deepcopy(self.ranges),
+            list(only),
+            [*self.skipped, *without],
+            self.operators,
+            dict(self.options),
+        )
+        quantizer.quantize_model()
+        made: ModelProto = quantizer.model.model
+        return made
+
+
 def quantize(ctx: Context, model: Path, params: QuantizeStatic) -> dict[str, Any]:
     """Calibrate and quantize; returns the scheme, how many QDQ nodes there are, and the samples used."""
-    activations = _activations(params)
+    ready = calibrate(ctx, model, params)
+    quantized = ready.quantized()
+    files.write(quantized, ctx.out)
+    count = quantize_nodes(quantized)
+    facts = {
+        "scheme": params.scheme,
+        "quantize_nodes": count,
+        "excluded": len(ready.skipped),
+        "samples": ready.samples,
+    }
+    return facts if params.smooth is None else {**facts, "smoothed": ready.smoothed}
+
+
+def quantize_nodes(model: ModelProto) -> int:
+    """How many QuantizeLinear nodes there are; UserError if none."""
+    count = sum(node.op_type == "QuantizeLinear" for node in files.nodes(model))
+    if count == 0:
+        raise UserError("nothing could be quantized", hint="see 'op-types:' and 'exclude:'")
+    return count
+
+
+def calibrate(ctx: Context, model: Path, params: QuantizeStatic) -> Calibrated:
+    """Prepare, smooth if asked, and find the ranges; UserError for a model that cannot be quantized."""
+    _activations(params)
     source = files.find(model)
     proto = files.read(source, weights=False)
     opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
@@ -60,26 +118,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeStatic) -> dict[str, Any
     if params.smooth is not None:
         prepared, smoothed = smooth(ctx, prepared, _batches(ctx, prepared, params), params.smooth)
     ranges, used = _calibrate(ctx, prepared, operators, params)
-    quantizer = QDQQuantizer(
-        load_model_with_shape_infer(prepared),
-        params.per_channel,
-        params.reduce_range,
-        QuantType.QInt8,
-        activations,
-        ranges,
-        [],
-        skipped,
-        operators,
-        _options(params, opset),
-    )
-    quantizer.quantize_model()
-    quantized = quantizer.model.model
-    files.write(quantized, ctx.out)
-    count = sum(node.op_type == "QuantizeLinear" for node in files.nodes(quantized))
-    if count == 0:
-        raise UserError("nothing could be quantized", hint="see 'op-types:' and 'exclude:'")
-    facts = {"scheme": params.scheme, "quantize_nodes": count, "excluded": len(skipped), "samples": used}
-    return facts if params.smooth is None else {**facts, "smoothed": smoothed}
+    return Calibrated(prepared, params, operators, skipped, ranges, _options(params, opset), used, smoothed)
 
 
 def _activations(params: QuantizeStatic) -> QuantType:
