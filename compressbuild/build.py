@@ -12,6 +12,7 @@ from . import provenance
 from .errors import CompressfileError, Interrupted
 from .evaluate.concerns import Concern, collapsed_classes, smaller_not_faster
 from .evaluate.gates import Measured, judge_gate
+from .evaluate.history import Entry, History
 from .evaluate.results import read_metrics
 from .execute.events import Observer
 from .execute.executor import Executor
@@ -176,16 +177,14 @@ class Build:
         else:
             written = self._publish(target, base)
             status: Any = "published" if written else "up to date"
+            if written:
+                self._remember(target, base)
             self._report(TargetReport(status=status, directory=f"build/{name}", **base))
 
     def _culprits(self, target: TargetPlan) -> list[str]:
         graph, outcomes = self._project.graph, self._scheduler.outcomes
-        below = graph.closure(target.nodes)
-        return [
-            graph.nodes[i].position
-            for i in graph.order
-            if i in below and i in outcomes and outcomes[i].failure is not None
-        ]
+        failed = {i for i, outcome in outcomes.items() if outcome.failure is not None}
+        return [graph.nodes[i].position for i in graph.ordered(target.nodes) if i in failed] if failed else []
 
     def _measured(self, metric: MetricPlan) -> Measured | None:
         if metric.node is None:
@@ -194,6 +193,14 @@ class Build:
         if result is None:
             return None
         return read_metrics(self._project.store, result.output)
+
+    def _remember(self, target: TargetPlan, base: Mapping[str, Any]) -> None:
+        """A line in the history of the target."""
+        graph, actions = self._project.graph, self._scheduler.actions
+        keys = {graph.nodes[i].position: actions[i].key or "" for i in target.nodes if i in actions}
+        said = [concern.message for concern in base["warnings"]]
+        entry = Entry.of(target.name, time.time(), base["digest"], keys, base["metrics"], said)
+        History(self._project.state / "history").append(entry)
 
     def _concerns(self, target: TargetPlan, measured: Mapping[str, Measured], size: int) -> tuple[Concern, ...]:
         """What is worth a warning. Whatever it reads is an input of the target's nodes, so it is always there."""
@@ -213,7 +220,7 @@ class Build:
 
     def _publish(self, target: TargetPlan, base: Mapping[str, Any]) -> bool:
         project = self._project
-        order = [i for i in project.graph.order if i in project.graph.closure([target.artifact])]
+        order = project.graph.ordered([target.artifact])
         actions = self._scheduler.actions
         steps = []
         for index in order:

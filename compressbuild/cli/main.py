@@ -18,6 +18,7 @@ COMMANDS = {
     "list": "List targets, groups, and what is built.",
     "show": "Show one target: steps, parameters, metrics, gates.",
     "compare": "Compare two targets on the same samples.",
+    "history": "Show how a target's metrics went from build to build.",
     "graph": "Draw the DAG as svg, dot or mermaid.",
     "verify": "Check published artifacts against their provenance.",
     "cache": "Statistics, clean-up and verification of the cache.",
