@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / "Compressfile.example").read_text()
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
+INPUTS = "inputs: {image: {shape: [batch, 1, 8, 8]}}"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -47,13 +48,22 @@ def tables(text: str) -> list[list[list[str]]]:
     return found
 
 
+def strangers(text: str) -> list[str]:
+    """Models that ``targets:`` of a page start from or name as student, and that the example does not have."""
+    known = set(re.findall(r"^  ([\w.-]+):", EXAMPLE + text, re.MULTILINE))
+    return sorted(set(re.findall(r"\b(?:from|student): ([\w.-]+)", text)) - known)
+
+
 def with_example(text: str) -> str:
     """``targets:`` of a page, as a Compressfile: on the models, data and platforms of the example, and beside its
-    ``digits``, ``slim`` and ``onnx``, without their gates. A page's own target of such a name takes its place."""
+    ``digits``, ``slim`` and ``onnx``, without their gates. A page's own target of such a name takes its place; a model
+    that it only supposes is the example's network."""
     head, _, targets = EXAMPLE.partition("\ntargets:\n")
     own = set(re.findall(r"^  ([\w.-]+):", text, re.MULTILINE))
     parts = re.split(r"(?m)^(?=  [\w.-]+:)", targets.partition("\n  cpu-fp32:")[0])
     kept = [part for part in parts if (name := re.match(r"  ([\w.-]+):", part)) and name[1] not in own]
     head = re.sub(r"(?ms)^evaluate:.*", "evaluate: {data: test}\n", head)
     gates = re.compile(r"^    gates:\n(?:      .*\n)+", re.MULTILINE)
+    for name in strangers(text):
+        head = head.replace("models:\n", f"models:\n  {name}: {{factory: examples.digits.model:build, {INPUTS}}}\n")
     return f"{head}\n{text.rstrip()}\n{gates.sub('', ''.join(kept))}"
