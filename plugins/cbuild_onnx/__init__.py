@@ -2,7 +2,7 @@
 
 from compressbuild.api import Kind, Needs, Technique, hookimpl
 
-from .params import ConvertFp16, QuantizeDynamic, QuantizeStatic
+from .params import ConvertBf16, ConvertFp16, QuantizeDynamic, QuantizeStatic
 from .params_graph import ExtractSubgraph, OptimizeOnnx
 from .params_mixed import QuantizeMixed
 from .params_weights import QuantizeWeights
@@ -42,6 +42,7 @@ def compressbuild_techniques():
     yield Technique(name="quantize.static", run="cbuild_onnx.static:quantize", params=QuantizeStatic, **common)
     yield Technique(name="quantize.mixed", run="cbuild_onnx.mixed:quantize", params=QuantizeMixed, **common)
     yield Technique(name="quantize.weights", run="cbuild_onnx.weights:quantize", params=QuantizeWeights, **common)
+    yield Technique(name="convert.bf16", run="cbuild_onnx.bf16:convert", params=ConvertBf16, **common)
     yield Technique(name="convert.fp16", run="cbuild_onnx.fp16:convert", params=ConvertFp16, **common)
     yield Technique(name="extract.subgraph", run="cbuild_onnx.subgraph:extract", params=ExtractSubgraph, **common)
     slimming = {**common, "tools": (*_TOOLS, "onnxslim")}

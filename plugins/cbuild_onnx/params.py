@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from compressbuild.api import DatasetRef, Meta, Params, Scheme
 
-__all__ = ["ConvertFp16", "QuantizeDynamic", "QuantizeStatic"]
+__all__ = ["ConvertBf16", "ConvertFp16", "QuantizeDynamic", "QuantizeStatic"]
 
 Positive = Annotated[int, Meta(ge=1)]
 Amount = Annotated[float, Meta(ge=0)]
@@ -65,3 +65,17 @@ class ConvertFp16(Params):
     block_nodes: tuple[str, ...] = ()
     data: DatasetRef | None = None
     tolerance: Amount = 0.02
+
+
+class ConvertBf16(Params):
+    """Weights and arithmetic to bfloat16: half the size, float32's range, 8 bits of precision. For TensorRT.
+
+    Inputs and outputs stay float32. ``block_ops``, ``block_nodes``: operator types and globs of node names that stay in
+    float32. ``data``: dataset to check on (default: made-up inputs). ``tolerance``: largest difference allowed,
+    relative to the largest magnitude of each output.
+    """
+
+    block_ops: tuple[str, ...] = ()
+    block_nodes: tuple[str, ...] = ()
+    data: DatasetRef | None = None
+    tolerance: Amount = 0.05
