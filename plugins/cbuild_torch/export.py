@@ -50,7 +50,8 @@ def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
     sizes = axis_sizes(description.inputs, params.sizes)
     example = example_arrays(description.inputs, sizes)
     with torch.no_grad():
-        names = list(named_outputs(caller(module, description.inputs)(tensors(example))))
+        found = list(named_outputs(caller(module, description.inputs)(tensors(example))))
+    names = _output_names(found, params.outputs)
     ctx.progress(0, 3, stage="trace")
     program = trace(module, description.inputs, tensors(example), names, params.opset)
     ctx.progress(1, 3, stage="write")
@@ -61,9 +62,20 @@ def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
     check_axes(proto, description.inputs)
     files.write(proto, ctx.out, weights_from=raw.parent)
     ctx.progress(2, 3, stage="check")
-    worst = _check(ctx, module, description.inputs, params, sizes)
+    worst = _check(ctx, module, description.inputs, params, sizes, names)
     ctx.progress(3, 3)
     return {"opset": params.opset, "nodes": len(proto.graph.node), "max_difference": worst}
+
+
+def _output_names(found: list[str], wanted: tuple[str, ...]) -> list[str]:
+    if not wanted:
+        return found
+    if len(wanted) != len(found) or len(set(wanted)) != len(wanted):
+        raise UserError(
+            f"'outputs:' gives {len(wanted)} names, the model has {len(found)} outputs: {', '.join(found)}",
+            hint="name every output once, in the model's order",
+        )
+    return list(wanted)
 
 
 def trace(
@@ -138,7 +150,12 @@ def _bytes(module: nn.Module) -> int:
 
 
 def _check(
-    ctx: Context, module: nn.Module, inputs: tuple[ModelInput, ...], params: ExportOnnx, sizes: dict[str, int]
+    ctx: Context,
+    module: nn.Module,
+    inputs: tuple[ModelInput, ...],
+    params: ExportOnnx,
+    sizes: dict[str, int],
+    names: list[str],
 ) -> float:
     """Run both on the same inputs, at another batch size than was traced: UserError beyond the tolerance."""
     if params.data is None:
@@ -146,6 +163,7 @@ def _check(
         feeds = example_arrays(inputs, {**sizes, batch: sizes[batch] + 1} if batch else sizes, seed=1)
     else:
         feeds = sample_feeds(ctx.dataset(params.data), inputs, _CHECK_SAMPLES)
-    wanted: dict[str, np.ndarray] = TorchRunner(module, inputs)(feeds)
+    made = TorchRunner(module, inputs)(feeds)
+    wanted: dict[str, np.ndarray] = dict(zip(names, made.values(), strict=True))
     found = OnnxRunner(ctx.out / files.NAME, threads=ctx.threads)(feeds)
     return compare(found, wanted, atol=params.atol, rtol=params.rtol, what="the exported model")

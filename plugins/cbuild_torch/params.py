@@ -126,11 +126,13 @@ class PruneChannels(Params):
 class ExportOnnx(Params):
     """Export to ONNX; named axes of the model's inputs become dynamic. Checked against torch through ONNX Runtime.
 
-    ``sizes``: axis name → size used for tracing. ``data``: dataset to check on (default: made-up inputs).
+    ``outputs``: names of the outputs, in the model's order (default: as the model names them). ``sizes``: axis name →
+    size used for tracing. ``data``: dataset to check on (default: made-up inputs).
     ``atol``, ``rtol``: allowed difference of each output from torch's.
     """
 
     opset: Annotated[int, Meta(ge=18)] = 20
+    outputs: tuple[str, ...] = ()
     sizes: dict[str, Positive] = {}
     data: DatasetRef | None = None
     atol: Amount = 1e-4

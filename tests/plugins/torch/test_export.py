@@ -74,6 +74,17 @@ def test_two_inputs_by_name_and_a_mapping_of_outputs(technique, toy):
         np.testing.assert_allclose(found[name], wanted[name], atol=1e-4, rtol=1e-3)
 
 
+def test_outputs_are_named_as_asked(technique, toy):
+    made = toy("two_inputs", inputs=[["left", ["n", 4], "float32"], ["right", ["n", 6], "float32"]])
+    out = technique(EXPORT, made, ExportOnnx(outputs=("scores", "length"))).out
+    feeds = {"left": np.ones((3, 4), np.float32), "right": np.full((3, 6), 2, np.float32)}
+    found, wanted = digits.outputs(out, feeds), digits.outputs(made, feeds, ("toy_models:two_inputs",))
+    assert list(found) == ["scores", "length"]
+    np.testing.assert_allclose(found["length"], wanted["norm"], atol=1e-4, rtol=1e-3)
+    with pytest.raises(UserError, match="gives 1 names, the model has 2 outputs: logits, norm"):
+        technique(EXPORT, made, ExportOnnx(outputs=("scores",)))
+
+
 def test_integer_inputs_and_a_second_dynamic_axis(technique, toy):
     made = toy("tied", inputs=[["ids", ["batch", "length"], "int64"]])
     out = technique(EXPORT, made, ExportOnnx(sizes={"length": 7})).out
