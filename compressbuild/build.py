@@ -148,14 +148,15 @@ class Build:
         """All that a target asks for has come to an end: judge it, publish it or take it back."""
         target = self._project.graph.targets[name]
         outcomes = self._scheduler.outcomes
-        culprits = self._culprits(target)
+        complete = all(outcomes[i].result is not None for i in target.nodes)
+        culprits = [] if complete else self._culprits(target)
         base: dict[str, Any] = {"name": name, "platform": target.spec.platform, "baseline": target.baseline}
         if culprits:
             withdrawn = not self._leave and self._project.publisher.withdraw(name)
             reason = f"{', '.join(culprits)} failed" + (f"; build/{name} was taken back" if withdrawn else "")
             self._report(TargetReport(status="failed", reason=reason, **base))
             return
-        if any(outcomes[i].result is None for i in target.nodes):
+        if not complete:
             self._report(TargetReport(status="not built", reason="the build stopped at a failure", **base))
             return
         measured = {m.name: self._measured(m) for m in target.metrics}
@@ -183,8 +184,8 @@ class Build:
 
     def _culprits(self, target: TargetPlan) -> list[str]:
         graph, outcomes = self._project.graph, self._scheduler.outcomes
-        failed = {i for i, outcome in outcomes.items() if outcome.failure is not None}
-        return [graph.nodes[i].position for i in graph.ordered(target.nodes) if i in failed] if failed else []
+        below = graph.ordered(target.nodes)
+        return [graph.nodes[i].position for i in below if i in outcomes and outcomes[i].failure is not None]
 
     def _measured(self, metric: MetricPlan) -> Measured | None:
         if metric.node is None:

@@ -53,11 +53,25 @@ class Graph:
 
     def closure(self, wanted: Iterable[int]) -> frozenset[int]:
         """The nodes wanted and everything below them."""
-        found = set(wanted)
-        for index in reversed(self.order):
-            if index in found:
-                found.update(self.nodes[index].inputs.values())
+        found: set[int] = set()
+        left = list(wanted)
+        while left:
+            index = left.pop()
+            if index not in found:
+                found.add(index)
+                left.extend(self.nodes[index].inputs.values())
         return frozenset(found)
+
+    @cached_property
+    def _rank(self) -> list[int]:
+        rank = [0] * len(self.nodes)
+        for number, index in enumerate(self.order):
+            rank[index] = number
+        return rank
+
+    def ordered(self, wanted: Iterable[int]) -> list[int]:
+        """The closure of ``wanted`` in the order of ``order``."""
+        return sorted(self.closure(wanted), key=self._rank.__getitem__)
 
     def needed(self, targets: Iterable[str]) -> frozenset[int]:
         """Every node that building and evaluating these targets takes."""
