@@ -26,6 +26,7 @@ _HOMES = {
     "Needs": "api",
     "Params": "api",
     "Parity": "api",
+    "Platform": "api",
     "Project": "project",
     "Runner": "api",
     "Scheme": "api",

@@ -52,9 +52,9 @@ class Project:
                 else "name another with -f FILE"
             )
             raise UsageError(f"there is no {path}", hint=hint)
-        self.spec: Spec = load(path, overrides)
-        self.root = self.spec.root
+        self.root = Path(os.path.abspath(path)).parent
         self.state = self.root / STATE_DIR
+        self.spec: Spec = load(path, overrides, lambda: self.registry.platforms)
         self.environ = os.environ if environ is None else environ
         self._cache = cache
 

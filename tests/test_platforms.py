@@ -391,3 +391,17 @@ def test_requirements_that_mean_nothing(requires: dict[str, object], message: st
     with pytest.raises(CompressfileError) as caught:
         requires_met(requires, SERVER)
     assert [d.message for d in caught.value.diagnostics] == [message]
+
+
+def test_programs_are_looked_for_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs = Needs(programs=(("no-such-compiler", "my-compiler"),), install="install a compiler")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (missing,) = check(needs, BARE)
+    assert (missing.what, missing.hint) == (
+        "the program no-such-compiler or my-compiler (not on PATH)",
+        "install a compiler",
+    )
+    (tmp_path / "my-compiler").write_text("#!/bin/sh\n")
+    assert check(needs, BARE), "it cannot be executed yet"
+    (tmp_path / "my-compiler").chmod(0o755)
+    assert check(needs, BARE) == ()

@@ -5,7 +5,7 @@ from .facts import FACTS
 from .hooks import hookimpl
 from .params import DatasetRef, FileRef, FunctionRef, Meta, ModelRef, Params, Scheme
 from .parity import Parity
-from .records import Backend, Kind, Metric, Needs, Technique
+from .records import Backend, Kind, Metric, Needs, Platform, Technique
 from .work import WorkDataset, WorkInput, WorkRequest, WorkResult
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Needs",
     "Params",
     "Parity",
+    "Platform",
     "Runner",
     "Scheme",
     "Technique",

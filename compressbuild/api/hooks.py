@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from .records import Backend, Kind, Metric, Technique
+    from .records import Backend, Kind, Metric, Platform, Technique
 
 __all__ = ["hookimpl", "hookspec"]
 
@@ -69,6 +69,16 @@ def compressbuild_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
     @hookimpl
     def compressbuild_metrics():
         yield Metric(name="zeros", run="my_plugin.metrics:zeros", of="artifact", direction="higher")
+    """
+
+
+@hookspec
+def compressbuild_platforms() -> Iterable[Platform]:  # type: ignore[empty-body]
+    """Yield platforms for the catalogue::
+
+    @hookimpl
+    def compressbuild_platforms():
+        yield Platform(name="my-board", backend="my-runtime", settings={"threads": 4})
     """
 
 

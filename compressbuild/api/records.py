@@ -5,23 +5,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from .params import Params
 
-__all__ = ["Backend", "Kind", "Metric", "Needs", "Technique"]
+__all__ = ["Backend", "Kind", "Metric", "Needs", "Platform", "Technique"]
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
     """What has to be present on this host, probed without importing anything heavy.
 
     ``modules``: importable top-level modules. ``libraries``: groups of shared libraries, one of each group must
-    load (``(("libnvinfer.so.11", "libnvinfer.so.10"),)``). ``gpu``: an NVIDIA GPU with its driver.
-    ``system``: values of ``platform.system()`` that will do. ``install``: what to tell the user.
+    load (``(("libnvinfer.so.11", "libnvinfer.so.10"),)``). ``programs``: groups of commands, one of each group must be
+    on PATH (``(("g++", "clang++"),)``). ``gpu``: an NVIDIA GPU with its driver. ``system``: values of
+    ``platform.system()`` that will do. ``install``: what to tell the user.
     """
 
     modules: tuple[str, ...] = ()
     libraries: tuple[tuple[str, ...], ...] = ()
+    programs: tuple[tuple[str, ...], ...] = ()
     gpu: bool = False
     system: tuple[str, ...] = ()
     install: str = ""
@@ -131,3 +135,17 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     preload: tuple[str, ...] = ()
     summary: str = ""
     source: str = ""
+
+
+class Platform(msgspec.Struct, frozen=True, kw_only=True):
+    """Hardware that many have, for the catalogue: ``platforms: {mine: {like: NAME}}``, or NAME in a target.
+
+    ``settings``: of the backend, as a Compressfile would write them. ``requires``: facts that the host must have to
+    build for it.
+    """
+
+    name: str
+    backend: str
+    summary: str = ""
+    settings: dict[str, Any] = {}
+    requires: dict[str, Any] = {}

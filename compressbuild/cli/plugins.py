@@ -33,6 +33,7 @@ def _row(registry: Registry, plugin: Plugin, facts: Facts) -> dict[str, Any]:
         "techniques": {name: _needs(registry.techniques[name].needs, facts) for name in plugin.techniques},
         "backends": {name: _backend(registry, name, facts) for name in plugin.backends},
         "metrics": dict.fromkeys(plugin.metrics),
+        "platforms": dict.fromkeys(plugin.platforms),
         "kinds": {name: _needs(registry.kinds[name].load_needs, facts, "cannot be run") for name in plugin.kinds},
     }
     problems = [p for p in registry.problems if p.plugin == plugin.name]
@@ -63,7 +64,7 @@ def _backend(registry: Registry, name: str, facts: Facts) -> str | None:
 def _lines(row: Mapping[str, Any]) -> Iterator[str]:
     shipped = f"{row['distribution']} {row['version']}".strip() or "no distribution"
     yield f"{row['plugin']}  ({shipped}, {row['module']})"
-    for what in ("techniques", "backends", "metrics", "kinds"):
+    for what in ("techniques", "backends", "metrics", "kinds", "platforms"):
         offered: Mapping[str, str | None] = row[what]
         if offered:
             yield f"  {what:11} {', '.join(offered)}"

@@ -22,6 +22,7 @@ def command() -> int:
         {name: record.params for name, record in registry.techniques.items()},
         {name: record.settings for name, record in registry.backends.items()},
         {name: record.params for name, record in registry.metrics.items()},
+        {name: record.backend for name, record in registry.platforms.items()},
     )
     click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     return 0

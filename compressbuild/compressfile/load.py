@@ -22,7 +22,7 @@ from .overrides import apply
 from .paths import Paths, leaves_root, normal
 from .problems import Problems
 from .reader import decode, read
-from .references import check_cycles, check_references, flatten_groups
+from .references import Catalogue, check_cycles, check_references, flatten_groups
 from .spec import EvaluateSpec, RunOptions, Spec, TargetSpec
 from .targets import Targets
 
@@ -51,18 +51,19 @@ _EMPTY = Map((), Mark("", 1, 1))
 T = TypeVar("T")
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Spec:
-    """Read a file. ``overrides``: ``PATH=VALUE`` as given to ``--set``. UsageError where it cannot be read."""
+def load(path: Path, overrides: Sequence[str] = (), catalogue: Catalogue = tuple) -> Spec:
+    """Read a file. ``overrides``: ``PATH=VALUE`` as given to ``--set``. ``catalogue``: gives the names of platforms
+    that need no declaration. UsageError where it cannot be read."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise UsageError(f"there is no '{shown(path)}'", hint="run 'cbuild init', or name a file with -f") from None
     except OSError as error:
         raise UsageError(f"cannot read '{shown(path)}': {error.strerror}") from error
-    return loads(decode(data, shown(path)), path, overrides)
+    return loads(decode(data, shown(path)), path, overrides, catalogue)
 
 
-def loads(text: str, path: Path, overrides: Sequence[str] = ()) -> Spec:
+def loads(text: str, path: Path, overrides: Sequence[str] = (), catalogue: Catalogue = tuple) -> Spec:
     """Read a text as if it stood in ``path``, which need not exist."""
     file = shown(path)
     problems = Problems({file: text})
@@ -72,7 +73,7 @@ def loads(text: str, path: Path, overrides: Sequence[str] = ()) -> Spec:
             problems.add("the file is empty", Mark(file, 1, 1), "start with 'version: 1', or run 'cbuild init'")
             raise problems.error()
         root = apply(root, overrides, TOP_KEYS, problems)
-        spec = _Loader(path, text, file, problems).spec(root)
+        spec = _Loader(path, text, file, problems, catalogue).spec(root)
     problems.check()
     return spec
 
@@ -98,11 +99,12 @@ def _without_gc() -> Iterator[None]:
 class _Loader:
     """One pass over the top level. ``declared``: section → name → the key that declares it."""
 
-    def __init__(self, path: Path, text: str, file: str, problems: Problems) -> None:
+    def __init__(self, path: Path, text: str, file: str, problems: Problems, catalogue: Catalogue) -> None:
         self._path = path
         self._text = text
         self._file = file
         self._problems = problems
+        self._catalogue = catalogue
         self._checks = Checks(problems)
         self._declared: dict[str, dict[str, Scalar]] = {
             kind: {} for kind in ("model", "target", "group", "dataset", "platform")
@@ -132,7 +134,7 @@ class _Loader:
         evaluate = None if shared is None else evaluation(shared, None, checks)
         targets = self._targets(sections_of.get("targets"), scope, evaluate)
         groups = self._groups(value("groups"))
-        check_references(checks, self._declared)
+        platforms |= check_references(checks, self._declared, self._catalogue)
         check_cycles(targets, checks)
         return Spec(
             path=self._path,

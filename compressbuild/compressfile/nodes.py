@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import Mark
 
-__all__ = ["Broken", "Map", "Node", "Scalar", "Seq", "describe", "plain"]
+__all__ = ["Broken", "Map", "Node", "Scalar", "Seq", "describe", "located", "plain"]
 
 Plain = None | bool | int | float | str
 
@@ -56,6 +57,15 @@ def plain(node: Node) -> Any:
     if isinstance(node, Seq):
         return [plain(item) for item in node.items]
     return {str(key.value): plain(value) for key, value in node.entries}
+
+
+def located(value: Any, mark: Mark) -> Node:
+    """The node of a Python value that was written nowhere; all of it is at ``mark``."""
+    if isinstance(value, Mapping):
+        return Map(tuple((Scalar(str(key), mark), located(item, mark)) for key, item in value.items()), mark)
+    if isinstance(value, list | tuple):
+        return Seq(tuple(located(item, mark) for item in value), mark)
+    return Scalar(value, mark, isinstance(value, str))
 
 
 def describe(node: Node) -> str:

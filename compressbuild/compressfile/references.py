@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
 
 from ..suggest import did_you_mean
@@ -10,27 +10,41 @@ from .checks import Checks, Reference
 from .names import is_glob
 from .nodes import Map, Node, Scalar
 from .order import dependencies_first
-from .spec import TargetSpec
+from .spec import PlatformSpec, TargetSpec
 from .suggest import suggest
 
-__all__ = ["check_cycles", "check_references", "flatten_groups"]
+__all__ = ["Catalogue", "check_cycles", "check_references", "flatten_groups"]
 
 Declared = Mapping[str, Mapping[str, Scalar]]
 """Section (``model``, ``target`` …) → name → the key that declares it."""
 
 
-def check_references(checks: Checks, declared: Declared) -> None:
-    """Every name that the file refers to is declared in one of the sections it may be in."""
+Catalogue = Callable[[], Collection[str]]
+"""Gives the names of the platforms that the plugins know; asked only where the file names one it does not declare."""
+
+
+def check_references(checks: Checks, declared: Declared, catalogue: Catalogue) -> dict[str, PlatformSpec]:
+    """Every name that the file refers to is declared in one of the sections it may be in, or is a platform of the
+    catalogue. Returns those platforms."""
+    found: dict[str, PlatformSpec] = {}
     for reference in checks.references:
-        if not any(reference.name in declared[kind] for kind in reference.kinds):
-            _unknown(reference, checks, declared)
+        if any(reference.name in declared[kind] for kind in reference.kinds):
+            continue
+        name, mark = reference.name, reference.mark
+        if "platform" in reference.kinds and name in catalogue():
+            found.setdefault(name, PlatformSpec(name, mark, "", Map((), mark), like=name))
+        else:
+            _unknown(reference, checks, declared, catalogue)
+    return found
 
 
-def _unknown(reference: Reference, checks: Checks, declared: Declared) -> None:
+def _unknown(reference: Reference, checks: Checks, declared: Declared, catalogue: Catalogue) -> None:
     name, kinds = reference.name, " or ".join(reference.kinds)
     elsewhere = next((kind for kind in declared if name in declared[kind]), None)
     message = f"unknown {kinds} '{name}'" if elsewhere is None else f"'{name}' is a {elsewhere}, not a {kinds}"
     names = [known for kind in reference.kinds for known in declared[kind]]
+    if "platform" in reference.kinds:
+        names += catalogue()
     checks.add(message, reference.mark, lambda: suggest(name, names) or f"the file declares no {kinds}")
 
 

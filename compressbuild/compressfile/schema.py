@@ -7,6 +7,7 @@ cycle, that a matrix tells its targets apart is for ``cbuild`` to say.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -26,8 +27,11 @@ _REFERENCE = {"$ref": "#/$defs/reference"}
 _ENTRY = "^[A-Za-z_][\\w.]*:[A-Za-z_][\\w.]*$"
 
 
-def schema(techniques: Types, backends: Types, metrics: Types) -> Json:
-    """JSON Schema, draft 2020-12. Each argument: name → type of its parameters (a backend's settings).
+def schema(
+    techniques: Types, backends: Types, metrics: Types, platforms: Mapping[str, str] = MappingProxyType({})
+) -> Json:
+    """JSON Schema, draft 2020-12. Each argument: name → type of its parameters (a backend's settings). ``platforms``:
+    those of the catalogue, name → backend.
 
     With no techniques (backends, metrics), any name is accepted, with any parameters.
     """
@@ -54,14 +58,14 @@ def schema(techniques: Types, backends: Types, metrics: Types) -> Json:
         "type": "object",
         "required": ["version"],
         "properties": _top(
-            {name: definitions[refs[kind]["$ref"][len("#/$defs/") :]] for name, kind in backends.items()}
+            {name: definitions[refs[kind]["$ref"][len("#/$defs/") :]] for name, kind in backends.items()}, platforms
         ),
         "additionalProperties": False,
         "$defs": definitions,
     }
 
 
-def _top(backends: Json) -> Json:
+def _top(backends: Json, platforms: Mapping[str, str]) -> Json:
     return {
         "version": {"const": 1, "description": "Version of the file format."},
         "vars": {
@@ -71,7 +75,7 @@ def _top(backends: Json) -> Json:
         },
         "models": _section(_model(), "Source models, which nobody builds.", shared=True),
         "datasets": _section(_dataset(), "Data for training, calibration and evaluation."),
-        "platforms": _section(_platform(backends), "Hardware and runtime settings to build for."),
+        "platforms": _section(_platform(backends, platforms), "Hardware and runtime settings to build for."),
         "evaluate": _either({"$ref": "#/$defs/evaluate"}),
         "targets": _section(_target(), "What to build.", shared=True),
         "groups": _section(
@@ -189,26 +193,37 @@ def _dataset() -> Json:
     )
 
 
-def _platform(backends: Json) -> Json:
-    """``backends``: name → schema of its settings, which stand beside ``backend`` and ``requires``."""
+def _platform(backends: Json, catalogue: Mapping[str, str]) -> Json:
+    """``backends``: name → schema of its settings, which stand beside ``backend`` or ``like``, and ``requires``.
+    ``catalogue``: platform → backend; one that is like it need repeat no setting."""
     common: Json = {"requires": {"type": ["object", "null"], "description": "Facts that the host must have."}}
+    like = {"like": _text("A platform of the catalogue ('cbuild platforms'): what is left out here is as there.")}
+    named = ({"required": ["backend"]}, {"required": ["like"]})
     if not backends:
-        return _object({"backend": _text("a backend"), **common}, ("backend",), additional=True)
-    named = [
-        {
-            "if": {"properties": {"backend": {"const": name}}, "required": ["backend"]},
-            "then": {
-                **settings,
-                "properties": {**settings.get("properties", {}), **dict.fromkeys(("backend", *common), True)},
-            },
-        }
-        for name, settings in backends.items()
-    ]
+        properties = {"backend": _text("a backend"), **like, **common}
+        return {**_object(properties, additional=True), "oneOf": list(named)}
+    if catalogue:
+        like["like"] = {**_either({"enum": list(catalogue)}), "description": like["like"]["description"]}
+    branches = [_settings("backend", [name], settings, common) for name, settings in backends.items()]
+    for name, settings in backends.items():
+        same = [platform for platform, backend in catalogue.items() if backend == name]
+        if same:
+            optional = {key: value for key, value in settings.items() if key != "required"}
+            branches.append(_settings("like", same, optional, common))
     return {
         "type": "object",
-        "properties": {"backend": _either({"enum": list(backends)}), **common},
-        "required": ["backend"],
-        "allOf": named,
+        "properties": {"backend": _either({"enum": list(backends)}), **like, **common},
+        "oneOf": list(named),
+        "allOf": branches,
+    }
+
+
+def _settings(key: str, names: list[str], settings: Json, common: Json) -> Json:
+    """If ``key`` is one of ``names``: these settings, and what stands beside them."""
+    beside = dict.fromkeys((key, *common), True)
+    return {
+        "if": {"properties": {key: {"enum": names}}, "required": [key]},
+        "then": {**settings, "properties": {**settings.get("properties", {}), **beside}},
     }
 
 

@@ -143,24 +143,30 @@ def dataset(key: Scalar, node: Node, checks: Checks, paths: Paths) -> DatasetSpe
 
 
 def platform(key: Scalar, node: Node, checks: Checks) -> PlatformSpec | None:
-    """``backend`` and ``requires``; every other key is a setting of the backend."""
+    """``backend`` or ``like``, and ``requires``; every other key is a setting of the backend."""
     what = f"platform '{key.value}'"
     found = checks.mapping(node, what, hint="write {backend: onnxruntime}")
     if found is None:
         return None
     given = {str(name.value): value for name, value in found.entries}
-    if "backend" not in given:
-        checks.add(f"{what} needs a 'backend'", key.mark, "e.g. backend: onnxruntime")
+    if "backend" not in given and "like" not in given:
+        hint = "e.g. backend: onnxruntime, or like: rtx-ada ('cbuild platforms' lists them)"
+        checks.add(f"{what} needs a 'backend'", key.mark, hint)
         return None
-    settings = tuple(entry for entry in found.entries if entry[0].value not in ("backend", "requires"))
+    if "backend" in given and "like" in given:
+        hint = "remove 'backend': the platform that it is like has one"
+        checks.add(f"{what} has both a 'backend' and a 'like'", found.key_mark("backend"), hint)
+        return None
+    settings = tuple(entry for entry in found.entries if entry[0].value not in ("backend", "like", "requires"))
     return PlatformSpec(
         name=str(key.value),
         mark=key.mark,
-        backend=checks.text(given["backend"], "'backend'") or "",
+        backend=(checks.text(given["backend"], "'backend'") or "") if "backend" in given else "",
         settings=Map(settings, found.mark),
         requires=checks.mapping(given["requires"], "'requires'", hint="write {FACT: VALUE}")
         if "requires" in given
         else None,
+        like=checks.text(given["like"], "'like'") if "like" in given else None,
         marks=_marks(given),
     )
 

@@ -74,14 +74,15 @@ class DatasetSpec:
 
 @dataclass(frozen=True, slots=True)
 class PlatformSpec:
-    """``settings``: every key beside ``backend`` and ``requires``, typed by the backend. ``requires``: fact → wanted
-    value."""
+    """``settings``: every key beside ``backend``, ``like`` and ``requires``, typed by the backend. ``requires``: fact →
+    wanted value. ``like``: a platform of the catalogue, which fills in the rest; then ``backend`` is empty."""
 
     name: str
     mark: Mark
     backend: str
     settings: Map
     requires: Map | None = None
+    like: str | None = None
     marks: Mapping[str, Mark] = field(default_factory=dict)
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from ..api import Backend, Kind, Needs, Technique
-from ..compressfile.spec import RunOptions, Spec, StepSpec, TargetSpec
+from ..compressfile.spec import PlatformSpec, RunOptions, Spec, StepSpec, TargetSpec
 from ..errors import Diagnostic, Mark
 from ..platforms import Facts, Missing, check
 from ..plugins import Registry
 from ..suggest import did_you_mean
+from .catalogue import platform_of
 from .compiling import compiled, run_with
 from .node import Node, RunWith
 from .params import Resolved, resolve, type_name
@@ -33,6 +34,7 @@ class Builder:
         self.problems: list[Diagnostic] = []
         self._interned: dict[bytes, int] = {}
         self._chains: dict[tuple[str, str | None], int | None] = {}
+        self.platforms: dict[str, PlatformSpec | None] = {}
         self._needs: dict[Needs, tuple[Missing, ...]] = {}
         self.settings: dict[str, Resolved | None] = {}
         self.positions: dict[int, list[str]] = {}
@@ -52,6 +54,7 @@ class Builder:
                 node.datasets,
                 node.options,
                 [(role, with_.owner, with_.settings) for role, with_ in node.run_with.items()],
+                [m.what for m in node.missing],  # of two platforms that differ in 'requires', one may be met
             ],
             order="deterministic",
         )
@@ -91,7 +94,8 @@ class Builder:
         return self.registry.kinds.get(name) or Kind(name=name, files=("*",))
 
     def backend(self, platform: str | None) -> Backend | None:
-        return self.registry.backends.get(self.spec.platforms[platform].backend) if platform is not None else None
+        declared = platform_of(self, platform) if platform is not None else None
+        return self.registry.backends.get(declared.backend) if declared is not None else None
 
     # -- targets -----------------------------------------------------------------------------------------------------
 

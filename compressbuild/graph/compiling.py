@@ -8,6 +8,7 @@ from ..compressfile.nodes import plain
 from ..compressfile.spec import TargetSpec
 from ..errors import Diagnostic
 from ..platforms import Missing, check_requires, requires_met
+from .catalogue import platform_of
 from .node import Node, RunWith
 from .params import Resolved, resolve, type_name
 
@@ -20,9 +21,11 @@ __all__ = ["compiled", "run_with", "settings_of"]
 def settings_of(builder: Builder, platform: str) -> Resolved | None:
     """The typed settings of a declared platform; problems are reported once."""
     if platform not in builder.settings:
-        declared = builder.spec.platforms[platform]
-        backend = builder.registry.backends.get(declared.backend)
-        if backend is None:
+        declared = platform_of(builder, platform)
+        backend = builder.registry.backends.get(declared.backend) if declared is not None else None
+        if declared is None:
+            builder.settings[platform] = None
+        elif backend is None:
             builder.unknown("backend", declared.backend, declared.marks.get("backend", declared.mark))
             builder.settings[platform] = None
         else:
@@ -48,7 +51,8 @@ def compiled(builder: Builder, target: TargetSpec, model: int) -> int | None:
         or not builder.accepts(backend.consumes, model, f"backend '{backend.name}'", mark)
     ):
         return None
-    declared = builder.spec.platforms[target.platform]
+    declared = platform_of(builder, target.platform)
+    assert declared is not None  # it has settings
     missing = builder.missing(backend.compile_needs)
     if declared.requires is not None:
         requires = plain(declared.requires)

@@ -4,15 +4,18 @@ Probing imports nothing heavy and loads no driver: it reads ``/proc`` and ``/sys
 GPU fact is asked for and there is an NVIDIA driver.
 """
 
+from .catalogue import Ability, assess
 from .facts import Fact, Facts, Host, probe
 from .needs import Missing, check, lacking, unavailable
 from .requires import check_requires, requires_met
 
 __all__ = [
+    "Ability",
     "Fact",
     "Facts",
     "Host",
     "Missing",
+    "assess",
     "check",
     "check_requires",
     "lacking",

@@ -37,6 +37,9 @@ def check(needs: Needs, facts: Facts) -> tuple[Missing, ...]:
     for group in needs.libraries:
         if not any(find_library(name) for name in group):
             lacking.append(f"{' or '.join(_native(group))} (not found)")
+    for group in needs.programs:
+        if not any(_on_path(name) for name in group):
+            lacking.append(f"the program {' or '.join(group)} (not on PATH)")
     if needs.gpu and facts.get("gpu.name") is None:
         lacking.append(f"an NVIDIA GPU ({facts.gpu_reason})")
     return (*packages, *(Missing(what, needs.install) for what in lacking))
@@ -68,6 +71,12 @@ def _importable(module: str) -> bool:
         return sys.modules[top] is not None
     found = find_spec(top)
     return found is not None and found.origin is not None  # a bare directory of that name is no installation
+
+
+def _on_path(program: str) -> bool:
+    from shutil import which
+
+    return which(program) is not None
 
 
 def _native(names: Sequence[str]) -> Sequence[str]:

@@ -16,7 +16,7 @@ import msgspec
 import pluggy
 
 from ..api import hooks
-from ..api.records import Backend, Kind, Metric, Technique
+from ..api.records import Backend, Kind, Metric, Platform, Technique
 from ..suggest import did_you_mean
 from .installed import EntryPoint, Remembered, read, scan, write
 from .records import Names, check_links, check_record
@@ -150,7 +150,7 @@ class _Draft:
 
     def finished(self) -> Plugin:
         point = self.point
-        techniques, backends, kinds, metrics = (
+        techniques, backends, kinds, metrics, platforms = (
             tuple(sorted(record.name for what, record in self.records if what == asked)) for asked in WHATS
         )
         return Plugin(
@@ -162,6 +162,7 @@ class _Draft:
             backends=backends,
             kinds=kinds,
             metrics=metrics,
+            platforms=platforms,
             problem=self.problems[0] if self.problems else None,
             broken=self.broken,
             warnings=tuple(self.warnings),
@@ -242,6 +243,7 @@ def _assemble(drafts: Sequence[_Draft]) -> Registry:
         | {r.produces for d in drafts for _, r in d.records if isinstance(r, Backend)}
         | {*_ENGINE_KINDS},
         frozenset(n for w, n in offered if w == "technique"),
+        frozenset(n for w, n in offered if w == "backend"),
     )
     for draft in drafts:
         for what, record in list(draft.records):
@@ -259,14 +261,15 @@ def _registry(drafts: Sequence[_Draft]) -> Registry:
         for what, record in draft.records:
             found[what][record.name] = record
             owner[what, record.name] = draft.point.name
-    techniques, backends, kinds, metrics = (
-        MappingProxyType(dict(sorted(found[what].items()))) for what in ("technique", "backend", "kind", "metric")
+    techniques, backends, kinds, metrics, platforms = (
+        MappingProxyType(dict(sorted(found[what].items()))) for what in WHATS
     )
     return Registry(
         cast(Mapping[str, Technique], techniques),
         cast(Mapping[str, Backend], backends),
         cast(Mapping[str, Kind], kinds),
         cast(Mapping[str, Metric], metrics),
+        cast(Mapping[str, Platform], platforms),
         plugins=tuple(draft.finished() for draft in drafts),
         problems=tuple(problem for draft in drafts for problem in draft.problems),
         owner=MappingProxyType(owner),
@@ -286,6 +289,7 @@ def _offers(
             "backend": plugin.backends,
             "kind": plugin.kinds,
             "metric": plugin.metrics,
+            "platform": plugin.platforms,
         }
         then = before.get(plugin.name, {}) if plugin.broken else {}
         offers[plugin.name] = {what: tuple(sorted({*names, *then.get(what, ())})) for what, names in now.items()}

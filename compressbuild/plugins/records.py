@@ -11,7 +11,7 @@ import msgspec
 
 from ..api.facts import FACTS
 from ..api.params import Params
-from ..api.records import Backend, Kind, Metric, Needs, Technique
+from ..api.records import Backend, Kind, Metric, Needs, Platform, Technique
 from ..suggest import did_you_mean
 from .registry import Record
 
@@ -19,7 +19,12 @@ __all__ = ["Complaint", "Names", "check_links", "check_record"]
 
 _NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_REFERENCES = {Technique: ("run",), Backend: ("compile", "load"), Metric: ("run",), Kind: ("validate", "load", "init")}
+_REFERENCES = {
+    Technique: ("run",),
+    Backend: ("compile", "load"),
+    Metric: ("run",),
+    Kind: ("validate", "load", "init"),
+}  # a Platform names no code
 _CHOICES: Mapping[tuple[type, str], tuple[str, ...]] = {
     (Metric, "direction"): ("lower", "higher", "none"),
     (Metric, "of"): ("artifact", "model", "predictions", "runner"),
@@ -39,6 +44,7 @@ class Names:
 
     kinds: frozenset[str]
     techniques: frozenset[str]
+    backends: frozenset[str] = frozenset()
 
 
 def check_record(what: str, record: Record) -> Complaint | None:
@@ -59,7 +65,7 @@ def check_record(what: str, record: Record) -> Complaint | None:
 
 
 def _check_values(shown: str, record: Record) -> Complaint | None:
-    for field in _REFERENCES[type(record)]:
+    for field in _REFERENCES.get(type(record), ()):
         value = getattr(record, field)
         if value is not None and not _REFERENCE.fullmatch(value):
             return Complaint(f"{shown}: '{field}' must be 'module:function', not '{value}'")
@@ -69,7 +75,7 @@ def _check_values(shown: str, record: Record) -> Complaint | None:
             guess = did_you_mean(value, options)
             hint = f"did you mean '{guess}'?" if guess else f"one of {', '.join(options)}"
             return Complaint(f"{shown}: '{field}' cannot be '{value}'", hint)
-    if record.version < 1:
+    if not isinstance(record, Platform) and record.version < 1:
         return Complaint(f"{shown}: 'version' must be 1 or more, not {record.version}")
     if isinstance(record, Kind) and not record.files:
         return Complaint(
@@ -109,6 +115,9 @@ def check_links(what: str, record: Record, names: Names) -> tuple[Complaint | No
     shown = f"{what} '{record.name}'"
     if isinstance(record, Metric) and record.via is not None and record.via not in names.techniques:
         return _unknown(shown, "goes via", "technique", record.via, names.techniques), []
+    if isinstance(record, Platform):
+        known = record.backend in names.backends
+        return None if known else _unknown(shown, "is for", "backend", record.backend, names.backends), []
     consumed = record.kinds if isinstance(record, Metric) else getattr(record, "consumes", ())
     unknown = [kind for kind in consumed if kind not in names.kinds]
     if unknown and len(unknown) == len(consumed):
@@ -121,6 +130,10 @@ def check_links(what: str, record: Record, names: Names) -> tuple[Complaint | No
 def _unknown(shown: str, verb: str, what: str, name: str, options: frozenset[str]) -> Complaint:
     guess = did_you_mean(name, options)
     return Complaint(f"{shown} {verb} '{name}', a {what} that no plugin offers", guess and f"did you mean '{guess}'?")
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _strings(value: object) -> bool:
@@ -144,5 +157,6 @@ _TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
         lambda v: isinstance(v, tuple) and all(map(_strings, v)),
     ),
     "type[Params]": ("a subclass of Params", lambda v: isinstance(v, type) and issubclass(v, Params)),
+    "dict[str, Any]": ("a dict with strings for keys", lambda v: isinstance(v, dict) and all(map(_text, v))),
     "Needs": ("a well-formed Needs", _needs),
 }

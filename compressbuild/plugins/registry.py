@@ -8,17 +8,23 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ..api.records import Backend, Kind, Metric, Technique
+from ..api.records import Backend, Kind, Metric, Platform, Technique
 from ..errors import PluginError
 from ..suggest import did_you_mean
 from .installed import Installed
 
 __all__ = ["WHATS", "Observer", "Plugin", "Problem", "Record", "Registry"]
 
-Record = Technique | Backend | Kind | Metric
+Record = Technique | Backend | Kind | Metric | Platform
 R = TypeVar("R")
 
-WHATS: Mapping[str, type] = {"technique": Technique, "backend": Backend, "kind": Kind, "metric": Metric}
+WHATS: Mapping[str, type] = {
+    "technique": Technique,
+    "backend": Backend,
+    "kind": Kind,
+    "metric": Metric,
+    "platform": Platform,
+}
 """What a record is called, in messages and in ``Registry.owner``."""
 
 
@@ -46,6 +52,7 @@ class Plugin:
     backends: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
     problem: Problem | None = None
     broken: bool = False
     warnings: tuple[str, ...] = ()
@@ -86,6 +93,7 @@ class Registry:
     backends: Mapping[str, Backend]
     kinds: Mapping[str, Kind]
     metrics: Mapping[str, Metric]
+    platforms: Mapping[str, Platform] = field(default_factory=dict)
     plugins: tuple[Plugin, ...] = ()
     problems: tuple[Problem, ...] = ()
     owner: Mapping[tuple[str, str], str] = field(default_factory=dict)
@@ -107,6 +115,9 @@ class Registry:
     def metric(self, name: str) -> Metric:
         return self._get("metric", self.metrics, name)
 
+    def platform(self, name: str) -> Platform:
+        return self._get("platform", self.platforms, name)
+
     def _get(self, what: str, known: Mapping[str, R], name: str) -> R:
         if name not in known:
             raise self.unknown(what, name)
@@ -126,6 +137,7 @@ class Registry:
             "backend": self.backends,
             "kind": self.kinds,
             "metric": self.metrics,
+            "platform": self.platforms,
         }
         guess = did_you_mean(name, known[what])
         hints = [f"did you mean '{guess}'?"] if guess else ["'cbuild plugins' lists what is installed"]

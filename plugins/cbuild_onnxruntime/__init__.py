@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from compressbuild.api import Backend, Kind, Meta, Needs, Params, Parity, hookimpl
+from compressbuild.api import Backend, Kind, Meta, Needs, Params, Parity, Platform, hookimpl
 
 __all__ = ["OnnxRuntimeSettings"]
 
@@ -67,4 +67,32 @@ def compressbuild_backends() -> Iterator[Backend]:
         # Fusions of quantised operators differ between architectures and instruction sets.
         compile_facts=("cpu.arch", "cpu.isa"),
         run_facts=("cpu.model", "cpu.isa", "gpu.name", "gpu.driver"),
+    )
+
+
+@hookimpl
+def compressbuild_platforms() -> Iterator[Platform]:
+    def cpu(name: str, summary: str, arch: str, isa: list[str]) -> Platform:
+        requires = {"cpu.arch": arch, "cpu.isa": isa}
+        return Platform(name=name, backend="onnxruntime", summary=summary, settings={"threads": 1}, requires=requires)
+
+    yield Platform(name="cpu-any", backend="onnxruntime", summary="any CPU, on ONNX Runtime", settings={"threads": 1})
+    yield cpu("cpu-x86-avx2", "x86-64 since Haswell and Zen (AVX2), on ONNX Runtime", "x86_64", ["avx2"])
+    yield cpu(
+        "cpu-x86-vnni",
+        "x86-64 servers since Cascade Lake and Zen 4 (AVX-512 VNNI: fast int8), on ONNX Runtime",
+        "x86_64",
+        ["avx512_vnni"],
+    )
+    yield cpu(
+        "arm64-server",
+        "ARM servers since Neoverse V1 and N2: Graviton 3, Grace, Axion (int8 matrix products), on ONNX Runtime",
+        "aarch64",
+        ["asimddp", "i8mm"],
+    )
+    yield cpu(
+        "arm64-edge",
+        "ARM boards since Cortex-A76: Raspberry Pi 5, Jetson Orin (int8 dot products), on ONNX Runtime",
+        "aarch64",
+        ["asimddp"],
     )

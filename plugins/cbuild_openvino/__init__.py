@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from compressbuild.api import Backend, Kind, Meta, Needs, Params, Parity, hookimpl
+from compressbuild.api import Backend, Kind, Meta, Needs, Params, Parity, Platform, hookimpl
 
 __all__ = ["OpenVinoSettings"]
 
@@ -61,4 +61,22 @@ def compressbuild_backends() -> Iterator[Backend]:
         # The IR is the same everywhere; whether it computes what its source does is seen on one processor.
         compile_facts=("cpu.arch", "cpu.isa"),
         run_facts=("cpu.model", "cpu.isa"),
+    )
+
+
+@hookimpl
+def compressbuild_platforms() -> Iterator[Platform]:
+    yield Platform(
+        name="intel-cpu",
+        backend="openvino",
+        summary="Intel and AMD CPUs, on OpenVINO in float32 and int8",
+        settings={"device": "CPU", "threads": 1},
+        requires={"cpu.arch": "x86_64"},
+    )
+    yield Platform(
+        name="intel-cpu-amx",
+        backend="openvino",
+        summary="Intel servers since Sapphire Rapids (AMX), on OpenVINO in bfloat16 and int8",
+        settings={"device": "CPU", "threads": 1, "inference-precision": "bf16"},
+        requires={"cpu.isa": ["amx_bf16", "amx_int8"]},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from compressbuild.api import Backend, FileRef, Kind, Meta, Needs, Params, hookimpl
+from compressbuild.api import Backend, FileRef, Kind, Meta, Needs, Params, Platform, hookimpl
 
 __all__ = ["EngineSettings", "TensorRTRTXSettings", "TensorRTSettings"]
 
@@ -121,3 +121,39 @@ def compressbuild_backends() -> Iterator[Backend]:
         run_facts=("gpu.name", "gpu.sm", "gpu.driver", "cpu.model"),
         nondeterministic="TensorRT chooses its kernels by timing them on the GPU",
     )
+
+
+@hookimpl
+def compressbuild_platforms() -> Iterator[Platform]:
+    generations = {
+        "ampere": ("sm86", "GeForce RTX 30, RTX A-series, A10, A40"),
+        "ada": ("sm89", "GeForce RTX 40, RTX Ada, L4, L40S"),
+        "blackwell": ("sm120", "GeForce RTX 50, RTX PRO Blackwell"),
+    }
+    for name, (architecture, products) in generations.items():
+        yield Platform(
+            name=f"rtx-{name}",
+            backend="tensorrt-rtx",
+            summary=f"{products} ({architecture}), cross-compiled by TensorRT-RTX",
+            settings={"compute-capability": architecture},
+        )
+    yield Platform(
+        name="rtx-all",
+        backend="tensorrt-rtx",
+        summary="RTX 30, 40 and 50 in one engine, cross-compiled by TensorRT-RTX",
+        settings={"compute-capability": [architecture for architecture, _ in generations.values()]},
+    )
+    servers = {
+        "t4": ("sm75", "T4"),
+        "a100": ("sm80", "A100, A30"),
+        "l4": ("sm89", "L4, L40S"),
+        "h100": ("sm90", "H100, H200, GH200"),
+        "b200": ("sm100", "B200, GB200"),
+    }
+    for name, (architecture, products) in servers.items():
+        yield Platform(
+            name=name,
+            backend="tensorrt",
+            summary=f"{products} ({architecture}), built on the GPU itself by TensorRT",
+            requires={"gpu.sm": architecture},
+        )

@@ -54,7 +54,12 @@ def tree(text: str) -> Any:
 @pytest.fixture(scope="module")
 def small() -> Callable[[str], bool]:
     """Whether a text fits the schema of three small plugins."""
-    found = schema({"prune": Prune, "export": Params}, {"ort": Run, "rt": Params}, {"latency": Latency, "size": Params})
+    found = schema(
+        {"prune": Prune, "export": Params},
+        {"ort": Run, "rt": Params},
+        {"latency": Latency, "size": Params},
+        {"board": "ort"},
+    )
     jsonschema.Draft202012Validator.check_schema(found)
     validator = jsonschema.Draft202012Validator(found)
     return lambda text: validator.is_valid(tree(text))
@@ -67,6 +72,7 @@ def installed() -> jsonschema.Draft202012Validator:
         {name: record.params for name, record in registry.techniques.items()},
         {name: record.settings for name, record in registry.backends.items()},
         {name: record.params for name, record in registry.metrics.items()},
+        {name: record.backend for name, record in registry.platforms.items()},
     )
     jsonschema.Draft202012Validator.check_schema(found)
     return jsonschema.Draft202012Validator(found)
@@ -77,6 +83,7 @@ GOOD = [
     "{version: 1, models: {a: {file: a.onnx}}, vars: {x: [1, {y: null}]}, targets: }",
     "{version: 1, models: {a: {factory: a.b:c, inputs: {x: {shape: [b, 1]}}, weights: w}}}",
     "{version: 1, platforms: {a: {backend: ort, threads: 2, requires: {gpu: true}}, b: {backend: rt}}}",
+    "{version: 1, platforms: {a: {like: board}, b: {like: board, threads: 3, requires: {}}, c: {like: '${vars.c}'}}}",
     "{version: 1, platforms: {a: {backend: ort, threads: '${vars.n}'}, b: {backend: '${vars.b}', x: 1}}}",
     "{version: 1, targets: {a: {from: b, steps: [export, prune: {ratio: 0.5}, {prune: null, timeout: 5m, seed: 3}]}}}",
     "{version: 1, targets: {a: {from: b, steps: [prune: {ratio: '${vars.r}', layers: ['${vars.l}', 1]}, '${s}']}}}",
@@ -97,6 +104,10 @@ BAD = [
     "{version: 1, models: {a: {factory: a.b:c}}}",
     "{version: 1, models: {a: {file: x, weights: y}}}",
     "{version: 1, platforms: {a: {backend: nope}}}",
+    "{version: 1, platforms: {a: {like: nope}}}",
+    "{version: 1, platforms: {a: {like: board, thread: 2}}}",
+    "{version: 1, platforms: {a: {like: board, backend: ort}}}",
+    "{version: 1, platforms: {a: {threads: 2}}}",
     "{version: 1, platforms: {a: {backend: ort, thread: 2}}}",
     "{version: 1, platforms: {a: {backend: rt, threads: 2}}}",
     "{version: 1, targets: {a: {steps: [export]}}}",

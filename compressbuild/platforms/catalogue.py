@@ -1,0 +1,26 @@
+"""What this host can do for a platform of the catalogue: build for it, run on it, or neither and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..api.records import Backend, Platform
+from .facts import Facts
+from .needs import Missing, check
+from .requires import requires_met
+
+__all__ = ["Ability", "assess"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """What is missing to ``build`` and to ``run``; empty: nothing."""
+
+    build: tuple[Missing, ...]
+    run: tuple[Missing, ...]
+
+
+def assess(platform: Platform, backend: Backend, facts: Facts) -> Ability:
+    """``requires`` limits building; what cannot be built here may be run here all the same (a published engine)."""
+    unmet = tuple(Missing(reason) for reason in requires_met(platform.requires, facts))
+    return Ability((*check(backend.compile_needs, facts), *unmet), (*check(backend.run_needs, facts), *unmet))

@@ -1,0 +1,191 @@
+"""The backend's functions: compile a torch model to a package of native code, load such a package."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from cbuild_data import ModelInput, axis_sizes, example_arrays
+from cbuild_data.parity import check_parity
+from cbuild_torch.calling import caller, named_outputs, tensors
+from cbuild_torch.description import ModelDescription
+from cbuild_torch.module import load_model, prepare
+from cbuild_torch.runner import TorchRunner
+from torch import Tensor, nn
+
+from compressbuild.api import Context, Runner, UserError
+
+from . import InductorSettings
+from .package import PACKAGE, Interface
+
+__all__ = ["PackageRunner", "compile", "load"]
+
+
+class _Flat(nn.Module):
+    """Takes tensors in the order of the declared inputs, gives a tuple of tensors."""
+
+    def __init__(self, module: nn.Module, inputs: tuple[ModelInput, ...]) -> None:
+        super().__init__()
+        self.module = module
+        self._inputs = inputs
+
+    def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
+        feeds = {item.name: value for item, value in zip(self._inputs, values, strict=True)}
+        return tuple(named_outputs(caller(self.module, self._inputs)(feeds)).values())
+
+
+def compile(ctx: Context, model: Path, settings: InductorSettings) -> dict[str, Any]:
+    """Trace the module, turn it into C++ (or CUDA), compile that, and compare it with the module."""
+    prepare(ctx)
+    _check_device(settings)
+    description = ModelDescription.read(model)
+    module = load_model(ctx, model)
+    ctx.progress(0, 3, stage="trace")
+    program, names = _trace(module, description.inputs, settings.device)
+    ctx.progress(1, 3, stage="compile")
+    with _workplace(ctx.scratch / "inductor", settings):
+        _compile(program, ctx.out / PACKAGE, settings)
+    Interface(description.inputs, names, settings.device, torch.__version__.partition("+")[0]).write(ctx.out)
+    del module, program
+    ctx.progress(2, 3, stage="compare")
+    compared = check_parity(
+        ctx,
+        settings.parity,
+        "fp32",
+        lambda: TorchRunner(load_model(ctx, model), description.inputs),
+        lambda: load(ctx, ctx.out, settings),
+        name="the compiled package",
+    )
+    return {"bytes": (ctx.out / PACKAGE).stat().st_size, **compared}
+
+
+def _trace(module: nn.Module, inputs: tuple[ModelInput, ...], device: str) -> tuple[Any, tuple[str, ...]]:
+    """The exported program and the names of its outputs; UserError if torch cannot trace the module."""
+    example = tensors(example_arrays(inputs, axis_sizes(inputs)))
+    dims = {axis: torch.export.Dim(axis) for item in inputs for axis in item.shape if isinstance(axis, str)}
+    shapes = tuple({i: dims[axis] for i, axis in enumerate(item.shape) if isinstance(axis, str)} for item in inputs)
+    try:
+        with torch.no_grad():
+            names = tuple(named_outputs(caller(module, inputs)(example)))
+            flat = _Flat(module, inputs).eval().to(device)
+            arguments = tuple(value.to(device) for value in example.values())
+            program = torch.export.export(flat, arguments, dynamic_shapes=(shapes,))
+    except UserError:
+        raise
+    except Exception as error:  # the tracer wraps whatever the user's forward raises
+        fixed = "Constraints violated" in str(error)
+        hint = "the model fixes a size that 'inputs:' gives a name: write the number there instead"
+        other = "see the node's log; control flow that depends on data cannot be traced"
+        raise UserError(f"torch cannot trace this model: {_line(error)}", hint=hint if fixed else other) from error
+    return program, names
+
+
+@contextlib.contextmanager
+def _workplace(place: Path, settings: InductorSettings) -> Iterator[None]:
+    """An empty cache directory of this node's own: what another run left there would be taken unasked."""
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(place)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(settings.threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        if before is None:
+            del os.environ["TORCHINDUCTOR_CACHE_DIR"]
+        else:
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = before
+
+
+def _compile(program: Any, target: Path, settings: InductorSettings) -> None:
+    from torch import _inductor
+    from torch._inductor import config
+
+    # One process, for a pool of compilers would outlive the node; no precompiled headers, for they are used once.
+    changes = {
+        "compile_threads": 1,
+        "cpp.threads": settings.threads,
+        "cpp_cache_precompile_headers": False,
+        "aot_inductor.precompile_headers": False,
+        "fx_graph_cache": False,
+    }
+    try:
+        with config.patch({name: value for name, value in changes.items() if name in config._config}):
+            _inductor.aoti_compile_and_package(program, package_path=str(target))
+    except Exception as error:  # a C++ compiler's failure comes as torch's own classes, which differ between versions
+        raise UserError(
+            f"TorchInductor cannot compile this model: {_line(error)}", hint="the node's log has the compiler's output"
+        ) from error
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500] or type(error).__name__
+
+
+def _check_device(settings: InductorSettings) -> None:
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "this torch finds no CUDA device", hint="install a CUDA build of torch on a machine with an NVIDIA GPU"
+        )
+
+
+def load(ctx: Context, artifact: Path, settings: InductorSettings | None) -> Runner:
+    """A Runner of a package, on the device that it was made for; without settings: with one thread."""
+    return PackageRunner(artifact, (settings or InductorSettings()).threads)
+
+
+class PackageRunner:
+    """A Runner (see compressbuild.api) on an AOTInductor package. Loading one loads its native code."""
+
+    def __init__(self, artifact: Path, threads: int) -> None:
+        from torch import _inductor
+
+        self._interface = Interface.read(artifact)
+        if self._interface.device == "cuda" and not torch.cuda.is_available():
+            raise UserError("the package was compiled for a CUDA device, and this torch finds none")
+        torch.set_num_threads(threads)
+        try:
+            self._call = _inductor.aoti_load_package(str(artifact / PACKAGE))
+        except Exception as error:  # the loader raises RuntimeError, OSError and classes of C++ origin
+            raise UserError(
+                f"torch {torch.__version__} cannot load the package: {_line(error)}",
+                hint=f"it was compiled with torch {self._interface.torch}, on a processor of its own instruction set",
+            ) from error
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
+        return {item.name: (item.shape, item.dtype) for item in self._interface.inputs}
+
+    def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        with torch.no_grad():
+            found = self._call(*(self._tensor(item, feeds) for item in self._interface.inputs))
+        values = (found,) if isinstance(found, Tensor) else tuple(found)
+        return {name: value.cpu().numpy() for name, value in zip(self._interface.outputs, values, strict=True)}
+
+    def _tensor(self, item: ModelInput, feeds: Mapping[str, Any]) -> Tensor:
+        """The native code does not look at types and sizes: it would read past the end of what is too short."""
+        if item.name not in feeds:
+            raise UserError(f"the package cannot be run: no value for input '{item.name}'")
+        array = np.ascontiguousarray(feeds[item.name])
+        fits = len(array.shape) == len(item.shape) and all(
+            isinstance(axis, str) or axis == size for axis, size in zip(item.shape, array.shape, strict=False)
+        )
+        if not fits or array.dtype != item.dtype:
+            raise UserError(f"the package cannot be run: it wants {item}, not {array.dtype} {list(array.shape)}")
+        return torch.from_numpy(array).to(self._interface.device)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "runtime": "torch-inductor",
+            "version": torch.__version__,
+            "device": self._interface.device,
+            "threads": torch.get_num_threads(),
+        }
