@@ -86,7 +86,8 @@ def _check(ctx: Context, module: nn.Module, description: ModelDescription, param
     for name, layer in module.named_modules():
         if isinstance(layer, nn.RNNBase):
             raise UserError(
-                f"prune.channels cannot prune {type(layer).__name__} '{name}', whose sizes are tied", hint=_HINT
+                f"prune.channels cannot prune {type(layer).__name__} '{name}', whose sizes are tied",
+                hint="prune.recurrent and prune.magnitude can",
             )
     if params.criterion == "bn-scale" and not any(isinstance(m, _BatchNorm) and m.affine for m in module.modules()):
         raise UserError("criterion bn-scale ranks by batch normalisation, of which the model has none", hint="use l2")

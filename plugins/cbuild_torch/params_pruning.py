@@ -8,7 +8,7 @@ from compressbuild.api import DatasetRef, FunctionRef, Meta, ModelRef, Params
 
 from .params import Amount, Positive, Rate, Ratio, Share, Training
 
-__all__ = ["PruneGradual", "PruneHeads", "PruneLayers", "PruneNm"]
+__all__ = ["PruneGradual", "PruneHeads", "PruneLayers", "PruneNm", "PruneRecurrent"]
 
 
 class PruneGradual(Training, kw_only=True):
@@ -87,3 +87,21 @@ class PruneLayers(Params):
     data: DatasetRef | None = None
     samples: Positive = 256
     loss: FunctionRef | None = None
+
+
+class PruneRecurrent(Params):
+    """Prune LSTM, GRU and RNN layers: remove whole hidden units, or zero recurrent weights.
+
+    ``mode``: ``units`` (smaller tensors; the layers that follow lose the columns) or ``weights`` (zeros). ``ratio``:
+    share to remove. ``round_to``: units kept are the nearest multiple. ``scope``: weights ranked in each tensor or over
+    all; ``input_weights``: weights on the layer's input too, not only on its state. ``overrides``: glob of layer names
+    → a ratio of their own; ``ignore``: globs of those left alone.
+    """
+
+    mode: Literal["units", "weights"] = "units"
+    ratio: Ratio = 0.5
+    round_to: Positive = 8
+    scope: Literal["local", "global"] = "local"
+    input_weights: bool = False
+    overrides: dict[str, Ratio] = {}
+    ignore: tuple[str, ...] = ()

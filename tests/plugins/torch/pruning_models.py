@@ -5,7 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-FACTORIES = ("bert", "counting", "crossed", "deep", "dropout", "shared_heads")
+FACTORIES = (
+    "bert",
+    "counting",
+    "crossed",
+    "deep",
+    "dropout",
+    "rnn_fixed",
+    "rnn_gives",
+    "rnn_pair",
+    "rnn_stack",
+    "shared_heads",
+)
 
 
 class SelfAttention(nn.Module):
@@ -142,6 +153,69 @@ class Counting(nn.Module):
         for number, block in enumerate(self.blocks):
             x = block(x) * (number + 1)
         return self.head(x)
+
+
+class Stack(nn.Module):
+    """Two bidirectional layers; pooled outputs, normalised or not, and last states go to linear layers."""
+
+    def __init__(self, kind: str, norm: bool) -> None:
+        super().__init__()
+        self.rnn = getattr(nn, kind)(8, 16, num_layers=2, bidirectional=True, batch_first=True)
+        self.norm = nn.LayerNorm(32) if norm else nn.Identity()
+        self.pooled, self.last = nn.Linear(32, 10), nn.Linear(16, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        output, state = self.rnn(image.flatten(1, 2))
+        state = state[0] if isinstance(state, tuple) else state
+        return self.pooled(self.norm(output.mean(1))) + self.last(torch.tanh(state[-1]))
+
+
+class Pair(nn.Module):
+    """One recurrent layer after another, and both directions of the second added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.GRU(8, 24, batch_first=True)
+        self.second = nn.GRU(24, 16, bidirectional=True, batch_first=True)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x, _ = self.second(torch.relu(self.first(image.flatten(1, 2))[0]))
+        forwards, backwards = x.chunk(2, -1)
+        return self.head((forwards + backwards)[:, -1])
+
+
+class Fixed(nn.Module):
+    """Makes the first state itself, of a fixed size; or gives its state away."""
+
+    def __init__(self, gives: bool) -> None:
+        super().__init__()
+        self.gives = gives
+        self.rnn = nn.LSTM(8, 16, batch_first=True)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        rows = image.flatten(1, 2)
+        if self.gives:
+            return self.rnn(rows)[0]
+        zeros = torch.zeros(1, image.shape[0], 16)
+        return self.head(self.rnn(rows, (zeros, zeros))[0][:, -1])
+
+
+def rnn_stack(kind: str = "LSTM", norm: bool = False) -> nn.Module:
+    return Stack(kind, norm)
+
+
+def rnn_pair() -> nn.Module:
+    return Pair()
+
+
+def rnn_fixed() -> nn.Module:
+    return Fixed(gives=False)
+
+
+def rnn_gives() -> nn.Module:
+    return Fixed(gives=True)
 
 
 def dropout() -> nn.Module:
