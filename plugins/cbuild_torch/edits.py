@@ -7,6 +7,7 @@
 | ``replace`` ``module``, ``layer`` | a layer, or an activation function, gives way to another: see :mod:`.layers` |
 | ``drop`` ``module``, ``children`` | members of a Sequential or ModuleList go, the others close up |
 | ``split-attention`` ``module`` | an ``nn.MultiheadAttention`` gets separate layers: see :mod:`.attention` |
+| ``palette`` ``parameters`` | these are stored as palette and indices: see :mod:`.palette` |
 | ``sparse`` ``parameters`` | zeros of these parameters mean something: training keeps them |
 """
 
@@ -33,7 +34,7 @@ def replay(module: nn.Module, edits: tuple[Mapping[str, Any], ...]) -> None:
     """Apply every edit but the shapes, which :func:`resize` takes from the weights. ValueError for an unknown one."""
     for edit in edits:
         match edit:
-            case {"op": "resize"} | {"op": "sparse"}:
+            case {"op": "resize"} | {"op": "sparse"} | {"op": "palette"}:
                 continue
             case {"op": "set", "module": str(path), "attribute": str(name), "value": value}:
                 _set(module.get_submodule(path), name, value)

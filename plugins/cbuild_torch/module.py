@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from compressbuild.api import Context, UserError
 
 from .description import WEIGHTS, ModelDescription
 from .edits import replay, resize
+from .palette import pack, unpack
 
 __all__ = ["load_model", "make_module", "prepare", "save_model", "weights_of"]
 
@@ -48,7 +50,7 @@ def load_model(ctx: Context, directory: Path) -> nn.Module:
     description = ModelDescription.read(directory)
     module = make_module(ctx, description)
     replay(module, description.edits)
-    state = load_file(directory / WEIGHTS)
+    state = unpack(load_file(directory / WEIGHTS), description.edits)
     load_state(module, state, description)
     return module.eval()
 
@@ -75,7 +77,9 @@ def save_model(
 ) -> ModelDescription:
     """Write ``module`` to ``ctx.out``, described as ``base`` (an artifact or a description) and then ``edits``."""
     description = (ModelDescription.read(base) if isinstance(base, Path) else base).edited(edits)
-    save_file(weights_of(module), ctx.out / WEIGHTS)  # no metadata: with two keys its order is random
+    state, known = pack(weights_of(module), description.edits)
+    description = replace(description, edits=tuple(known))
+    save_file(state, ctx.out / WEIGHTS)  # no metadata: with two keys its order is random
     description.write(ctx.out)
     return description
 

@@ -57,6 +57,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeQat) -> dict[str, Any]:
         prepared = _without_modes(prepare_qat_pt2e(graph, quantizer))
     if not quantizer.layers:
         raise UserError("no layer could be quantized", hint="see 'exclude:'; convolutions and linear layers can be")
+    _run_once(prepared, description, samples, params.batch_size)  # ranges get their shapes, as a checkpoint has them
     facts = optimise(ctx, prepared, description, samples, params, loss)
     converted = _convert(prepared, description, samples, params.batch_size)
     nodes, difference = _export(ctx, converted, description, params, samples, example)
@@ -130,11 +131,15 @@ def _without_modes(graph: GraphModule) -> GraphModule:
 
 def _convert(prepared: GraphModule, description: ModelDescription, samples: Samples, batch_size: int) -> GraphModule:
     """Quantize for good. One batch more, for the scales of the weights as the last step left them."""
-    with torch.no_grad():
-        caller(prepared, description.inputs)({name: tensor[:batch_size] for name, tensor in samples.inputs.items()})
+    _run_once(prepared, description, samples, batch_size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _without_modes(convert_pt2e(prepared))
+
+
+@torch.no_grad()
+def _run_once(prepared: GraphModule, description: ModelDescription, samples: Samples, batch_size: int) -> None:
+    caller(prepared, description.inputs)({name: tensor[:batch_size] for name, tensor in samples.inputs.items()})
 
 
 def _export(
