@@ -18,7 +18,7 @@ from .layers import build, describe
 from .module import prepare
 from .params_layers import FoldBatchnorm
 from .selection import check_patterns, matching
-from .structure import EditedModel, weight_names
+from .structure import EditedModel, slow_path, weight_names
 
 __all__ = ["fold"]
 
@@ -78,7 +78,7 @@ class _Flow(TorchFunctionMode):
                 hooks.append(layer.register_forward_pre_hook(self._note_norm(name)))
                 hooks.append(layer.register_forward_hook(self._leave))
         try:
-            with self:
+            with slow_path(), self:
                 outputs = run()
         finally:
             for hook in hooks:

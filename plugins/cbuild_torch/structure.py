@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from .layers import describe, put
 from .module import load_model, save_model
 from .selection import prunable_layers
 
-__all__ = ["EditedModel", "Use", "uses", "weight_names"]
+__all__ = ["EditedModel", "Use", "slow_path", "uses", "weight_names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +122,23 @@ def uses(module: nn.Module, run: Callable[[], Any]) -> dict[str, Use]:
 
     hooks = [layer.register_forward_hook(note(name)) for name, layer in module.named_modules() if name]
     try:
-        run()
+        with slow_path():
+            run()
     finally:
         for hook in hooks:
             hook.remove()
     return found
+
+
+@contextmanager
+def slow_path() -> Iterator[None]:
+    """Without torch's fused encoder, which calls none of its layers and fails on padded batches with hooks."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def weight_names(module: nn.Module) -> dict[int, list[str]]:

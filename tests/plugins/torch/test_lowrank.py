@@ -119,6 +119,16 @@ def test_a_transformer_keeps_its_accuracy_and_exports(technique, trained_sequenc
     )
 
 
+def test_padded_batches_leave_the_fused_encoder(technique, toy):
+    made = toy("masked", inputs=[["ids", ["batch", "time"], "int64"], ["mask", ["batch", "time"], "int64"]])
+    node = technique(LOWRANK, made, FactorizeLowrank(ratio=0.01, layers=("encoder.*",)))
+    assert node.facts["factored"] == 4
+    feeds = {"ids": np.arange(14).reshape(2, 7), "mask": np.array([[1] * 7, [1] * 4 + [0] * 3])}
+    factories = ("toy_models:masked",)
+    found, wanted = (digits.outputs(one, feeds, factories)["output"] for one in (node.out, made))
+    assert np.linalg.norm(found - wanted) < 0.5 * np.linalg.norm(wanted)
+
+
 def test_what_does_not_fit_is_refused(technique, trained, toy, trained_sequence):
     with pytest.raises(UserError, match=r"'ignore: head\.\*' matches nothing"):
         technique(LOWRANK, trained, FactorizeLowrank(ignore=("head.*",)))

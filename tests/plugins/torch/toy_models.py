@@ -13,6 +13,7 @@ FACTORIES = (
     "depthwise",
     "fewer_classes",
     "fixed",
+    "masked",
     "mlp",
     "normalised",
     "peeking",
@@ -171,6 +172,19 @@ class Activated(nn.Module):
         return self.tail(self.own(self.act(self.head(image.flatten(1)))))
 
 
+class Masked(nn.Module):
+    """A padded batch goes through torch's fused encoder as a nested tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(20, 16)
+        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), 2)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        return self.head(self.encoder(self.embed(ids), src_key_padding_mask=mask == 0).mean(1))
+
+
 class Peeking(nn.Module):
     """Calls a layer, and reads its weight too."""
 
@@ -221,6 +235,10 @@ def normalised() -> nn.Module:
 
 def activated() -> nn.Module:
     return Activated()
+
+
+def masked() -> nn.Module:
+    return Masked()
 
 
 def peeking() -> nn.Module:
