@@ -4,9 +4,9 @@ from compressbuild.api import Kind, Needs, Technique, hookimpl
 
 from .params import Distill, ExportOnnx, Finetune, PruneChannels, PruneMagnitude, Train
 from .params_layers import FactorizeLowrank, FoldBatchnorm, ReplaceActivation, ReplaceDepthwise
-from .params_pruning import PruneGradual, PruneHeads, PruneLayers, PruneNm, PruneRecurrent
+from .params_pruning import PruneGradual, PruneHeads, PruneLayers, PruneMovement, PruneNm, PruneRecurrent
 from .params_quantize import QuantizeQat
-from .params_share import ShareCluster
+from .params_share import ShareCluster, ShareLayers
 
 _INSTALL = "pip install 'compressbuild[torch]'"
 _TORCH = Needs(modules=("torch", "safetensors", "numpy"), install=_INSTALL)
@@ -52,6 +52,7 @@ def compressbuild_techniques():
     yield _technique("prune.nm", "cbuild_torch.nm:prune", PruneNm)
     yield _technique("prune.heads", "cbuild_torch.heads:prune", PruneHeads)
     yield _technique("prune.layers", "cbuild_torch.depth:prune", PruneLayers)
+    yield _technique("prune.movement", "cbuild_torch.movement:prune", PruneMovement)
     yield _technique("prune.recurrent", "cbuild_torch.recurrent:prune", PruneRecurrent)
     yield _technique("prune.gradual", "cbuild_torch.gradual:prune", PruneGradual)
     yield _technique(
@@ -66,6 +67,7 @@ def compressbuild_techniques():
     yield _technique("fold.batchnorm", "cbuild_torch.batchnorm:fold", FoldBatchnorm)
     yield _technique("replace.activation", "cbuild_torch.activations:replace", ReplaceActivation)
     yield _technique("replace.depthwise", "cbuild_torch.depthwise:replace", ReplaceDepthwise)
+    yield _technique("share.layers", "cbuild_torch.sharing:share", ShareLayers)
     yield _technique("share.cluster", "cbuild_torch.cluster:share", ShareCluster)
     yield _technique(
         "quantize.qat",

@@ -7,6 +7,7 @@
 | ``replace`` ``module``, ``layer`` | a layer, or an activation function, gives way to another: see :mod:`.layers` |
 | ``drop`` ``module``, ``children`` | members of a Sequential or ModuleList go, the others close up |
 | ``split-attention`` ``module`` | an ``nn.MultiheadAttention`` gets separate layers: see :mod:`.attention` |
+| ``tie`` ``modules`` | these have the parameters of the first of them, not their own; buffers stay their own |
 | ``palette`` ``parameters`` | these are stored as palette and indices: see :mod:`.palette` |
 | ``sparse`` ``parameters`` | zeros of these parameters mean something: training keeps them |
 """
@@ -24,7 +25,7 @@ from torch.nn.modules.conv import _ConvNd
 from .attention import split
 from .layers import build, put
 
-__all__ = ["attribute_edits", "drop", "replay", "resize"]
+__all__ = ["attribute_edits", "drop", "replay", "resize", "tie"]
 
 _T = TypeVar("_T", bound=nn.Module)
 _PLAIN = (bool, int, float, str, type(None))
@@ -44,6 +45,8 @@ def replay(module: nn.Module, edits: tuple[Mapping[str, Any], ...]) -> None:
                 drop(module.get_submodule(path), names)
             case {"op": "split-attention", "module": str(path)}:
                 put(module, path, split(_typed(module, path, nn.MultiheadAttention)))
+            case {"op": "tie", "modules": list(names)}:
+                tie(module, names)
             case _:
                 raise ValueError(f"model.json names an edit that this version does not know: {dict(edit)}")
 
@@ -60,6 +63,18 @@ def drop(container: nn.Module, names: Iterable[str]) -> None:
         delattr(container, name)
     for position, (name, member) in enumerate(kept):
         container.add_module(str(position) if numbered else name, member)
+
+
+def tie(module: nn.Module, names: Iterable[str]) -> None:
+    """Give the modules the parameters of the first of them. ValueError where they have others by name."""
+    first, *others = (module.get_submodule(name) for name in names)
+    shared = dict(first.named_parameters(remove_duplicate=False))
+    for other in others:
+        if set(shared) != {name for name, _ in other.named_parameters(remove_duplicate=False)}:
+            raise ValueError(f"model.json ties {list(names)}, whose parameters have other names")
+        for path, parameter in shared.items():
+            owner, _, name = path.rpartition(".")
+            setattr(other.get_submodule(owner), name, parameter)
 
 
 def _typed(module: nn.Module, path: str, kind: type[_T]) -> _T:
