@@ -19,6 +19,7 @@ COMMANDS = {
     "show": "Show one target: steps, parameters, metrics, gates.",
     "compare": "Compare two targets on the same samples.",
     "history": "Show how a target's metrics went from build to build.",
+    "report": "Write an HTML report of what is built, and what to ship.",
     "graph": "Draw the DAG as svg, dot or mermaid.",
     "verify": "Check published artifacts against their provenance.",
     "cache": "Statistics, clean-up and verification of the cache.",

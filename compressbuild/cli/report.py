@@ -1,0 +1,60 @@
+"""``cbuild report``: what has been built, to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from ..errors import UsageError
+from ..report import drawing
+from ..report.document import gather, timed
+from .options import opened, project_options
+
+__all__ = ["command"]
+
+
+@click.command("report", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("targets", nargs=-1)
+@project_options
+@click.option(
+    "--format", "form", type=click.Choice(["html", "md", "json"]), default="html", show_default=True,
+    help="One HTML file, a comment for a pull request, or the data.",
+)  # fmt: skip
+@click.option("-o", "--output", metavar="FILE", help="Write there ('-': standard output). HTML: report.html.")
+def command(
+    targets: tuple[str, ...],
+    file: str,
+    overrides: tuple[str, ...],
+    cache_dir: str | None,
+    form: str,
+    output: str | None,
+) -> int:
+    """Report on targets (default: all) as they were last built: what to ship and why, quality, latency and size,
+    metrics, gates, warnings, pipelines, logs, provenance, history. Builds nothing."""
+    with opened(file, overrides, cache_dir) as project:
+        names, _ = project.spec.select(targets or ("all",))
+        document = gather(project, names)
+        if form == "html":
+            from ..report.html import page
+
+            plan = project.plan(names)
+            picture = timed(drawing.make(plan, with_metrics=False), plan, document)
+            text = page(document, drawing.svg(picture))
+        elif form == "md":
+            from ..report.markdown import markdown
+
+            text = markdown(document)
+        else:
+            text = msgspec.json.encode(document).decode() + "\n"
+    place = output or ("report.html" if form == "html" else "-")
+    if place == "-":
+        click.echo(text, nl=False)
+        return 0
+    try:
+        Path(place).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {place}: {error.strerror}") from error
+    click.echo(f"wrote {place} ({len(text.encode()) / 1000:.0f} kB)", err=form != "html")
+    return 0

@@ -1,0 +1,99 @@
+"""Which targets are worth looking at, and which one to ship."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from .compare import compare_quality, hits
+
+__all__ = ["Candidate", "Choice", "choose", "front"]
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """``quality``: higher is better; ``latency`` in ms or as a ratio, ``size`` in bytes. ``right``: which samples it
+    gets right, where that is known. ``objection``: why it is not to be shipped."""
+
+    name: str
+    quality: float | None
+    latency: float | None
+    size: float | None
+    right: tuple[str, tuple[bool, ...]] | None = None
+    objection: str = ""
+
+    @classmethod
+    def of(cls, name: str, metrics: Mapping[str, Mapping[str, Any]], quality: str, objection: str = "") -> Candidate:
+        """From results of metric functions. ``quality``: the metric that says how good it is."""
+        values = {key: result.get("value") for key, result in metrics.items()}
+        scored = metrics.get(quality, {})
+        bits = hits(scored)
+        return cls(
+            name=name,
+            quality=values.get(quality),
+            latency=values.get("latency"),
+            size=values.get("size"),
+            right=(str(scored.get("labels", "")), tuple(bits)) if bits is not None else None,
+            objection=objection,
+        )
+
+    @property
+    def costs(self) -> tuple[float, ...] | None:
+        """What is to be small, in every direction; None unless all are known."""
+        if self.quality is None or self.latency is None or self.size is None:
+            return None
+        return (-self.quality, self.latency, self.size)
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """``reasons``: why this one. ``rivals``: the others in order, with why not."""
+
+    name: str
+    reasons: tuple[str, ...]
+    rivals: Mapping[str, str]
+
+
+def front(candidates: Sequence[Candidate]) -> frozenset[str]:
+    """Names of those that no other beats in quality, latency and size at once (the Pareto front)."""
+    known = [(c.name, costs) for c in candidates if (costs := c.costs) is not None]
+    return frozenset(
+        name
+        for name, own in known
+        if not any(other != own and all(o <= c for o, c in zip(other, own, strict=True)) for _, other in known)
+    )
+
+
+def choose(candidates: Sequence[Candidate], metric: str) -> Choice | None:
+    """The fastest of those whose quality is not shown to be worse than the best one's; of equals the smallest.
+
+    Shown to be worse: McNemar's test on the same samples at 5 %, or where samples are not known, a lower value.
+    """
+    known = [c for c in candidates if c.costs is not None]
+    allowed = [c for c in known if not c.objection]
+    if not allowed:
+        return None
+    best = max(allowed, key=lambda c: c.quality or 0)
+    worse = {c.name: why for c in allowed if (why := _worse(best, c, metric))}
+    good = [c for c in allowed if c.name not in worse]
+    chosen = min(good, key=lambda c: (c.latency or 0, c.size or 0))
+    rivals = {}
+    for c in sorted(known, key=lambda c: c.latency or 0):
+        if c.name != chosen.name:
+            rivals[c.name] = c.objection or worse.get(c.name) or "as good, but slower"
+    if (chosen.quality or 0) >= (best.quality or 0):
+        lead = f"no other has a higher {metric} ({chosen.quality:.4g})"
+    else:
+        lead = f"{metric} {chosen.quality:.4g} is not shown to be below the {best.quality:.4g} of {best.name} (McNemar)"
+    reasons = (lead, f"the fastest of the {len(good)} that are as good" if len(good) > 1 else "no other is as good")
+    return Choice(name=chosen.name, reasons=reasons, rivals=rivals)
+
+
+def _worse(best: Candidate, other: Candidate, metric: str) -> str:
+    if other.name == best.name or (other.quality or 0) >= (best.quality or 0):
+        return ""
+    said = f"{metric} {other.quality:.4g} is below {best.quality:.4g} of {best.name}"
+    if best.right is None or other.right is None or best.right[0] != other.right[0]:
+        return said
+    found = compare_quality(metric, best.right[1], other.right[1])
+    return f"{said} (McNemar p = {found.p:.2g})" if found.verdict == "worse" else ""

@@ -1,0 +1,129 @@
+"""A real Chromium, and a report of planted targets."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compressbuild.evaluate.choice import Candidate, front
+from compressbuild.report.drawing import Box, Edge, Picture, svg
+from compressbuild.report.html import page
+
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs the package selenium")
+    driver = shutil.which("chromedriver")
+    if CHROMIUM is None or driver is None:
+        pytest.skip("needs chromium and chromedriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    words = "headless=new no-sandbox disable-gpu disable-background-networking disable-component-update disable-sync"
+    profile = tmp_path_factory.mktemp("profile")
+    for word in (*words.split(), "no-first-run", "window-size=1280,1000", f"user-data-dir={profile}"):
+        options.add_argument(f"--{word}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield browser
+    browser.quit()
+
+
+def target(name: str, platform: str | None, top1: float, latency: float, size: int, **more: Any) -> dict[str, Any]:
+    share = {str(c): {"n": 40, "correct": round(40 * top1)} for c in range(3)}
+    classes = {c: {"value": top1, "n": 40, "base": 0.975} for c in share}
+    found = {
+        "name": name,
+        "source": "net",
+        "platform": platform,
+        "baseline": None if name == "big" else "big",
+        "published": True,
+        "state": "published",
+        "missing": [],
+        "metrics": {
+            "top1": {"value": top1, "n": 120, "per_class": share},
+            "latency": {
+                "value": latency,
+                "ratio": latency / 4,
+                "ratio_low": latency / 4.2,
+                "ratio_high": latency / 3.8,
+            },
+            "size": {"value": size},
+        },
+        "unmeasured": {"sqnr": "no baseline <b>here</b>"},
+        "gates": [],
+        "warnings": [],
+        "steps": [],
+        "classes": {"top1": classes},
+        "logs": {f"{name}/train": "epoch 1 </script><script>window.broken = 1</script> & done"},
+        "provenance": {"subjects": [{"name": "model.onnx", "sha256": "ab" * 32}], "steps": []},
+        "history": [],
+        "front": False,
+    }
+    return found | more
+
+
+@pytest.fixture(scope="session")
+def document() -> dict[str, Any]:
+    collapsed = "top1 collapsed in class 2 (0.97 → 0.30) against big"
+    missed = {"metric": "top1", "limit": "min", "bound": 0.9, "value": 0.74, "margin": -0.16, "verdict": "fail"}
+    past = [
+        {"time": 1.7e9 + 86400 * day, "metrics": {"top1": 0.9 + day / 100, "size": 500}, "artifact": "ab"}
+        for day in range(3)
+    ]
+    targets = [
+        target("big", "cpu", 0.975, 4.0, 4000),
+        target("int8", "cpu", 0.97, 1.5, 1000, history=past),
+        target(
+            "pruned",
+            "cpu",
+            0.74,
+            0.9,
+            700,
+            state="gate failed",
+            gates=[missed | {"ok": False, "reason": "", "against": None}],
+        ),
+        target(
+            "slow",
+            "edge",
+            0.96,
+            5.0,
+            2000,
+            warnings=[{"kind": "class-collapsed", "message": collapsed, "classes": ["2"]}],
+        ),
+        target("raw", None, 0.975, 9.0, 4100, metrics={}),
+    ]
+    ahead = front([Candidate.of(t["name"], t["metrics"], "top1") for t in targets if t["platform"]])
+    for one in targets:
+        one["front"] = one["name"] in ahead
+    return {
+        "project": "planted <i>& quoted</i>",
+        "version": "0",
+        "time": 1.7e9,
+        "targets": targets,
+        "metrics": {
+            "top1": {"unit": "", "direction": "higher", "summary": ""},
+            "latency": {"unit": "ms", "direction": "lower", "summary": ""},
+            "size": {"unit": "B", "direction": "lower", "summary": ""},
+        },
+        "nodes": [],
+        "quality": "top1",
+        "choice": {"name": "int8", "reasons": ["as good"], "rivals": {"big": "as good, but slower"}},
+    }
+
+
+@pytest.fixture(scope="session")
+def report(document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    picture = Picture(
+        (Box("n0", "net", "", "source", True), Box("n1", "prune", "ratio 0.5", "technique", True)), (Edge("n0", "n1"),)
+    )
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(page(document, svg(picture)), encoding="utf-8")
+    return path

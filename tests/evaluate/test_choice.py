@@ -1,0 +1,75 @@
+"""The front, and which one to ship."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compressbuild.evaluate.choice import Candidate, choose, front
+
+numbers = st.integers(0, 4).map(float)
+
+
+def candidate(name: str, quality: float, latency: float, size: float, **more: Any) -> Candidate:
+    return Candidate(name=name, quality=quality, latency=latency, size=size, **more)
+
+
+@given(st.lists(st.tuples(numbers, numbers, numbers), max_size=12))
+def test_the_front_is_what_nothing_dominates(points: list[tuple[float, float, float]]) -> None:
+    found = front([candidate(str(i), *point) for i, point in enumerate(points)])
+    costs = np.array([(-q, latency, size) for q, latency, size in points]).reshape(-1, 3)
+    for i, own in enumerate(costs):
+        dominated = any((other <= own).all() and (other < own).any() for other in costs)
+        assert (str(i) in found) == (not dominated)
+
+
+def test_what_is_not_measured_is_not_on_it() -> None:
+    assert front([Candidate(name="a", quality=1, latency=None, size=1), candidate("b", 0, 9, 9)]) == {"b"}
+
+
+def right(correct: int, n: int = 200) -> tuple[str, tuple[bool, ...]]:
+    return "same", tuple(i < correct for i in range(n))
+
+
+def test_the_fastest_of_those_that_are_as_good() -> None:
+    found = choose(
+        [
+            candidate("full", 0.97, 4, 400, right=right(194)),
+            candidate("int8", 0.96, 2, 100, right=right(192)),  # two samples: chance
+            candidate("tiny", 0.80, 1, 20, right=right(160)),
+            candidate("broken", 0.99, 0.5, 10, objection="misses its gate: top1 min-class"),
+        ],
+        "top1",
+    )
+    assert found is not None
+    assert found.name == "int8"
+    assert found.reasons[0] == "top1 0.96 is not shown to be below the 0.97 of full (McNemar)"
+    assert list(found.rivals) == ["broken", "tiny", "full"]
+    assert found.rivals["broken"] == "misses its gate: top1 min-class"
+    assert found.rivals["tiny"].startswith("top1 0.8 is below 0.97 of full (McNemar p = ")
+    assert found.rivals["full"] == "as good, but slower"
+
+
+def test_without_samples_lower_is_worse() -> None:
+    found = choose([candidate("a", 0.97, 4, 4), candidate("b", 0.96, 1, 1)], "top1")
+    assert found is not None
+    assert found.name == "a"
+    assert found.rivals == {"b": "top1 0.96 is below 0.97 of a"}
+
+
+def test_nothing_to_ship() -> None:
+    assert choose([candidate("a", 1, 1, 1, objection="is not published")], "top1") is None
+    assert choose([Candidate(name="a", quality=None, latency=1, size=1)], "top1") is None
+
+
+def test_from_results() -> None:
+    bits = np.array([1, 0, 1], bool)
+    top1 = {"value": 2 / 3, "n": 3, "hits": base64.b64encode(np.packbits(bits).tobytes()).decode(), "labels": "d"}
+    found = Candidate.of("a", {"top1": top1, "size": {"value": 5}}, "top1")
+    assert found.right == ("d", (True, False, True))
+    assert (found.quality, found.latency, found.size) == (2 / 3, None, 5)
+    assert found.costs is None
