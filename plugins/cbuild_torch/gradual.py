@@ -18,7 +18,7 @@ from .masks import lowest, prunable_weights, zero
 from .module import load_model, prepare, save_model
 from .objective import Loss, Samples, read_samples, soft_loss, soft_targets, task_loss
 from .optimise import optimise, updates_per_epoch
-from .params_pruning import PruneGradual
+from .params_pruning import PruneGradual, PruneMovement
 from .ramp import Ramp, make_ramp
 from .selection import ratio_for
 
@@ -34,13 +34,17 @@ def prune(ctx: Context, model: Path, params: PruneGradual) -> dict[str, Any]:
     samples = read_samples(ctx, params.data, description.inputs)
     ramp = make_ramp(params, updates_per_epoch(len(samples), params))
     loss = pruning_loss(ctx, params, module, description, samples)
-    masking = Masking(weights, ramp, params)
+    masking = Masking(weights, ramp, params, train_masked=params.masked == "train")
     facts = optimise(ctx, module, description, samples, params, loss, companion=masking)
     return facts | finish(ctx, module, description, weights, masking)
 
 
 def pruning_loss(
-    ctx: Context, params: PruneGradual, module: nn.Module, description: ModelDescription, samples: Samples
+    ctx: Context,
+    params: PruneGradual | PruneMovement,
+    module: nn.Module,
+    description: ModelDescription,
+    samples: Samples,
 ) -> Loss:
     """The task's loss, or the distillation's if there is a teacher."""
     hard = task_loss(ctx, params, samples)
@@ -62,8 +66,17 @@ def finish(
 class Masking(Companion):
     """The model computes with masked weights; the dense ones are kept beside, and the masks follow from those."""
 
-    def __init__(self, weights: dict[str, nn.Parameter], ramp: Ramp, params: PruneGradual) -> None:
+    def __init__(
+        self,
+        weights: dict[str, nn.Parameter],
+        ramp: Ramp,
+        params: PruneGradual | PruneMovement,
+        *,
+        train_masked: bool = False,
+    ) -> None:
+        """``train_masked``: weights under the mask go on learning; otherwise they keep their values."""
         self.weights, self._ramp, self._params = weights, ramp, params
+        self._train_masked = train_masked
         self.masks = {name: torch.zeros(weight.shape, dtype=torch.bool) for name, weight in weights.items()}
         self._dense: dict[str, Tensor] = {}
 
@@ -81,14 +94,14 @@ class Masking(Companion):
 
     def between(self) -> None:
         self.restore_dense(forget=False)
-        if self._params.masked == "keep":
+        if not self._train_masked:
             for name, weight in self.weights.items():
                 if weight.grad is not None:
                     weight.grad.masked_fill_(self.masks[name], 0.0)
 
     @torch.no_grad()
     def after(self) -> None:
-        if self._params.masked == "keep":
+        if not self._train_masked:
             for name, weight in self.weights.items():
                 weight.copy_(torch.where(self.masks[name], self._dense[name], weight))
         self._dense = {}

@@ -8,7 +8,7 @@ from compressbuild.api import DatasetRef, FunctionRef, Meta, ModelRef, Params
 
 from .params import Amount, Positive, Rate, Ratio, Share, Training
 
-__all__ = ["PruneGradual", "PruneHeads", "PruneLayers", "PruneNm", "PruneRecurrent"]
+__all__ = ["PruneGradual", "PruneHeads", "PruneLayers", "PruneMovement", "PruneNm", "PruneRecurrent"]
 
 
 class PruneGradual(Training, kw_only=True):
@@ -32,6 +32,32 @@ class PruneGradual(Training, kw_only=True):
     frequency: Rate = 0.25
     masked: Literal["keep", "train"] = "keep"
     scope: Literal["global", "local"] = "global"
+    overrides: dict[str, Ratio] = {}
+    ignore: tuple[str, ...] = ()
+    teacher: ModelRef | None = None
+    alpha: Share = 0.7
+    temperature: Rate = 4.0
+
+
+class PruneMovement(Training, kw_only=True):
+    """Zero the weights that training moves towards zero: movement pruning (Sanh et al. 2020), for fine-tuning.
+
+    Each weight has a score that is trained along at ``score_lr``, with the gradient ∂L/∂S = ∂L/∂W · W; the lowest are
+    masked, and may come back. The share of zeros grows as in prune.gradual: ``sparsity``, ``initial``, ``ramp``,
+    ``unit``, ``begin``, ``end``, ``frequency``. ``scope``, ``overrides``, ``ignore``: as in prune.magnitude.
+    ``teacher``, ``alpha``, ``temperature``: as in distill, if given.
+    """
+
+    epochs: Positive = 10
+    sparsity: Ratio = 0.8
+    score_lr: Rate = 1e-2
+    initial: Ratio = 0.0
+    ramp: Literal["cubic", "linear", "constant"] = "cubic"
+    unit: Literal["epochs", "steps"] = "epochs"
+    begin: Amount = 0.0
+    end: Rate | None = None
+    frequency: Rate = 0.25
+    scope: Literal["local", "global"] = "local"
     overrides: dict[str, Ratio] = {}
     ignore: tuple[str, ...] = ()
     teacher: ModelRef | None = None

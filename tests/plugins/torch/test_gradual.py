@@ -89,7 +89,7 @@ def masking(masked):
     params = PruneGradual(
         data="d", sparsity=0.5, ramp="constant", unit="steps", begin=0, end=2, frequency=1, masked=masked
     )
-    return weight, Masking({"w": weight}, make_ramp(params, 10), params)
+    return weight, Masking({"w": weight}, make_ramp(params, 10), params, train_masked=masked == "train")
 
 
 def update(weight, companion, number, change):
