@@ -18,7 +18,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from compressbuild.api import Context, UserError
 
-from . import files
+from . import files, soundness
 from .checks import compare
 from .params import ConvertBf16
 from .runner import OnnxRunner, declared_inputs, session
@@ -32,7 +32,7 @@ _TYPE = "tensor(bfloat16)"
 
 def convert(ctx: Context, model: Path, params: ConvertBf16) -> dict[str, Any]:
     """Convert and compare with the source; returns how many nodes compute in bfloat16 and the largest difference."""
-    source = files.find(model)
+    source = soundness.find(model)
     proto = files.read(source)
     _check(proto, params)
     blocked = set(node_names(proto, params.block_nodes, "block-nodes"))

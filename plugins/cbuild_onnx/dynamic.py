@@ -9,7 +9,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from compressbuild.api import Context, UserError
 
-from . import files
+from . import files, soundness
 from .params import QuantizeDynamic
 from .selection import node_names, preprocess
 
@@ -20,7 +20,7 @@ _INTEGER_OPS = ("MatMulInteger", "ConvInteger", "DynamicQuantizeLSTM", "QAttenti
 
 def quantize(ctx: Context, model: Path, params: QuantizeDynamic) -> dict[str, Any]:
     """Quantize weights; returns how many operators became integer ones."""
-    source = files.find(model)
+    source = soundness.find(model)
     present = {node.op_type for node in files.nodes(files.read(source, weights=False))}
     if not present & set(params.op_types):
         raise UserError(

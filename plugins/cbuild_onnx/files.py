@@ -22,6 +22,7 @@ __all__ = [
     "reads",
     "sort",
     "strip",
+    "tensors",
     "types",
     "validate",
     "write",
@@ -48,7 +49,8 @@ def read(path: Path, *, weights: bool = True) -> ModelProto:
     try:
         return onnx.load(path, load_external_data=weights)
     except Exception as error:  # protobuf's DecodeError, onnx's ValidationError, OSError for data: no common base
-        raise UserError(f"'{path.name}' cannot be read as ONNX: {error}") from error
+        text = " ".join(str(error).replace(f"{path.parent}/", "").split())
+        raise UserError(f"'{path.name}' cannot be read as ONNX: {text}", hint="is it cut off?") from error
 
 
 def validate(directory: Path) -> None:
@@ -61,7 +63,7 @@ def validate(directory: Path) -> None:
 
 def external_files(model: ModelProto) -> set[str]:
     """Names of the files that hold a model's external tensors, relative to it."""
-    return {entry.value for tensor in _tensors(model) for entry in tensor.external_data if entry.key == "location"}
+    return {entry.value for tensor in tensors(model) for entry in tensor.external_data if entry.key == "location"}
 
 
 def is_large(path: Path) -> bool:
@@ -155,7 +157,7 @@ def nodes(model: ModelProto) -> Iterator[NodeProto]:
 
 def types(model: ModelProto) -> set[int]:
     """``TensorProto`` data types of every weight, constant and declared value."""
-    found = {tensor.data_type for tensor in _tensors(model)}
+    found = {tensor.data_type for tensor in tensors(model)}
     for scope in _scopes(model):
         values = [*scope.value_info]
         if isinstance(scope, GraphProto):
@@ -174,7 +176,8 @@ def _scopes(model: ModelProto) -> Iterator[GraphProto | FunctionProto]:
                 pending.extend([attribute.g] if attribute.HasField("g") else attribute.graphs)
 
 
-def _tensors(model: ModelProto) -> Iterator[TensorProto]:
+def tensors(model: ModelProto) -> Iterator[TensorProto]:
+    """Every weight and constant, those of subgraphs too."""
     for scope in _scopes(model):
         if isinstance(scope, GraphProto):
             yield from scope.initializer

@@ -11,7 +11,7 @@ from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_floa
 
 from compressbuild.api import Context, UserError
 
-from . import files
+from . import files, soundness
 from .checks import compare
 from .params import ConvertFp16
 from .runner import OnnxRunner, declared_inputs, session
@@ -24,7 +24,7 @@ _CHECK_SAMPLES = 32
 
 def convert(ctx: Context, model: Path, params: ConvertFp16) -> dict[str, Any]:
     """Convert and compare with the source; returns the largest difference seen."""
-    source = files.find(model)
+    source = soundness.find(model)
     large = files.is_large(source)
     proto = files.read(source)
     if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in files.nodes(proto)):

@@ -15,7 +15,7 @@ from cbuild_data import example_arrays, sample_feeds
 
 from compressbuild.api import Context, UserError
 
-from . import files
+from . import files, soundness
 from .checks import compare
 from .params_graph import OptimizeOnnx
 from .runner import OnnxRunner, declared_inputs, session
@@ -28,7 +28,7 @@ _STANDARD = ("", "ai.onnx", "ai.onnx.ml")
 
 def optimize(ctx: Context, model: Path, params: OptimizeOnnx) -> dict[str, Any]:
     """Rewrite the graph and compare it with its source; returns node counts and operators beyond the standard."""
-    source = files.find(model)
+    source = soundness.find(model)
     before = sum(1 for _ in files.nodes(files.read(source, weights=False)))
     place = ctx.scratch / "optimized"
     place.mkdir(exist_ok=True)

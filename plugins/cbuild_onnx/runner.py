@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ def session(path: Path, *, threads: int, optimise: bool = True) -> ort.Inference
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors derive from Exception alone
-        raise UserError(f"ONNX Runtime cannot load '{path.name}': {error}") from error
+        text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from \S+ failed: ?)?", "", str(error))
+        text = " ".join(text.replace(f"{path.parent}/", "").split())
+        raise UserError(f"ONNX Runtime cannot load '{path.name}': {text}") from error
 
 
 class OnnxRunner:

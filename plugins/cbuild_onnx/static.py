@@ -22,7 +22,7 @@ from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from compressbuild.api import Context, UserError
 
-from . import files
+from . import files, soundness
 from .calibration import feeds
 from .params import QuantizeStatic
 from .runner import session
@@ -104,7 +104,7 @@ def quantize_nodes(model: ModelProto) -> int:
 def calibrate(ctx: Context, model: Path, params: QuantizeStatic) -> Calibrated:
     """Prepare, smooth if asked, and find the ranges; UserError for a model that cannot be quantized."""
     _activations(params)
-    source = files.find(model)
+    source = soundness.find(model)
     proto = files.read(source, weights=False)
     opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset < _OPSET:

@@ -12,7 +12,7 @@ from onnx.utils import Extractor
 
 from compressbuild.api import Context, UserError
 
-from . import files
+from . import files, soundness
 from .params_graph import ExtractSubgraph
 from .runner import session
 
@@ -21,7 +21,7 @@ __all__ = ["extract"]
 
 def extract(ctx: Context, model: Path, params: ExtractSubgraph) -> dict[str, Any]:
     """Write the nodes between ``inputs`` and ``outputs``, with the weights they use; returns how many there are."""
-    source = files.find(model)
+    source = soundness.find(model)
     proto = files.read(source)
     weights = {tensor.name for tensor in proto.graph.initializer}
     own = [value.name for value in proto.graph.input if value.name not in weights]

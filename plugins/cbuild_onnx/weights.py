@@ -10,7 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from compressbuild.api import Context, UserError
 
-from . import files
+from . import files, soundness
 from .blocks import Blocks, gptq, hqq, round_to_nearest
 from .calibration import feeds, observed
 from .params_weights import QuantizeWeights
@@ -25,7 +25,7 @@ _OPSET_CHANNELS = 13
 
 def quantize(ctx: Context, model: Path, params: QuantizeWeights) -> dict[str, Any]:
     """Write the model with quantized weights; returns layers, bytes before and after, and the weights' mean error."""
-    source = files.find(model)
+    source = soundness.find(model)
     proto = files.read(source)
     _check(proto, params)
     skipped = set(node_names(proto, params.exclude, "exclude"))

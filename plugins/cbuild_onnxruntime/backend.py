@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnxruntime
-from cbuild_onnx import parity
+from cbuild_onnx import parity, soundness
 
 from compressbuild.api import Context, Runner, UserError
 
@@ -36,6 +36,7 @@ def compile(ctx: Context, model: Path, settings: OnnxRuntimeSettings) -> dict[st
     at ``basic``. Last, the result is compared with the source (docs/backends.md).
     """
     source, target = onnx_file(model), ctx.out / "model.onnx"
+    soundness.check(source)
     level = settings.optimization
     if settings.save_optimized:
         level = "extended" if level == "all" else level

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import openvino
+from cbuild_onnx import soundness
 
 from compressbuild.api import UserError
 
@@ -60,12 +61,7 @@ def one_line(error: BaseException) -> str:
 
 def read_onnx(path: Path) -> Any:
     """An ONNX file as OpenVINO's model, its interface noted. UserError if OpenVINO cannot take it."""
-    import onnx
-
-    try:
-        graph = onnx.load(str(path), load_external_data=False).graph
-    except Exception as error:  # protobuf's DecodeError and OSError have no base of their own
-        raise UserError(f"'{path.name}' cannot be read as ONNX: {one_line(error)}") from error
+    graph = soundness.check(path).graph
     model = _read(path)
     weights = {tensor.name for tensor in graph.initializer}
     inputs = {value.name: _shape(value) for value in graph.input if value.name not in weights}

@@ -34,10 +34,21 @@ def parse(trt: Any, title: str, network: Any, logger: Any, sink: Sink, model: Pa
     if not errors:
         text = "; ".join(sink.errors) or "it is not an ONNX model, or it is cut off, or it has no outputs"
         raise UserError(f"{title} cannot read the model: {text}")
+    if any("initializer" in error.desc() for error in errors):
+        _check_data(model)
     messages = [_message(title, error) for error in errors]
     more = f" (and {len(messages) - _SHOWN} more)" if len(messages) > _SHOWN else ""
     hints = [hint for error in errors if (hint := _hint(error))]
     raise UserError("; ".join(messages[:_SHOWN]) + more, hint=hints[0] if hints else None)
+
+
+def _check_data(model: Path) -> None:
+    """Say what is wrong with external data, of which TensorRT says no more than that it is; needs the package onnx."""
+    try:
+        from cbuild_onnx import soundness
+    except ImportError:
+        return
+    soundness.check(model)
 
 
 def _message(title: str, error: Any) -> str:

@@ -1,0 +1,149 @@
+"""ONNX files such as users bring are built, or refused in one clear line (see :mod:`unseen_models`)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import unseen_models
+from cbuild_onnx.params import ConvertFp16, QuantizeDynamic, QuantizeStatic
+from cbuild_onnxruntime import OnnxRuntimeSettings
+from cbuild_openvino import OpenVinoSettings
+from cbuild_tensorrt import TensorRTRTXSettings
+from command import Work
+
+from compressbuild.api import UserError
+from compressbuild.api.testing import run_node
+
+RUNS = {
+    "onnxruntime": ("cbuild_onnxruntime.backend:compile", OnnxRuntimeSettings()),
+    "openvino": ("cbuild_openvino.backend:compile", OpenVinoSettings()),
+    "tensorrt-rtx": ("cbuild_tensorrt.rtx:compile", TensorRTRTXSettings(compute_capability="sm89")),
+    "dynamic": ("cbuild_onnx.dynamic:quantize", QuantizeDynamic()),
+    "static": ("cbuild_onnx.static:quantize", QuantizeStatic(data="rows", scheme="u8-affine", samples=8)),
+    "fp16": ("cbuild_onnx.fp16:convert", ConvertFp16()),
+}
+RUNTIMES = ("onnxruntime", "openvino", "tensorrt-rtx")
+TECHNIQUES = ("dynamic", "static", "fp16")
+
+
+def rows():
+    """Eight numbers a sample, as the models take them."""
+    values = np.random.default_rng(0).standard_normal((8, 8)).astype(np.float32)
+    return [(values, np.zeros(8, np.int64))]
+
+
+def run(name: str, model: str, tmp_path: Path):
+    unseen_models.MODELS[model](tmp_path / "in")
+    function, settings = RUNS[name]
+    if name == "tensorrt-rtx":
+        pytest.importorskip("tensorrt_rtx")
+    return run_node(
+        function, tmp_path / "in", settings, tmp_path / "out", kind="onnx", datasets={"rows": "test_unseen:rows"}
+    )
+
+
+def refusal(name: str, model: str, tmp_path: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        run(name, model, tmp_path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(tmp_path) not in message
+    assert "ONNXRuntimeError" not in message
+    return message
+
+
+BUILT = [
+    *(
+        (name, model)
+        for name in RUNTIMES
+        for model in ("opset_11", "opset_newest", "branches", "loop", "external_data")
+    ),
+    *((name, "float64") for name in RUNTIMES),
+    *((name, model) for name in ("dynamic", "fp16") for model in ("opset_11", "opset_newest", "external_data")),
+    ("static", "opset_newest"),
+    ("static", "external_data"),
+    ("fp16", "branches"),
+    ("fp16", "loop"),
+    ("fp16", "float64"),
+    ("onnxruntime", "sequence_output"),
+]
+
+
+@pytest.mark.parametrize(("name", "model"), BUILT)
+def test_built(name: str, model: str, tmp_path: Path) -> None:
+    node = run(name, model, tmp_path)
+    assert any(path.stat().st_size for path in node.out.iterdir())
+    if name in ("onnxruntime", "openvino") and model != "sequence_output":
+        assert node.facts["sqnr_db"] > 60, "and it computes what its source does"
+
+
+FAULTS = {
+    "empty_file": "'model.onnx' has no nodes",
+    "not_onnx": "'model.onnx' cannot be read as ONNX: ",
+    "cut_off": "'model.onnx' cannot be read as ONNX: ",
+    "no_nodes": "'model.onnx' has no nodes",
+    "no_outputs": "'model.onnx' has no outputs",
+    "circle": "'model.onnx': node 'first' (MatMul) needs its own output",
+    "opset_of_the_future": "'model.onnx' has opset 999, onnx ",
+    "external_data_missing": "the data of tensor 'a' should be in 'model.onnx.data', which is not there",
+    "external_data_short": "the data of tensor 'a' ends at byte 1024 of 'model.onnx.data', which has only 100",
+    "external_data_traversing": "the data of tensor 'a' is at '../secret.bin', outside of the model's directory",
+    "external_data_absolute": "the data of tensor 'a' is at '/etc/hostname', outside of the model's directory",
+}
+
+
+@pytest.mark.parametrize("model", FAULTS)
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino", *TECHNIQUES])
+def test_a_faulty_file_is_named_as_such(name: str, model: str, tmp_path: Path) -> None:
+    assert refusal(name, model, tmp_path).startswith(FAULTS[model])
+
+
+@pytest.mark.parametrize("model", [name for name in FAULTS if name.startswith("external")])
+def test_tensorrt_names_faulty_data(model: str, tmp_path: Path) -> None:
+    assert refusal("tensorrt-rtx", model, tmp_path).startswith(FAULTS[model])
+
+
+REFUSED = [
+    ("onnxruntime", "text_input", "input 'x' is of type tensor(string)"),
+    ("openvino", "text_input", "parse"),
+    ("fp16", "text_input", "input 'x' has the type tensor(string)"),
+    ("tensorrt-rtx", "text_input", "cannot read the model: "),
+    *((name, "custom_operator", "Frobnicate") for name in (*RUNTIMES, "fp16", "dynamic")),
+    *((name, "misspelt_operator", "MatMull") for name in RUNTIMES),
+    ("openvino", "sequence_output", "Sequence"),
+    ("tensorrt-rtx", "sequence_output", "node 'split' (SplitToSequence)"),
+    ("tensorrt-rtx", "cut_off", "Failed to parse the ONNX model"),
+    ("tensorrt-rtx", "empty_file", "it is not an ONNX model, or it is cut off"),
+    ("dynamic", "branches", "no operator could be quantized"),
+    ("static", "opset_11", "the model has opset 11"),
+]
+
+
+@pytest.mark.parametrize(("name", "model", "expected"), REFUSED)
+def test_what_cannot_be_done_says_which_operator_or_input(name: str, model: str, expected: str, tmp_path: Path) -> None:
+    if (name, model) == ("dynamic", "custom_operator"):
+        expected = "the model has none of MatMul, Gemm"
+    assert expected in refusal(name, model, tmp_path)
+
+
+def test_through_the_command_line(tmp_path: Path) -> None:
+    """Files of a project, in processes of the engine's own: good ones are published, each bad one fails in one line."""
+    work = Work(tmp_path / "project")
+    models, targets = [], []
+    chosen = {"opset_11": True, "branches": True, "external_data": True, "cut_off": False}
+    chosen |= {"external_data_traversing": False, "external_data_missing": False}
+    for name in chosen:
+        unseen_models.MODELS[name](work.root / name)
+        beside = [f"{name}/{path.name}" for path in (work.root / name).iterdir() if path.name != "model.onnx"]
+        models.append(f"  {name}: {{file: {name}/model.onnx, files: {json.dumps(beside)}}}\n")
+        targets.append(f"  {name}-cpu: {{from: {name}, platform: cpu-any}}\n")
+    work.write("Compressfile", f"version: 1\nmodels:\n{''.join(models)}targets:\n{''.join(targets)}")
+    ran = work.json("all", "-k", code=1)
+    assert {path.name for path in (work.root / "build").iterdir()} == {f"{n}-cpu" for n, good in chosen.items() if good}
+    failed = {event.node.partition("-cpu/")[0]: str(event.error) for event in ran.failures}
+    assert sorted(failed) == sorted(name for name, good in chosen.items() if not good)
+    for name, message in failed.items():
+        assert message.startswith(FAULTS[name])
