@@ -1,0 +1,45 @@
+"""The quantization and sharing techniques once each, in one process; prints the digest of each file made."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import digits
+from cbuild_onnx.params import ConvertBf16, QuantizeStatic
+from cbuild_onnx.params_mixed import QuantizeMixed
+from cbuild_onnx.params_weights import QuantizeWeights
+from cbuild_torch.params import ExportOnnx, Train
+from cbuild_torch.params_quantize import QuantizeQat
+from cbuild_torch.params_share import ShareCluster, ShareLayers
+
+
+def main(place: Path) -> None:
+    def apply(name: str, run: str, subject: Path, params: object, **world: object) -> Path:
+        return digits.apply(run, subject, params, place / name, **world).out
+
+    start = digits.source(place / "source", factory="sequence_models:transformer")
+    base = apply("train", "cbuild_torch.finetune:train", start, Train(data="train", epochs=1))
+    for scheme in ("u8-affine", "s8-symmetric"):
+        params = QuantizeQat(data="calibration", epochs=1, scheme=scheme)
+        apply(f"qat-{scheme}", "cbuild_torch.qat:quantize", base, params)
+    apply("cluster", "cbuild_torch.cluster:share", base, ShareCluster(data="calibration", epochs=1))
+    groups = (("encoder.layers.0", "encoder.layers.1"),)
+    apply("layers", "cbuild_torch.sharing:share", base, ShareLayers(groups=groups))
+    onnx = apply("export", "cbuild_torch.export:export", base, ExportOnnx())
+    static = QuantizeStatic(data="calibration", scheme="u8-affine", activations="uint16", smooth=0.5)
+    apply("static", "cbuild_onnx.static:quantize", onnx, static)
+    for method in ("rtn", "hqq", "gptq"):
+        params = QuantizeWeights(method=method, data="calibration")
+        apply(f"weights-{method}", "cbuild_onnx.weights:quantize", onnx, params)
+    mixed = QuantizeMixed(data="calibration", scheme="u8-affine", layers=("Gemm",), max_drop=0.02)
+    apply("mixed", "cbuild_onnx.mixed:quantize", onnx, mixed)
+    apply("bf16", "cbuild_onnx.bf16:convert", onnx, ConvertBf16(tolerance=0.2))
+    for path in sorted(place.glob("*/*")):
+        if path.is_file() and ".scratch" not in str(path):
+            print(path.relative_to(place), hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
