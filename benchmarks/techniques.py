@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -119,7 +120,7 @@ def compressfile(architecture: str, rows: Mapping[str, Row]) -> dict[str, Any]:
     }
 
 
-def build(architecture: str, place: Path, rows: Mapping[str, Row]) -> dict[str, str]:
+def build(architecture: str, place: Path, rows: Mapping[str, Row], *, remeasure: bool = False) -> dict[str, str]:
     """Build every target; why each that is not published was not."""
     project = place / architecture
     project.mkdir(parents=True, exist_ok=True)
@@ -127,7 +128,7 @@ def build(architecture: str, place: Path, rows: Mapping[str, Row]) -> dict[str, 
     shutil.copytree(REPO / "examples", project / "examples", dirs_exist_ok=True, ignore=ignored)
     shutil.copyfile(REPO / "tests" / "plugins" / "sequence_models.py", project / "sequence_models.py")
     (project / "Compressfile").write_text(json.dumps(compressfile(architecture, rows), indent=1))
-    command = [sys.executable, "-m", "compressbuild", "all", "-k", "--json"]
+    command = [sys.executable, "-m", "compressbuild", "all", "-k", "--json", *(["--remeasure"] if remeasure else [])]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     failed: dict[str, str] = {}
     for line in done.stdout.splitlines():
@@ -141,7 +142,7 @@ def build(architecture: str, place: Path, rows: Mapping[str, Row]) -> dict[str, 
     return failed
 
 
-def cells(project: Path, target: str) -> list[str]:
+def cells(project: Path, target: str, *, quiet: bool) -> list[str]:
     """Size, compressed size, MACs and latency as ratios to the baseline, top-1 and its change."""
     found, base = (
         json.loads((project / "build" / n / "metrics.json").read_text())["metrics"] for n in (target, "base")
@@ -152,36 +153,44 @@ def cells(project: Path, target: str) -> list[str]:
             return "–"
         return f"{found[metric]['value'] / base[metric]['value']:.2f}"
 
-    latency = found.get("latency", {}).get("ratio")
+    latency = found.get("latency", {})
+    doubtful = "~" if latency.get("noisy") else ""
     change = found["top1"]["value"] - base["top1"]["value"]
     return [
         ratio("size"),
         ratio("compressed-size"),
         ratio("macs"),
-        "–" if latency is None else f"{latency:.2f}",
+        f"{doubtful}{latency['ratio']:.2f}" if quiet and "ratio" in latency else "–",
         f"{found['top1']['value']:.3f}",
         f"{100 * change:+.1f}",
     ]
 
 
-def table(place: Path, known: set[str]) -> str:
+def is_quiet() -> bool:
+    """Whether this machine had cores to spare: beside others a run of a model that outlasts a time slice waits."""
+    return os.getloadavg()[1] < 1.25 * (os.cpu_count() or 1)
+
+
+def table(place: Path, known: set[str], *, remeasure: bool = False) -> str:
+    rows = [row for row in (*ON_TORCH, *ON_ONNX) if row.technique in known]
+    wanted = {a: {f"row{i}": row for i, row in enumerate(rows) if a in row.of} for a in EVERY}
+    problems = {a: build(a, place, wanted[a], remeasure=remeasure) for a in EVERY}
+    quiet = is_quiet()
     lines = [
         f"Digits, {date.today()}, one seed: ± 1.5 points of accuracy are noise. Ratios: to the same model as trained.",
-        "Latency: ONNX Runtime, one thread, batch 64, interleaved with it. Made by `benchmarks/techniques.py`.",
+        "Latency: ONNX Runtime, one thread, batch 64, interleaved with it; ~: noisy. By `benchmarks/techniques.py`.",
+        *([] if quiet else ["Latency is left out: other programs kept the machine busy."]),
         "",
         "| technique | model | size | zipped | MACs | latency | top-1 | points |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    rows = [row for row in (*ON_TORCH, *ON_ONNX) if row.technique in known]
-    wanted = {a: {f"row{i}": row for i, row in enumerate(rows) if a in row.of} for a in EVERY}
-    problems = {a: build(a, place, wanted[a]) for a in EVERY}
     for a in EVERY:
-        lines.append(f"| as trained | {a} | " + " | ".join(cells(place / a, "base")) + " |")
+        lines.append(f"| as trained | {a} | " + " | ".join(cells(place / a, "base", quiet=quiet)) + " |")
     for index, row in enumerate(rows):
         for a in row.of:
             target = f"row{index}"
             if (place / a / "build" / target / "metrics.json").exists() and target not in problems[a]:
-                lines.append(f"| {row.name} | {a} | " + " | ".join(cells(place / a, target)) + " |")
+                lines.append(f"| {row.name} | {a} | " + " | ".join(cells(place / a, target, quiet=quiet)) + " |")
             else:
                 lines.append(f"| {row.name} | {a} | {problems[a].get(target, 'not built')} | | | | | |")
     return "\n".join(lines) + "\n"
@@ -191,10 +200,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", type=Path, help="directory for the projects (default: a temporary one)")
     parser.add_argument("--print", action="store_true", help="print the table instead of writing it into the page")
+    parser.add_argument("--remeasure", action="store_true", help="measure latency again where it is cached")
     arguments = parser.parse_args()
     known = set(discover(cache=None).techniques)
     with tempfile.TemporaryDirectory() as temporary:
-        made = table((arguments.keep or Path(temporary)).resolve(), known)
+        made = table((arguments.keep or Path(temporary)).resolve(), known, remeasure=arguments.remeasure)
     if arguments.print:
         print(made)
         return 0

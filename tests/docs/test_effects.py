@@ -53,7 +53,12 @@ def test_every_name_in_it_is_a_technique() -> None:
 def test_ratios_are_to_the_baseline(tmp_path) -> None:
     for name, size, hits in (("base", 200, 0.9), ("row0", 50, 0.85)):
         (tmp_path / "build" / name).mkdir(parents=True)
-        values = {"size": {"value": size}, "top1": {"value": hits}, "latency": {"value": 1.0, "ratio": 0.5}}
+        values = {
+            "size": {"value": size},
+            "top1": {"value": hits},
+            "latency": {"value": 1.0, "ratio": 0.5, "noisy": name == "row0"},
+        }
         content = json.dumps({"metrics": values | {"macs": {"value": size}, "compressed-size": {"value": size}}})
         (tmp_path / "build" / name / "metrics.json").write_text(content)
-    assert script().cells(tmp_path, "row0") == ["0.25", "0.25", "0.25", "0.50", "0.850", "-5.0"]
+    assert script().cells(tmp_path, "row0", quiet=True) == ["0.25", "0.25", "0.25", "~0.50", "0.850", "-5.0"]
+    assert script().cells(tmp_path, "row0", quiet=False) == ["0.25", "0.25", "0.25", "–", "0.850", "-5.0"]
