@@ -6,24 +6,19 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from compressbuild.digest import Digest, bytes_digest, file_digest, is_digest
+from compressbuild.digest import Digest, bytes_digest, file_digest
 from compressbuild.errors import StoreError
 from compressbuild.store.cachedir import CacheDir
 from compressbuild.store.fs import explained
+from compressbuild.store.objects import UNREADABLE, Objects, hash_object, no_follow
 from compressbuild.store.tree import Found, Tree, TreeFile, scan
-from compressbuild.store.verified import Verified
 
 __all__ = ["CAS", "CorruptObject", "Problem"]
-
-# What reading says of a bad block, and of something that is no regular file.
-_UNREADABLE = (errno.EIO, errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO)
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -45,7 +40,7 @@ class CorruptObject(StoreError):
         self.reason = problem.reason
 
 
-class CAS:
+class CAS(Objects):
     """Objects at ``cas/ab/<digest>``: files of artifacts, and the trees that list them.
 
     Nothing that stands there is believed unverified: an object is used if its stat is the one at which its bytes were
@@ -53,8 +48,7 @@ class CAS:
     """
 
     def __init__(self, cachedir: CacheDir) -> None:
-        self._dir = cachedir
-        self.verified = Verified(f"{cachedir.root}/verified")
+        super().__init__(cachedir)
         self._trees: dict[Digest, Tree] = {}
 
     # -- putting ---------------------------------------------------------------------------------------------------
@@ -152,7 +146,7 @@ class CAS:
                 if self.verified.holds(digest, st):
                     return None
                 checked = time.time_ns()
-                sound = stat.S_ISREG(st.st_mode) and _hash(path) == digest
+                sound = stat.S_ISREG(st.st_mode) and hash_object(path) == digest
             except FileNotFoundError:
                 return Problem(digest, "missing")
             if not sound:
@@ -200,73 +194,32 @@ class CAS:
             except FileExistsError:
                 raise StoreError(f"{root} already exists", hint="remove it first") from None
             try:
-                self._fill(root, tree, writable=writable)
+                made = {root}
+                for path in tree.empty:
+                    self._dir.fs.make_dirs(f"{root}/{path}")
+                for file in tree.files:
+                    target = f"{root}/{file.path}"
+                    if (parent := os.path.dirname(target)) not in made:
+                        self._dir.fs.make_dirs(parent)
+                        made.add(parent)
+                    mode = 0o644 if writable else 0o444
+                    self._copy_out(file, target, mode | (0o111 if file.executable else 0))
             except BaseException:
                 self._dir.fs.remove_tree(root)
                 raise
-
-    def _fill(self, root: str, tree: Tree, *, writable: bool) -> None:
-        for path in tree.empty:
-            self._dir.fs.make_dirs(f"{root}/{path}")
-        made = {root}
-        for file in tree.files:
-            target = f"{root}/{file.path}"
-            parent = os.path.dirname(target)
-            if parent not in made:
-                self._dir.fs.make_dirs(parent)
-                made.add(parent)
-            self._copy_out(file, target, (0o644 if writable else 0o444) | (0o111 if file.executable else 0))
 
     def _copy_out(self, file: TreeFile, target: str, mode: int) -> None:
         source = self._dir.object(file.digest)
         try:
             written = self._dir.fs.copy(source, target, mode)
         except OSError as error:
-            if error.filename != source or error.errno not in (errno.ENOENT, *_UNREADABLE):
+            if error.filename != source or error.errno not in (errno.ENOENT, *UNREADABLE):
                 raise
             raise CorruptObject(self.check(file.digest) or self._reject(file.digest)) from error
         if written != (file.digest, file.size):
             raise CorruptObject(self._reject(file.digest))
 
     # -- the rest --------------------------------------------------------------------------------------------------
-
-    def digests(self) -> Iterator[tuple[str, int]]:
-        """Digest and size of every object, whether or not it is sound, sorted."""
-        for path in self._dir.objects():
-            name = os.path.basename(path)
-            if is_digest(name) and path == self._dir.object(name):
-                with suppress(FileNotFoundError):
-                    yield name, os.lstat(path).st_size
-
-    def strays(self) -> Iterator[str]:
-        """Paths of files among the objects that are none by their place and name."""
-        for path in self._dir.objects():
-            name = os.path.basename(path)
-            if not is_digest(name) or path != self._dir.object(name):
-                yield path
-
-    def rehash(self, digest: Digest) -> int | None:
-        """Read an object, whatever its stat says; its size, or None if it is missing or corrupt."""
-        path = self._dir.object(digest)
-        with explained("read an object"):
-            try:
-                st = os.lstat(path)
-                checked = time.time_ns()
-                if not stat.S_ISREG(st.st_mode) or _hash(path) != digest:
-                    return None
-            except FileNotFoundError:
-                return None
-        self.verified.recheck(digest, st, checked)
-        return st.st_size
-
-    def peek_tree(self, digest: Digest) -> Tree | None:
-        """The tree, or None if it cannot be read; a bad one is left alone."""
-        try:
-            with open(self._dir.object(digest), "rb", opener=_no_follow) as file:
-                data = file.read()
-            return Tree.decode(data) if bytes_digest(data) == digest else None
-        except (OSError, ValueError):
-            return None
 
     def remove(self, digest: Digest) -> None:
         """Remove an object; nobody may be using it."""
@@ -277,12 +230,12 @@ class CAS:
     def _read(self, digest: Digest) -> bytes:
         with explained("read an object"):
             try:
-                with open(self._dir.object(digest), "rb", opener=_no_follow) as file:
+                with open(self._dir.object(digest), "rb", opener=no_follow) as file:
                     data = file.read()
             except FileNotFoundError:
                 raise CorruptObject(Problem(digest, "missing")) from None
             except OSError as error:
-                if error.errno not in _UNREADABLE:
+                if error.errno not in UNREADABLE:
                     raise
                 raise CorruptObject(self._reject(digest)) from error
         if bytes_digest(data) != digest:
@@ -298,16 +251,3 @@ class CAS:
     def _forget(self, digest: Digest) -> None:
         self.verified.drop(digest)
         self._trees.pop(digest, None)
-
-
-def _hash(path: str) -> Digest | None:
-    try:
-        return file_digest(path)
-    except OSError as error:
-        if error.errno not in _UNREADABLE:
-            raise
-        return None
-
-
-def _no_follow(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -89,7 +89,8 @@ def test_criticality_is_the_longest_path_to_a_leaf(toy) -> None:
     toy.write(
         "Compressfile",
         compressfile(
-            "  a: {from: m, steps: [toy.mix: {salt: 1}, toy.mix: {salt: 2}]}\n  b: {from: m, steps: [toy.mix: {salt: 3}]}\n"
+            "  a: {from: m, steps: [toy.mix: {salt: 1}, toy.mix: {salt: 2}]}\n"
+            "  b: {from: m, steps: [toy.mix: {salt: 3}]}\n"
         ),
     )
     graph = toy.open().graph

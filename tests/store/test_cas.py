@@ -11,7 +11,7 @@ from blake3 import blake3
 
 from compressbuild.digest import file_digest
 from compressbuild.errors import StoreError
-from compressbuild.store import CorruptObject, FileSystem, Problem, Store, Tree, TreeFile, cas
+from compressbuild.store import CorruptObject, FileSystem, Problem, Store, Tree, TreeFile, cas, objects
 
 Read = Callable[[Path], dict[str, bytes]]
 
@@ -166,7 +166,7 @@ def test_checking_costs_no_reading_while_the_stat_holds(
     with Store(cache, sync=False) as store:
         tree = store.cas.put_tree(fill(tmp_path / "s", {"a": b"1", "b": b"2"}))
     hashed: list[str] = []
-    monkeypatch.setattr(cas, "file_digest", lambda path: hashed.append(path) or file_digest(path))
+    monkeypatch.setattr(objects, "file_digest", lambda path: hashed.append(path) or file_digest(path))
     with Store(cache, sync=False) as store:
         assert store.cas.check_tree(tree.digest) == ()
     assert hashed == []
@@ -183,7 +183,7 @@ def test_an_object_as_young_as_its_check_is_hashed_once_more(
     with Store(cache, sync=False) as store:
         tree = store.cas.put_tree(fill(tmp_path / "s", {"a": b"1"}))
     hashed: list[str] = []
-    monkeypatch.setattr(cas, "file_digest", lambda path: hashed.append(path) or file_digest(path))
+    monkeypatch.setattr(objects, "file_digest", lambda path: hashed.append(path) or file_digest(path))
     monkeypatch.setattr(cas.time, "time_ns", lambda: 1 << 62)
     for _ in range(3):
         with Store(cache, sync=False) as store:
