@@ -22,7 +22,7 @@ from .objective import Loss, Samples, read_samples, task_loss
 from .optimizers import make_optimizer, rate_factor, trained_parameters
 from .params import Training
 
-__all__ = ["Samples", "optimise", "read_samples", "task_loss", "updates_per_epoch"]
+__all__ = ["Loss", "Samples", "optimise", "read_samples", "task_loss", "updates_per_epoch"]
 
 _SAVE_EVERY = 30.0  # seconds between checkpoints within an epoch; each epoch ends with one
 
