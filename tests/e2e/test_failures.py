@@ -150,7 +150,7 @@ targets:
     toys.write("loaders.py", "def rows():\n    return []\n")
     ran = toys("all", code=2)
     assert "nowhere" in ran.err
-    assert "did you mean 'rows'?" in ran.err
+    assert "did you mean 'loaders:rows'?" in ran.err
     assert "Traceback" not in ran.err
 
 
