@@ -185,7 +185,7 @@ class PackageRunner:
     def describe(self) -> dict[str, Any]:
         return {
             "runtime": "torch-inductor",
-            "version": torch.__version__,
+            "version": str(torch.__version__),  # a class of its own, which is no JSON value
             "device": self._interface.device,
             "threads": torch.get_num_threads(),
         }

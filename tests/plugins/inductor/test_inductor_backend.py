@@ -41,7 +41,9 @@ def test_compiles_runs_and_compares(tmp_path: Path) -> None:
     entry = WorkInput(path=str(node.out), kind="aoti-package", load="cbuild_inductor.backend:load")
     runner = make_context(tmp_path / "ctx", subject=entry).runner("subject")
     assert runner.inputs == {"image": (("batch", 1, 8, 8), "float32")}
-    assert runner.describe()["runtime"] == "torch-inductor"
+    described = runner.describe()
+    assert described["runtime"] == "torch-inductor"
+    assert {type(value) for value in described.values()} == {str, int}, "JSON values, for the action result"
     feeds, _ = digits_example.held_out()
     wanted = digits_example.outputs(source, feeds)
     found = runner(feeds)
