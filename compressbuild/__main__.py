@@ -1,5 +1,6 @@
 """The command ``cbuild``."""
 
+import os
 import sys
 
 
@@ -9,9 +10,12 @@ def main() -> int:
 
     text = noop.check(sys.argv[1:])
     if text is not None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-        return 0
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader has gone; there was nothing to do anyway
+            os._exit(1)
+        os._exit(0)  # taking the interpreter down costs as much as all the rest
     from compressbuild.cli.main import main as full
 
     return full(sys.argv[1:])

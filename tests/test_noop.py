@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import marshal
 import os
+from array import array
 from pathlib import Path
 
 import pytest
@@ -186,7 +187,9 @@ targets: {t: {from: f}, s: {from: f, platform: p}}
     assert text.endswith("1 of 2 targets up to date (nothing to do, 1 nodes cached)\n")
 
 
-@pytest.mark.parametrize("data", [b"", b"nonsense", marshal.dumps(None), marshal.dumps((1, 2)), marshal.dumps({})])
+@pytest.mark.parametrize(
+    "data", [b"", b"nonsense", marshal.dumps(None), marshal.dumps((1, 2)), marshal.dumps({}), marshal.dumps((1,) * 6)]
+)
 def test_a_damaged_state_is_no_state(project: Inline, data: bytes):
     for path in (project.root / ".cbuild/noop").iterdir():
         path.write_bytes(data)
@@ -235,8 +238,23 @@ def test_locate(argv: list[str], root: str):
     assert noop.locate([*argv, "more"])[1] != state
 
 
+@pytest.mark.parametrize("changed", [None, 0, 2499, 2500, 5000, 9998, 9999])
+def test_many_files_are_shared_among_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: int | None):
+    monkeypatch.setattr(noop, "_SHARE", 100)
+    paths = [str(tmp_path / f"f{number}") for number in range(10_000)]
+    for path in paths[:-1]:  # the last one is not there, and must not be
+        Path(path).touch()
+    expected = array("Q", [number for path in paths for number in noop.signature(path)])
+    if changed is not None:
+        Path(paths[changed]).write_text("x")
+    assert noop._all_same("", paths, memoryview(expected)) == (changed is None)
+    assert noop._all_same(f"{tmp_path}/", [os.path.basename(p) for p in paths], memoryview(expected)) == (
+        changed is None
+    )
+
+
 def test_imports_only_what_an_interpreter_has():
     tree = ast.parse(Path(noop.__file__).read_text())
     imports = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    assert imports <= {"sys", "marshal", "posix"}
+    assert imports <= {"sys", "marshal", "posix", "gc"}
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]

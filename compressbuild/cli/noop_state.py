@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import time
+from array import array
 from collections.abc import Iterable, Iterator
 
 from .. import noop
@@ -66,16 +67,20 @@ def write(project: Project, argv: list[str], report: BuildReport, text: str) -> 
     signatures = []
     for path in full:
         seen = noop.signature(path)
-        newest = max(newest, seen[0], seen[3]) if seen is not None else newest
+        newest = max(newest, seen[0], seen[3]) if seen[0] != noop.ABSENT else newest
         signatures.append(seen)
     while time.time_ns() - newest < CLOCK_GRANULARITY_NS:
         time.sleep(0.002)
     if [noop.signature(path) for path in full] != signatures:
         return  # somebody is writing at this moment: the next build looks again
+    try:
+        packed = array("Q", [number for four in signatures for number in four]).tobytes()
+    except OverflowError:  # a file from before 1970
+        return
     files = [path.removeprefix(root) if path != root[:-1] else "." for path in full]
     names = [*project.spec.env, "CBUILD_CACHE"]
     environment = [(n.encode(), v.encode() if (v := project.environ.get(n)) is not None else None) for n in names]
-    state = (noop.identity(), argv, environment, files, signatures, text)
+    state = (noop.identity(), argv, environment, files, packed, text)
     path = os.path.join(project.root, noop.locate(argv)[1].removeprefix(noop.locate(argv)[0]))
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}.{os.getpid()}"
