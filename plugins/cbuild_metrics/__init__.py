@@ -11,6 +11,7 @@ __all__ = [
     "Accuracy",
     "Averaged",
     "Compressed",
+    "Corrupt",
     "Latency",
     "Load",
     "Memory",
@@ -34,6 +35,14 @@ class Predict(Params):
 
     data: DatasetRef
     batch: Annotated[int, Meta(ge=1, description="samples a run, where the model leaves it open")] = 64
+
+
+class Corrupt(Params):
+    """Run a model over corruptions of a dataset and keep what it answers."""
+
+    data: DatasetRef
+    batch: Annotated[int, Meta(ge=1, description="samples a run, where the model leaves it open")] = 64
+    severities: Annotated[tuple[Annotated[int, Meta(ge=1, le=5)], ...], Meta(min_length=1)] = (1, 3, 5)
 
 
 class Output(Params):
@@ -135,6 +144,15 @@ def compressbuild_techniques() -> Iterator[Technique]:
         needs=_NUMPY,
     )
 
+    yield Technique(
+        name="metrics.predict-corrupted",
+        run="cbuild_metrics.corrupt:predict_corrupted",
+        params=Corrupt,
+        produces="predictions",
+        tools=("numpy",),
+        needs=_NUMPY,
+    )
+
 
 @hookimpl
 def compressbuild_metrics() -> Iterator[Metric]:
@@ -200,6 +218,17 @@ def _quality() -> Iterator[Metric]:
         of="predictions",
         via="metrics.predict",
         direction="lower",
+        tools=("numpy",),
+    )
+    yield Metric(
+        name="corruption",
+        summary="mean top-1 accuracy under noise, contrast, brightness and blur at severities 1, 3 and 5",
+        source="Hendrycks and Dietterich 2019",
+        run="cbuild_metrics.corrupt:corruption",
+        params=Accuracy,
+        of="predictions",
+        via="metrics.predict-corrupted",
+        direction="higher",
         tools=("numpy",),
     )
     yield Metric(

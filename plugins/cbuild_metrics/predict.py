@@ -15,7 +15,7 @@ from . import Predict
 from .feeds import model_inputs
 from .predictions import Predictions
 
-__all__ = ["predict"]
+__all__ = ["answers", "joined", "predict", "regrouped"]
 
 
 def predict(ctx: Context, subject: Path, params: Predict) -> dict[str, Any]:
@@ -27,23 +27,23 @@ def predict(ctx: Context, subject: Path, params: Predict) -> dict[str, Any]:
     pieces: dict[str, list[np.ndarray]] = {}
     labels: list[np.ndarray] = []
     total = len(dataset) if hasattr(dataset, "__len__") else 0
-    for done, feeds, chunk in _regrouped(dataset, [item.name for item in inputs], size):
-        outputs = _run(runner, fit(feeds, inputs), len(chunk), fixed_batch(inputs))
+    for done, feeds, chunk in regrouped(dataset, [item.name for item in inputs], size):
+        outputs = answers(runner, fit(feeds, inputs), len(chunk), fixed_batch(inputs))
         for name, array in outputs.items():
             pieces.setdefault(name, []).append(array)
         labels.append(chunk)
         ctx.progress(done, max(total, done))
     if not labels:
         raise UserError("the dataset is empty", hint="a loader yields batches (inputs, labels)")
-    outputs = {name: _joined(f"output '{name}'", parts) for name, parts in pieces.items()}
-    Predictions(outputs, _joined("labels", labels)).write(ctx.out)
+    outputs = {name: joined(f"output '{name}'", parts) for name, parts in pieces.items()}
+    Predictions(outputs, joined("labels", labels)).write(ctx.out)
     return {"count": sum(map(len, labels)), "runs_on": runner.describe()}
 
 
 Row = tuple[dict[str, np.ndarray], np.ndarray]  # feeds, labels
 
 
-def _regrouped(
+def regrouped(
     dataset: Iterable[Any], names: Sequence[str], size: int
 ) -> Iterator[tuple[int, dict[str, np.ndarray], np.ndarray]]:
     """(batches read, feeds, labels) of ``size`` rows each; the last, and one before a change of shape, is shorter."""
@@ -88,7 +88,7 @@ def _pieces(waiting: Sequence[Row], size: int) -> list[Row]:
     ]
 
 
-def _run(runner: Any, feeds: Mapping[str, np.ndarray], count: int, fixed: int | None) -> dict[str, np.ndarray]:
+def answers(runner: Any, feeds: Mapping[str, np.ndarray], count: int, fixed: int | None) -> dict[str, np.ndarray]:
     """One run; a model of fixed batch gets the last row repeated, and the answers to those are dropped."""
     if fixed is not None and count < fixed:
         feeds = {name: np.concatenate([a, np.repeat(a[-1:], fixed - count, axis=0)]) for name, a in feeds.items()}
@@ -104,7 +104,7 @@ def _run(runner: Any, feeds: Mapping[str, np.ndarray], count: int, fixed: int | 
     return found
 
 
-def _joined(what: str, parts: Sequence[np.ndarray]) -> np.ndarray:
+def joined(what: str, parts: Sequence[np.ndarray]) -> np.ndarray:
     shapes = {part.shape[1:] for part in parts}
     if len(shapes) > 1:
         raise UserError(

@@ -17,7 +17,9 @@ from compressbuild.platforms import Facts
 from compressbuild.plugins import discover
 
 # train and export are part of every row; cutting a graph has no effect that a ratio shows
-NOT_A_ROW = {"train", "finetune", "distill", "export.onnx", "extract.subgraph", "metrics.predict"}
+NOT_A_ROW = {"train", "finetune", "distill", "export.onnx", "extract.subgraph", "metrics.predict"} | {
+    "metrics.predict-corrupted"
+}
 
 
 @cache
