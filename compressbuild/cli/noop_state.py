@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import marshal
 import os
-import shutil
 import sys
 import time
 from array import array
@@ -16,7 +15,7 @@ from ..project import Project
 from ..report.result import BuildReport
 from ..store import Hit, Store
 
-__all__ = ["forget", "write"]
+__all__ = ["write"]
 
 _KEEP = 32  # command lines remembered
 
@@ -94,8 +93,3 @@ def _prune(directory: str) -> None:
     entries = sorted(os.scandir(directory), key=lambda entry: entry.stat().st_mtime_ns)
     for entry in entries[:-_KEEP]:
         os.unlink(entry.path)
-
-
-def forget(project: Project) -> None:
-    """Drop every state: what they say may no longer hold."""
-    shutil.rmtree(project.state / "noop", ignore_errors=True)
