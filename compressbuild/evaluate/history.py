@@ -67,8 +67,7 @@ class History:
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 line = b"\n" + line
-            os.write(descriptor, line)
-            os.fsync(descriptor)
+            os.write(descriptor, line)  # not synced: a power failure may cost the last lines, and nothing else
         finally:
             os.close(descriptor)
 
