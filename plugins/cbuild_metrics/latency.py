@@ -3,12 +3,17 @@
 A block runs one model a few times and keeps its median. The ratio is the median over pairs of neighbouring blocks, so
 whatever slows the machine for longer than a block slows both sides of a pair. Its interval is a percentile bootstrap
 over the pairs (Efron, "Bootstrap methods: another look at the jackknife", 1979).
+
+On a crowded machine a run longer than a scheduler's time slice waits for its turn while a shorter one does not, which
+no interleaving evens out. So pairs in which the kernel took the processor away (getrusage(2), ``ru_nivcsw``) do not
+count, unless too few others are left: then all count, and the result is called noisy.
 """
 
 from __future__ import annotations
 
 import gc
 import math
+import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,11 +40,14 @@ RESAMPLES = 2000
 
 @dataclass(slots=True)
 class Timed:
-    """One model under the clock. ``blocks``: median seconds of each block. ``runs``: seconds of every run."""
+    """One model under the clock. ``blocks``: median seconds of each block. ``runs``: seconds of every run.
+    ``disturbed``: blocks in which the processor was taken away; ``crowded``: they had to be counted, too."""
 
     run: Callable[[], object]
     repeat: int = 1
     blocks: list[float] = field(default_factory=list)
+    disturbed: list[float] = field(default_factory=list)
+    crowded: bool = False
     runs: list[float] = field(default_factory=list)
 
     def warm_up(self, count: int, limit: float, clock: Callable[[], float]) -> None:
@@ -109,23 +117,38 @@ def _baseline(ctx: Context, params: Latency, batch: int) -> tuple[tuple[Any, Tim
 
 
 def measure(
-    timed: list[Timed], params: Latency, clock: Callable[[], float], progress: Callable[[float], None] = lambda _: None
+    timed: list[Timed],
+    params: Latency,
+    clock: Callable[[], float],
+    progress: Callable[[float], None] = lambda _: None,
+    switches: Callable[[], int] = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw,
 ) -> None:
     """Fill the blocks of one model, or of two in turn, within ``params.seconds``, or twice that while it is noisy."""
     with _no_collection():
         for one in timed:
             one.warm_up(params.warmup, params.seconds / 4, clock)
         start = clock()
+        pairs = 0
         while len(timed[0].blocks) < params.blocks:
-            order = timed if len(timed[0].blocks) % 2 == 0 else timed[::-1]  # who goes first alternates
-            for one in order:
+            before = switches()
+            for one in timed if pairs % 2 == 0 else timed[::-1]:  # who goes first alternates
                 one.block(clock)
+            pairs += 1
+            if switches() != before:
+                for one in timed:
+                    one.disturbed.append(one.blocks.pop())
             used = (clock() - start) / params.seconds
             progress(min(max(used / 2, len(timed[0].blocks) / params.blocks), 1.0))
             enough = len(timed[0].blocks) >= FEWEST_BLOCKS
-            if enough and (used >= 2 or (used >= 1 and not _noisy(timed, params.seed, resamples=200))):
+            if used >= 2 and pairs >= FEWEST_BLOCKS:
+                break
+            if enough and used >= 1 and not _noisy(timed, params.seed, resamples=200):
                 break
         progress(1.0)
+    if len(timed[0].blocks) < FEWEST_BLOCKS:
+        for one in timed:
+            one.blocks += one.disturbed
+            one.crowded = True
 
 
 @contextmanager
@@ -149,6 +172,7 @@ def _summary(timed: Timed) -> dict[str, Any]:
         "p99": float(np.percentile(runs, 99)),
         "samples": len(timed.runs),
         "blocks": len(timed.blocks),
+        "disturbed": len(timed.disturbed),
         "spread": timed.spread,
     }
 
@@ -169,6 +193,8 @@ def _ratio(timed: list[Timed], seed: int) -> dict[str, float]:
 
 
 def _noisy(timed: list[Timed], seed: int, resamples: int = RESAMPLES) -> bool:
+    if timed[0].crowded:
+        return True
     if len(timed) == 1:
         return timed[0].spread > NOISY_SPREAD
     ratio, low, high = ratio_interval(timed[0].blocks, timed[1].blocks, seed, resamples)

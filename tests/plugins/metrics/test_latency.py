@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Callable
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ import numpy as np
 import onnx_models as models
 import pytest
 from cbuild_metrics import Latency
-from cbuild_metrics.latency import Timed, latency, measure, ratio_interval
+from cbuild_metrics.latency import Timed, _noisy, latency, ratio_interval
+from cbuild_metrics.latency import measure as measure_really
 from fake_runner import FakeRunner
 
 from compressbuild.api import UserError, WorkInput
 from compressbuild.api.testing import make_context
+
+measure = partial(measure_really, switches=lambda: 0)  # the world's clock is made up, so its scheduler is, too
 
 
 class World:
@@ -231,3 +235,37 @@ def test_progress_ends_at_one(small: Path, tmp_path: Path) -> None:
     assert done == sorted(done)
     assert done[-1] == 1.0
     assert reports[-1]["total"] == 1.0
+
+
+def test_waiting_for_a_turn_does_not_count() -> None:
+    """A run longer than a time slice waits for other programs; a shorter one does not."""
+    world = World()
+    turns = cycle([False, False, True])
+    switched = [0]
+
+    def long() -> float:
+        waits = next(turns)
+        switched[0] += waits
+        return 0.006 + (0.05 if waits else 0.0)
+
+    pair = [world.model("a", lambda: 0.003), world.model("b", long)]
+    measure_really(pair, Latency(blocks=30), world.clock, switches=lambda: switched[0])
+    assert ratio_interval(pair[0].blocks, pair[1].blocks, 0) == pytest.approx((0.5, 0.5, 0.5))
+    assert len(pair[0].disturbed) == len(pair[1].disturbed) > 5
+    assert not pair[0].crowded
+
+
+def test_where_every_run_waits_all_count_and_it_is_noisy() -> None:
+    world = World()
+    switched = [0]
+
+    def waiting() -> float:
+        switched[0] += 1
+        return 0.05
+
+    timed = world.model("a", waiting)
+    measure_really([timed], Latency(seconds=1.0), world.clock, switches=lambda: switched[0])
+    assert timed.crowded
+    assert _noisy([timed], 0)
+    assert len(timed.blocks) == len(timed.disturbed) > 5
+    assert world.now < 2.6
