@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .digest import Digest, StatCache, bytes_digest
@@ -88,6 +88,16 @@ class Publisher:
         except OSError:  # a file is missing, or another build is replacing the directory
             return False
         return not exact or present == expected.keys()
+
+
+def _files(directory: str, above: str = "") -> Iterator[str]:
+    """Paths below a directory, relative to it, of all that is no directory."""
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path, f"{above}{entry.name}/")
+            else:
+                yield above + entry.name
 
 
 def _alive(pid: int) -> bool:

@@ -34,9 +34,9 @@ def _watched(project: Project, targets: Iterable[str]) -> Iterable[str]:
     for key in {trace.key for trace in traces if trace is not None}:
         yield from _objects(store, key)
     for name in targets:
-        directory = project.publisher.path(name)
-        yield str(directory)
-        yield from (str(p) for p in directory.rglob("*"))
+        for base, _, files in os.walk(project.publisher.path(name)):
+            yield base
+            yield from (f"{base}/{file}" for file in files)
 
 
 def _engine() -> Iterator[str]:

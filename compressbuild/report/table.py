@@ -11,6 +11,7 @@ from .result import BuildReport, TargetReport
 
 __all__ = ["summary", "target_table"]
 
+_MANY = 100
 _FIRST = ("size", "top1", "latency", "macs")
 
 
@@ -49,12 +50,15 @@ def _gates(report: TargetReport) -> str:
 
 
 def target_table(report: BuildReport, terminal: bool) -> str:
-    """A row for each target that was built: every metric, with the ratio to its baseline, and the gates' verdicts."""
+    """A row for each target that was built: every metric, with the ratio to its baseline, and the gates' verdicts. Of
+    many targets, a row for each that changed."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     rows = [r for r in report.targets if r.status not in ("skipped", "not built")]
+    if len(rows) > _MANY:
+        rows = [r for r in rows if r.status != "up to date"]
     names = dict.fromkeys(name for r in rows for name in (*r.metrics, *r.unmeasured))
     names = dict.fromkeys([n for n in _FIRST if n in names] + list(names))
     units = report.units
