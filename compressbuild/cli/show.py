@@ -47,8 +47,9 @@ def command(target: str, file: str, overrides: tuple[str, ...], cache_dir: str |
             shown = {k: v for k, v in action.node.params.items() if v is not None}
             if shown:
                 click.echo("           " + ", ".join(f"{k}: {v}" for k, v in shown.items()))
-            for name, value in (row["facts"] or {}).items():
-                click.echo(f"           made {name}: {value}")
+            facts = row["facts"] if action.node.role != "metric" else None  # what was measured stands below
+            for name, value in (facts or {}).items():
+                click.echo(f"           made {name}: {_short(value)}")
         for name, value in ((metrics or {}).get("metrics") or {}).items():
             click.echo(f"  {name}: {value.get('value')}")
         for verdict in (metrics or {}).get("gates", []):
@@ -56,6 +57,11 @@ def command(target: str, file: str, overrides: tuple[str, ...], cache_dir: str |
         if metrics is None:
             click.echo(f"  not published; build it with: cbuild {target}")
     return 0
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 100 else f"{text[:99]}…"
 
 
 def _row(action: Action) -> dict[str, Any]:
