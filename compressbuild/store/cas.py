@@ -204,7 +204,7 @@ class CAS(Objects):
                         made.add(parent)
                     mode = 0o644 if writable else 0o444
                     self._copy_out(file, target, mode | (0o111 if file.executable else 0))
-            except BaseException:
+            except BaseException:  # Ctrl-C too: half a directory must not stay, and the error goes on
                 self._dir.fs.remove_tree(root)
                 raise
 
