@@ -117,6 +117,10 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     without a baseline it is not measured. ``per_class``: the result has ``per_class``, and the baseline is measured
     too, so that a class that collapsed is seen. ``exclusive``: nothing else may run meanwhile, and two results may
     differ (it is a measurement).
+
+    A parameter of the metric that ``via`` has too is given to it. ``examples``: a technique that makes what ``via``
+    predicts on, its input ``examples``; its subject is the model that the metric's parameter ``surrogate`` names,
+    or else the closest ancestor of the target that it consumes. ``needs``: what else it takes to be measured here.
     """
 
     name: str
@@ -125,6 +129,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     direction: str = "none"
     of: str = "artifact"
     via: str | None = None
+    examples: str | None = None
     kinds: tuple[str, ...] = ()
     params: type[Params] = Params
     paired: bool = False
@@ -133,6 +138,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 1
     tools: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
+    needs: Needs = Needs()
     summary: str = ""
     source: str = ""
 

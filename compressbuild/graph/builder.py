@@ -162,7 +162,7 @@ class Builder:
         """A technique node: the subject, plus an edge for each reference among its parameters."""
         references = {}
         for name, value in found.of("model"):
-            index = self._reference(name, value, mark)
+            index = self.reference(name, value, mark)
             if index is None:
                 return None
             if value in references:
@@ -188,7 +188,7 @@ class Builder:
                 mark,
                 params=found.values,
                 params_type=type_name(technique.params),
-                key_params=self._key_params(found),
+                key_params=self.key_params(found),
                 inputs=inputs,
                 references=references,
                 run_with=loads,
@@ -210,12 +210,13 @@ class Builder:
         others = {r: i for r, i in inputs.items() if r != "subject" and self.nodes[i].kind not in technique.consumes}
         return {role: with_ for role, i in others.items() if (with_ := run_with(self, i)) is not None}
 
-    def _key_params(self, found: Resolved) -> dict[str, Any]:
+    def key_params(self, found: Resolved) -> dict[str, Any]:
         """Parameters as the key sees them: what a reference is called does not matter, only what it stands for."""
         renamed = {name for ref in ("dataset", "model") for name, _ in found.of(ref)}
         return {name: value for name, value in found.values.items() if name not in renamed}
 
-    def _reference(self, parameter: str, name: str, mark: Mark) -> int | None:
+    def reference(self, parameter: str, name: str, mark: Mark) -> int | None:
+        """The node of a model or target that a parameter names."""
         if name in self.spec.models or name in self.spec.targets:
             return self.chain(name, None)
         self.undefined("model or target", parameter, name, {**self.spec.models, **self.spec.targets}, mark)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from ..api import Metric
 from ..compressfile.spec import EvaluateSpec, GateSpec, MetricUse, TargetSpec
@@ -12,7 +13,7 @@ from ..platforms import Missing, lacking
 from .builder import Builder
 from .compiling import run_with
 from .node import GatePlan, MetricPlan, Node, RunWith, TargetPlan
-from .params import Resolved, complete, resolve, type_name
+from .params import Resolved, handed, resolve, type_name
 
 __all__ = ["Evaluation"]
 
@@ -117,9 +118,10 @@ class Evaluation:
         if found is None:
             return None
         plan = MetricPlan(record.name, record.unit, record.direction, None)
-        missing = self._missing(artifact)
-        if missing:
+        if self._missing(artifact):
             return replace(plan, reason=f"'{name}' cannot be built here")
+        if missing := builder.missing(record.needs):
+            return replace(plan, reason=f"not measured here: {lacking(missing)}")
         subject = model if record.of == "model" else artifact
         run: dict[str, RunWith] = {}
         if record.of == "model" and (of_model := run_with(builder, model)) is not None and not of_model.missing:
@@ -132,9 +134,11 @@ class Evaluation:
                 return replace(plan, reason=f"built, not measured here: {lacking(with_.missing)}")
             run["subject"] = with_
         if record.of == "predictions":
-            predictions = self._predictions(name, record, artifact, evaluate, use, run)
+            predictions = self._predictions(name, record, found, artifact, evaluate, use, run)
             if predictions is None:
                 return None
+            if isinstance(predictions, str):
+                return replace(plan, reason=predictions)
             subject, run = predictions, {}
             if record.paired:
                 return self._paired(name, record, found, plan, subject, evaluate, use, baseline)
@@ -163,15 +167,25 @@ class Evaluation:
         with_ = None if self._missing(base) else run_with(self.builder, base)
         if with_ is None or with_.missing:
             return replace(plan, reason=f"the baseline '{baseline}' cannot be run here")
-        other = self._predictions(baseline, record, base, evaluate, use, {"subject": with_})
+        other = self._predictions(baseline, record, found, base, evaluate, use, {"subject": with_})
         if other is None:
             return None
+        if isinstance(other, str):
+            return replace(plan, reason=f"the baseline: {other}")
         node = self._node(name, record, found, subject, {}, evaluate, use, baseline, other)
         return replace(plan, node=node)
 
     def _predictions(
-        self, name: str, record: Metric, artifact: int, evaluate: EvaluateSpec, use: MetricUse, run: dict[str, RunWith]
-    ) -> int | None:
+        self,
+        name: str,
+        record: Metric,
+        metric: Resolved,
+        artifact: int,
+        evaluate: EvaluateSpec,
+        use: MetricUse,
+        run: dict[str, RunWith],
+    ) -> int | str | None:
+        """The node that makes a target's predictions for a metric, or why there can be none; None: a problem."""
         builder = self.builder
         technique = builder.technique(record.via or "metrics.predict", use.mark)
         if technique is None:
@@ -180,17 +194,52 @@ class Evaluation:
             message = f"metric '{record.name}' needs data to be measured on"
             builder.problems.append(Diagnostic(message, use.mark, "give 'evaluate:' a 'data:' dataset"))
             return None
-        found = Resolved(complete(technique.params, {"data": evaluate.data}), {"dataset": (("data", evaluate.data),)})
-        node = builder.apply(
-            technique, found, {"subject": artifact}, f"{name}/{technique.name}", evaluate.mark, evaluate.options, run
-        )
-        if node is not None and "subject" in run:
+        values = {"data": evaluate.data, **metric.values}
+        inputs = {"subject": artifact}
+        if record.examples is not None:
+            examples = self._examples(name, record.examples, values, artifact, evaluate, use)
+            if examples is None or isinstance(examples, str):
+                return examples
+            inputs["examples"] = examples
+        found, position = handed(technique.params, values), f"{name}/{technique.name}"
+        node = builder.apply(technique, found, inputs, position, use.mark, evaluate.options, run)
+        if node is None:
+            return None
+        if missing := self._missing(node):
+            return f"not measured here: {lacking(missing)}"
+        if "subject" in run:
             builder.nodes[node] = replace(
                 builder.nodes[node],
                 preload=_union((technique.preload, run["subject"].preload)),
                 tools=_union((technique.tools, run["subject"].tools)),
             )
         return node
+
+    def _examples(
+        self, name: str, maker: str, values: Mapping[str, Any], artifact: int, evaluate: EvaluateSpec, use: MetricUse
+    ) -> int | str | None:
+        """The node that makes the inputs to predict on: of the surrogate, or of the closest ancestor that will do."""
+        builder = self.builder
+        technique = builder.technique(maker, use.mark)
+        if technique is None:
+            return None
+        surrogate = values.get("surrogate")
+        subject: int | None
+        if surrogate is not None:
+            subject = builder.reference("surrogate", surrogate, use.mark)
+            owner = f"metric '{use.name}', parameter 'surrogate':"
+            if subject is None or not builder.accepts(technique.consumes, subject, owner, use.mark):
+                return None
+        else:
+            subject = artifact
+            while subject is not None and builder.nodes[subject].kind not in technique.consumes:
+                subject = builder.nodes[subject].inputs.get("subject")
+        if subject is None:
+            wanted = " or ".join(technique.consumes)
+            return f"'{name}' is not made from a {wanted}; name one: {{{use.name}: {{surrogate: …}}}}"
+        position = f"{surrogate or name}/{technique.name}"
+        found = handed(technique.params, values)
+        return builder.apply(technique, found, {"subject": subject}, position, use.mark, evaluate.options)
 
     def _node(
         self,
@@ -232,7 +281,7 @@ class Evaluation:
                 use.mark,
                 params=found.values,
                 params_type=type_name(record.params),
-                key_params=found.values,
+                key_params=builder.key_params(found),
                 inputs=inputs,
                 run_with=run,
                 models=builder.carried(inputs),

@@ -15,7 +15,7 @@ from ..compressfile.nodes import Map, Node, Seq, plain
 from ..errors import Diagnostic, Mark
 from ..suggest import did_you_mean
 
-__all__ = ["Resolved", "complete", "resolve", "type_name"]
+__all__ = ["Resolved", "complete", "handed", "resolve", "type_name"]
 
 _PATH = re.compile(r"^(?P<text>.*?)(?: - at `(?P<path>\$[^`]*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
@@ -158,9 +158,18 @@ def resolve(
         located = f"{owner}: {message}" if path == "$" else f"{owner}, parameter '{where}': {message}"
         problems.append(Diagnostic(located, _locate(written, path, mark)))
         return None
-    values = _builtins(typed)
+    return _referring(kind, _builtins(typed))
+
+
+def handed(kind: type[Params], values: Mapping[str, Any]) -> Resolved:
+    """Those of ``values`` that are parameters of ``kind`` too, completed."""
+    fields = _fields(kind)
+    return _referring(kind, complete(kind, {name: value for name, value in values.items() if name in fields}))
+
+
+def _referring(kind: type[Params], values: Mapping[str, Any]) -> Resolved:
     refs: dict[str, list[tuple[str, str]]] = {}
-    for name, item in fields.items():
+    for name, item in _fields(kind).items():
         if item.ref is not None:
             for value in _strings(values[name]):
                 refs.setdefault(item.ref, []).append((name, value))

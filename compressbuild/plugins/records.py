@@ -113,8 +113,9 @@ def check_links(what: str, record: Record, names: Names) -> tuple[Complaint | No
     the one produced, the record is useless.
     """
     shown = f"{what} '{record.name}'"
-    if isinstance(record, Metric) and record.via is not None and record.via not in names.techniques:
-        return _unknown(shown, "goes via", "technique", record.via, names.techniques), []
+    for verb, name in (("goes via", record.via), ("is of", record.examples)) if isinstance(record, Metric) else ():
+        if name is not None and name not in names.techniques:
+            return _unknown(shown, verb, "technique", name, names.techniques), []
     if isinstance(record, Platform):
         known = record.backend in names.backends
         return None if known else _unknown(shown, "is for", "backend", record.backend, names.backends), []
