@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from .execute.scheduler import Scheduler
 from .graph import MetricPlan, TargetPlan
 from .project import Project, Selection
 from .report.result import BuildReport, TargetReport
+from .store import Tree
 
 __all__ = ["Build", "build_targets", "measure_targets"]
 
@@ -238,13 +240,13 @@ class Build:
         }
         metrics = msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2) + b"\n"
 
-        def seal(directory: Any, tree: Any) -> dict[str, bytes]:
-            environment = project.keyer.environment
-            said = provenance.statement(
+        environment = project.keyer.environment
+
+        def seal(directory: Path, tree: Tree) -> bytes:
+            return provenance.statement(
                 target.name, tree, directory, ["metrics.json"], steps, project.stat, environment
             )
-            return {provenance.FILE: said}
 
-        result = self._scheduler.outcomes[target.artifact].result
-        assert result is not None
-        return project.publisher.publish(target.name, result.output, {"metrics.json": metrics}, seal)
+        made_of = provenance.made_of(target.name, steps, environment)
+        artifact = steps[-1][1].output
+        return project.publisher.publish(target.name, artifact, {"metrics.json": metrics}, made_of, seal)

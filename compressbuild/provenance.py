@@ -15,13 +15,12 @@ from typing import Any
 import msgspec
 
 from . import __version__
-from .digest import Digest, StatCache
+from .digest import Digest, StatCache, bytes_digest
 from .plan import Action
+from .publish import SEAL
 from .store import ActionResult, Tree
 
-__all__ = ["FILE", "Mismatch", "sha256", "statement", "verify"]
-
-FILE = "provenance.json"
+__all__ = ["Mismatch", "made_of", "sha256", "statement", "verify"]
 
 
 class Mismatch(msgspec.Struct, frozen=True):
@@ -70,6 +69,12 @@ def statement(
     return msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2) + b"\n"
 
 
+def made_of(target: str, steps: Iterable[tuple[Action, ActionResult]], environment: Mapping[str, str]) -> Digest:
+    """Digest of all that a statement tells beside the published bytes: a key covers the rest of its action."""
+    told = [[action.node.position, action.key, result.kind, result.output] for action, result in steps]
+    return bytes_digest(msgspec.json.encode([__version__, target, told, environment], order="deterministic"))
+
+
 def _digests(path: Path, stat: StatCache) -> dict[str, str]:
     return {"sha256": stat.memo(path, "sha256", sha256), "blake3": stat.digest(path)}
 
@@ -95,9 +100,9 @@ class _Statement(msgspec.Struct):
 def verify(directory: Path) -> list[Mismatch]:
     """Compare every file of a published directory with its provenance. Raises FileNotFoundError without one, and
     msgspec.DecodeError for one that is not a statement."""
-    said = msgspec.json.decode((directory / FILE).read_bytes(), type=_Statement)
+    said = msgspec.json.decode((directory / SEAL).read_bytes(), type=_Statement)
     expected = {subject.name: subject.digest.get("sha256") for subject in said.subject}
-    present = {p.relative_to(directory).as_posix() for p in directory.rglob("*") if not p.is_dir()} - {FILE}
+    present = {p.relative_to(directory).as_posix() for p in directory.rglob("*") if not p.is_dir()} - {SEAL}
     found = [Mismatch(name, "missing") for name in sorted(expected.keys() - present)]
     found += [Mismatch(name, "extra") for name in sorted(present - expected.keys())]
     found += [

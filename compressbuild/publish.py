@@ -12,7 +12,10 @@ from .digest import Digest, StatCache, bytes_digest
 from .errors import CbuildError
 from .store import Store, Tree
 
-__all__ = ["Publisher"]
+__all__ = ["SEAL", "Publisher"]
+
+SEAL = "provenance.json"
+"""The file that tells what the others are."""
 
 
 class Publisher:
@@ -34,29 +37,32 @@ class Publisher:
                 shutil.rmtree(path, ignore_errors=True)
 
     def publish(
-        self, target: str, artifact: Digest, files: dict[str, bytes], seal: Callable[[Path, Tree], dict[str, bytes]]
+        self,
+        target: str,
+        artifact: Digest,
+        files: dict[str, bytes],
+        made_of: Digest,
+        seal: Callable[[Path, Tree], bytes],
     ) -> bool:
         """Make ``build/<target>`` hold the artifact, ``files`` and what ``seal(directory, tree)`` says of them.
 
-        True if it had to be written, False if it was there already, byte for byte.
+        ``made_of``: digest of what else ``seal`` tells, so that it need not be asked again. True if the directory had
+        to be written, False if it was there already, byte for byte.
         """
         tree = self._store.cas.read_tree(artifact)
-        taken = {file.path for file in tree.files} & {*files, "provenance.json"}
+        taken = {file.path for file in tree.files} & {*files, SEAL}
         if taken:
             raise CbuildError(f"target '{target}' makes a file named '{min(taken)}', which the build itself writes")
         final = self.path(target)
-        if self._intact(final, tree, files):
-            sealed = seal(final, tree)
-            if self._intact(final, tree, {**files, **sealed}, exact=True):
-                return False
+        if self._current(final, tree, files, made_of, seal):
+            return False
         self.root.mkdir(parents=True, exist_ok=True)
         staged = self.root / f".{target}.{os.getpid()}"
         shutil.rmtree(staged, ignore_errors=True)
         self._store.cas.materialise(artifact, staged, writable=True)
         for name, data in files.items():
             (staged / name).write_bytes(data)
-        for name, data in seal(staged, tree).items():
-            (staged / name).write_bytes(data)
+        (staged / SEAL).write_bytes(seal(staged, tree))
         while True:
             self.withdraw(target)
             try:
@@ -77,17 +83,29 @@ class Publisher:
         shutil.rmtree(aside) if aside.is_dir() and not aside.is_symlink() else aside.unlink()
         return True
 
-    def _intact(self, directory: Path, tree: Tree, files: dict[str, bytes], *, exact: bool = False) -> bool:
-        """Whether a directory holds these bytes, and (``exact``) nothing else."""
+    def _current(
+        self, directory: Path, tree: Tree, files: dict[str, bytes], made_of: Digest, seal: Callable[[Path, Tree], bytes]
+    ) -> bool:
+        """Whether a directory holds these bytes, their seal, and nothing else."""
         expected = {file.path: file.digest for file in tree.files}
         expected |= {name: bytes_digest(data) for name, data in files.items()}
+
+        def sealed(path: Path) -> bool:
+            if path.read_bytes() != seal(directory, tree):
+                raise _Outdated
+            return True
+
         try:
             if any(self._stat.digest(directory / name) != digest for name, digest in expected.items()):
                 return False
-            present = {p.relative_to(directory).as_posix() for p in directory.rglob("*") if not p.is_dir()}
-        except OSError:  # a file is missing, or another build is replacing the directory
+            self._stat.memo(directory / SEAL, f"seals {made_of}", sealed)
+            return set(_files(str(directory))) == {*expected, SEAL}
+        except (OSError, _Outdated):  # a file is missing, or another build is replacing the directory
             return False
-        return not exact or present == expected.keys()
+
+
+class _Outdated(Exception):
+    """The seal tells of another build."""
 
 
 def _files(directory: str, above: str = "") -> Iterator[str]:

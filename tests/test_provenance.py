@@ -10,7 +10,8 @@ import msgspec
 import pytest
 from toyproject import Toy
 
-from compressbuild.provenance import FILE, verify
+from compressbuild.provenance import verify
+from compressbuild.publish import SEAL
 
 TEXT = """
 version: 1
@@ -30,7 +31,7 @@ def built(toy: Toy) -> Toy:
 
 
 def statement(toy: Toy, target: str = "b") -> dict:
-    return msgspec.json.decode((toy.root / "build" / target / FILE).read_bytes())
+    return msgspec.json.decode((toy.root / "build" / target / SEAL).read_bytes())
 
 
 def test_it_is_an_in_toto_statement(built: Toy):
@@ -71,7 +72,7 @@ def test_equal_builds_have_equal_provenance(built: Toy, tmp_path):
     other.write("Compressfile", "# A comment.\n" + TEXT)
     other.build()
     for name in ("a", "b"):
-        paths = [toy.root / "build" / name / FILE for toy in (built, other)]
+        paths = [toy.root / "build" / name / SEAL for toy in (built, other)]
         assert paths[0].read_bytes() == paths[1].read_bytes()
     assert str(built.root).encode() not in paths[0].read_bytes()
 
@@ -84,10 +85,10 @@ def test_verify(built: Toy):
     (directory / "metrics.json").unlink()
     found = {mismatch.path: mismatch.what for mismatch in verify(directory)}
     assert found == {"metrics.json": "missing", "extra": "extra", "value": "changed"}
-    (directory / FILE).write_text("[]")
+    (directory / SEAL).write_text("[]")
     with pytest.raises(msgspec.DecodeError):
         verify(directory)
-    (directory / FILE).unlink()
+    (directory / SEAL).unlink()
     with pytest.raises(FileNotFoundError):
         verify(directory)
 

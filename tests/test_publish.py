@@ -37,9 +37,12 @@ def artifact(store: Store, tmp_path: Path, files: dict[str, str]) -> str:
     return tree.digest
 
 
-def seal(directory: Path, tree: object) -> dict[str, bytes]:
+MADE_OF = "0" * 64
+
+
+def seal(directory: Path, tree: object) -> bytes:
     names = sorted(p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file())
-    return {"provenance.json": ",".join(n for n in names if n != "provenance.json").encode()}
+    return ",".join(n for n in names if n != "provenance.json").encode()
 
 
 def held(directory: Path) -> dict[str, str]:
@@ -49,23 +52,23 @@ def held(directory: Path) -> dict[str, str]:
 def test_publish_and_again(publisher: Publisher, store: Store, tmp_path: Path):
     digest = artifact(store, tmp_path, {"model": "m", "parts/one": "1"})
     files = {"metrics.json": b"{}"}
-    assert publisher.publish("t", digest, files, seal)
+    assert publisher.publish("t", digest, files, MADE_OF, seal)
     expected = {
         "model": "m", "parts/one": "1", "metrics.json": "{}", "provenance.json": "metrics.json,model,parts/one",
     }  # fmt: skip
     assert held(publisher.path("t")) == expected
     inode = (publisher.path("t") / "model").stat().st_ino
-    assert not publisher.publish("t", digest, files, seal)  # nothing to write
+    assert not publisher.publish("t", digest, files, MADE_OF, seal)  # nothing to write
     assert (publisher.path("t") / "model").stat().st_ino == inode
-    assert publisher.publish("t", digest, {"metrics.json": b"{1}"}, seal)
+    assert publisher.publish("t", digest, {"metrics.json": b"{1}"}, MADE_OF, seal)
     assert held(publisher.path("t")) == {**expected, "metrics.json": "{1}"}
     assert os.listdir(tmp_path / "build") == ["t"]
 
 
-@pytest.mark.parametrize("tamper", ["change", "remove", "add", "directory"])
+@pytest.mark.parametrize("tamper", ["change", "remove", "add", "directory", "seal"])
 def test_what_was_tampered_with_is_written_anew(publisher: Publisher, store: Store, tmp_path: Path, tamper: str):
     digest = artifact(store, tmp_path, {"model": "m"})
-    publisher.publish("t", digest, {}, seal)
+    publisher.publish("t", digest, {}, MADE_OF, seal)
     before = held(publisher.path("t"))
     model = publisher.path("t") / "model"
     if tamper == "change":
@@ -74,17 +77,37 @@ def test_what_was_tampered_with_is_written_anew(publisher: Publisher, store: Sto
         model.unlink()
     elif tamper == "add":
         (publisher.path("t") / "more").write_text("")
+    elif tamper == "seal":
+        (publisher.path("t") / "provenance.json").write_text("another")
     else:
         model.unlink()
         model.mkdir()
-    assert publisher.publish("t", digest, {}, seal)
+    assert publisher.publish("t", digest, {}, MADE_OF, seal)
     assert held(publisher.path("t")) == before
+
+
+def test_the_seal_is_asked_again_only_of_what_is_new(publisher: Publisher, store: Store, tmp_path: Path):
+    digest = artifact(store, tmp_path, {"model": "m"})
+    asked = []
+
+    def counted(directory: Path, tree: object) -> bytes:
+        asked.append(directory.name)
+        return seal(directory, tree)
+
+    assert publisher.publish("t", digest, {}, MADE_OF, counted)
+    for _ in range(3):
+        assert not publisher.publish("t", digest, {}, MADE_OF, counted)
+    assert asked[1:] == ["t"]  # once to write it, once to read it
+    assert not publisher.publish("t", digest, {}, "1" * 64, counted)  # made of something else: says the same
+    assert publisher.publish("t", digest, {}, "2" * 64, lambda directory, tree: b"other")
+    assert (publisher.path("t") / "provenance.json").read_bytes() == b"other"
+    assert publisher.publish("t", digest, {}, MADE_OF, counted)  # and back: the seal there is not its own
 
 
 def test_published_files_are_the_users(publisher: Publisher, store: Store, tmp_path: Path):
     """Writable, and no link into the cache: changing one does not change the cache."""
     digest = artifact(store, tmp_path, {"model": "m"})
-    publisher.publish("t", digest, {}, seal)
+    publisher.publish("t", digest, {}, MADE_OF, seal)
     (publisher.path("t") / "model").write_text("mine")
     assert not store.cas.check_tree(digest)
     for path in (tmp_path / "cache/cas").rglob("*"):
@@ -96,25 +119,25 @@ def test_names_that_the_build_writes_are_refused(publisher: Publisher, store: St
     for name in ("metrics.json", "provenance.json"):
         digest = artifact(store, tmp_path, {"model": "m", name: "x"})
         with pytest.raises(CbuildError, match=f"makes a file named '{name}'"):
-            publisher.publish("t", digest, {"metrics.json": b""}, seal)
+            publisher.publish("t", digest, {"metrics.json": b""}, MADE_OF, seal)
         assert not publisher.path("t").exists()
 
 
 def test_failing_half_way_leaves_what_was_there(publisher: Publisher, store: Store, tmp_path: Path):
-    publisher.publish("t", artifact(store, tmp_path, {"model": "old"}), {}, seal)
+    publisher.publish("t", artifact(store, tmp_path, {"model": "old"}), {}, MADE_OF, seal)
     before = held(publisher.path("t"))
 
-    def broken(directory: Path, tree: object) -> dict[str, bytes]:
+    def broken(directory: Path, tree: object) -> bytes:
         raise CbuildError("no")
 
     with pytest.raises(CbuildError):
-        publisher.publish("t", artifact(store, tmp_path, {"model": "new"}), {}, broken)
+        publisher.publish("t", artifact(store, tmp_path, {"model": "new"}), {}, MADE_OF, broken)
     assert held(publisher.path("t")) == before
 
 
 def test_withdraw(publisher: Publisher, store: Store, tmp_path: Path):
     assert not publisher.withdraw("t")
-    publisher.publish("t", artifact(store, tmp_path, {"model": "m"}), {}, seal)
+    publisher.publish("t", artifact(store, tmp_path, {"model": "m"}), {}, MADE_OF, seal)
     assert publisher.withdraw("t")
     assert os.listdir(tmp_path / "build") == []
     publisher.path("t").symlink_to(tmp_path)  # somebody's link is taken away, not followed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from .. import provenance
+from .. import provenance, publish
 from .options import opened, project_options
 
 __all__ = ["command"]
@@ -30,7 +30,7 @@ def command(targets: tuple[str, ...], file: str, overrides: tuple[str, ...], cac
             try:
                 mismatches = [f"{m.path} {m.what}" for m in provenance.verify(directory)]
             except (FileNotFoundError, msgspec.DecodeError) as error:
-                mismatches = [f"{provenance.FILE} cannot be read ({error})"]
+                mismatches = [f"{publish.SEAL} cannot be read ({error})"]
             bad += bool(mismatches)
             click.echo(f"{name}: {', '.join(mismatches) if mismatches else 'ok'}")
     click.echo(f"{checked} checked, {bad} bad")
