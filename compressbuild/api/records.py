@@ -121,6 +121,9 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     A parameter of the metric that ``via`` has too is given to it. ``examples``: a technique that makes what ``via``
     predicts on, its input ``examples``; its subject is the model that the metric's parameter ``surrogate`` names,
     or else the closest ancestor of the target that it consumes. ``needs``: what else it takes to be measured here.
+
+    ``detail``: measured, without being asked for, of every target that anything is measured of and that it can read;
+    for the report alone, so not in tables, history and ``metrics.json``.
     """
 
     name: str
@@ -135,6 +138,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     paired: bool = False
     per_class: bool = False
     exclusive: bool = False
+    detail: bool = False
     version: int = 1
     tools: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()

@@ -53,7 +53,16 @@ class Evaluation:
             baseline,
             self._missing(artifact),
             self._compared(uses.values(), evaluate, baseline),
+            self._details(target, uses, evaluate),
         )
+
+    def _details(
+        self, target: TargetSpec, uses: Mapping[str, MetricUse], evaluate: EvaluateSpec
+    ) -> tuple[MetricPlan, ...]:
+        """What is measured without being asked for, of a target of which anything is."""
+        records = [m for m in self.builder.registry.metrics.values() if m.detail and m.name not in uses]
+        found = [self.metric(target.name, MetricUse(m.name, target.mark), evaluate, None) for m in records if uses]
+        return tuple(plan for plan in found if plan is not None and plan.node is not None)
 
     def _compared(
         self, uses: Iterable[MetricUse], evaluate: EvaluateSpec, baseline: str | None

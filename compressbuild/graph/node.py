@@ -89,7 +89,8 @@ class GatePlan:
 @dataclass(frozen=True, slots=True)
 class TargetPlan:
     """What a target asks for. ``artifact``: the node whose output is published; ``model``: the one before compiling.
-    ``compared``: metrics of the baseline, by name, that the target's own are seen beside."""
+    ``compared``: metrics of the baseline, by name, that the target's own are seen beside. ``details``: what the report
+    shows of it besides."""
 
     spec: TargetSpec
     artifact: int
@@ -99,6 +100,7 @@ class TargetPlan:
     baseline: str | None
     missing: tuple[Missing, ...]
     compared: tuple[MetricPlan, ...] = ()
+    details: tuple[MetricPlan, ...] = ()
 
     @property
     def name(self) -> str:
@@ -108,7 +110,7 @@ class TargetPlan:
     def nodes(self) -> tuple[int, ...]:
         """Every node whose result the target reads itself."""
         wanted = [self.artifact, self.model]
-        wanted += [m.node for m in (*self.metrics, *self.compared) if m.node is not None]
+        wanted += [m.node for m in (*self.metrics, *self.compared, *self.details) if m.node is not None]
         for gate in self.gates:
             wanted += [m.node for m in (gate.metric, gate.against) if m is not None and m.node is not None]
         return tuple(dict.fromkeys(wanted))

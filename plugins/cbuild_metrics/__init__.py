@@ -208,6 +208,15 @@ def _cost() -> Iterator[Metric]:
         tools=("torch", "onnx", "onnxruntime"),
     )
     yield Metric(
+        name="layers",
+        summary="weight tensors; the report shows the size, zeros and spread of each",
+        run="cbuild_metrics.layers:layers",
+        of="model",
+        kinds=("torch-model", "onnx"),
+        detail=True,
+        tools=("numpy", "torch", "onnx"),
+    )
+    yield Metric(
         name="parameters",
         summary="trained numbers",
         run="cbuild_metrics.parameters:parameters",

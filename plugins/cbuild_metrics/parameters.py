@@ -8,7 +8,7 @@ from typing import Any
 
 from compressbuild.api import Context, Params
 
-__all__ = ["distinct", "nonzeros", "parameters"]
+__all__ = ["distinct", "nonzeros", "parameters", "trained"]
 
 
 def parameters(ctx: Context, subject: Path, params: Params) -> dict[str, Any]:
@@ -97,11 +97,19 @@ def _holds_integers(node: Any) -> bool:
 
 def _onnx(subject: Path) -> Iterator[tuple[str, Any, int]]:
     import onnx
-    from onnx import TensorProto, numpy_helper
+    from onnx import numpy_helper
 
     named = subject / "model.onnx"
     path = named if named.is_file() else next(iter(sorted(subject.glob("*.onnx"))))
-    model = onnx.load(str(path))
+    for tensor, _, number in trained(onnx.load(str(path))):
+        yield tensor.name, numpy_helper.to_array(tensor), number
+
+
+def trained(model: Any) -> Iterator[tuple[Any, list[tuple[Any, int]], int]]:
+    """(tensor, the nodes that read it with the position of the input, numbers in it where several are packed in a byte,
+    or else 0) of each trained tensor of an ONNX model."""
+    from onnx import TensorProto
+
     floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
     for graph in _graphs(model.graph):
         uses = _uses(graph)
@@ -117,7 +125,7 @@ def _onnx(subject: Path) -> Iterator[tuple[str, Any, int]]:
             if packed is not None:  # several weights in a byte: their number is in the attributes
                 sizes = {a.name: a.i for a in packed.attribute}
                 number = sizes["K"] * sizes["N"]
-            yield tensor.name, numpy_helper.to_array(tensor), number
+            yield tensor, places, number
 
 
 def _graphs(graph: Any) -> Iterator[Any]:

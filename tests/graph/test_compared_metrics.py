@@ -56,3 +56,17 @@ def test_the_baselines_classes_are_measured_beside_the_targets(project: Project)
     assert compared[0].node in graph.targets["small"].nodes
     assert graph.targets["big"].compared == ()
     assert graph.targets["alone"].compared == ()
+
+
+def test_details_are_measured_of_what_they_apply_to_if_anything_is(project: Project) -> None:
+    graph = project.graph
+    details = {name: [graph.nodes[m.node or 0].name for m in t.details] for name, t in graph.targets.items()}
+    assert details == {"big": ["layers"], "small": ["layers"], "alone": ["layers"]}
+    assert all(m.node in target.nodes for target in graph.targets.values() for m in target.details)
+    assert all("layers" not in [m.name for m in target.metrics] for target in graph.targets.values())
+    (project.root / "Compressfile").write_text(
+        FILE.replace("metrics: [top1, agreement, {cosine: {output: y}}]", "metrics: []")
+    )
+    quiet = Project(project.root / "Compressfile").graph.targets
+    assert quiet["big"].details == ()
+    assert len(quiet["alone"].details) == 1

@@ -27,7 +27,8 @@ def test_what_predictions_are_made_with() -> None:
     assert {m.of for m in metrics.values() if m.exclusive} == {"runner"}
     assert {m.of for m in metrics.values() if m.paired} == {"predictions"}
     assert [m.name for m in metrics.values() if m.per_class] == ["top1"]
-    assert {m.name for m in metrics.values() if m.direction == "none"} == {"user"}
+    assert {m.name for m in metrics.values() if m.direction == "none"} == {"layers", "user"}
+    assert [m.name for m in metrics.values() if m.detail] == ["layers"]
 
 
 def test_manifests_are_cheap() -> None:
