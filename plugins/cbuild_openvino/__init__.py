@@ -1,15 +1,18 @@
-"""OpenVINO: IR from ONNX, run on Intel (and other) CPUs, GPUs and NPUs."""
+"""OpenVINO: IR from ONNX, quantized by NNCF, run on Intel (and other) CPUs, GPUs and NPUs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from compressbuild.api import Backend, Kind, Meta, Needs, Params, Parity, Platform, hookimpl
+from compressbuild.api import Backend, Kind, Meta, Needs, Params, Parity, Platform, Technique, hookimpl
+
+from .params import OpenVinoCompress, OpenVinoQuantize
 
 __all__ = ["OpenVinoSettings"]
 
 _NEEDS = Needs(modules=("openvino", "onnx", "onnxruntime", "numpy"), install="pip install 'compressbuild[openvino]'")
+_NNCF = Needs(modules=("nncf", *_NEEDS.modules), install="pip install 'compressbuild[nncf]'")
 _TOOLS = ("openvino", "onnx", "onnxruntime", "numpy")
 
 
@@ -42,6 +45,20 @@ def compressbuild_kinds() -> Iterator[Kind]:
         load_needs=_NEEDS,
         tools=_TOOLS,
     )
+
+
+@hookimpl
+def compressbuild_techniques() -> Iterator[Technique]:
+    for name, params in (("quantize", OpenVinoQuantize), ("compress", OpenVinoCompress)):
+        yield Technique(
+            name=f"openvino.{name}",
+            run=f"cbuild_openvino.{name}:{name}",
+            params=params,
+            consumes=("onnx", "openvino-ir"),
+            produces="openvino-ir",
+            tools=(*_TOOLS, "nncf"),
+            needs=_NNCF,
+        )
 
 
 @hookimpl

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 from cbuild_data.parity import Precision, check_parity
 from cbuild_onnx import files, parity
 
@@ -15,6 +14,7 @@ from compressbuild.api import Context, Runner, UserError
 
 from . import OpenVinoSettings
 from .ir import Interface, one_line, read, read_onnx, write
+from .runtime import openvino
 
 __all__ = ["OpenVinoRunner", "compile", "load"]
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import openvino
 from cbuild_onnx import soundness
 
 from compressbuild.api import UserError
+
+from .runtime import openvino
 
 __all__ = ["GRAPH", "Interface", "one_line", "read", "read_onnx", "validate", "write"]
 

@@ -23,7 +23,7 @@ from compressbuild.platforms import Facts
 from compressbuild.plugins import Registry, discover
 
 PLACE = ROOT / "docs" / "techniques"
-FIRST_PARTY = {"metrics", "onnx", "onnxruntime", "tensorrt", "torch"}
+FIRST_PARTY = {"metrics", "onnx", "onnxruntime", "openvino", "tensorrt", "torch"}
 
 
 @cache

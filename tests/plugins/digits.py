@@ -21,11 +21,14 @@ DATASETS = {
     "calibration": "examples.digits.data:calibration",
     "test": "examples.digits.data:test",
 }
-LOADERS = {"torch-model": "cbuild_torch.runner:load", "onnx": "cbuild_onnx.runner:load"}
+LOADERS = {"torch-model": "cbuild_torch.runner:load", "onnx": "cbuild_onnx.runner:load"} | {
+    "openvino-ir": "cbuild_openvino.backend:load"
+}
 
 
 def kind_of(directory: Path) -> str:
-    return "torch-model" if (directory / "model.json").exists() else "onnx"
+    signs = {"model.json": "torch-model", "model.xml": "openvino-ir"}
+    return next((kind for name, kind in signs.items() if (directory / name).exists()), "onnx")
 
 
 def as_input(directory: Path) -> WorkInput:
