@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-__all__ = ["Concern", "class_value", "collapsed_classes", "smaller_not_faster"]
+__all__ = ["Concern", "class_value", "collapsed_classes", "row_noun", "smaller_not_faster"]
 
 SMALLER = 0.95  # of the baseline's size: less is not what one compresses for
 DROP = 0.15  # of a class' accuracy
@@ -48,6 +48,12 @@ def class_value(row: Mapping[str, Any]) -> float:
     return row["correct"] / row["n"] if row.get("n") and "correct" in row else math.nan
 
 
+def row_noun(measured: Mapping[str, Any]) -> str:
+    """What the rows of ``per_class`` are, if not classes: ``rows`` of the result says so."""
+    noun = measured.get("rows")
+    return noun if isinstance(noun, str) else "class"
+
+
 def collapsed_classes(
     metric: str, own: Mapping[str, Any], base: Mapping[str, Any] | None, baseline: str | None
 ) -> Concern | None:
@@ -75,8 +81,10 @@ def collapsed_classes(
     fallen.sort(key=lambda item: item[2] - item[1])
     which = ", ".join(f"{name} ({before:.2f} → {after:.2f})" for name, before, after in fallen[:5])
     more = f" and {len(fallen) - 5} more" if len(fallen) > 5 else ""
-    noun = "class" if len(fallen) == 1 else "classes"
-    than = f"against {baseline}" if base is not None else "against the other classes"
+    one = row_noun(own)
+    many = f"{one}es" if one.endswith("s") else f"{one}s"
+    noun = one if len(fallen) == 1 else many
+    than = f"against {baseline}" if base is not None else f"against the other {many}"
     message = f"{metric} collapsed in {noun} {which}{more} {than}, while the mean is {own['value']:.4g}"
     return Concern(kind="class-collapsed", message=message, classes=tuple(name for name, _, _ in fallen))
 

@@ -10,7 +10,7 @@ import msgspec
 
 from ..compressfile.spec import GateSpec
 from ..graph import GatePlan, MetricPlan
-from .concerns import class_value
+from .concerns import class_value, row_noun
 
 __all__ = ["Measured", "Verdict", "judge_gate"]
 
@@ -83,8 +83,8 @@ def _judge(
         name, value = found
     if math.isnan(value):
         return verdict("fail", False, reason="the value is not a number")
-    margin = sign * (value - bound)
-    shown = {"value": value, "low": low, "high": high, "margin": margin, "reason": f"class {name}" if name else ""}
+    margin, reason = sign * (value - bound), f"{row_noun(own)} {name}" if name else ""
+    shown = {"value": value, "low": low, "high": high, "margin": margin, "reason": reason}
     worst, best = (value, value) if low is None or high is None else (low, high) if sign > 0 else (high, low)
     if sign * (worst - bound) >= 0:
         return verdict("pass", True, **shown)

@@ -42,6 +42,16 @@ def test_max_class_drop_is_about_the_one_that_fell_most(bound: float, verdict: s
     assert found.value == pytest.approx(0.19)
 
 
+def test_a_slice_is_called_so() -> None:
+    own = {
+        "value": 0.9,
+        "rows": "slice",
+        "per_class": {"day": {"n": 90, "correct": 88}, "night": {"n": 10, "correct": 2}},
+    }
+    found = judge(own, min_class=0.5)
+    assert (found.verdict, found.value, found.reason) == ("fail", 0.2, "slice night")
+
+
 def test_without_values_for_each_class_it_fails() -> None:
     found = judge({"value": 0.99}, min_class=0.5)
     assert (found.verdict, found.ok) == ("fail", False)

@@ -84,3 +84,14 @@ def test_smaller_but_not_faster(size: int, interval: tuple[float, float], said: 
 def test_without_a_ratio_or_a_size_there_is_nothing_to_say() -> None:
     assert smaller_not_faster({"value": 3.0}, 10, 100, "b") is None
     assert smaller_not_faster({"value": 3.0, "ratio": 1.2, "ratio_low": 1.1, "ratio_high": 1.3}, 10, None, "b") is None
+
+
+def test_rows_that_are_no_classes_are_called_what_they_are() -> None:
+    base = accuracy(day=39, night=38, dusk=40)
+    own = {**accuracy(day=39, night=15, dusk=39), "rows": "slice"}
+    found = collapsed_classes("slices", own, base, "big")
+    assert found is not None
+    assert found.message.startswith("slices collapsed in slice night (0.95 → 0.38) against big")
+    alone = collapsed_classes("slices", own, None, None)
+    assert alone is not None
+    assert "against the other slices" in alone.message
