@@ -97,7 +97,8 @@ def _metric(ctx: Context, params: QuantizeMixed, labels: np.ndarray) -> Callable
 
 
 def quantize(ctx: Context, model: Path, params: QuantizeMixed) -> dict[str, Any]:
-    """Write the cheapest assignment found; returns scores, and each layer that stayed float with its sensitivity."""
+    """Write the cheapest assignment found; returns scores, each layer that stayed float, and each layer's sensitivity
+    if it had to be measured."""
     judge = _Judge(ctx, files.find(model), params)
     ready = calibrate(ctx, model, params)
     names = _layers(ready, params)
@@ -129,13 +130,15 @@ def quantize(ctx: Context, model: Path, params: QuantizeMixed) -> dict[str, Any]
         "sqnr": round(ratio, 3),
         "sqnr_int8": round(sqnr, 3),
         "layers": len(names),
-        "kept_float": [
-            {"layer": name, "drop_alone": round(layers[name].drop, 6), "sqnr_alone": round(layers[name].sqnr, 3)}
-            for name in kept
-        ],
+        "kept_float": [_fact(layers[name]) for name in kept],
+        "sensitivity": [_fact(layers[name]) for name in ranked],
         "quantize_nodes": count,
         "measured": judge.measured,
     }
+
+
+def _fact(layer: _Layer) -> dict[str, Any]:
+    return {"layer": layer.name, "drop_alone": round(layer.drop, 6), "sqnr_alone": round(layer.sqnr, 3)}
 
 
 def _layers(ready: Calibrated, params: QuantizeMixed) -> list[str]:

@@ -55,6 +55,10 @@ def test_a_fragile_layer_stays_float_and_saves_the_accuracy(technique, fragile):
     kept = node.facts["kept_float"]
     assert 1 <= len(kept) <= 3
     assert kept[0]["drop_alone"] > 0
+    measured = node.facts["sensitivity"]
+    assert len(measured) == node.facts["layers"]
+    assert measured == sorted(measured, key=lambda row: (-row["drop_alone"], row["sqnr_alone"]))
+    assert all(row in measured for row in kept)
     assert (
         node.facts["score_float"] - node.facts["score"] <= 0.005 < node.facts["score_float"] - node.facts["score_int8"]
     )
@@ -66,7 +70,7 @@ def test_a_fragile_layer_stays_float_and_saves_the_accuracy(technique, fragile):
 def test_a_robust_model_is_quantized_whole(technique, exported):
     node = technique(MIXED, exported, mixed(max_drop=0.02))
     static = technique("cbuild_onnx.static:quantize", exported, QuantizeStatic(data="calibration", scheme="u8-affine"))
-    assert node.facts["kept_float"] == []
+    assert node.facts["kept_float"] == node.facts["sensitivity"] == []
     assert node.facts["measured"] == 1
     assert (node.out / "model.onnx").read_bytes() == (static.out / "model.onnx").read_bytes()
 
