@@ -35,7 +35,8 @@ def technique(tmp_path: Path) -> Callable[..., object]:
 
     def apply(run: str, subject: Path, params: object, **world: object):
         out = tmp_path / f"out-{next(count)}"
-        datasets = {**digits.DATASETS, "means": "toy_models:means", "one-too-many": "toy_models:one_too_many"}
+        own = {"means": "means", "brightest": "brightest", "one-too-many": "one_too_many"}
+        datasets = {**digits.DATASETS, **{name: f"toy_models:{made}" for name, made in own.items()}}
         return digits.apply(run, subject, params, out, factories=factories, datasets=datasets, **world)
 
     return apply

@@ -11,6 +11,7 @@ from compressbuild.api import UserError
 
 TRAIN = "cbuild_torch.finetune:train"
 DISTILL = "cbuild_torch.distill:distill"
+TOYS = ("toy_models:encoder", "toy_models:tagger")
 
 
 def weights(directory):
@@ -90,6 +91,30 @@ def test_float_labels_are_a_regression(technique, toy):
     assert node.facts["loss"] < 0.01
     with pytest.raises(UserError, match=r"labels are float \[64, 1\] but the output is \[64, 10\]"):
         technique(TRAIN, toy("mlp"), Train(data="means"))
+
+
+def test_tokens_through_a_loss_of_ones_own(technique, toy):
+    params = Train(data="brightest", epochs=15, lr=0.01, loss="toy_models:tagging")
+    feeds, _ = digits.held_out()
+    found = digits.outputs(technique(TRAIN, toy("tagger"), params).out, feeds, TOYS)["output"]
+    rows = feeds["image"][:, 0]
+    chosen = np.take_along_axis(rows, found.argmax(-1)[..., None], -1)[..., 0]
+    assert (chosen == rows.max(-1)).mean() > 0.9  # of several that are equally bright any one is right
+
+
+def test_embeddings_through_a_loss_of_ones_own(technique, toy):
+    feeds, labels = digits.held_out()
+
+    def gap(directory) -> float:
+        """How much nearer samples of one label are to each other than to others, in cosine."""
+        vectors = digits.outputs(directory, feeds, TOYS)["output"]
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        same, cosine = labels[:, None] == labels, vectors @ vectors.T
+        return float(cosine[same].mean() - cosine[~same].mean())
+
+    start = toy("encoder")
+    params = Train(data="train", epochs=5, lr=0.01, loss="toy_models:contrastive")
+    assert gap(technique(TRAIN, start, params).out) > gap(start) + 0.4
 
 
 def test_a_last_batch_of_one_sample_is_left_out(technique, untrained):

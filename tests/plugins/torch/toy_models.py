@@ -11,6 +11,7 @@ FACTORIES = (
     "activated",
     "branching",
     "depthwise",
+    "encoder",
     "fewer_classes",
     "fixed",
     "masked",
@@ -20,6 +21,7 @@ FACTORIES = (
     "recurrent",
     "regressor",
     "strided",
+    "tagger",
     "tied",
     "two_inputs",
 )
@@ -263,6 +265,38 @@ def means() -> Any:
 
     for images, _ in train():
         yield images, images.mean((1, 2, 3), keepdims=False)[:, None]
+
+
+def brightest() -> Any:
+    """Tokens: the brightest column of each row of an image, N×8."""
+    from examples.digits.data import train
+
+    for images, _ in train():
+        yield images, images[:, 0].argmax(-1)
+
+
+def tagger() -> nn.Module:
+    """Scores for each row of an image: N×1×8×8 to N×8×8."""
+    return nn.Sequential(nn.Flatten(1, 2), nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 8))
+
+
+def tagging(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of each token, classes on the last axis."""
+    return nn.functional.cross_entropy(outputs.flatten(0, 1), labels.flatten())
+
+
+def encoder() -> nn.Module:
+    """Embeddings of images, N×1×8×8 to N×16."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16))
+
+
+def contrastive(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Samples of one label near each other (Khosla et al., "Supervised contrastive learning", 2020)."""
+    unit = nn.functional.normalize(outputs, dim=-1)
+    alone = torch.eye(len(labels), dtype=torch.bool)
+    logits = (unit @ unit.T / 0.2).masked_fill(alone, -1e9)
+    same = (labels[:, None] == labels) & ~alone
+    return -(logits.log_softmax(1) * same).sum(1).div(same.sum(1).clamp(min=1)).mean()
 
 
 def one_too_many() -> Any:
