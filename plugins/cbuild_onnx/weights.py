@@ -1,4 +1,4 @@
-"""Weight-only quantization: matrix products with weights in blocks of 4 or 8 bits, convolutions in 8."""
+"""Weight-only quantization: matrix products in blocks of 4 or 8 bits, convolutions and recurrent layers in 8 bits."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from . import files, soundness
 from .blocks import Blocks, gptq, hqq, round_to_nearest
 from .calibration import feeds, observed
 from .params_weights import QuantizeWeights
-from .selection import node_names
+from .selection import node_names, preprocess
 
 __all__ = ["quantize"]
 
 _DOMAIN = "com.microsoft"
 _OPSET_BLOCKS = 21  # DequantizeLinear in blocks, and 4-bit types
 _OPSET_CHANNELS = 13
+# Operators whose weights get a scale per output channel: position of each weight, and its axis of output channels.
+_RECURRENT = ("LSTM", "GRU", "RNN")
+_CHANNELS = {"Conv": ((1, 0),), **dict.fromkeys(_RECURRENT, ((1, 1), (2, 1)))}
 
 
 def quantize(ctx: Context, model: Path, params: QuantizeWeights) -> dict[str, Any]:
@@ -28,6 +31,9 @@ def quantize(ctx: Context, model: Path, params: QuantizeWeights) -> dict[str, An
     source = soundness.find(model)
     proto = files.read(source)
     _check(proto, params)
+    if any(node.op_type in _RECURRENT for node in proto.graph.node if node.op_type in params.op_types):
+        source = preprocess(ctx, source)  # torch's exporter reorders their gates in the graph: folded here
+        proto = files.read(source)
     skipped = set(node_names(proto, params.exclude, "exclude"))
     tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
     chosen = [node for node in proto.graph.node if node.name not in skipped and _fits(node, tensors, params)]
@@ -39,12 +45,13 @@ def quantize(ctx: Context, model: Path, params: QuantizeWeights) -> dict[str, An
     hessians = _hessians(ctx, source, chosen, params)
     errors = []
     for number, node in enumerate(chosen):
-        weight = numpy_helper.to_array(tensors[node.input[1]]).astype(np.float32)
-        if node.op_type == "Conv":
-            made = _replace_convolution(proto, node, weight)
-        else:
-            made = _replace_product(proto, node, weight, hessians.get(node.input[0]), params)
-        errors.append(float(np.linalg.norm(made - weight) / max(float(np.linalg.norm(weight)), 1e-12)))
+        for position, axis in _CHANNELS.get(node.op_type, ((1, None),)):
+            weight = numpy_helper.to_array(tensors[node.input[position]]).astype(np.float32)
+            if axis is None:
+                made = _replace_product(proto, node, weight, hessians.get(node.input[0]), params)
+            else:
+                made = _replace_by_channel(proto, node, position, weight, axis)
+            errors.append(float(np.linalg.norm(made - weight) / max(float(np.linalg.norm(weight)), 1e-12)))
         ctx.progress(number + 1, len(chosen), stage="quantize")
     _drop_unused(proto)
     if params.format == "nbits" and all(entry.domain != _DOMAIN for entry in proto.opset_import):
@@ -76,24 +83,36 @@ def _check(proto: ModelProto, params: QuantizeWeights) -> None:
             f"the model has opset {opset}; blocks in DequantizeLinear need {_OPSET_BLOCKS}",
             hint="export it with 'opset: 21', or use 'format: nbits'",
         )
-    if "Conv" in params.op_types and (params.bits != 8 or opset < _OPSET_CHANNELS):
-        raise UserError("convolutions take 8-bit weights only", hint="set 'bits: 8', or leave Conv out of 'op-types:'")
+    wide = [name for name in params.op_types if name in _CHANNELS]
+    if wide and params.bits != 8:
+        raise UserError(
+            f"{', '.join(wide)} take 8-bit weights only",
+            hint=f"set 'bits: 8', or leave {', '.join(wide)} out of 'op-types:'",
+        )
+    if wide and opset < _OPSET_CHANNELS:
+        raise UserError(
+            f"the model has opset {opset}; a scale per channel needs {_OPSET_CHANNELS}",
+            hint="export it with a newer 'opset:'",
+        )
     present = {node.op_type for node in proto.graph.node}
     if not present & set(params.op_types):
         raise UserError(
             f"the model has no {' or '.join(params.op_types)}",
-            hint="convolutions: 'op-types: [Conv]' with 'bits: 8', or quantize.static; LSTM: quantize.dynamic",
+            hint="convolutions, LSTM and GRU: 'op-types: [Conv]' and so on, with 'bits: 8'",
         )
 
 
 def _fits(node: NodeProto, tensors: dict[str, TensorProto], params: QuantizeWeights) -> bool:
-    tensor = tensors.get(node.input[1]) if len(node.input) > 1 else None
-    if node.op_type not in params.op_types or tensor is None or tensor.data_type != TensorProto.FLOAT:
+    if node.op_type not in params.op_types:
+        return False
+    places = [position for position, _ in _CHANNELS.get(node.op_type, ((1, 0),)) if position < len(node.input)]
+    weights = [tensors.get(node.input[position]) for position in places]
+    if not weights or any(tensor is None or tensor.data_type != TensorProto.FLOAT for tensor in weights):
         return False
     if node.op_type == "Gemm":
         plain = all(_attribute(node, name, 1.0) == 1.0 for name in ("alpha", "beta"))
         return plain and not _attribute(node, "transA", 0)
-    return node.op_type == "Conv" or len(tensor.dims) == 2
+    return node.op_type in _CHANNELS or len(tensors[node.input[1]].dims) == 2
 
 
 def _attribute(node: NodeProto, name: str, default: float) -> Any:
@@ -103,7 +122,7 @@ def _attribute(node: NodeProto, name: str, default: float) -> Any:
 
 def _hessians(ctx: Context, source: Path, chosen: list[NodeProto], params: QuantizeWeights) -> dict[str, np.ndarray]:
     """Input name → Xᵀ·X over the samples, K×K."""
-    names = [node.input[0] for node in chosen if node.op_type != "Conv"]
+    names = [node.input[0] for node in chosen if node.op_type not in _CHANNELS]
     if params.method != "gptq" or params.data is None or not names:
         return {}
     given = feeds(ctx, source, params.data, samples=params.samples, batch_size=params.batch_size)
@@ -148,7 +167,7 @@ def _nbits(proto: ModelProto, node: NodeProto, blocks: Blocks, output: str, symm
     if not symmetric:
         zeros = blocks.zeros
         constants.append(zeros.reshape(-1) if zeros.dtype == np.float32 else _pack(zeros, blocks.bits).reshape(-1))
-    names = _store(proto, node, constants)
+    names = _store(proto, f"{node.input[1]}/{node.name or output}", constants)
     attributes = {"K": blocks.inputs, "N": len(blocks.values), "bits": blocks.bits, "block_size": size}
     name = node.name or output
     return [helper.make_node("MatMulNBits", [node.input[0], *names], [output], name, domain=_DOMAIN, **attributes)]
@@ -187,22 +206,22 @@ def _dequantize(proto: ModelProto, node: NodeProto, blocks: Blocks, output: str,
     ]
 
 
-def _replace_convolution(proto: ModelProto, node: NodeProto, weight: np.ndarray) -> np.ndarray:
-    """An int8 weight with a scale per output channel, dequantized before the convolution."""
-    scales = np.abs(weight).reshape(len(weight), -1).max(axis=1) / 127
+def _replace_by_channel(proto: ModelProto, node: NodeProto, position: int, weight: np.ndarray, axis: int) -> np.ndarray:
+    """An int8 weight with a scale per output channel (of both directions), dequantized before the node."""
+    others = tuple(each for each in range(weight.ndim) if each != axis)
+    scales = np.abs(weight).max(axis=others) / 127
     scales = np.where(scales == 0, 1.0, scales).astype(np.float32)
-    shape = (-1, *([1] * (weight.ndim - 1)))
+    shape = [-1 if each == axis else 1 for each in range(weight.ndim)]
     values = np.clip(np.rint(weight / scales.reshape(shape)), -127, 127).astype(np.int8)
-    names = _store(proto, node, [values, scales, np.zeros(len(weight), np.int8)])
-    result = f"{node.input[1]}/{node.name}/float"
-    made = helper.make_node("DequantizeLinear", names, [result], f"{node.name}/dequantize", axis=0)
+    stem = f"{node.input[position]}/{node.name or node.output[0]}"
+    names = _store(proto, stem, [values, scales, np.zeros(len(scales), np.int8)])
+    made = helper.make_node("DequantizeLinear", names, [f"{stem}/float"], f"{stem}/dequantize", axis=axis)
     proto.graph.node.insert(list(proto.graph.node).index(node), made)
-    node.input[1] = result
+    node.input[position] = f"{stem}/float"
     return values * scales.reshape(shape)
 
 
-def _store(proto: ModelProto, node: NodeProto, constants: list[np.ndarray]) -> list[str]:
-    stem = f"{node.input[1]}/{node.name or node.output[0]}"
+def _store(proto: ModelProto, stem: str, constants: list[np.ndarray]) -> list[str]:
     names = [f"{stem}/{part}" for part in ("values", "scales", "zeros")[: len(constants)]]
     proto.graph.initializer.extend(
         numpy_helper.from_array(np.ascontiguousarray(value), name) for value, name in zip(constants, names, strict=True)

@@ -94,6 +94,34 @@ def test_convolutions_have_int8_weights(technique, exported):
     assert digits.accuracy(node.out) > digits.accuracy(exported) - 0.01
 
 
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+def test_recurrent_layers_have_int8_weights(technique, exported_sequence, name):
+    subject = exported_sequence(name)
+    node = technique(WEIGHTS, subject, QuantizeWeights(bits=8, op_types=(name.upper(), "Gemm")))
+    assert node.facts["layers"] == 2
+    weights = {tuple(t.dims): t.data_type for t in onnx.load(node.out / "model.onnx").graph.initializer}
+    gates = 3 if name == "gru" else 4
+    assert weights[1, gates * 48, 8] == weights[1, gates * 48, 48] == TensorProto.INT8
+    assert size(node.out) < 0.45 * size(subject)
+    assert error(subject, node.out) < 0.02
+    assert digits.accuracy(node.out) > digits.accuracy(subject) - 0.01
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_both_directions_of_a_recurrent_layer(technique, tmp_path, kind):
+    torch = pytest.importorskip("torch")
+    layer = getattr(torch.nn, kind)(8, 16, num_layers=2, bidirectional=True)
+    rows = torch.randn(8, 3, 8)
+    (tmp_path / "stack").mkdir()
+    torch.onnx.export(layer, (rows,), tmp_path / "stack" / "model.onnx", input_names=["rows"], dynamo=True)
+    node = technique(WEIGHTS, tmp_path / "stack", QuantizeWeights(bits=8, op_types=(kind,)))
+    assert node.facts["layers"] == 2
+    wanted, found = (
+        next(iter(digits.outputs(p, {"rows": rows.numpy()}).values())) for p in (tmp_path / "stack", node.out)
+    )
+    assert 0 < np.abs(found - wanted).mean() < 0.02 * np.abs(wanted).mean()
+
+
 @pytest.mark.parametrize(("bits", "symmetric"), [(4, False), (4, True), (8, True)])
 def test_standard_operators(technique, trained_sequence, bits, symmetric):
     from cbuild_torch.params import ExportOnnx
@@ -121,8 +149,8 @@ def test_what_does_not_fit_is_explained(technique, exported, mlp):
 
     assert "data: DATASET" in fails("gptq needs samples", mlp, method="gptq")
     assert "opset: 21" in fails("need 21", mlp, format="qdq")
-    assert "bits: 8" in fails("convolutions take 8-bit", exported, op_types=("Conv",))
-    assert "quantize.static" in fails("has no MatMul", exported, op_types=("MatMul",))
+    assert "bits: 8" in fails("Conv take 8-bit", exported, op_types=("Conv",))
+    assert "op-types: [Conv]" in fails("has no MatMul", exported, op_types=("MatMul",))
     fails("fractional zero points: it needs", mlp, method="hqq", symmetric=True)
     fails("with 4 bits only", mlp, method="hqq", bits=8)
     fails("no MatMul or Gemm with constant", mlp, exclude=("first", "second"))
