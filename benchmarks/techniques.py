@@ -30,7 +30,7 @@ PAGE = REPO / "docs" / "techniques" / "README.md"
 BEGIN, END = "<!-- benchmarks/techniques.py -->", "<!-- end -->"
 Step = Mapping[str, Any] | str
 
-RECOVER: Step = {"distill": {"teacher": "trained", "data": "train", "epochs": 6, "lr": 0.005}}
+RECOVER: Step = {"distill": {"teacher": "trained", "data": "train", "epochs": 12, "lr": 0.005}}
 EXPORT: Step = "export.onnx"
 FACTORIES = {
     "cnn": "examples.digits.model:build",
@@ -40,17 +40,28 @@ FACTORIES = {
 }
 EVERY = tuple(FACTORIES)
 MADE_ONNX = ("quantize.qat",)
+PLATFORMS = {"cpu": {"backend": "onnxruntime", "threads": 1}, "openvino": {"backend": "openvino", "threads": 1}}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A technique with its parameters, on some architectures; ``recover``: distilled from the original afterwards."""
+    """A technique with its parameters, on some architectures; ``recover``: distilled from the original afterwards.
+
+    ``on``: the platform, or ``torch`` for what shows in a torch-model only; ``opset``: of the export before it.
+    """
 
     technique: str
     params: Mapping[str, Any]
     of: tuple[str, ...] = EVERY
     recover: bool = False
     label: str = ""
+    on: str = "cpu"
+    opset: int = 20
+
+    @property
+    def base(self) -> str:
+        """The target that its ratios are to."""
+        return {"cpu": "base", "torch": "trained"}.get(self.on, f"base-{self.on}")
 
     @property
     def name(self) -> str:
@@ -58,22 +69,29 @@ class Row:
         return f"`{self.technique}` {words}".strip() + (", then trained" if self.recover else "")
 
 
-HIDDEN = ("data", "epochs", "lr", "teacher", "ignore", "layers", "map", "heads", "hidden")
-TRAINED = {"data": "train", "epochs": 6, "lr": 0.003}
+HIDDEN = ("data", "epochs", "end", "groups", "heads", "hidden", "ignore", "layers", "lr", "map", "op-types", "teacher")
+LONG = {"data": "train", "epochs": 30, "end": 15, "lr": 0.003, "teacher": "trained"}
+RECURRENT = ("gru", "lstm")
+CONVOLUTIONS = [["blocks.0.conv1", "blocks.0.conv2"], ["blocks.1.conv2", "blocks.2.conv1", "blocks.2.conv2"]]
 ON_TORCH = (
     Row("prune.magnitude", {"sparsity": 0.7}, recover=True),
-    Row("prune.gradual", {"sparsity": 0.8, **TRAINED}),
+    Row("prune.gradual", {"sparsity": 0.8, **LONG}, label="sparsity 0.8 in 30 epochs"),
+    Row("prune.movement", {"sparsity": 0.7, **LONG}, label="sparsity 0.7 in 30 epochs"),
     Row("prune.nm", {"n": 2, "m": 4}, recover=True),
     Row("prune.channels", {"ratio": 0.5}, ("cnn",), recover=True),
     Row("prune.heads", {"ratio": 0.5}, ("transformer",), recover=True),
     Row("prune.layers", {"count": 1, "by": "last"}, ("transformer",), recover=True),
-    Row("prune.recurrent", {"mode": "units", "ratio": 0.5}, ("gru", "lstm"), recover=True),
+    Row("prune.recurrent", {"mode": "units", "ratio": 0.5}, RECURRENT, recover=True),
+    Row("prune.recurrent", {"mode": "weights", "ratio": 0.7}, RECURRENT, recover=True),
     Row("factorize.lowrank", {"ratio": 0.4, "ignore": ["classify"]}, ("cnn",), recover=True),
     Row("factorize.lowrank", {"ratio": 0.4, "layers": ["encoder.*"]}, ("transformer",), recover=True),
     Row("replace.depthwise", {"multiplier": 1}, ("cnn",), recover=True),
     Row("replace.activation", {"map": {"ReLU": "Hardswish"}}, ("cnn",), True, "ReLU by Hardswish"),
     Row("replace.activation", {"map": {"GELU": "ReLU"}}, ("transformer",), True, "GELU by ReLU"),
     Row("fold.batchnorm", {}, ("cnn",)),
+    Row("share.layers", {"groups": CONVOLUTIONS}, ("cnn",), True, "5 convolutions as 2", "torch"),
+    Row("share.layers", {"groups": [["encoder.layers.0", "encoder.layers.1"]]}, ("transformer",), True, on="torch"),
+    Row("share.cluster", {"bits": 4, "data": "train", "epochs": 3}, on="torch"),
     Row("quantize.qat", {"data": "train", "epochs": 2, "lr": 0.0005}, ("cnn", "transformer")),
 )
 ON_ONNX = (
@@ -81,9 +99,16 @@ ON_ONNX = (
     Row("optimize.onnx", {"method": "extended"}),
     Row("quantize.static", {"data": "calibration"}),
     Row("quantize.mixed", {"data": "calibration", "max-drop": 0.005}, ("cnn", "transformer")),
-    Row("quantize.dynamic", {}, ("transformer", "gru", "lstm")),
+    Row("quantize.dynamic", {}, ("transformer",)),
+    Row("quantize.dynamic", {"op-types": ["LSTM", "Gemm"]}, ("lstm",)),
     Row("quantize.weights", {"bits": 4}, ("transformer",)),
+    Row("quantize.weights", {"bits": 8, "op-types": ["Conv", "Gemm"]}, ("cnn",)),
+    Row("quantize.weights", {"bits": 8, "op-types": ["GRU", "Gemm"]}, ("gru",)),
+    Row("quantize.weights", {"bits": 8, "op-types": ["LSTM", "Gemm"]}, ("lstm",)),
     Row("convert.fp16", {}),
+    Row("convert.bf16", {}, on="openvino", opset=22),
+    Row("openvino.quantize", {"data": "calibration"}, on="openvino"),
+    Row("openvino.compress", {}, ("transformer",), on="openvino"),
 )
 
 
@@ -92,14 +117,19 @@ def compressfile(architecture: str, rows: Mapping[str, Row]) -> dict[str, Any]:
         "trained": {"from": "net", "steps": [{"train": {"data": "train", "epochs": 10, "lr": 0.01}}]},
         "onnx": {"from": "trained", "steps": [EXPORT]},
         "base": {"from": "onnx", "platform": "cpu"},
+        "base-openvino": {"from": "onnx", "platform": "openvino"},
     }
     for name, row in rows.items():
         step: Step = {row.technique: dict(row.params)} if row.params else row.technique
         if row in ON_ONNX:
-            targets[name] = {"from": "onnx", "steps": [step], "platform": "cpu"}
-            continue
-        steps = [step, *([RECOVER] if row.recover else []), *([] if row.technique in MADE_ONNX else [EXPORT])]
-        targets[name] = {"from": "trained", "steps": steps, "platform": "cpu"}
+            export: Step = EXPORT if row.opset == 20 else {EXPORT: {"opset": row.opset}}
+            steps = [export, step]
+        else:
+            export_too = row.on != "torch" and row.technique not in MADE_ONNX
+            steps = [step, *([RECOVER] if row.recover else []), *([EXPORT] if export_too else [])]
+        targets[name] = {"from": "trained", "steps": steps}
+        if row.on != "torch":
+            targets[name] |= {"platform": row.on, "evaluate": {"baseline": row.base}}
     return {
         "version": 1,
         "models": {
@@ -109,11 +139,10 @@ def compressfile(architecture: str, rows: Mapping[str, Row]) -> dict[str, Any]:
             }
         },
         "datasets": {name: {"loader": f"examples.digits.data:{name}"} for name in ("train", "calibration", "test")},
-        "platforms": {"cpu": {"backend": "onnxruntime", "threads": 1}},
+        "platforms": PLATFORMS,
         "evaluate": {
             "data": "test",
             "metrics": ["top1", {"latency": {"batch": 64}}, "size", "compressed-size", "macs"],
-            "baseline": "base",
         },
         "preload": ["sklearn.datasets"],
         "targets": targets,
@@ -142,10 +171,10 @@ def build(architecture: str, place: Path, rows: Mapping[str, Row], *, remeasure:
     return failed
 
 
-def cells(project: Path, target: str, *, quiet: bool) -> list[str]:
+def cells(project: Path, target: str, against: str = "base", *, quiet: bool) -> list[str]:
     """Size, compressed size, MACs and latency as ratios to the baseline, top-1 and its change."""
     found, base = (
-        json.loads((project / "build" / n / "metrics.json").read_text())["metrics"] for n in (target, "base")
+        json.loads((project / "build" / n / "metrics.json").read_text())["metrics"] for n in (target, against)
     )
 
     def ratio(metric: str) -> str:
@@ -178,7 +207,8 @@ def table(place: Path, known: set[str], *, remeasure: bool = False) -> str:
     quiet = is_quiet()
     lines = [
         f"Digits, {date.today()}, one seed: ± 1.5 points of accuracy are noise. Ratios: to the same model as trained.",
-        "Latency: ONNX Runtime, one thread, batch 64, interleaved with it; ~: noisy. By `benchmarks/techniques.py`.",
+        "Latency: ONNX Runtime (`openvino.*` and bf16: OpenVINO, beside OpenVINO), one thread, batch 64, interleaved",
+        "with it; ~: noisy. `share.*` are torch-models, the others ONNX or IR. By `benchmarks/techniques.py`.",
         *([] if quiet else ["Latency is left out: other programs kept the machine busy."]),
         "",
         "| technique | model | size | zipped | MACs | latency | top-1 | points |",
@@ -190,7 +220,9 @@ def table(place: Path, known: set[str], *, remeasure: bool = False) -> str:
         for a in row.of:
             target = f"row{index}"
             if (place / a / "build" / target / "metrics.json").exists() and target not in problems[a]:
-                lines.append(f"| {row.name} | {a} | " + " | ".join(cells(place / a, target, quiet=quiet)) + " |")
+                lines.append(
+                    f"| {row.name} | {a} | " + " | ".join(cells(place / a, target, row.base, quiet=quiet)) + " |"
+                )
             else:
                 lines.append(f"| {row.name} | {a} | {problems[a].get(target, 'not built')} | | | | | |")
     return "\n".join(lines) + "\n"

@@ -33,6 +33,13 @@ def script() -> ModuleType:
     return module
 
 
+def test_no_technique_is_forgotten() -> None:
+    effects = script()
+    rows = {row.technique for row in (*effects.ON_TORCH, *effects.ON_ONNX)}
+    named = {name for name in discover(cache=None).techniques if not name.startswith("metrics.")}
+    assert named - rows <= NOT_A_ROW
+
+
 @pytest.mark.parametrize("architecture", ["cnn", "transformer", "gru", "lstm"])
 def test_every_row_resolves(architecture: str, tmp_path) -> None:
     effects = script()
