@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from .concerns import NEGLIGIBLE
 from .paired import difference_interval, mcnemar, median_interval, quotient_interval
 
 __all__ = [
@@ -162,7 +163,7 @@ def direct_latency(result: Mapping[str, Any]) -> Latency | None:
     if "ratio" not in result or "value" not in base:
         return None
     low, high = result.get("ratio_low"), result.get("ratio_high")
-    return _latency(base["value"], result["value"], result["ratio"], low, high, "in turns in one process")
+    return _latency(base["value"], result["value"], result["ratio"], low, high, "in turns, over several sessions")
 
 
 def paired_latency(first: Sequence[float], second: Sequence[float]) -> Latency:
@@ -173,7 +174,7 @@ def paired_latency(first: Sequence[float], second: Sequence[float]) -> Latency:
 
 
 def _latency(first: float, second: float, ratio: float, low: float | None, high: float | None, how: str) -> Latency:
-    sure = low is not None and high is not None and (high < 1 or low > 1)
+    sure = low is not None and high is not None and (high < 1 - NEGLIGIBLE or low > 1 + NEGLIGIBLE)
     verdict: Any = ("faster" if ratio < 1 else "slower") if sure else "no difference shown"
     return Latency(first=first, second=second, ratio=ratio, low=low, high=high, verdict=verdict, how=how)
 

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import msgspec
 
-__all__ = ["Concern", "class_value", "collapsed_classes", "row_noun", "smaller_not_faster"]
+__all__ = ["NEGLIGIBLE", "Concern", "class_value", "collapsed_classes", "row_noun", "smaller_not_faster"]
 
+NEGLIGIBLE = 0.01  # of a latency: the same file, loaded twice, differs by as much
 SMALLER = 0.95  # of the baseline's size: less is not what one compresses for
 DROP = 0.15  # of a class' accuracy
 SIGMAS = 3.0  # of two proportions: about one in a thousand by chance
@@ -31,9 +32,9 @@ def smaller_not_faster(
     ratio, low, high = (latency.get(name) for name in ("ratio", "ratio_low", "ratio_high"))
     if ratio is None or low is None or high is None or not baseline_size or size > SMALLER * baseline_size:
         return None
-    if high < 1:
+    if high < 1 - NEGLIGIBLE:
         return None
-    said = "slower" if low > 1 else "not faster"
+    said = "slower" if low > 1 + NEGLIGIBLE else "not faster"
     message = (
         f"smaller but {said} than {baseline}: ×{size / baseline_size:.2f} of the size, ×{ratio:.2f} of the latency "
         f"[{low:.2f}–{high:.2f}]"

@@ -15,7 +15,8 @@ from .concerns import class_value, row_noun
 __all__ = ["Measured", "Verdict", "judge_gate"]
 
 Measured = Mapping[str, Any]
-"""What a metric function returned: at least ``value``; if paired also ``ratio``, ``ratio_low``, ``ratio_high``."""
+"""What a metric function returned: at least ``value``, perhaps with its 95 % interval ``low``, ``high``; if paired also
+``ratio``, ``ratio_low``, ``ratio_high``; ``noisy``: it could not be measured well."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,13 +92,17 @@ def _judge(
     if sign * (best - bound) < 0:
         return verdict("fail", False, **shown)
     shown["reason"] = f"the 95 % interval {low:.3g} to {high:.3g} straddles the limit"
+    if own.get("noisy"):
+        shown["reason"] += "; the machine was busy: measure again ('cbuild --remeasure')"
     return verdict("inconclusive", spec.inconclusive == "allow", **shown)
 
 
 def _compared(limit: str, own: Measured, other: Measured | None) -> tuple[float, float | None, float | None]:
     """What the limit is about, with its interval where there is one."""
     value = float(own["value"])
-    if limit in ("min", "max", "min-class", "max-class-drop"):
+    if limit in ("min", "max"):
+        return value, own.get("low"), own.get("high")
+    if limit in ("min-class", "max-class-drop"):
         return value, None, None
     assert other is not None
     reference = float(other["value"])

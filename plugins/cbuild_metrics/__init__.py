@@ -243,8 +243,8 @@ def _cost() -> Iterator[Metric]:
 def _running() -> Iterator[Metric]:
     yield Metric(
         name="latency",
-        summary="median time of a run, with its ratio to the baseline",
-        source="interleaved blocks; ratio: median over paired blocks, percentile bootstrap (Efron 1979)",
+        summary="time of a run, with its ratio to the baseline",
+        source="interleaved blocks in several sessions, Student's interval over sessions (Kalibera and Jones 2013)",
         run="cbuild_metrics.latency:latency",
         params=Latency,
         unit="ms",

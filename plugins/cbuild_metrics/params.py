@@ -91,10 +91,11 @@ class Latency(Params):
 
     batch: Annotated[int, Meta(ge=1, description="samples a run, where the model leaves it open")] = 1
     axes: Annotated[_Sizes, Meta(description="dynamic axis → size; 16 unless named")] = {}
-    blocks: Annotated[int, Meta(ge=5, le=10_000, description="most blocks of runs that are compared")] = 200
-    seconds: Annotated[float, Meta(gt=0, le=600, description="time to measure; up to twice that if it is noisy")] = 1.5
-    warmup: Annotated[int, Meta(ge=1, le=10_000, description="runs before the first that counts")] = 5
-    seed: Annotated[int, Meta(ge=0, description="of the random inputs and of the bootstrap")] = 0
+    sessions: Annotated[int, Meta(ge=4, le=100, description="times that the models are loaded anew")] = 8
+    blocks: Annotated[int, Meta(ge=5, le=10_000, description="most blocks of runs that are compared")] = 400
+    seconds: Annotated[float, Meta(gt=0, le=600, description="time to measure; up to twice that if it is noisy")] = 2.0
+    warmup: Annotated[int, Meta(ge=1, le=10_000, description="runs before the first that counts, in each session")] = 5
+    seed: Annotated[int, Meta(ge=0, description="of the random inputs")] = 0
 
 
 class Throughput(Params):

@@ -13,7 +13,7 @@ from compressbuild.api import Context, UserError
 
 from . import Latency, Load, Memory, Throughput
 from .feeds import example, model_inputs
-from .latency import Timed, measure
+from .timing import Timed, measure
 
 __all__ = ["load_time", "peak_memory", "throughput"]
 
@@ -27,13 +27,16 @@ def throughput(ctx: Context, subject: Path, params: Throughput) -> dict[str, Any
         sample = example(model_inputs(runner), params.axes, batch=batch, seed=params.seed)
         if str(sample.batch) in rows:
             continue
-        timed = Timed(lambda feeds=sample.feeds: runner(feeds))  # type: ignore[misc]
-        measure([timed], Latency(seconds=params.seconds, warmup=params.warmup), time.perf_counter)
-        median = float(np.median(timed.blocks))
+        timed = measure(
+            lambda feeds=sample.feeds: [Timed(lambda: runner(feeds))],  # type: ignore[misc]
+            Latency(seconds=params.seconds, warmup=params.warmup),
+            time.perf_counter,
+        )
+        seconds = timed.time().value
         rows[str(sample.batch)] = {
-            "value": sample.batch / median if median else 0.0,
-            "latency": 1000 * median,
-            "spread": timed.spread,
+            "value": sample.batch / seconds if seconds else 0.0,
+            "latency": 1000 * seconds,
+            "spread": timed.spread(),
         }
         ctx.progress(done + 1, len(params.batches))
     best = max(rows, key=lambda batch: rows[batch]["value"])

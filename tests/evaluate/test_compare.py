@@ -86,6 +86,22 @@ def test_latency_measured_in_turns() -> None:
 
 
 @pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.985, 0.995, "no difference shown"),
+        (1.001, 1.02, "no difference shown"),
+        (0.95, 0.985, "faster"),
+        (1.02, 1.1, "slower"),
+    ],
+)
+def test_what_a_second_load_of_the_same_file_would_differ_by_is_no_difference(low: float, high: float, verdict: str):
+    result = {"value": 1.0, "ratio": (low + high) / 2, "ratio_low": low, "ratio_high": high}
+    found = direct_latency({**result, "baseline": {"value": 1.0}})
+    assert found is not None
+    assert found.verdict == verdict
+
+
+@pytest.mark.parametrize(
     ("direction", "a", "b", "better"),
     [("lower", 2, 1, True), ("higher", 2, 1, False), ("none", 2, 1, None), ("lower", 2, 2, None)],
 )

@@ -97,3 +97,16 @@ def test_not_a_number_never_passes(value: object):
         found = one({"value": value}, {"value": 1.0}, **limits)
         assert (found.verdict, found.ok) == ("fail", False)
     assert not one({"value": 1.0}, {"value": 0.0}, max_ratio=9.0, against="a").ok  # a ratio to nothing
+
+
+@pytest.mark.parametrize(("high", "verdict"), [(1.05, "pass"), (1.15, "inconclusive")])
+def test_an_absolute_limit_is_judged_by_the_values_own_interval(high: float, verdict: str):
+    assert one({"value": 1.0, "low": 0.95, "high": high}, max=1.1).verdict == verdict
+
+
+def test_a_busy_machine_is_named_where_nothing_could_be_decided():
+    own = {"value": 1.0, "ratio": 0.9, "ratio_low": 0.7, "ratio_high": 1.1, "noisy": True}
+    doubtful = one(own, {"value": 1.0}, max_ratio=0.95, against="a")
+    assert (doubtful.verdict, doubtful.ok) == ("inconclusive", False)
+    assert doubtful.reason.endswith("the machine was busy: measure again ('cbuild --remeasure')")
+    assert one(own, {"value": 1.0}, max_ratio=1.2, against="a").verdict == "pass"  # the interval decides all the same
