@@ -29,7 +29,7 @@ def settings_of(builder: Builder, platform: str) -> Resolved | None:
             builder.unknown("backend", declared.backend, declared.marks.get("backend", declared.mark))
             builder.settings[platform] = None
         else:
-            builder.settings[platform] = resolve(
+            found = resolve(
                 backend.settings,
                 declared.settings,
                 owner=f"backend '{backend.name}'",
@@ -37,6 +37,11 @@ def settings_of(builder: Builder, platform: str) -> Resolved | None:
                 backend=backend,
                 problems=builder.problems,
             )
+            for name, value in found.of("dataset") if found is not None else ():
+                if value not in builder.spec.datasets:
+                    builder.undefined("dataset", name, value, builder.spec.datasets, declared.mark)
+                    found = None
+            builder.settings[platform] = found
     return builder.settings[platform]
 
 
@@ -73,9 +78,10 @@ def compiled(builder: Builder, target: TargetSpec, model: int) -> int | None:
             mark,
             params=settings.values,
             params_type=type_name(backend.settings),
-            key_params=settings.values,
+            key_params=builder.key_params(settings),
             inputs=inputs,
             models=builder.carried(inputs),
+            datasets=tuple(dict.fromkeys(value for _, value in settings.of("dataset"))),
             files=tuple(v for _, v in settings.of("file")),
             tools=backend.tools,
             facts=backend.compile_facts,

@@ -70,7 +70,17 @@ def _importable(module: str) -> bool:
     if top in sys.modules:
         return sys.modules[top] is not None
     found = find_spec(top)
-    return found is not None and found.origin is not None  # a bare directory of that name is no installation
+    return found is not None and (found.origin is not None or _distributed(top))
+
+
+def _distributed(package: str) -> bool:
+    """Whether a package without ``__init__.py`` was installed: any bare directory of that name looks like one."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        return bool(distribution(package).version)
+    except PackageNotFoundError:
+        return False
 
 
 def _on_path(program: str) -> bool:

@@ -1,0 +1,74 @@
+"""Post-training quantization to int8 as XNNPACK wants it: torchao's PT2E flow with ExecuTorch's own quantizer."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from cbuild_data import fixed_batch, sample_feeds
+from cbuild_data.interface import Interface
+from cbuild_torch.calling import tensors
+from cbuild_torch.program import example, one_line, retraced
+from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
+from torch.export import ExportedProgram
+from torch.fx import GraphModule, Node
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+from compressbuild.api import Context, UserError
+
+from . import ExecuTorchSettings
+
+__all__ = ["quantize"]
+
+_aten = torch.ops.aten
+_LAYERS = (_aten.conv1d.default, _aten.conv2d.default, _aten.linear.default, _aten.conv_transpose2d.input)
+_BATCH = 32  # samples at a time, of a model that takes any number
+
+
+@torch.no_grad()
+def quantize(
+    ctx: Context, program: ExportedProgram, interface: Interface, settings: ExecuTorchSettings
+) -> tuple[ExportedProgram, dict[str, Any]]:
+    """The quantized program, weights per output channel; ``layers``: convolutions and linear layers that are int8,
+    ``float_layers``: those that are not, ``samples``: how many were looked at."""
+    dynamic = settings.precision == "int8-dynamic"
+    config = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=dynamic)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on torch's own renamed interfaces
+        try:
+            prepared = prepare_pt2e(program.module(check_guards=False), XNNPACKQuantizer().set_global(config))
+            if dynamic:
+                seen = 0
+                prepared(*example(interface.inputs, interface.sizes).values())  # for the ranges of the weights
+            else:
+                seen = _calibrate(ctx, prepared, interface, settings)
+            converted = convert_pt2e(prepared)
+            quantized = retraced(converted, interface.inputs, interface.sizes)
+        except UserError:
+            raise
+        except Exception as error:  # the quantizer trips over graphs that it was not written for, in many ways
+            raise UserError(f"ExecuTorch cannot quantize this model: {one_line(error)}") from error
+    layers = [node for node in converted.graph.nodes if node.target in _LAYERS]
+    done = sum(_is_quantized(node) for node in layers)
+    if not done:
+        raise UserError("no layer of this model could be quantized", hint="convolutions and linear layers can be")
+    facts = {"layers": done, "float_layers": len(layers) - done}
+    return quantized, facts if dynamic else {**facts, "samples": seen}
+
+
+def _calibrate(ctx: Context, prepared: GraphModule, interface: Interface, settings: ExecuTorchSettings) -> int:
+    """Run samples through the observers; returns how many."""
+    fixed = fixed_batch(interface.inputs)
+    feeds = sample_feeds(ctx.dataset(settings.data), interface.inputs, settings.samples)
+    count = len(next(iter(feeds.values())))
+    size = fixed or min(_BATCH, interface.sizes[str(interface.inputs[0].shape[0])][1])
+    for start in range(0, count, size):
+        chunk = interface.checked({name: array[start : start + size] for name, array in feeds.items()}, "the data")
+        prepared(*tensors(chunk).values())
+    return count
+
+
+def _is_quantized(layer: Node) -> bool:
+    weight = layer.args[1]
+    return isinstance(weight, Node) and "dequantize" in str(weight.target)

@@ -1,0 +1,59 @@
+"""Runs a program through ExecuTorch's own runtime, on this machine's processor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cbuild_data.interface import Interface
+from cbuild_torch.calling import tensors
+from cbuild_torch.program import one_line
+from executorch.extension.pybindings import _C
+from executorch.runtime import Runtime
+
+from compressbuild.api import Context, Runner, UserError
+
+from . import ExecuTorchSettings
+from .program import PROGRAM
+
+__all__ = ["ProgramRunner", "load"]
+
+
+def load(ctx: Context, artifact: Path, settings: ExecuTorchSettings | None) -> Runner:
+    """A Runner of a program; without settings: with one thread."""
+    return ProgramRunner(artifact, (settings or ExecuTorchSettings()).threads)
+
+
+class ProgramRunner:
+    """A Runner (see compressbuild.api) on an ExecuTorch program."""
+
+    def __init__(self, artifact: Path, threads: int) -> None:
+        self._interface = Interface.read(artifact)
+        self._threads = threads
+        try:
+            self._program = Runtime.get().load_program(artifact / PROGRAM)
+            self._method = self._program.load_method("forward")
+        except RuntimeError as error:
+            raise UserError(
+                f"ExecuTorch {version('executorch')} cannot load the program: {one_line(error)}",
+                hint="the node's log has what the runtime says",
+            ) from error
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
+        return {item.name: (item.shape, item.dtype) for item in self._interface.inputs}
+
+    def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        values = tensors(self._interface.checked(feeds, "the program"))
+        if _C._threadpool_get_thread_count() != self._threads:  # there is one pool for all programs
+            _C._unsafe_reset_threadpool(self._threads)
+        try:
+            found = self._method.execute(tuple(values.values()))
+        except RuntimeError as error:
+            raise UserError(f"ExecuTorch cannot run the program: {one_line(error)}") from error
+        return {name: value.numpy() for name, value in zip(self._interface.outputs, found, strict=True)}
+
+    def describe(self) -> dict[str, Any]:
+        return {"runtime": "executorch", "version": version("executorch"), "threads": self._threads}
