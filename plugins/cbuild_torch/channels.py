@@ -24,7 +24,7 @@ from .module import load_model, make_module, prepare, save_model, weights_of
 from .objective import Loss, Samples, Task, read_samples, task_loss
 from .optimise import optimise
 from .params import Finetune, PruneChannels
-from .selection import check_patterns, matching, prunable_layers
+from .selection import check_patterns, matching, other_layers, prunable_layers
 
 __all__ = ["prune"]
 
@@ -53,21 +53,14 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
     pruner = _pruner(module, call, example, params, fixed)
     for step in range(params.steps):
         if samples is not None:
-            _gradients(module, call, samples, task_loss(ctx, Task(params.loss), samples))
+            _gradients(module, call, samples, task_loss(ctx, Task(params.loss), samples), fixed)
         _step(pruner)
         module.zero_grad(set_to_none=True)
+        _runs(module, call, example, shapes)
         if step + 1 < params.steps:
             _recover(ctx, module, description, params, step)
         ctx.progress(step + 1, params.steps)
-    try:
-        after_shapes = _shapes(call, example)
-        after = _cost(module, call, example)
-    except (RuntimeError, ValueError) as error:
-        raise UserError(
-            f"the pruned model does not run: {error}", hint=f"its code fixes a width somewhere; {_HINT}"
-        ) from error
-    if after_shapes != shapes:
-        raise UserError(f"pruning would change the outputs from {shapes} to {after_shapes}", hint=_HINT)
+    after = _cost(module, call, example)
     _save(ctx, module, description, call, example)
     return {
         "parameters": after[1],
@@ -111,7 +104,8 @@ def _fixed_layers(
     fixed.extend(layer for layer in _output_layers(module, call, example) if layer not in fixed)
     fixed.extend(layer for layer in _attention(module) if layer not in fixed)
     if all(layer in fixed for layer in layers.values()):
-        raise UserError("no layer is left to prune: every one is ignored or makes an output", hint=_HINT)
+        hint = other_layers(module) or _HINT
+        raise UserError("no layer is left to prune: every one is ignored or makes an output", hint=hint)
     return fixed
 
 
@@ -205,11 +199,61 @@ def _step(pruner: _Pruner) -> None:
         raise UserError(f"torch-pruning cannot follow this architecture: {error}", hint=_HINT) from error
 
 
-def _gradients(module: nn.Module, call: Callable[[dict[str, Tensor]], Any], samples: Samples, loss: Loss) -> None:
-    """Gradients of the task's loss, for the first-order Taylor criterion (Molchanov et al. 2019)."""
+def _runs(
+    module: nn.Module,
+    call: Callable[[dict[str, Tensor]], Any],
+    example: dict[str, Tensor],
+    shapes: dict[str, list[int]],
+) -> None:
+    """UserError unless the pruned model runs, and its outputs have the shapes they had."""
+    inside = [""]  # the modules whose forward has not returned
+
+    def leave(*_: Any) -> None:
+        inside.pop()
+
+    hooks = []
+    for name, layer in module.named_modules():
+        hooks.append(layer.register_forward_pre_hook(lambda *_, name=name: inside.append(name)))
+        hooks.append(layer.register_forward_hook(leave))
+    try:
+        found = _shapes(call, example)
+    except (RuntimeError, ValueError) as error:
+        place = f"'{inside[-1]}'" if inside[-1] else "the model itself"
+        raise UserError(
+            f"the pruned model does not run, in {place}: {error}",
+            hint="the code there fixes a width: 'ignore:' the layers before and after it, or use prune.magnitude",
+        ) from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if found != shapes:
+        raise UserError(f"pruning would change the outputs from {shapes} to {found}", hint=_HINT)
+
+
+def _gradients(
+    module: nn.Module,
+    call: Callable[[dict[str, Tensor]], Any],
+    samples: Samples,
+    loss: Loss,
+    fixed: list[nn.Module],
+) -> None:
+    """Gradients of the task's loss, for the first-order Taylor criterion (Molchanov et al. 2019).
+
+    UserError if the loss does not depend on a layer that is to be ranked.
+    """
     module.zero_grad(set_to_none=True)
     with torch.enable_grad():
         loss(call(samples.inputs), torch.arange(len(samples))).backward()
+    layers = prunable_layers(module).items()
+    unused = [name for name, layer in layers if layer not in fixed and layer.weight.grad is None]
+    if unused:
+        raise UserError(
+            f"criterion taylor cannot rank {', '.join(unused)}: the loss does not depend on it",
+            hint="'loss:' of all outputs, 'ignore:' for these layers, or criterion l2",
+        )
+    for parameter in module.parameters():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
 
 
 def _recover(ctx: Context, module: nn.Module, description: ModelDescription, params: PruneChannels, step: int) -> None:

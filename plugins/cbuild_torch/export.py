@@ -27,6 +27,9 @@ from .runner import TorchRunner
 __all__ = ["check_axes", "export", "trace"]
 
 _CHECK_SAMPLES = 64
+_FIXED = (
+    "the model fixes a size that 'inputs:' gives a name: write the number there, or x.shape[0] in its code for len(x)"
+)
 
 
 class _Flat(nn.Module):
@@ -129,7 +132,7 @@ def _reason(error: BaseException) -> str:
 
 def _hint(error: BaseException) -> str:
     if "Constraints violated" in str(error) or "Constraints violated" in _reason(error):
-        return "the model fixes a size that 'inputs:' gives a name: write the number there instead"
+        return _FIXED
     return "see the node's log; data-dependent control flow and custom operators cannot be exported"
 
 
@@ -141,7 +144,7 @@ def check_axes(proto: onnx.ModelProto, inputs: tuple[ModelInput, ...]) -> None:
             if isinstance(axis, str) and not dim.dim_param:
                 raise UserError(
                     f"the model only takes {dim.dim_value} for the axis '{axis}' of input '{item.name}'",
-                    hint="it fixes a size that 'inputs:' gives a name: write the number there instead",
+                    hint=_FIXED,
                 )
 
 
