@@ -11,7 +11,7 @@ import msgspec
 
 from . import provenance
 from .errors import CompressfileError, Interrupted
-from .evaluate.concerns import Concern, collapsed_classes, smaller_not_faster
+from .evaluate.concerns import target_concerns
 from .evaluate.gates import Measured, judge_gate
 from .evaluate.history import Entry, History
 from .evaluate.results import read_metrics
@@ -168,7 +168,7 @@ class Build:
         result = outcomes[target.artifact].result
         assert result is not None
         base |= {"verdicts": verdicts, "digest": result.output, "size": result.size, "facts": result.facts}
-        base["warnings"] = self._concerns(target, base["metrics"], result.size)
+        base["warnings"] = target_concerns(self._project.graph, target, base["metrics"], self._measured, self._size)
         missed = [verdict for verdict in verdicts if not verdict.ok]
         if self._judge_only:
             self._report(TargetReport(status="gate failed" if missed else "checked", **base))
@@ -197,6 +197,10 @@ class Build:
             return None
         return read_metrics(self._project.store, result.output)
 
+    def _size(self, index: int) -> int | None:
+        result = self._scheduler.outcomes[index].result  # of an input of the target's nodes, so it is always there
+        return result.size if result is not None else None
+
     def _remember(self, target: TargetPlan, base: Mapping[str, Any]) -> None:
         """A line in the history of the target."""
         graph, actions = self._project.graph, self._scheduler.actions
@@ -204,22 +208,6 @@ class Build:
         said = [concern.message for concern in base["warnings"]]
         entry = Entry.of(target.name, time.time(), base["digest"], keys, base["metrics"], said)
         History(self._project.state / "history").append(entry)
-
-    def _concerns(self, target: TargetPlan, measured: Mapping[str, Measured], size: int) -> tuple[Concern, ...]:
-        """What is worth a warning. Whatever it reads is an input of the target's nodes, so it is always there."""
-        nodes, outcomes = self._project.graph.nodes, self._scheduler.outcomes
-        found: list[Concern | None] = []
-        baseline = target.baseline
-        for metric in target.metrics:
-            index = nodes[metric.node].inputs.get("baseline") if metric.node is not None else None
-            if metric.name == "latency" and index is not None and baseline is not None and "latency" in measured:
-                base = outcomes[index].result
-                found.append(smaller_not_faster(measured["latency"], size, base.size if base else None, baseline))
-        others = {metric.name: self._measured(metric) for metric in target.compared}
-        for name, value in measured.items():
-            if "per_class" in value and self._project.registry.metrics[name].per_class:
-                found.append(collapsed_classes(name, value, others.get(name), baseline))
-        return tuple(concern for concern in found if concern is not None)
 
     def _publish(self, target: TargetPlan, base: Mapping[str, Any]) -> bool:
         project = self._project

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
 
-__all__ = ["NEGLIGIBLE", "Concern", "class_value", "collapsed_classes", "row_noun", "smaller_not_faster"]
+from ..graph import Graph, MetricPlan, TargetPlan
+
+__all__ = [
+    "NEGLIGIBLE",
+    "Concern",
+    "class_value",
+    "collapsed_classes",
+    "row_noun",
+    "smaller_not_faster",
+    "target_concerns",
+]
 
 NEGLIGIBLE = 0.01  # of a latency: the same file, loaded twice, differs by as much
 SMALLER = 0.95  # of the baseline's size: less is not what one compresses for
@@ -23,6 +33,30 @@ class Concern(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["smaller-not-faster", "class-collapsed"]
     message: str
     classes: tuple[str, ...] = ()
+
+
+def target_concerns(
+    graph: Graph,
+    target: TargetPlan,
+    measured: Mapping[str, Mapping[str, Any]],
+    read: Callable[[MetricPlan], Mapping[str, Any] | None],
+    size: Callable[[int], int | None],
+) -> tuple[Concern, ...]:
+    """All there is to say of a target. ``measured``: its results; ``read``: the result of a metric's node; ``size``:
+    bytes of what a node made."""
+    found: list[Concern | None] = []
+    baseline, own = target.baseline, size(target.artifact)
+    for metric in target.metrics:
+        index = graph.nodes[metric.node].inputs.get("baseline") if metric.node is not None else None
+        if metric.name != "latency" or "latency" not in measured:
+            continue
+        if index is not None and own is not None and baseline is not None:
+            found.append(smaller_not_faster(measured["latency"], own, size(index), baseline))
+    others = {metric.name: read(metric) for metric in target.compared}
+    for name, value in measured.items():
+        if "per_class" in value and graph.registry.metrics[name].per_class:
+            found.append(collapsed_classes(name, value, others.get(name), baseline))
+    return tuple(concern for concern in found if concern is not None)
 
 
 def smaller_not_faster(

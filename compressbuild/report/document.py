@@ -12,14 +12,17 @@ import msgspec
 
 from .. import __version__
 from ..evaluate.choice import Candidate, choose, front
-from ..evaluate.concerns import class_value
+from ..evaluate.compare import compare_quality, hits
+from ..evaluate.concerns import target_concerns
 from ..evaluate.gates import judge_gate
 from ..evaluate.history import History
 from ..evaluate.results import published_metrics, read_metrics
 from ..graph import MetricPlan, TargetPlan
 from ..plan import Action, Plan
 from ..project import Project
+from .breakdowns import breakdowns
 from .drawing import Picture
+from .layers import shown_layers
 
 __all__ = ["gather", "timed"]
 
@@ -47,6 +50,7 @@ def gather(project: Project, names: Sequence[str]) -> Json:
             if name in metrics
         },
         "nodes": [_node(project, action) for action in plan.actions.values()],
+        "layers": _layers(project, plan, names),
     }
     _rank(document, plan)
     for target in targets:
@@ -119,6 +123,7 @@ def _target(project: Project, plan: Plan, target: TargetPlan) -> Json:
         unmeasured = {m.name: m.reason for m in target.metrics if m.node is None}
         verdicts = [v for gate in target.gates for v in judge_gate(gate, lambda m: _result(project, plan, m))]
         gates = msgspec.to_builtins(verdicts) if metrics else []
+    before = _baseline(project, plan, target)
     entries, _ = History(project.state / "history").read(target.name)
     return {
         "name": target.name,
@@ -128,12 +133,13 @@ def _target(project: Project, plan: Plan, target: TargetPlan) -> Json:
         "published": bool(said),
         "state": _state(target, wanted, bool(said), gates),
         "missing": [missing.what for missing in target.missing],
-        "metrics": {name: dict(result) for name, result in metrics.items()},
+        "metrics": {name: {**result, **_paired(name, before.get(name), result)} for name, result in metrics.items()},
         "unmeasured": unmeasured,
         "gates": gates,
-        "warnings": said.get("warnings", []),
+        "warnings": said["warnings"] if "warnings" in said else _warnings(project, plan, target, metrics),
         "steps": [_node(project, action) for action in actions],
-        "classes": _classes(project, plan, target, metrics),
+        "breakdowns": list(breakdowns(metrics, before)),
+        "layers": looked[1] if (looked := _looked(project, target)) is not None else None,
         "logs": _logs(project.state / "logs", [a.node.position for a in (*actions, *wanted)]),
         "provenance": _provenance(directory / "provenance.json"),
         "history": [msgspec.to_builtins(entry) for entry in entries[-HISTORY:]],
@@ -163,6 +169,7 @@ def _node(project: Project, action: Action) -> Json:
     node, result = action.node, action.result
     last = result or project.traces.get(node.position)
     return {
+        "id": f"n{node.index}",
         "node": node.position,
         "name": node.name,
         "role": node.role,
@@ -178,20 +185,48 @@ def _node(project: Project, action: Action) -> Json:
     }
 
 
-def _classes(project: Project, plan: Plan, target: TargetPlan, metrics: Mapping[str, Any]) -> Json:
-    """Metric → class → own value, number of samples, and the baseline's value."""
-    baseline = target.baseline
-    others = published_metrics(project.publisher.path(baseline)).get("metrics", {}) if baseline else {}
-    if not others:
-        found = {m.name: _result(project, plan, m) for m in target.compared}
-        others = {name: result for name, result in found.items() if result is not None}
-    rows: Json = {}
-    for name, result in metrics.items():
-        for label, row in result.get("per_class", {}).items():
-            before = others.get(name, {}).get("per_class", {}).get(label)
-            shown = {"value": class_value(row), "n": row.get("n"), "base": class_value(before) if before else None}
-            rows.setdefault(name, {})[label] = shown
-    return rows
+def _baseline(project: Project, plan: Plan, target: TargetPlan) -> Mapping[str, Any]:
+    """What has been measured of the baseline: as published, or else where both have a row for each class."""
+    if target.baseline is None:
+        return {}
+    said: Mapping[str, Any] = published_metrics(project.publisher.path(target.baseline)).get("metrics", {})
+    found = {m.name: _result(project, plan, m) for m in target.compared}
+    return said or {name: result for name, result in found.items() if result is not None}
+
+
+def _paired(name: str, base: Mapping[str, Any] | None, own: Mapping[str, Any]) -> Json:
+    """Whether the same samples show a difference from the baseline, where it is known which are right."""
+    if base is None or "hits" not in own or "hits" not in base or own.get("labels") != base.get("labels"):
+        return {}
+    found = compare_quality(name, hits(base) or [], hits(own) or [])
+    return {"paired": {"verdict": found.verdict, "p": found.p, "low": found.low, "high": found.high}}
+
+
+def _warnings(project: Project, plan: Plan, target: TargetPlan, metrics: Mapping[str, Any]) -> list[Json]:
+    def size(index: int) -> int | None:
+        action = plan.actions.get(index)
+        return action.result.size if action is not None and action.result is not None else None
+
+    found = target_concerns(project.graph, target, metrics, lambda m: _result(project, plan, m), size)
+    return [msgspec.to_builtins(concern) for concern in found]
+
+
+def _looked(project: Project, target: TargetPlan) -> tuple[MetricPlan, str] | None:
+    """Who looked at the layers of its model: the metric, and where its node stands, which equal models share."""
+    found = next((m for m in (*target.details, *target.metrics) if m.name == "layers"), None)
+    return (found, project.graph.nodes[found.node].position) if found is not None and found.node is not None else None
+
+
+def _layers(project: Project, plan: Plan, names: Sequence[str]) -> Json:
+    """By the node that looked at them."""
+    found: Json = {}
+    for target in (project.graph.targets[name] for name in names):
+        looked = _looked(project, target)
+        result = _result(project, plan, looked[0]) if looked is not None and looked[1] not in found else None
+        if looked is not None and result is not None:
+            steps = [plan.actions[i].result for i in project.graph.closure([target.model]) if i in plan.actions]
+            found[looked[1]] = shown_layers(result, [step.facts for step in steps if step is not None])
+    return found
 
 
 def _logs(directory: Path, positions: Sequence[str]) -> dict[str, str]:

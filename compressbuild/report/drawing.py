@@ -205,7 +205,7 @@ def _edge(edge: Edge, placed: Placed, *, to_metric: bool) -> Iterable[str]:
 
 
 def _box(box: Box, at: Place) -> Iterable[str]:
-    yield "<g>" + (f"<title>{escape(box.more)}</title>" if box.more else "")
+    yield f'<g data-box="{box.name}">' + (f"<title>{escape(box.more)}</title>" if box.more else "")
     yield _rect(at, box.role, cached=box.cached)
     middle = at.y + at.height / 2
     up = -3 if box.below else 4

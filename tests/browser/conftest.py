@@ -61,13 +61,59 @@ def target(name: str, platform: str | None, top1: float, latency: float, size: i
         "gates": [],
         "warnings": [],
         "steps": [],
-        "classes": {"top1": classes},
+        "breakdowns": [{"metric": "top1", "by": "class", "rows": classes}],
+        "layers": None,
         "logs": {f"{name}/train": "epoch 1 </script><script>window.broken = 1</script> & done"},
         "provenance": {"subjects": [{"name": "model.onnx", "sha256": "ab" * 32}], "steps": []},
         "history": [],
         "front": False,
     }
     return found | more
+
+
+def layer(name: str, dtype: str, size: int, zeros: int, **more: Any) -> dict[str, Any]:
+    counts = [min(i, 31 - i) * 6 for i in range(32)]
+    return {
+        "name": name, "op": "Conv", "shape": [16, 16, 3, 3], "dtype": dtype, "n": 2304, "bytes": size,
+        "nonzero": 2304 - zeros, "low": -0.5, "high": 0.25, "histogram": counts, **more,
+    }  # fmt: skip
+
+
+STEP = {
+    "id": "n0", "node": "net/source", "name": "source", "kind": "onnx", "status": "cached", "params": {"a": 1},
+    "seconds": 0.1, "size": 10,
+}  # fmt: skip
+VECTORS = {"tensors": 4, "n": 64, "bytes": 256, "nonzero": 64}
+LAYERS = {
+    "big/layers": {
+        "rows": [layer("a.weight", "float32", 9216, 0, sqnr8=41.5), layer("b.weight", "float32", 9216, 0, sqnr8=22.5)],
+        "vectors": VECTORS,
+    },
+    "int8/layers": {
+        "rows": [
+            layer("a.weight_quantized", "int8", 2304, 1152, drop_alone=0.01, sqnr_alone=30.0),
+            layer("b.weight_quantized", "int8", 2304, 0, drop_alone=0.2, sqnr_alone=12.0),
+        ],
+        "vectors": VECTORS,
+    },
+}
+TABLES = [
+    {
+        "metric": "corruption",
+        "by": "corruption",
+        "rows": {
+            f"{kind}-{level}": {"value": value, "base": 0.9, "n": 120}
+            for kind in ("noise", "blur")
+            for level, value in ((1, 0.89), (5, 0.4))
+        },
+    },
+    {
+        "metric": "fgsm",
+        "by": "attack",
+        "rows": {"eps 0.03": {"value": 0.7, "base": 0.72, "n": 120, "refused": False}},
+    },
+    {"metric": "throughput", "by": "batches", "rows": {"1": {"value": 100.5}, "8": {"value": 700}}},
+]
 
 
 @pytest.fixture(scope="session")
@@ -79,8 +125,8 @@ def document() -> dict[str, Any]:
         for day in range(3)
     ]
     targets = [
-        target("big", "cpu", 0.975, 4.0, 4000),
-        target("int8", "cpu", 0.97, 1.5, 1000, history=past),
+        target("big", "cpu", 0.975, 4.0, 4000, layers="big/layers", steps=[STEP]),
+        target("int8", "cpu", 0.97, 1.5, 1000, history=past, layers="int8/layers", breakdowns=TABLES),
         target(
             "pruned",
             "cpu",
@@ -99,6 +145,14 @@ def document() -> dict[str, Any]:
             warnings=[{"kind": "class-collapsed", "message": collapsed, "classes": ["2"]}],
         ),
         target("raw", None, 0.975, 9.0, 4100, metrics={}),
+        target(
+            "late",
+            "edge",
+            0.97,
+            6.0,
+            1900,
+            warnings=[{"kind": "smaller-not-faster", "message": "smaller but slower than big: ×0.48 of the size"}],
+        ),
     ]
     ahead = front([Candidate.of(t["name"], t["metrics"], "top1") for t in targets if t["platform"]])
     for one in targets:
@@ -114,6 +168,7 @@ def document() -> dict[str, Any]:
             "size": {"unit": "B", "direction": "lower", "summary": ""},
         },
         "nodes": [],
+        "layers": LAYERS,
         "quality": "top1",
         "choice": {"name": "int8", "reasons": ["as good"], "rivals": {"big": "as good, but slower"}},
     }
@@ -121,9 +176,13 @@ def document() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def report(document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    picture = Picture(
-        (Box("n0", "net", "", "source", True), Box("n1", "prune", "ratio 0.5", "technique", True)), (Edge("n0", "n1"),)
+    boxes = (
+        Box("n0", "net", "", "source", True),
+        Box("n1", "prune", "ratio 0.5", "technique", True),
+        Box("t0", "big", "cpu", "target", True),
+        Box("t1", "int8", "cpu", "target", True),
     )
+    picture = Picture(boxes, (Edge("n0", "t0"), Edge("n0", "n1"), Edge("n1", "t1")))
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(page(document, svg(picture)), encoding="utf-8")
     return path

@@ -38,7 +38,6 @@ def test_it_says_what_to_ship_and_why(browser: Any) -> None:
     assert "int8" in said
     assert "Why: as good" in said
     assert "×0.25 of big" in said  # the size
-    browser.find_element(By.CSS_SELECTOR, "#choice summary").click()
     assert "big: as good, but slower" in browser.find_element(By.ID, "choice").text
 
 
@@ -58,8 +57,8 @@ def test_it_asks_nothing_of_the_network(browser: Any, report: Path) -> None:
 
 
 def test_filters(browser: Any) -> None:
-    assert rows(browser) == ["big", "int8", "pruned", "slow", "raw"]
-    assert plotted(browser) == ["big", "int8", "pruned", "slow"], "what is not measured is not in the plot"
+    assert rows(browser) == ["big", "int8", "pruned", "slow", "raw", "late"]
+    assert plotted(browser) == ["big", "int8", "pruned", "slow", "late"], "what is not measured is not in the plot"
     browser.find_element(By.CSS_SELECTOR, "#platforms input[value=edge]").click()
     assert rows(browser) == ["big", "int8", "pruned", "raw"]
     browser.find_element(By.ID, "only-front").click()
@@ -99,7 +98,7 @@ def test_tabs_by_keyboard(browser: Any) -> None:
     assert browser.find_element(By.ID, "panel").get_attribute("aria-label") == "pruned"
     assert browser.switch_to.active_element.text == "pruned"
     browser.switch_to.active_element.send_keys(Keys.END)
-    assert browser.find_element(By.ID, "panel").get_attribute("aria-label") == "raw"
+    assert browser.find_element(By.ID, "panel").get_attribute("aria-label") == "late"
     assert len(browser.find_elements(By.CSS_SELECTOR, "#tabs [aria-selected=true]")) == 1
 
 
@@ -110,21 +109,94 @@ def test_a_collapse_is_seen_at_once(browser: Any) -> None:
     assert "top1 collapsed in class 2" in browser.find_element(By.CSS_SELECTOR, "#panel .warning").text
 
 
+def test_warnings_have_names_in_the_table(browser: Any) -> None:
+    assert "class collapsed" in browser.find_element(By.CSS_SELECTOR, "#table tr[data-target=slow]").text
+    assert "smaller but slower" in browser.find_element(By.CSS_SELECTOR, "#table tr[data-target=late]").text
+
+
+def table(browser: Any, title: str) -> list[list[str]]:
+    """The cells of the table that a summary opens; innerText, as it may be closed."""
+    return browser.execute_script(  # type: ignore[no-any-return]
+        "const all = [...document.querySelectorAll('#panel details')];"
+        "const d = all.find((d) => d.querySelector('summary').textContent === arguments[0]);"
+        "return [...d.querySelectorAll('tr')].map((r) => [...r.children].map((c) => c.textContent))",
+        title,
+    )
+
+
+def test_tables_of_a_metric(browser: Any) -> None:
+    assert table(browser, "corruption of each corruption") == [
+        ["corruption", "severity 1", "severity 5"],
+        ["noise", "0.89 (0.9)", "0.4 (0.9)"],
+        ["blur", "0.89 (0.9)", "0.4 (0.9)"],
+    ]
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#panel details[open] td.worse")) == 2
+    attack = table(browser, "fgsm of each attack")
+    assert attack[0] == ["attack", "", "fgsm", "baseline", "change", "samples", "refused"]
+    assert attack[1] == ["eps 0.03", "", "0.7", "0.72", "-0.0200", "120", "no"]
+    assert table(browser, "throughput: batches")[1:] == [["1", "100.5"], ["8", "700"]]
+
+
+BARS = (
+    "const found = charts.find((c) => c.canvas.getAttribute('aria-label').startsWith('Bars of the layers'));"
+    "return found.data.datasets.map((s) => [s.label, s.data])"
+)
+
+
+def test_layers(browser: Any) -> None:
+    from selenium.webdriver.support.select import Select
+
+    rows = table(browser, "2 layers with their weights")
+    assert rows[1][:8] == ["a.weight_quantized", "Conv", "16×16×3×3", "int8", "2304", "2.3 kB", "50.0 %", "0.01"]
+    assert rows[3][0] == "4 vectors: biases, norms"
+
+    def bars() -> Any:
+        return browser.execute_script(BARS)
+
+    assert bars() == [["int8", [2304, 2304]], ["big", [9216, 9216]]], "beside the baseline's"
+    select = Select(browser.find_element(By.CSS_SELECTOR, "[aria-label='what is shown of the layers']"))
+    assert "signal to noise if rounded to 8 bits" not in [o.text for o in select.options], "it is in 8 bits already"
+    select.select_by_visible_text("drop of the metric if it alone is in 8 bits")
+    assert bars()[0] == ["int8", [0.01, 0.2]]
+    browser.find_element(By.CSS_SELECTOR, "button[aria-label^='histogram of b.weight']").click()
+    assert bars() == [["int8", [min(i, 31 - i) * 6 for i in range(32)]]]
+
+
+def test_the_graph_shows_what_makes_a_target_and_opens_one(browser: Any) -> None:
+    def outlined() -> list[str]:
+        return [g.get_attribute("data-box") for g in browser.find_elements(By.CSS_SELECTOR, ".graph g.own")]
+
+    assert outlined() == ["t1"]
+    browser.find_element(By.CSS_SELECTOR, ".graph g[data-box=t0]").click()
+    assert browser.find_element(By.ID, "panel").get_attribute("aria-label") == "big"
+    assert outlined() == ["n0", "t0"]
+
+
+@pytest.mark.parametrize("width", [390, 1600])
+def test_nothing_sticks_out(browser: Any, width: int) -> None:
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_sorting(browser: Any) -> None:
     heads = browser.find_elements(By.CSS_SELECTOR, "#table thead th")
     latency = next(head for head in heads if head.text == "latency")
     latency.find_element(By.TAG_NAME, "button").click()
-    assert rows(browser) == ["pruned", "int8", "big", "slow", "raw"]
+    assert rows(browser) == ["pruned", "int8", "big", "slow", "late", "raw"]
     assert latency.get_attribute("aria-sort") == "ascending"
     latency.find_element(By.TAG_NAME, "button").click()
-    assert rows(browser) == ["slow", "big", "int8", "pruned", "raw"], "what is not measured stays last"
+    assert rows(browser) == ["late", "slow", "big", "int8", "pruned", "raw"], "what is not measured stays last"
 
 
 def test_history_is_drawn_and_written(browser: Any) -> None:
-    assert browser.execute_script("return charts.length") == 2
+    assert browser.execute_script("return charts.length") == 3, "the plot, layers, history"
     browser.find_element(By.XPATH, "//summary[text()='as a table']").click()
     assert "0.92" in browser.find_element(By.ID, "panel").text
-    browser.find_element(By.CSS_SELECTOR, "#tabs [data-target=big]").click()
+    browser.find_element(By.CSS_SELECTOR, "#tabs [data-target=slow]").click()
     assert browser.execute_script("return charts.length") == 1, "what is left is taken down"
 
 

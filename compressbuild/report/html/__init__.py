@@ -10,7 +10,10 @@ import msgspec
 
 __all__ = ["page"]
 
+MOST_ROWS = 100
 _HERE = Path(__file__).parent
+_SHOWN = ("value", "ratio", "ratio_low", "ratio_high", "noisy", "paired")
+_NODE = ("node", "kind", "status", "seconds", "memory", "size")
 
 
 def page(document: dict[str, Any], graph: str) -> str:
@@ -20,11 +23,39 @@ def page(document: dict[str, Any], graph: str) -> str:
         "STYLE": _file("style.css"),
         "GRAPH": graph,
         "CHART": _file("vendor/chart.umd.min.js"),
-        "SCRIPT": _file("report.js"),
-        "DATA": _embedded(document),
+        "SCRIPT": "\n".join(_file(f"{name}.js") for name in ("page", "parts", "target", "report")),
+        "DATA": _embedded(_slim(document)),
     }
     pieces = _file("template.html").split("@@")  # text, name, text, name, … : what is put in is not looked at again
     return "".join(parts[piece] if index % 2 else piece for index, piece in enumerate(pieces))
+
+
+def _slim(document: dict[str, Any]) -> dict[str, Any]:
+    """Only what the page shows: of long tables the rows that fell most, of results what is not in a table."""
+    targets = [
+        {
+            **target,
+            "metrics": {name: {k: m[k] for k in _SHOWN if k in m} for name, m in target["metrics"].items()},
+            "breakdowns": [_cut(table) for table in target["breakdowns"]],
+        }
+        for target in document["targets"]
+    ]
+    nodes = [{key: node[key] for key in _NODE} for node in document["nodes"]]
+    return {**document, "targets": targets, "nodes": nodes}
+
+
+def _cut(table: dict[str, Any]) -> dict[str, Any]:
+    rows = table["rows"]
+    if len(rows) <= MOST_ROWS:
+        return table
+    kept = set(sorted(rows, key=lambda label: _change(rows[label]))[:MOST_ROWS])
+    shown = {label: row for label, row in rows.items() if label in kept}
+    return {**table, "rows": shown, "left_out": len(rows) - len(shown)}
+
+
+def _change(row: dict[str, Any]) -> float:
+    value, base = row.get("value"), row.get("base")
+    return value - base if value is not None and base is not None else 0.0
 
 
 def _file(name: str) -> str:
