@@ -31,6 +31,7 @@ __all__ = [
 NAME = "model.onnx"
 DATA = NAME + ".data"
 INLINE_LIMIT = 1_800_000_000  # bytes of weights; protobuf refuses messages of 2 GiB
+_SMALL, _ALIGNMENT, _CHUNK = 1024, 64, 1 << 24  # bytes
 
 
 def find(directory: Path) -> Path:
@@ -74,23 +75,66 @@ def is_large(path: Path) -> bool:
 def write(model: ModelProto, directory: Path, *, weights_from: Path | None = None) -> Path:
     """Write ``directory/model.onnx``, stripped and sorted, as bytes that depend on the model alone.
 
-    External tensors that the model refers to are taken from ``weights_from``: inlined if they fit, else written to one
-    file beside the model.
+    External tensors that the model refers to are taken from ``weights_from``: inlined if they fit, else copied, without
+    reading them into memory, to one file beside the model. The weights of a model that is too large leave ``model``.
     """
-    if external_files(model):
-        if weights_from is None:
-            raise ValueError("the model refers to external data; say where it is")
-        load_external_data_for_model(model, str(weights_from))
+    if external_files(model) and weights_from is None:
+        raise ValueError("the model refers to external data; say where it is")
+    place = weights_from or directory
+    # tensor by tensor: to know the size of a message protobuf writes it, and it refuses to write 2 GiB
+    total = sum(_span(each, place)[2] if _is_external(each) else each.ByteSize() for each in tensors(model))
+    if total <= INLINE_LIMIT:
+        load_external_data_for_model(model, str(place))
     strip(model)
     sort(model)
     target = directory / NAME
-    if model.ByteSize() <= INLINE_LIMIT:
-        target.write_bytes(model.SerializeToString(deterministic=True))
-    else:
-        onnx.save_model(
-            model, target, save_as_external_data=True, all_tensors_to_one_file=True, location=DATA, size_threshold=1024
-        )
+    if total > INLINE_LIMIT:
+        _move_weights(model, target.with_name(DATA), place)
+    target.write_bytes(model.SerializeToString(deterministic=True))
     return target
+
+
+def _is_external(tensor: TensorProto) -> bool:
+    return bool(tensor.data_location == TensorProto.EXTERNAL)
+
+
+def _span(tensor: TensorProto, place: Path) -> tuple[Path, int, int]:
+    """File, offset and length in bytes of an external tensor."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    path, offset = place / entries["location"], int(entries.get("offset", 0))
+    return path, offset, int(entries["length"]) if "length" in entries else path.stat().st_size - offset
+
+
+def _move_weights(model: ModelProto, data: Path, place: Path) -> None:
+    """Put every tensor of a kilobyte or more into ``data``, and a reference to it into the model. Smaller ones stay in
+    it, or come in: runtimes read shapes from them before they open other files."""
+    with data.open("wb") as out:
+        for tensor in tensors(model):
+            if _is_external(tensor) and _span(tensor, place)[2] < _SMALL:
+                tensor.raw_data = b"".join(_pieces(tensor, place))
+                tensor.data_location = TensorProto.DEFAULT
+                del tensor.external_data[:]
+            elif _is_external(tensor) or len(tensor.raw_data) >= _SMALL:
+                start = out.seek(-(-out.tell() // _ALIGNMENT) * _ALIGNMENT)
+                for piece in _pieces(tensor, place):
+                    out.write(piece)
+                tensor.ClearField("raw_data")
+                tensor.data_location = TensorProto.EXTERNAL
+                del tensor.external_data[:]
+                for key, value in (("location", data.name), ("offset", start), ("length", out.tell() - start)):
+                    tensor.external_data.add(key=key, value=str(value))
+
+
+def _pieces(tensor: TensorProto, place: Path) -> Iterator[bytes]:
+    """The bytes of a tensor, some megabytes at a time."""
+    if not _is_external(tensor):
+        yield tensor.raw_data
+        return
+    path, offset, length = _span(tensor, place)
+    with path.open("rb") as source:
+        source.seek(offset)
+        for at in range(0, length, _CHUNK):
+            yield source.read(min(_CHUNK, length - at))
 
 
 def strip(model: ModelProto) -> None:

@@ -39,7 +39,7 @@ def optimize(ctx: Context, model: Path, params: OptimizeOnnx) -> dict[str, Any]:
             proto = _fuse(source, params)
         case _:
             proto = _offline(ctx, source, place / files.NAME, params.method)
-    _drop_unused_opsets(proto)
+    _import_used_opsets(proto)
     target = files.write(proto, ctx.out, weights_from=place)
     worst = _check(ctx, source, target, params)
     custom = sorted({f"{node.domain}.{node.op_type}" for node in files.nodes(proto) if node.domain not in _STANDARD})
@@ -113,11 +113,14 @@ def _quietly() -> Iterator[None]:
         logger.level = level
 
 
-def _drop_unused_opsets(model: onnx.ModelProto) -> None:
-    """ONNX Runtime imports every domain it knows; other runtimes refuse domains that they do not."""
+def _import_used_opsets(model: onnx.ModelProto) -> None:
+    """ONNX Runtime imports every domain it knows, and other runtimes refuse domains that they do not; its transformer
+    fusions may not import the domain of their own operators."""
     used = {node.domain for node in files.nodes(model)} | {function.domain for function in model.functions}
     kept = [entry for entry in model.opset_import if entry.domain in used or entry.domain in ("", "ai.onnx")]
     kept = [onnx.helper.make_opsetid(entry.domain, entry.version) for entry in kept]
+    missing = used - {entry.domain for entry in kept} - {"", "ai.onnx"}
+    kept.extend(onnx.helper.make_opsetid(domain, 1) for domain in sorted(missing))
     del model.opset_import[:]
     model.opset_import.extend(kept)
 
@@ -129,7 +132,16 @@ def _check(ctx: Context, source: Path, target: Path, params: OptimizeOnnx) -> fl
         feeds = example_arrays(inputs)
     else:
         feeds = sample_feeds(ctx.dataset(params.data), inputs, _CHECK_SAMPLES)
-    found, wanted = OnnxRunner(target, threads=ctx.threads), OnnxRunner(source, threads=ctx.threads, optimise=False)
-    if dict(found.inputs) != dict(wanted.inputs):
-        raise UserError(f"the optimised model takes {dict(found.inputs)}, its source {dict(wanted.inputs)}")
-    return compare(found(feeds), wanted(feeds), atol=params.atol, rtol=params.rtol, what="the optimised model")
+    wanted_inputs, wanted = _run(ctx, source, feeds, optimise=False)
+    found_inputs, found = _run(ctx, target, feeds)
+    if found_inputs != wanted_inputs:
+        raise UserError(f"the optimised model takes {found_inputs}, its source {wanted_inputs}")
+    return compare(found, wanted, atol=params.atol, rtol=params.rtol, what="the optimised model")
+
+
+def _run(
+    ctx: Context, path: Path, feeds: dict[str, Any], *, optimise: bool = True
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The inputs and, for ``feeds``, the outputs. Its session is closed, so that two models are never open at once."""
+    runner = OnnxRunner(path, threads=ctx.threads, optimise=optimise)
+    return dict(runner.inputs), runner(feeds)

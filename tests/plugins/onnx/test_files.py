@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 
 import numpy as np
 import onnx
@@ -86,6 +87,48 @@ def test_external_data_is_inlined_when_it_fits(exported, tmp_path):
     files.write(files.read(source, weights=False), tmp_path / "written", weights_from=source.parent)
     assert [path.name for path in (tmp_path / "written").iterdir()] == ["model.onnx"]
     files.validate(tmp_path / "written")
+
+
+@pytest.mark.parametrize("external", [True, False], ids=["from a file", "from memory"])
+def test_weights_that_do_not_fit_are_moved_without_reading_them_all(external, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "INLINE_LIMIT", 1_000_000)
+    monkeypatch.setattr(files, "_CHUNK", 50_000)
+    weights = {f"w{i}": np.random.default_rng(i).standard_normal((500, 501), np.float32) for i in range(6)}
+    weights["shape"] = np.array([-1, 500], np.int64)
+    weights["odd"] = np.arange(2001, dtype=np.int8)
+    made = helper.make_graph(
+        [helper.make_node("Reshape", ["x", "shape"], ["y"], "reshape")],
+        "large",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 500])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    given, written = tmp_path / "given", tmp_path / "written"
+    given.mkdir()
+    written.mkdir()
+    if external:
+        onnx.save_model(model, given / "net.onnx", save_as_external_data=True, location="net.weights", size_threshold=0)
+        model = files.read(given / "net.onnx", weights=False)
+    tracemalloc.start()
+    files.write(model, written, weights_from=given if external else None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2_500_000  # of 6 MB in tensors of 1 MB each
+    assert sorted(path.name for path in written.iterdir()) == ["model.onnx", "model.onnx.data"]
+    files.validate(written)
+    inside = {
+        tensor.name
+        for tensor in files.read(written / "model.onnx", weights=False).graph.initializer
+        if not tensor.external_data
+    }
+    assert inside == {"shape"}
+    found = {
+        tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(written / "model.onnx").graph.initializer
+    }
+    assert list(found) == list(weights)
+    for name, array in weights.items():
+        np.testing.assert_array_equal(found[name], array)
 
 
 def test_linked_external_data_is_refused(exported, tmp_path):
