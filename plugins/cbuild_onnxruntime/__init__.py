@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from compressbuild.api import Backend, Kind, Meta, Needs, Params, Parity, Platform, hookimpl
 
-__all__ = ["OnnxRuntimeSettings"]
+__all__ = ["OnnxRuntimeSettings", "OrtFormatSettings"]
 
 _INSTALL = (
     "pip install onnxruntime (or onnxruntime-gpu, onnxruntime-directml, onnxruntime-openvino for their providers)"
@@ -37,8 +37,30 @@ class OnnxRuntimeSettings(Params):
     parity: Parity = Parity()
 
 
+class OrtFormatSettings(Params):
+    """Publish ONNX Runtime's own format, for the CPU."""
+
+    threads: Annotated[int, Meta(ge=1, le=1024, description="threads within one operator")] = 1
+    optimization: Annotated[
+        Literal["disabled", "basic", "extended", "all"],
+        Meta(
+            description="what is done before it is written, for nothing is afterwards; 'all' suits this processor only"
+        ),
+    ] = "extended"
+    parity: Parity = Parity()
+
+
 @hookimpl
 def compressbuild_kinds() -> Iterator[Kind]:
+    yield Kind(
+        name="ort-model",
+        files=("model.ort",),
+        summary="ONNX Runtime's flatbuffer format",
+        validate="cbuild_onnxruntime.flat:validate",
+        load="cbuild_onnxruntime.flat:load",
+        load_needs=_NEEDS,
+        tools=("onnxruntime", "numpy"),
+    )
     yield Kind(
         name="onnxruntime-model",
         files=("model.onnx",),
@@ -67,6 +89,23 @@ def compressbuild_backends() -> Iterator[Backend]:
         # Fusions of quantised operators differ between architectures and instruction sets.
         compile_facts=("cpu.arch", "cpu.isa"),
         run_facts=("cpu.model", "cpu.isa", "gpu.name", "gpu.driver"),
+        profile="cbuild_onnxruntime.backend:profile",
+    )
+    yield Backend(
+        name="onnxruntime-ort",
+        summary="ONNX Runtime's .ort format, for its minimal builds on phones and boards",
+        compile="cbuild_onnxruntime.flat:compile",
+        load="cbuild_onnxruntime.flat:load",
+        settings=OrtFormatSettings,
+        consumes=("onnx",),
+        produces="ort-model",
+        qdq_scheme="u8-affine",
+        tools=("onnxruntime", "onnx", "numpy"),
+        compile_needs=_NEEDS,
+        run_needs=_NEEDS,
+        compile_facts=("cpu.arch", "cpu.isa"),
+        run_facts=("cpu.model", "cpu.isa"),
+        nondeterministic="ONNX Runtime writes its tables in the order of a hash that differs from process to process",
     )
 
 

@@ -11,13 +11,14 @@ import msgspec
 import numpy as np
 import onnxruntime
 from cbuild_onnx import parity, soundness
+from cbuild_onnx.profile import profiled
 
-from compressbuild.api import Context, Runner, UserError
+from compressbuild.api import Context, Profiling, Runner, UserError
 
 from . import OnnxRuntimeSettings
 from .session import one_line, onnx_file, open_session
 
-__all__ = ["SessionRunner", "compile", "load", "validate"]
+__all__ = ["SessionRunner", "compile", "load", "profile", "validate"]
 
 _DTYPES = {
     "float": "float32",
@@ -66,6 +67,14 @@ def load(ctx: Context, artifact: Path, settings: OnnxRuntimeSettings | None) -> 
     return SessionRunner(open_session(onnx_file(artifact), settings), settings)
 
 
+def profile(ctx: Context, artifact: Path, params: Profiling) -> dict[str, Any]:
+    """Under ONNX Runtime's own profiler, with the settings of the platform."""
+    settings = ctx.settings("subject") or OnnxRuntimeSettings()
+    session = open_session(onnx_file(artifact), settings, profile=ctx.scratch / "profile")
+    runner = SessionRunner(session, settings)
+    return profiled(runner, runner.end_profile, params)
+
+
 def validate(directory: Path) -> None:
     """ValueError unless the artifact is an ONNX model with at least one node."""
     from google.protobuf.message import DecodeError
@@ -103,6 +112,10 @@ class SessionRunner:
         except Exception as error:  # noqa: BLE001 (ONNX Runtime's error classes have no base of their own)
             raise UserError(f"ONNX Runtime cannot run the model: {one_line(error)}") from None
         return dict(zip(self._outputs, (np.asarray(value) for value in values), strict=True))
+
+    def end_profile(self) -> str:
+        """The file in which the profiler of a session opened with ``profile`` wrote what it saw."""
+        return str(self._session.end_profiling())
 
     def describe(self) -> dict[str, Any]:
         return {

@@ -70,11 +70,17 @@ def _hint(text: str) -> str | None:
 
 
 def open_session(
-    model: Path, settings: OnnxRuntimeSettings, *, level: str | None = None, save: Path | None = None
+    model: Path,
+    settings: OnnxRuntimeSettings,
+    *,
+    level: str | None = None,
+    save: Path | None = None,
+    profile: Path | None = None,
 ) -> onnxruntime.InferenceSession:
     """A session on exactly the provider of ``settings``.
 
-    ``level``: another optimisation level; ``save``: where the optimised graph goes. UserError: the provider is not
+    ``level``: another optimisation level; ``save``: where the optimised graph goes; ``profile``: how the names of its
+    profiler's files begin. UserError: the provider is not
     there, the model does not load, or ONNX Runtime put the session on another provider.
     """
     provider = PROVIDERS[settings.provider]
@@ -85,10 +91,12 @@ def open_session(
             f"this ONNX Runtime ({onnxruntime.__version__}) has no {provider}; it has: {names}",
             hint=f"install {_PACKAGES.get(settings.provider, 'onnxruntime')} instead of onnxruntime",
         )
+    options = _options(settings, level, save, model)
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
     try:
-        session = onnxruntime.InferenceSession(
-            str(model), _options(settings, level, save, model), providers=[provider], enable_fallback=0
-        )
+        session = onnxruntime.InferenceSession(str(model), options, providers=[provider], enable_fallback=0)
     except Exception as error:  # noqa: BLE001 (ONNX Runtime's error classes have no base of their own)
         text = one_line(error)
         raise UserError(f"ONNX Runtime cannot load the model: {text}", hint=_hint(text)) from None
@@ -117,7 +125,7 @@ def _options(
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     if save is not None:
         options.optimized_model_filepath = str(save)
-        if any(entry.name != model.name for entry in model.parent.iterdir()):
+        if save.suffix == ".onnx" and any(entry.name != model.name for entry in model.parent.iterdir()):
             # Weights that came in a file of their own leave in one: a protobuf ends at 2 GiB.
             options.add_session_config_entry(
                 "session.optimized_model_external_initializers_file_name", save.name + ".data"

@@ -1,0 +1,48 @@
+"""The ``.ort`` format: a flatbuffer that ONNX Runtime's minimal builds, for phones, load without a parser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cbuild_onnx import parity, soundness
+
+from compressbuild.api import Context, Runner, UserError
+
+from . import OnnxRuntimeSettings, OrtFormatSettings
+from .backend import SessionRunner
+from .session import onnx_file, open_session
+
+__all__ = ["compile", "load", "validate"]
+
+NAME = "model.ort"
+_IDENTIFIER = b"ORTM"  # bytes 4 to 8 of the flatbuffer
+
+
+def compile(ctx: Context, model: Path, settings: OrtFormatSettings) -> dict[str, Any]:
+    """Optimise the graph, write it, load it, and compare it with its source (docs/backends.md)."""
+    source, target = onnx_file(model), ctx.out / NAME
+    soundness.check(source)
+    open_session(source, _session_settings(settings), save=target)  # the suffix says the format
+    if not target.is_file():
+        raise UserError("ONNX Runtime did not write the .ort file", hint="is the model larger than 2 GB?")
+    facts = load(ctx, ctx.out, settings).describe()
+    checked = parity.check(ctx, settings.parity, source, lambda: load(ctx, ctx.out, settings), name="ONNX Runtime")
+    return {**facts, **checked}
+
+
+def load(ctx: Context, artifact: Path, settings: OrtFormatSettings | None) -> Runner:
+    """A Runner of an ``.ort`` file; without settings: one thread."""
+    chosen = _session_settings(settings or OrtFormatSettings())
+    return SessionRunner(open_session(artifact / NAME, chosen), chosen)
+
+
+def _session_settings(settings: OrtFormatSettings) -> OnnxRuntimeSettings:
+    return OnnxRuntimeSettings(threads=settings.threads, optimization=settings.optimization)
+
+
+def validate(directory: Path) -> None:
+    """ValueError unless the file is of the format."""
+    with (directory / NAME).open("rb") as file:
+        if file.read(8)[4:] != _IDENTIFIER:
+            raise ValueError(f"{NAME} is not an ONNX Runtime flatbuffer")
