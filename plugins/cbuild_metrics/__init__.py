@@ -6,17 +6,18 @@ from collections.abc import Iterator
 
 from compressbuild.api import Kind, Metric, Needs, Technique, hookimpl
 
+from . import records_robustness
 from .params import (
     Accuracy,
     Averaged,
     Compressed,
-    Corrupt,
     Latency,
     Load,
     Memory,
     Output,
     Predict,
     Shapes,
+    Text,
     Throughput,
     UserFunction,
 )
@@ -25,13 +26,13 @@ __all__ = [
     "Accuracy",
     "Averaged",
     "Compressed",
-    "Corrupt",
     "Latency",
     "Load",
     "Memory",
     "Output",
     "Predict",
     "Shapes",
+    "Text",
     "Throughput",
     "UserFunction",
 ]
@@ -47,6 +48,7 @@ def compressbuild_kinds() -> Iterator[Kind]:
         summary="a model's outputs on a dataset, with the labels",
         validate="cbuild_metrics.predictions:validate",
     )
+    yield from records_robustness.kinds()
 
 
 @hookimpl
@@ -59,15 +61,7 @@ def compressbuild_techniques() -> Iterator[Technique]:
         tools=("numpy",),
         needs=_NUMPY,
     )
-
-    yield Technique(
-        name="metrics.predict-corrupted",
-        run="cbuild_metrics.corrupt:predict_corrupted",
-        params=Corrupt,
-        produces="predictions",
-        tools=("numpy",),
-        needs=_NUMPY,
-    )
+    yield from records_robustness.techniques()
 
 
 @hookimpl
@@ -88,6 +82,7 @@ def compressbuild_metrics() -> Iterator[Metric]:
     yield from _agreement()
     yield from _cost()
     yield from _running()
+    yield from records_robustness.metrics()
 
 
 def _quality() -> Iterator[Metric]:
@@ -136,17 +131,22 @@ def _quality() -> Iterator[Metric]:
         direction="lower",
         tools=("numpy",),
     )
-    yield Metric(
-        name="corruption",
-        summary="mean top-1 accuracy under noise, contrast, brightness and blur at severities 1, 3 and 5",
-        source="Hendrycks and Dietterich 2019",
-        run="cbuild_metrics.corrupt:corruption",
-        params=Accuracy,
-        of="predictions",
-        via="metrics.predict-corrupted",
-        direction="higher",
-        tools=("numpy",),
-    )
+    for name, summary, source in (
+        ("bleu", "corpus BLEU of decoded text, 0 to 100", "Papineni et al. 2002; sacrebleu, Post 2018"),
+        ("chrf", "corpus chrF2 of decoded text, 0 to 100", "Popović 2015; sacrebleu"),
+    ):
+        yield Metric(
+            name=name,
+            summary=summary,
+            source=source,
+            run=f"cbuild_metrics.text:{name}",
+            params=Text,
+            of="predictions",
+            via="metrics.predict",
+            direction="higher",
+            tools=("numpy", "sacrebleu"),
+            needs=Needs(modules=("sacrebleu",), install="pip install 'compressbuild[text]'"),
+        )
     yield Metric(
         name="user",
         summary="a function of the project, on outputs and labels",

@@ -10,22 +10,22 @@ __all__ = [
     "Accuracy",
     "Averaged",
     "Compressed",
-    "Corrupt",
     "Latency",
     "Load",
     "Memory",
     "Output",
     "Predict",
     "Shapes",
+    "Text",
     "Throughput",
     "UserFunction",
 ]
 
 _Sizes = dict[str, Annotated[int, Meta(ge=1)]]
-_OutputName = (
+OutputName = (
     Annotated[str, Meta(description="name of the model's output; by default 'logits', or else the first")] | None
 )
-_Ignored = Annotated[int, Meta(description="a label that is left out, as in torch's cross entropy")]
+Ignored = Annotated[int, Meta(description="a label that is left out, as in torch's cross entropy")]
 
 
 class Predict(Params):
@@ -35,32 +35,24 @@ class Predict(Params):
     batch: Annotated[int, Meta(ge=1, description="samples a run, where the model leaves it open")] = 64
 
 
-class Corrupt(Params):
-    """Run a model over corruptions of a dataset and keep what it answers."""
-
-    data: DatasetRef
-    batch: Annotated[int, Meta(ge=1, description="samples a run, where the model leaves it open")] = 64
-    severities: Annotated[tuple[Annotated[int, Meta(ge=1, le=5)], ...], Meta(min_length=1)] = (1, 3, 5)
-
-
 class Output(Params):
     """Which output is looked at."""
 
-    output: _OutputName = None
+    output: OutputName = None
 
 
 class Accuracy(Params):
     """Which output is compared with the labels, and which labels count."""
 
-    output: _OutputName = None
-    ignore: _Ignored = -100
+    output: OutputName = None
+    ignore: Ignored = -100
 
 
 class Averaged(Params):
     """As for accuracy, and how the classes' scores become one."""
 
-    output: _OutputName = None
-    ignore: _Ignored = -100
+    output: OutputName = None
+    ignore: Ignored = -100
     average: Annotated[
         Literal["macro", "micro", "weighted"],
         Meta(description="mean over classes, over samples, or over classes by how often each occurs"),
@@ -72,6 +64,14 @@ class UserFunction(Params):
 
     function: FunctionRef
     args: Annotated[dict[str, Any], Meta(description="keyword arguments")] = {}
+
+
+class Text(Params):
+    """How token numbers become text, and which are left out."""
+
+    decode: Annotated[FunctionRef, Meta(description="f(numbers of one sample) → str")]
+    output: OutputName = None
+    ignore: Ignored = -100
 
 
 class Compressed(Params):

@@ -9,21 +9,27 @@ from typing import Any
 import numpy as np
 from cbuild_data import arrays, fit, fixed_batch
 
-from compressbuild.api import Context, UserError
+from compressbuild.api import Context, Runner, UserError
 
 from . import Predict
 from .feeds import model_inputs
 from .predictions import Predictions
 
-__all__ = ["answers", "joined", "predict", "regrouped"]
+__all__ = ["answers", "joined", "predict", "regrouped", "run_over"]
 
 
 def predict(ctx: Context, subject: Path, params: Predict) -> dict[str, Any]:
     """Run the subject over the dataset; returns the number of samples and what ran them."""
     runner = ctx.runner("subject")
+    predictions = run_over(ctx, runner, ctx.dataset(params.data), params.batch)
+    predictions.write(ctx.out)
+    return {"count": len(predictions.labels), "runs_on": runner.describe()}
+
+
+def run_over(ctx: Context, runner: Runner, dataset: Any, batch: int) -> Predictions:
+    """The answers to a whole dataset, in batches of ``batch`` samples where the model leaves that open."""
     inputs = model_inputs(runner)
-    dataset = ctx.dataset(params.data)
-    size = fixed_batch(inputs) or params.batch
+    size = fixed_batch(inputs) or batch
     pieces: dict[str, list[np.ndarray]] = {}
     labels: list[np.ndarray] = []
     total = len(dataset) if hasattr(dataset, "__len__") else 0
@@ -36,8 +42,7 @@ def predict(ctx: Context, subject: Path, params: Predict) -> dict[str, Any]:
     if not labels:
         raise UserError("the dataset is empty", hint="a loader yields batches (inputs, labels)")
     outputs = {name: joined(f"output '{name}'", parts) for name, parts in pieces.items()}
-    Predictions(outputs, joined("labels", labels)).write(ctx.out)
-    return {"count": sum(map(len, labels)), "runs_on": runner.describe()}
+    return Predictions(outputs, joined("labels", labels))
 
 
 Row = tuple[dict[str, np.ndarray], np.ndarray]  # feeds, labels

@@ -1,4 +1,4 @@
-"""The kind ``predictions``: arrays as ``.npy`` files, whose bytes depend on the values alone.
+"""The kinds ``predictions`` and ``examples``: arrays as ``.npy`` files, whose bytes depend on the values alone.
 
 ::
 
@@ -6,6 +6,8 @@
                              "outputs": [{"name": "logits", "file": "outputs/logits.npy"}]}
     labels.npy              N×…
     outputs/logits.npy      N×…, one file for each output, in the model's order
+
+``examples`` have ``examples.json`` and ``inputs/`` instead.
 """
 
 from __future__ import annotations
@@ -19,9 +21,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Predictions", "validate"]
-
-INDEX = "predictions.json"
+__all__ = ["Examples", "Predictions", "validate", "validate_examples"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,35 +32,28 @@ class Predictions:
     labels: np.ndarray
 
     def write(self, directory: Path) -> None:
-        (directory / "outputs").mkdir()
-        rows: list[dict[str, str]] = []
-        used: set[str] = set()
-        for name, array in self.outputs.items():
-            stem = re.sub(r"[^\w.-]", "_", name)
-            file = f"outputs/{stem}.npy"
-            if file.lower() in used:  # two names that differ in case or in a strange character only
-                file = f"outputs/{stem}-{len(rows)}.npy"
-            used.add(file.lower())
-            rows.append({"name": name, "file": file})
-            _write(directory / file, array)
-        _write(directory / "labels.npy", self.labels)
-        index = {"count": len(self.labels), "labels": "labels.npy", "outputs": rows}
-        (directory / INDEX).write_text(json.dumps(index, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        _store(directory, "predictions", "outputs", self.outputs, self.labels)
 
     @classmethod
     def read(cls, directory: Path) -> Predictions:
         """ValueError if a file is not what :meth:`write` makes."""
-        try:
-            index = json.loads((directory / INDEX).read_text(encoding="utf-8"))
-            outputs = {row["name"]: _read(directory, row["file"]) for row in index["outputs"]}
-            labels = _read(directory, index["labels"])
-            count = index["count"]
-        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{INDEX} is damaged: {error!r}") from error
-        for name, array in (("labels", labels), *outputs.items()):
-            if array.ndim == 0 or len(array) != count:
-                raise ValueError(f"{name} has the shape {array.shape}, not {count} rows")
-        return cls(outputs, labels)
+        return cls(*_fetch(directory, "predictions", "outputs"))
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """``inputs``: name → array N×… that a model can be run on. ``labels``: N×… ."""
+
+    inputs: Mapping[str, np.ndarray]
+    labels: np.ndarray
+
+    def write(self, directory: Path) -> None:
+        _store(directory, "examples", "inputs", self.inputs, self.labels)
+
+    @classmethod
+    def read(cls, directory: Path) -> Examples:
+        """ValueError if a file is not what :meth:`write` makes."""
+        return cls(*_fetch(directory, "examples", "inputs"))
 
 
 def validate(directory: Path) -> None:
@@ -68,14 +61,51 @@ def validate(directory: Path) -> None:
     Predictions.read(directory)
 
 
+def validate_examples(directory: Path) -> None:
+    """As :func:`validate`, of examples."""
+    Examples.read(directory)
+
+
+def _store(directory: Path, kind: str, folder: str, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> None:
+    (directory / folder).mkdir()
+    rows: list[dict[str, str]] = []
+    used: set[str] = set()
+    for name, array in arrays.items():
+        stem = re.sub(r"[^\w.-]", "_", name)
+        file = f"{folder}/{stem}.npy"
+        if file.lower() in used:  # two names that differ in case or in a strange character only
+            file = f"{folder}/{stem}-{len(rows)}.npy"
+        used.add(file.lower())
+        rows.append({"name": name, "file": file})
+        _write(directory / file, array)
+    _write(directory / "labels.npy", labels)
+    index = {"count": len(labels), "labels": "labels.npy", folder: rows}
+    (directory / f"{kind}.json").write_text(json.dumps(index, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _fetch(directory: Path, kind: str, folder: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    file = f"{kind}.json"
+    try:
+        index = json.loads((directory / file).read_text(encoding="utf-8"))
+        arrays = {row["name"]: _read(directory, file, row["file"]) for row in index[folder]}
+        labels = _read(directory, file, index["labels"])
+        count = index["count"]
+    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{file} is damaged: {error!r}") from error
+    for name, array in (("labels", labels), *arrays.items()):
+        if array.ndim == 0 or len(array) != count:
+            raise ValueError(f"{name} has the shape {array.shape}, not {count} rows")
+    return arrays, labels
+
+
 def _write(path: Path, array: np.ndarray) -> None:
     with path.open("wb") as file:
         np.lib.format.write_array(file, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
 
 
-def _read(directory: Path, name: Any) -> np.ndarray:
+def _read(directory: Path, index: str, name: Any) -> np.ndarray:
     path = directory / str(name)
     if not path.resolve().is_relative_to(directory.resolve()):
-        raise ValueError(f"{INDEX} names the file {name} outside of the artifact")
+        raise ValueError(f"{index} names the file {name} outside of the artifact")
     array: np.ndarray = np.load(path, allow_pickle=False)
     return array

@@ -14,7 +14,7 @@ from . import Accuracy, Output
 from .accuracy import classified, output
 from .predictions import Predictions
 
-__all__ = ["mse", "pearson", "perplexity", "snr", "spearman"]
+__all__ = ["mse", "pearson", "perplexity", "ranks", "snr", "spearman"]
 
 
 def mse(ctx: Context, subject: Path, params: Output) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def pearson(ctx: Context, subject: Path, params: Output) -> dict[str, Any]:
 def spearman(ctx: Context, subject: Path, params: Output) -> dict[str, Any]:
     """``{"value": Pearson correlation of the ranks, equal values sharing the mean of theirs, "n"}``."""
     found, wanted = _pair(subject, params)
-    return {"value": _correlation(_ranks(found), _ranks(wanted)), "n": found.size}
+    return {"value": _correlation(ranks(found), ranks(wanted)), "n": found.size}
 
 
 def perplexity(ctx: Context, subject: Path, params: Accuracy) -> dict[str, Any]:
@@ -84,7 +84,8 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.clip(float(a @ b) / size, -1, 1)) if size else math.nan
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
+def ranks(values: np.ndarray) -> np.ndarray:
+    """1 for the least; equal values share the mean of theirs."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return ((last - counts + 1 + last) / 2)[place]

@@ -98,11 +98,9 @@ def test_its_excerpt_resolves(name: str, text: str, tmp_path: Path) -> None:
     assert name in {node.name for node in graph.nodes}
 
 
-def test_every_page_but_one_has_an_excerpt() -> None:
-    assert {t.name for t in techniques()} - {name for name, _ in excerpts()} == {
-        "metrics.predict",
-        "metrics.predict-corrupted",
-    }
+def test_every_page_of_what_users_write_has_an_excerpt() -> None:
+    behind_metrics = {t.name for t in techniques() if t.name.startswith("metrics.")}
+    assert {t.name for t in techniques()} - {name for name, _ in excerpts()} == behind_metrics
 
 
 @pytest.mark.slow

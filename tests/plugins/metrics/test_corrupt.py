@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from cbuild_metrics import Accuracy, Corrupt
 from cbuild_metrics.corrupt import CORRUPTIONS, corrupted, corruption, predict_corrupted
+from cbuild_metrics.params_robustness import Corrupt, Corruption
 from cbuild_metrics.predictions import Predictions
 from fake_runner import FakeRunner
+from PIL import Image
 from scipy.ndimage import uniform_filter
 from sklearn.metrics import accuracy_score
 
@@ -20,7 +22,7 @@ from compressbuild.api.testing import make_context
 
 
 def images(rng: np.random.Generator) -> np.ndarray:
-    return (5 + 3 * rng.random((40, 2, 16, 12))).astype(np.float32)
+    return (5 + 3 * rng.random((40, 3, 16, 12))).astype(np.float32)
 
 
 def test_noise_is_of_the_samples_range(rng: np.random.Generator) -> None:
@@ -60,8 +62,29 @@ def test_a_higher_severity_takes_it_farther(name: str, rng: np.random.Generator)
 def test_what_cannot_be_corrupted(rng: np.random.Generator) -> None:
     with pytest.raises(UserError, match="inputs of int64"):
         corrupted(np.arange(6).reshape(2, 3), "noise", 1, rng)
-    with pytest.raises(UserError, match="cannot be blurred"):
+    with pytest.raises(UserError, match="cannot be blurred") as caught:
         corrupted(np.ones((2, 3), np.float32), "blur", 1, rng)
+    assert caught.value.hint is not None
+    assert "corruptions: [noise" in caught.value.hint
+    with pytest.raises(UserError, match=r"N×\[2, 8, 8\] are no images"):
+        corrupted(np.ones((2, 2, 8, 8), np.float32), "jpeg", 1, rng)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_is_pillows(channels: int, rng: np.random.Generator) -> None:
+    """By hand, on an image that already is of 8 bits; then one of another range, and one that is all of one value."""
+    pixels = rng.integers(0, 256, (2, channels, 16, 16))
+    pixels[:, 0, 0, :2] = 0, 255
+    found = corrupted(pixels.astype(np.float64), "jpeg", 4, rng)
+    for image, got in zip(pixels.astype(np.uint8), found, strict=True):
+        file = io.BytesIO()
+        shown = image.transpose(1, 2, 0)
+        Image.fromarray(shown[..., 0] if channels == 1 else shown).save(file, "JPEG", quality=10)
+        wanted = np.asarray(Image.open(file)).reshape(16, 16, channels).transpose(2, 0, 1)
+        np.testing.assert_allclose(got, wanted, atol=1e-9)
+    np.testing.assert_allclose(corrupted(pixels / 51 - 2, "jpeg", 4, rng), found / 51 - 2, atol=1e-9)
+    flat = np.full((1, channels, 8, 8), 3.5)
+    np.testing.assert_array_equal(corrupted(flat, "jpeg", 1, rng), flat)
 
 
 def test_accuracy_of_each_corruption(fake: Callable[..., Any], tmp_path: Path, rng: np.random.Generator) -> None:
@@ -78,11 +101,12 @@ def test_accuracy_of_each_corruption(fake: Callable[..., Any], tmp_path: Path, r
         subject=FakeRunner(nearest, image=(("batch", 1, 8, 8), "float32")),
     )
     assert predict_corrupted(ctx, tmp_path, params)["count"] == 90
-    found = corruption(make_context(tmp_path / "m"), ctx.out, Accuracy())
+    found = corruption(make_context(tmp_path / "m"), ctx.out, Corruption())
     kept = Predictions.read(ctx.out)
     assert set(found["per_class"]) == {f"{name}-{severity}" for name in CORRUPTIONS for severity in (1, 5)}
     shares = {name: accuracy_score(kept.labels, scores.argmax(1)) for name, scores in kept.outputs.items()}
     assert {name: row["correct"] / row["n"] for name, row in found["per_class"].items()} == pytest.approx(shares)
     assert found["value"] == pytest.approx(np.mean(list(shares.values())))
+    assert found["rows"] == "corruption"
     assert shares["blur-5"] == 1
     np.testing.assert_array_equal(kept.labels, labels)

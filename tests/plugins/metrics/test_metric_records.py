@@ -18,15 +18,18 @@ def test_every_function_that_a_record_names_is_there() -> None:
 
 
 def test_what_predictions_are_made_with() -> None:
-    techniques = list(compressbuild_techniques())
-    (kind,) = compressbuild_kinds()
+    techniques = {technique.name: technique for technique in compressbuild_techniques()}
     metrics = {metric.name: metric for metric in compressbuild_metrics()}
-    assert {technique.produces for technique in techniques} == {kind.name}
-    assert {m.via for m in metrics.values() if m.of == "predictions"} == {t.name for t in techniques}
+    assert {kind.name for kind in compressbuild_kinds()} == {t.produces for t in techniques.values()}
+    used = {m.via for m in metrics.values() if m.of == "predictions"} | {m.examples for m in metrics.values()} - {None}
+    assert used == set(techniques)
+    for metric in metrics.values():
+        assert metric.via is None or techniques[metric.via].produces == "predictions"
+        assert metric.examples is None or techniques[metric.examples].produces == "examples"
     assert {m.name for m in metrics.values() if m.exclusive} == {"latency", "throughput", "load-time", "peak-memory"}
     assert {m.of for m in metrics.values() if m.exclusive} == {"runner"}
     assert {m.of for m in metrics.values() if m.paired} == {"predictions"}
-    assert [m.name for m in metrics.values() if m.per_class] == ["top1"]
+    assert [m.name for m in metrics.values() if m.per_class] == ["top1", "slices"]
     assert {m.name for m in metrics.values() if m.direction == "none"} == {"layers", "user"}
     assert [m.name for m in metrics.values() if m.detail] == ["layers"]
 
