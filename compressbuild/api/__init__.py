@@ -5,6 +5,7 @@ from .facts import FACTS
 from .hooks import hookimpl
 from .params import DatasetRef, FileRef, FunctionRef, Meta, ModelRef, Params, Scheme
 from .parity import Parity
+from .profile import Operator, Profile, Profiling
 from .records import Backend, Kind, Metric, Needs, Platform, Technique
 from .work import WorkDataset, WorkInput, WorkRequest, WorkResult
 
@@ -20,9 +21,12 @@ __all__ = [
     "Metric",
     "ModelRef",
     "Needs",
+    "Operator",
     "Params",
     "Parity",
     "Platform",
+    "Profile",
+    "Profiling",
     "Runner",
     "Scheme",
     "Technique",

@@ -114,11 +114,15 @@ class Context:
         entry = self._request.inputs[self._role(name)]
         if entry.load is None:
             raise UserError(f"an artifact of kind '{entry.kind}' cannot be run without a platform")
-        settings: Any = entry.settings
-        if entry.settings_type is not None:
-            settings = msgspec.convert(entry.settings or {}, resolve(entry.settings_type))
-        runner: Runner = resolve(entry.load)(self, Path(entry.path), settings)
+        runner: Runner = resolve(entry.load)(self, Path(entry.path), self.settings(name))
         return runner
+
+    def settings(self, name: str) -> Any:
+        """The settings of the platform that an input was compiled for, typed; None where it was not compiled."""
+        entry = self._request.inputs[self._role(name)]
+        if entry.settings_type is None:
+            return entry.settings
+        return msgspec.convert(entry.settings or {}, resolve(entry.settings_type))
 
     def dataset(self, name: str | None = None) -> Any:
         """What the user's loader returns: an iterable of batches ``(inputs, labels)``.

@@ -38,7 +38,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     that raises ValueError. ``load``: optional ``f(ctx, dir: Path, settings: None) -> Runner`` that runs an artifact of
     this kind with no backend (the reference runtime). ``suffixes``: file suffixes that a model source of
     this kind has. ``init``: optional ``f(ctx, params: dict)`` that fills ``ctx.out`` from a model factory.
-    ``carries_code``: loading it runs the user's factory, so that code is in the key of each consumer.
+    ``carries_code``: loading it runs the user's factory, so that code is in the key of each consumer. ``profile``:
+    optional profiler of the reference runtime, as a backend's.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     suffixes: tuple[str, ...] = ()
     init: str | None = None
     carries_code: bool = False
+    profile: str | None = None
     tools: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
     version: int = 1
@@ -84,7 +86,9 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     ``f(ctx, artifact: Path, settings) -> Runner``. ``settings``: a Params struct, the keys of a platform beside
     ``backend`` and ``requires``. ``compile_needs`` / ``run_needs``: a backend that compiles here but cannot run here
     cross-compiles. ``compile_facts``: names of probed facts the compiled bytes depend on (``cpu.isa``, ``gpu.sm``);
-    ``run_facts``: those that measurements depend on. ``qdq_scheme``: ``u8-affine`` or ``s8-symmetric``.
+    ``run_facts``: those that measurements depend on. ``qdq_scheme``: ``u8-affine`` or ``s8-symmetric``. ``profile``:
+    optional ``f(ctx, artifact: Path, params: Profiling) -> dict``, the fields of a Profile, for ``cbuild profile``;
+    ``ctx.settings("subject")`` are the platform's.
     """
 
     name: str
@@ -103,6 +107,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     run_facts: tuple[str, ...] = ("cpu.model", "cpu.isa")
     nondeterministic: str = ""
     summary: str = ""
+    profile: str | None = None
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):

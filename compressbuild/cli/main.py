@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": "Compare two targets on the same samples.",
     "history": "Show how a target's metrics went from build to build.",
     "report": "Write an HTML report of what is built, and what to ship.",
+    "profile": "Show where the time of a target's run goes.",
     "graph": "Draw the DAG as svg, dot or mermaid.",
     "verify": "Check published artifacts against their provenance.",
     "cache": "Statistics, clean-up and verification of the cache.",

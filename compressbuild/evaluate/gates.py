@@ -91,9 +91,8 @@ def _judge(
         return verdict("pass", True, **shown)
     if sign * (best - bound) < 0:
         return verdict("fail", False, **shown)
-    shown["reason"] = f"the 95 % interval {low:.3g} to {high:.3g} straddles the limit"
-    if own.get("noisy"):
-        shown["reason"] += "; the machine was busy: measure again ('cbuild --remeasure')"
+    busy = "; the machine was busy: measure again ('cbuild --remeasure')" if own.get("noisy") else ""
+    shown["reason"] = f"the 95 % interval {low:.3g} to {high:.3g} straddles the limit{busy}"
     return verdict("inconclusive", spec.inconclusive == "allow", **shown)
 
 

@@ -23,6 +23,7 @@ def compressbuild_kinds():
         validate="cbuild_onnx.files:validate",
         load="cbuild_onnx.runner:load",
         load_needs=_NEEDS,
+        profile="cbuild_onnx.profile:profile",
         suffixes=(".onnx",),
         tools=_TOOLS,
         preload=_PRELOAD,

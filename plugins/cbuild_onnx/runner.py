@@ -26,14 +26,18 @@ _TYPES = {
 }
 
 
-def session(path: Path, *, threads: int, optimise: bool = True) -> ort.InferenceSession:
-    """A session on the CPU. UserError if the model cannot be loaded."""
+def session(path: Path, *, threads: int, optimise: bool = True, profile: Path | None = None) -> ort.InferenceSession:
+    """A session on the CPU. ``profile``: how the names of its profiler's files begin. UserError if the model cannot be
+    loaded."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     level = ort.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors derive from Exception alone
@@ -45,8 +49,8 @@ def session(path: Path, *, threads: int, optimise: bool = True) -> ort.Inference
 class OnnxRunner:
     """Runs a model: arrays in, arrays out."""
 
-    def __init__(self, path: Path, *, threads: int = 1, optimise: bool = True) -> None:
-        self._session = session(path, threads=threads, optimise=optimise)
+    def __init__(self, path: Path, *, threads: int = 1, optimise: bool = True, profile: Path | None = None) -> None:
+        self._session = session(path, threads=threads, optimise=optimise, profile=profile)
         self._threads = threads
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._inputs = {item.name: (item.shape, item.dtype) for item in declared_inputs(self._session)}
@@ -58,6 +62,10 @@ class OnnxRunner:
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
         values = self._session.run(None, {name: np.ascontiguousarray(feeds[name]) for name in self._inputs})
         return dict(zip(self._outputs, values, strict=True))
+
+    def end_profile(self) -> str:
+        """The file in which the profiler of a session with ``profile`` wrote what it saw."""
+        return str(self._session.end_profiling())
 
     def describe(self) -> dict[str, Any]:
         return {

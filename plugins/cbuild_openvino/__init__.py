@@ -78,6 +78,7 @@ def compressbuild_backends() -> Iterator[Backend]:
         # The IR is the same everywhere; whether it computes what its source does is seen on one processor.
         compile_facts=("cpu.arch", "cpu.isa"),
         run_facts=("cpu.model", "cpu.isa"),
+        profile="cbuild_openvino.backend:profile",
     )
 
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from cbuild_data.parity import Precision, check_parity
+from cbuild_data.profiled import Run, answer, feeds
 from cbuild_onnx import files, parity
 
-from compressbuild.api import Context, Runner, UserError
+from compressbuild.api import Context, Profiling, Runner, UserError
 
 from . import OpenVinoSettings
 from .ir import Interface, one_line, read, read_onnx, write
 from .runtime import openvino
 
-__all__ = ["OpenVinoRunner", "compile", "load"]
+__all__ = ["OpenVinoRunner", "compile", "load", "profile"]
 
 _HINTS = {"latency": "LATENCY", "throughput": "THROUGHPUT"}
 _VIRTUAL = ("AUTO", "MULTI", "HETERO", "BATCH")
+_FEW = 5  # runs of a profile with a model loaded once
 _COARSENESS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 _INFERENCE: Mapping[str, Precision] = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "device": "bf16"}
 
@@ -65,13 +68,42 @@ def load(ctx: Context, artifact: Path, settings: OpenVinoSettings | None) -> Run
     return OpenVinoRunner(artifact, settings or OpenVinoSettings())
 
 
+def profile(ctx: Context, artifact: Path, params: Profiling) -> dict[str, Any]:
+    """With OpenVINO's performance counters. A row's type is that of the graph's operator, with the kernel that runs it.
+    What was fused into another operator or computed beforehand has no row.
+
+    The counters are means over all runs since the model was loaded, in whole microseconds; one run is what n means n
+    times differ by from n - 1 times the means before it. That is coarse where n is large, so the model is loaded anew
+    every few runs.
+    """
+    runs: list[Run] = []
+    batch, described = params.batch, {}
+    while len(runs) < params.repeats:
+        runner = OpenVinoRunner(artifact, ctx.settings("subject") or OpenVinoSettings(), count=True)
+        arrays, batch = feeds(runner.inputs, params)
+        described = runner.describe()
+        first = max(1, min(params.warmup, _FEW))
+        for _ in range(first):
+            runner(arrays)
+        before = runner.counters()
+        for count in range(first + 1, first + 1 + min(_FEW, params.repeats - len(runs))):
+            start = time.perf_counter()
+            runner(arrays)
+            us, after = 1e6 * (time.perf_counter() - start), runner.counters()
+            own = {key: mean * count - before.get(key, 0.0) * (count - 1) for key, mean in after.items()}
+            runs.append(Run(us, {key: (max(0.0, took), 1) for key, took in own.items()}))
+            before = after
+        ctx.progress(len(runs), params.repeats)
+    return answer(runs, batch, described)
+
+
 class OpenVinoRunner:
     """A Runner (see compressbuild.api) on a compiled OpenVINO model."""
 
-    def __init__(self, artifact: Path, settings: OpenVinoSettings) -> None:
+    def __init__(self, artifact: Path, settings: OpenVinoSettings, *, count: bool = False) -> None:
         model = read(artifact)
         interface = Interface.of(model)
-        self._compiled = _compile(model, settings)
+        self._compiled = _compile(model, settings, count=count)
         self._settings = settings
         self._request = self._compiled.create_infer_request()
         ports = {name: port for port in self._compiled.inputs for name in port.names}
@@ -94,6 +126,15 @@ class OpenVinoRunner:
             raise UserError(f"OpenVINO cannot run the model: {one_line(error)}") from None
         return dict(zip(self._outputs, results.values(), strict=True))
 
+    def counters(self) -> dict[tuple[str, str], float]:
+        """(name, type and kernel) → mean µs of each operator over all runs so far."""
+        ran = openvino.ProfilingInfo.Status.EXECUTED
+        return {
+            (info.node_name, f"{info.node_type} ({info.exec_type})"): 1e6 * info.real_time.total_seconds()
+            for info in self._request.profiling_info
+            if info.status == ran
+        }
+
     def describe(self) -> dict[str, Any]:
         return {
             "runtime": "openvino",
@@ -105,8 +146,9 @@ class OpenVinoRunner:
         }
 
 
-def _compile(model: Any, settings: OpenVinoSettings) -> Any:
-    """Load a model on exactly the device and in the precision of ``settings``, or UserError."""
+def _compile(model: Any, settings: OpenVinoSettings, *, count: bool = False) -> Any:
+    """Load a model on exactly the device and in the precision of ``settings``, or UserError. ``count``: with its
+    performance counters."""
     core = openvino.Core()
     family = settings.device.partition(":")[0].partition(".")[0]
     available = core.available_devices
@@ -122,6 +164,8 @@ def _compile(model: Any, settings: OpenVinoSettings) -> Any:
         options["INFERENCE_NUM_THREADS"] = settings.threads
         # A pinned thread meets whatever else runs on its core: a measured baseline, another worker.
         options["ENABLE_CPU_PINNING"] = False
+    if count:
+        options["PERF_COUNT"] = True
     if settings.inference_precision != "device":
         options["INFERENCE_PRECISION_HINT"] = settings.inference_precision
     try:

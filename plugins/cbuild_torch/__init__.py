@@ -31,6 +31,7 @@ def compressbuild_kinds():
         validate="cbuild_torch.description:validate",
         load="cbuild_torch.runner:load",
         load_needs=_TORCH,
+        profile="cbuild_torch.profile:profile",
         init="cbuild_torch.source:init",
         carries_code=True,
         tools=_TOOLS,

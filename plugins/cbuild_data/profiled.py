@@ -1,0 +1,45 @@
+"""What every profiler does before and after: inputs to run on, and medians over runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from compressbuild.api import Profiling
+
+from .inputs import ModelInput, axis_sizes, example_arrays, fixed_batch
+
+__all__ = ["Run", "answer", "feeds"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run under a profiler. ``us``: microseconds of all of it; ``operators``: (name, type) → (µs, calls)."""
+
+    us: float
+    operators: Mapping[tuple[str, str], tuple[float, int]]
+
+
+def feeds(inputs: Mapping[str, tuple[tuple[int | str, ...], str]], params: Profiling) -> tuple[dict[str, Any], int]:
+    """(random arrays for a Runner's ``inputs``, samples in them). A fixed batch stays; a dynamic axis that is given no
+    size is 16."""
+    items = tuple(ModelInput(name, tuple(shape), dtype) for name, (shape, dtype) in inputs.items())
+    batch = fixed_batch(items) or params.batch
+    dynamic = {axis for item in items for axis in item.shape if isinstance(axis, str)}
+    asked = {axis: size for axis, size in params.axes.items() if axis in dynamic}
+    sizes = axis_sizes(items, asked, batch=batch)
+    return example_arrays(items, sizes, batch=batch, seed=params.seed), batch
+
+
+def answer(runs: Sequence[Run], batch: int, describe: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a Profile: medians over runs, for one run may have had to wait for the processor."""
+    keys = dict.fromkeys(key for run in runs for key in run.operators)
+    nothing = (0.0, 0)
+    rows = []
+    for name, op in keys:
+        found = [run.operators.get((name, op), nothing) for run in runs]
+        time, calls = median(us for us, _ in found), median(count for _, count in found)
+        rows.append({"name": name or op, "op": op, "time_us": time, "calls": calls})
+    return {"operators": rows, "run_us": median(run.us for run in runs), "batch": batch, "describe": dict(describe)}
