@@ -13,15 +13,17 @@ import msgspec
 
 from ..compressfile.spec import GateSpec, Spec
 from ..errors import UsageError
-from ..evaluate.compare import Comparison, compare_latency, compare_quality, direct_latency, hits, row
+from ..evaluate.answers import Flip, flips
+from ..evaluate.compare import Comparison, Quality, compare_latency, compare_quality, direct_latency, hits, row
 from ..evaluate.logs import compare_logs
 from ..evaluate.results import published_metrics, read_metrics
 from ..graph import MetricPlan
 from ..plan import Plan
 from ..project import Project
+from ..report.breakdowns import breakdowns
 from ..report.comparison import comparison_lines
 from ..suggest import did_you_mean
-from .options import opened, project_options
+from .options import opened, project_options, written
 
 __all__ = ["command"]
 
@@ -34,7 +36,12 @@ _EXACTLY = {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0}
 @project_options
 @click.option("--from-logs", nargs=2, metavar="A.JSONL B.JSONL", help="Compare two logs of the same requests.")
 @click.option("--measure", is_flag=True, help="Build both, and measure B's latency in turns with A's.")
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "html"]), default="text", show_default=True,
+    help="Lines, one JSON object, or one HTML file.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("-o", "--output", metavar="FILE", help="Write there ('-': standard output). HTML: compare.html.")
 def command(
     first: str | None,
     second: str | None,
@@ -43,10 +50,13 @@ def command(
     cache_dir: str | None,
     from_logs: tuple[str, str] | None,
     measure: bool,
+    form: str,
     as_json: bool,
+    output: str | None,
 ) -> int:
     """Compare two targets on the same samples, or with --from-logs two logs of one service: quality (McNemar's test,
     bootstrap), latency, every metric, and the samples whose answer flipped."""
+    tables: list[dict[str, Any]] = []
     if from_logs is not None:
         if first is not None:
             raise UsageError("--from-logs compares two files; targets cannot be named as well")
@@ -60,12 +70,18 @@ def command(
                 project.spec = _with_pair(project.spec, first, second)
             if measure:
                 _measure(project, first, second)
-            found = _compare(project, first, second)
-    if as_json:
-        click.echo(msgspec.json.encode({"verdict": found.verdict, **msgspec.to_builtins(found)}).decode())
+            found, results = _compare(project, first, second)
+            tables = list(breakdowns(results[second], results[first]))
+    form = "json" if as_json else form
+    if form == "html":
+        from ..report.html import comparison_page
+
+        text = comparison_page(found, tables)
+    elif form == "json":
+        text = msgspec.json.encode({"verdict": found.verdict, **msgspec.to_builtins(found)}).decode() + "\n"
     else:
-        for line in comparison_lines(found):
-            click.echo(line)
+        text = "".join(f"{line}\n" for line in comparison_lines(found))
+    written(text, output or ("compare.html" if form == "html" else "-"), aside=form != "html")
     return 0
 
 
@@ -97,9 +113,10 @@ def _measure(project: Project, first: str, second: str) -> None:
         raise UsageError(f"{failed[0].name} cannot be measured: {failed[0].reason}", hint=f"cbuild {failed[0].name}")
 
 
-def _compare(project: Project, first: str, second: str) -> Comparison:
+def _compare(project: Project, first: str, second: str) -> tuple[Comparison, dict[str, Mapping[str, Any]]]:
+    """What is known of both, and every result of each."""
     plan = project.plan((first, second))
-    results = {name: _results(project, plan, name) for name in (first, second)}
+    results: dict[str, Mapping[str, Any]] = {name: _results(project, plan, name) for name in (first, second)}
     missing: dict[str, str] = {}
     for name, found in results.items():
         if not found:
@@ -117,7 +134,26 @@ def _compare(project: Project, first: str, second: str) -> Comparison:
         row(name, metrics[name].unit, metrics[name].direction, a.get(name), b.get(name))
         for name in dict.fromkeys((*a, *b))
     )
-    return Comparison(first=first, second=second, quality=quality, latency=latency, rows=rows, missing=missing)
+    flipped = _flipped(project, plan, first, second, quality) if quality is not None else ()
+    made = Comparison(
+        first=first, second=second, quality=quality, latency=latency, rows=rows, flipped=flipped, missing=missing
+    )
+    return made, results
+
+
+def _flipped(project: Project, plan: Plan, first: str, second: str, quality: Quality) -> tuple[Flip, ...]:
+    """What both answered, if the predictions are still in the cache."""
+    graph, made, output = project.graph, [], None
+    for name in (first, second):
+        metric = next((m for m in graph.targets[name].metrics if m.name == quality.metric), None)
+        if metric is None or metric.node is None or metric.node not in plan.actions:
+            return ()
+        node = graph.nodes[metric.node]
+        action, output = plan.actions[node.inputs["subject"]], node.params.get("output")
+        if action.node.kind != "predictions" or action.result is None or action.evicted:
+            return ()
+        made.append(action.result.output)
+    return flips(project.store, made[0], made[1], (*quality.lost, *quality.won), quality.n, output)
 
 
 def _results(project: Project, plan: Plan, name: str) -> dict[str, Mapping[str, Any]]:
@@ -137,7 +173,7 @@ def _result(project: Project, plan: Plan, metric: MetricPlan) -> Mapping[str, An
     return read_metrics(project.store, action.result.output)
 
 
-def _quality(a: Mapping[str, Any], b: Mapping[str, Any], missing: dict[str, str]) -> Any:
+def _quality(a: Mapping[str, Any], b: Mapping[str, Any], missing: dict[str, str]) -> Quality | None:
     for name in a:
         if name in b and "hits" in a[name] and "hits" in b[name]:
             if a[name].get("labels") != b[name].get("labels"):

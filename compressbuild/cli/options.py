@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 import click
 
+from ..errors import UsageError
 from ..project import Project
 
-__all__ = ["opened", "project_options"]
+__all__ = ["opened", "project_options", "written"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,3 +46,15 @@ def opened(file: str, overrides: tuple[str, ...], cache_dir: str | None) -> Iter
         yield project
     finally:
         project.close()
+
+
+def written(text: str, place: str, *, aside: bool) -> None:
+    """Write what a command made to the file ``place``, and say so (``aside``: on standard error); '-': print it."""
+    if place == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        Path(place).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {place}: {error.strerror}") from error
+    click.echo(f"wrote {place} ({len(text.encode()) / 1000:.0f} kB)", err=aside)

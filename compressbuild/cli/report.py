@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 import msgspec
 
-from ..errors import UsageError
 from ..report import drawing
 from ..report.document import gather, timed
-from .options import opened, project_options
+from .options import opened, project_options, written
 
 __all__ = ["command"]
 
@@ -48,13 +45,5 @@ def command(
             text = markdown(document)
         else:
             text = msgspec.json.encode(document).decode() + "\n"
-    place = output or ("report.html" if form == "html" else "-")
-    if place == "-":
-        click.echo(text, nl=False)
-        return 0
-    try:
-        Path(place).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {place}: {error.strerror}") from error
-    click.echo(f"wrote {place} ({len(text.encode()) / 1000:.0f} kB)", err=form != "html")
+    written(text, output or ("report.html" if form == "html" else "-"), aside=form != "html")
     return 0

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from .answers import Flip
 from .concerns import NEGLIGIBLE
 from .paired import difference_interval, mcnemar, median_interval, quotient_interval
 
@@ -75,13 +76,15 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """``missing``: what could not be compared → why."""
+    """``flipped``: what both answered to the samples in ``quality.lost`` and ``quality.won``, where that is known.
+    ``missing``: what could not be compared → why."""
 
     first: str
     second: str
     quality: Quality | None = None
     latency: Latency | None = None
     rows: tuple[Row, ...] = ()
+    flipped: tuple[Flip, ...] = ()
     missing: Mapping[str, str] = {}
 
     @property

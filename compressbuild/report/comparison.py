@@ -39,10 +39,12 @@ def _quality(at: Quality, found: Comparison) -> Iterator[str]:
         f"  right only in {found.first}: {at.only_first}, only in {found.second}: {at.only_second}; "
         f"McNemar ({at.test}) p = {at.p:.3g}: {at.verdict}"
     )
+    answers: dict[int | str, str] = {flip.sample: f" ({flip.first} → {flip.second})" for flip in found.flipped}
     for said, which in (("now wrong", at.lost), ("now right", at.won)):
         if which:
             more = f" and {len(which) - _SHOWN} more" if len(which) > _SHOWN else ""
-            yield f"  {said}: {', '.join(map(str, which[:_SHOWN]))}{more}"
+            shown = ", ".join(f"{sample}{answers.get(sample, '')}" for sample in which[:_SHOWN])
+            yield f"  {said}: {shown}{more}"
 
 
 def _table(found: Comparison) -> Iterator[str]:

@@ -44,6 +44,23 @@ def test_json(work: Work) -> None:
     assert {r["metric"]: r["better"] for r in found["rows"]}["length"] is False
 
 
+def test_html(work: Work) -> None:
+    assert work("compare", "one", "two", "--format", "html").out.startswith("wrote compare.html (")
+    text = (work.root / "compare.html").read_text()
+    assert "<title>one and two" in text
+    assert '"verdict":"two against one: ' in text
+    assert work("compare", "one", "two", "--format", "html", "-o", "-").out.startswith("<!doctype html>")
+    assert "cannot write no/c.html" in work("compare", "one", "two", "-o", "no/c.html", code=2).err
+
+
+def test_html_of_two_logs(work: Work) -> None:
+    for name, right in (("a", "true"), ("b", "false")):
+        work.write(f"{name}.jsonl", "".join(f'{{"id": {i}, "correct": {right}, "latency": 2}}\n' for i in range(30)))
+    ran = work("compare", "--from-logs", "a.jsonl", "b.jsonl", "--format", "html", "-o", "logs.html")
+    assert ran.out.startswith("wrote logs.html (")
+    assert '"verdict":"b.jsonl against a.jsonl: worse' in (work.root / "logs.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compressbuild.report.result import BuildReport, TargetReport
-from compressbuild.report.table import summary
+from compressbuild.report.table import number, summary
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,15 @@ from compressbuild.report.table import summary
 def test_what_was_done_is_counted(counts: dict[str, int], said: str) -> None:
     report = BuildReport(targets=(TargetReport(name="a", status="published"),), counts=counts, exit_code=0)
     assert summary(report) == f"1 of 1 targets up to date {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "said"),
+    [
+        (12345, "B", "12.3 kB"), (999, "B", "999 B"), (0.97331, "", "0.9733"), (1.8444, "ms", "1.844 ms"),
+        (67230.4, "/s", "67230 /s"), (9999.6, "", "10000"), (117234, "/s", "117.2 k/s"), (41_000_000, "", "41.0 M"),
+        (38058, "", "38058"), (float("inf"), "ms", "inf"), (float("nan"), "", "nan"),
+    ],
+)  # fmt: skip
+def test_numbers_for_people(value: float, unit: str, said: str) -> None:
+    assert number(value, unit) == said

@@ -1,14 +1,19 @@
-"""The report as one HTML file that asks nothing of the network."""
+"""The report, or a comparison, as one HTML file that asks nothing of the network."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-__all__ = ["page"]
+from ... import __version__
+from ...evaluate.compare import Comparison
+
+__all__ = ["comparison_page", "page"]
 
 MOST_ROWS = 100
 _HERE = Path(__file__).parent
@@ -18,15 +23,34 @@ _NODE = ("node", "kind", "status", "seconds", "memory", "size")
 
 def page(document: dict[str, Any], graph: str) -> str:
     """``document``: as :func:`compressbuild.report.document.gather` makes it. ``graph``: an svg element."""
-    parts = {
-        "TITLE": escape(str(document["project"])),
-        "STYLE": _file("style.css"),
-        "GRAPH": graph,
-        "CHART": _file("vendor/chart.umd.min.js"),
-        "SCRIPT": "\n".join(_file(f"{name}.js") for name in ("page", "parts", "target", "report")),
-        "DATA": _embedded(_slim(document)),
+    scripts = ("page", "parts", "target", "report")
+    return _page("report", str(document["project"]), scripts, _slim(document), {"GRAPH": graph})
+
+
+def comparison_page(found: Comparison, tables: Iterable[dict[str, Any]]) -> str:
+    """``tables``: as :func:`compressbuild.report.breakdowns.breakdowns` makes them, with A as the baseline."""
+    document = {
+        **msgspec.to_builtins(found),
+        "verdict": found.verdict,
+        "version": __version__,
+        "time": time.time(),
+        "breakdowns": [_cut(table) for table in tables],
+        "metrics": {row.metric: {"unit": row.unit} for row in found.rows},
     }
-    pieces = _file("template.html").split("@@")  # text, name, text, name, … : what is put in is not looked at again
+    return _page("compare", f"{found.first} and {found.second}", ("page", "parts", "compare"), document, {})
+
+
+def _page(body: str, title: str, scripts: Iterable[str], document: dict[str, Any], more: dict[str, str]) -> str:
+    parts = {
+        "TITLE": escape(title),
+        "STYLE": _file("style.css"),
+        "CHART": _file("vendor/chart.umd.min.js"),
+        "SCRIPT": "\n".join(_file(f"{name}.js") for name in scripts),
+        "DATA": _embedded(document),
+        **more,
+    }
+    text = _file("shell.html").replace("@@BODY@@", _file(f"{body}.html"))
+    pieces = text.split("@@")  # text, name, text, name, … : what is put in is not looked at again
     return "".join(parts[piece] if index % 2 else piece for index, piece in enumerate(pieces))
 
 

@@ -1,4 +1,5 @@
 /* ---- a metric, row by row ---- */
+const mainMetric = data.quality && data.quality.metric ? data.quality.metric : data.quality;
 const worthShowing = (b) => "base" in Object.values(b.rows)[0] || Object.keys(b.rows).length > 1;
 const cell = (value) => (typeof value === "boolean" ? (value ? "yes" : "no") : number(value, ""));
 const fallen = (r) => r.base !== null && r.value !== null && r.value - r.base <= -0.05;
@@ -31,7 +32,7 @@ function breakdownPart(b) {
   const gridded = compared ? grid(b) : null;
   const body = gridded ? h("div", {}, h("p", { class: "faint" }, "In brackets: the baseline. Red: 0.05 or more below it."), gridded) : compared ? comparedRows(b)
     : table([b.by, ...columns], Object.entries(b.rows).map(([name, r]) => row(name, ...columns.map((k) => cell(r[k])))));
-  return h("details", { open: compared && (b.metric === data.quality || b.by !== "class") }, h("summary", {}, compared ? `${b.metric} of each ${b.by}` : `${b.metric}: ${b.by}`), body,
+  return h("details", { open: compared && (b.metric === mainMetric || b.by !== "class") }, h("summary", {}, compared ? `${b.metric} of each ${b.by}` : `${b.metric}: ${b.by}`), body,
     b.left_out ? h("p", { class: "faint" }, `${b.left_out} more are in 'cbuild report --format json'.`) : "");
 }
 
