@@ -17,7 +17,7 @@ from .description import WEIGHTS, ModelDescription
 from .module import load_model, prepare, save_model
 from .optimise import optimise, read_samples, task_loss
 from .params_share import ShareCluster
-from .selection import check_patterns, matching, ratio_for
+from .selection import check_patterns, matching, other_layers, ratio_for
 
 __all__ = ["share"]
 
@@ -30,6 +30,8 @@ def share(ctx: Context, model: Path, params: ShareCluster) -> dict[str, Any]:
     description = ModelDescription.read(model)
     module = load_model(ctx, model)
     weights = _weights(module, params)
+    if others := other_layers(module):
+        ctx.log.warning("left alone: %s", others)
     assigned = {}
     for number, (name, weight) in enumerate(weights.items()):
         bits = int(ratio_for(name, params.overrides) or params.bits)
@@ -62,7 +64,7 @@ def _weights(module: nn.Module, params: ShareCluster) -> dict[str, nn.Parameter]
     if not left:
         raise UserError(
             "the model has no weights to share in convolution, linear, attention, recurrent or embedding layers",
-            hint="'ignore:' leaves none" if params.ignore else "distillation may fit it",
+            hint="'ignore:' leaves none" if params.ignore else other_layers(module) or "distillation may fit it",
         )
     wide = next((name for name, value in left.items() if value.dtype != torch.float32), None)
     if wide is not None:

@@ -75,8 +75,9 @@ def _wanted(module: nn.Module, params: PruneHeads) -> list[str]:
     if not names:
         raise UserError(
             "the model has no attention heads to prune: no torch.nn.MultiheadAttention, and no module with linear "
-            "layers query, key, value and an output layer",
-            hint="prune.channels prunes convolutions, prune.recurrent LSTMs and GRUs",
+            "layers query, key and value of one width, an output layer and a number of heads",
+            hint="attention that makes the three in one layer must be split in the factory; prune.layers drops whole "
+            "blocks, prune.channels prunes convolutions, prune.recurrent LSTMs and GRUs",
         )
     check_patterns("ignore", params.ignore, names)
     check_patterns("overrides", params.overrides, names)

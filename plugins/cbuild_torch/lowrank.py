@@ -17,7 +17,7 @@ from compressbuild.api import Context, UserError
 
 from .module import prepare
 from .params_layers import FactorizeLowrank, Rank
-from .selection import check_patterns, matching
+from .selection import check_patterns, matching, other_layers
 from .structure import EditedModel, Use, weight_names
 
 __all__ = ["factorize"]
@@ -63,6 +63,8 @@ def factorize(ctx: Context, model: Path, params: FactorizeLowrank) -> dict[str, 
     prepare(ctx)
     edited = EditedModel(ctx, model)
     layers = _layers(edited, params)
+    if others := other_layers(edited.module):
+        ctx.log.warning("left alone: %s", others)
     before = edited.cost()
     ranks: dict[str, int] = {}
     for done, (name, (layer, use)) in enumerate(layers.items()):
@@ -99,14 +101,16 @@ def _layers(edited: EditedModel, params: FactorizeLowrank) -> dict[str, tuple[nn
         and getattr(layer, "groups", 1) == 1
         and len(names[id(layer.weight)]) == 1
     }
-    check_patterns("layers", params.layers, found)
+    if found:
+        check_patterns("layers", params.layers, found)
     check_patterns("ignore", params.ignore, found)
     check_patterns("overrides", params.overrides, found)
     chosen = {n: e for n, e in found.items() if matching(n, params.layers) and not matching(n, params.ignore)}
     if not chosen:
         raise UserError(
             "the model has no linear or ungrouped convolution layer to factor",
-            hint="recurrent and attention weights cannot be factored; prune.magnitude and quantization fit them",
+            hint=other_layers(edited.module)
+            or "recurrent and attention weights cannot be factored; prune.magnitude and quantization fit them",
         )
     return chosen
 

@@ -11,6 +11,7 @@ from .description import ModelDescription
 from .masks import lowest, prunable_weights, zero
 from .module import load_model, prepare, save_model
 from .params import PruneMagnitude
+from .selection import other_layers
 
 __all__ = ["prune"]
 
@@ -20,6 +21,8 @@ def prune(ctx: Context, model: Path, params: PruneMagnitude) -> dict[str, Any]:
     prepare(ctx)
     module = load_model(ctx, model)
     weights = prunable_weights(module, params.ignore, params.overrides)
+    if others := other_layers(module):
+        ctx.log.warning("left alone: %s", others)
     magnitudes = {name: weight.detach().abs() for name, weight in weights.items()}
     facts = zero(weights, lowest(magnitudes, params.sparsity, params.scope, params.overrides))
     names = sorted({*ModelDescription.read(model).sparse, *weights})

@@ -10,7 +10,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from compressbuild.api import UserError
 
-from .selection import check_patterns, matching, ratio_for
+from .selection import check_patterns, matching, other_layers, ratio_for
 
 __all__ = ["lowest", "prunable_weights", "zero"]
 
@@ -27,14 +27,14 @@ def prunable_weights(
     layers = (layer for layer in module.modules() if isinstance(layer, _PRUNED))
     owned = {id(value) for layer in layers for value in layer.parameters(recurse=False) if value.dim() > 1}
     weights = {name: parameter for name, parameter in module.named_parameters() if id(parameter) in owned}
-    patterns = tuple(ignore)
+    patterns, others = tuple(ignore), other_layers(module)
     check_patterns("ignore", patterns, weights)
     check_patterns("overrides", overrides, weights)
     left = {name: weight for name, weight in weights.items() if not matching(name, patterns)}
     if not left:
         raise UserError(
             "the model has no weights to prune in convolution, linear, attention or recurrent layers",
-            hint="'ignore:' leaves none" if patterns else "quantization or distillation may fit it",
+            hint="'ignore:' leaves none" if patterns else others or "quantization or distillation may fit it",
         )
     return left
 

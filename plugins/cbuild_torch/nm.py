@@ -15,7 +15,7 @@ from .description import ModelDescription
 from .masks import zero
 from .module import load_model, prepare, save_model
 from .params_pruning import PruneNm
-from .selection import check_patterns, matching
+from .selection import check_patterns, matching, other_layers
 
 __all__ = ["n_of_m", "prune"]
 
@@ -31,12 +31,15 @@ def prune(ctx: Context, model: Path, params: PruneNm) -> dict[str, Any]:
     check_patterns("ignore", params.ignore, every)
     wanted = {name: weight for name, weight in every.items() if not matching(name, params.ignore)}
     weights = {name: weight for name, weight in wanted.items() if weight.shape[1] % params.m == 0}
+    others = other_layers(module)
     if not weights:
         inputs = ", ".join(f"{name} has {weight.shape[1]}" for name, weight in list(wanted.items())[:4]) or "none"
         raise UserError(
             f"no convolution or linear layer has a multiple of {params.m} inputs ({inputs})",
-            hint="prune.magnitude fits every shape",
+            hint=others or "prune.magnitude fits every shape",
         )
+    if others:
+        ctx.log.warning("left alone: %s", others)
     skipped = sorted(set(wanted) - set(weights))
     if skipped:
         ctx.log.info("left alone, their inputs are no multiple of %d: %s", params.m, ", ".join(skipped))
