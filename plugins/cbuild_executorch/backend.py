@@ -63,7 +63,7 @@ def compile(ctx: Context, model: Path, settings: ExecuTorchSettings) -> dict[str
         _PRECISION[settings.precision],
         # What int8 costs the model is seen on data; made-up inputs show whether the runtime computes what it was given.
         lambda: (
-            TorchRunner(_Named(program, names), interface.inputs)
+            TorchRunner(_Named(program, names), description.inputs)
             if quantized
             else TorchRunner(load_model(ctx, model), description.inputs)
         ),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from cbuild_data.interface import Interface
 from cbuild_torch.calling import tensors
@@ -32,6 +33,8 @@ class ProgramRunner:
     def __init__(self, artifact: Path, threads: int) -> None:
         self._interface = Interface.read(artifact)
         self._threads = threads
+        _set_threads(threads)
+        _open.add(self)
         try:
             self._program = Runtime.get().load_program(artifact / PROGRAM)
             self._method = self._program.load_method("forward")
@@ -47,8 +50,6 @@ class ProgramRunner:
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         values = tensors(self._interface.checked(feeds, "the program"))
-        if _C._threadpool_get_thread_count() != self._threads:  # there is one pool for all programs
-            _C._unsafe_reset_threadpool(self._threads)
         try:
             found = self._method.execute(tuple(values.values()))
         except RuntimeError as error:
@@ -57,3 +58,19 @@ class ProgramRunner:
 
     def describe(self) -> dict[str, Any]:
         return {"runtime": "executorch", "version": version("executorch"), "threads": self._threads}
+
+
+_open: WeakSet[ProgramRunner] = WeakSet()
+
+
+def _set_threads(threads: int) -> None:
+    """There is one pool for all programs, and a program keeps the pool that it was loaded with: a new one would leave it
+    waiting on memory that is gone. UserError while a program of another number of threads is open."""
+    if _C._threadpool_get_thread_count() != threads:
+        if _open:
+            raise UserError(
+                f"ExecuTorch has one pool of threads in a process: a program with {threads} cannot run beside one with "
+                f"{_C._threadpool_get_thread_count()}",
+                hint="give both platforms the same 'threads:'",
+            )
+        _C._unsafe_reset_threadpool(threads)

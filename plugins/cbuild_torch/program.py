@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from compressbuild.api import UserError
 
 from .calling import caller, named_outputs, tensors
 
-__all__ = ["example", "one_line", "retraced", "trace"]
+__all__ = ["example", "flat", "one_line", "plain_attention", "retraced", "trace"]
 
 Sizes = Mapping[str, tuple[int, int]]  # axis → least and largest size
 
@@ -54,8 +55,8 @@ def trace(
     try:
         with torch.no_grad():
             names = tuple(named_outputs(caller(module, inputs)(sample)))
-        flat: nn.Module = _Flat(module, inputs).eval()
-        program = _export(_Half(flat) if half else flat, sample, (_shapes(inputs, sizes),))
+        plain = flat(module, inputs)
+        program = _export(_Half(plain) if half else plain, sample, (_shapes(inputs, sizes),))
     except UserError:
         raise
     except Exception as error:  # the tracer wraps whatever the user's forward raises
@@ -64,6 +65,11 @@ def trace(
         other = "see the node's log; control flow that depends on data cannot be traced"
         raise UserError(f"torch cannot trace this model: {one_line(error)}", hint=hint if fixed else other) from error
     return program, names
+
+
+def flat(module: nn.Module, inputs: Iterable[ModelInput]) -> nn.Module:
+    """``module`` as one that takes tensors in the order of its inputs, and gives a tuple of tensors."""
+    return _Flat(module, tuple(inputs)).eval()
 
 
 def retraced(module: nn.Module, inputs: Iterable[ModelInput], sizes: Sizes) -> Any:
@@ -83,12 +89,18 @@ def _shapes(inputs: tuple[ModelInput, ...], sizes: Sizes) -> tuple[dict[int, Any
 
 
 def _export(module: nn.Module, example: Mapping[str, Tensor], shapes: Any) -> Any:
+    with torch.no_grad(), plain_attention(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on torch's own renamed interfaces
+        return torch.export.export(module, tuple(example.values()), dynamic_shapes=shapes)
+
+
+@contextlib.contextmanager
+def plain_attention() -> Iterator[None]:
+    """Without torch's one operator for a whole encoder layer, which backends lack."""
     fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # one operator for a whole encoder layer, which backends lack
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on torch's own renamed interfaces
-            return torch.export.export(module, tuple(example.values()), dynamic_shapes=shapes)
+        yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
 
