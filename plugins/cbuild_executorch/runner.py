@@ -64,8 +64,8 @@ _open: WeakSet[ProgramRunner] = WeakSet()
 
 
 def _set_threads(threads: int) -> None:
-    """There is one pool for all programs, and a program keeps the pool that it was loaded with: a new one would leave it
-    waiting on memory that is gone. UserError while a program of another number of threads is open."""
+    """There is one pool for all programs, and a program keeps the one it was loaded with: put in another, and it waits
+    on memory that is gone. UserError while a program of another number of threads is open."""
     if _C._threadpool_get_thread_count() != threads:
         if _open:
             raise UserError(
