@@ -16,7 +16,9 @@ MEASURED = {
     *(f"{platform}-{precision}" for platform in ("onnxruntime", "openvino") for precision in ("fp32", "fp16", "int8")),
     "openvino-nncf",
     "inductor-fp32",
+    *(f"executorch-{precision}" for precision in ("fp32", "fp16", "int8")),
 }
+RUNTIMES = ("onnxruntime", "openvino", "torch-inductor", "executorch")
 CROSS_COMPILED = {
     f"nvidia-{rtx}-{precision}" for rtx in ("rtx-ada", "rtx-blackwell") for precision in ("fp32", "fp16", "int8")
 }
@@ -82,11 +84,7 @@ def test_what_runs_here_has_accuracy_latency_and_parity(built: Callable[[], tupl
         if target != "onnxruntime-fp32":
             assert found["latency"]["ratio"] > 0, target
         shown = msgspec.json.decode(work("show", target, "--json").out)
-        (compiled,) = (
-            node
-            for node in shown["nodes"]
-            if node["node"].rpartition("/")[2] in ("onnxruntime", "openvino", "torch-inductor")
-        )
+        (compiled,) = (node for node in shown["nodes"] if node["node"] in {f"{target}/{name}" for name in RUNTIMES})
         assert compiled["facts"]["sqnr_db"] > 15, target
         assert compiled["facts"]["parity"]["cases"], target
 
