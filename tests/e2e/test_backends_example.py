@@ -22,6 +22,7 @@ RUNTIMES = ("onnxruntime", "openvino", "torch-inductor", "executorch")
 CROSS_COMPILED = {
     f"nvidia-{rtx}-{precision}" for rtx in ("rtx-ada", "rtx-blackwell") for precision in ("fp32", "fp16", "int8")
 }
+CROSS_COMPILED |= {f"coreml-{precision}" for precision in ("fp32", "fp16", "int8")}
 ON_ITS_GPU = {f"nvidia-gpu-server-{precision}" for precision in ("fp32", "fp16", "int8")}
 
 
