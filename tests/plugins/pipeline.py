@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import digits
+from cbuild_metrics.params_robustness import Pgd
 from cbuild_onnx.params import ConvertFp16, QuantizeDynamic, QuantizeStatic
 from cbuild_torch.params import Distill, ExportOnnx, Finetune, PruneChannels, PruneMagnitude, Train
 
@@ -32,7 +33,8 @@ def main(place: Path) -> None:
             params = QuantizeStatic(data="calibration", scheme=scheme, method=method)
             apply(f"static-{scheme}-{method}", "cbuild_onnx.static:quantize", onnx, params)
     apply("fp16", "cbuild_onnx.fp16:convert", onnx, ConvertFp16())
-    for path in sorted(place.glob("*/*")):
+    apply("pgd", "cbuild_metrics.attack:pgd_examples", base, Pgd(data="test", samples=40))
+    for path in sorted(place.rglob("*")):
         if path.is_file() and ".scratch" not in str(path):
             print(path.relative_to(place), hashlib.sha256(path.read_bytes()).hexdigest())
 

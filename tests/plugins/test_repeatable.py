@@ -15,5 +15,6 @@ def test_every_technique_makes_the_same_bytes_in_another_process_and_directory(p
 
     with ThreadPoolExecutor() as pool:
         first, second = pool.map(run, (0, 1))
-    assert len(first) == 2 * 7 + 1 + 1 + 6 + 1  # torch models have two files each, ONNX models one
+    # torch models have two files each, ONNX models one, examples three
+    assert len(first) == 2 * 7 + 1 + 1 + 6 + 1 + 3
     assert first == second
