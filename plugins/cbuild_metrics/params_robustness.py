@@ -152,7 +152,7 @@ class Edges(Params):
     """The inputs tried, and what counts as the same answer."""
 
     cases: _Cases = _ALL_CASES
-    tolerance: Annotated[float, Meta(ge=0, description="largest difference, as a share of the largest answer")] = 0.1
+    tolerance: Annotated[float, Meta(ge=0, description="largest difference, as a share of the largest answer")] = 0.25
     output: OutputName = None
 
 
