@@ -164,9 +164,12 @@ class Build:
         measured = {m.name: self._measured(m) for m in target.metrics}
         base["metrics"] = {n: value for n, value in measured.items() if value is not None}
         base["unmeasured"] = {m.name: m.reason for m in target.metrics if m.node is None}
-        verdicts = tuple(v for gate in target.gates for v in judge_gate(gate, self._measured))
         result = outcomes[target.artifact].result
         assert result is not None
+        recorded = History(self._project.state / "history").before(name, target.gates, result.output, base["metrics"])
+        verdicts = tuple(
+            v for gate in target.gates for v in judge_gate(gate, self._measured, recorded, target.baseline)
+        )
         base |= {"verdicts": verdicts, "digest": result.output, "size": result.size, "facts": result.facts}
         base["warnings"] = target_concerns(self._project.graph, target, base["metrics"], self._measured, self._size)
         missed = [verdict for verdict in verdicts if not verdict.ok]
@@ -206,7 +209,7 @@ class Build:
         graph, actions = self._project.graph, self._scheduler.actions
         keys = {graph.nodes[i].position: actions[i].key or "" for i in target.nodes if i in actions}
         said = [concern.message for concern in base["warnings"]]
-        entry = Entry.of(target.name, time.time(), base["digest"], keys, base["metrics"], said)
+        entry = Entry.of(target.name, time.time(), base["digest"], keys, base["metrics"], said, target.baseline)
         History(self._project.state / "history").append(entry)
 
     def _publish(self, target: TargetPlan, base: Mapping[str, Any]) -> bool:

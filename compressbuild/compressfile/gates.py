@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from .checks import Checks
 from .nodes import Map, Node, Scalar
-from .spec import GateSpec
+from .spec import HISTORY, GateSpec
 
-__all__ = ["GATE_KEYS", "LIMITS", "RELATIVE_LIMITS", "VERDICTS", "check_against", "gates"]
+__all__ = ["GATE_KEYS", "LIMITS", "RECORDS", "RELATIVE_LIMITS", "VERDICTS", "check_against", "gates"]
 
 RELATIVE_LIMITS = ("max-drop", "max-ratio", "min-ratio", "max-class-drop")
 LIMITS = ("min", "max", "min-class", *RELATIVE_LIMITS)
-GATE_KEYS = (*LIMITS, "against", "inconclusive", "unmeasured")
+GATE_KEYS = (*LIMITS, "against", "record", "inconclusive", "unmeasured")
+RECORDS = ("last", "best")
 VERDICTS = ("fail", "allow")
 
 
@@ -31,13 +32,18 @@ def _gate(key: Scalar, node: Node, checks: Checks) -> GateSpec | None:
     values: dict[str, float | None] = {}
     verdicts: dict[str, str] = {}
     against: str | None = None
+    record = "last"
     for name, value in node.entries:
         word = str(name.value)
         if word in LIMITS:
             least, above = (0 if word.endswith("drop") else None), (0 if word.endswith("ratio") else None)
             values[word] = checks.number(value, f"'{word}' of {what}", least, above)
+        elif word == "against" and isinstance(value, Scalar) and value.value == HISTORY:
+            against = HISTORY
         elif word == "against":
             against = checks.reference(value, f"'against' of {what}", "target", "model")
+        elif word == "record":
+            record = checks.choice(value, f"'record' of {what}", RECORDS) or "last"
         elif word in ("inconclusive", "unmeasured"):
             verdicts[word] = checks.choice(value, f"'{word}' of {what}", VERDICTS) or "fail"
     _check_limits(what, key, node, values, checks)
@@ -52,6 +58,7 @@ def _gate(key: Scalar, node: Node, checks: Checks) -> GateSpec | None:
         min_class=values.get("min-class"),
         max_class_drop=values.get("max-class-drop"),
         against=against,
+        record=record,
         **verdicts,
     )
 
@@ -65,7 +72,7 @@ def _check_limits(what: str, key: Scalar, node: Map, values: dict[str, float | N
         checks.add(
             f"'{relative[0]}' of {what} needs 'against'",
             node.key_mark(relative[0]),
-            "name the target or model to compare with",
+            f"name the target or model to compare with, or {HISTORY}",
         )
     elif not relative and node.get("against") is not None:
         checks.add(
@@ -73,6 +80,13 @@ def _check_limits(what: str, key: Scalar, node: Map, values: dict[str, float | N
             node.key_mark("against"),
             f"add one of {', '.join(RELATIVE_LIMITS)}, or remove it",
         )
+    place = node.get("against")
+    recorded = isinstance(place, Scalar) and place.value == HISTORY
+    if recorded and "max-class-drop" in values:
+        message = f"'max-class-drop' of {what} cannot look at history: values of classes are not recorded"
+        checks.add(message, node.key_mark("max-class-drop"), "name a target or model")
+    if node.get("record") is not None and not recorded:
+        checks.add(f"'record' of {what} has no use", node.key_mark("record"), f"it goes with against: {HISTORY}")
     for low, high in (("min", "max"), ("min-ratio", "max-ratio")):
         least, most = values.get(low), values.get(high)
         if least is not None and most is not None and least > most:

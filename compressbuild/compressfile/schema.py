@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ..api import Params
-from .gates import GATE_KEYS, LIMITS, RELATIVE_LIMITS, VERDICTS
+from .gates import GATE_KEYS, LIMITS, RECORDS, RELATIVE_LIMITS, VERDICTS
 from .names import COMMANDS, IDENTIFIER, MAX_NAME, NAME
 from .quantities import DURATION, SIZE, Quantity
 from .sections import DTYPES
@@ -298,7 +298,8 @@ def _gate() -> Json:
             "max-ratio": _number("Greatest value / value of 'against'.", exclusiveMinimum=0),
             "min-ratio": _number("Least value / value of 'against'.", exclusiveMinimum=0),
             "max-class-drop": _number("How far the value of any class may fall below that of 'against'.", minimum=0),
-            "against": _text("The target or model to compare with."),
+            "against": _text("The target or model to compare with, or 'history': what this target was published with."),
+            "record": _either({"enum": list(RECORDS), "description": "Which of its history; default last."}),
             "inconclusive": {**verdict, "description": "What a noisy measurement that decides nothing means."},
             "unmeasured": {**verdict, "description": "What a metric that could not be measured here means."},
         }

@@ -13,6 +13,7 @@ from ..errors import Mark
 from .nodes import Map
 
 __all__ = [
+    "HISTORY",
     "DatasetSpec",
     "EvaluateSpec",
     "GateSpec",
@@ -25,6 +26,9 @@ __all__ = [
     "StepSpec",
     "TargetSpec",
 ]
+
+HISTORY = "history"
+"""What a gate's ``against`` says for the target's own record. No target is called so: it is a command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,8 @@ class GateSpec:
     target or model. ``min_class``: for the worst class; ``max_class_drop``: for the one that falls most.
 
     ``max_drop``: how far the value may fall (in the metric's unit) below ``against``. ``inconclusive`` and
-    ``unmeasured``: ``fail`` or ``allow``.
+    ``unmeasured``: ``fail`` or ``allow``. ``against`` may be HISTORY: what this target itself was published with, the
+    ``last`` or the ``best`` as ``record`` says.
     """
 
     metric: str
@@ -113,6 +118,7 @@ class GateSpec:
     min_class: float | None = None
     max_class_drop: float | None = None
     against: str | None = None
+    record: str = "last"
     inconclusive: str = "fail"
     unmeasured: str = "fail"
 

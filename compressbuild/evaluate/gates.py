@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
 
-from ..compressfile.spec import GateSpec
+from ..compressfile.spec import HISTORY, GateSpec
 from ..graph import GatePlan, MetricPlan
 from .concerns import class_value, row_noun
+from .history import Entry
+from .recorded import beside_history
 
 __all__ = ["Measured", "Verdict", "judge_gate"]
 
@@ -40,11 +43,22 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-def judge_gate(gate: GatePlan, measured: Callable[[MetricPlan], Measured | None]) -> list[Verdict]:
-    """One verdict for each limit that the gate sets. ``measured``: a metric's result, None where it has none."""
+def judge_gate(
+    gate: GatePlan,
+    measured: Callable[[MetricPlan], Measured | None],
+    recorded: Iterable[Entry] = (),
+    baseline: str | None = None,
+) -> list[Verdict]:
+    """One verdict for each limit that the gate sets. ``measured``: a metric's result, None where it has none.
+    ``recorded``: what the target was published with before; ``baseline``: its baseline."""
     spec = gate.spec
     own = measured(gate.metric)
     other = measured(gate.against) if gate.against is not None else None
+    if spec.against == HISTORY and own is not None:
+        best = gate.metric.direction if spec.record == "best" else None
+        found = beside_history(spec.metric, own, recorded, baseline, best=best)
+        if found is not None:
+            own, other = found[0], {**found[1], "time": found[2]}
     limits = {
         "min": (spec.min, 1, False), "max": (spec.max, -1, False), "max-drop": (spec.max_drop, -1, True),
         "max-ratio": (spec.max_ratio, -1, True), "min-ratio": (spec.min_ratio, 1, True),
@@ -72,6 +86,8 @@ def _judge(
     def verdict(kind: Any, ok: bool, **rest: Any) -> Verdict:
         return Verdict(metric=spec.metric, limit=limit, bound=bound, against=against, verdict=kind, ok=ok, **rest)
 
+    if own is not None and other is None and against == HISTORY:
+        return verdict("pass", True, reason="no history yet")
     if own is None or (relative and other is None):
         plan = gate.metric if own is None or gate.against is None else gate.against
         return verdict("unmeasured", spec.unmeasured == "allow", reason=plan.reason or "it could not be measured")
@@ -86,6 +102,8 @@ def _judge(
         return verdict("fail", False, reason="the value is not a number")
     margin, reason = sign * (value - bound), f"{row_noun(own)} {name}" if name else ""
     shown = {"value": value, "low": low, "high": high, "margin": margin, "reason": reason}
+    if against == HISTORY and other is not None:
+        shown["reason"] = f"the {spec.record} was published {time.strftime('%Y-%m-%d', time.gmtime(other['time']))}"
     worst, best = (value, value) if low is None or high is None else (low, high) if sign > 0 else (high, low)
     if sign * (worst - bound) >= 0:
         return verdict("pass", True, **shown)

@@ -13,12 +13,16 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Entry", "History"]
+from ..compressfile.spec import HISTORY
+from ..graph import GatePlan
+
+__all__ = ["Entry", "History", "earlier"]
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """``time``: Unix seconds. ``artifact``: digest of what was published. ``keys``: node → the action key that made it.
-    ``metrics``: name → value; ``ratios``: name → ratio to the baseline, where one was measured."""
+    ``metrics``: name → value; ``ratios``: name → ratio to ``baseline``, where one was measured; ``intervals``: its 95 %
+    interval."""
 
     time: float
     target: str
@@ -26,6 +30,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     keys: Mapping[str, str]
     metrics: Mapping[str, float | None]
     ratios: Mapping[str, float] = {}
+    intervals: Mapping[str, tuple[float, float]] = {}
+    baseline: str | None = None
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -37,6 +43,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         keys: Mapping[str, str],
         measured: Mapping[str, Mapping[str, Any]],
         warnings: Iterable[str] = (),
+        baseline: str | None = None,
     ) -> Entry:
         """From results of metric functions. A value that JSON cannot hold (NaN, infinite) becomes None."""
         return cls(
@@ -46,6 +53,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
             keys=dict(keys),
             metrics={name: _finite(result.get("value")) for name, result in measured.items()},
             ratios={name: result["ratio"] for name, result in measured.items() if _finite(result.get("ratio"))},
+            intervals={name: found for name, result in measured.items() if (found := _interval(result)) is not None},
+            baseline=baseline,
             warnings=tuple(warnings),
         )
 
@@ -71,6 +80,14 @@ class History:
         finally:
             os.close(descriptor)
 
+    def before(
+        self, target: str, gates: Iterable[GatePlan], artifact: str, measured: Mapping[str, Mapping[str, Any]]
+    ) -> list[Entry]:
+        """What was recorded before this result, if a gate asks for it."""
+        if all(gate.spec.against != HISTORY for gate in gates):
+            return []
+        return earlier(self.read(target)[0], artifact, measured)
+
     def read(self, target: str) -> tuple[list[Entry], int]:
         """(entries, oldest first; how many lines were torn or damaged and are left out)."""
         try:
@@ -84,6 +101,21 @@ class History:
             except (msgspec.DecodeError, UnicodeDecodeError):
                 bad += 1
         return found, bad
+
+
+def earlier(entries: Iterable[Entry], artifact: str, measured: Mapping[str, Mapping[str, Any]]) -> list[Entry]:
+    """What was recorded before this very result: building again what is published compares with what came before it,
+    as the first time."""
+    found = list(entries)
+    now = Entry.of("", 0.0, artifact, {}, measured)
+    while found and (found[-1].artifact, found[-1].metrics) == (now.artifact, now.metrics):
+        found.pop()
+    return found
+
+
+def _interval(result: Mapping[str, Any]) -> tuple[float, float] | None:
+    low, high = _finite(result.get("ratio_low")), _finite(result.get("ratio_high"))
+    return (low, high) if low and high else None
 
 
 def _finite(value: Any) -> float | None:

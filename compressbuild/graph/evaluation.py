@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..api import Metric
-from ..compressfile.spec import EvaluateSpec, GateSpec, MetricUse, TargetSpec
+from ..compressfile.spec import HISTORY, EvaluateSpec, GateSpec, MetricUse, TargetSpec
 from ..errors import Diagnostic
 from ..platforms import Missing, lacking
 from .builder import Builder
@@ -99,12 +99,25 @@ class Evaluation:
         return tuple(dict.fromkeys(found))
 
     def _gate(self, target: TargetSpec, gate: GateSpec, use: MetricUse, evaluate: EvaluateSpec) -> GatePlan | None:
+        if gate.against == HISTORY:
+            return self._gate_of_history(target, gate, use, evaluate)
         relative = gate.max_ratio is not None or gate.min_ratio is not None
         metric = self.metric(target.name, use, evaluate, gate.against if relative else evaluate.baseline)
         against = self.metric(gate.against, use, evaluate, None) if gate.against is not None else None
         if metric is None or (gate.against is not None and against is None):
             return None
         return GatePlan(gate, metric, against)
+
+    def _gate_of_history(
+        self, target: TargetSpec, gate: GateSpec, use: MetricUse, evaluate: EvaluateSpec
+    ) -> GatePlan | None:
+        baseline = evaluate.baseline if evaluate.baseline != target.name else None
+        metric = self.metric(target.name, use, evaluate, baseline)
+        if metric is not None and gate.record == "best" and metric.direction == "none":
+            message = f"gate '{gate.metric}' asks for the best, but the metric does not say which way is better"
+            self.builder.problems.append(Diagnostic(message, gate.mark, "leave 'record' out: the last is compared"))
+            return None
+        return GatePlan(gate, metric) if metric is not None else None
 
     def metric(self, name: str, use: MetricUse, evaluate: EvaluateSpec, baseline: str | None) -> MetricPlan | None:
         """One metric of a target or model, with the node that measures it or the reason why none can."""

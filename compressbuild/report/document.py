@@ -121,7 +121,15 @@ def _target(project: Project, plan: Plan, target: TargetPlan) -> Json:
         found = {m.name: _result(project, plan, m) for m in target.metrics}
         metrics = {name: result for name, result in found.items() if result is not None}
         unmeasured = {m.name: m.reason for m in target.metrics if m.node is None}
-        verdicts = [v for gate in target.gates for v in judge_gate(gate, lambda m: _result(project, plan, m))]
+        made = plan.actions[target.artifact].result if target.artifact in plan.actions else None
+        recorded = History(project.state / "history").before(
+            target.name, target.gates, made.output if made is not None else "", metrics
+        )
+        verdicts = [
+            verdict
+            for gate in target.gates
+            for verdict in judge_gate(gate, lambda m: _result(project, plan, m), recorded, target.baseline)
+        ]
         gates = msgspec.to_builtins(verdicts) if metrics else []
     before = _baseline(project, plan, target)
     entries, _ = History(project.state / "history").read(target.name)
