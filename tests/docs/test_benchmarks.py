@@ -1,0 +1,56 @@
+"""The benchmarks of large models and against Olive: the model they write is whole, the Compressfiles resolve."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import onnx
+import pytest
+from pages import ROOT
+
+from compressbuild.compressfile.load import loads
+from compressbuild.graph import build_graph
+from compressbuild.platforms import Facts
+from compressbuild.plugins import discover
+
+
+def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", ROOT / "benchmarks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def techniques(text: str, place: Path) -> set[str]:
+    graph = build_graph(loads(text, place / "Compressfile"), discover(cache=None), Facts.fixed({}))
+    return {node.name for node in graph.nodes}
+
+
+def test_the_large_model_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = script("large_model", monkeypatch)
+    monkeypatch.setattr(large, "WIDTH", 64)
+    assert large.write_model(tmp_path, 100_000) == 6 * 64 * 64 * 4 == (tmp_path / "model.onnx.data").stat().st_size
+    onnx.checker.check_model(tmp_path / "model.onnx", full_check=True)
+    weights = onnx.load(tmp_path / "model.onnx").graph.initializer
+    arrays = [onnx.numpy_helper.to_array(tensor) for tensor in weights]
+    assert len(arrays) == 6
+    assert all(np.isfinite(array).all() and 0.1 < array.std() < 0.3 for array in arrays)
+    assert {"optimize.onnx", "onnxruntime", "convert.fp16"} <= techniques(large.COMPRESSFILE, tmp_path)
+
+
+def test_what_olive_is_compared_with_resolves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {
+        name: techniques(json.dumps(case.compressfile(), indent=1), tmp_path)
+        for name, case in script("olive", monkeypatch).cases().items()
+    }
+    assert {"quantize.static", "openvino.quantize", "onnxruntime", "openvino"} <= found["digits CNN"]
+    assert {"quantize.dynamic", "openvino.quantize", "onnxruntime", "openvino"} <= found["MiniLM"]
