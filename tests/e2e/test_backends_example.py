@@ -50,7 +50,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], tuple[Work, 
     @cache
     def build() -> tuple[Work, Ran]:
         work = copied(tmp_path_factory.mktemp("backends"))
-        return work, work.json("all", "--set", "vars.epochs=6")
+        return work, work("all", "--json", "--set", "vars.epochs=6", timeout=1800)
 
     return build
 
