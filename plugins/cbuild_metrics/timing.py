@@ -38,6 +38,7 @@ FEWEST_PAIRS = 5
 FEWEST_SESSIONS = 4
 QUICKEST = 10  # percentile of the pairs' times that the others are held against
 DISTURBED = 1.15  # slower than that by this factor
+MOST_TIME = 5  # times the seconds that were asked for, while it is noisy
 NOISY = 0.10  # width of an interval over its value
 
 # Student's t, 97.5 %, for 1, 2, 3 … degrees of freedom.
@@ -126,14 +127,17 @@ class Sample:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether so little is undisturbed that all has to count."""
-        worth = self.undisturbed()
-        left = len(set(np.asarray(self.session)[worth]))
-        return bool(worth.sum() < FEWEST_PAIRS) or left < min(FEWEST_SESSIONS, self.sessions)
+        """Whether too little is undisturbed to be sure."""
+        return not self._suffices(self.undisturbed(), FEWEST_SESSIONS)
 
     def counted(self) -> np.ndarray[Any, Any]:
-        """Which pairs count."""
-        return np.ones(len(self.pairs), bool) if self.is_crowded else self.undisturbed()
+        """Which pairs count: the undisturbed ones, or all where those are of less than two sessions."""
+        worth = self.undisturbed()
+        return worth if self._suffices(worth, 2) else np.ones(len(self.pairs), bool)
+
+    def _suffices(self, pairs: np.ndarray[Any, Any], sessions: int) -> bool:
+        left = len(set(np.asarray(self.session)[pairs]))
+        return bool(pairs.sum() >= FEWEST_PAIRS) and left >= min(sessions, self.sessions)
 
     def time(self, model: int = 0) -> Estimate:
         """Seconds of a run."""
@@ -184,7 +188,8 @@ def measure(
     """Time one model, or two in turns. ``session`` loads them anew.
 
     It takes ``params.seconds`` and what loading takes, and up to twice as many sessions while the result is noisy.
-    Where loading or a single run is slow there are fewer sessions, four at least.
+    Where loading or a single run is slow there are fewer sessions, four at least: after twice the time it ends, after
+    five times where it is noisy.
     """
     sample = Sample(0)
     slot, most = params.seconds / params.sessions, math.ceil(params.blocks / params.sessions)
@@ -193,8 +198,9 @@ def measure(
         for number in range(2 * params.sessions):
             _run_session(sample, number, session(), params, clock, switches, slot, most)
             progress(min((number + 1) / (2 * params.sessions), 1.0))
-            late = clock() - start > 2 * params.seconds
-            if number + 1 >= FEWEST_SESSIONS and (late or (number + 1 >= params.sessions and not sample.is_noisy)):
+            used, noisy = (clock() - start) / params.seconds, sample.is_noisy
+            late, enough = used > (MOST_TIME if noisy else 2), number + 1 >= params.sessions and not noisy
+            if number + 1 >= FEWEST_SESSIONS and (late or enough):
                 break
     progress(1.0)
     return sample

@@ -59,7 +59,8 @@ def test_a_smaller_network_is_faster(small: Path, large: Path, tmp_path: Path) -
 
 def test_a_network_is_as_fast_as_itself(large: Path, tmp_path: Path) -> None:
     found = run(tmp_path, large, large, Latency(seconds=1.0, batch=8))
-    assert found["ratio"] == pytest.approx(1.0, abs=0.15)
+    assert found["ratio_low"] <= 1.03
+    assert found["ratio_high"] >= 0.97
 
 
 def test_alone_there_is_no_ratio(small: Path, tmp_path: Path) -> None:

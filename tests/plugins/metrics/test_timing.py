@@ -204,4 +204,4 @@ def test_where_every_run_waits_all_count_and_it_is_noisy() -> None:
     assert sample.is_noisy
     assert sample.counted().all()
     assert sample.time().value == pytest.approx(0.05)
-    assert world.now < 5
+    assert world.now < 6
