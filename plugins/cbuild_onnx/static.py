@@ -44,6 +44,7 @@ _TYPES = {
 }
 _OPSET = 13  # DequantizeLinear per channel
 _OPSET_16_BIT = 21
+_UNBOUNDED = 1e30  # masks add the least float, or minus infinity
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,8 @@ def calibrate(ctx: Context, model: Path, params: QuantizeStatic) -> Calibrated:
     smoothed = 0
     if params.smooth is not None:
         prepared, smoothed = smooth(ctx, prepared, _batches(ctx, prepared, params), params.smooth)
-    ranges, used = _calibrate(ctx, prepared, operators, params)
+    ranges, used, unbounded = _calibrate(ctx, prepared, operators, params)
+    skipped += [name for name in _touching(files.read(prepared, weights=False), unbounded) if name not in skipped]
     return Calibrated(prepared, params, operators, skipped, ranges, _options(params, opset), used, smoothed)
 
 
@@ -156,8 +158,36 @@ class _OneBatch:
         return feeds
 
 
-def _calibrate(ctx: Context, model: Path, operators: list[str], params: QuantizeStatic) -> tuple[TensorsData, int]:
-    """Ranges of the tensors that the operators read and write, and the number of samples they come from."""
+class _Bounded:
+    """A session for calibrators. Values that no scale could hold, as attention masks have them, are read as 0;
+    ``unbounded``: names of the tensors that had any."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.unbounded: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def run(self, names: Any, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        values = self._inner.run(names, feeds)
+        for place, (output, value) in enumerate(zip(self._inner.get_outputs(), values, strict=True)):
+            if value.dtype.kind == "f" and not (inside := np.abs(value) < _UNBOUNDED).all():
+                self.unbounded.add(output.name.removesuffix("_ReduceMin").removesuffix("_ReduceMax"))
+                values[place] = np.where(inside, value, 0).astype(value.dtype)
+        return values
+
+
+def _touching(model: ModelProto, tensors: set[str]) -> list[str]:
+    """Names of the nodes that read or write one of these tensors."""
+    return [node.name for node in model.graph.node if tensors.intersection((*node.input, *node.output))]
+
+
+def _calibrate(
+    ctx: Context, model: Path, operators: list[str], params: QuantizeStatic
+) -> tuple[TensorsData, int, set[str]]:
+    """Ranges of the tensors that the operators read and write, the number of samples they come from, and the names of
+    the tensors that have no range."""
     place = ctx.scratch / "augmented"
     place.mkdir(exist_ok=True)
     extra: dict[str, Any] = {"symmetric": params.scheme == "s8-symmetric"}
@@ -174,11 +204,11 @@ def _calibrate(ctx: Context, model: Path, operators: list[str], params: Quantize
             extra_options=extra,
         )
         # its own session takes as many threads as the machine has, and sums in an order that depends on them
-        calibrator.infer_session = session(place / files.NAME, threads=ctx.threads, optimise=False)
+        calibrator.infer_session = _Bounded(session(place / files.NAME, threads=ctx.threads, optimise=False))
         done = 0
         for batch, total in _batches(ctx, model, params):
             calibrator.collect_data(_OneBatch(batch))
             done += len(next(iter(batch.values())))
             ctx.progress(done, total, stage="calibrate")
         ranges = calibrator.compute_data()
-    return ranges, done
+    return ranges, done, calibrator.infer_session.unbounded

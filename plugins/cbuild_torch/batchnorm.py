@@ -31,7 +31,7 @@ def fold(ctx: Context, model: Path, params: FoldBatchnorm) -> dict[str, Any]:
     edited = EditedModel(ctx, model)
     norms = {name: layer for name, layer in edited.module.named_modules() if isinstance(layer, _BatchNorm)}
     if not norms:
-        raise UserError("the model has no batch normalisation to fold")
+        raise UserError("the model has no batch normalisation to fold", hint="leave out fold.batchnorm")
     check_patterns("ignore", params.ignore, norms)
     before = edited.run()
     pairs = _Flow(edited.module).pairs(edited.run)

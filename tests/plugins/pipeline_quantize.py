@@ -11,6 +11,7 @@ from cbuild_onnx.params import ConvertBf16, QuantizeStatic
 from cbuild_onnx.params_mixed import QuantizeMixed
 from cbuild_onnx.params_weights import QuantizeWeights
 from cbuild_torch.params import ExportOnnx, Train
+from cbuild_torch.params_layers import ReplaceActivation
 from cbuild_torch.params_quantize import QuantizeQat
 from cbuild_torch.params_share import ShareCluster, ShareLayers
 
@@ -25,6 +26,7 @@ def main(place: Path) -> None:
         params = QuantizeQat(data="calibration", epochs=1, scheme=scheme)
         apply(f"qat-{scheme}", "cbuild_torch.qat:quantize", base, params)
     apply("cluster", "cbuild_torch.cluster:share", base, ShareCluster(data="calibration", epochs=1))
+    apply("activation", "cbuild_torch.activations:replace", base, ReplaceActivation(map={"GELU": "ReLU"}))
     groups = (("encoder.layers.0", "encoder.layers.1"),)
     apply("layers", "cbuild_torch.sharing:share", base, ShareLayers(groups=groups))
     onnx = apply("export", "cbuild_torch.export:export", base, ExportOnnx())
@@ -33,6 +35,10 @@ def main(place: Path) -> None:
     for method in ("rtn", "hqq", "gptq"):
         params = QuantizeWeights(method=method, data="calibration")
         apply(f"weights-{method}", "cbuild_onnx.weights:quantize", onnx, params)
+    reader = digits.source(place / "reader", factory="sequence_models:lstm")
+    read = apply("export-reader", "cbuild_torch.export:export", reader, ExportOnnx())
+    recurrent = QuantizeWeights(bits=8, op_types=("LSTM", "Gemm"))
+    apply("weights-recurrent", "cbuild_onnx.weights:quantize", read, recurrent)
     mixed = QuantizeMixed(data="calibration", scheme="u8-affine", layers=("Gemm",), max_drop=0.02)
     apply("mixed", "cbuild_onnx.mixed:quantize", onnx, mixed)
     apply("bf16", "cbuild_onnx.bf16:convert", onnx, ConvertBf16(tolerance=0.2))

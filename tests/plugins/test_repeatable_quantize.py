@@ -15,5 +15,5 @@ def test_quantization_and_sharing_make_the_same_bytes_in_another_process_and_dir
 
     with ThreadPoolExecutor() as pool:
         first, second = pool.map(run, (0, 1))
-    assert len(first) == 2 * 4 + 2 + 1 + 1 + 3 + 1 + 1  # torch models have two files each, ONNX models one
+    assert len(first) == 2 * 6 + 2 + 2 + 1 + 4 + 1 + 1  # torch models have two files each, ONNX models one
     assert first == second

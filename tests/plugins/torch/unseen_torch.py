@@ -240,7 +240,7 @@ def tied() -> nn.Module:
     return Tied()
 
 
-def functional_attention() -> nn.Module:
+def attention() -> nn.Module:
     return Functional()
 
 
@@ -255,18 +255,17 @@ INPUTS = {
 SAMPLES = 48
 
 
-def samples(name: str = "", form: type = dict) -> Iterator[Any]:
-    """Random inputs of a model, in two batches, as a mapping or a tuple, with labels of five classes."""
+def samples(name: str, form: str = "mapping") -> Iterator[Any]:
+    """Random inputs of a model in two batches, each a mapping or a tuple, and labels of five classes. Token 0 is
+    padding; no sequence is of padding alone."""
     generator = np.random.default_rng(0)
     for _ in range(2):
         values: dict[str, np.ndarray] = {}
         for key, shape, dtype in INPUTS.get(name, [IMAGE]):
             size = (SAMPLES // 2, *shape[1:])
-            made = generator.integers(1, 30, size) if dtype == "int64" else generator.standard_normal(size)
+            made = generator.integers(0, 30, size) if dtype == "int64" else generator.standard_normal(size)
             values[key] = made.astype(dtype)
+            if dtype == "int64":
+                values[key][:, 0] = 1
         labels = generator.integers(0, 5, SAMPLES // 2)
-        yield (values if form is dict else tuple(values.values())), labels
-
-
-def tuples(name: str) -> Iterator[Any]:
-    return samples(name, tuple)
+        yield (values if form == "mapping" else tuple(values.values())), labels

@@ -1,0 +1,352 @@
+"""Models that no technique was written for: each technique works on each, or says in one line why not and what would.
+
+The fast tests are a cover: every technique and every model. ``slow`` is the whole product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import digits
+import numpy as np
+import pytest
+import unseen_torch
+from cbuild_onnx.params import ConvertBf16, ConvertFp16, QuantizeDynamic, QuantizeStatic
+from cbuild_onnx.params_graph import OptimizeOnnx
+from cbuild_onnx.params_mixed import QuantizeMixed
+from cbuild_onnx.params_weights import QuantizeWeights
+from cbuild_torch.params import Distill, ExportOnnx, Finetune, PruneChannels, PruneMagnitude
+from cbuild_torch.params_layers import FactorizeLowrank, FoldBatchnorm, ReplaceActivation, ReplaceDepthwise
+from cbuild_torch.params_pruning import PruneGradual, PruneHeads, PruneLayers, PruneMovement, PruneNm, PruneRecurrent
+from cbuild_torch.params_quantize import QuantizeQat
+from cbuild_torch.params_share import ShareCluster, ShareLayers
+from safetensors.numpy import load_file
+
+from compressbuild.api import Params, UserError, WorkDataset
+from compressbuild.api.testing import NodeRun, run_node
+
+ENCODERS = ("encoder", "encoder/pre", "encoder/seq", "encoder/pre-seq")
+MODELS: Mapping[str, dict[str, Any]] = {
+    **{name: {} for name in ("resnet", "resnext", "mobilenet", "two_inputs", "signal", "picture", "tied", "attention")},
+    "encoder": {},
+    "encoder/pre": {"norm_first": True},
+    "encoder/seq": {"batch_first": False},
+    "encoder/pre-seq": {"norm_first": True, "batch_first": False, "masked": False},
+}
+GROUPS = {
+    **dict.fromkeys(("resnet", "resnext"), ("layer1.0.conv2", "layer1.1.conv2")),
+    **dict.fromkeys(ENCODERS, ("encoder.layers.0", "encoder.layers.1")),
+    **dict.fromkeys(("tied", "attention"), ("blocks.0", "blocks.1")),
+    "mobilenet": ("features.0.expand", "features.1.expand"),
+    "two_inputs": ("numbers.0", "joined.0"),
+    "signal": ("down1", "down2"),
+    "picture": ("last", "wide"),
+}
+TRAIN: dict[str, Any] = {"data": "data", "epochs": 1, "batch_size": 16}
+STATIC: dict[str, Any] = {"data": "data", "scheme": "u8-affine"}
+Effect = Callable[[dict[str, Any], Path], bool]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A technique; ``effect``: whether its facts and what it made show what it claims; ``refused``: model → a part of
+    the message."""
+
+    run: str
+    params: Params
+    effect: Effect
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+def smaller(facts: dict[str, Any], made: Path) -> bool:
+    return parameters(made) <= facts["parameters"] < facts["parameters_before"]
+
+
+def fewer_macs(facts: dict[str, Any], made: Path) -> bool:
+    return facts["macs"] < facts["macs_before"] and parameters(made) > 0
+
+
+def fewer_bytes(facts: dict[str, Any], made: Path) -> bool:
+    return size(made) < 1.1 * facts["bytes"] + 3000 and facts["bytes"] < facts["bytes_before"]
+
+
+def half_zeros(facts: dict[str, Any], made: Path) -> bool:
+    zeros = sum(int((value == 0).sum()) for name, value in load_file(made / "weights.safetensors").items())
+    return facts["sparsity"] == pytest.approx(0.5, abs=0.01) and zeros >= facts["zeros"]
+
+
+def trained(facts: dict[str, Any], made: Path) -> bool:
+    return facts["steps"] == 3 and np.isfinite(facts["loss"])
+
+
+def quantized(facts: dict[str, Any], made: Path) -> bool:
+    return facts["quantize_nodes"] > 0
+
+
+def reports(name: str) -> Effect:
+    return lambda facts, made: facts[name] > 0
+
+
+def parameters(made: Path) -> int:
+    stored = load_file(made / "weights.safetensors")
+    return sum(value.size for name, value in stored.items() if value.ndim and "running_" not in name)
+
+
+def size(made: Path) -> int:
+    return sum(path.stat().st_size for path in made.iterdir())
+
+
+def of(names: tuple[str, ...], message: str) -> dict[str, str]:
+    return dict.fromkeys(names, message)
+
+
+def but(names: tuple[str, ...], message: str) -> dict[str, str]:
+    return of(tuple(name for name in MODELS if name not in names), message)
+
+
+FIXED = of(("tied", "attention"), "the pruned model does not run, in 'blocks.0'")
+NO_NORM = of((*ENCODERS, "signal", "tied", "attention"), "no batch normalisation")
+NO_BLOCKS = of(("two_inputs", "signal", "picture"), "no blocks to drop")
+NO_RELU = of(("signal", "picture", "tied", "attention"), "'map: ReLU' is the class of no layer")
+NO_KERNEL = but(("resnet", "picture"), "no ungrouped k×k convolution")
+UNEQUAL = of(("mobilenet", "two_inputs", "signal", "picture"), "cannot share with")
+NO_BN = of(
+    (*ENCODERS, "signal", "picture", "tied", "attention"), "ranks by batch normalisation, of which the model has"
+)
+TORCH: Mapping[str, Case] = {
+    "finetune": Case("finetune:train", Finetune(**TRAIN), trained),
+    "distill": Case("distill:distill", Distill(teacher="teacher", **TRAIN), trained),
+    "magnitude": Case("magnitude:prune", PruneMagnitude(sparsity=0.5), half_zeros),
+    "gradual": Case("gradual:prune", PruneGradual(sparsity=0.5, **TRAIN), half_zeros),
+    "movement": Case("movement:prune", PruneMovement(sparsity=0.5, **TRAIN), half_zeros),
+    "nm": Case("nm:prune", PruneNm(), half_zeros),
+    "channels": Case("channels:prune", PruneChannels(ratio=0.5), smaller, FIXED),
+    "channels-global": Case("channels:prune", PruneChannels(ratio=0.3, scope="global", round_to=4), smaller, FIXED),
+    "channels-taylor": Case(
+        "channels:prune",
+        PruneChannels(criterion="taylor", data="data", steps=2, recover_epochs=1),
+        smaller,
+        {**FIXED, "signal": "criterion taylor cannot rank up: the loss does not depend on it"},
+    ),
+    "channels-bn": Case("channels:prune", PruneChannels(criterion="bn-scale"), smaller, NO_BN),
+    "heads": Case("heads:prune", PruneHeads(), smaller, but(ENCODERS, "no attention heads to prune")),
+    "layers": Case("depth:prune", PruneLayers(count=1, data="data"), smaller, NO_BLOCKS),
+    "recurrent": Case("recurrent:prune", PruneRecurrent(), smaller, but((), "the model has no recurrent layer")),
+    "lowrank": Case("lowrank:factorize", FactorizeLowrank(ratio=0.3), fewer_macs),
+    "foldbn": Case("batchnorm:fold", FoldBatchnorm(), reports("folded"), NO_NORM),
+    "activation": Case("activations:replace", ReplaceActivation(map={"ReLU": "GELU"}), reports("count"), NO_RELU),
+    "depthwise": Case("depthwise:replace", ReplaceDepthwise(), fewer_macs, NO_KERNEL),
+    "cluster": Case("cluster:share", ShareCluster(bits=3), fewer_bytes),
+    "cluster-trained": Case("cluster:share", ShareCluster(bits=4, per_channel=True, **TRAIN), fewer_bytes),
+    "sharing": Case("sharing:share", ShareLayers(groups=()), smaller, UNEQUAL),
+    "qat": Case("qat:quantize", QuantizeQat(scheme="u8-affine", **TRAIN), quantized),
+}
+NO_FUSION = but((*ENCODERS, "two_inputs", "tied", "attention"), "no pattern of model type bert was found to fuse")
+NO_LAYERNORM = but((*ENCODERS, "tied", "attention"), "nothing to smooth")
+ONNX: Mapping[str, Case] = {
+    "slim": Case("optimize:optimize", OptimizeOnnx(method="slim"), reports("nodes")),
+    "extended": Case("optimize:optimize", OptimizeOnnx(method="extended"), reports("nodes")),
+    "transformer": Case("optimize:optimize", OptimizeOnnx(method="transformer"), reports("nodes"), NO_FUSION),
+    "static": Case("static:quantize", QuantizeStatic(**STATIC), quantized),
+    "static-s8": Case("static:quantize", QuantizeStatic(data="data", scheme="s8-symmetric"), quantized),
+    "static-entropy": Case("static:quantize", QuantizeStatic(method="entropy", **STATIC), quantized),
+    "static-smooth": Case("static:quantize", QuantizeStatic(smooth=0.5, **STATIC), quantized, NO_LAYERNORM),
+    "mixed": Case("mixed:quantize", QuantizeMixed(metric="sqnr", min_sqnr=10, **STATIC), quantized),
+    "dynamic": Case("dynamic:quantize", QuantizeDynamic(), reports("quantized")),
+    "weights": Case("weights:quantize", QuantizeWeights(), fewer_bytes),
+    "weights-gptq": Case("weights:quantize", QuantizeWeights(method="gptq", data="data"), fewer_bytes),
+    "weights-8": Case("weights:quantize", QuantizeWeights(bits=8, op_types=("Conv", "Gemm", "MatMul")), fewer_bytes),
+    "fp16": Case("fp16:convert", ConvertFp16(), lambda facts, made: size(made) < 1.05 * facts["bytes"]),
+    "bf16": Case("bf16:convert", ConvertBf16(), reports("nodes")),
+}
+
+
+def factory(model: str) -> str:
+    return model.partition("/")[0]
+
+
+def world(model: str, form: str = "mapping") -> dict[str, Any]:
+    dataset = WorkDataset(loader="unseen_torch:samples", args={"name": factory(model), "form": form})
+    return {"factories": (f"unseen_torch:{factory(model)}",), "datasets": {"data": dataset}}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """An untrained model; made once."""
+
+    @cache
+    def make(model: str) -> Path:
+        name = factory(model)
+        inputs = unseen_torch.INPUTS.get(name, [unseen_torch.IMAGE])
+        asked = {"factory": f"unseen_torch:{name}", "args": MODELS[model], "weights": None, "inputs": inputs}
+        out = tmp_path_factory.mktemp("unseen") / "out"
+        return run_node("cbuild_torch.source:init", None, asked, out, factories=(asked["factory"],)).out
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def exported(source: Callable[[str], Path]) -> Callable[[str], Path]:
+    @cache
+    def make(model: str) -> Path:
+        return export(model, source(model))
+
+    return make
+
+
+def export(model: str, subject: Path) -> Path:
+    """As ONNX; the step itself compares the outputs with torch's."""
+    out = subject.with_name(subject.name + "-onnx")
+    return apply("cbuild_torch.export:export", model, subject, ExportOnnx(), out).out
+
+
+def apply(run: str, model: str, subject: Path, params: Params, out: Path, form: str = "mapping") -> NodeRun:
+    more = {"inputs": {"teacher": digits.as_input(subject)}, "references": {"teacher": "teacher"}}
+    return run_node(run, digits.as_input(subject), params, out, **world(model, form), **more)
+
+
+def outputs(model: str, directory: Path) -> dict[str, np.ndarray]:
+    feeds = next(unseen_torch.samples(factory(model)))[0]
+    return digits.outputs(directory, feeds, world(model)["factories"])
+
+
+def holds(case: Case, plugin: str, model: str, subject: Path, out: Path, form: str = "mapping") -> Path | None:
+    """Apply a technique: what it made, which runs and shows the effect; None where it is rightly refused."""
+    run, params = f"{plugin}.{case.run}", case.params
+    if isinstance(params, ShareLayers):
+        params = ShareLayers(groups=(GROUPS[model],))
+    if model in case.refused:
+        with pytest.raises(UserError) as caught:
+            apply(run, model, subject, params, out, form)
+        assert case.refused[model] in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert caught.value.hint
+        return None
+    node = apply(run, model, subject, params, out, form)
+    assert case.effect(node.facts, node.out), node.facts
+    if not isinstance(params, ConvertBf16):  # which ONNX Runtime cannot run
+        before, after = outputs(model, subject), outputs(model, node.out)
+        assert {k: v.shape for k, v in after.items()} == {k: v.shape for k, v in before.items()}
+        assert all(np.isfinite(value).all() for value in after.values())
+        if isinstance(params, FoldBatchnorm | OptimizeOnnx):
+            for name, value in before.items():
+                np.testing.assert_allclose(after[name], value, atol=1e-3)
+    return node.out
+
+
+COVER = [
+    ("resnet", "channels"),
+    ("resnext", "channels-global"),
+    ("mobilenet", "channels-bn"),
+    ("encoder/pre", "channels"),
+    ("signal", "channels"),
+    ("picture", "channels-taylor"),
+    ("two_inputs", "channels-taylor"),
+    ("signal", "channels-taylor"),
+    ("tied", "channels-taylor"),
+    ("attention", "channels"),
+    ("encoder/seq", "heads"),
+    ("encoder/pre-seq", "heads"),
+    ("attention", "heads"),
+    ("resnet", "layers"),
+    ("mobilenet", "layers"),
+    ("tied", "layers"),
+    ("picture", "layers"),
+    ("resnext", "recurrent"),
+    ("picture", "lowrank"),
+    ("tied", "lowrank"),
+    ("picture", "foldbn"),
+    ("signal", "foldbn"),
+    ("encoder/pre", "activation"),
+    ("tied", "activation"),
+    ("resnet", "depthwise"),
+    ("mobilenet", "depthwise"),
+    ("tied", "cluster"),
+    ("attention", "sharing"),
+    ("two_inputs", "sharing"),
+    ("tied", "nm"),
+    ("attention", "magnitude"),
+    ("encoder", "movement"),
+    ("signal", "gradual"),
+    ("resnext", "cluster-trained"),
+]
+
+
+@pytest.mark.parametrize(("model", "name"), COVER)
+def test_it_works_or_says_why_not(source, tmp_path: Path, model: str, name: str) -> None:
+    holds(TORCH[name], "cbuild_torch", model, source(model), tmp_path / "out")
+
+
+@pytest.mark.parametrize("form", ["mapping", "tuple"])
+@pytest.mark.parametrize("name", ["finetune", "distill"])
+def test_batches_of_two_inputs(source, tmp_path: Path, name: str, form: str) -> None:
+    holds(TORCH[name], "cbuild_torch", "two_inputs", source("two_inputs"), tmp_path / "out", form)
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        ("resnext", ("channels", "lowrank", "foldbn")),
+        ("mobilenet", ("layers", "channels")),
+        ("encoder/pre", ("heads", "activation", "lowrank")),
+        ("tied", ("layers", "cluster")),
+        ("picture", ("foldbn", "depthwise")),
+    ],
+)
+def test_several_after_each_other_then_exported(source, tmp_path: Path, model: str, names: tuple[str, ...]) -> None:
+    made = source(model)
+    for name in names:
+        made = holds(TORCH[name], "cbuild_torch", model, made, tmp_path / name)
+    export(model, made)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("tied", "static-entropy"),
+        ("tied", "mixed"),
+        ("attention", "static-smooth"),
+        ("attention", "transformer"),
+        ("encoder/pre", "dynamic"),
+        ("signal", "static-s8"),
+        ("signal", "transformer"),
+        ("mobilenet", "weights-8"),
+        ("mobilenet", "static-smooth"),
+        ("two_inputs", "weights-gptq"),
+        ("two_inputs", "fp16"),
+        ("two_inputs", "slim"),
+    ],
+)
+def test_exported_it_works_or_says_why_not(exported, tmp_path: Path, model: str, name: str) -> None:
+    holds(ONNX[name], "cbuild_onnx", model, exported(model), tmp_path / "out")
+
+
+@pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
+def test_a_causal_mask_has_no_scale(exported, tmp_path: Path, method: str) -> None:
+    """Its minus infinity is in no range: scores beside it would all become equal."""
+    subject = exported("tied")
+    params = QuantizeStatic(method=method, **STATIC)
+    node = apply("cbuild_onnx.static:quantize", "tied", subject, params, tmp_path / "out")
+    assert node.facts["excluded"] >= 4  # of each of two blocks: adding the mask, and the softmax
+    (wanted,), (found,) = outputs("tied", subject).values(), outputs("tied", node.out).values()
+    assert np.abs(found - wanted).mean() < 0.03 * np.abs(wanted).mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("name", TORCH)
+def test_every_technique_on_every_model(source, tmp_path: Path, model: str, name: str) -> None:
+    made = holds(TORCH[name], "cbuild_torch", model, source(model), tmp_path / "out")
+    if made is not None and digits.kind_of(made) == "torch-model":
+        export(model, made)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("name", ONNX)
+def test_every_onnx_technique_on_every_model(exported, tmp_path: Path, model: str, name: str) -> None:
+    holds(ONNX[name], "cbuild_onnx", model, exported(model), tmp_path / "out")
