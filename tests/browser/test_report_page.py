@@ -176,6 +176,7 @@ def test_the_graph_shows_what_makes_a_target_and_opens_one(browser: Any) -> None
 def test_nothing_sticks_out(browser: Any, width: int) -> None:
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.refresh()  # a window that is resized is laid out anew in its own time
     try:
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     finally:
@@ -229,7 +230,7 @@ def test_everything_has_a_name_for_a_screen_reader(browser: Any) -> None:
 
 def test_it_is_there_at_once(browser: Any) -> None:
     """Interactive under a second of the page's own work, whatever else the machine does: script and layout time."""
-    browser.execute_cdp_cmd("Performance.enable", {})
+    browser.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
     browser.refresh()
     found = {m["name"]: m["value"] for m in browser.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]}
-    assert found["ScriptDuration"] + found["LayoutDuration"] < 1.0
+    assert 0 < found["ScriptDuration"] + found["LayoutDuration"] < 1.0
