@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import digits as digits_example
+import msgspec
+import numpy as np
+import pytest
+from cbuild_coreml import CoreMlSettings, compressbuild_backends, compressbuild_kinds
+
+from compressbuild.api import UserError
+from compressbuild.api.testing import NodeRun, make_context
+
+coremltools = pytest.importorskip("coremltools", reason="needs coremltools: pip install 'compressbuild[coreml]'")
+
+COMPILE = "cbuild_coreml.backend:compile"
+SETTINGS = {
+    "fp32": CoreMlSettings(precision="fp32"),
+    "fp16": CoreMlSettings(),
+    "int8": CoreMlSettings(weights="int8", weight_threshold=512, deployment_target="macos15"),
+    "palette": CoreMlSettings(weights="palette-4", weight_threshold=512, sizes={"batch": 1}),
+}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return digits_example.source(tmp_path_factory.mktemp("coreml") / "source", width=16)
+
+
+@pytest.fixture(scope="module")
+def built(source: Path) -> dict[str, NodeRun]:
+    return {name: digits_example.apply(COMPILE, source, s, source.with_name(name)) for name, s in SETTINGS.items()}
+
+
+def spec_of(node: NodeRun) -> Any:
+    return coremltools.utils.load_spec(str(node.out / "model.mlpackage"))
+
+
+def test_packages_take_and_give_what_the_model_does(built: dict[str, NodeRun]) -> None:
+    from cbuild_coreml.package import validate
+
+    for node in built.values():
+        validate(node.out)
+        description = spec_of(node).description
+        (image,), (output,) = description.input, description.output
+        assert (image.name, output.name) == ("image", "output")
+        float32 = image.type.multiArrayType.FLOAT32
+        assert image.type.multiArrayType.dataType == output.type.multiArrayType.dataType == float32
+        assert list(image.type.multiArrayType.shape) == [1, 1, 8, 8]
+        sizes = [(a.lowerBound, a.upperBound) for a in image.type.multiArrayType.shapeRange.sizeRanges]
+        assert sizes == ([] if node is built["palette"] else [(1, 64), (1, 1), (8, 8), (8, 8)])
+        assert node.facts["parity"] == "not checked: Core ML runs on macOS only"
+        assert node.facts["frontend"] == "torch.export"
+    assert [spec_of(built[name]).specificationVersion for name in ("fp16", "int8")] == [8, 9]
+
+
+def test_weights_are_as_small_as_asked(built: dict[str, NodeRun]) -> None:
+    whole = built["fp32"].facts["weights_bytes"]
+    for name, most in (("fp16", 0.52), ("int8", 0.3), ("palette", 0.16)):
+        assert 0.1 < built[name].facts["weights_bytes"] / whole < most, name
+    assert built["palette"].facts["compressed_tensors"] > 3
+
+
+def test_packages_hold_the_models_weights(source: Path, built: dict[str, NodeRun]) -> None:
+    """The weights of the last layer, through coremltools' own decompression."""
+    from safetensors.numpy import load_file
+
+    (wanted,) = (w for w in load_file(source / "weights.safetensors").values() if w.shape == (10, 32))
+    for name, close in (("fp32", 0), ("fp16", 1e-3), ("int8", 0.02), ("palette", 0.2)):
+        model = coremltools.models.MLModel(str(built[name].out / "model.mlpackage"), skip_model_load=True)
+        if name in ("int8", "palette"):
+            model = coremltools.optimize.coreml.decompress_weights(model)
+        found = [m.val for m in coremltools.optimize.coreml.get_weights_metadata(model, weight_threshold=100).values()]
+        (last,) = (value for value in found if value.shape == wanted.shape)
+        assert np.linalg.norm(last - wanted) <= close * np.linalg.norm(wanted), name
+
+
+def test_the_same_bytes_twice(source: Path, built: dict[str, NodeRun], tmp_path: Path) -> None:
+    again = digits_example.apply(COMPILE, source, SETTINGS["palette"], tmp_path / "again")
+    first = {
+        p.relative_to(built["palette"].out): p.read_bytes() for p in built["palette"].out.rglob("*") if p.is_file()
+    }
+    assert {p.relative_to(again.out): p.read_bytes() for p in again.out.rglob("*") if p.is_file()} == first
+    assert sorted(path.name for path in first) == ["Manifest.json", "model.mlmodel", "weight.bin"]
+
+
+def test_a_package_is_run_by_name(built: dict[str, NodeRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for Core ML, which is on macOS only."""
+    from cbuild_coreml.runner import load
+
+    asked: dict[str, Any] = {}
+
+    class Stand:
+        def __init__(self, path: str, compute_units: Any) -> None:
+            asked.update(path=path, units=compute_units)
+
+        def predict(self, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {"output": values["image"].sum((1, 2))}
+
+    monkeypatch.setattr(coremltools.models, "MLModel", Stand)
+    settings = CoreMlSettings(compute_units="cpu-only")
+    runner = load(make_context(tmp_path / "ctx"), built["fp16"].out, settings)
+    assert asked["units"] == coremltools.ComputeUnit.CPU_ONLY
+    assert runner.inputs == {"image": (("batch", 1, 8, 8), "float32")}
+    found = runner({"image": np.ones((2, 1, 8, 8), np.float32)})
+    assert {name: value.tolist() for name, value in found.items()} == {"output": [[8.0] * 8] * 2}
+    assert runner.describe()["compute_units"] == "cpu-only"
+    with pytest.raises(UserError, match="the package cannot be run: it wants image"):
+        runner({"image": np.ones((65, 1, 8, 8), np.float32)})
+
+
+def test_damage_is_seen(built: dict[str, NodeRun], tmp_path: Path) -> None:
+    import shutil
+
+    from cbuild_coreml.package import NAME, validate
+
+    shutil.copytree(built["fp16"].out, tmp_path / "cut")
+    program = tmp_path / "cut" / NAME / "Data/com.apple.CoreML/model.mlmodel"
+    program.chmod(0o644)
+    program.write_bytes(program.read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"model\.mlpackage"):
+        validate(tmp_path / "cut")
+    manifest = json.loads((built["fp16"].out / NAME / "Manifest.json").read_text())
+    assert manifest["rootModelIdentifier"] in manifest["itemInfoEntries"]
+
+
+def test_what_cannot_be_converted_is_one_line(source: Path, tmp_path: Path) -> None:
+    factory = "unlowerable_models:singular"
+    strange = digits_example.source(tmp_path / "source", factory=factory)
+    with pytest.raises(UserError, match="linalg_svd") as caught:
+        digits_example.apply(COMPILE, strange, CoreMlSettings(), tmp_path / "out", factories=(factory,))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="stores no weight of this model as palette-2"):
+        settings = CoreMlSettings(weights="palette-2", weight_threshold=10**6)
+        digits_example.apply(COMPILE, source, settings, tmp_path / "none")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", digits_example.SEQUENCES)
+def test_sequence_models(name: str, tmp_path: Path) -> None:
+    source = digits_example.source(tmp_path / "source", factory=f"sequence_models:{name}")
+    node = digits_example.apply(COMPILE, source, CoreMlSettings(), tmp_path / "out")
+    assert node.facts["frontend"] == ("torch.export" if name == "transformer" else "torch.jit.trace")
+
+
+def test_records() -> None:
+    (backend,) = compressbuild_backends()
+    (kind,) = compressbuild_kinds()
+    assert (backend.consumes, backend.produces) == (("torch-model",), kind.name)
+    assert backend.run_needs.system == ("Darwin",)
+    for settings, message in (
+        ({"weights": "palette-3"}, "'weights: palette-3' needs 'deployment-target: ios18'"),
+        ({"weights": "palette-5"}, "Invalid enum value 'palette-5'"),
+        ({"deployment-target": "ios9"}, "Invalid enum value 'ios9'"),
+    ):
+        with pytest.raises(msgspec.ValidationError, match=message):
+            msgspec.convert(settings, CoreMlSettings)
