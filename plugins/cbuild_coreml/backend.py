@@ -137,7 +137,7 @@ def _compress(model: Any, settings: CoreMlSettings) -> tuple[Any, dict[str, Any]
     if not count:
         raise UserError(
             f"coremltools stores no weight of this model as {settings.weights}",
-            hint=f"it takes those of convolutions, linear layers, LSTMs of {least} elements or more: 'weight-threshold'",
+            hint=f"those of convolutions, linear layers and LSTMs are, from 'weight-threshold: {least}' elements on",
         )
     return found, {"compressed_tensors": count}
 
