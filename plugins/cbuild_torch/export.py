@@ -24,7 +24,7 @@ from .module import load_model, prepare
 from .params import ExportOnnx
 from .runner import TorchRunner
 
-__all__ = ["check_axes", "export", "trace"]
+__all__ = ["check_axes", "export", "fixed_axis", "trace"]
 
 _CHECK_SAMPLES = 64
 _FIXED = (
@@ -142,10 +142,11 @@ def check_axes(proto: onnx.ModelProto, inputs: tuple[ModelInput, ...]) -> None:
     for item in inputs:
         for axis, dim in zip(item.shape, made.get(item.name, ()), strict=False):
             if isinstance(axis, str) and not dim.dim_param:
-                raise UserError(
-                    f"the model only takes {dim.dim_value} for the axis '{axis}' of input '{item.name}'",
-                    hint=_FIXED,
-                )
+                raise fixed_axis(item.name, axis, dim.dim_value)
+
+
+def fixed_axis(name: str, axis: str, size: int) -> UserError:
+    return UserError(f"the model only takes {size} for the axis '{axis}' of input '{name}'", hint=_FIXED)
 
 
 def _bytes(module: nn.Module) -> int:

@@ -23,7 +23,7 @@ from compressbuild.api import Context, UserError
 from .calling import by_keyword, caller, named_outputs, tensors
 from .description import ModelDescription
 from .distill import soft_loss, teacher_outputs
-from .export import check_axes, trace
+from .export import check_axes, fixed_axis, trace
 from .module import load_model, prepare
 from .optimise import Loss, Samples, optimise, read_samples, task_loss
 from .params_quantize import QuantizeQat
@@ -89,14 +89,15 @@ def _loss(ctx: Context, params: QuantizeQat, samples: Samples) -> Loss:
     if params.teacher is None:
         return hard
     known = teacher_outputs(ctx, params.teacher, samples, params.batch_size)
-    return soft_loss(known, hard, alpha=params.alpha, temperature=params.temperature)
+    return soft_loss(known, hard, alpha=params.alpha, temperature=params.temperature, match=params.match)
 
 
 def _capture(module: nn.Module, description: ModelDescription, example: dict[str, Tensor]) -> GraphModule:
     """The module as a graph of ATen operators, with its own parameter names."""
     inputs = description.inputs
-    dims = {axis: torch.export.Dim(axis) for item in inputs for axis in item.shape if isinstance(axis, str)}
-    shapes = {item.name: {i: dims[axis] for i, axis in enumerate(item.shape) if axis in dims} for item in inputs}
+    free = {item.name: {i: axis for i, axis in enumerate(item.shape) if isinstance(axis, str)} for item in inputs}
+    auto = torch.export.Dim.AUTO  # a model may have a largest length: torch finds it
+    shapes = {name: dict.fromkeys(axes, auto) for name, axes in free.items()}
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one operator for a whole encoder layer, without a gradient
     try:
@@ -113,6 +114,11 @@ def _capture(module: nn.Module, description: ModelDescription, example: dict[str
         ) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+    values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
+    for name, made in zip(example, program.graph_signature.user_inputs, strict=True):
+        for i, axis in free[name].items():
+            if isinstance(size := values[made].shape[i], int):
+                raise fixed_axis(name, axis, size)
     return graph
 
 

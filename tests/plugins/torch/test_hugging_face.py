@@ -15,6 +15,7 @@ from cbuild_onnx.params_graph import OptimizeOnnx
 from cbuild_torch.params import Distill, ExportOnnx, PruneChannels, PruneMagnitude
 from cbuild_torch.params_layers import FactorizeLowrank, ReplaceActivation
 from cbuild_torch.params_pruning import PruneHeads, PruneLayers, PruneNm
+from cbuild_torch.params_quantize import QuantizeQat
 from cbuild_torch.params_share import ShareCluster, ShareLayers
 
 from compressbuild.api import Params, UserError
@@ -150,3 +151,17 @@ def test_layers_left_alone_are_named(
         made = apply("cbuild_torch.cluster:share", model("gpt2"), ShareCluster(bits=4))
     assert made.facts["tensors"] == 2  # the embeddings
     assert "left alone: layers that are not torch's own (12 of class Conv1D" in caplog.text
+
+
+def test_quantization_aware_training_with_a_sequence_of_any_length(apply, model):
+    """Positions end at ``max_position_embeddings``, which bounds the named axis."""
+    subject = model("bert")
+    world = {"inputs": {"teacher": digits.as_input(subject)}, "references": {"whole": "teacher"}}
+    params = QuantizeQat(data="train", epochs=1, scheme="u8-affine", teacher="whole", alpha=1.0, match="cosine")
+    node = apply("cbuild_torch.qat:quantize", subject, params, **world)
+    assert node.facts["quantize_nodes"] > 10
+    wanted, found = embeddings(subject), embeddings(node.out)
+    longer = hugging_face.feeds(3, 12)
+    assert digits.outputs(node.out, longer, FACTORIES)["output"].shape == (3, hugging_face.WIDTH)
+    cosine = (wanted * found).sum(1) / np.linalg.norm(wanted, axis=1) / np.linalg.norm(found, axis=1)
+    assert cosine.min() > 0.9
