@@ -117,11 +117,12 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     compiled), ``predictions`` (outputs and labels on the evaluation data, made once per target by the technique
     named in ``via``), or ``runner`` (the artifact itself, to be run through ``ctx.runner("subject")``; the baseline, if
     any, through ``ctx.runner("baseline")``). A metric of ``runner`` or ``predictions`` needs what can run here.
-    ``kinds``: kinds of subject it can read (empty: any). ``direction``: ``lower``, ``higher`` or ``none`` is better.
-    ``paired``: a metric of ``predictions`` that also gets those of the baseline, as ``ctx.artifact("baseline")``;
-    without a baseline it is not measured. ``per_class``: the result has ``per_class``, and the baseline is measured
-    too, so that a class that collapsed is seen. ``exclusive``: nothing else may run meanwhile, and two results may
-    differ (it is a measurement).
+    ``kinds``: kinds of subject it can read (empty: any). ``model``: of a metric of ``runner`` that also reads the
+    artifact before it was compiled, as ``ctx.artifact("model")``, the kinds that this may be. ``direction``: ``lower``,
+    ``higher`` or ``none`` is better. ``paired``: a metric of ``predictions`` that also gets those of the baseline, as
+    ``ctx.artifact("baseline")``; without a baseline it is not measured. ``per_class``: the result has ``per_class``,
+    and the baseline is measured too, so that a class that collapsed is seen. ``exclusive``: nothing else may run
+    meanwhile, and two results may differ (it is a measurement).
 
     A parameter of the metric that ``via`` has too is given to it. ``examples``: a technique that makes what ``via``
     predicts on, its input ``examples``; its subject is the model that the metric's parameter ``surrogate`` names,
@@ -139,6 +140,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     via: str | None = None
     examples: str | None = None
     kinds: tuple[str, ...] = ()
+    model: tuple[str, ...] = ()
     params: type[Params] = Params
     paired: bool = False
     per_class: bool = False

@@ -155,6 +155,8 @@ class Evaluation:
             if with_.missing:
                 return replace(plan, reason=f"built, not measured here: {lacking(with_.missing)}")
             run["subject"] = with_
+        if record.model and builder.nodes[model].kind not in record.model:
+            return replace(plan, reason=f"does not apply to {builder.nodes[model].kind}")
         if record.of == "predictions":
             predictions = self._predictions(name, record, found, artifact, evaluate, use, run)
             if predictions is None:
@@ -290,6 +292,11 @@ class Evaluation:
                 and not self._missing(base)
             ):
                 inputs["baseline"], run["baseline"] = base, with_
+        model = self._pair(name)[0] if record.model else None
+        if model is not None:
+            inputs["model"] = model
+            if (of_model := run_with(builder, model)) is not None and not of_model.missing:
+                run["model"] = of_model
         suffix = f"@{baseline}" if "baseline" in inputs and baseline != evaluate.baseline else ""
         return builder.intern(
             Node(

@@ -77,6 +77,8 @@ def _check_values(shown: str, record: Record) -> Complaint | None:
             return Complaint(f"{shown}: '{field}' cannot be '{value}'", hint)
     if not isinstance(record, Platform) and record.version < 1:
         return Complaint(f"{shown}: 'version' must be 1 or more, not {record.version}")
+    if isinstance(record, Metric) and record.model and record.of != "runner":
+        return Complaint(f"{shown}: 'model' is for metrics of 'runner'", "of='model' makes it the subject itself")
     if isinstance(record, Kind) and not record.files:
         return Complaint(
             f"{shown}: 'files' is empty", "glob patterns that its directory must hold: files=('model.onnx',)"
@@ -119,7 +121,7 @@ def check_links(what: str, record: Record, names: Names) -> tuple[Complaint | No
     if isinstance(record, Platform):
         known = record.backend in names.backends
         return None if known else _unknown(shown, "is for", "backend", record.backend, names.backends), []
-    consumed = record.kinds if isinstance(record, Metric) else getattr(record, "consumes", ())
+    consumed = (*record.kinds, *record.model) if isinstance(record, Metric) else getattr(record, "consumes", ())
     unknown = [kind for kind in consumed if kind not in names.kinds]
     if unknown and len(unknown) == len(consumed):
         return _unknown(shown, "consumes", "kind", unknown[0], names.kinds), []

@@ -16,6 +16,7 @@ from .params import (
     Memory,
     Output,
     Predict,
+    Roofline,
     Shapes,
     Text,
     Throughput,
@@ -31,6 +32,7 @@ __all__ = [
     "Memory",
     "Output",
     "Predict",
+    "Roofline",
     "Shapes",
     "Text",
     "Throughput",
@@ -269,3 +271,14 @@ def _running() -> Iterator[Metric]:
             exclusive=True,
             tools=("numpy",),
         )
+    yield Metric(
+        name="roofline",
+        summary="share that a run reaches of this machine's measured arithmetic or bandwidth, whichever binds",
+        source="Williams, Waterman and Patterson 2009",
+        run="cbuild_metrics.roofline:roofline",
+        params=Roofline,
+        of="runner",
+        model=("torch-model", "onnx"),
+        exclusive=True,
+        tools=("numpy", "torch", "onnx", "onnxruntime"),
+    )

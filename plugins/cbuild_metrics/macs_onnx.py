@@ -20,7 +20,7 @@ from compressbuild.api import Context, UserError
 from .feeds import Example, example
 from .macs import result
 
-__all__ = ["COUNTERS", "contraction", "count"]
+__all__ = ["COUNTERS", "contraction", "count", "model_file", "profile"]
 
 Shape = Sequence[int]
 Counter = Callable[[Sequence[Shape], Sequence[Shape]], int]
@@ -88,9 +88,8 @@ UNKNOWN = frozenset(
 
 
 def count(ctx: Context, subject: Path, axes: Mapping[str, int]) -> dict[str, Any]:
-    named = subject / "model.onnx"
-    path = named if named.is_file() else next(iter(sorted(subject.glob("*.onnx"))))
-    events, sample = _profile(path, ctx.scratch, axes)
+    path = model_file(subject)
+    events, sample = profile(path, ctx.scratch, axes)
     nodes = {(node.op_type, node.name): node for node in onnx.load(str(path), load_external_data=False).graph.node}
     counted: dict[str, int] = {}
     unknown: set[str] = set()
@@ -115,6 +114,11 @@ def count(ctx: Context, subject: Path, axes: Mapping[str, int]) -> dict[str, Any
     if unknown:
         ctx.log.warning("not counted: %s", ", ".join(sorted(unknown)))
     return result(counted, sample) | ({"uncounted": sorted(unknown)} if unknown else {})
+
+
+def model_file(directory: Path) -> Path:
+    named = directory / "model.onnx"
+    return named if named.is_file() else next(iter(sorted(directory.glob("*.onnx"))))
 
 
 def contraction(equation: str, shapes: Sequence[Shape]) -> int:
@@ -143,8 +147,8 @@ def _shapes(entries: Sequence[Mapping[str, list[int]]]) -> list[list[int]]:
     return [shape for entry in entries for shape in entry.values()]
 
 
-def _profile(path: Path, scratch: Path, axes: Mapping[str, int]) -> tuple[list[dict[str, Any]], Example]:
-    """One event for each operator that ran, and what it ran on."""
+def profile(path: Path, scratch: Path, axes: Mapping[str, int], batch: int = 1) -> tuple[list[dict[str, Any]], Example]:
+    """One event for each operator that ran, with the shapes of what it read and made, and what it ran on."""
     from cbuild_onnx.runner import declared_inputs
 
     options = onnxruntime.SessionOptions()
@@ -157,7 +161,7 @@ def _profile(path: Path, scratch: Path, axes: Mapping[str, int]) -> tuple[list[d
     options.profile_file_prefix = str(scratch / "profile")
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        sample = example(declared_inputs(session), axes)
+        sample = example(declared_inputs(session), axes, batch=batch)
         session.run(None, dict(sample.feeds))
     except UserError:
         raise

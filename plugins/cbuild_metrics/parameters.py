@@ -8,7 +8,7 @@ from typing import Any
 
 from compressbuild.api import Context, Params
 
-__all__ = ["distinct", "nonzeros", "parameters", "trained"]
+__all__ = ["distinct", "graphs", "nonzeros", "parameters", "trained", "uses"]
 
 
 def parameters(ctx: Context, subject: Path, params: Params) -> dict[str, Any]:
@@ -111,11 +111,11 @@ def trained(model: Any) -> Iterator[tuple[Any, list[tuple[Any, int]], int]]:
     from onnx import TensorProto
 
     floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
-    for graph in _graphs(model.graph):
-        uses = _uses(graph)
+    for graph in graphs(model.graph):
+        readers = uses(graph)
         scales = frozenset(n.output[1] for n in graph.node if n.op_type == "DynamicQuantizeLinear")
         for tensor in graph.initializer:
-            places = uses.get(tensor.name, [])
+            places = readers.get(tensor.name, [])
             if all(_is_constant(node, position, scales) for node, position in places):
                 continue
             if tensor.data_type not in floats and not any(_holds_integers(node) for node, _ in places):
@@ -128,19 +128,19 @@ def trained(model: Any) -> Iterator[tuple[Any, list[tuple[Any, int]], int]]:
             yield tensor, places, number
 
 
-def _graphs(graph: Any) -> Iterator[Any]:
+def graphs(graph: Any) -> Iterator[Any]:
     """The graph and those inside its nodes."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                yield from _graphs(inner)
+                yield from graphs(inner)
 
 
-def _uses(graph: Any) -> dict[str, list[tuple[Any, int]]]:
+def uses(graph: Any) -> dict[str, list[tuple[Any, int]]]:
     """Tensor → the nodes that read it, with the position of the input, in this graph and inside its nodes."""
     found: dict[str, list[tuple[Any, int]]] = {}
-    every: Iterable[Any] = (node for inner in _graphs(graph) for node in inner.node)
+    every: Iterable[Any] = (node for inner in graphs(graph) for node in inner.node)
     for node in every:
         for position, name in enumerate(node.input):
             found.setdefault(name, []).append((node, position))

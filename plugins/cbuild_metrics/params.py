@@ -15,6 +15,7 @@ __all__ = [
     "Memory",
     "Output",
     "Predict",
+    "Roofline",
     "Shapes",
     "Text",
     "Throughput",
@@ -120,3 +121,13 @@ class Memory(Params):
     batch: Annotated[int, Meta(ge=1)] = 1
     axes: Annotated[_Sizes, Meta(description="dynamic axis → size; 16 unless named")] = {}
     runs: Annotated[int, Meta(ge=1, le=10_000)] = 3
+
+
+class Roofline(Params):
+    """What is run, and how long it and the machine's ceilings are measured."""
+
+    batch: Annotated[int, Meta(ge=1, description="samples a run, where the model leaves it open")] = 1
+    axes: Annotated[_Sizes, Meta(description="dynamic axis → size; 16 unless named")] = {}
+    seconds: Annotated[float, Meta(gt=0, le=600, description="for the run, and again for the ceilings")] = 1.0
+    warmup: Annotated[int, Meta(ge=1, le=10_000)] = 3
+    seed: Annotated[int, Meta(ge=0, description="of the random inputs")] = 0

@@ -26,11 +26,12 @@ def test_what_predictions_are_made_with() -> None:
     for metric in metrics.values():
         assert metric.via is None or techniques[metric.via].produces == "predictions"
         assert metric.examples is None or techniques[metric.examples].produces == "examples"
-    assert {m.name for m in metrics.values() if m.exclusive} == {"latency", "throughput", "load-time", "peak-memory"}
+    exclusive = {"latency", "throughput", "load-time", "peak-memory", "roofline"}
+    assert {m.name for m in metrics.values() if m.exclusive} == exclusive
     assert {m.of for m in metrics.values() if m.exclusive} == {"runner"}
     assert {m.of for m in metrics.values() if m.paired} == {"predictions"}
     assert [m.name for m in metrics.values() if m.per_class] == ["top1", "slices"]
-    assert {m.name for m in metrics.values() if m.direction == "none"} == {"layers", "user"}
+    assert {m.name for m in metrics.values() if m.direction == "none"} == {"layers", "roofline", "user"}
     assert [m.name for m in metrics.values() if m.detail] == ["layers"]
 
 

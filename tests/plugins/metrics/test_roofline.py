@@ -1,0 +1,208 @@
+"""The roofline against counts by hand, runners whose time is known, and models on their own runtimes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_models as models
+import pytest
+from cbuild_metrics import Roofline, ceilings
+from cbuild_metrics import roofline as module
+from cbuild_metrics.roofline import roofline
+from cbuild_metrics.traffic_onnx import weights_read
+from fake_runner import FakeRunner
+from onnx import TensorProto, helper, numpy_helper
+
+from compressbuild.api import UserError
+from compressbuild.api.testing import make_context, run_node
+from compressbuild.api.work import WorkInput
+
+F, I64 = TensorProto.FLOAT, TensorProto.INT64
+QUICK = Roofline(batch=4, seconds=0.05, warmup=1)
+
+
+def gemm(wide: int = 64, narrow: int = 10) -> onnx.ModelProto:
+    weights = [
+        numpy_helper.from_array(np.ones((narrow, wide), np.float32), "w"),
+        numpy_helper.from_array(np.ones(narrow, np.float32), "b"),
+    ]
+    node = helper.make_node("Gemm", ["x", "w", "b"], ["y"], name="gemm", transB=1)
+    return models.model([node], {"x": (F, ["n", wide])}, {"y": (F, ["n", narrow])}, weights)
+
+
+def read(proto: onnx.ModelProto, place: Path, batch: int = 1, **axes: int) -> int:
+    artifact = models.save(proto, place / "m")
+    return weights_read(make_context(place / "out"), artifact, axes, batch)
+
+
+def measured(artifact: Path, out: Path, params: Roofline = QUICK, load: str = "cbuild_onnx.runner:load") -> Any:
+    model = WorkInput(path=str(artifact), kind="onnx")
+    return run_node(
+        "cbuild_metrics.roofline:roofline", artifact, params, out, kind="onnx", load=load, inputs={"model": model}
+    ).facts
+
+
+def test_the_counts_of_a_layer_are_those_by_hand(tmp_path: Path) -> None:
+    found = measured(models.save(gemm(), tmp_path / "m"), tmp_path / "out")
+    assert found["flops"] == 2 * 4 * 64 * 10
+    assert found["traffic"] == {"weights": 4 * (64 * 10 + 10), "inputs": 4 * 4 * 64, "outputs": 4 * 4 * 10}
+    assert found["bytes"] == sum(found["traffic"].values())
+    assert found["intensity"] == pytest.approx(5120 / 3784)
+    assert (found["batch"], found["threads"]) == (4, 1)
+
+
+def test_the_counts_of_a_network(tmp_path: Path) -> None:
+    artifact = models.save(models.cnn(), tmp_path / "m")
+    found = measured(artifact, tmp_path / "out")
+    assert found["flops"] == 2 * 4 * models.cnn_macs()
+    stored = onnx.load(str(artifact / "model.onnx")).graph.initializer
+    assert found["traffic"]["weights"] == sum(numpy_helper.to_array(tensor).nbytes for tensor in stored)
+    assert (found["traffic"]["inputs"], found["traffic"]["outputs"]) == (4 * 4 * 64, 4 * 4 * 10)
+
+
+def test_rates_share_and_bound_follow_from_them(
+    fake: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(x: np.ndarray) -> dict[str, np.ndarray]:
+        time.sleep(0.004)
+        return {"y": x}
+
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(module, "bandwidth", lambda *given: asked.append(given) or 2e9)
+    monkeypatch.setattr(module, "arithmetic", lambda *given: asked.append(given) or 5e9)
+    monkeypatch.setattr(module, "_work", lambda ctx, axes, batch: ({"value": 1_000_000, "uncounted": ["DFT"]}, 1000))
+    found = roofline(fake(subject=FakeRunner(run, x=(("n", 25), "float32"))), tmp_path, QUICK)
+    seconds = found["latency"] / 1000
+    assert seconds >= 0.004
+    assert (found["flops"], found["bytes"]) == (8_000_000, 1000 + 2 * 4 * 100)
+    rates = found["rates"]
+    assert rates["GFLOP/s"]["achieved"] == pytest.approx(8e-3 / seconds)
+    assert rates["GB/s"]["achieved"] == rates["GB/s of main memory"]["achieved"] == pytest.approx(1.8e-6 / seconds)
+    assert [row["ceiling"] for row in rates.values()] == [5, 2, 2]
+    assert all(row["share"] == pytest.approx(row["achieved"] / row["ceiling"]) for row in rates.values())
+    assert (found["value"], found["bound"]) == (rates["GFLOP/s"]["share"], "compute")
+    assert found["uncounted"] == ["DFT"]
+    assert [given[:-1] for given in asked] == [(1,), (1800, 1), (ceilings.BEYOND_CACHE, 1)]
+    # The roof over the least time: the same share, from Williams' min(peak, intensity × bandwidth).
+    assert found["value"] == pytest.approx(8e6 / seconds / min(5e9, found["intensity"] * 2e9))
+    monkeypatch.setattr(module, "_work", lambda ctx, axes, batch: ({"value": 10}, 4_000_000))
+    found = roofline(fake(subject=FakeRunner(run, x=(("n", 25), "float32"))), tmp_path, QUICK)
+    assert (found["value"], found["bound"]) == (found["rates"]["GB/s"]["share"], "memory")
+
+
+def lookup(reader: str = "Gather") -> onnx.ModelProto:
+    """An embedding of 1,000 × 8, looked up for ids N × seq; with ``MatMul`` the table is also the output layer."""
+    table = numpy_helper.from_array(np.ones((1000, 8), np.float32), "table")
+    nodes = [helper.make_node("Gather", ["table", "ids"], ["y"], name="look")]
+    if reader == "MatMul":
+        nodes.append(helper.make_node("MatMul", ["table", "e"], ["z"], name="all"))
+    column = [numpy_helper.from_array(np.ones((8, 1), np.float32), "e")] if reader == "MatMul" else []
+    outputs = {"y": (F, None)} | ({"z": (F, None)} if reader == "MatMul" else {})
+    return models.model(nodes, {"ids": (I64, ["n", "seq"])}, outputs, [table, *column])
+
+
+def test_of_a_table_only_the_rows_count(tmp_path: Path) -> None:
+    assert read(lookup(), tmp_path / "a", batch=3, seq=5) == 3 * 5 * 8 * 4
+    assert read(lookup(), tmp_path / "b", batch=300, seq=5) == 1000 * 8 * 4, "no more than the table"
+    assert read(lookup("MatMul"), tmp_path / "c", batch=3, seq=5) == 1000 * 8 * 4 + 32
+
+
+def test_quantised_weights_count_as_they_are_stored(tmp_path: Path) -> None:
+    table = numpy_helper.from_array(np.ones((100, 8), np.int8), "table")
+    packed = helper.make_tensor("w", TensorProto.INT4, [8, 3], [1] * 24)
+    scale = numpy_helper.from_array(np.float32(0.5), "scale")
+    nodes = [
+        helper.make_node("DequantizeLinear", ["table", "scale"], ["rows"], name="dq"),
+        helper.make_node("Gather", ["rows", "ids"], ["x"], name="look"),
+        helper.make_node("DequantizeLinear", ["w", "scale"], ["v"], name="dw"),
+        helper.make_node("MatMul", ["x", "v"], ["y"], name="product"),
+    ]
+    proto = models.model(nodes, {"ids": (I64, ["n"])}, {"y": (F, None)}, [table, packed, scale], opset=21)
+    assert read(proto, tmp_path, batch=5) == 5 * 8 + 12 + 4
+
+
+def test_of_a_torch_model_what_operators_read() -> None:
+    import torch
+    from cbuild_metrics.traffic_torch import Reads
+    from torch import nn
+
+    net = nn.Sequential(nn.Embedding(50, 4), nn.Flatten(), nn.Linear(12, 2)).eval()
+    net[1].unused = nn.Linear(2, 2)
+    reads = Reads()
+    with torch.no_grad(), reads:
+        net(torch.zeros(6, 3, dtype=torch.int64))
+    assert reads.bytes_of(net) == 6 * 3 * 4 * 4 + 4 * (12 * 2 + 2)
+    with torch.no_grad(), reads:
+        torch.nn.functional.linear(torch.zeros(1, 4), net[0].weight)  # tied: now an output layer, too
+    assert reads.bytes_of(net) == 4 * (50 * 4 + 12 * 2 + 2)
+
+
+def test_a_trained_torch_model(trained: Path, tmp_path: Path) -> None:
+    import digits
+    from safetensors.numpy import load_file
+
+    model = WorkInput(path=str(trained), kind="torch-model", load="cbuild_torch.runner:load")
+    found = digits.apply(
+        "cbuild_metrics.roofline:roofline", trained, QUICK, tmp_path / "out", inputs={"model": model}
+    ).facts
+    state = load_file(next(trained.glob("*.safetensors")))
+    read = {name: array for name, array in state.items() if not name.endswith("num_batches_tracked")}
+    assert found["traffic"] == {
+        "weights": sum(array.nbytes for array in read.values()),
+        "inputs": 4 * 4 * 64,
+        "outputs": 4 * 4 * 10,
+    }
+    assert found["flops"] > 2 * 4 * sum(array.size for array in read.values() if array.ndim > 1)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_ceilings_are_of_this_machine(threads: int) -> None:
+    for size in (1, 1 << 20, 8 << 20):
+        assert 1e8 < ceilings.bandwidth(size, threads, 0.02) < 1e13
+    assert 1e8 < ceilings.arithmetic(threads, 0.02) < 1e14
+
+
+def test_a_rate_counts_what_all_threads_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    for threads in (1, 3):
+        found = ceilings._rate(lambda: lambda: time.sleep(0.01), 1000, threads, 0.05)
+        assert 0.5 * threads * 1e5 < found <= threads * 1e5
+
+
+@pytest.mark.parametrize(
+    "described",
+    [{"provider": "CUDAExecutionProvider"}, {"device": "GPU"}, {"device": "cuda"}, {"compute_units": "CPU_AND_NE"}],
+)
+def test_what_runs_elsewhere_is_refused(described: dict[str, str], fake: Callable[..., Any], tmp_path: Path) -> None:
+    runner = FakeRunner(lambda x: {"y": x}, x=(("n", 2), "float32"))
+    runner.describe = lambda: described  # type: ignore[method-assign]
+    with pytest.raises(
+        UserError, match=f"this machine's processor, and the artifact runs on {next(iter(described.values()))}"
+    ):
+        roofline(fake(subject=runner), tmp_path, QUICK)
+    assert not runner.batches
+
+
+@pytest.mark.parametrize("described", [{"device": "CPU", "threads": 2}, {"provider": "CPUExecutionProvider"}, {}])
+def test_what_runs_here_is_held_against_its_threads(described: dict[str, Any]) -> None:
+    module._check_processor(described)
+    assert module._threads(described) == described.get("threads", 1)
+
+
+def test_on_openvino(tmp_path: Path) -> None:
+    from cbuild_openvino import OpenVinoSettings
+
+    source = models.save(gemm(512, 512), tmp_path / "m")
+    artifact = run_node("cbuild_openvino.backend:compile", source, OpenVinoSettings(), tmp_path / "ir", kind="onnx").out
+    settings = {"path": str(artifact), "kind": "openvino-ir", "load": "cbuild_openvino.backend:load"}
+    subject = WorkInput(**settings, settings={}, settings_type="cbuild_openvino:OpenVinoSettings")
+    inputs = {"model": WorkInput(path=str(source), kind="onnx")}
+    found = run_node("cbuild_metrics.roofline:roofline", subject, QUICK, tmp_path / "out", inputs=inputs).facts
+    assert found["flops"] == 2 * 4 * 512 * 512
+    assert found["describe"]["runtime"] == "openvino"
+    assert 0 < found["value"] < math.inf
