@@ -1,6 +1,7 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
 VENV := .venv
+JOBS ?= 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -14,7 +15,7 @@ help:
 # torch first and pinned: what would pull it in later takes the CUDA build.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (PYTHON=...)"; exit 1; }
-	@echo "making $(VENV) and installing (about 2 GB, some minutes)"
+	@echo "making $(VENV) and installing (about 2.5 GB, some minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade 'pip>=25'
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt torch==2.13.0
@@ -28,8 +29,9 @@ demo: $(STAMP)
 	@echo
 	@echo "published in build/.  Next: source .venv/bin/activate; cbuild all; cbuild why cpu-int8; cbuild graph --format svg -o graph.svg"
 
+# By file: what a file sets up is set up once.
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

@@ -246,7 +246,7 @@ def test_plugins(bare: Work):
     assert found["toy"]["problems"] == []
     assert "prune.channels" in found["torch"]["techniques"]
     assert found["tensorrt"]["backends"]["tensorrt"].startswith("cannot compile here: needs ")
-    assert found["onnxruntime"]["backends"] == {"onnxruntime": None}
+    assert found["onnxruntime"]["backends"] == {"onnxruntime": None, "onnxruntime-ort": None}
 
 
 def test_broken_plugin_costs_only_itself(toys: Work, tmp_path: Path):

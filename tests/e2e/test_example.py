@@ -86,7 +86,7 @@ def test_one_parameter_of_one_leaf(example: Work):
     leaf = "targets.trt-fp16.steps.0.convert.fp16.keep-io-types=false"
     there = example.json("all", "--set", leaf)
     assert set(there.started) <= {
-        "trt-fp16/convert.fp16", "trt-fp16/tensorrt-rtx", "trt-fp16/size", "trt-fp16/macs",
+        "trt-fp16/convert.fp16", "trt-fp16/tensorrt-rtx", "trt-fp16/size", "trt-fp16/macs", "trt-fp16/layers",
     }  # fmt: skip
     changed = {name for name, data in example.published().items() if data != before[name]}
     assert changed == {"trt-fp16/model.engine", "trt-fp16/engine.json"} & changed

@@ -9,9 +9,10 @@ from calibration import write_calibration
 from command import Work
 
 ALL = {
-    "net/source", "base/train", "onnx/export.onnx", "onnx/metrics.predict", "onnx/top1", "onnx/size",
+    "net/source", "base/train", "onnx/export.onnx", "onnx/metrics.predict", "onnx/top1", "onnx/size", "onnx/layers",
     "cpu-int8/quantize.static", "cpu-int8/onnxruntime", "cpu-int8/metrics.predict", "cpu-int8/top1", "cpu-int8/size",
-    "rtx-fp16/convert.fp16", "rtx-fp16/tensorrt-rtx", "rtx-fp16/size",
+    "cpu-int8/layers",
+    "rtx-fp16/convert.fp16", "rtx-fp16/tensorrt-rtx", "rtx-fp16/size", "rtx-fp16/layers",
 }  # fmt: skip
 NONDETERMINISTIC = {"rtx-fp16/tensorrt-rtx"}  # as its backend declares
 INT8 = {node for node in ALL if node.startswith("cpu-int8/")}

@@ -8,6 +8,7 @@ import digits as digits_example
 import msgspec
 import numpy as np
 import pytest
+import unlowerable_models
 from cbuild_coreml import CoreMlSettings, compressbuild_backends, compressbuild_kinds
 
 from compressbuild.api import UserError
@@ -127,7 +128,7 @@ def test_damage_is_seen(built: dict[str, NodeRun], tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_converted_is_one_line(source: Path, tmp_path: Path) -> None:
-    factory = "unlowerable_models:singular"
+    factory = f"{unlowerable_models.__name__}:singular"
     strange = digits_example.source(tmp_path / "source", factory=factory)
     with pytest.raises(UserError, match="linalg_svd") as caught:
         digits_example.apply(COMPILE, strange, CoreMlSettings(), tmp_path / "out", factories=(factory,))

@@ -6,6 +6,7 @@ import digits as digits_example
 import msgspec
 import numpy as np
 import pytest
+import unlowerable_models
 from cbuild_executorch import ExecuTorchSettings, compressbuild_backends, compressbuild_kinds
 from cbuild_executorch.program import validate
 
@@ -96,7 +97,7 @@ def test_the_same_bytes_twice(source: Path, tmp_path: Path) -> None:
     [("singular", "linalg_svd"), ("running", "no operator of this model runs on XNNPACK")],
 )
 def test_what_cannot_be_lowered_is_one_line(factory: str, message: str, tmp_path: Path) -> None:
-    factory = f"unlowerable_models:{factory}"
+    factory = f"{unlowerable_models.__name__}:{factory}"
     source = digits_example.source(tmp_path / "source", factory=factory)
     with pytest.raises(UserError, match=message) as caught:
         digits_example.apply(COMPILE, source, ExecuTorchSettings(), tmp_path / "out", factories=(factory,))
