@@ -53,6 +53,10 @@ class Ran:
         return {e.node for e in self.events if isinstance(e, NodeFinished) and e.status == "built"}
 
     @property
+    def cached(self) -> set[str]:
+        return {e.node for e in self.events if isinstance(e, NodeFinished) and e.status == "cached"}
+
+    @property
     def failures(self) -> list[NodeFinished]:
         return [e for e in self.events if isinstance(e, NodeFinished) and e.status == "failed"]
 
