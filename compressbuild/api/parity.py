@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from .params import Meta, Params
+from .params import DatasetRef, Meta, Params
 
 __all__ = ["Parity"]
 
 
 class Parity(Params, frozen=True):
-    """How far a compiled model may be from what it was compiled from, on seeded inputs. Beyond it, compiling fails.
+    """How far a compiled model may be from what it was compiled from, on samples of ``data`` and on seeded inputs.
+    Beyond it, compiling fails.
 
     Tolerances left out are those of the model's precision (docs/backends.md). ``axes``: the sizes at which a dynamic
     axis is tried, ``{batch: [1, 64], tokens: [8, 128]}``; without, the first axis is tried at 1 and 16, others at 8
@@ -27,3 +28,5 @@ class Parity(Params, frozen=True):
         dict[str, Annotated[list[Annotated[int, Meta(ge=1)]], Meta(min_length=1, max_length=8)]],
         Meta(description="dynamic axis → the sizes it is tried at"),
     ] = {}
+    data: Annotated[DatasetRef | None, Meta(description="samples to compare on, beside made-up inputs")] = None
+    samples: Annotated[int, Meta(ge=1, le=100_000, description="how many of 'data'")] = 64

@@ -188,7 +188,7 @@ class Builder:
                 mark,
                 params=found.values,
                 params_type=type_name(technique.params),
-                key_params=self.key_params(found),
+                key_params=found.key(),
                 inputs=inputs,
                 references=references,
                 run_with=loads,
@@ -209,11 +209,6 @@ class Builder:
         """How inputs that the technique does not read itself are run: an ONNX or compiled teacher, say."""
         others = {r: i for r, i in inputs.items() if r != "subject" and self.nodes[i].kind not in technique.consumes}
         return {role: with_ for role, i in others.items() if (with_ := run_with(self, i)) is not None}
-
-    def key_params(self, found: Resolved) -> dict[str, Any]:
-        """Parameters as the key sees them: what a reference is called does not matter, only what it stands for."""
-        renamed = {name for ref in ("dataset", "model") for name, _ in found.of(ref)}
-        return {name: value for name, value in found.values.items() if name not in renamed}
 
     def reference(self, parameter: str, name: str, mark: Mark) -> int | None:
         """The node of a model or target that a parameter names."""

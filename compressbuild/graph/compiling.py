@@ -78,7 +78,7 @@ def compiled(builder: Builder, target: TargetSpec, model: int) -> int | None:
             mark,
             params=settings.values,
             params_type=type_name(backend.settings),
-            key_params=builder.key_params(settings),
+            key_params=settings.key(),
             inputs=inputs,
             models=builder.carried(inputs),
             datasets=tuple(dict.fromkeys(value for _, value in settings.of("dataset"))),

@@ -310,7 +310,7 @@ class Evaluation:
                 use.mark,
                 params=found.values,
                 params_type=type_name(record.params),
-                key_params=builder.key_params(found),
+                key_params=found.key(),
                 inputs=inputs,
                 run_with=run,
                 models=builder.carried(inputs),

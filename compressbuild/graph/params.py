@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -22,24 +23,47 @@ _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
-    """One parameter: ``ref`` is what its value names; ``auto`` the backend attribute that replaces ``auto``."""
+class Auto:
+    """Of a parameter that may be ``auto``: the backend's attribute that replaces it; what does without a platform."""
 
-    name: str
-    ref: str | None
-    auto: str | None
+    attribute: str
     fallback: Any
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """``ref``: what ``value`` names (``dataset``, ``model`` …). ``path``: of the parameter that holds it."""
+
+    ref: str
+    path: tuple[str | int, ...]
+    value: str
+
+    @property
+    def name(self) -> str:
+        return ".".join(map(str, self.path))
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved:
-    """``values``: every parameter after defaults. The rest: what they refer to, as (parameter, value) pairs."""
+    """``values``: every parameter after defaults. ``refs``: what they refer to."""
 
     values: Mapping[str, Any]
-    refs: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    refs: tuple[Reference, ...] = ()
 
     def of(self, ref: str) -> tuple[tuple[str, str], ...]:
-        return self.refs.get(ref, ())
+        """(parameter, value) pairs."""
+        return tuple((found.name, found.value) for found in self.refs if found.ref == ref)
+
+    def key(self) -> dict[str, Any]:
+        """``values`` as the key sees them: what data or a model is called does not matter, only what it stands for."""
+        paths = {found.path for found in self.refs if found.ref in ("dataset", "model")}
+        kept: dict[str, Any] = deepcopy(dict(self.values)) if paths else dict(self.values)
+        for path in paths:
+            holder: Any = kept
+            for key in path[:-1]:
+                holder = holder[key]
+            del holder[path[-1]]
+        return kept
 
 
 def type_name(kind: type[Params]) -> str:
@@ -58,7 +82,7 @@ def _builtins(params: Params) -> dict[str, Any]:
 
 
 def _extras(info: Any) -> Iterator[Mapping[str, Any]]:
-    """The ``extra`` of every annotation in a field's type, through unions and collections."""
+    """The ``extra`` of every annotation of a field itself, through unions."""
     if isinstance(info, msgspec.inspect.Metadata):
         if info.extra:
             yield info.extra
@@ -66,32 +90,49 @@ def _extras(info: Any) -> Iterator[Mapping[str, Any]]:
     elif isinstance(info, msgspec.inspect.UnionType):
         for option in info.types:
             yield from _extras(option)
-    elif isinstance(info, msgspec.inspect.ListType | msgspec.inspect.VarTupleType | msgspec.inspect.SetType):
-        yield from _extras(info.item_type)
-    elif isinstance(info, msgspec.inspect.DictType):
-        yield from _extras(info.value_type)
 
 
 @cache
-def _fields(kind: type[Params]) -> dict[str, Field]:
-    found = {}
-    for item in msgspec.inspect.type_info(kind).fields:  # type: ignore[attr-defined]
-        extra: dict[str, Any] = {}
-        for part in _extras(item.type):
-            extra.update(part)
-        found[item.encode_name] = Field(item.encode_name, extra.get("ref"), extra.get("auto"), extra.get("fallback"))
+def _fields(kind: type[Params]) -> dict[str, Auto | None]:
+    """Parameter → how ``auto`` is settled, if it may be that."""
+    found: dict[str, Auto | None] = {}
+    for item in _type(kind).fields:
+        extra = {key: value for part in _extras(item.type) for key, value in part.items()}
+        found[item.encode_name] = Auto(extra["auto"], extra.get("fallback")) if "auto" in extra else None
     return found
 
 
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _strings(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _strings(item)
+@cache
+def _type(kind: type[Params]) -> msgspec.inspect.StructType:
+    found = msgspec.inspect.type_info(kind)
+    assert isinstance(found, msgspec.inspect.StructType)
+    return found
+
+
+def _references(
+    info: Any, value: Any, path: tuple[str | int, ...] = (), at: tuple[str | int, ...] = (), ref: str | None = None
+) -> Iterator[Reference]:
+    """What a value of this type names. ``at``: where it is; ``path``: the field of a record that it belongs to."""
+    match info:
+        case msgspec.inspect.Metadata():
+            yield from _references(info.type, value, path, at, (info.extra or {}).get("ref", ref))
+        case msgspec.inspect.UnionType():
+            for option in info.types:
+                yield from _references(option, value, path, at, ref)
+        case msgspec.inspect.StructType() if isinstance(value, dict):
+            for item in info.fields:
+                below = (*at, item.encode_name)
+                yield from _references(item.type, value.get(item.encode_name), below, below)
+        case msgspec.inspect.ListType() | msgspec.inspect.VarTupleType() | msgspec.inspect.SetType() if isinstance(
+            value, list
+        ):
+            for number, each in enumerate(value):
+                yield from _references(info.item_type, each, path, (*at, number), ref)
+        case msgspec.inspect.DictType() if isinstance(value, dict):
+            for key, each in value.items():
+                yield from _references(info.value_type, each, path, (*at, key), ref)
+        case _ if ref is not None and isinstance(value, str):
+            yield Reference(ref, path, value)
 
 
 def _locate(node: Node | None, path: str, fallback: Mark) -> Mark:
@@ -145,8 +186,8 @@ def resolve(
         return None
     raw = plain(written) if written is not None else {}
     for name, item in fields.items():
-        if item.auto is not None and raw.get(name, "auto") == "auto":
-            raw[name] = getattr(backend, item.auto) if backend is not None else item.fallback
+        if item is not None and raw.get(name, "auto") == "auto":
+            raw[name] = getattr(backend, item.attribute) if backend is not None else item.fallback
     try:
         typed = msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
@@ -168,9 +209,4 @@ def handed(kind: type[Params], values: Mapping[str, Any]) -> Resolved:
 
 
 def _referring(kind: type[Params], values: Mapping[str, Any]) -> Resolved:
-    refs: dict[str, list[tuple[str, str]]] = {}
-    for name, item in _fields(kind).items():
-        if item.ref is not None:
-            for value in _strings(values[name]):
-                refs.setdefault(item.ref, []).append((name, value))
-    return Resolved(values, {ref: tuple(pairs) for ref, pairs in refs.items()})
+    return Resolved(values, tuple(_references(_type(kind), values)))

@@ -1,4 +1,4 @@
-"""Whether a compiled model computes what its source does: both run on the same seeded inputs.
+"""Whether a compiled model computes what its source does: both run on the same samples and seeded inputs.
 
 An output is judged over all cases at once, so that a case whose answers are near zero is measured against the
 magnitude that the output usually has:
@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from compressbuild.api import Context, Parity, Runner, UserError
 
-from .inputs import ModelInput
+from .batches import arrays, batches
+from .inputs import ModelInput, fit, fixed_batch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,11 +54,12 @@ PRECISIONS: Mapping[Precision, Tolerance] = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """``judged``: False for inputs whose result is only reported."""
+    """``judged``: False for inputs whose result is only reported. ``made_up``: the source may refuse them."""
 
     name: str
     feeds: Mapping[str, np.ndarray]
     judged: bool = True
+    made_up: bool = True
 
 
 Outputs = Mapping[str, "np.ndarray"]
@@ -147,10 +149,12 @@ def _sizes(inputs: Sequence[ModelInput], settings: Parity) -> Iterator[dict[str,
         yield from ({**last, axis: size} for size in sizes[:-1])
 
 
-def _cases(inputs: Sequence[ModelInput], settings: Parity, seed: int) -> Iterator[Case]:
+def _cases(ctx: Context, inputs: Sequence[ModelInput], settings: Parity) -> Iterator[Case]:
     import numpy as np
 
-    every = list(_sizes(inputs, settings))[:MOST_CASES]
+    seed, every = ctx.seed, list(_sizes(inputs, settings))[:MOST_CASES]
+    if settings.data is not None:
+        yield from _samples(ctx, inputs, settings.data, settings.samples, every[0])
     for number, sizes in enumerate(every):
         shown = "random" + (f" {','.join(f'{axis}={size}' for axis, size in sizes.items())}" if sizes else "")
         yield Case(shown, _feeds(inputs, sizes, np.random.default_rng([seed, number])))
@@ -165,6 +169,20 @@ def _cases(inputs: Sequence[ModelInput], settings: Parity, seed: int) -> Iterato
         for array in spoiled.values():
             array.reshape(-1)[:1] = np.nan
         yield Case("nan", {**normal, **spoiled}, judged=False)
+
+
+def _samples(
+    ctx: Context, inputs: Sequence[ModelInput], data: str, count: int, sizes: Mapping[str, int]
+) -> Iterator[Case]:
+    """Samples of a dataset, in batches as large as the model's, or as the largest that is tried."""
+    columns, labels = arrays(ctx.dataset(data), [item.name for item in inputs], limit=count)
+    fixed = fixed_batch(inputs)
+    size = fixed or next((sizes[axis] for item in inputs for axis in item.shape[:1] if isinstance(axis, str)), 1)
+    if fixed is not None and len(labels) < fixed:
+        raise UserError(f"parity: '{data}' gives {len(labels)} samples, and the model takes {fixed} at once")
+    for number, (batch, chosen) in enumerate(batches(fit(columns, inputs), labels, size)):
+        if fixed is None or len(chosen) == fixed:
+            yield Case(f"{data} {number * size}–{number * size + len(chosen) - 1}", batch, made_up=False)
 
 
 def _shape(item: ModelInput, sizes: Mapping[str, int]) -> tuple[int, ...]:
@@ -203,11 +221,13 @@ def _wanted(
 ) -> tuple[list[tuple[Case, Outputs]], str]:
     """The cases that the source takes, with its answers, and why it refused the last of the others."""
     kept, refused = [], ""
-    for case in _cases(inputs, settings, ctx.seed):
+    for case in _cases(ctx, inputs, settings):
         try:
             kept.append((case, _numeric(reference(case.feeds))))
-        except Exception as error:  # noqa: BLE001 (a runtime's border: whatever it raises, made-up inputs may be wrong)
+        except Exception as error:  # a runtime's border: whatever it raises, made-up inputs may be wrong
             refused = " ".join(str(error).split())[:300]
+            if not case.made_up:
+                raise UserError(f"parity: the source does not take '{case.name}': {refused}") from error
             ctx.log.info("parity: the source does not take the case '%s': %s", case.name, refused)
     return kept, refused
 

@@ -18,8 +18,10 @@ datasets:
   other: {loader: "data:other"}
 platforms:
   phone: {backend: executorch, precision: int8, data: DATA}
+  laptop: {backend: torch-inductor, parity: {data: DATA, max-error: 0.01}}
 targets:
   app: {from: net, platform: phone}
+  desk: {from: net, platform: laptop}
 """
 
 
@@ -40,6 +42,16 @@ def test_it_is_opened_and_its_code_is_in_the_key(tmp_path: Path) -> None:
     assert again.nodes[again.targets["app"].artifact].datasets == ("other",)
 
 
+def test_it_may_be_named_inside_of_a_setting(tmp_path: Path) -> None:
+    """What stands beside it stays in the key."""
+    graph = project(tmp_path, "calib").graph
+    node = graph.nodes[graph.targets["desk"].artifact]
+    assert (node.role, node.datasets) == ("compile", ("calib",))
+    assert "data" not in node.key_params["parity"]
+    assert node.key_params["parity"]["max-error"] == 0.01
+    assert node.params["parity"]["data"] == "calib"
+
+
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
@@ -50,7 +62,15 @@ def test_it_is_opened_and_its_code_is_in_the_key(tmp_path: Path) -> None:
 def test_what_is_wrong_is_located(tmp_path: Path, text: str, message: str, hint: str | None) -> None:
     with pytest.raises(CompressfileError) as caught:
         _ = project(tmp_path, text).graph
-    (found,) = caught.value.diagnostics
+    found = caught.value.diagnostics[0]
     assert message in found.message
     assert hint is None or found.hint == hint
     assert found.mark.line in (7, 8)
+
+
+def test_what_is_wrong_inside_of_a_setting_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CompressfileError) as caught:
+        _ = project(tmp_path, "calibb").graph
+    (_, found) = caught.value.diagnostics
+    assert found.message == "parameter 'parity.data' names an unknown dataset 'calibb'"
+    assert found.hint == "did you mean 'calib'?"

@@ -39,10 +39,12 @@ class Altered:
 def compare(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Compare a model with itself, its answers changed."""
 
-    def run(proto: onnx.ModelProto, change: Change, settings: Parity = DEFAULT, precision: Any = "fp32") -> Any:
+    def run(
+        proto: onnx.ModelProto, change: Change, settings: Parity = DEFAULT, precision: Any = "fp32", loader: str = ""
+    ) -> Any:
         path = models.save(proto, tmp_path / "model") / "model.onnx"
         return check_parity(
-            make_context(tmp_path / "out"),
+            make_context(tmp_path / "out", datasets={"seen": loader} if loader else None),
             settings,
             precision,
             lambda: OnnxRunner(path, optimise=False),
@@ -106,6 +108,40 @@ def test_values_that_are_not_finite(compare) -> None:
 
     with pytest.raises(UserError, match="'logits' values that are not finite where its source's are"):
         compare(models.cnn(), spoil)
+
+
+def seen() -> list[tuple[np.ndarray, np.ndarray]]:
+    """40 images of pixels 0 to 255, in batches of 25 and 15."""
+    rng = np.random.default_rng(3)
+    return [(rng.integers(0, 256, (count, *models.SHAPE)).astype(np.float32), np.zeros(count)) for count in (25, 15)]
+
+
+def few() -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(np.zeros((2, 3), np.float32), np.zeros(2))]
+
+
+def test_samples_of_the_users_data(compare) -> None:
+    facts = compare(models.cnn(), as_is, Parity(data="seen", samples=36), loader=f"{__name__}:seen")
+    cases = facts["parity"]["cases"]
+    assert cases[:3] == ["seen 0–15", "seen 16–31", "seen 32–35"]
+    assert "zeros" in cases
+
+
+def test_what_goes_wrong_on_such_data_alone_is_seen(compare) -> None:
+    """As an engine that saturates above what made-up inputs reach."""
+
+    def saturate(_: str, value: np.ndarray) -> np.ndarray:
+        return np.clip(value, -50, 50)
+
+    compare(models.cnn(), saturate)
+    with pytest.raises(UserError, match="output 'logits' of the engine is not what its source computes"):
+        compare(models.cnn(), saturate, Parity(data="seen"), loader=f"{__name__}:seen")
+
+
+def test_data_that_do_not_fit_are_an_error(compare) -> None:
+    """They are no made-up inputs, which a model may refuse."""
+    with pytest.raises(UserError, match="the data does not fit the model"):
+        compare(models.cnn(), as_is, Parity(data="seen"), loader=f"{__name__}:few")
 
 
 def test_a_swallowed_nan_is_reported(compare) -> None:
