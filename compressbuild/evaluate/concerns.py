@@ -28,11 +28,12 @@ FEWEST = 10  # samples of a class
 
 
 class Concern(msgspec.Struct, frozen=True, kw_only=True):
-    """``classes``: those that collapsed."""
+    """``classes``: those that collapsed; ``rows``: what they are, one of them (class, slice, corruption …)."""
 
     kind: Literal["smaller-not-faster", "class-collapsed"]
     message: str
     classes: tuple[str, ...] = ()
+    rows: str = "class"
 
 
 def target_concerns(
@@ -121,7 +122,7 @@ def collapsed_classes(
     noun = one if len(fallen) == 1 else many
     than = f"against {baseline}" if base is not None else f"against the other {many}"
     message = f"{metric} collapsed in {noun} {which}{more} {than}, while the mean is {own['value']:.4g}"
-    return Concern(kind="class-collapsed", message=message, classes=tuple(name for name, _, _ in fallen))
+    return Concern(kind="class-collapsed", message=message, classes=tuple(name for name, _, _ in fallen), rows=one)
 
 
 def _sigmas(first: Mapping[str, Any], second: Mapping[str, Any]) -> float:

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import launch
 
 from compressbuild.evaluate.choice import Candidate, front
 from compressbuild.report.drawing import Box, Edge, Picture, svg
 from compressbuild.report.html import page
 
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
-
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs the package selenium")
-    driver = shutil.which("chromedriver")
-    if CHROMIUM is None or driver is None:
-        pytest.skip("needs chromium and chromedriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    words = "headless=new no-sandbox disable-gpu disable-background-networking disable-component-update disable-sync"
-    profile = tmp_path_factory.mktemp("profile")
-    for word in (*words.split(), "no-first-run", "window-size=1280,1000", f"user-data-dir={profile}"):
-        options.add_argument(f"--{word}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    browser = launch(tmp_path_factory.mktemp("profile"))
     yield browser
     browser.quit()
 
@@ -151,7 +136,15 @@ def document() -> dict[str, Any]:
             0.97,
             6.0,
             1900,
-            warnings=[{"kind": "smaller-not-faster", "message": "smaller but slower than big: ×0.48 of the size"}],
+            warnings=[
+                {"kind": "smaller-not-faster", "message": "smaller but slower than big: ×0.48 of the size"},
+                {
+                    "kind": "class-collapsed",
+                    "message": "slices collapsed in slices",
+                    "classes": list("abc"),
+                    "rows": "slice",
+                },
+            ],
         ),
     ]
     ahead = front([Candidate.of(t["name"], t["metrics"], "top1") for t in targets if t["platform"]])

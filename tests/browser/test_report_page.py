@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import moments
 
 By = pytest.importorskip("selenium.webdriver.common.by", reason="needs the package selenium").By
 Keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
@@ -111,7 +112,9 @@ def test_a_collapse_is_seen_at_once(browser: Any) -> None:
 
 def test_warnings_have_names_in_the_table(browser: Any) -> None:
     assert "class collapsed" in browser.find_element(By.CSS_SELECTOR, "#table tr[data-target=slow]").text
-    assert "smaller but slower" in browser.find_element(By.CSS_SELECTOR, "#table tr[data-target=late]").text
+    late = browser.find_element(By.CSS_SELECTOR, "#table tr[data-target=late]").text
+    assert "smaller but slower" in late
+    assert "3 slices collapsed" in late, "what collapsed is called what it is"
 
 
 def table(browser: Any, title: str) -> list[list[str]]:
@@ -228,8 +231,15 @@ def test_everything_has_a_name_for_a_screen_reader(browser: Any) -> None:
     assert nameless == []
 
 
-def test_it_is_there_at_once(browser: Any) -> None:
-    """Interactive under a second of the page's own work, whatever else the machine does: script and layout time."""
+def test_it_is_there_at_once(browser: Any, report: Path) -> None:
+    """Interactive, loaded, and a first click answered and painted in under a second of the wall's clock; the best of
+    some loads, as others may use the machine at the same time."""
+    interactive, loaded, answered = min(moments(browser, report, loads=8, enough=1000), key=lambda load: load[-1])
+    assert 0 < interactive <= loaded < answered < 1000
+
+
+def test_it_is_little_work(browser: Any) -> None:
+    """Script and layout are less than a second of the processor's time, whatever else the machine does."""
     browser.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
     browser.refresh()
     found = {m["name"]: m["value"] for m in browser.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]}

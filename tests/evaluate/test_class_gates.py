@@ -105,5 +105,5 @@ def test_a_collapse_is_said_by_the_build_and_by_what_it_publishes(tmp_path: Path
     assert f"warning: t: {message}" in summary(again, again=True)
     assert ran == []
     published = msgspec.json.decode((toy.root / "build/t/metrics.json").read_bytes())
-    assert published["warnings"] == [{"kind": "class-collapsed", "message": message, "classes": ["1"]}]
+    assert published["warnings"] == [{"kind": "class-collapsed", "message": message, "classes": ["1"], "rows": "class"}]
     assert [getattr(e, "warnings", None) for e in toy.events if getattr(e, "target", "") == "t"][-1] == [message]

@@ -87,7 +87,7 @@ function draw() {
   plot.update();
   const names = line.map((p) => p.target.name).join(", ");
   $("plot-says").textContent = shown.length
-    ? `Dashed: the front of ${y} and ${x}, which nothing beats in both: ${names || "none"}. Area: ${r}.${shown.some(wrong) ? " Red ring: a gate missed or a class collapsed." : ""} Click a point to see its target.`
+    ? `Dashed: the front of ${y} and ${x}, which nothing beats in both: ${names || "none"}. Area: ${r}.${shown.some(wrong) ? " Red ring: a gate missed, or a class or slice collapsed." : ""} Click a point to see its target.`
     : "No target has both of these metrics.";
   for (const row of $("table").querySelectorAll("tbody tr")) row.classList.toggle("hidden", !visible().some((t) => t.name === row.dataset.target));
 }
@@ -152,7 +152,8 @@ const inOrder = (names) => [...new Set([data.quality, "latency", "size", "macs",
 
 /* A warning in two or three words. */
 function warned(w) {
-  if (w.kind === "class-collapsed") return `${w.classes.length === 1 ? "class" : `${w.classes.length} classes`} collapsed`;
+  const one = w.rows || "class", many = /(s|x|ch|sh)$/.test(one) ? `${one}es` : `${one}s`;
+  if (w.kind === "class-collapsed") return `${w.classes.length === 1 ? one : `${w.classes.length} ${many}`} collapsed`;
   return w.kind === "smaller-not-faster" ? (/but slower/.test(w.message) ? "smaller but slower" : "smaller, not faster") : w.kind.replaceAll("-", " ");
 }
 function targetTable() {
