@@ -9,6 +9,7 @@ import msgspec
 
 from ..errors import UsageError
 from ..plan import Action
+from ..report.target import evidence_lines, node_lines
 from ..suggest import did_you_mean
 from .options import opened, project_options
 
@@ -40,28 +41,14 @@ def command(target: str, file: str, overrides: tuple[str, ...], cache_dir: str |
         )
         for missing in asked.missing:
             click.echo(f"  cannot be built here: {missing.what}")
-        for action in plan.actions.values():
-            row = _row(action)
-            took = f"{row['seconds']:.2f} s, {row['size']} B" if row["seconds"] is not None else ""
-            click.echo(f"  {action.status:8} {action.node.position}  {took}")
-            shown = {k: v for k, v in action.node.params.items() if v is not None}
-            if shown:
-                click.echo("           " + ", ".join(f"{k}: {v}" for k, v in shown.items()))
-            facts = row["facts"] if action.node.role != "metric" else None  # what was measured stands below
-            for name, value in (facts or {}).items():
-                click.echo(f"           made {name}: {_short(value)}")
-        for name, value in ((metrics or {}).get("metrics") or {}).items():
-            click.echo(f"  {name}: {value.get('value')}")
-        for verdict in (metrics or {}).get("gates", []):
-            click.echo(f"  gate {verdict['metric']} {verdict['limit']} {verdict['bound']}: {verdict['verdict']}")
+        for line in node_lines(plan.actions.values()):
+            click.echo(line)
+        units = {name: metric.unit for name, metric in project.registry.metrics.items()}
+        for line in evidence_lines(metrics, units) if metrics is not None else ():
+            click.echo(line)
         if metrics is None:
             click.echo(f"  not published; build it with: cbuild {target}")
     return 0
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 100 else f"{text[:99]}…"
 
 
 def _row(action: Action) -> dict[str, Any]:

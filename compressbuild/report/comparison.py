@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..evaluate.compare import Comparison, Quality
+from .columns import columns
 from .table import number
 
 __all__ = ["comparison_lines"]
@@ -54,7 +55,4 @@ def _table(found: Comparison) -> Iterator[str]:
         ratio = f"×{row.ratio:.3g}" if row.ratio is not None else ""
         said = {True: "better", False: "worse", None: ""}[row.better]
         rows.append((row.metric, values[0], values[1], ratio, said))
-    widths = [max(len(line[column]) for line in rows) for column in range(5)]
-    for line in rows:
-        cells = [line[0].ljust(widths[0])] + [line[i].rjust(widths[i]) for i in (1, 2, 3)] + [line[4]]
-        yield "  ".join(cells).rstrip()
+    yield from columns(rows, right=(1, 2, 3))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from ..api import Operator, Profile
+from .columns import columns
 from .table import number
 
 __all__ = ["html", "lines"]
@@ -67,17 +68,10 @@ def _table(
     shown = [head]
     for name, us, calls, op in rows[:most]:
         shown.append((name, f"{us:,.1f}", f"{us / total:.1%}", f"{calls:g}" if calls else "", op)[: len(head)])
-    yield from _columns(shown)
+    yield from columns(shown, right=(1, 2, 3))
     if len(rows) > most:
         left = sum(row[1] for row in rows[most:])
         yield f"and {len(rows) - most} more, {left / total:.1%} ('-n {len(rows)}' shows all)"
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        cells = [row[0].ljust(widths[0])] + [row[i].rjust(widths[i]) for i in range(1, 4)] + list(row[4:])
-        yield "  ".join(cells).rstrip()
 
 
 def html(target: str, profile: Profile) -> str:

@@ -128,7 +128,8 @@ def test_show(built: Work):
     out = built("show", "second").out
     assert out.startswith("second: from first\n")
     assert "cached   second/toy.copy" in out
-    assert "gate length max 9" in out
+    assert "  length  1 B\n" in out
+    assert "  gate length: max 9  pass  got 1, 8 from the limit\n" in out
     found = msgspec.json.decode(built("show", "second", "--json").out)
     assert found["published"]["metrics"]["length"] == {"value": 1}
     assert {node["node"] for node in found["nodes"]} >= {"f/source", "first/toy.mix", "second/toy.copy"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from compressbuild.evaluate.gates import Verdict
 from compressbuild.report.result import BuildReport, TargetReport
 from compressbuild.report.table import number, summary
 
@@ -32,3 +33,22 @@ def test_what_was_done_is_counted(counts: dict[str, int], said: str) -> None:
 )  # fmt: skip
 def test_numbers_for_people(value: float, unit: str, said: str) -> None:
     assert number(value, unit) == said
+
+
+def test_every_limit_that_was_missed_has_a_row() -> None:
+    met = Verdict(metric="size", limit="max", bound=9.0, verdict="pass", ok=True, value=1.0, margin=8.0)
+    slow = Verdict(
+        metric="latency", limit="max-ratio", bound=0.9, verdict="inconclusive", ok=False, value=0.91, low=0.88,
+        high=0.95, margin=-0.01, against="cpu-fp32", reason="the machine was busy",
+    )  # fmt: skip
+    unknown = Verdict(metric="top1", limit="min", bound=0.5, verdict="unmeasured", ok=False, reason="no GPU")
+    targets = (
+        TargetReport(name="a", status="gate failed", verdicts=(met, slow)),
+        TargetReport(name="second", status="gate failed", verdicts=(unknown,)),
+    )
+    table = summary(BuildReport(targets=targets, counts={"built": 1}, exit_code=3)).splitlines()[-4:-1]
+    assert table == [
+        "target  gate                                got               off by  verdict",
+        "a       latency: max-ratio 0.9 of cpu-fp32  0.91 [0.88–0.95]    0.01  inconclusive  the machine was busy",
+        "second  top1: min 0.5                       –                      –  unmeasured    no GPU",
+    ]

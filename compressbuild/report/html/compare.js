@@ -1,7 +1,14 @@
 const [A, B] = [data.first, data.second];
 const signed = (v, digits = 4) => (v > 0 ? "+" : "") + v.toFixed(digits);
 const tone = { better: "pass", faster: "pass", worse: "fail", slower: "fail" };
-const verdictBadge = (v) => h("span", { class: `badge ${tone[v] || "warn"}` }, v);
+const verdictBadge = (v) => h("span", { class: `badge ${tone[v] || ""}` }, v);
+const ROUND = [1, ...[0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99].flatMap((r) => [r, 1 / r])];
+/* Ticks at round ratios, on an axis of their logarithms. */
+function ratioTicks(axis) {
+  const room = (axis.max - axis.min) / 16, kept = [];
+  for (const v of ROUND.map(Math.log2)) if (v >= axis.min && v <= axis.max && kept.every((k) => Math.abs(k - v) >= room)) kept.push(v);
+  axis.ticks = kept.sort((a, b) => a - b).map((value) => ({ value }));
+}
 
 /* An interval on a line, with the value that would mean no change. */
 function strip(low, value, high, neutral, said, label) {
@@ -63,7 +70,7 @@ function metrics() {
   const paintOf = (r) => (r.better === null ? css("--faint") : css(r.better ? "--good" : "--bad"));
   const [redraw] = plotted(canvas, () => ({ type: "bar", data: { labels: drawn.map((r) => r.metric), datasets: [{ data: drawn.map((r) => Math.log2(r.ratio)), backgroundColor: drawn.map(paintOf) }] },
     options: { indexAxis: "y", animation: false, maintainAspectRatio: false, plugins: { legend: { display: false }, tooltip: { callbacks: { label: (item) => `×${(2 ** item.raw).toFixed(3)}` } } },
-      scales: { x: { title: { display: true, text: `${B} / ${A}; green is better, red worse` }, ticks: { callback: (v) => `×${Number((2 ** v).toPrecision(3))}` } }, y: {} } } }));
+      scales: { x: { title: { display: true, text: `${B} / ${A}; green is better, red worse` }, grace: "5%", afterBuildTicks: ratioTicks, ticks: { callback: (v) => `×${Number((2 ** v).toPrecision(3))}` } }, y: {} } } }));
   if (drawn.length) $("rows").append(h("div", { class: "plot", style: `height:${70 + 26 * drawn.length}px` }, canvas));
   $("rows").append(table(["metric", A, B, "ratio", h("th", { scope: "col", class: "text" }, "")], data.rows.map((r) => row(r.metric, number(r.first, r.unit), number(r.second, r.unit),
     r.ratio === null ? null : `×${r.ratio.toFixed(3)}`, h("td", { class: `text ${r.better === null ? "" : r.better ? "better" : "worse"}` }, r.better === null ? "" : r.better ? "better" : "worse")))));

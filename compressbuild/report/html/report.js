@@ -6,6 +6,16 @@ const valueOf = (target, metric) => {
 };
 
 /* ---- what to ship ---- */
+const times = (ratio, good, bad) => (ratio < 1 ? `${(1 / ratio).toFixed(1)} times ${good}` : `${ratio.toFixed(1)} times ${bad}`);
+/* What a target is beside its baseline, in a sentence. */
+function beside(target, base) {
+  const { [data.quality]: quality, latency, size } = target.metrics, said = [];
+  if (quality && quality.paired) said.push(quality.paired.verdict === "no difference shown" ? `no difference in ${data.quality} shown` : `${quality.paired.verdict} ${data.quality}`);
+  if (latency && latency.ratio !== undefined) said.push(latency.ratio_low <= 1 && latency.ratio_high >= 1 ? "about as fast" : times(latency.ratio, "as fast", "slower"));
+  const bytes = size && valueOf(base, "size");
+  if (bytes) said.push(size.value === bytes ? "of the same size" : times(size.value / bytes, "smaller", "larger"));
+  return said.length ? h("p", { class: "lead" }, `Beside ${base.name}: ${said.join(", ")}.`) : "";
+}
 const busy = "measured on a busy machine: --remeasure";
 function choice() {
   const place = $("choice"), chosen = data.choice;
@@ -22,14 +32,17 @@ function choice() {
     const other = base && base !== target ? base.metrics[metric] : null;
     const beside = own.ratio !== undefined ? `${interval(own).trim()} of ${base ? base.name : "the baseline"}`
       : other && unit(metric) ? `×${(own.value / other.value).toFixed(2)} of ${base.name}` : other ? `${number(other.value, unit(metric))} in ${base.name}` : "";
-    facts.push(h("div", {}, h("span", {}, metric), h("b", {}, number(own.value, unit(metric))), h("span", {}, beside), own.noisy ? h("div", { class: "worse" }, busy) : ""));
+    facts.push(h("div", { title: data.metrics[metric].summary }, h("span", {}, metric), h("b", {}, number(own.value, unit(metric))), h("span", {}, beside), own.noisy ? h("div", { class: "worse" }, busy) : ""));
   }
   place.append(
-    h("p", { class: "faint" }, "Ship"), h("div", { class: "name" }, chosen.name, target.platform ? h("span", { class: "faint" }, ` for ${target.platform}`) : ""),
-    h("div", { class: "facts" }, facts), h("p", {}, `Why: ${chosen.reasons.join("; ")}.`));
+    h("div", { class: "name" }, h("span", { class: "faint" }, "Ship "), chosen.name, target.platform ? h("span", { class: "faint" }, ` on platform ${target.platform}`) : ""),
+    base && base !== target ? beside(target, base) : "", h("div", { class: "facts" }, facts), h("p", {}, `Why: ${chosen.reasons.join("; ")}.`));
+  if (target.state === "out of date") place.append(h("p", { class: "warning", role: "note" }, `⚠ This was published. What it is made from has changed since: 'cbuild why ${chosen.name}'.`));
   if (Object.keys(chosen.rivals).length)
     place.append(h("details", { open: Object.keys(chosen.rivals).length <= 8 }, h("summary", {}, "Why not the others"),
       h("ul", {}, Object.entries(chosen.rivals).map(([name, why]) => h("li", {}, h("b", {}, name), `: ${why}`)))));
+  const left = data.targets.filter((t) => t !== target && t.platform && !chosen.rivals[t.name]);
+  if (left.length) place.append(h("p", { class: "faint" }, `Not compared: ${left.map((t) => `${t.name} (${t.missing.length ? t.state : t.published ? "not measured" : t.state})`).join(", ")}.`));
   place.append(h("p", {}, h("button", { type: "button", onclick: () => open(chosen.name, true) }, `Look at ${chosen.name}`)));
 }
 
@@ -72,8 +85,8 @@ function scaled(name, metric, values) {
 function draw() {
   const [x, y, r] = [$("x").value, $("y").value, $("r").value];
   const shown = visible().filter((t) => valueOf(t, x) !== null && valueOf(t, y) !== null);
-  const greatest = Math.max(...shown.map((t) => valueOf(t, r) || 0), 1e-12);
-  const points = shown.map((t) => ({ x: valueOf(t, x), y: valueOf(t, y), r: 6 + 22 * Math.sqrt((valueOf(t, r) || 0) / greatest), target: t }));
+  const greatest = Math.max(...shown.map((t) => valueOf(t, r) || 0), 1e-12), room = Math.min(22, $("plot").clientWidth / 40);
+  const points = shown.map((t) => ({ x: valueOf(t, x), y: valueOf(t, y), r: 6 + room * Math.sqrt((valueOf(t, r) || 0) / greatest), target: t }));
   const line = direction(x) === "none" || direction(y) === "none" ? [] : frontLine(points, x, y);
   plot.data.datasets = [
     { type: "bubble", data: points, clip: false, backgroundColor: points.map((p) => colour(p.target) + "99"),
@@ -87,7 +100,7 @@ function draw() {
   plot.update();
   const names = line.map((p) => p.target.name).join(", ");
   $("plot-says").textContent = shown.length
-    ? `Dashed: the front of ${y} and ${x}, which nothing beats in both: ${names || "none"}. Area: ${r}.${shown.some(wrong) ? " Red ring: a gate missed, or a class or slice collapsed." : ""} Click a point to see its target.`
+    ? `Dashed: no other is better in both ${y} and ${x}: ${names || "none"}. The bubble's area is the ${r}.${shown.some(wrong) ? " Red ring: a gate missed, or a class or slice collapsed." : ""} Click a point to see its target.`
     : "No target has both of these metrics.";
   for (const row of $("table").querySelectorAll("tbody tr")) row.classList.toggle("hidden", !visible().some((t) => t.name === row.dataset.target));
 }
@@ -106,8 +119,14 @@ const labels = {
       let left = element.x + point.r + 4, top = element.y;
       if (left + width > chart.chartArea.right) left = element.x - point.r - 4 - width;
       const lies = (o) => Math.abs(o.top - top) < 13 && left < o.left + o.width && o.left < left + width;
-      for (let tries = 0; tries < 40 && taken.some(lies); tries++) top += 13;
+      for (let tries = 1; tries < 40 && taken.some(lies); tries++) top = element.y + 13 * Math.ceil(tries / 2) * (tries % 2 ? 1 : -1);
       taken.push({ left, top, width });
+      if (top !== element.y) { /* which point it is of */
+        context.save();
+        context.strokeStyle = css("--faint"); context.lineWidth = 1;
+        context.beginPath(); context.moveTo(element.x, element.y); context.lineTo(left < element.x ? left + width : left - 1, top); context.stroke();
+        context.restore();
+      }
       context.strokeText(point.target.name, left, top + 4);
       context.fillText(point.target.name, left, top + 4);
     });
@@ -122,7 +141,7 @@ function trade() {
   options($("r"), names.includes("size") ? "size" : names[0]);
   for (const name of platforms)
     $("platforms").append(h("label", {}, h("input", { type: "checkbox", checked: true, value: name,
-      onchange: (event) => { event.target.checked ? chosenPlatforms.add(name) : chosenPlatforms.delete(name); draw(); } }), ` ${name}`));
+      onchange: (event) => { event.target.checked ? chosenPlatforms.add(name) : chosenPlatforms.delete(name); draw(); } }), h("span", { class: "swatch", style: `background:${palette[platforms.indexOf(name) % palette.length]}` }), name));
   for (const id of ["x", "y", "r", "only-front"]) $(id).addEventListener("change", draw);
   plot = new Chart($("plot"), {
     data: { datasets: [] }, plugins: [labels],
@@ -175,16 +194,14 @@ function targetTable() {
   for (const t of data.targets) {
     const chosen = data.choice && data.choice.name === t.name;
     body.append(h("tr", { "data-target": t.name, class: chosen ? "chosen" : null },
-      h("td", {}, h("button", { class: "link", type: "button", onclick: () => open(t.name, true) }, t.name), chosen ? " ★" : "", t.front ? h("span", { class: "faint", title: "on the front of quality, latency and size" }, " ◆") : "",
+      h("td", {}, h("button", { class: "link", type: "button", onclick: () => open(t.name, true) }, t.name), chosen ? " ★" : "", t.front ? h("span", { class: "faint", title: "no other is better in quality, latency and size at once" }, " ◆") : "",
         t.warnings.length ? h("span", { class: "worse", title: t.warnings.map((w) => w.message).join("; ") }, " ⚠") : ""),
       h("td", { class: "text" }, t.platform || "–"), h("td", { class: "text" }, gatesSaid(t)),
       h("td", { class: "text" }, h("span", { class: `badge ${kind(t.state)}` }, t.state)),
       h("td", { class: "text" }, t.warnings.map((w) => h("span", { class: `badge ${w.kind === "class-collapsed" ? "fail" : "warn"}`, title: w.message }, warned(w)))),
-      names.map((m) => h("td", {}, number(valueOf(t, m), unit(m)), t.metrics[m] && t.metrics[m].ratio !== undefined ? h("span", { class: "faint" }, interval(t.metrics[m])) : "",
-        t.metrics[m] && t.metrics[m].noisy ? h("span", { class: "worse", title: busy }, " ≈") : ""))));
+      names.map((m) => h("td", {}, number(valueOf(t, m), unit(m)), t.metrics[m] && t.metrics[m].noisy ? h("span", { class: "worse", title: busy }, " ≈") : "", t.metrics[m] && t.metrics[m].ratio !== undefined ? h("div", { class: "faint small" }, interval(t.metrics[m]).trim()) : ""))));
   }
-  $("table").append(h("caption", { class: "faint", style: "text-align:left" }, "★ to ship   ◆ on the front of quality, latency and size   ⚠ warned about   ≈ measured on a busy machine   ×: ratio to the baseline, with its 95 % interval"),
-    h("thead", {}, h("tr", {}, heads)), body);
+  $("table").append(h("thead", {}, h("tr", {}, heads)), body);
 }
 $("about").textContent = `${data.targets.length} targets · ${new Date(1000 * data.time).toLocaleString()}`;
 $("foot").textContent = `compressbuild ${data.version}. Latency holds for the machine it was measured on; only ratios carry over.`;

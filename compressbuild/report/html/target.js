@@ -18,6 +18,7 @@ function gateRows(t) {
     h("span", { class: `badge ${g.ok ? "pass" : "fail"}` }, g.verdict), h("td", { class: "wrap" }, g.reason || ""))));
 }
 function historyPart(t) {
+  if (t.history.length === 1) return [h("p", { class: "faint" }, `Published once, ${new Date(1000 * t.history[0].time).toLocaleString()}. From the second time on, a plot of each metric stands here.`), () => {}, () => {}];
   const names = [...new Set(t.history.flatMap((e) => Object.keys(e.metrics)))];
   const select = h("select", { "aria-label": "metric of the history" }, names.map((n) => h("option", { value: n, selected: n === data.quality }, title(n))));
   const canvas = h("canvas", { role: "img", "aria-label": "history of the metric" });
