@@ -242,7 +242,7 @@ def test_cache_without_a_compressfile(bare: Work, built: Work):
 
 def test_plugins(bare: Work):
     out = bare("plugins").out
-    assert "toy  (toy-plugin 1.0, toy)\n  techniques  toy.copy, toy.mix\n  metrics     length, wait\n" in out
+    assert "toy  (toy-plugin 1.0, toy)\n  techniques  toy.copy, toy.mix\n  metrics     length, shares, wait\n" in out
     found = {row["plugin"]: row for row in rows(bare("plugins", "--json").out)}
     assert found["toy"]["problems"] == []
     assert "prune.channels" in found["torch"]["techniques"]

@@ -7,13 +7,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from toyproject import Toy
+from toyproject import one_collapsed
 
 from compressbuild.compressfile.spec import GateSpec
 from compressbuild.errors import Mark
 from compressbuild.evaluate.gates import judge_gate
 from compressbuild.graph import GatePlan, MetricPlan
-from compressbuild.plugins import discover
 from compressbuild.report.table import summary
 
 MARK = Mark("Compressfile", 1, 1)
@@ -63,44 +62,13 @@ def test_a_class_without_a_value_fails() -> None:
     assert (found.verdict, found.ok) == ("fail", False)
 
 
-COLLAPSE = """
-from compressbuild.api import Metric, hookimpl
-
-@hookimpl
-def compressbuild_metrics():
-    yield Metric(name="share", run="class_shares:share", per_class=True)
-
-def share(ctx, subject, params):
-    hits = 20 if next(subject.iterdir()).read_text().startswith("bad") else 39
-    rows = {"0": {"n": 40, "correct": 39}, "1": {"n": 40, "correct": hits}}
-    return {"value": (39 + hits) / 80, "n": 80, "correct": 39 + hits, "per_class": rows}
-"""
-
-
-def test_a_collapse_is_said_by_the_build_and_by_what_it_publishes(tmp_path: Path, monkeypatch: Any) -> None:
-    (tmp_path / "class_shares.py").write_text(COLLAPSE)
-    monkeypatch.syspath_prepend(tmp_path)
-    toy = Toy(tmp_path / "p")
-    toy.write("good.txt", "good")
-    toy.write("bad.txt", "bad")
-    toy.write(
-        "Compressfile",
-        "version: 1\nmodels: {good: {file: good.txt}, bad: {file: bad.txt}}\n"
-        "evaluate: {metrics: [share], baseline: good}\ntargets: {t: {from: bad, steps: [toy.copy]}}\n",
-    )
-    opened, registry = toy.open, discover(cache=None, extra=["toy", "class_shares"])
-
-    def with_metric(overrides: Any = ()) -> Any:
-        project = opened(overrides)
-        project.__dict__["registry"] = registry
-        return project
-
-    monkeypatch.setattr(toy, "open", with_metric)
+def test_a_collapse_is_said_by_the_build_and_by_what_it_publishes(tmp_path: Path) -> None:
+    toy = one_collapsed(tmp_path)
     report, _ = toy.build()
     again, ran = toy.build()
     (target,) = report.targets
     assert target.status == "published"
-    message = "share collapsed in class 1 (0.97 → 0.50) against good, while the mean is 0.7375"
+    message = "shares collapsed in class 1 (0.97 → 0.50) against good, while the mean is 0.7375"
     assert [w.message for w in target.warnings] == [message]
     assert f"warning: t: {message}" in summary(again, again=True)
     assert ran == []

@@ -63,3 +63,17 @@ class Toy:
 
     def value(self, target: str) -> str:
         return (self.root / "build" / target / "value").read_text()
+
+
+def one_collapsed(root: Path, gates: str = "{}") -> Toy:
+    """Target ``t`` has lost a class against the model that is its baseline, and these gates."""
+    toy = Toy(root)
+    toy.write("good.txt", "good")
+    toy.write("bad.txt", "bad")
+    toy.write(
+        "Compressfile",
+        "version: 1\nmodels: {good: {file: good.txt}, bad: {file: bad.txt}}\n"
+        "evaluate: {metrics: [shares], baseline: good}\n"
+        f"targets: {{t: {{from: bad, steps: [toy.copy], gates: {gates}}}}}\n",
+    )
+    return toy
