@@ -161,19 +161,17 @@ class Builder:
     ) -> int | None:
         """A technique node: the subject, plus an edge for each reference among its parameters."""
         references = {}
-        for name, value in found.of("model"):
-            index = self.reference(name, value, mark)
+        for ref in found.of("model"):
+            index = self.reference(ref.name, ref.value, ref.mark or mark)
             if index is None:
                 return None
-            if value in references:
+            if ref.value in references:
                 continue
-            same = sum(role.partition("#")[0] == name for role in inputs)
-            references[value] = f"{name}#{same + 1}" if same else name
-            inputs[references[value]] = index
-        for name, value in found.of("dataset"):
-            if value not in self.spec.datasets:
-                self.undefined("dataset", name, value, self.spec.datasets, mark)
-                return None
+            same = sum(role.partition("#")[0] == ref.name for role in inputs)
+            references[ref.value] = f"{ref.name}#{same + 1}" if same else ref.name
+            inputs[references[ref.value]] = index
+        if not self.datasets_known(found, mark):
+            return None
         subject = self.nodes[inputs["subject"]]
         loads = {**self._loads(technique, inputs), **(loads or {})}
         return self.intern(
@@ -193,9 +191,9 @@ class Builder:
                 references=references,
                 run_with=loads,
                 models=self.carried(inputs),
-                datasets=tuple(dict.fromkeys(v for _, v in found.of("dataset"))),
-                functions=tuple(v for _, v in found.of("function")),
-                files=tuple(v for _, v in found.of("file")),
+                datasets=found.named("dataset"),
+                functions=found.named("function"),
+                files=found.named("file"),
                 tools=technique.tools,
                 preload=technique.preload,
                 options=self.options(options),
@@ -216,6 +214,13 @@ class Builder:
             return self.chain(name, None)
         self.undefined("model or target", parameter, name, {**self.spec.models, **self.spec.targets}, mark)
         return None
+
+    def datasets_known(self, found: Resolved, mark: Mark) -> bool:
+        """Whether every dataset that is named is declared; a problem is recorded for each that is not."""
+        unknown = [ref for ref in found.of("dataset") if ref.value not in self.spec.datasets]
+        for ref in unknown:
+            self.undefined("dataset", ref.name, ref.value, self.spec.datasets, ref.mark or mark)
+        return not unknown
 
     def undefined(self, what: str, parameter: str, name: str, known: Mapping[str, Any], mark: Mark) -> None:
         guess = did_you_mean(name, known)

@@ -37,10 +37,8 @@ def settings_of(builder: Builder, platform: str) -> Resolved | None:
                 backend=backend,
                 problems=builder.problems,
             )
-            for name, value in found.of("dataset") if found is not None else ():
-                if value not in builder.spec.datasets:
-                    builder.undefined("dataset", name, value, builder.spec.datasets, declared.mark)
-                    found = None
+            if found is not None and not builder.datasets_known(found, declared.mark):
+                found = None
             builder.settings[platform] = found
     return builder.settings[platform]
 
@@ -81,8 +79,8 @@ def compiled(builder: Builder, target: TargetSpec, model: int) -> int | None:
             key_params=settings.key(),
             inputs=inputs,
             models=builder.carried(inputs),
-            datasets=tuple(dict.fromkeys(value for _, value in settings.of("dataset"))),
-            files=tuple(v for _, v in settings.of("file")),
+            datasets=settings.named("dataset"),
+            files=settings.named("file"),
             tools=backend.tools,
             facts=backend.compile_facts,
             preload=backend.preload,

@@ -314,7 +314,7 @@ class Evaluation:
                 inputs=inputs,
                 run_with=run,
                 models=builder.carried(inputs),
-                functions=tuple(v for _, v in found.of("function")),
+                functions=found.named("function"),
                 tools=_union((record.tools, *(w.tools for w in run.values()))),
                 facts=_union(w.facts for w in run.values()) if record.of == "runner" else (),
                 preload=_union((record.preload, *(w.preload for w in run.values()))),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -32,11 +32,13 @@ class Auto:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """``ref``: what ``value`` names (``dataset``, ``model`` …). ``path``: of the parameter that holds it."""
+    """``ref``: what ``value`` names (``dataset``, ``model`` …). ``path``: of the parameter that holds it; ``mark``:
+    where that is written, if it is."""
 
     ref: str
     path: tuple[str | int, ...]
     value: str
+    mark: Mark | None = None
 
     @property
     def name(self) -> str:
@@ -50,9 +52,12 @@ class Resolved:
     values: Mapping[str, Any]
     refs: tuple[Reference, ...] = ()
 
-    def of(self, ref: str) -> tuple[tuple[str, str], ...]:
-        """(parameter, value) pairs."""
-        return tuple((found.name, found.value) for found in self.refs if found.ref == ref)
+    def of(self, ref: str) -> tuple[Reference, ...]:
+        return tuple(found for found in self.refs if found.ref == ref)
+
+    def named(self, ref: str) -> tuple[str, ...]:
+        """What is named, each once."""
+        return tuple(dict.fromkeys(found.value for found in self.of(ref)))
 
     def key(self) -> dict[str, Any]:
         """``values`` as the key sees them: what data or a model is called does not matter, only what it stands for."""
@@ -135,14 +140,14 @@ def _references(
             yield Reference(ref, path, value)
 
 
-def _locate(node: Node | None, path: str, fallback: Mark) -> Mark:
-    """The mark of ``$.a.b[0]`` below a node, as far as it exists there."""
+def _locate(node: Node | None, path: Iterable[str | int], fallback: Mark) -> Mark:
+    """The mark of what this path leads to below a node, as far as it exists there."""
     mark = fallback
-    for key, index in _STEP.findall(path):
+    for step in path:
         if isinstance(node, Map):
-            child = node.get(key)
-        elif isinstance(node, Seq) and index and int(index) < len(node.items):
-            child = node.items[int(index)]
+            child = node.get(str(step))
+        elif isinstance(node, Seq) and isinstance(step, int) and step < len(node.items):
+            child = node.items[step]
         else:
             break
         if child is None:
@@ -197,16 +202,16 @@ def resolve(
         message = _mend(text)
         where = path.removeprefix("$.")
         located = f"{owner}: {message}" if path == "$" else f"{owner}, parameter '{where}': {message}"
-        problems.append(Diagnostic(located, _locate(written, path, mark)))
+        steps = [int(index) if index else key for key, index in _STEP.findall(path)]
+        problems.append(Diagnostic(located, _locate(written, steps, mark)))
         return None
-    return _referring(kind, _builtins(typed))
+    values = _builtins(typed)
+    refs = (replace(ref, mark=_locate(written, ref.path, mark)) for ref in _references(_type(kind), values))
+    return Resolved(values, tuple(refs))
 
 
 def handed(kind: type[Params], values: Mapping[str, Any]) -> Resolved:
     """Those of ``values`` that are parameters of ``kind`` too, completed."""
     fields = _fields(kind)
-    return _referring(kind, complete(kind, {name: value for name, value in values.items() if name in fields}))
-
-
-def _referring(kind: type[Params], values: Mapping[str, Any]) -> Resolved:
-    return Resolved(values, tuple(_references(_type(kind), values)))
+    whole = complete(kind, {name: value for name, value in values.items() if name in fields})
+    return Resolved(whole, tuple(_references(_type(kind), whole)))

@@ -74,3 +74,4 @@ def test_what_is_wrong_inside_of_a_setting_is_named(tmp_path: Path) -> None:
     (_, found) = caught.value.diagnostics
     assert found.message == "parameter 'parity.data' names an unknown dataset 'calibb'"
     assert found.hint == "did you mean 'calib'?"
+    assert FILE.splitlines()[found.mark.line - 1][found.mark.column - 1 :].startswith("DATA, max-error")
