@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from compressbuild.api import Context, UserError
 from .feeds import Example, example
 from .macs import result
 
-__all__ = ["COUNTERS", "contraction", "count", "model_file", "profile"]
+__all__ = ["COUNTERS", "contraction", "contractions", "count", "model_file", "profile"]
 
 Shape = Sequence[int]
 Counter = Callable[[Sequence[Shape], Sequence[Shape]], int]
@@ -90,30 +90,32 @@ UNKNOWN = frozenset(
 def count(ctx: Context, subject: Path, axes: Mapping[str, int]) -> dict[str, Any]:
     path = model_file(subject)
     events, sample = profile(path, ctx.scratch, axes)
-    nodes = {(node.op_type, node.name): node for node in onnx.load(str(path), load_external_data=False).graph.node}
     counted: dict[str, int] = {}
     unknown: set[str] = set()
+    for operator, _, macs in contractions(path, events):
+        if macs is None:
+            unknown.add(operator)
+        else:
+            counted[operator] = counted.get(operator, 0) + macs
+    if unknown:
+        ctx.log.warning("not counted: %s", ", ".join(sorted(unknown)))
+    return result(counted, sample) | ({"uncounted": sorted(unknown)} if unknown else {})
+
+
+def contractions(path: Path, events: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, int | None]]:
+    """(operator, name of its node, MACs or None where they are not to be told) of all that ran and contracts."""
+    nodes = {(node.op_type, node.name): node for node in onnx.load(str(path), load_external_data=False).graph.node}
     for event in events:
         arguments = event["args"]
         operator, name = arguments["op_name"], event["name"].removesuffix("_kernel_time")
         inputs, outputs = _shapes(arguments["input_type_shape"]), _shapes(arguments["output_type_shape"])
         node = nodes.get((operator, name))
         if operator == "Einsum":
-            if node is None:
-                unknown.add(operator)
-                continue
-            macs = contraction(_equation(node), inputs)
+            yield operator, name, None if node is None else contraction(_equation(node), inputs)
         elif operator in UNKNOWN or (operator == "Attention" and (node is None or node.domain)):
-            unknown.add(operator)
-            continue
+            yield operator, name, None
         elif operator in COUNTERS:
-            macs = COUNTERS[operator](inputs, outputs)
-        else:
-            continue
-        counted[operator] = counted.get(operator, 0) + macs
-    if unknown:
-        ctx.log.warning("not counted: %s", ", ".join(sorted(unknown)))
-    return result(counted, sample) | ({"uncounted": sorted(unknown)} if unknown else {})
+            yield operator, name, COUNTERS[operator](inputs, outputs)
 
 
 def model_file(directory: Path) -> Path:

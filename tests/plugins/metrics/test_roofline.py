@@ -14,6 +14,7 @@ import onnx_models as models
 import pytest
 from cbuild_metrics import Roofline, ceilings
 from cbuild_metrics import roofline as module
+from cbuild_metrics.precision_onnx import macs_by_precision
 from cbuild_metrics.roofline import roofline
 from cbuild_metrics.traffic_onnx import weights_read
 from fake_runner import FakeRunner
@@ -66,6 +67,16 @@ def test_the_counts_of_a_network(tmp_path: Path) -> None:
     assert (found["traffic"]["inputs"], found["traffic"]["outputs"]) == (4 * 4 * 64, 4 * 4 * 10)
 
 
+def planted(rates: list[float]) -> ceilings.Ceiling:
+    """A ceiling that finds these, one after the other: the greatest of them is to count."""
+
+    class Planted(ceilings.Ceiling):
+        def measure(self, seconds: float) -> None:
+            self.rate, self.by = max(self.rate, rates.pop(0)), "planted"
+
+    return Planted({}, 1)
+
+
 def test_rates_share_and_bound_follow_from_them(
     fake: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,9 +85,9 @@ def test_rates_share_and_bound_follow_from_them(
         return {"y": x}
 
     asked: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(module, "bandwidth", lambda *given: asked.append(given) or 2e9)
-    monkeypatch.setattr(module, "arithmetic", lambda *given: asked.append(given) or 5e9)
-    monkeypatch.setattr(module, "_work", lambda ctx, axes, batch: ({"value": 1_000_000, "uncounted": ["DFT"]}, 1000))
+    monkeypatch.setattr(module, "bandwidth", lambda *given: asked.append(given) or planted([2e9, 1e9]))
+    monkeypatch.setattr(module, "arithmetic", lambda *given: asked.append(given) or planted([4e9, 5e9]))
+    monkeypatch.setattr(module, "_work", lambda *given: module._Work({"float32": 1_000_000}, 1000, ["DFT"]))
     found = roofline(fake(subject=FakeRunner(run, x=(("n", 25), "float32"))), tmp_path, QUICK)
     seconds = found["latency"] / 1000
     assert seconds >= 0.004
@@ -88,12 +99,78 @@ def test_rates_share_and_bound_follow_from_them(
     assert all(row["share"] == pytest.approx(row["achieved"] / row["ceiling"]) for row in rates.values())
     assert (found["value"], found["bound"]) == (rates["GFLOP/s"]["share"], "compute")
     assert found["uncounted"] == ["DFT"]
-    assert [given[:-1] for given in asked] == [(1,), (1800, 1), (ceilings.BEYOND_CACHE, 1)]
+    assert sorted(asked, key=str) == [("float32", 1), (1800, 1), (ceilings.BEYOND_CACHE, 1)]
+    assert found["arithmetic"] == {"float32": {"flops": 8_000_000, "ceiling": 5, "by": "planted"}}
     # The roof over the least time: the same share, from Williams' min(peak, intensity × bandwidth).
     assert found["value"] == pytest.approx(8e6 / seconds / min(5e9, found["intensity"] * 2e9))
-    monkeypatch.setattr(module, "_work", lambda ctx, axes, batch: ({"value": 10}, 4_000_000))
+    monkeypatch.setattr(module, "_work", lambda *given: module._Work({"float32": 10}, 4_000_000))
     found = roofline(fake(subject=FakeRunner(run, x=(("n", 25), "float32"))), tmp_path, QUICK)
     assert (found["value"], found["bound"]) == (found["rates"]["GB/s"]["share"], "memory")
+
+
+def test_each_operation_is_held_against_the_ceiling_of_its_type(
+    fake: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = {"bfloat16": 10e9, "int8": 20e9}
+    floats: list[str] = []
+    monkeypatch.setattr(module, "bandwidth", lambda size, threads: planted([1e12, 1e12]))
+    monkeypatch.setattr(module, "arithmetic", lambda kind, threads: planted([rates[kind]] * 2))
+    work = module._Work({"int8": 3_000_000, "bfloat16": 500_000}, 1000)
+    monkeypatch.setattr(module, "_work", lambda ctx, axes, batch, kind: floats.append(kind) or work)
+    runner = FakeRunner(lambda x: {"y": x}, x=(("n", 25), "float32"))
+    runner.describe = lambda: {"device": "CPU", "precision": "bf16"}  # type: ignore[method-assign]
+    found = roofline(fake(subject=runner), tmp_path, QUICK)
+    assert floats == ["bfloat16"]
+    assert {kind: row["flops"] for kind, row in found["arithmetic"].items()} == {"int8": 24e6, "bfloat16": 4e6}
+    least = 24e6 / 20e9 + 4e6 / 10e9
+    assert found["rates"]["GFLOP/s"]["ceiling"] == pytest.approx(28e6 / least / 1e9)
+    assert found["rates"]["GFLOP/s"]["share"] == pytest.approx(1000 * least / found["latency"])
+
+
+def quantized(*, weight: int = TensorProto.INT8, both: bool = True) -> onnx.ModelProto:
+    """x · (w dequantized and transposed), x being dequantized as well if ``both``; then a product of floats."""
+    kind = helper.tensor_dtype_to_np_dtype(weight)
+    stored = [
+        numpy_helper.from_array(np.ones((6, 8), kind), "w"),
+        numpy_helper.from_array(np.zeros((), kind), "zero"),
+        numpy_helper.from_array(np.float32(0.5), "scale"),
+        numpy_helper.from_array(np.ones((6, 2), np.float32), "v"),
+    ]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale"], ["xq"], name="q"),
+        helper.make_node("DequantizeLinear", ["xq", "scale"], ["xd"], name="dx"),
+        helper.make_node("DequantizeLinear", ["w", "scale", "zero"], ["wd"], name="dw"),
+        helper.make_node("Transpose", ["wd"], ["wt"], name="turn"),
+        helper.make_node("MatMul", ["xd" if both else "x", "wt"], ["h"], name="first"),
+        helper.make_node("MatMul", ["h", "v"], ["y"], name="second"),
+    ]
+    return models.model(nodes, {"x": (F, ["n", 8])}, {"y": (F, ["n", 2])}, stored, opset=21)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {"int8": 48, "float": 12}),
+        ({"both": False}, {"float": 60}),
+        ({"weight": TensorProto.INT16}, {"float": 60}),
+    ],
+)
+def test_a_product_of_dequantized_tensors_is_one_of_integers(
+    given: dict[str, Any], expected: dict[str, int], tmp_path: Path
+) -> None:
+    artifact = models.save(quantized(**given), tmp_path / "m")
+    assert macs_by_precision(make_context(tmp_path / "out"), artifact, {}) == (expected, [])
+
+
+def test_operators_of_integers(tmp_path: Path) -> None:
+    weight = numpy_helper.from_array(np.ones((8, 6), np.int8), "w")
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["xq", "scale", "zero"], name="q"),
+        helper.make_node("MatMulInteger", ["xq", "w", "zero"], ["y"], name="product"),
+    ]
+    proto = models.model(nodes, {"x": (F, ["n", 8])}, {"y": (TensorProto.INT32, ["n", 6])}, [weight])
+    artifact = models.save(proto, tmp_path / "m")
+    assert macs_by_precision(make_context(tmp_path / "out"), artifact, {}) == ({"int8": 48}, [])
 
 
 def lookup(reader: str = "Gather") -> onnx.ModelProto:
@@ -164,14 +241,48 @@ def test_a_trained_torch_model(trained: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_ceilings_are_of_this_machine(threads: int) -> None:
     for size in (1, 1 << 20, 8 << 20):
-        assert 1e8 < ceilings.bandwidth(size, threads, 0.02) < 1e13
-    assert 1e8 < ceilings.arithmetic(threads, 0.02) < 1e14
+        found = ceilings.bandwidth(size, threads)
+        found.measure(0.02)
+        assert 1e8 < found.rate < 1e13
+    for kind in ("float32", "int8", "bfloat16"):
+        found = ceilings.arithmetic(kind, threads)
+        found.measure(0.1)
+        assert 1e8 < found.rate < 1e14
+        assert found.by in found.makers
 
 
-def test_a_rate_counts_what_all_threads_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rate_counts_what_all_threads_do() -> None:
     for threads in (1, 3):
-        found = ceilings._rate(lambda: lambda: time.sleep(0.01), 1000, threads, 0.05)
+        found = ceilings._rate([lambda: time.sleep(0.01)] * threads, 1000, 0.05)
         assert 0.5 * threads * 1e5 < found <= threads * 1e5
+
+
+def test_the_best_kernel_counts_and_a_disturbed_measurement_lowers_nothing() -> None:
+    waits = {"quick": 0.002, "slow": 0.01}
+    makers = {name: (lambda name=name: lambda: time.sleep(waits[name]), 1000.0) for name in waits}
+    found = ceilings.Ceiling(makers, 1)
+    found.measure(0.1)
+    first = found.rate
+    assert found.by == "quick"
+    assert 2.5e5 < first <= 5e5
+    waits["quick"] = 0.02
+    found.measure(0.1)
+    assert (found.rate, found.by) == (first, "quick")
+
+
+def test_no_library_at_hand_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    def names(kind: str) -> set[str]:
+        return {name.rpartition(" ")[0] for name in ceilings.arithmetic(kind, 1).makers}
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert names("float32") == {"numpy sgemm", "onnxruntime MatMul", "torch mm"}
+    assert names("int8") == {"onnxruntime MatMulInteger"}
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert "torch mm" not in names("float32"), "its threads are the subject's"
+    monkeypatch.setattr(ceilings, "find_spec", lambda name: None)
+    assert names("float32") == {"numpy sgemm"}
 
 
 @pytest.mark.parametrize(
