@@ -36,7 +36,7 @@ def command(target: str, file: str, overrides: tuple[str, ...], cache_dir: str |
         metrics = project.registry.metrics
         units = {name: metric.unit for name, metric in metrics.items()}
         directions = {name: metric.direction for name, metric in metrics.items()}
-        click.echo(f"{target}: published {len(entries)} times")
+        click.echo(f"{target}: published {len(entries)} time{'s' * (len(entries) != 1)}")
         for line in trend_lines(entries, units, directions, last):
             click.echo(line)
         if bad:

@@ -80,13 +80,22 @@ def choose(candidates: Sequence[Candidate], metric: str) -> Choice | None:
     rivals = {}
     for c in sorted(known, key=lambda c: c.latency or 0):
         if c.name != chosen.name:
-            rivals[c.name] = c.objection or worse.get(c.name) or "as good, but slower"
+            rivals[c.name] = c.objection or worse.get(c.name) or _beside(chosen, c)
     if (chosen.quality or 0) >= (best.quality or 0):
         lead = f"no other has a higher {metric} ({chosen.quality:.4g})"
     else:
         lead = f"{metric} {chosen.quality:.4g} is not shown to be below the {best.quality:.4g} of {best.name} (McNemar)"
-    reasons = (lead, f"the fastest of the {len(good)} that are as good" if len(good) > 1 else "no other is as good")
-    return Choice(name=chosen.name, reasons=reasons, rivals=rivals)
+    alone = "no other can be shipped" if len(allowed) == 1 else "no other is as good"
+    second = f"the fastest of the {len(good)} that are as good" if len(good) > 1 else alone
+    return Choice(name=chosen.name, reasons=(lead, second), rivals=rivals)
+
+
+def _beside(chosen: Candidate, other: Candidate) -> str:
+    """How much slower and larger what is as good is: little of it may be chance."""
+    if not chosen.latency or not chosen.size or other.latency is None or other.size is None:
+        return "as good, but not faster"
+    slower, larger = other.latency / chosen.latency, other.size / chosen.size
+    return f"as good, but not faster: ×{slower:.2f} of the latency and ×{larger:.2f} of the size of {chosen.name}"
 
 
 def _worse(best: Candidate, other: Candidate, metric: str) -> str:

@@ -23,8 +23,8 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
     yield ""
     if chosen is not None:
         state = next(target["state"] for target in targets if target["name"] == chosen["name"])
-        said = "" if state == "published" else f" ({_text(state)})"
-        yield f"Ship **{_text(chosen['name'])}**{said}: {_text('; '.join(chosen['reasons']))}."
+        aside = "" if state == "published" else f" ({_text(state)})"
+        yield f"Ship **{_text(chosen['name'])}**{aside}: {_text('; '.join(chosen['reasons']))}."
         yield ""
     names = [name for name in (document["quality"], *_FIRST) if name in metrics]
     yield f"| target | platform | {' | '.join(names)} | gates | state |"

@@ -51,7 +51,7 @@ def test_the_fastest_of_those_that_are_as_good() -> None:
     assert list(found.rivals) == ["broken", "tiny", "full"]
     assert found.rivals["broken"] == "misses its gate: top1 min-class"
     assert found.rivals["tiny"].startswith("top1 0.8 is below 0.97 of full (McNemar p = ")
-    assert found.rivals["full"] == "as good, but slower"
+    assert found.rivals["full"] == "as good, but not faster: ×2.00 of the latency and ×4.00 of the size of int8"
 
 
 def test_without_samples_lower_is_worse() -> None:

@@ -99,5 +99,15 @@ def test_markdown_of_what_to_ship() -> None:
     choice = {"name": "int_8", "reasons": ["good", "fast"], "rivals": {}}
     said = markdown({"project": "p", "targets": [row], "metrics": units, "quality": "top1", "choice": choice})
     assert "Ship **int\\_8**: good; fast." in said
+    aged = markdown(
+        {
+            "project": "p",
+            "targets": [row | {"state": "out of date"}],
+            "metrics": units,
+            "quality": "top1",
+            "choice": choice,
+        }
+    )
+    assert "Ship **int\\_8** (out of date): good; fast." in aged
     assert "| int\\_8 ★ | cpu | 0.97 | 2 ms (×0.50) | – | published |" in said
     assert "collapsed in class a\\|b" in said

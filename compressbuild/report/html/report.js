@@ -42,7 +42,9 @@ function choice() {
     place.append(h("details", { open: Object.keys(chosen.rivals).length <= 8 }, h("summary", {}, "Why not the others"),
       h("ul", {}, Object.entries(chosen.rivals).map(([name, why]) => h("li", {}, h("b", {}, name), `: ${why}`)))));
   const left = data.targets.filter((t) => t !== target && t.platform && !chosen.rivals[t.name]);
-  if (left.length) place.append(h("p", { class: "faint" }, `Not compared: ${left.map((t) => `${t.name} (${t.missing.length ? t.state : t.published ? "not measured" : t.state})`).join(", ")}.`));
+  const unknown = (t) => [data.quality, "latency", "size"].filter((m) => valueOf(t, m) === null);
+  const reason = (t) => (t.published && unknown(t).length ? `${unknown(t).join(" and ")} not measured` : t.state);
+  if (left.length) place.append(h("p", { class: "faint" }, `Not compared: ${left.map((t) => `${t.name} (${reason(t)})`).join(", ")}.`));
   place.append(h("p", {}, h("button", { type: "button", onclick: () => open(chosen.name, true) }, `Look at ${chosen.name}`)));
 }
 
