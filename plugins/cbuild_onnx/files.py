@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, helper
 from onnx.external_data_helper import load_external_data_for_model
 
 from compressbuild.api import UserError
@@ -14,6 +15,7 @@ from compressbuild.api import UserError
 __all__ = [
     "INLINE_LIMIT",
     "NAME",
+    "data_bytes",
     "external_files",
     "find",
     "is_large",
@@ -21,7 +23,9 @@ __all__ = [
     "read",
     "reads",
     "sort",
+    "sparse_tensors",
     "strip",
+    "subgraphs",
     "tensors",
     "types",
     "validate",
@@ -32,6 +36,9 @@ NAME = "model.onnx"
 DATA = NAME + ".data"
 INLINE_LIMIT = 1_800_000_000  # bytes of weights; protobuf refuses messages of 2 GiB
 _SMALL, _ALIGNMENT, _CHUNK = 1024, 64, 1 << 24  # bytes
+_PACKED = dict.fromkeys((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1), 2)
+_PACKED |= dict.fromkeys((TensorProto.INT2, TensorProto.UINT2), 4)
+"""Data type → values in a byte, where that is more than one."""
 
 
 def find(directory: Path) -> Path:
@@ -187,13 +194,18 @@ def _sorted(found: list[NodeProto]) -> list[int]:
 def reads(node: NodeProto) -> Iterator[str]:
     """Names of the values that a node reads, those that its subgraphs take from around them too."""
     yield from node.input
+    for graph in subgraphs(node):
+        for inner in graph.node:
+            yield from reads(inner)
+
+
+def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+    """The branches and bodies that a node runs."""
     for attribute in node.attribute:
-        for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-            for inner in graph.node:
-                yield from reads(inner)
+        yield from [attribute.g] if attribute.HasField("g") else attribute.graphs
 
 
-def nodes(model: ModelProto) -> Iterator[NodeProto]:
+def nodes(model: ModelProto | FunctionProto) -> Iterator[NodeProto]:
     """Every node, those of subgraphs and functions too."""
     for scope in _scopes(model):
         yield from scope.node
@@ -210,14 +222,15 @@ def types(model: ModelProto) -> set[int]:
     return found
 
 
-def _scopes(model: ModelProto) -> Iterator[GraphProto | FunctionProto]:
-    pending: list[GraphProto | FunctionProto] = [model.graph, *model.functions]
+def _scopes(model: ModelProto | FunctionProto) -> Iterator[GraphProto | FunctionProto]:
+    pending: list[GraphProto | FunctionProto] = (
+        [model.graph, *model.functions] if isinstance(model, ModelProto) else [model]
+    )
     while pending:
         scope = pending.pop()
         yield scope
         for node in scope.node:
-            for attribute in node.attribute:
-                pending.extend([attribute.g] if attribute.HasField("g") else attribute.graphs)
+            pending.extend(subgraphs(node))
 
 
 def tensors(model: ModelProto) -> Iterator[TensorProto]:
@@ -230,3 +243,23 @@ def tensors(model: ModelProto) -> Iterator[TensorProto]:
                 if attribute.HasField("t"):
                     yield attribute.t
                 yield from attribute.tensors
+
+
+def data_bytes(tensor: TensorProto) -> int | None:
+    """How long a tensor's raw or external data has to be for its shape; None where the type does not say."""
+    if tensor.data_type in (TensorProto.UNDEFINED, TensorProto.STRING):
+        return None
+    size = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return -(-math.prod(tensor.dims) * size // _PACKED.get(tensor.data_type, 1))
+
+
+def sparse_tensors(model: ModelProto) -> Iterator[SparseTensorProto]:
+    """Every sparse weight and constant, which :func:`tensors` leaves out."""
+    for scope in _scopes(model):
+        if isinstance(scope, GraphProto):
+            yield from scope.sparse_initializer
+        for node in scope.node:
+            for attribute in node.attribute:
+                if attribute.HasField("sparse_tensor"):
+                    yield attribute.sparse_tensor
+                yield from attribute.sparse_tensors

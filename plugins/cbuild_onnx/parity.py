@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cbuild_data.parity import Precision, check_parity
-from onnx import TensorProto
+from onnx import ModelProto, TensorProto, numpy_helper
 
 from compressbuild.api import Context, Parity, Runner
 
@@ -17,6 +17,7 @@ from .runner import OnnxRunner
 __all__ = ["check", "precision"]
 
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulNBits", "ConvInteger")
+_RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 _TYPES: dict[int, Precision] = {TensorProto.BFLOAT16: "bf16", TensorProto.FLOAT16: "fp16"}
 
 
@@ -28,6 +29,17 @@ def precision(model: Path) -> Precision:
             return "int8"
     present = files.types(proto)
     return next((name for kind, name in _TYPES.items() if kind in present), "fp32")
+
+
+def _random(model: ModelProto) -> str | None:
+    """A node whose result is another in each run."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in files.nodes(model):
+        training = constants.get(node.input[2]) if len(node.input) > 2 else None
+        drops = node.op_type == "Dropout" and training is not None and bool(numpy_helper.to_array(training))
+        if drops or node.op_type in _RANDOM:
+            return f"node '{node.name}' ({node.op_type})"
+    return None
 
 
 def check(
@@ -43,6 +55,9 @@ def check(
     ``coarsest``: the precision that the backend computes in, where that is not the model's."""
     if not settings.check:
         return {"parity": "not checked"}
+    chance = _random(files.read(source, weights=False))
+    if chance is not None:
+        return {"parity": f"not checked: {chance} gives random numbers, which no two runtimes share"}
     found = precision(source) if coarsest is None else coarsest
 
     def reference() -> Runner:

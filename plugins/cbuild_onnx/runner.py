@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from cbuild_data import ModelInput
 
 from compressbuild.api import Context, UserError
 
+from . import soundness
 from .files import find
 
-__all__ = ["OnnxRunner", "declared_inputs", "load", "session"]
+__all__ = ["OnnxRunner", "by_onnxruntime", "declared_inputs", "load", "one_line", "session"]
 
 _TYPES = {
     "tensor(float)": "float32",
@@ -38,12 +40,30 @@ def session(path: Path, *, threads: int, optimise: bool = True, profile: Path | 
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
-    try:
+    with by_onnxruntime(f"load '{path.name}'", path):
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+@contextlib.contextmanager
+def by_onnxruntime(what: str, path: Path | None = None) -> Iterator[None]:
+    """ONNX Runtime at work: what it raises becomes one line, with what is wrong with the file at ``path``, if anything.
+    ``what``: cannot be done, for the message."""
+    try:
+        yield
     except Exception as error:  # onnxruntime's errors derive from Exception alone
-        text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from \S+ failed: ?)?", "", str(error))
-        text = " ".join(text.replace(f"{path.parent}/", "").split())
-        raise UserError(f"ONNX Runtime cannot load '{path.name}': {text}") from error
+        hint = soundness.complaint(path) if path else "are the shapes and types of its inputs declared as they are?"
+        raise UserError(f"ONNX Runtime cannot {what}: {one_line(error)}", hint=hint) from error
+
+
+def one_line(error: Exception) -> str:
+    """What ONNX Runtime says, without its codes, its C++ signatures, the places of files and line breaks."""
+    text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
+    text = re.sub(r"Load model from \S+ failed: ?", "", text)
+    text = text.replace("This is an invalid model. ", "").replace("Fatal error: ", "")
+    # the place in its own source: file.cc:123 void onnxruntime::Graph::Function(const Type&)
+    text = re.sub(r"(/\S*/)?\S+\.(cc|h):\d+ ([\w:*&<> ]*\bonnxruntime::[\w:~<>]+\([^()]*\) )?", "", text)
+    text = re.sub(r"/\S*/([^/\s]+)", r"\1", text)
+    return re.sub(r"\s+", " ", text).strip()
 
 
 class OnnxRunner:
@@ -60,7 +80,9 @@ class OnnxRunner:
         return self._inputs
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        values = self._session.run(None, {name: np.ascontiguousarray(feeds[name]) for name in self._inputs})
+        arrays = {name: np.asarray(feeds[name], order="C") for name in self._inputs}  # keeps scalars what they are
+        with by_onnxruntime("run the model"):
+            values = self._session.run(None, arrays)
         return dict(zip(self._outputs, values, strict=True))
 
     def end_profile(self) -> str:
@@ -84,7 +106,10 @@ def declared_inputs(made: ort.InferenceSession) -> tuple[ModelInput, ...]:
             for position, axis in enumerate(item.shape or ())
         )
         if item.type not in _TYPES:
-            raise UserError(f"input '{item.name}' has the type {item.type}, which numpy does not know")
+            raise UserError(
+                f"input '{item.name}' has the type {item.type}, which numpy does not know",
+                hint="numbers and truth values can be fed",
+            )
         found.append(ModelInput(item.name, shape, _TYPES[item.type]))
     return tuple(found)
 

@@ -12,11 +12,12 @@ import numpy as np
 import onnxruntime
 from cbuild_onnx import parity, soundness
 from cbuild_onnx.profile import profiled
+from cbuild_onnx.runner import one_line
 
 from compressbuild.api import Context, Profiling, Runner, UserError
 
 from . import OnnxRuntimeSettings
-from .session import one_line, onnx_file, open_session
+from .session import onnx_file, open_session
 
 __all__ = ["SessionRunner", "compile", "load", "profile", "validate"]
 
@@ -136,5 +137,8 @@ def _shape(item: Any) -> tuple[int | str, ...]:
 def _dtype(item: Any) -> str:
     name = item.type.removeprefix("tensor(").removesuffix(")")
     if name not in _DTYPES:
-        raise UserError(f"input '{item.name}' is of type {item.type}, which numpy cannot hold")
+        raise UserError(
+            f"input '{item.name}' is of type {item.type}, which numpy cannot hold",
+            hint="numbers and truth values can be fed",
+        )
     return _DTYPES[name]

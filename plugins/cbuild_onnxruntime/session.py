@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
+from cbuild_onnx import soundness
+from cbuild_onnx.runner import one_line
 
 from compressbuild.api import UserError
 
 from . import OnnxRuntimeSettings
 
-__all__ = ["LEVELS", "one_line", "onnx_file", "open_session"]
+__all__ = ["LEVELS", "onnx_file", "open_session"]
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -48,25 +49,18 @@ def onnx_file(directory: Path) -> Path:
     return found[0]
 
 
-def one_line(error: Exception) -> str:
-    """What ONNX Runtime says, without its codes, the model's path and line breaks."""
-    text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
-    text = re.sub(r"Load model from \S+ failed: ?", "", text)
-    text = text.replace("This is an invalid model. ", "").replace("Fatal error: ", "")
-    text = re.sub(r"/\S*/(\S+\.cc:\d+)", r"\1", text)  # the place in the source where the library was compiled
-    return re.sub(r"\s+", " ", text).strip()
-
-
-def _hint(text: str) -> str | None:
+def _hint(text: str, model: Path) -> str:
     if "No Op registered for" in text:
         return "the operator is not in this opset, or is newer than this ONNX Runtime; export with another opset"
     if "is not a registered function/op" in text:
         return "the operator is of another runtime's own domain"
     if "Protobuf parsing failed" in text:
         return "the file is not an ONNX model, or it is cut off"
+    if "same node name" in text:
+        return "a node's name is its own, or empty: rename one in what wrote the file"
     if "explicitly disabled" in text or "fallback" in text.lower():
         return "set cpu-fallback: true on the platform to let those operators run on the CPU"
-    return None
+    return soundness.complaint(model)
 
 
 def open_session(
@@ -99,7 +93,7 @@ def open_session(
         session = onnxruntime.InferenceSession(str(model), options, providers=[provider], enable_fallback=0)
     except Exception as error:  # noqa: BLE001 (ONNX Runtime's error classes have no base of their own)
         text = one_line(error)
-        raise UserError(f"ONNX Runtime cannot load the model: {text}", hint=_hint(text)) from None
+        raise UserError(f"ONNX Runtime cannot load the model: {text}", hint=_hint(text, model)) from None
     used = session.get_providers()
     if not used or used[0] != provider:
         raise UserError(

@@ -31,7 +31,7 @@ def compile(ctx: Context, model: Path, settings: OpenVinoSettings) -> dict[str, 
     """Write the IR, load it on the device, and compare it with its source (docs/backends.md)."""
     is_ir = ctx.kind("subject") == "openvino-ir"
     source = None if is_ir else files.find(model)
-    graph = read(model) if source is None else read_onnx(source)
+    graph = read(model) if source is None else read_onnx(source, ctx.scratch)
     nodes = len(graph.get_ops())
     write(graph, ctx.out, compress_to_fp16=settings.compress_to_fp16)
     del graph  # it holds the weights
@@ -171,7 +171,8 @@ def _compile(model: Any, settings: OpenVinoSettings, *, count: bool = False) -> 
     try:
         compiled = core.compile_model(model, settings.device, options)
     except Exception as error:  # RuntimeError for what it refuses; plugins raise others
-        raise UserError(f"OpenVINO cannot load the model on {settings.device}: {one_line(error)[:600]}") from error
+        text = one_line(error)[:600]
+        raise UserError(f"OpenVINO cannot load the model on {settings.device}: {text}", hint=_hint(text)) from error
     used = compiled.get_property("EXECUTION_DEVICES")
     if family not in _VIRTUAL and any(not name.startswith(family) for name in used):
         raise UserError(f"asked for {settings.device}, but OpenVINO runs this model on {', '.join(used)}")
@@ -184,17 +185,25 @@ def _compile(model: Any, settings: OpenVinoSettings, *, count: bool = False) -> 
     return compiled
 
 
+def _hint(text: str) -> str:
+    if "dynamic rank" in text:
+        return "declare the shape of every input; an axis may have a name instead of a size"
+    return "does another device or inference-precision, or another backend, take it?"
+
+
 def _dtype(name: str, port: Any) -> str:
     try:
         return np.dtype(port.element_type.to_dtype()).name
     except (RuntimeError, TypeError):
         kind = port.element_type.get_type_name()
-        raise UserError(f"input '{name}' is of type {kind}, which numpy cannot hold") from None
+        raise UserError(
+            f"input '{name}' is of type {kind}, which numpy cannot hold", hint="numbers and truth values can be fed"
+        ) from None
 
 
 def _checked(name: str, value: Any, dtype: str) -> Any:
     """OpenVINO would read the bytes of another type as its own."""
-    array = np.ascontiguousarray(value)
+    array = np.asarray(value, order="C")  # ascontiguousarray would give a scalar an axis
     if array.dtype != dtype:
         raise UserError(f"OpenVINO cannot run the model: input '{name}' must be {dtype}, not {array.dtype}")
     return array

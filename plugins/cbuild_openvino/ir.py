@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cbuild_onnx import soundness
-
 from compressbuild.api import UserError
 
+from .plain import plain
 from .runtime import openvino
 
 __all__ = ["GRAPH", "Interface", "one_line", "read", "read_onnx", "validate", "write"]
@@ -60,10 +59,10 @@ def one_line(error: BaseException) -> str:
     return re.sub(r"\s+", " ", text).strip() or type(error).__name__
 
 
-def read_onnx(path: Path) -> Any:
+def read_onnx(path: Path, scratch: Path) -> Any:
     """An ONNX file as OpenVINO's model, its interface noted. UserError if OpenVINO cannot take it."""
-    graph = soundness.check(path).graph
-    model = _read(path)
+    place, graph = plain(path, scratch)
+    model = _read(place)
     weights = {tensor.name for tensor in graph.initializer}
     inputs = {value.name: _shape(value) for value in graph.input if value.name not in weights}
     Interface(inputs, tuple(value.name for value in graph.output)).note(model)
@@ -90,10 +89,10 @@ def _read(path: Path) -> Any:
         raise UserError(f"OpenVINO cannot read the model: {text[:600]}", hint=_hint(text)) from error
 
 
-def _hint(text: str) -> str | None:
+def _hint(text: str) -> str:
     if "not support" in text or "No conversion rule" in text:
         return "the operator is of another runtime's own domain, or is newer than this OpenVINO"
-    return None
+    return "export it with another opset or type, or choose a backend that takes it"
 
 
 def write(model: Any, directory: Path, *, compress_to_fp16: bool = False) -> None:

@@ -25,7 +25,7 @@ _HEAVY = ("Convolution", "GroupConvolution", "MatMul", "Gather", "LSTMSequence",
 
 def open_float(ctx: Context, artifact: Path) -> Any:
     """The model of an ``onnx`` or ``openvino-ir`` artifact. UserError if it is quantized already."""
-    model = read(artifact) if ctx.kind("subject") == "openvino-ir" else read_onnx(files.find(artifact))
+    model = read(artifact) if ctx.kind("subject") == "openvino-ir" else read_onnx(files.find(artifact), ctx.scratch)
     if any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
         raise UserError("the model is quantized already", hint="quantize its float source")
     return model

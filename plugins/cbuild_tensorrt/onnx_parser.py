@@ -12,6 +12,8 @@ from .logs import Sink, readable
 __all__ = ["onnx_file", "parse"]
 
 _SHOWN = 3
+_OTHER = "export it with another opset or type, or choose a backend that takes it"
+_NO_NUMBERS = ("string", "undefined", "complex64", "complex128")
 
 
 def onnx_file(directory: Path) -> Path:
@@ -27,32 +29,35 @@ def onnx_file(directory: Path) -> Path:
 
 def parse(trt: Any, title: str, network: Any, logger: Any, sink: Sink, model: Path) -> Any:
     """Fill ``network`` from the model. Returns the parser, which owns the weights until the engine is built."""
+    proto = _checked(model)
     parser = trt.OnnxParser(network, logger)
     if parser.parse_from_file(str(model)) and network.num_outputs:
         return parser
     errors = [parser.get_error(index) for index in range(parser.num_errors)]
     if not errors:
         text = "; ".join(sink.errors) or "it is not an ONNX model, or it is cut off, or it has no outputs"
-        raise UserError(f"{title} cannot read the model: {text}")
-    if any("initializer" in error.desc() for error in errors):
-        _check_data(model)
-    messages = [_message(title, error) for error in errors]
+        raise UserError(f"{title} cannot read the model: {text}", hint=_OTHER)
+    messages = [_message(title, error, proto) for error in errors]
     more = f" (and {len(messages) - _SHOWN} more)" if len(messages) > _SHOWN else ""
     hints = [hint for error in errors if (hint := _hint(error))]
-    raise UserError("; ".join(messages[:_SHOWN]) + more, hint=hints[0] if hints else None)
+    raise UserError("; ".join(messages[:_SHOWN]) + more, hint=hints[0] if hints else _OTHER)
 
 
-def _check_data(model: Path) -> None:
-    """Say what is wrong with external data, of which TensorRT says no more than that it is; needs the package onnx."""
+def _checked(model: Path) -> Any:
+    """The model without its data, or None without the package onnx. UserError for a faulty file, of which TensorRT
+    says little, or crashes."""
     try:
         from cbuild_onnx import soundness
     except ImportError:
-        return
-    soundness.check(model)
+        return None
+    return soundness.check(model)
 
 
-def _message(title: str, error: Any) -> str:
+def _message(title: str, error: Any, proto: Any) -> str:
     if error.node() < 0:
+        strange = _strange_input(proto) if "date type" in error.desc() else None
+        if strange is not None:
+            return f"{title} cannot read the model: {strange}"
         return f"{title} cannot read the model: {readable(error.desc())}"
     place = f"node '{error.node_name()}' ({error.node_operator()})"
     if error.func() == "checkFallbackPluginImporter":
@@ -60,6 +65,22 @@ def _message(title: str, error: Any) -> str:
     text = readable(error.desc()).removeprefix(f"{error.node_name()}: ")
     # A failed check with no words of its own, such as "false".
     return f"{title} cannot take {place}" + (f": {text}" if " " in text else f": unsupported ({error.func()})")
+
+
+def _strange_input(proto: Any) -> str | None:
+    """The input whose type TensorRT does not know, of which it says no more."""
+    if proto is None:
+        return None
+    from onnx import TensorProto
+
+    for value in proto.graph.input:
+        kind = value.type.WhichOneof("value")
+        if kind != "tensor_type":
+            return f"input '{value.name}' is no tensor but " + (kind.removesuffix("_type") if kind else "of no type")
+        name = TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
+        if name in _NO_NUMBERS:
+            return f"input '{value.name}' is of type {name}"
+    return None
 
 
 def _hint(error: Any) -> str | None:

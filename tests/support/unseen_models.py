@@ -1,4 +1,4 @@
-"""ONNX files such as users bring: old and new, with control flow and text, damaged, and hostile."""
+"""ONNX files such as users bring: old and new, with control flow, text and narrow types."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODELS: dict[str, Writer] = {}
 """Name → what writes ``model.onnx`` (and what belongs to it) into a directory."""
 
 
-def _model(function: Callable[[], onnx.ModelProto]) -> Callable[[], onnx.ModelProto]:
+def model(function: Callable[[], onnx.ModelProto]) -> Callable[[], onnx.ModelProto]:
     def write(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "model.onnx").write_bytes(function().SerializeToString())
@@ -26,7 +26,7 @@ def _model(function: Callable[[], onnx.ModelProto]) -> Callable[[], onnx.ModelPr
     return function
 
 
-def _mlp(opset: int = 17, ir_version: int = 9) -> onnx.ModelProto:
+def mlp(opset: int = 17, ir_version: int = 9) -> onnx.ModelProto:
     rng = np.random.default_rng(0)
     weights = [
         numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
@@ -42,22 +42,17 @@ def _mlp(opset: int = 17, ir_version: int = 9) -> onnx.ModelProto:
     return made
 
 
-@_model
+@model
 def opset_11() -> onnx.ModelProto:
-    return _mlp(11, 6)
+    return mlp(11, 6)
 
 
-@_model
+@model
 def opset_newest() -> onnx.ModelProto:
-    return _mlp(onnx.defs.onnx_opset_version(), onnx.IR_VERSION)
+    return mlp(onnx.defs.onnx_opset_version(), onnx.IR_VERSION)
 
 
-@_model
-def opset_of_the_future() -> onnx.ModelProto:
-    return _mlp(999)
-
-
-@_model
+@model
 def branches() -> onnx.ModelProto:
     """``If`` on the sign of the sum, with a product in each branch."""
 
@@ -80,7 +75,7 @@ def branches() -> onnx.ModelProto:
     return models.model(nodes, {"x": (FLOAT, ["batch", 8])}, {"y": (FLOAT, ["batch", 4])}, weights)
 
 
-@_model
+@model
 def loop() -> onnx.ModelProto:
     """Five products one after the other, as a ``Loop``."""
     body = helper.make_graph(
@@ -110,7 +105,7 @@ def loop() -> onnx.ModelProto:
     return models.model(nodes, {"x": (FLOAT, ["batch", 8])}, {"y": (FLOAT, ["batch", 8])}, weights)
 
 
-@_model
+@model
 def text_input() -> onnx.ModelProto:
     nodes = [
         helper.make_node("Cast", ["x"], ["numbers"], "parse", to=FLOAT),
@@ -120,17 +115,12 @@ def text_input() -> onnx.ModelProto:
     return models.model(nodes, {"x": (TensorProto.STRING, ["batch", 8])}, {"y": (FLOAT, ["batch", 4])}, weights)
 
 
-@_model
+@model
 def custom_operator() -> onnx.ModelProto:
     return models.one_op("Frobnicate", domain="com.example", shape=("batch", 8))
 
 
-@_model
-def misspelt_operator() -> onnx.ModelProto:
-    return models.one_op("MatMull", shape=("batch", 8))
-
-
-@_model
+@model
 def sequence_output() -> onnx.ModelProto:
     nodes = [
         helper.make_node("MatMul", ["x", "a"], ["h"], "product"),
@@ -146,7 +136,7 @@ def sequence_output() -> onnx.ModelProto:
     return made
 
 
-@_model
+@model
 def float64() -> onnx.ModelProto:
     weights = [numpy_helper.from_array(np.ones((8, 4)), "a")]
     kind = TensorProto.DOUBLE
@@ -154,64 +144,115 @@ def float64() -> onnx.ModelProto:
     return models.model(nodes, {"x": (kind, ["batch", 8])}, {"y": (kind, ["batch", 4])}, weights)
 
 
-@_model
-def no_nodes() -> onnx.ModelProto:
-    return models.model([], {"x": (FLOAT, ["batch", 8])}, {"x": (FLOAT, ["batch", 8])})
+@model
+def scan() -> onnx.ModelProto:
+    """Running sums over the batch."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Add", ["sum", "row"], ["next"], "add"),
+            helper.make_node("Identity", ["next"], ["given"], "give"),
+        ],
+        "body",
+        [helper.make_tensor_value_info(name, FLOAT, [8]) for name in ("sum", "row")],
+        [helper.make_tensor_value_info(name, FLOAT, [8]) for name in ("next", "given")],
+    )
+    node = helper.make_node("Scan", ["start", "x"], ["last", "y"], "scan", body=body, num_scan_inputs=1)
+    start = numpy_helper.from_array(np.zeros(8, np.float32), "start")
+    return models.model([node], {"x": (FLOAT, ["batch", 8])}, {"y": (FLOAT, ["batch", 8])}, [start])
 
 
-@_model
-def no_outputs() -> onnx.ModelProto:
-    made = _mlp()
-    del made.graph.output[:]
+@model
+def function() -> onnx.ModelProto:
+    """``Twice``, which the file defines itself."""
+    body = [helper.make_node("Add", ["v", "v"], ["w"], "add")]
+    made = models.model(
+        [
+            helper.make_node("MatMul", ["x", "a"], ["h"], "product"),
+            helper.make_node("Twice", ["h"], ["y"], "twice", domain="own"),
+        ],
+        {"x": (FLOAT, ["batch", 8])},
+        {"y": (FLOAT, ["batch", 4])},
+        [numpy_helper.from_array(np.ones((8, 4), np.float32), "a")],
+        domains=("own",),
+    )
+    made.functions.append(helper.make_function("own", "Twice", ["v"], ["w"], body, [helper.make_opsetid("", 17)]))
     return made
 
 
-@_model
-def circle() -> onnx.ModelProto:
-    made = _mlp()
-    made.graph.node[0].input[0] = "r"
+@model
+def scalar() -> onnx.ModelProto:
+    weights = [numpy_helper.from_array(np.arange(4, dtype=np.float32), "a")]
+    return models.model(
+        [helper.make_node("Mul", ["x", "a"], ["y"], "scale")], {"x": (FLOAT, [])}, {"y": (FLOAT, [4])}, weights
+    )
+
+
+@model
+def no_inputs() -> onnx.ModelProto:
+    made = mlp()
+    made.graph.initializer.append(numpy_helper.from_array(np.ones((2, 8), np.float32), "x"))
+    del made.graph.input[:]
     return made
 
 
-def _file(name: str, data: Callable[[], bytes]) -> None:
-    def write(directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / "model.onnx").write_bytes(data())
-
-    MODELS[name] = write
-
-
-_file("empty_file", lambda: b"")
-_file("not_onnx", lambda: b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
-_file("cut_off", lambda: _mlp().SerializeToString()[:-300])
+@model
+def sparse_weight() -> onnx.ModelProto:
+    made = mlp()
+    del made.graph.initializer[0]
+    made.graph.sparse_initializer.append(_sparse("a"))
+    return made
 
 
-def _external(name: str, location: str, data: bytes | None = None) -> None:
-    """A model whose weights are at ``location``; ``data``: what the file holds (None: it is not written)."""
-
-    def write(directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        made = _mlp()
-        offset = 0
-        blob = b""
-        for tensor in made.graph.initializer:
-            raw = tensor.raw_data
-            tensor.ClearField("raw_data")
-            tensor.data_location = TensorProto.EXTERNAL
-            for key, value in (("location", location), ("offset", offset), ("length", len(raw))):
-                tensor.external_data.add(key=key, value=str(value))
-            blob, offset = blob + raw, offset + len(raw)
-        (directory / "model.onnx").write_bytes(made.SerializeToString())
-        if data is not None:
-            place = Path(location) if Path(location).is_absolute() else directory / location
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(blob + data if data != b"short" else blob[:100])
-
-    MODELS[name] = write
+def _sparse(name: str) -> onnx.SparseTensorProto:
+    values = helper.make_tensor(name, FLOAT, [2], [1.0, 2.0])
+    return helper.make_sparse_tensor(values, helper.make_tensor("places", TensorProto.INT64, [2], [0, 37]), [8, 32])
 
 
-_external("external_data", "model.onnx.data", b"")
-_external("external_data_missing", "model.onnx.data")
-_external("external_data_short", "model.onnx.data", b"short")
-_external("external_data_traversing", "../secret.bin", b"")
-_external("external_data_absolute", "/etc/hostname")
+def _low(kind: int) -> onnx.ModelProto:
+    """Weights 1.0 of a narrow type, as ``helper.make_tensor`` stores them: one integer each."""
+    integers = kind in (TensorProto.INT4, TensorProto.UINT4)
+    weight = helper.make_tensor("w", kind, [8, 4], [1 if integers else 1.0] * 32)
+    widen = helper.make_node("Cast", ["w"], ["a"], "widen", to=FLOAT)
+    if kind != TensorProto.BFLOAT16:
+        widen = helper.make_node("DequantizeLinear", ["w", "scale"], ["a"], "widen")
+    made = models.model(
+        [widen, helper.make_node("MatMul", ["x", "a"], ["y"], "product")],
+        {"x": (FLOAT, ["batch", 8])},
+        {"y": (FLOAT, ["batch", 4])},
+        [weight, numpy_helper.from_array(np.float32(0.5), "scale")],
+        opset=21,
+    )
+    made.ir_version = 10
+    return made
+
+
+@model
+def bfloat16_weight() -> onnx.ModelProto:
+    return _low(TensorProto.BFLOAT16)
+
+
+@model
+def float8_weight() -> onnx.ModelProto:
+    return _low(TensorProto.FLOAT8E4M3FN)
+
+
+@model
+def int4_weight() -> onnx.ModelProto:
+    return _low(TensorProto.INT4)
+
+
+@model
+def bfloat16() -> onnx.ModelProto:
+    kind = TensorProto.BFLOAT16
+    weights = [helper.make_tensor("a", kind, [8, 4], [1.0] * 32)]
+    nodes = [helper.make_node("MatMul", ["x", "a"], ["y"], "product")]
+    return models.model(nodes, {"x": (kind, ["batch", 8])}, {"y": (kind, ["batch", 4])}, weights)
+
+
+@model
+def noise() -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("RandomNormalLike", ["x"], ["n"], "noise"),
+        helper.make_node("Add", ["x", "n"], ["y"], "add"),
+    ]
+    return models.model(nodes, {"x": (FLOAT, ["batch", 8])}, {"y": (FLOAT, ["batch", 8])})

@@ -1,4 +1,4 @@
-"""ONNX files such as users bring are built, or refused in one clear line (see :mod:`unseen_models`)."""
+"""ONNX files such as users bring are built, or refused in one clear line (`unseen_models`, `faulty_models`)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import unseen_models
 from cbuild_onnx.params import ConvertFp16, QuantizeDynamic, QuantizeStatic
 from cbuild_onnxruntime import OnnxRuntimeSettings
 from cbuild_openvino import OpenVinoSettings
 from cbuild_tensorrt import TensorRTRTXSettings
 from command import Work
+from faulty_models import MODELS
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import run_node
@@ -36,7 +36,7 @@ def rows():
 
 
 def run(name: str, model: str, tmp_path: Path):
-    unseen_models.MODELS[model](tmp_path / "in")
+    MODELS[model](tmp_path / "in")
     function, settings = RUNS[name]
     if name == "tensorrt-rtx":
         pytest.importorskip("tensorrt_rtx")
@@ -52,6 +52,8 @@ def refusal(name: str, model: str, tmp_path: Path) -> str:
     assert "\n" not in message
     assert str(tmp_path) not in message
     assert "ONNXRuntimeError" not in message
+    assert "onnxruntime::" not in message
+    assert caught.value.hint
     return message
 
 
@@ -59,9 +61,11 @@ BUILT = [
     *(
         (name, model)
         for name in RUNTIMES
-        for model in ("opset_11", "opset_newest", "branches", "loop", "external_data")
+        for model in ("opset_11", "opset_newest", "branches", "loop", "scan", "function", "external_data")
     ),
-    *((name, "float64") for name in RUNTIMES),
+    *((name, model) for name in RUNTIMES for model in ("float64", "scalar", "no_inputs")),
+    *((name, model) for name in RUNTIMES for model in ("bfloat16_weight", "float8_weight", "int4_weight")),
+    *((name, "sparse_weight") for name in ("onnxruntime", "openvino")),
     *((name, model) for name in ("dynamic", "fp16") for model in ("opset_11", "opset_newest", "external_data")),
     ("static", "opset_newest"),
     ("static", "external_data"),
@@ -77,7 +81,7 @@ def test_built(name: str, model: str, tmp_path: Path) -> None:
     node = run(name, model, tmp_path)
     assert any(path.stat().st_size for path in node.out.iterdir())
     if name in ("onnxruntime", "openvino") and model != "sequence_output":
-        assert node.facts["sqnr_db"] > 60, "and it computes what its source does"
+        assert node.facts["sqnr_db"] > 50, "and it computes what its source does"
 
 
 FAULTS = {
@@ -87,36 +91,57 @@ FAULTS = {
     "no_nodes": "'model.onnx' has no nodes",
     "no_outputs": "'model.onnx' has no outputs",
     "circle": "'model.onnx': node 'first' (MatMul) needs its own output",
+    "function_of_itself": "'model.onnx': function 'Twice' calls itself",
+    "type_missing": "'model.onnx': input 'x' has no type",
+    "value_twice": "'model.onnx': 'h' is made twice",
+    "weight_twice": "'model.onnx': two weights are called 'a'",
+    "input_twice": "'model.onnx': two inputs are called 'x'",
+    "value_of_nothing": "'model.onnx': node 'second' (MatMul) reads 'nowhere', which nothing makes",
+    "value_of_nothing_in_a_branch": "'model.onnx': node 'else' (MatMul) reads 'nowhere', which nothing makes",
+    "output_of_nothing": "'model.onnx': nothing makes the output 'nothing'",
+    "weight_cut_off": "'model.onnx': tensor 'a' of shape [8, 32] needs 1024 bytes of data and has 100",
+    "negative_shape": "'model.onnx': tensor 'a' has the shape [-8, 32]",
+    "sparse_weight_elsewhere": "'model.onnx': sparse tensor 'a' has its data in another file",
     "opset_of_the_future": "'model.onnx' has opset 999, onnx ",
     "external_data_missing": "the data of tensor 'a' should be in 'model.onnx.data', which is not there",
     "external_data_short": "the data of tensor 'a' ends at byte 1024 of 'model.onnx.data', which has only 100",
     "external_data_traversing": "the data of tensor 'a' is at '../secret.bin', outside of the model's directory",
     "external_data_absolute": "the data of tensor 'a' is at '/etc/hostname', outside of the model's directory",
+    "external_data_before_the_file": "the data of tensor 'a' has an offset or a length that is no count of bytes",
+    "external_data_linked": "the data of tensor 'a' should be in 'data/hostname', which is not there",
 }
 
 
 @pytest.mark.parametrize("model", FAULTS)
-@pytest.mark.parametrize("name", ["onnxruntime", "openvino", *TECHNIQUES])
-def test_a_faulty_file_is_named_as_such(name: str, model: str, tmp_path: Path) -> None:
+def test_a_faulty_file_is_named_as_such(model: str, tmp_path: Path) -> None:
+    assert refusal("onnxruntime", model, tmp_path).startswith(FAULTS[model])
+
+
+@pytest.mark.parametrize("model", ["cut_off", "circle", "function_of_itself", "external_data_traversing"])
+@pytest.mark.parametrize("name", ["openvino", "tensorrt-rtx", *TECHNIQUES])
+def test_by_whatever_takes_the_file(name: str, model: str, tmp_path: Path) -> None:
     assert refusal(name, model, tmp_path).startswith(FAULTS[model])
 
 
-@pytest.mark.parametrize("model", [name for name in FAULTS if name.startswith("external")])
-def test_tensorrt_names_faulty_data(model: str, tmp_path: Path) -> None:
-    assert refusal("tensorrt-rtx", model, tmp_path).startswith(FAULTS[model])
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_noise_is_not_compared(name: str, tmp_path: Path) -> None:
+    assert run(name, "noise", tmp_path).facts["parity"].startswith("not checked: node 'noise' (RandomNormalLike)")
 
 
 REFUSED = [
     ("onnxruntime", "text_input", "input 'x' is of type tensor(string)"),
     ("openvino", "text_input", "parse"),
     ("fp16", "text_input", "input 'x' has the type tensor(string)"),
-    ("tensorrt-rtx", "text_input", "cannot read the model: "),
+    ("tensorrt-rtx", "text_input", "cannot read the model: input 'x' is of type string"),
+    ("openvino", "shape_missing", "Operation name: x"),
+    *((name, "sizes_that_differ", "second") for name in ("onnxruntime", "tensorrt-rtx")),
+    ("openvino", "sizes_that_differ", "MatMul"),
+    ("onnxruntime", "node_names_twice", "two nodes with same node name (same)"),
+    *((name, "bfloat16", "'product'") for name in ("onnxruntime", "static", "fp16")),
     *((name, "custom_operator", "Frobnicate") for name in (*RUNTIMES, "fp16", "dynamic")),
     *((name, "misspelt_operator", "MatMull") for name in RUNTIMES),
     ("openvino", "sequence_output", "Sequence"),
     ("tensorrt-rtx", "sequence_output", "node 'split' (SplitToSequence)"),
-    ("tensorrt-rtx", "cut_off", "Failed to parse the ONNX model"),
-    ("tensorrt-rtx", "empty_file", "it is not an ONNX model, or it is cut off"),
     ("dynamic", "branches", "no operator could be quantized"),
     ("static", "opset_11", "the model has opset 11"),
 ]
@@ -136,7 +161,7 @@ def test_through_the_command_line(tmp_path: Path) -> None:
     chosen = {"opset_11": True, "branches": True, "external_data": True, "cut_off": False}
     chosen |= {"external_data_traversing": False, "external_data_missing": False}
     for name in chosen:
-        unseen_models.MODELS[name](work.root / name)
+        MODELS[name](work.root / name)
         beside = [f"{name}/{path.name}" for path in (work.root / name).iterdir() if path.name != "model.onnx"]
         models.append(f"  {name}: {{file: {name}/model.onnx, files: {json.dumps(beside)}}}\n")
         targets.append(f"  {name}-cpu: {{from: {name}, platform: cpu-any}}\n")

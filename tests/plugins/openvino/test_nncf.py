@@ -77,8 +77,8 @@ def test_the_backend_compiles_what_nncf_made(exported: Path, apply: Apply, tmp_p
     assert digits.accuracy(node.out) == digits.accuracy(made)
 
 
-def test_names_and_dynamic_axes_survive(exported: Path, apply: Apply) -> None:
-    interface = ir.Interface.of(ir.read_onnx(exported / "model.onnx"))
+def test_names_and_dynamic_axes_survive(exported: Path, apply: Apply, tmp_path: Path) -> None:
+    interface = ir.Interface.of(ir.read_onnx(exported / "model.onnx", tmp_path))
     for params in (quantized(), OpenVinoCompress()):
         made = ir.Interface.of(ir.read(apply(exported, params).out))
         assert made == interface

@@ -195,7 +195,7 @@ def test_a_type_error_names_the_node(tmp_path: Path) -> None:
 def test_a_file_that_is_not_onnx(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.onnx").write_bytes(b"hello")
-    with pytest.raises(UserError, match="TensorRT-RTX cannot read the model: "):
+    with pytest.raises(UserError, match=r"'model\.onnx' cannot be read as ONNX: "):
         build(tmp_path / "model", tmp_path / "out")
 
 
