@@ -83,7 +83,7 @@ def _profile(project: Project, name: str, batch: int | None, repeats: int) -> Pr
     selection = project.select((name,))
     for metric in project.graph.targets[name].metrics:
         if metric.node is None:
-            raise Incompatible(f"'{name}' cannot be profiled: {metric.reason}")
+            raise Incompatible(f"'{name}' cannot be profiled here: {metric.reason.rpartition('measured here: ')[2]}")
     observers = [PlainProgress(sys.stderr)]
     report = build_targets(project, selection=selection, observers=observers, remeasure=True, publish=False)
     (outcome,) = report.targets

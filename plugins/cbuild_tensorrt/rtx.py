@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from compressbuild.api import Context, Runner, UserError
+from compressbuild.api import Context, Profiling, Runner, UserError
 
 from . import TensorRTRTXSettings
 from .builder import Library, build, open_library
 
-__all__ = ["capabilities", "compile", "load"]
+__all__ = ["capabilities", "compile", "load", "profile"]
 
 _INSTALL = "pip install 'compressbuild[tensorrt-rtx]'"
 
@@ -60,3 +60,11 @@ def load(ctx: Context, artifact: Path, settings: TensorRTRTXSettings | None) -> 
     from .runner import EngineRunner
 
     return EngineRunner.open(library(), ctx, artifact)
+
+
+def profile(ctx: Context, artifact: Path, params: Profiling) -> dict[str, Any]:
+    """Layers and their times, on the GPU of this machine."""
+    from .layers import profiled
+    from .runner import EngineRunner
+
+    return profiled(ctx, EngineRunner.open(library(), ctx, artifact), params)

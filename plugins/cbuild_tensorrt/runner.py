@@ -25,13 +25,8 @@ class EngineRunner:
     """
 
     def __init__(self, library: Library, engine: Any, described: Mapping[str, Any], cuda: Cuda, logger: Any) -> None:
-        self._library, self._engine, self._described, self._cuda, self._logger = (
-            library,
-            engine,
-            described,
-            cuda,
-            logger,
-        )
+        self.library = library
+        self._engine, self._described, self._cuda, self._logger = engine, described, cuda, logger
         self._context = engine.create_execution_context()
         if self._context is None:
             raise UserError(f"{library.title} cannot start the engine: {logger.sink.reason()}")
@@ -85,10 +80,15 @@ class EngineRunner:
         cuda.synchronize()
         return found
 
+    def observe(self, profiler: Any) -> None:
+        """Report the time of each layer to an ``IProfiler``, at each run."""
+        context = self._context
+        context.profiler = profiler
+
     def describe(self) -> dict[str, Any]:
         return {
-            "runtime": self._library.name,
-            "version": self._library.version,
+            "runtime": self.library.name,
+            "version": self.library.version,
             "provider": self._cuda.device_name,
             "precision": self._described["precision"],
             "includes": "copies between host and GPU",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from compressbuild.api import Context, Runner, UserError
+from compressbuild.api import Context, Profiling, Runner, UserError
 
 from . import TensorRTSettings
 from .builder import Library, build, open_library
 from .flags import member
 
-__all__ = ["compile", "configure", "load", "save_timing_cache"]
+__all__ = ["compile", "configure", "load", "profile", "save_timing_cache"]
 
 _INSTALL = "on a machine with an NVIDIA GPU and its driver: pip install 'compressbuild[tensorrt]'"
 _OLDEST = 10
@@ -70,3 +70,11 @@ def load(ctx: Context, artifact: Path, settings: TensorRTSettings | None) -> Run
     from .runner import EngineRunner
 
     return EngineRunner.open(library(), ctx, artifact)
+
+
+def profile(ctx: Context, artifact: Path, params: Profiling) -> dict[str, Any]:
+    """Layers and their times, on the GPU of this machine."""
+    from .layers import profiled
+    from .runner import EngineRunner
+
+    return profiled(ctx, EngineRunner.open(library(), ctx, artifact), params)

@@ -35,7 +35,18 @@ VARIABLES = {
     "context": "IExecutionContext",
     "runtime": "Runtime",
 }
-CONTRACT_FILES = ("builder", "onnx_parser", "profiles", "flags", "progress", "logs", "standard", "rtx", "runner")
+CONTRACT_FILES = (
+    "builder",
+    "onnx_parser",
+    "profiles",
+    "flags",
+    "progress",
+    "logs",
+    "standard",
+    "rtx",
+    "runner",
+    "layers",
+)
 RTX_ONLY = {
     "ComputeCapability",
     "IBuilderConfig.num_compute_capabilities",
@@ -89,6 +100,7 @@ def test_the_scan_sees_what_the_plugin_uses() -> None:
     found = used()
     assert {"Builder", "OnnxParser", "ILogger.Severity", "Builder.build_serialized_network"} <= found
     assert {"ICudaEngine.create_execution_context", "IExecutionContext.execute_async_v3"} <= found
+    assert {"IProfiler", "IExecutionContext.profiler"} <= found
     assert {"IBuilderConfig.set_timing_cache", "OnnxParser.parse_from_file", "ParserError.node_operator"} <= found
     assert {"IOptimizationProfile.set_shape_input", "BuilderFlag.VERSION_COMPATIBLE"} <= found
     assert len(found) > 40
@@ -129,6 +141,16 @@ def test_tensorrt_10_has_every_name() -> None:
 def test_tensorrt_rtx_has_every_name() -> None:
     pytest.importorskip("tensorrt_rtx", exc_type=ImportError)
     assert missing(json.loads(run(API_DUMP, "tensorrt_rtx"))) == set()
+
+
+def test_all_call_the_method_that_the_profiler_has(libraries: dict[str, str]) -> None:
+    """It is inherited from and overridden, so the scan does not see it."""
+    assert "def report_layer_time(self, layer_name: str, ms: float)" in (PLUGIN / "layers.py").read_text()
+    apis = [json.loads(OLDEST.read_text()), json.loads(run(API_DUMP, "tensorrt_bindings", env=libraries))]
+    if importlib.util.find_spec("tensorrt_rtx") is not None:
+        apis.append(json.loads(run(API_DUMP, "tensorrt_rtx")))
+    for api in apis:
+        assert "report_layer_time" in api["IProfiler"]
 
 
 def test_both_have_the_enum_members_that_settings_name(libraries: dict[str, str]) -> None:

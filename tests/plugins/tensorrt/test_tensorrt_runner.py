@@ -10,15 +10,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx_models as models
 import pytest
 from cbuild_tensorrt.builder import Library
 from cbuild_tensorrt.cuda import Cuda
+from cbuild_tensorrt.layers import profiled
 from cbuild_tensorrt.logs import Sink
 from cbuild_tensorrt.runner import EngineRunner
 
-from compressbuild.api import Runner, UserError, WorkInput
+from compressbuild.api import Profile, Profiling, Runner, UserError, WorkInput
 from compressbuild.api.testing import make_context, run_node
 
 # The driver's functions over malloc and memcpy; more than a tebibyte is "out of memory".
@@ -59,6 +61,7 @@ class DoublingEngine:
     def __init__(self) -> None:
         self.shape: tuple[int, ...] = ()
         self.addresses: dict[str, int] = {}
+        self.profiler: Any = None
 
     def create_execution_context(self) -> DoublingEngine:
         return self
@@ -77,7 +80,14 @@ class DoublingEngine:
         count = int(np.prod(self.shape))
         x, y = ((ctypes.c_float * count).from_address(self.addresses[name]) for name in ("x", "y"))
         y[:] = [2 * value for value in x]
+        for name, ms in (("copy of x", 0.001), ("double", 0.004), ("copy of x", 0.002)):
+            if self.profiler is not None:
+                self.profiler.report_layer_time(name, ms)
         return stream == 7
+
+
+class IProfiler:
+    """The base class that the bindings have."""
 
 
 def runner(driver: str, **outputs: Any) -> EngineRunner:
@@ -86,7 +96,7 @@ def runner(driver: str, **outputs: Any) -> EngineRunner:
         "inputs": [{"name": "x", "shape": ["batch", 3], "dtype": "float32"}],
         "outputs": [{"name": "y", "shape": ["batch", 3], "dtype": "float32", **outputs}],
     }
-    library = Library(SimpleNamespace(__version__="1.0"), "tensorrt_rtx", "TensorRT-RTX")
+    library = Library(SimpleNamespace(__version__="1.0", IProfiler=IProfiler), "tensorrt_rtx", "TensorRT-RTX")
     logger = SimpleNamespace(sink=Sink(logging.getLogger("cbuild")))
     return EngineRunner(library, DoublingEngine(), described, Cuda(library=driver), logger)
 
@@ -115,6 +125,24 @@ def test_buffers_are_reused_and_freed(driver: str) -> None:
     assert live.value == before + 2
     run.close()
     assert live.value == before
+
+
+def test_the_time_of_each_layer(driver: str, tmp_path: Path) -> None:
+    run = runner(driver)
+    facts = profiled(make_context(tmp_path), run, Profiling(batch=4, repeats=5, warmup=2))
+    found = msgspec.convert(facts, Profile)
+    rows = {row.name: (row.op, row.time_us, row.calls) for row in found.operators}
+    assert rows == {"copy of x": ("layer", pytest.approx(3.0), 2), "double": ("layer", pytest.approx(4.0), 1)}
+    assert found.batch == 4
+    assert found.run_us > 0
+    assert found.describe["provider"] == "Malloc 4090"
+
+
+def test_layers_that_nobody_reports(driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = runner(driver)
+    monkeypatch.setattr(run, "observe", lambda profiler: None)
+    with pytest.raises(UserError, match="TensorRT-RTX reports the time of no layer"):
+        profiled(make_context(tmp_path), run, Profiling(batch=1, repeats=2))
 
 
 def test_a_shape_outside_the_profile(driver: str) -> None:
@@ -167,7 +195,6 @@ def test_an_engine_computes_what_onnx_runtime_does(
 ) -> None:
     pytest.importorskip(module, exc_type=ImportError)
     import cbuild_tensorrt
-    import msgspec
     import onnxruntime
 
     kind = cbuild_tensorrt.TensorRTRTXSettings if backend == "rtx" else cbuild_tensorrt.TensorRTSettings
@@ -187,3 +214,7 @@ def test_an_engine_computes_what_onnx_runtime_does(
         np.testing.assert_allclose(
             run({"image": x})["logits"], session.run(None, {"image": x})[0], rtol=1e-2, atol=1e-2
         )
+    asked = Profiling(batch=8, repeats=9)
+    facts = run_node(f"cbuild_tensorrt.{backend}:profile", entry, asked, tmp_path / "profile").facts
+    found = msgspec.convert(facts, Profile)
+    assert 0 < sum(row.time_us for row in found.operators) < found.run_us
