@@ -66,6 +66,7 @@ def compressbuild_backends() -> Iterator[Backend]:
         summary="ExecuTorch with XNNPACK: programs for the CPUs of phones and boards",
         compile="cbuild_executorch.backend:compile",
         load="cbuild_executorch.runner:load",
+        profile="cbuild_executorch.profile:profile",
         settings=ExecuTorchSettings,
         consumes=("torch-model",),
         produces="executorch-program",

@@ -28,15 +28,15 @@ def load(ctx: Context, artifact: Path, settings: ExecuTorchSettings | None) -> R
 
 
 class ProgramRunner:
-    """A Runner (see compressbuild.api) on an ExecuTorch program."""
+    """A Runner (see compressbuild.api) on an ExecuTorch program. ``trace``: keep events of what it runs."""
 
-    def __init__(self, artifact: Path, threads: int) -> None:
+    def __init__(self, artifact: Path, threads: int, *, trace: bool = False) -> None:
         self._interface = Interface.read(artifact)
         self._threads = threads
         _set_threads(threads)
         _open.add(self)
         try:
-            self._program = Runtime.get().load_program(artifact / PROGRAM)
+            self._program = Runtime.get().load_program(artifact / PROGRAM, enable_etdump=trace)
             self._method = self._program.load_method("forward")
         except RuntimeError as error:
             raise UserError(
@@ -55,6 +55,10 @@ class ProgramRunner:
         except RuntimeError as error:
             raise UserError(f"ExecuTorch cannot run the program: {one_line(error)}") from error
         return {name: value.numpy() for name, value in zip(self._interface.outputs, found, strict=True)}
+
+    def write_events(self, file: Path) -> None:
+        """Write those since it was loaded, or since the last call, as an ETDump."""
+        self._program.write_etdump_result_to_file(str(file), str(file.with_suffix(".debug")))
 
     def describe(self) -> dict[str, Any]:
         return {"runtime": "executorch", "version": version("executorch"), "threads": self._threads}

@@ -25,7 +25,14 @@ class InductorSettings(Params):
 
     device: Literal["cpu", "cuda"] = "cpu"
     threads: Annotated[int, Meta(ge=1, le=1024, description="threads on the CPU; the code is made for that many")] = 1
+    kernel_profile: Annotated[
+        bool, Meta(description="mark each kernel in the code for cbuild profile; costs about a microsecond a kernel")
+    ] = False
     parity: Parity = Parity()
+
+    def __post_init__(self) -> None:
+        if self.kernel_profile and self.device != "cpu":
+            raise ValueError(f"'kernel-profile' is for 'device: cpu', and this is {self.device}")
 
 
 @hookimpl
@@ -49,6 +56,7 @@ def compressbuild_backends() -> Iterator[Backend]:
         summary="AOTInductor: native code for this machine's processor, or its NVIDIA GPU",
         compile="cbuild_inductor.backend:compile",
         load="cbuild_inductor.backend:load",
+        profile="cbuild_inductor.profile:profile",
         settings=InductorSettings,
         consumes=("torch-model",),
         produces="aoti-package",

@@ -18,6 +18,7 @@ from cbuild_torch.description import ModelDescription
 from cbuild_torch.module import load_model, prepare
 from cbuild_torch.runner import TorchRunner
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from compressbuild.api import Context, Runner, UserError
 
@@ -116,7 +117,10 @@ def _compile(program: Any, target: Path, settings: InductorSettings) -> None:
         "cpp_cache_precompile_headers": False,
         "aot_inductor.precompile_headers": False,
         "fx_graph_cache": False,
+        "cpp.enable_kernel_profile": settings.kernel_profile,
     }
+    if settings.kernel_profile:
+        _forget_traces(program)
     try:
         with config.patch({name: value for name, value in changes.items() if name in config._config}):
             _inductor.aoti_compile_and_package(program, package_path=str(target))
@@ -124,6 +128,13 @@ def _compile(program: Any, target: Path, settings: InductorSettings) -> None:
         raise UserError(
             f"TorchInductor cannot compile this model: {_line(error)}", hint="the node's log has the compiler's output"
         ) from error
+
+
+def _forget_traces(program: Any) -> None:
+    """The marks of kernels would hold the traces of the source, and the code would parse them at every call."""
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, GraphModule) else ():
+            node.meta.pop("stack_trace", None)
 
 
 def _line(error: BaseException) -> str:
@@ -165,10 +176,18 @@ class PackageRunner:
         return {item.name: (item.shape, item.dtype) for item in self._interface.inputs}
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
-        with torch.no_grad():
-            found = self._call(*(self._tensor(item, feeds) for item in self._interface.inputs))
+        found = self.run(self.tensors(feeds))
         values = (found,) if isinstance(found, Tensor) else tuple(found)
         return {name: value.cpu().numpy() for name, value in zip(self._interface.outputs, values, strict=True)}
+
+    def tensors(self, feeds: Mapping[str, Any]) -> tuple[Tensor, ...]:
+        """What :meth:`run` takes, on the package's device."""
+        return tuple(self._tensor(item, feeds) for item in self._interface.inputs)
+
+    def run(self, values: tuple[Tensor, ...]) -> Any:
+        """The native code alone."""
+        with torch.no_grad():
+            return self._call(*values)
 
     def _tensor(self, item: ModelInput, feeds: Mapping[str, Any]) -> Tensor:
         """The native code does not look at types and sizes: it would read past the end of what is too short."""

@@ -106,6 +106,7 @@ def compressbuild_backends() -> Iterator[Backend]:
         compile_facts=("cpu.arch", "cpu.isa"),
         run_facts=("cpu.model", "cpu.isa"),
         nondeterministic="ONNX Runtime writes its tables in the order of a hash that differs from process to process",
+        profile="cbuild_onnxruntime.flat:profile",
     )
 
 

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from cbuild_onnx import parity, soundness
+from cbuild_onnx.profile import profiled
 
-from compressbuild.api import Context, Runner, UserError
+from compressbuild.api import Context, Profiling, Runner, UserError
 
 from . import OnnxRuntimeSettings, OrtFormatSettings
 from .backend import SessionRunner
 from .session import onnx_file, open_session
 
-__all__ = ["compile", "load", "validate"]
+__all__ = ["compile", "load", "profile", "validate"]
 
 NAME = "model.ort"
 _IDENTIFIER = b"ORTM"  # bytes 4 to 8 of the flatbuffer
@@ -35,6 +36,13 @@ def load(ctx: Context, artifact: Path, settings: OrtFormatSettings | None) -> Ru
     """A Runner of an ``.ort`` file; without settings: one thread."""
     chosen = _session_settings(settings or OrtFormatSettings())
     return SessionRunner(open_session(artifact / NAME, chosen), chosen)
+
+
+def profile(ctx: Context, artifact: Path, params: Profiling) -> dict[str, Any]:
+    """Under ONNX Runtime's own profiler, with the settings of the platform."""
+    chosen = _session_settings(ctx.settings("subject") or OrtFormatSettings())
+    runner = SessionRunner(open_session(artifact / NAME, chosen, profile=ctx.scratch / "profile"), chosen)
+    return profiled(runner, runner.end_profile, params)
 
 
 def _session_settings(settings: OrtFormatSettings) -> OnnxRuntimeSettings:

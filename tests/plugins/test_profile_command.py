@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ctypes.util import find_library
 from pathlib import Path
 
 import onnx_models as models
@@ -19,6 +20,13 @@ evaluate: {metrics: [size, {latency: {batch: 4}}]}
 targets:
   fast: {from: net, platform: cpu, gates: {size: {max: 1}}}
   plain: {from: net}
+"""
+
+RTX = """\
+version: 1
+models: {net: {file: net/model.onnx}}
+platforms: {ada: {backend: tensorrt-rtx, compute-capability: sm89}}
+targets: {engine: {from: net, platform: ada}}
 """
 
 
@@ -59,6 +67,18 @@ def test_html(project: Inline) -> None:
     assert "cannot write nowhere/p.html" in project("profile", "fast", "-o", "nowhere/p.html", code=2).err
 
 
+def test_an_engine_for_a_gpu_that_is_elsewhere(tmp_path: Path) -> None:
+    """Refused in one line, before anything is built."""
+    pytest.importorskip("tensorrt_rtx", exc_type=ImportError)
+    if find_library("cuda") is not None:
+        pytest.skip("this machine has the driver")
+    work = Inline(tmp_path / "engine")
+    models.save(models.cnn(blocks=1), work.root / "net")
+    work.write("Compressfile", RTX)
+    lacking = "libcuda.so.1 (not found) and an NVIDIA GPU (none found)"
+    assert work("profile", "engine", code=4).err == f"error: 'engine' cannot be profiled here: needs {lacking}\n"
+
+
 def test_refusals(project: Inline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "did you mean 'fast'?" in project("profile", "fats", code=2).err
     work = Inline(tmp_path / "other", toy=True)
@@ -68,4 +88,4 @@ def test_refusals(project: Inline, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "'t' cannot be profiled: the reference runtime of" in said
     assert "has no profiler" in said
     assert "backends that have one: " in said
-    assert "onnxruntime, openvino" in said
+    assert "executorch, onnxruntime, onnxruntime-ort, openvino, tensorrt" in said

@@ -117,3 +117,5 @@ def test_records() -> None:
     assert backend.nondeterministic
     with pytest.raises(msgspec.ValidationError, match="Invalid enum value 'gpu'"):
         msgspec.convert({"device": "gpu"}, InductorSettings)
+    with pytest.raises(msgspec.ValidationError, match="'kernel-profile' is for 'device: cpu', and this is cuda"):
+        msgspec.convert({"device": "cuda", "kernel-profile": True}, InductorSettings)
