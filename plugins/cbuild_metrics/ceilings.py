@@ -128,26 +128,28 @@ def _torch_product(kind: str, side: int) -> Kernel:
 
 
 def _rate(kernels: list[Kernel], amount: float, seconds: float) -> float:
-    """The most a second, over rounds in which all threads work at once: a ceiling, so the best and not the median."""
+    """The most a second that all threads did together in one round of the first: a ceiling, so the best and not the
+    median. What the others did in that time is told from their own rounds, of which the ends may count in part."""
     clock = time.perf_counter
     once = math.inf
     for kernel in (*kernels, *kernels):  # the first call of each also makes room
         start = clock()
         kernel()
         once = min(once, clock() - start)
-    repeat = max(1, math.ceil(_ROUND / max(once, 1e-9)))
+    repeat, end = max(1, math.ceil(_ROUND / max(once, 1e-9))), clock() + seconds
 
-    def work(kernel: Kernel) -> tuple[float, float]:
-        start = clock()
-        for _ in range(repeat):
-            kernel()
-        return start, clock()
+    def work(kernel: Kernel) -> list[float]:
+        """When each round was over; first, when they began."""
+        moments = [clock()]
+        while len(moments) < 2 or moments[-1] < end:
+            for _ in range(repeat):
+                kernel()
+            moments.append(clock())
+        return moments
 
-    best, end = math.inf, clock() + seconds
     with ThreadPoolExecutor(len(kernels)) as pool:
         run: Any = map if len(kernels) == 1 else pool.map
-        while True:
-            rounds = list(run(work, kernels))
-            best = min(best, max(stop for _, stop in rounds) - min(start for start, _ in rounds))
-            if clock() >= end:
-                return len(kernels) * repeat * amount / best
+        threads = list(run(work, kernels))
+    first = threads[0]
+    rounds = np.sum([np.interp(first, moments, np.arange(len(moments))) for moments in threads], axis=0)
+    return float(np.max(np.diff(rounds) / np.diff(first))) * repeat * amount

@@ -106,6 +106,11 @@ def test_tabs_by_keyboard(browser: Any) -> None:
     assert len(browser.find_elements(By.CSS_SELECTOR, "#tabs [aria-selected=true]")) == 1
 
 
+def test_the_keyboard_goes_on_from_what_was_opened(browser: Any) -> None:
+    browser.find_element(By.CSS_SELECTOR, "#choice button").send_keys(Keys.ENTER)
+    assert browser.switch_to.active_element.get_attribute("id") == "panel"
+
+
 def test_a_collapse_is_seen_at_once(browser: Any) -> None:
     row = browser.find_element(By.CSS_SELECTOR, "#table tr[data-target=slow]")
     assert "⚠" in row.text

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import msgspec
 import pytest
+from chromium import launch, moments
 from command import Work
 
 BUILT = [
@@ -108,3 +110,20 @@ def test_latency_can_be_measured_again(example: Work):
     ran = example.json("sweep-0.75", "--remeasure")
     assert set(ran.started) == {"sweep-0.75/latency"}
     assert ran.targets["sweep-0.75"].metrics["latency"] > 0
+
+
+def test_the_report_is_there_at_once(example_built: Work, tmp_path: Path):
+    """One small file; from file:// a first click is answered in under a second of the wall's clock, at best."""
+    browser = launch(tmp_path / "profile")
+    try:
+        example_built("report", "-o", str(tmp_path / "report.html"))
+        assert 100_000 < (tmp_path / "report.html").stat().st_size < 3_000_000
+        answered = [load[-1] for load in moments(browser, tmp_path / "report.html", loads=8, enough=1000)]
+        assert 0 < min(answered) < 1000
+        said = browser.find_element("id", "choice").text
+        assert browser.get_log("browser") == []
+    finally:
+        browser.quit()
+    assert said.startswith("Ship "), "which artifact, before anything else"
+    assert "Beside cpu-fp32: no difference in top1 shown" in said
+    assert "server-fp16 (cannot be built here)" in said

@@ -62,7 +62,9 @@ function open(name, scroll) {
   leave = drawings.map(([, close]) => close);
   mark(t);
   history.replaceState(null, "", `#${encodeURIComponent(name)}`);
-  if (scroll) $("targets").scrollIntoView({ behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  if (!scroll) return;
+  $("targets").scrollIntoView({ behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  $("panel").focus({ preventScroll: true }); /* where the keyboard goes on from */
 }
 /* What makes the target, in the graph of all. */
 const boxes = document.querySelectorAll(".graph g[data-box]");
