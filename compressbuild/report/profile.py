@@ -12,7 +12,7 @@ from .table import number
 __all__ = ["html", "lines"]
 
 _REST = "outside operators"
-_BAR, _ROW, _LABEL = 420, 20, 330  # pixels of a full bar, a row, the names
+_BAR, _ROW, _LABEL, _NUMBERS = 420, 20, 330, 150  # pixels of a full bar, a row, the names, what stands behind a bar
 _LONGEST = 46  # characters of a name in the plot
 _MOST = 40  # rows in the plot
 _COLOURS = ("#1f6f8b", "#c8553d", "#588157", "#7b5ea7", "#b08968", "#3d5a80", "#9a8c22", "#8d99ae")
@@ -98,7 +98,8 @@ def html(target: str, profile: Profile) -> str:
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
 svg {{ max-width: 100%; height: auto }} text {{ font: 12px system-ui, sans-serif; fill: currentColor }}
 table {{ border-collapse: collapse; width: 100% }} td, th {{ padding: .15rem .6rem; text-align: right }}
-td:nth-child(-n+2), th:nth-child(-n+2) {{ text-align: left }} tr:nth-child(even) {{ background: #8881 }}
+td:nth-child(-n+2), th:nth-child(-n+2) {{ text-align: left; overflow-wrap: anywhere }}
+tr:nth-child(even) {{ background: #8881 }}
 </style></head><body>
 <h1>{escape(title)}</h1>
 <p>{_run(profile)}. {escape(facts)}</p>
@@ -116,10 +117,11 @@ td:nth-child(-n+2), th:nth-child(-n+2) {{ text-align: left }} tr:nth-child(even)
 def _chart(rows: Iterable[tuple[str, float, str, str]], total: float, title: str) -> str:
     """Bars for (name, µs, colour, tooltip)."""
     rows = list(rows)
+    width, height = _LABEL + _BAR + _NUMBERS, _ROW * len(rows) + 4
     longest = max((us for _, us, _, _ in rows), default=1.0) or 1.0
     parts = [
-        f'<svg role="img" aria-label="{escape(title)}" width="{_LABEL + _BAR + 110}" height="{_ROW * len(rows) + 4}" '
-        f'viewBox="0 0 {_LABEL + _BAR + 110} {_ROW * len(rows) + 4}" xmlns="http://www.w3.org/2000/svg">'
+        f'<svg role="img" aria-label="{escape(title)}" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">'
     ]
     for at, (name, us, colour, more) in enumerate(rows):
         y = at * _ROW
