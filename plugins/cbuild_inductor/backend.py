@@ -16,6 +16,7 @@ from cbuild_data.parity import check_parity
 from cbuild_torch.calling import caller, named_outputs, tensors
 from cbuild_torch.description import ModelDescription
 from cbuild_torch.module import load_model, prepare
+from cbuild_torch.program import flat
 from cbuild_torch.runner import TorchRunner
 from torch import Tensor, nn
 from torch.fx import GraphModule
@@ -26,19 +27,6 @@ from . import InductorSettings
 from .package import PACKAGE, Interface
 
 __all__ = ["PackageRunner", "compile", "load"]
-
-
-class _Flat(nn.Module):
-    """Takes tensors in the order of the declared inputs, gives a tuple of tensors."""
-
-    def __init__(self, module: nn.Module, inputs: tuple[ModelInput, ...]) -> None:
-        super().__init__()
-        self.module = module
-        self._inputs = inputs
-
-    def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
-        feeds = {item.name: value for item, value in zip(self._inputs, values, strict=True)}
-        return tuple(named_outputs(caller(self.module, self._inputs)(feeds)).values())
 
 
 def compile(ctx: Context, model: Path, settings: InductorSettings) -> dict[str, Any]:
@@ -74,9 +62,8 @@ def _trace(module: nn.Module, inputs: tuple[ModelInput, ...], device: str) -> tu
     try:
         with torch.no_grad():
             names = tuple(named_outputs(caller(module, inputs)(example)))
-            flat = _Flat(module, inputs).eval().to(device)
             arguments = tuple(value.to(device) for value in example.values())
-            program = torch.export.export(flat, arguments, dynamic_shapes=(shapes,))
+            program = torch.export.export(flat(module, inputs).to(device), arguments, dynamic_shapes=(shapes,))
     except UserError:
         raise
     except Exception as error:  # the tracer wraps whatever the user's forward raises

@@ -83,7 +83,7 @@ class EngineRunner:
     def observe(self, profiler: Any) -> None:
         """Report the time of each layer to an ``IProfiler``, at each run."""
         context = self._context
-        context.profiler = profiler
+        context.profiler = self._profiler = profiler  # kept here, for TensorRT does not own it
 
     def describe(self) -> dict[str, Any]:
         return {
