@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from .compare import compare_quality, hits
+from .concerns import NEGLIGIBLE
 
 __all__ = ["Candidate", "Choice", "choose", "front"]
 
@@ -65,7 +66,8 @@ def front(candidates: Sequence[Candidate]) -> frozenset[str]:
 
 
 def choose(candidates: Sequence[Candidate], metric: str) -> Choice | None:
-    """The fastest of those whose quality is not shown to be worse than the best one's; of equals the smallest.
+    """The fastest of those whose quality is not shown to be worse than the best one's; of those that are as fast the
+    smallest, then the best. What differs by less than one measurement from the next is equal.
 
     Shown to be worse: McNemar's test on the same samples at 5 %, or where samples are not known, a lower value.
     """
@@ -76,7 +78,8 @@ def choose(candidates: Sequence[Candidate], metric: str) -> Choice | None:
     best = max(allowed, key=lambda c: c.quality or 0)
     worse = {c.name: why for c in allowed if (why := _worse(best, c, metric))}
     good = [c for c in allowed if c.name not in worse]
-    chosen = min(good, key=lambda c: (c.latency or 0, c.size or 0))
+    fastest = _least(good, lambda c: c.latency or 0)
+    chosen = min(_least(fastest, lambda c: c.size or 0), key=lambda c: (-(c.quality or 0), c.latency or 0))
     rivals = {}
     for c in sorted(known, key=lambda c: c.latency or 0):
         if c.name != chosen.name:
@@ -90,12 +93,19 @@ def choose(candidates: Sequence[Candidate], metric: str) -> Choice | None:
     return Choice(name=chosen.name, reasons=(lead, second), rivals=rivals)
 
 
+def _least(candidates: Sequence[Candidate], cost: Callable[[Candidate], float]) -> list[Candidate]:
+    """Those that cost as little as the cheapest, or hardly more."""
+    limit = (1 + NEGLIGIBLE) * min(map(cost, candidates))
+    return [c for c in candidates if cost(c) <= limit]
+
+
 def _beside(chosen: Candidate, other: Candidate) -> str:
     """How much slower and larger what is as good is: little of it may be chance."""
     if not chosen.latency or not chosen.size or other.latency is None or other.size is None:
         return "as good, but not faster"
     slower, larger = other.latency / chosen.latency, other.size / chosen.size
-    return f"as good, but not faster: ×{slower:.2f} of the latency and ×{larger:.2f} of the size of {chosen.name}"
+    said = "as good and about as fast" if slower <= 1 + NEGLIGIBLE else "as good, but not faster"
+    return f"{said}: ×{slower:.2f} of the latency and ×{larger:.2f} of the size of {chosen.name}"
 
 
 def _worse(best: Candidate, other: Candidate, metric: str) -> str:

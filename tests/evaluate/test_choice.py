@@ -54,6 +54,22 @@ def test_the_fastest_of_those_that_are_as_good() -> None:
     assert found.rivals["full"] == "as good, but not faster: ×2.00 of the latency and ×4.00 of the size of int8"
 
 
+def test_of_those_that_are_as_fast_the_best() -> None:
+    samples = {"better": right(199), "quicker by chance": right(198), "larger": right(200)}
+    found = choose(
+        [
+            candidate("quicker by chance", 0.990, 1.000, 100.0, right=samples["quicker by chance"]),
+            candidate("better", 0.995, 1.006, 100.3, right=samples["better"]),
+            candidate("larger", 1.0, 1.001, 200, right=samples["larger"]),
+        ],
+        "top1",
+    )
+    assert found is not None
+    assert found.name == "better"
+    said = "as good and about as fast: ×0.99 of the latency and ×1.00 of the size of better"
+    assert found.rivals["quicker by chance"] == said
+
+
 def test_without_samples_lower_is_worse() -> None:
     found = choose([candidate("a", 0.97, 4, 4), candidate("b", 0.96, 1, 1)], "top1")
     assert found is not None
