@@ -29,8 +29,7 @@ def feeds(
     if total == 0:
         raise UserError(f"the model takes batches of {fixed}, the calibration data has {len(labels)} samples")
     whole = {name: column[:total] for name, column in columns.items()}
-    for chosen, _ in batches(whole, labels[:total], fixed or batch_size):
-        yield chosen, total
+    return ((chosen, total) for chosen, _ in batches(whole, labels[:total], fixed or batch_size))
 
 
 def observed(
@@ -38,17 +37,17 @@ def observed(
 ) -> Iterator[dict[str, np.ndarray]]:
     """For every batch of ``given`` the values of the tensors ``names`` of the graph. Float ones only."""
     wanted = list(dict.fromkeys(names))
-    proto = files.read(model)
+    proto = files.read(model, weights=False)
     present = {value.name for value in (*proto.graph.output, *proto.graph.input)}
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in present)
     place = ctx.scratch / "observed"
     place.mkdir(exist_ok=True)
-    made = session(files.write(proto, place), threads=ctx.threads, optimise=False)
+    made = session(files.write(proto, place, weights_from=model.parent), threads=ctx.threads, optimise=False)
     inputs = {value.name for value in proto.graph.input}
     asked = [name for name in wanted if name not in inputs]
     done = 0
     for batch, total in given:
-        found = dict(zip(asked, made.run(asked, batch), strict=True))
+        found = dict(zip(asked, made.run(asked, batch) if asked else [], strict=True))  # asked for none it gives all
         yield {name: batch[name] if name in inputs else found[name] for name in wanted}
         done += len(next(iter(batch.values())))
         ctx.progress(done, total, stage=stage)

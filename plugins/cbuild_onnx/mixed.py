@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from cbuild_data import arrays, fit, fixed_batch
-from onnx import ModelProto
 
 from compressbuild.api import Context, UserError
 
@@ -61,11 +60,13 @@ class _Judge:
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def __call__(self, model: ModelProto) -> tuple[float, float]:
-        """Score, and SQNR of all float outputs in decibels."""
+    def __call__(
+        self, ready: Calibrated, *, only: Iterable[str] = (), without: Iterable[str] = ()
+    ) -> tuple[float, float]:
+        """Score, and SQNR of all float outputs in decibels; ``only``, ``without``: of ``Calibrated.quantized``."""
         place = self._ctx.scratch / "candidate"
         place.mkdir(exist_ok=True)
-        found = self._run(files.write(model, place))
+        found = self._run(ready.write(ready.quantized(only=only, without=without), place))
         self.measured += 1
         power = noise = 0.0
         for name, wanted in self._wanted.items():
@@ -102,7 +103,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeMixed) -> dict[str, Any]
     judge = _Judge(ctx, files.find(model), params)
     ready = calibrate(ctx, model, params)
     names = _layers(ready, params)
-    score, sqnr = judge(ready.quantized())
+    score, sqnr = judge(ready)
     layers = {} if _good(params, judge.score - score, sqnr) else _sensitivity(ctx, ready, names, judge)
     ranked = sorted(layers, key=lambda name: (-layers[name].drop, layers[name].sqnr))
     kept: list[str] = []
@@ -114,12 +115,12 @@ def quantize(ctx: Context, model: Path, params: QuantizeMixed) -> dict[str, Any]
                 hint="what is left is activations between layers: allow more, or narrow 'op-types:'",
             )
         kept.append(ranked[len(kept)])
-        final, ratio = judge(ready.quantized(without=kept))
+        final, ratio = judge(ready, without=kept)
         ctx.log.info("%s in float: score %.4f, SQNR %.1f dB", kept[-1], final, ratio)
     kept, final, ratio = _give_back(ready, judge, params, kept, (final, ratio))
     made = ready.quantized(without=kept)
     count = quantize_nodes(made)
-    files.write(made, ctx.out)
+    ready.write(made, ctx.out)
     facts: dict[str, Any] = (
         {}
         if params.metric == "sqnr" and params.score is None
@@ -166,7 +167,7 @@ def _sensitivity(ctx: Context, ready: Calibrated, names: list[str], judge: _Judg
     """Each layer quantized alone."""
     found = {}
     for number, name in enumerate(names):
-        score, sqnr = judge(ready.quantized(only=[name]))
+        score, sqnr = judge(ready, only=[name])
         found[name] = _Layer(name, judge.score - score, sqnr)
         ctx.progress(number + 1, len(names), stage="sensitivity")
     return found
@@ -190,7 +191,7 @@ def _give_back(
     left = list(kept)
     for name in left[-2::-1]:
         fewer = [other for other in left if other != name]
-        score, sqnr = judge(ready.quantized(without=fewer))
+        score, sqnr = judge(ready, without=fewer)
         if _good(params, judge.score - score, sqnr):
             left, now = fewer, (score, sqnr)
     return left, *now

@@ -18,9 +18,9 @@ from compressbuild.api import Context, UserError
 from . import files, soundness
 from .checks import compare
 from .params_graph import OptimizeOnnx
-from .runner import OnnxRunner, declared_inputs, session
+from .runner import OnnxRunner, by_onnxruntime, declared_inputs, session
 
-__all__ = ["optimize"]
+__all__ = ["offline", "optimize"]
 
 _CHECK_SAMPLES = 32
 _STANDARD = ("", "ai.onnx", "ai.onnx.ml")
@@ -38,7 +38,7 @@ def optimize(ctx: Context, model: Path, params: OptimizeOnnx) -> dict[str, Any]:
         case "transformer":
             proto = _fuse(source, params)
         case _:
-            proto = _offline(ctx, source, place / files.NAME, params.method)
+            proto = offline(ctx, source, place / files.NAME, params.method)
     _import_used_opsets(proto)
     target = files.write(proto, ctx.out, weights_from=place)
     worst = _check(ctx, source, target, params)
@@ -49,7 +49,7 @@ def optimize(ctx: Context, model: Path, params: OptimizeOnnx) -> dict[str, Any]:
     return {"nodes": after, "nodes_before": before, "runtime_operators": custom, "max_difference": worst}
 
 
-def _offline(ctx: Context, source: Path, target: Path, method: str) -> onnx.ModelProto:
+def offline(ctx: Context, source: Path, target: Path, method: str) -> onnx.ModelProto:
     """What ONNX Runtime makes of the graph before it is laid out for this machine's CPU."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = ctx.threads
@@ -59,10 +59,8 @@ def _offline(ctx: Context, source: Path, target: Path, method: str) -> onnx.Mode
     options.optimized_model_filepath = str(target)
     if files.is_large(source):
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", files.DATA)
-    try:
+    with by_onnxruntime("optimise the model", source):
         ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors derive from Exception alone
-        raise UserError(f"ONNX Runtime cannot optimise the model: {error}") from error
     return files.read(target, weights=False)
 
 

@@ -6,14 +6,19 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import onnx
 from onnx import ModelProto
+from onnxruntime.quantization.quant_utils import add_infer_metadata, add_pre_process_metadata
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from compressbuild.api import Context, UserError
 
 from . import files
+from .optimize import offline
 
-__all__ = ["node_names", "preprocess"]
+__all__ = ["node_names", "preprocess", "with_shapes"]
+
+_OLDEST = 11  # opset that the quantizers take as it is
 
 
 def node_names(model: ModelProto, patterns: Iterable[str], what: str) -> list[str]:
@@ -33,6 +38,8 @@ def preprocess(ctx: Context, source: Path) -> Path:
     target = ctx.scratch / "prepared" / files.NAME
     target.parent.mkdir(exist_ok=True)
     large = files.is_large(source)
+    if large and _prepare_large(ctx, source, target):
+        return target
     problem: Exception | None = None
     for symbolic in (False, True):  # the symbolic inference knows more shapes, but imports torch and sympy
         try:
@@ -55,6 +62,36 @@ def preprocess(ctx: Context, source: Path) -> Path:
     if target.exists():
         return target  # tensors of unknown shape stay in float
     raise UserError(f"ONNX Runtime cannot prepare the model for quantization: {problem}") from problem
+
+
+def _prepare_large(ctx: Context, source: Path, target: Path) -> bool:
+    """The same without the weights, of which the library takes two copies into memory: ONNX Runtime moves them from
+    file to file. False where that does not do, because the opset is old or shapes stay unknown."""
+    opset = next(
+        (entry.version for entry in files.read(source, weights=False).opset_import if entry.domain in ("", "ai.onnx")),
+        0,
+    )
+    if opset < _OLDEST:
+        return False
+    try:
+        offline(ctx, source, target, "basic")
+    except UserError as error:
+        ctx.log.info("preparing the model: %s", error)
+        return False
+    proto = with_shapes(target)
+    add_pre_process_metadata(proto)
+    target.write_bytes(proto.SerializeToString())
+    return not _untyped(proto)
+
+
+def with_shapes(path: Path) -> ModelProto:
+    """The model with shapes inferred, as ONNX Runtime's quantizers want it; external data stays where it is."""
+    inferred = path.with_name("inferred.onnx")
+    onnx.shape_inference.infer_shapes_path(str(path), str(inferred))
+    proto = files.read(inferred, weights=False)
+    inferred.unlink()
+    add_infer_metadata(proto)
+    return proto
 
 
 def _untyped(model: ModelProto) -> list[str]:

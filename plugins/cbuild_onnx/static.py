@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto
-from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorsData, create_calibrator
-from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
+from onnx import ModelProto, TensorProto
+from onnxruntime.quantization import QDQQuantizer, QuantType
+from onnxruntime.quantization.calibrate import EntropyCalibrater, MinMaxCalibrater, PercentileCalibrater, TensorsData
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from compressbuild.api import Context, UserError
@@ -26,16 +26,12 @@ from . import files, soundness
 from .calibration import feeds
 from .params import QuantizeStatic
 from .runner import session
-from .selection import node_names, preprocess
+from .selection import node_names, preprocess, with_shapes
 from .smooth import smooth
 
 __all__ = ["Calibrated", "calibrate", "quantize", "quantize_nodes"]
 
-_METHODS = {
-    "minmax": CalibrationMethod.MinMax,
-    "entropy": CalibrationMethod.Entropy,
-    "percentile": CalibrationMethod.Percentile,
-}
+_METHODS = {"minmax": MinMaxCalibrater, "entropy": EntropyCalibrater, "percentile": PercentileCalibrater}
 _TYPES = {
     "uint8": QuantType.QUInt8,
     "int8": QuantType.QInt8,
@@ -61,29 +57,35 @@ class Calibrated:
     smoothed: int
 
     def quantized(self, *, only: Iterable[str] = (), without: Iterable[str] = ()) -> ModelProto:
-        """The model with QDQ nodes, at the nodes ``only`` (default: all) and not at ``without``."""
-        quantizer = QDQQuantizer(
-            load_model_with_shape_infer(self.model),
-            self.params.per_channel,
-            self.params.reduce_range,
-            QuantType.QInt8,
-            _activations(self.params),
-            deepcopy(self.ranges),
-            list(only),
-            [*self.skipped, *without],
-            self.operators,
-            dict(self.options),
-        )
-        quantizer.quantize_model()
+        """The model with QDQ nodes, at the nodes ``only`` (default: all) and not at ``without``. What is external and
+        was not quantized still is."""
+        with contextlib.chdir(self.model.parent):  # where the quantizer reads external weights from, one by one
+            quantizer = QDQQuantizer(
+                with_shapes(self.model),
+                self.params.per_channel,
+                self.params.reduce_range,
+                QuantType.QInt8,
+                _activations(self.params),
+                deepcopy(self.ranges),
+                list(only),
+                [*self.skipped, *without],
+                self.operators,
+                dict(self.options),
+            )
+            quantizer.quantize_model()
         made: ModelProto = quantizer.model.model
         return made
+
+    def write(self, quantized: ModelProto, directory: Path) -> Path:
+        """What :meth:`quantized` made, as a file."""
+        return files.write(quantized, directory, weights_from=self.model.parent)
 
 
 def quantize(ctx: Context, model: Path, params: QuantizeStatic) -> dict[str, Any]:
     """Calibrate and quantize; returns the scheme, how many QDQ nodes there are, and the samples used."""
     ready = calibrate(ctx, model, params)
     quantized = ready.quantized()
-    files.write(quantized, ctx.out)
+    ready.write(quantized, ctx.out)
     count = quantize_nodes(quantized)
     facts = {
         "scheme": params.scheme,
@@ -188,27 +190,33 @@ def _calibrate(
 ) -> tuple[TensorsData, int, set[str]]:
     """Ranges of the tensors that the operators read and write, the number of samples they come from, and the names of
     the tensors that have no range."""
-    place = ctx.scratch / "augmented"
-    place.mkdir(exist_ok=True)
-    extra: dict[str, Any] = {"symmetric": params.scheme == "s8-symmetric"}
-    if params.method == "percentile":
-        extra["percentile"] = params.percentile
+    given = _batches(ctx, model, params)  # before there is a session: two of a large model may not fit
     said = io.StringIO()
     with contextlib.redirect_stdout(said):  # it prints as it goes
-        calibrator = create_calibrator(
-            model,
-            operators,
-            augmented_model_path=str(place / files.NAME),
-            calibrate_method=_METHODS[params.method],
-            use_external_data_format=files.is_large(model),
-            extra_options=extra,
-        )
-        # its own session takes as many threads as the machine has, and sums in an order that depends on them
-        calibrator.infer_session = _Bounded(session(place / files.NAME, threads=ctx.threads, optimise=False))
+        calibrator = _calibrator(ctx, model, operators, params)
         done = 0
-        for batch, total in _batches(ctx, model, params):
+        for batch, total in given:
             calibrator.collect_data(_OneBatch(batch))
             done += len(next(iter(batch.values())))
             ctx.progress(done, total, stage="calibrate")
         ranges = calibrator.compute_data()
     return ranges, done, calibrator.infer_session.unbounded
+
+
+def _calibrator(ctx: Context, model: Path, operators: list[str], params: QuantizeStatic) -> Any:
+    """ONNX Runtime's, with a session of our own. It loads the model with all weights, only to add outputs to the graph:
+    so it is given one without those that are external."""
+    bare = files.read(model, weights=False)
+    for tensor in files.tensors(bare):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            tensor.data_location = TensorProto.DEFAULT
+            del tensor.external_data[:]
+    light, augmented = model.with_name("bare.onnx"), model.with_name("augmented.onnx")
+    light.write_bytes(bare.SerializeToString())
+    extra: dict[str, Any] = {"percentile": params.percentile} if params.method == "percentile" else {}
+    made = _METHODS[params.method](light, operators, str(augmented), symmetric=params.scheme == "s8-symmetric", **extra)
+    made.model = with_shapes(model)
+    made.augment_graph()
+    # its own session takes as many threads as the machine has, and sums in an order that depends on them
+    made.infer_session = _Bounded(session(augmented, threads=ctx.threads, optimise=False))
+    return made

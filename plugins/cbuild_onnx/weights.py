@@ -29,11 +29,11 @@ _CHANNELS = {"Conv": ((1, 0),), **dict.fromkeys(_RECURRENT, ((1, 1), (2, 1)))}
 def quantize(ctx: Context, model: Path, params: QuantizeWeights) -> dict[str, Any]:
     """Write the model with quantized weights; returns layers, bytes before and after, and the weights' mean error."""
     source = soundness.find(model)
-    proto = files.read(source)
+    proto = files.read(source, weights=False)  # what is external stays so until it is quantized
     _check(proto, params)
     if any(node.op_type in _RECURRENT for node in proto.graph.node if node.op_type in params.op_types):
         source = preprocess(ctx, source)  # torch's exporter reorders their gates in the graph: folded here
-        proto = files.read(source)
+        proto = files.read(source, weights=False)
     skipped = set(node_names(proto, params.exclude, "exclude"))
     tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
     chosen = [node for node in proto.graph.node if node.name not in skipped and _fits(node, tensors, params)]
@@ -46,7 +46,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeWeights) -> dict[str, An
     errors = []
     for number, node in enumerate(chosen):
         for position, axis in _CHANNELS.get(node.op_type, ((1, None),)):
-            weight = numpy_helper.to_array(tensors[node.input[position]]).astype(np.float32)
+            weight = numpy_helper.to_array(tensors[node.input[position]], str(source.parent)).astype(np.float32)
             if axis is None:
                 made = _replace_product(proto, node, weight, hessians.get(node.input[0]), params)
             else:
@@ -56,7 +56,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeWeights) -> dict[str, An
     _drop_unused(proto)
     if params.format == "nbits" and all(entry.domain != _DOMAIN for entry in proto.opset_import):
         proto.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
-    files.write(proto, ctx.out)
+    files.write(proto, ctx.out, weights_from=source.parent)
     return {
         "layers": len(chosen),
         "excluded": len(skipped),
@@ -232,7 +232,6 @@ def _store(proto: ModelProto, stem: str, constants: list[np.ndarray]) -> list[st
 def _drop_unused(proto: ModelProto) -> None:
     """The weights that nothing reads any more."""
     read = {name for node in files.nodes(proto) for name in node.input} | {value.name for value in proto.graph.output}
-    kept = [tensor for tensor in proto.graph.initializer if tensor.name in read]
-    copies = [TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
-    del proto.graph.initializer[:]
-    proto.graph.initializer.extend(copies)
+    for number in reversed(range(len(proto.graph.initializer))):
+        if proto.graph.initializer[number].name not in read:
+            del proto.graph.initializer[number]
