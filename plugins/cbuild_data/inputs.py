@@ -45,7 +45,8 @@ def axis_sizes(
 def example_arrays(
     inputs: Iterable[ModelInput], sizes: Mapping[str, int] | None = None, *, batch: int = 2, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Arrays that fit the inputs: floats standard normal, integers and booleans one (a token id, a full mask)."""
+    """Arrays that fit the inputs: floats standard normal, integers one (a token id, a full mask), booleans true but for
+    the last of each row (a mask that leaves something, whether true stands for what counts or for what does not)."""
     import numpy as np
 
     items = tuple(inputs)
@@ -56,6 +57,8 @@ def example_arrays(
         shape = tuple(known[axis] if isinstance(axis, str) else axis for axis in item.shape)
         dtype = np.dtype(item.dtype)
         made[item.name] = generator.standard_normal(shape).astype(dtype) if dtype.kind == "f" else np.ones(shape, dtype)
+        if dtype.kind == "b" and len(shape) > 1 and shape[-1] > 1:
+            made[item.name][..., -1] = False
     return made
 
 
@@ -93,5 +96,5 @@ def fit(data: Mapping[str, np.ndarray], inputs: Iterable[ModelInput]) -> dict[st
             raise UserError(
                 f"the data does not fit the model: it wants {item}, the data is {form}", hint="cast in the loader"
             )
-        fitted[item.name] = np.ascontiguousarray(array, dtype=wanted)
+        fitted[item.name] = np.asarray(array, wanted, order="C")
     return fitted

@@ -22,9 +22,15 @@ def compare(
     hint: str = "allow more with the tolerance parameters if that is meant",
 ) -> float:
     """The largest difference of any output; UserError where it exceeds ``atol + rtol·|wanted|``, or where names,
-    shapes or NaNs differ. ``per_output``: relative to the largest magnitude of the output, not to each value."""
+    shapes or NaNs differ, or where nothing finite is there to compare. ``per_output``: relative to the largest
+    magnitude of the output, not to each value."""
     if list(found) != list(wanted):
         raise UserError(f"{what} has outputs {list(found)}, its source {list(wanted)}")
+    if wanted and not any(np.isfinite(value).any() or not np.size(value) for value in wanted.values()):
+        raise UserError(
+            f"{what} cannot be compared: its source gives no finite number on the inputs of the check",
+            hint="are its weights finite? 'data:' gives it inputs that suit it",
+        )
     worst = 0.0
     for name, expected in wanted.items():
         got = np.asarray(found[name], np.float64)
@@ -33,11 +39,13 @@ def compare(
             raise UserError(f"{what} gives '{name}' the shape {list(got.shape)}, its source {list(expected.shape)}")
         with np.errstate(invalid="ignore"):
             difference = np.where((got == expected) | (np.isnan(got) & np.isnan(expected)), 0.0, np.abs(got - expected))
-        magnitude = np.max(np.abs(expected), initial=0.0) if per_output else np.abs(expected)
+        magnitude = np.where(np.isfinite(expected), np.abs(expected), 0.0)
+        if per_output:
+            magnitude = np.max(magnitude, initial=0.0)
         if not np.all(difference <= atol + rtol * magnitude):
             raise UserError(
                 f"{what} differs from its source: output '{name}' by up to {np.max(difference):.3g} "
-                f"(values up to {np.max(np.abs(expected), initial=0.0):.3g})",
+                f"(values up to {np.max(magnitude):.3g})",
                 hint=hint,
             )
         worst = max(worst, float(np.max(difference, initial=0.0)))

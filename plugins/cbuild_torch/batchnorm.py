@@ -65,11 +65,12 @@ class _Flow(TorchFunctionMode):
         self._calls: dict[str, int] = {}
         self._made: dict[int, tuple[str, Tensor]] = {}  # the tensor is kept alive, so its id stays its own
         self._reads: dict[str, int] = {}
-        self._pairs: dict[str, str] = {}
+        self._sources: dict[str, list[str | None]] = {}  # of each normalisation, for each call: the layer that it reads
         self._inside = 0
 
     def pairs(self, run: Callable[[], Mapping[str, Tensor]]) -> dict[str, str]:
-        """Normalisation → the layer whose only reader it is; each of both called once, with fixed statistics."""
+        """Normalisation → the layer whose only reader it is, and the only one that it reads, however often both are
+        called (an encoder of two inputs is called twice); with fixed statistics."""
         hooks = []
         for name, layer in self._module.named_modules():
             if name in self._makers:
@@ -86,8 +87,11 @@ class _Flow(TorchFunctionMode):
         self._read(outputs.values())
         return {
             norm: layer
-            for norm, layer in self._pairs.items()
-            if self._calls[norm] == self._calls[layer] == 1 and not self._reads.get(layer)
+            for norm, (layer, *others) in self._sources.items()
+            if layer is not None
+            and all(other == layer for other in others)
+            and self._calls[layer] == 1 + len(others)
+            and not self._reads.get(layer)
         }
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -113,13 +117,12 @@ class _Flow(TorchFunctionMode):
 
     def _note_norm(self, name: str) -> Callable[..., None]:
         def hook(norm: Any, inputs: tuple[Any, ...]) -> None:
-            self._calls[name] = self._calls.get(name, 0) + 1
             self._inside += 1
-            maker = self._made.get(id(inputs[0])) if inputs else None
-            if maker is None or norm.running_mean is None or norm.training:
-                return
-            if isinstance(self._makers[maker[0]], _ConvNd) or inputs[0].dim() == 2:  # else a linear's axis is another
-                self._pairs[name] = maker[0]
+            source, _ = self._made.get(id(inputs[0]), (None, None)) if inputs else (None, None)
+            if source is not None and not isinstance(self._makers[source], _ConvNd) and inputs[0].dim() != 2:
+                source = None  # a linear's axis is another
+            fixed = norm.running_mean is not None and not norm.training
+            self._sources.setdefault(name, []).append(source if fixed else None)
 
         return hook
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from compressbuild.api import UserError
 
-__all__ = ["by_keyword", "caller", "first_output", "named_outputs", "tensors"]
+__all__ = ["by_keyword", "caller", "first_output", "identical", "named_outputs", "tensors"]
 
 
 def by_keyword(module: nn.Module, names: Iterable[str]) -> bool:
@@ -34,7 +34,7 @@ def caller(module: nn.Module, inputs: Iterable[ModelInput]) -> Callable[[Mapping
 def tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     """Arrays as tensors of their own memory in standard layout (odd strides end up in exported graphs)."""
     return {
-        name: torch.from_numpy(np.ascontiguousarray(array)).clone(memory_format=torch.contiguous_format)
+        name: torch.from_numpy(np.asarray(array, order="C")).clone(memory_format=torch.contiguous_format)
         for name, array in arrays.items()
     }
 
@@ -69,3 +69,12 @@ def first_output(result: Any) -> Tensor:
     """The output that a default loss looks at: the only one, or ``logits``, or else the first."""
     named = named_outputs(result)
     return named.get("logits", next(iter(named.values())))
+
+
+def identical(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:
+    """Whether all outputs are the same bit for bit; a NaN is like another, which made-up inputs may well give."""
+    return all(
+        value.shape == wanted[name].shape
+        and bool(((value == wanted[name]) | ((value != value) & (wanted[name] != wanted[name]))).all())
+        for name, value in found.items()
+    )

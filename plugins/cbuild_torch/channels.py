@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,15 +13,16 @@ import torch_pruning as tp
 from cbuild_data import example_arrays
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvTransposeNd
 
 from compressbuild.api import Context, UserError
 
 from .attention import SplitAttention
-from .calling import caller, named_outputs, tensors
+from .calling import caller, identical, named_outputs, tensors
 from .description import ModelDescription
 from .edits import attribute_edits, replay, resize
 from .head_layers import head_layers
-from .module import load_model, make_module, prepare, save_model, weights_of
+from .module import load_model, load_plain, make_module, prepare, save_model, weights_of
 from .objective import Loss, Samples, Task, read_samples, task_loss
 from .optimise import optimise
 from .params import Finetune, PruneChannels
@@ -32,18 +34,24 @@ _HINT = "prune.magnitude fits every model; 'ignore:' names layers to leave alone
 
 
 class _Pruner(tp.pruner.BasePruner):  # type: ignore[misc]
-    """Keeps the nearest multiple of ``round_to``, at least one of it; the library rounds down, even to nothing."""
+    """Keeps the nearest multiple of ``round_to`` that the layer's groups divide, at least one of it. The library rounds
+    down, even to nothing, and takes what it removes of each group for what it removes of all."""
+
+    def _is_atten_group(self, group: Any) -> Any:
+        self._asked = group  # that _round_to is called for, which is not told
+        return super()._is_atten_group(group)
 
     def _round_to(self, n_pruned: int, current_channels: int, round_to: int) -> int:
-        kept = round((current_channels - n_pruned) / round_to) * round_to
-        return current_channels - min(current_channels, max(kept, round_to))
+        groups = self._get_channel_groups(self._asked)
+        step = math.lcm(round_to, groups)
+        kept = round((current_channels - n_pruned * groups) / step) * step
+        return (current_channels - min(current_channels, max(kept, step))) // groups
 
 
 def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
     """Remove channels; returns parameters and MACs (batch 1) before and after, and the widths achieved."""
     prepare(ctx)
-    description = ModelDescription.read(model)
-    module = load_model(ctx, model)
+    module, description = load_plain(ctx, model)
     call = caller(module, description.inputs)
     example = tensors(example_arrays(description.inputs, batch=1, seed=0))
     samples = _check(ctx, module, description, params)
@@ -54,13 +62,20 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
     for step in range(params.steps):
         if samples is not None:
             _gradients(module, call, samples, task_loss(ctx, Task(params.loss), samples), fixed)
-        _step(pruner)
+        _step(pruner, module)
         module.zero_grad(set_to_none=True)
         _runs(module, call, example, shapes)
         if step + 1 < params.steps:
             _recover(ctx, module, description, params, step)
         ctx.progress(step + 1, params.steps)
     after = _cost(module, call, example)
+    if after[1] == before[1] and (params.ratio or params.overrides):
+        widths = {name: layer.weight.shape[0] for name, layer in prunable_layers(module).items() if layer not in fixed}
+        found = ", ".join(f"'{name}' has {width}" for name, width in list(widths.items())[:4])
+        raise UserError(
+            f"no layer gets smaller in steps of {params.round_to} channels that its groups divide: {found}",
+            hint="a larger 'ratio' or a smaller 'round-to'",
+        )
     _save(ctx, module, description, call, example)
     return {
         "parameters": after[1],
@@ -192,11 +207,17 @@ def _pruner(
         )
 
 
-def _step(pruner: _Pruner) -> None:
+def _step(pruner: _Pruner, module: nn.Module) -> None:
     try:
         pruner.step()
     except (RuntimeError, IndexError, ValueError, AssertionError) as error:
-        raise UserError(f"torch-pruning cannot follow this architecture: {error}", hint=_HINT) from error
+        strange = [
+            name
+            for name, layer in module.named_modules()
+            if isinstance(layer, _ConvTransposeNd) and 1 < layer.groups < layer.in_channels
+        ]
+        why = f"; it does not know transposed convolutions with groups: {', '.join(strange)}" if strange else ""
+        raise UserError(f"torch-pruning cannot follow this architecture: {error}{why}", hint=_HINT) from error
 
 
 def _runs(
@@ -312,7 +333,6 @@ def _save(
     save_model(ctx, module, description, attribute_edits(fresh, module))
     again = caller(load_model(ctx, ctx.out), description.inputs)
     with torch.no_grad():
-        pairs = zip(named_outputs(call(example)).values(), named_outputs(again(example)).values(), strict=True)
-        same = all(torch.equal(one, other) for one, other in pairs)
+        same = identical(named_outputs(call(example)), named_outputs(again(example)))
     if not same:
         raise UserError("the pruned model cannot be described by its tensors' shapes and plain attributes", hint=_HINT)

@@ -13,8 +13,8 @@ from torch.nn.modules.conv import _ConvNd
 from compressbuild.api import Context, UserError
 
 from .companion import Companion
-from .description import WEIGHTS, ModelDescription
-from .module import load_model, prepare, save_model
+from .description import WEIGHTS
+from .module import load_plain, prepare, save_model
 from .optimise import optimise, read_samples, task_loss
 from .params_share import ShareCluster
 from .selection import check_patterns, matching, other_layers, ratio_for
@@ -27,8 +27,7 @@ _SHARED = (_ConvNd, nn.Linear, nn.MultiheadAttention, nn.RNNBase, nn.Embedding, 
 def share(ctx: Context, model: Path, params: ShareCluster) -> dict[str, Any]:
     """Cluster, train the centroids if there is data, store packed; returns bytes of the weights before and after."""
     prepare(ctx)
-    description = ModelDescription.read(model)
-    module = load_model(ctx, model)
+    module, description = load_plain(ctx, model)
     weights = _weights(module, params)
     if others := other_layers(module):
         ctx.log.warning("left alone: %s", others)

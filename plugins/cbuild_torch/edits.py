@@ -2,6 +2,7 @@
 
 | op | what it says |
 |---|---|
+| ``plain`` | weights that are computed from others become parameters: see :mod:`.plain` |
 | ``resize`` | tensors take the shapes of the saved ones, and layers' size attributes follow |
 | ``set`` ``module``, ``attribute``, ``value`` | a plain attribute that a layer has already gets another value |
 | ``replace`` ``module``, ``layer`` | a layer, or an activation function, gives way to another: see :mod:`.layers` |
@@ -24,6 +25,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from .attention import split
 from .layers import build, put
+from .plain import make_plain
 
 __all__ = ["attribute_edits", "drop", "replay", "resize", "tie"]
 
@@ -37,6 +39,8 @@ def replay(module: nn.Module, edits: tuple[Mapping[str, Any], ...]) -> None:
         match edit:
             case {"op": "resize"} | {"op": "sparse"} | {"op": "palette"}:
                 continue
+            case {"op": "plain"}:
+                make_plain(module)
             case {"op": "set", "module": str(path), "attribute": str(name), "value": value}:
                 _set(module.get_submodule(path), name, value)
             case {"op": "replace", "module": str(path), "layer": dict(spec)}:

@@ -22,6 +22,7 @@ from .calling import by_keyword, caller, named_outputs, tensors
 from .description import ModelDescription
 from .module import load_model, prepare
 from .params import ExportOnnx
+from .program import one_line
 from .runner import TorchRunner
 
 __all__ = ["check_axes", "export", "fixed_axis", "trace"]
@@ -127,7 +128,7 @@ def _reason(error: BaseException) -> str:
     """The innermost cause, on one line."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(error).split())[:500] or type(error).__name__
+    return one_line(error)
 
 
 def _hint(error: BaseException) -> str:

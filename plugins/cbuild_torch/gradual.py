@@ -15,7 +15,7 @@ from compressbuild.api import Context
 from .companion import Companion
 from .description import ModelDescription
 from .masks import lowest, prunable_weights, zero
-from .module import load_model, prepare, save_model
+from .module import load_plain, prepare, save_model
 from .objective import Loss, Samples, read_samples, soft_loss, soft_targets, task_loss
 from .optimise import optimise, updates_per_epoch
 from .params_pruning import PruneGradual, PruneMovement
@@ -28,8 +28,7 @@ __all__ = ["Masking", "finish", "prune", "pruning_loss"]
 def prune(ctx: Context, model: Path, params: PruneGradual) -> dict[str, Any]:
     """Train while the share of zeros grows. Returns the facts of the training and of prune.magnitude."""
     prepare(ctx)
-    description = ModelDescription.read(model)
-    module = load_model(ctx, model)
+    module, description = load_plain(ctx, model)
     weights = prunable_weights(module, params.ignore, params.overrides)
     samples = read_samples(ctx, params.data, description.inputs)
     ramp = make_ramp(params, updates_per_epoch(len(samples), params))

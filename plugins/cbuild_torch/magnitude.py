@@ -7,9 +7,8 @@ from typing import Any
 
 from compressbuild.api import Context
 
-from .description import ModelDescription
 from .masks import lowest, prunable_weights, zero
-from .module import load_model, prepare, save_model
+from .module import load_plain, prepare, save_model
 from .params import PruneMagnitude
 from .selection import other_layers
 
@@ -19,12 +18,12 @@ __all__ = ["prune"]
 def prune(ctx: Context, model: Path, params: PruneMagnitude) -> dict[str, Any]:
     """Zero the smallest weights. Their tensors are marked sparse, so a later training keeps the zeros."""
     prepare(ctx)
-    module = load_model(ctx, model)
+    module, description = load_plain(ctx, model)
     weights = prunable_weights(module, params.ignore, params.overrides)
     if others := other_layers(module):
         ctx.log.warning("left alone: %s", others)
     magnitudes = {name: weight.detach().abs() for name, weight in weights.items()}
     facts = zero(weights, lowest(magnitudes, params.sparsity, params.scope, params.overrides))
-    names = sorted({*ModelDescription.read(model).sparse, *weights})
-    save_model(ctx, module, model, [{"op": "sparse", "parameters": names}])
+    names = sorted({*description.sparse, *weights})
+    save_model(ctx, module, description, [{"op": "sparse", "parameters": names}])
     return facts

@@ -16,8 +16,9 @@ from compressbuild.api import Context, UserError
 from .description import WEIGHTS, ModelDescription
 from .edits import replay, resize
 from .palette import pack, unpack
+from .plain import make_plain
 
-__all__ = ["load_model", "make_module", "prepare", "save_model", "weights_of"]
+__all__ = ["load_model", "load_plain", "make_module", "prepare", "save_model", "weights_of"]
 
 
 def prepare(ctx: Context) -> None:
@@ -53,6 +54,16 @@ def load_model(ctx: Context, directory: Path) -> nn.Module:
     state = unpack(load_file(directory / WEIGHTS), description.edits)
     load_state(module, state, description)
     return module.eval()
+
+
+def load_plain(ctx: Context, directory: Path) -> tuple[nn.Module, ModelDescription]:
+    """The module, for a technique that changes weights or layers, and what it is to be described as: where weights
+    are computed from others (``weight_norm``), they are parameters from here on."""
+    module, description = load_model(ctx, directory), ModelDescription.read(directory)
+    if computed := make_plain(module):
+        ctx.log.info("computed weights became plain ones: %s", ", ".join(computed))
+        description = description.edited([{"op": "plain"}])
+    return module, description
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], description: ModelDescription) -> None:

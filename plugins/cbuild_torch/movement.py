@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from compressbuild.api import Context, UserError
 
-from .description import ModelDescription
 from .gradual import Masking, finish, pruning_loss
 from .masks import prunable_weights
-from .module import load_model, prepare
+from .module import load_plain, prepare
 from .objective import read_samples
 from .optimise import optimise, updates_per_epoch
 from .params_pruning import PruneMovement
@@ -30,8 +29,7 @@ def prune(ctx: Context, model: Path, params: PruneMovement) -> dict[str, Any]:
             "at the first step no weight has moved yet, so none can be chosen", hint="'begin: 1', or 'initial: 0'"
         )
     prepare(ctx)
-    description = ModelDescription.read(model)
-    module = load_model(ctx, model)
+    module, description = load_plain(ctx, model)
     weights = prunable_weights(module, params.ignore, params.overrides)
     samples = read_samples(ctx, params.data, description.inputs)
     ramp = make_ramp(params, updates_per_epoch(len(samples), params))

@@ -11,9 +11,8 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from compressbuild.api import Context, UserError
 
-from .description import ModelDescription
 from .masks import zero
-from .module import load_model, prepare, save_model
+from .module import load_plain, prepare, save_model
 from .params_pruning import PruneNm
 from .selection import check_patterns, matching, other_layers
 
@@ -25,8 +24,7 @@ def prune(ctx: Context, model: Path, params: PruneNm) -> dict[str, Any]:
     if params.n >= params.m:
         raise UserError(f"'n: {params.n}' of 'm: {params.m}' leaves every weight", hint="n must be smaller than m")
     prepare(ctx)
-    description = ModelDescription.read(model)
-    module = load_model(ctx, model)
+    module, description = load_plain(ctx, model)
     every = _weights(module)
     check_patterns("ignore", params.ignore, every)
     wanted = {name: weight for name, weight in every.items() if not matching(name, params.ignore)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -106,4 +107,6 @@ def plain_attention() -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500] or type(error).__name__
+    """What torch says, without how to make it say more."""
+    text = re.split(r" \(unhinted| Caused by:| For more information", " ".join(str(error).split()))[0]
+    return text[:500] or type(error).__name__

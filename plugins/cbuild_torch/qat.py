@@ -24,9 +24,10 @@ from .calling import by_keyword, caller, named_outputs, tensors
 from .description import ModelDescription
 from .distill import soft_loss, teacher_outputs
 from .export import check_axes, fixed_axis, trace
-from .module import load_model, prepare
+from .module import load_plain, prepare
 from .optimise import Loss, Samples, optimise, read_samples, task_loss
 from .params_quantize import QuantizeQat
+from .program import one_line
 from .qdq import quantize_biases
 from .quantizer import SchemeQuantizer, fold_batchnorm, remove_dropout
 from .runner import TorchRunner
@@ -42,8 +43,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeQat) -> dict[str, Any]:
     if params.scheme == "auto":
         raise UserError("'scheme: auto' was not resolved", hint="say u8-affine or s8-symmetric")
     prepare(ctx)
-    description = ModelDescription.read(model)
-    module = load_model(ctx, model)
+    module, description = load_plain(ctx, model)
     skipped = _check(module, params)
     samples = read_samples(ctx, params.data, description.inputs)
     loss = _loss(ctx, params, samples)
@@ -107,9 +107,8 @@ def _capture(module: nn.Module, description: ModelDescription, example: dict[str
             program = torch.export.export(module, tuple(example.values()), dynamic_shapes=tuple(shapes.values()))
         graph: GraphModule = program.module(check_guards=False)
     except Exception as error:  # torch.export raises what the user's forward does, and a dozen classes of its own
-        said = " ".join(str(error).split())[:500]
         raise UserError(
-            f"torch.export cannot capture this model: {said}",
+            f"torch.export cannot capture this model: {one_line(error)}",
             hint="data-dependent control flow cannot be exported; a size that is fixed needs its number in 'inputs:'",
         ) from error
     finally:

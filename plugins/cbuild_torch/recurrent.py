@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from compressbuild.api import Context, UserError
 
-from .description import ModelDescription
 from .edits import resize
 from .masks import lowest, zero
-from .module import load_model, prepare, save_model
+from .module import load_plain, prepare, save_model
 from .params_pruning import PruneRecurrent
 from .selection import check_patterns, matching, ratio_for
 from .structure import EditedModel
@@ -48,8 +47,7 @@ def _layers(module: nn.Module, params: PruneRecurrent) -> dict[str, nn.RNNBase]:
 
 
 def _weights(ctx: Context, model: Path, params: PruneRecurrent) -> dict[str, Any]:
-    description = ModelDescription.read(model)
-    module = load_model(ctx, model)
+    module, description = load_plain(ctx, model)
     kinds = ("weight_hh", "weight_ih") if params.input_weights else ("weight_hh",)
     weights: dict[str, nn.Parameter] = {}
     own: dict[str, float] = {}

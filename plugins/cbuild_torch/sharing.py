@@ -10,9 +10,9 @@ from torch import nn
 
 from compressbuild.api import Context, UserError
 
-from .description import WEIGHTS, ModelDescription
+from .description import WEIGHTS
 from .edits import tie
-from .module import load_model, prepare, save_model
+from .module import load_plain, prepare, save_model
 from .params_share import ShareLayers
 
 __all__ = ["share"]
@@ -23,8 +23,7 @@ _HINT = "blocks of one group need parameters of equal names and shapes, as layer
 def share(ctx: Context, model: Path, params: ShareLayers) -> dict[str, Any]:
     """Tie the parameters of each group; returns parameters and bytes of the weights before and after."""
     prepare(ctx)
-    description = ModelDescription.read(model)
-    module = load_model(ctx, model)
+    module, description = load_plain(ctx, model)
     _check(module, params.groups)
     before = _count(module)
     for group in params.groups:

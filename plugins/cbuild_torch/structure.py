@@ -14,10 +14,9 @@ from torch import Tensor, nn
 
 from compressbuild.api import Context, UserError
 
-from .calling import caller, named_outputs, tensors
-from .description import ModelDescription
+from .calling import caller, identical, named_outputs, tensors
 from .layers import describe, put
-from .module import load_model, save_model
+from .module import load_model, load_plain, save_model
 from .selection import prunable_layers
 
 __all__ = ["EditedModel", "Use", "slow_path", "uses", "weight_names"]
@@ -36,10 +35,9 @@ class EditedModel:
     """A model whose layers are replaced: its module, an example (batch 1) to run it on, and the edits so far."""
 
     def __init__(self, ctx: Context, model: Path) -> None:
-        self.module = load_model(ctx, model)
+        self.module, self._description = load_plain(ctx, model)
         self.edits: list[dict[str, Any]] = []
         self._ctx = ctx
-        self._description = ModelDescription.read(model)
         self._example = tensors(example_arrays(self._description.inputs, batch=1, seed=0))
         self._shapes = self._shapes_of(self.run())
 
@@ -86,7 +84,7 @@ class EditedModel:
             raise UserError(f"the outputs' shapes change from {self._shapes} to {self._shapes_of(found)}", hint=hint)
         save_model(self._ctx, self.module, self._description, self.edits)
         loaded = self.run(load_model(self._ctx, self._ctx.out))
-        if not all(torch.equal(value, loaded[name]) for name, value in found.items()):
+        if not identical(found, loaded):
             raise UserError("the edited model cannot be described by named edits and its weights", hint=hint)
 
     def _leave_fast_path(self) -> None:

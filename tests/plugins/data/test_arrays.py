@@ -81,6 +81,8 @@ def test_example_arrays_share_axes_of_a_name():
     made = example_arrays(items, {"length": 7})
     assert made["ids"].shape == made["mask"].shape == (2, 7)
     assert made["ids"].dtype == np.int64
+    assert made["mask"].any(axis=1).all(), "true may stand for what counts"
+    assert not made["mask"].all(axis=1).any(), "or for what does not"
     with pytest.raises(UserError, match="no input has an axis 'width'"):
         example_arrays(items, {"width": 7})
 

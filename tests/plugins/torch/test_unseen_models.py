@@ -32,12 +32,18 @@ from compressbuild.api.testing import NodeRun, run_node
 ENCODERS = ("encoder", "encoder/pre", "encoder/seq", "encoder/pre-seq")
 MODELS: Mapping[str, dict[str, Any]] = {
     **{name: {} for name in ("resnet", "resnext", "mobilenet", "two_inputs", "signal", "picture", "tied", "attention")},
+    **{name: {} for name in ("temporal", "masked", "siamese")},
+    "temporal/old": {"old": True},
     "encoder": {},
     "encoder/pre": {"norm_first": True},
     "encoder/seq": {"batch_first": False},
     "encoder/pre-seq": {"norm_first": True, "batch_first": False, "masked": False},
 }
+TEMPORAL = ("temporal", "temporal/old")
 GROUPS = {
+    **dict.fromkeys(TEMPORAL, ("blocks.1.conv1", "blocks.2.conv1")),
+    "masked": ("wide", "narrow"),
+    "siamese": ("encoder.0", "encoder.3"),
     **dict.fromkeys(("resnet", "resnext"), ("layer1.0.conv2", "layer1.1.conv2")),
     **dict.fromkeys(ENCODERS, ("encoder.layers.0", "encoder.layers.1")),
     **dict.fromkeys(("tied", "attention"), ("blocks.0", "blocks.1")),
@@ -109,13 +115,14 @@ def but(names: tuple[str, ...], message: str) -> dict[str, str]:
 
 
 FIXED = of(("tied", "attention"), "the pruned model does not run, in 'blocks.0'")
-NO_NORM = of((*ENCODERS, "signal", "tied", "attention"), "no batch normalisation")
-NO_BLOCKS = of(("two_inputs", "signal", "picture"), "no blocks to drop")
-NO_RELU = of(("signal", "picture", "tied", "attention"), "'map: ReLU' is the class of no layer")
-NO_KERNEL = but(("resnet", "picture"), "no ungrouped k×k convolution")
-UNEQUAL = of(("mobilenet", "two_inputs", "signal", "picture"), "cannot share with")
+NO_NORM = of((*ENCODERS, *TEMPORAL, "signal", "tied", "attention", "masked"), "no batch normalisation")
+NO_BLOCKS = of(("two_inputs", "signal", "picture", "masked", "siamese"), "no blocks to drop")
+NO_RELU = of((*TEMPORAL, "signal", "picture", "tied", "attention", "masked"), "'map: ReLU' is the class of no layer")
+NO_KERNEL = but(("resnet", "picture", "siamese"), "no ungrouped k×k convolution")
+UNEQUAL = of(("mobilenet", "two_inputs", "signal", "picture", "masked", "siamese"), "cannot share with")
 NO_BN = of(
-    (*ENCODERS, "signal", "picture", "tied", "attention"), "ranks by batch normalisation, of which the model has"
+    (*ENCODERS, *TEMPORAL, "signal", "picture", "tied", "attention", "masked"),
+    "ranks by batch normalisation, of which the model has",
 )
 TORCH: Mapping[str, Case] = {
     "finetune": Case("finetune:train", Finetune(**TRAIN), trained),
@@ -133,7 +140,7 @@ TORCH: Mapping[str, Case] = {
         {**FIXED, "signal": "criterion taylor cannot rank up: the loss does not depend on it"},
     ),
     "channels-bn": Case("channels:prune", PruneChannels(criterion="bn-scale"), smaller, NO_BN),
-    "heads": Case("heads:prune", PruneHeads(), smaller, but(ENCODERS, "no attention heads to prune")),
+    "heads": Case("heads:prune", PruneHeads(), smaller, but((*ENCODERS, "masked"), "no attention heads to prune")),
     "layers": Case("depth:prune", PruneLayers(count=1, data="data"), smaller, NO_BLOCKS),
     "recurrent": Case("recurrent:prune", PruneRecurrent(), smaller, but((), "the model has no recurrent layer")),
     "lowrank": Case("lowrank:factorize", FactorizeLowrank(ratio=0.3), fewer_macs),
@@ -145,8 +152,10 @@ TORCH: Mapping[str, Case] = {
     "sharing": Case("sharing:share", ShareLayers(groups=()), smaller, UNEQUAL),
     "qat": Case("qat:quantize", QuantizeQat(scheme="u8-affine", **TRAIN), quantized),
 }
-NO_FUSION = but((*ENCODERS, "two_inputs", "tied", "attention"), "no pattern of model type bert was found to fuse")
-NO_LAYERNORM = but((*ENCODERS, "tied", "attention"), "nothing to smooth")
+NO_FUSION = but(
+    (*ENCODERS, "two_inputs", "tied", "attention", "masked"), "no pattern of model type bert was found to fuse"
+)
+NO_LAYERNORM = but((*ENCODERS, "tied", "attention", "masked"), "nothing to smooth")
 ONNX: Mapping[str, Case] = {
     "slim": Case("optimize:optimize", OptimizeOnnx(method="slim"), reports("nodes")),
     "extended": Case("optimize:optimize", OptimizeOnnx(method="extended"), reports("nodes")),
@@ -273,12 +282,36 @@ COVER = [
     ("encoder", "movement"),
     ("signal", "gradual"),
     ("resnext", "cluster-trained"),
+    ("temporal", "magnitude"),
+    ("temporal", "channels"),
+    ("temporal/old", "lowrank"),
+    ("temporal/old", "cluster"),
+    ("masked", "channels"),
+    ("siamese", "foldbn"),
 ]
 
 
 @pytest.mark.parametrize(("model", "name"), COVER)
 def test_it_works_or_says_why_not(source, tmp_path: Path, model: str, name: str) -> None:
     holds(TORCH[name], "cbuild_torch", model, source(model), tmp_path / "out")
+
+
+def pruned_groups(tmp_path: Path, groups: int, ratio: float) -> list[int]:
+    """Channels that are left of 16 and 32."""
+    asked = {"factory": "unseen_torch:grouped", "args": {"groups": groups}, "inputs": [unseen_torch.IMAGE]}
+    subject = run_node("cbuild_torch.source:init", None, asked, tmp_path / "in", factories=(asked["factory"],)).out
+    made = apply("cbuild_torch.channels:prune", "grouped", subject, PruneChannels(ratio=ratio), tmp_path / "out").out
+    return [len(value) for name, value in load_file(made / "weights.safetensors").items() if "conv" in name]
+
+
+@pytest.mark.parametrize(("groups", "left"), [(4, [8, 8, 16, 16]), (16, [16, 16, 16, 16])])
+def test_channels_of_groups_are_counted_over_all(tmp_path: Path, groups: int, left: list[int]) -> None:
+    assert pruned_groups(tmp_path, groups, 0.5) == left
+
+
+def test_what_removes_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no layer gets smaller in steps of 8 channels .*: 'conv1' has 16"):
+        pruned_groups(tmp_path, 4, 0.1)
 
 
 @pytest.mark.parametrize("form", ["mapping", "tuple"])
@@ -295,6 +328,7 @@ def test_batches_of_two_inputs(source, tmp_path: Path, name: str, form: str) -> 
         ("encoder/pre", ("heads", "activation", "lowrank")),
         ("tied", ("layers", "cluster")),
         ("picture", ("foldbn", "depthwise")),
+        ("temporal/old", ("channels", "magnitude")),
     ],
 )
 def test_several_after_each_other_then_exported(source, tmp_path: Path, model: str, names: tuple[str, ...]) -> None:

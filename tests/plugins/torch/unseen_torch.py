@@ -139,6 +139,79 @@ class Signal(nn.Module):
         return self.classify(low.mean(2)), self.out(torch.cat([high, skip], 1))
 
 
+class Grouped(nn.Module):
+    """GroupNorm alone: what is removed has to be removed of each group."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(1, 16, 3, padding=1), nn.GroupNorm(groups, 16)
+        self.conv2, self.norm2 = nn.Conv2d(16, 32, 3, 2, 1), nn.GroupNorm(groups, 32)
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = functional.silu(self.norm1(self.conv1(image)))
+        return self.head(functional.silu(self.norm2(self.conv2(x))).mean((2, 3)))
+
+
+class Causal(nn.Module):
+    """Two dilated convolutions whose weights are computed, and a shortcut (Bai et al. 2018)."""
+
+    def __init__(self, inputs: int, outputs: int, dilation: int, old: bool) -> None:
+        super().__init__()
+        normed = nn.utils.weight_norm if old else nn.utils.parametrizations.weight_norm
+        self.padding = 2 * dilation
+        self.conv1 = normed(nn.Conv1d(inputs, outputs, 3, padding=self.padding, dilation=dilation))
+        self.conv2 = normed(nn.Conv1d(outputs, outputs, 3, padding=self.padding, dilation=dilation))
+        self.shortcut = nn.Conv1d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.conv1(x)[..., : -self.padding])
+        y = torch.relu(self.conv2(y)[..., : -self.padding])
+        return torch.relu(y + self.shortcut(x))
+
+
+class Temporal(nn.Module):
+    def __init__(self, old: bool) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*(Causal(2 if i == 0 else 16, 16, 2**i, old) for i in range(3)))
+        bound = nn.utils.spectral_norm if old else nn.utils.parametrizations.spectral_norm
+        self.head = bound(nn.Linear(16, 10))
+
+    def forward(self, signal: Tensor) -> Tensor:
+        return self.head(self.blocks(signal)[..., -1])
+
+
+class Masked(nn.Module):
+    """Attention over what a boolean input does not mask; where it masks all, the answer is not a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(30, 32)
+        self.attention, self.norm = nn.MultiheadAttention(32, 4, batch_first=True), nn.LayerNorm(32)
+        self.wide, self.narrow, self.head = nn.Linear(32, 64), nn.Linear(64, 32), nn.Linear(32, 5)
+
+    def forward(self, ids: Tensor, padding: Tensor) -> Tensor:
+        x = self.embed(ids)
+        x = self.norm(x + self.attention(x, x, x, key_padding_mask=padding, need_weights=False)[0])
+        return self.head((x + self.narrow(torch.relu(self.wide(x)))).mean(1))
+
+
+class Siamese(nn.Module):
+    """Two images through one encoder, whose layers are called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(
+            *(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()),
+            *(nn.Conv2d(16, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU()),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 16)),
+        )
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        return self.head((self.encoder(left) - self.encoder(right)).abs())
+
+
 class Picture(nn.Module):
     """ConvTranspose2d, dilation, BatchNorm without affine parameters, PReLU and InstanceNorm."""
 
@@ -232,6 +305,22 @@ def signal() -> nn.Module:
     return Signal()
 
 
+def temporal(old: bool = False) -> nn.Module:
+    return Temporal(old)
+
+
+def grouped(groups: int = 4) -> nn.Module:
+    return Grouped(groups)
+
+
+def masked() -> nn.Module:
+    return Masked()
+
+
+def siamese() -> nn.Module:
+    return Siamese()
+
+
 def picture() -> nn.Module:
     return Picture()
 
@@ -249,6 +338,9 @@ IDS = ["ids", ["batch", 8], "int64"]
 INPUTS = {
     "two_inputs": [IMAGE, ["numbers", ["batch", 6], "float32"]],
     "signal": [["signal", ["batch", 2, 16], "float32"]],
+    "temporal": [["signal", ["batch", 2, 16], "float32"]],
+    "masked": [IDS, ["padding", ["batch", 8], "bool"]],
+    "siamese": [["left", ["batch", 1, 8, 8], "float32"], ["right", ["batch", 1, 8, 8], "float32"]],
     "encoder": [IDS],
     "tied": [IDS],
 }
@@ -263,9 +355,9 @@ def samples(name: str, form: str = "mapping") -> Iterator[Any]:
         values: dict[str, np.ndarray] = {}
         for key, shape, dtype in INPUTS.get(name, [IMAGE]):
             size = (SAMPLES // 2, *shape[1:])
-            made = generator.integers(0, 30, size) if dtype == "int64" else generator.standard_normal(size)
-            values[key] = made.astype(dtype)
-            if dtype == "int64":
-                values[key][:, 0] = 1
+            made = generator.standard_normal(size) if dtype == "float32" else generator.integers(0, 30, size)
+            values[key] = (made > 20 if dtype == "bool" else made).astype(dtype)
+            if dtype != "float32":
+                values[key][:, 0] = dtype == "int64"
         labels = generator.integers(0, 5, SAMPLES // 2)
         yield (values if form == "mapping" else tuple(values.values())), labels
