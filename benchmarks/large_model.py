@@ -1,12 +1,16 @@
-"""Peak memory of steps on a model with gigabytes of external data, as a ratio to its size.
+"""Peak memory of steps on a model with gigabytes of weights, as a ratio to their size.
 
-An ONNX model of matrix products is written to a scratch directory, matrix by matrix, and taken through a build: import,
-optimisation, compilation by ONNX Runtime, publishing, and, for comparison, steps that rewrite every weight. The engine
-reports the highest resident size of each worker (VmHWM); that of the engine itself is read while it runs. Steps that
-leave the weights as they are may take 1.5 times the model.
+Two models of matrix products are written to a scratch directory, matrix by matrix: an ONNX file with external data, and
+a torch factory with safetensors. Each is taken through builds of one step: import, optimisation, compilation,
+publishing, export, and steps that rewrite every weight. The engine reports the highest resident size of each worker
+(VmHWM, which counts mapped files); that of the engine itself is read while it runs. Steps that leave the weights as
+they are may take 1.5 times the model; those that turn torch's weights into ONNX 2.2 times. No limit is set for what
+rewrites weights, nor for the check of what OpenVINO compiled: at its first run it copies the weights into a layout of
+its own, besides the mapped file.
 
-    python benchmarks/large_model.py --scratch DIR             # 3 GB: minutes, 8 times that much disk
+    python benchmarks/large_model.py --scratch DIR             # 3 GB: a quarter of an hour, 8 times that much disk
     python benchmarks/large_model.py --scratch DIR --gigabytes 0.5
+    python benchmarks/large_model.py --scratch DIR --only dynamic8 exported
 """
 
 from __future__ import annotations
@@ -27,43 +31,116 @@ from compare import CBUILD, environment
 from onnx import TensorProto, helper
 
 WIDTH = 4096
-LIMIT = 1.5
+PASSES, EXPORTS = 1.5, 2.2  # limits
 COMPRESSFILE = """
 version: 1
-models: {big: {file: model.onnx, files: [model.onnx.data]}}
+python-path: [.]
+models:
+  big: {file: model.onnx, files: [model.onnx.data]}
+  torch: {factory: net:build, args: {layers: LAYERS}, weights: net.safetensors,
+          inputs: {x: {shape: [batch, WIDTH], dtype: float32}}}
+datasets: {rows: {loader: net:rows}}
 platforms:
   cpu: {backend: onnxruntime}
   as-it-came: {backend: onnxruntime, save-optimized: false}
+  intel: {backend: openvino}
+  intel-unchecked: {backend: openvino, parity: {check: false}}
 targets:
   imported: {from: big}
   optimised: {from: big, steps: [optimize.onnx: {method: basic}]}
   compiled: {from: big, platform: cpu}
   passed: {from: big, platform: as-it-came}
+  openvino: {from: big, platform: intel-unchecked}
+  openvino-checked: {from: big, platform: intel}
+  exported: {from: torch, steps: [export.onnx]}
   half: {from: big, steps: [convert.fp16]}
   weights8: {from: big, steps: [quantize.weights: {bits: 8}]}
   dynamic8: {from: big, steps: [quantize.dynamic]}
+  static8: {from: big, steps: [quantize.static: {data: rows, scheme: u8-affine, samples: 8}]}
+  compressed: {from: big, steps: [openvino.compress: {mode: int8-sym}]}
 """
-REWRITES = ("half", "weights8", "dynamic8")
+NET = """
+import numpy as np
+import torch
+from torch import nn
+
+WIDTH = {width}
+
+class Net(nn.Module):
+    def __init__(self, layers):
+        super().__init__()
+        empty = (nn.utils.skip_init(nn.Linear, WIDTH, WIDTH, bias=False) for _ in range(layers))
+        self.layers = nn.ModuleList(empty)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = torch.relu(layer(x))
+        return x
+
+def build(layers):
+    return Net(layers)
+
+def rows():
+    yield np.random.default_rng(0).standard_normal((8, WIDTH), np.float32), np.zeros(8, np.int64)
+"""
+LIMITS = {
+    **dict.fromkeys(("imported", "optimised", "compiled", "passed", "openvino"), PASSES),
+    "exported": EXPORTS,
+    **dict.fromkeys(("openvino-checked", "half", "weights8", "dynamic8", "static8", "compressed"), None),
+}
 
 
 @dataclass(frozen=True)
 class Row:
-    """``peak``: bytes. ``passes``: whether the step leaves the weights as they are."""
+    """``peak``: bytes. ``limit``: times the model, None for what rewrites the weights."""
 
     step: str
     seconds: float
     peak: int
-    passes: bool = True
+    limit: float | None
+
+    def verdict(self, size: int) -> str:
+        if self.limit is None:
+            return ""
+        return "ok" if self.peak <= self.limit * size else f"over {self.limit}"
+
+
+def weights(size: float) -> Iterator[np.ndarray]:
+    """Square matrices, ``size`` bytes together, about."""
+    rng = np.random.default_rng(0)
+    for _ in range(max(1, round(size / (4 * WIDTH * WIDTH)))):
+        yield rng.standard_normal((WIDTH, WIDTH), np.float32) * np.float32((2 / WIDTH) ** 0.5)
+
+
+def write_torch(directory: Path, size: float) -> int:
+    """The same chain as a factory in ``net.py`` and ``net.safetensors``, written matrix by matrix; how many there are.
+
+    The format: the length of the header as 8 bytes, the header in JSON, the tensors.
+    """
+    (directory / "net.py").write_text(NET.format(width=WIDTH))
+    layers = max(1, round(size / (4 * WIDTH * WIDTH)))
+    each = 4 * WIDTH * WIDTH
+    header = json.dumps(
+        {
+            f"layers.{number}.weight": {
+                "dtype": "F32", "shape": [WIDTH, WIDTH], "data_offsets": [number * each, (number + 1) * each],
+            }
+            for number in range(layers)
+        }
+    ).encode()  # fmt: skip
+    header += b" " * (-len(header) % 8)
+    with (directory / "net.safetensors").open("wb") as out:
+        out.write(len(header).to_bytes(8, "little") + header)
+        for weight in weights(size):
+            out.write(memoryview(weight))
+    return layers
 
 
 def write_model(directory: Path, size: float) -> int:
     """A chain of matrix products with about ``size`` bytes of weights in ``model.onnx.data``; the bytes written."""
-    layers = max(1, round(size / (4 * WIDTH * WIDTH)))
-    rng = np.random.default_rng(0)
     nodes, tensors, offset, x = [], [], 0, "x"
     with (directory / "model.onnx.data").open("wb") as data:
-        for number in range(layers):
-            weight = rng.standard_normal((WIDTH, WIDTH), np.float32) * np.float32((2 / WIDTH) ** 0.5)
+        for number, weight in enumerate(weights(size)):
             data.write(memoryview(weight))
             tensor = TensorProto(name=f"w{number}", data_type=TensorProto.FLOAT, dims=[WIDTH, WIDTH])
             tensor.data_location = TensorProto.EXTERNAL
@@ -81,6 +158,10 @@ def write_model(directory: Path, size: float) -> int:
     )
     onnx.save(model, directory / "model.onnx")
     return offset
+
+
+def compressfile(layers: int) -> str:
+    return COMPRESSFILE.replace("LAYERS", str(layers)).replace("WIDTH", str(WIDTH))
 
 
 def high_water(pid: int) -> int:
@@ -109,34 +190,35 @@ def build(project: Path, target: str) -> Iterator[Row]:
         raise SystemExit(f"cbuild {target}: exit {process.returncode}: {'; '.join(failed)}")
     for event in events:
         if event["event"] == "node-finished" and event["status"] == "built" and event["peak_rss"]:
-            yield Row(event["label"], event["seconds"], event["peak_rss"], target not in REWRITES)
-    yield Row(f"{target}: the engine", time.perf_counter() - began, engine)
+            yield Row(event["label"], event["seconds"], event["peak_rss"], LIMITS[target])
+    yield Row(f"{target}: the engine", time.perf_counter() - began, engine, PASSES)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--scratch", type=Path, required=True, help="a directory with room for 8 times the model")
     parser.add_argument("--gigabytes", type=float, default=3.0)
+    parser.add_argument("--only", nargs="+", choices=LIMITS, default=list(LIMITS), help="targets to build")
     options = parser.parse_args()
     project = Path(tempfile.mkdtemp(prefix="large-model-", dir=options.scratch))
     rows = []
     try:
         size = write_model(project, options.gigabytes * 1e9)
-        (project / "Compressfile").write_text(COMPRESSFILE)
-        print(f"model: {size / 1e9:.2f} GB of external data")
+        layers = write_torch(project, options.gigabytes * 1e9)
+        (project / "Compressfile").write_text(compressfile(layers))
+        print(f"model: {size / 1e9:.2f} GB of weights")
         print("| step | seconds | peak GB | × model | |\n|---|---|---|---|---|")
-        for target in ("imported", "optimised", "compiled", "passed", *REWRITES):
+        for target in options.only:
             for row in build(project, target):
                 rows.append(row)
-                ratio = row.peak / size
-                verdict = "" if not row.passes else ("ok" if ratio <= LIMIT else f"over {LIMIT}")
-                cells = (row.step, f"{row.seconds:.1f}", f"{row.peak / 1e9:.2f}", f"{ratio:.2f}", verdict)
-                print(f"| {' | '.join(cells)} |", flush=True)
+                cells = (row.step, f"{row.seconds:.1f}", f"{row.peak / 1e9:.2f}", f"{row.peak / size:.2f}")
+                print(f"| {' | '.join((*cells, row.verdict(size)))} |", flush=True)
             shutil.rmtree(project / "build")
     finally:
         shutil.rmtree(project)
-    if any(row.passes and row.peak > LIMIT * size for row in rows):
-        raise SystemExit(f"a step that leaves the weights alone took more than {LIMIT} times the model")
+    over = [row.step for row in rows if row.verdict(size).startswith("over")]
+    if over:
+        raise SystemExit(f"more memory than allowed: {', '.join(over)}")
 
 
 if __name__ == "__main__":
