@@ -14,13 +14,19 @@ from torch import Tensor, nn
 
 from compressbuild.api import UserError
 
-__all__ = ["by_keyword", "caller", "first_output", "identical", "named_outputs", "tensors"]
+__all__ = ["by_keyword", "caller", "first_output", "identical", "named_outputs", "takes_any", "tensors"]
 
 
 def by_keyword(module: nn.Module, names: Iterable[str]) -> bool:
     """Whether the declared inputs are all named as parameters of ``forward`` (then order does not matter)."""
     parameters = inspect.signature(module.forward).parameters
     return all(name in parameters and parameters[name].kind != inspect.Parameter.POSITIONAL_ONLY for name in names)
+
+
+def takes_any(module: nn.Module) -> bool:
+    """Whether ``forward`` takes any number of tensors: ``*values``."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    return any(parameter.kind == inspect.Parameter.VAR_POSITIONAL for parameter in parameters)
 
 
 def caller(module: nn.Module, inputs: Iterable[ModelInput]) -> Callable[[Mapping[str, Tensor]], Any]:

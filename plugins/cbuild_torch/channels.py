@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,8 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
     """Remove channels; returns parameters and MACs (batch 1) before and after, and the widths achieved."""
     prepare(ctx)
     module, description = load_plain(ctx, model)
+    frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
+    _require(module)
     call = caller(module, description.inputs)
     example = tensors(example_arrays(description.inputs, batch=1, seed=0))
     samples = _check(ctx, module, description, params)
@@ -66,15 +68,18 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
         module.zero_grad(set_to_none=True)
         _runs(module, call, example, shapes)
         if step + 1 < params.steps:
+            _require(module, frozen)
             _recover(ctx, module, description, params, step)
+            _require(module)
         ctx.progress(step + 1, params.steps)
     after = _cost(module, call, example)
     if after[1] == before[1] and (params.ratio or params.overrides):
         widths = {name: layer.weight.shape[0] for name, layer in prunable_layers(module).items() if layer not in fixed}
         found = ", ".join(f"'{name}' has {width}" for name, width in list(widths.items())[:4])
         raise UserError(
-            f"no layer gets smaller in steps of {params.round_to} channels that its groups divide: {found}",
-            hint="a larger 'ratio' or a smaller 'round-to'",
+            f"nothing can go so that multiples of {params.round_to} channels, and of a layer's groups, are left: "
+            f"{found}",
+            hint="a larger 'ratio', a smaller 'round-to'; or the code ties the widths, and prune.magnitude fits",
         )
     _save(ctx, module, description, call, example)
     return {
@@ -84,6 +89,12 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
         "macs_before": before[0],
         "removed": round(1 - after[1] / before[1], 6),
     }
+
+
+def _require(module: nn.Module, frozen: Iterable[str] = ()) -> None:
+    """Have every weight but these take part in gradients, along which layers are found to depend on each other."""
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(parameter.is_floating_point() and name not in frozen)
 
 
 def _check(ctx: Context, module: nn.Module, description: ModelDescription, params: PruneChannels) -> Samples | None:
@@ -145,18 +156,13 @@ def _output_layers(
             made_by[output.grad_fn] = layer
 
     layers = prunable_layers(module).values()
-    required = {parameter: parameter.requires_grad for parameter in module.parameters()}
     hooks = [layer.register_forward_hook(note) for layer in layers]
     try:
-        for parameter in required:
-            parameter.requires_grad_(parameter.is_floating_point())
         with torch.enable_grad():
             outputs = named_outputs(call(example))
     finally:
         for hook in hooks:
             hook.remove()
-        for parameter, value in required.items():
-            parameter.requires_grad_(value)
     pending, seen = [value.grad_fn for value in outputs.values()], set()
     while pending:
         node = pending.pop()

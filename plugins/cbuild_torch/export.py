@@ -18,11 +18,11 @@ from torch import nn
 
 from compressbuild.api import Context, UserError
 
-from .calling import by_keyword, caller, named_outputs, tensors
+from .calling import by_keyword, caller, named_outputs, takes_any, tensors
 from .description import ModelDescription
 from .module import load_model, prepare
 from .params import ExportOnnx
-from .program import one_line
+from .program import one_line, place
 from .runner import TorchRunner
 
 __all__ = ["check_axes", "export", "fixed_axis", "trace"]
@@ -94,7 +94,7 @@ def trace(
     shapes = [{i: dims[axis] for i, axis in enumerate(item.shape) if isinstance(axis, str)} for item in inputs]
     names = [item.name for item in inputs]
     arguments: dict[str, Any] = {"args": tuple(example.values()), "dynamic_shapes": tuple(shapes)}
-    if not _returns_tensors(module, inputs, example):
+    if not _returns_tensors(module, inputs, example) or takes_any(module):
         module = _Flat(module, inputs).eval()
         arguments["dynamic_shapes"] = (tuple(shapes),)
     elif by_keyword(module, names):
@@ -112,7 +112,7 @@ def trace(
                 verbose=False,
             )
     except Exception as error:  # the exporter wraps whatever the user's forward or a missing operator raises
-        raise UserError(f"torch cannot export this model: {_reason(error)}", hint=_hint(error)) from error
+        raise UserError(f"torch cannot export this model: {_reason(error)}{place(error)}", hint=_hint(error)) from error
     return program
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from compressbuild.api import Context, UserError
 
@@ -43,6 +44,12 @@ def make_module(ctx: Context, description: ModelDescription) -> nn.Module:
             raise
     if not isinstance(module, nn.Module):
         raise UserError(f"the factory {description.factory} returned a {type(module).__name__}, not a torch.nn.Module")
+    lazy = next((name for name, value in (*module.named_parameters(), *module.named_buffers()) if is_lazy(value)), None)
+    if lazy is not None:
+        raise UserError(
+            f"'{lazy}' of what the factory {description.factory} makes has no shape yet: it is lazy",
+            hint="have the factory run the model once, on zeros of the inputs' shapes",
+        )
     return module
 
 

@@ -76,6 +76,10 @@ def task_loss(ctx: Context, params: Objective, samples: Samples) -> Loss:
 
     def cross_entropy(result: Any, chosen: Tensor) -> Tensor:
         logits = _classes(first_output(result), labels)
+        if len(logits) != len(chosen):
+            raise UserError(
+                f"the output has {len(logits)} rows for {len(chosen)} samples", hint="give a 'loss:' of your own"
+            )
         return nn.functional.cross_entropy(logits, labels[chosen], label_smoothing=params.label_smoothing)
 
     return cross_entropy

@@ -28,7 +28,7 @@ def trained_parameters(module: nn.Module, params: Training, more: nn.Module | No
             parameter.requires_grad_(False)
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if not trained:
-        raise UserError("nothing to train: every parameter is frozen")
+        raise UserError("nothing to train: every parameter is frozen", hint="the factory may leave 'requires_grad' on")
     return trained + (list(more.parameters()) if more is not None else [])
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +18,9 @@ from compressbuild.api import UserError
 
 from .calling import caller, named_outputs, tensors
 
-__all__ = ["example", "flat", "one_line", "plain_attention", "retraced", "trace"]
+__all__ = ["example", "flat", "one_line", "place", "plain_attention", "retraced", "trace"]
+
+_TORCH = str(Path(torch.__file__).parent)
 
 Sizes = Mapping[str, tuple[int, int]]  # axis → least and largest size
 
@@ -110,3 +114,12 @@ def one_line(error: BaseException) -> str:
     """What torch says, without how to make it say more."""
     text = re.split(r" \(unhinted| Caused by:| For more information", " ".join(str(error).split()))[0]
     return text[:500] or type(error).__name__
+
+
+def place(error: BaseException) -> str:
+    """``, at model.py:12: the line``: where the code of a model was when torch could not follow it, or nothing."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    own = (_TORCH, str(Path(__file__).parent), "<")
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(own)]
+    return f", at {Path(frames[-1].filename).name}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""

@@ -27,7 +27,7 @@ from .export import check_axes, fixed_axis, trace
 from .module import load_plain, prepare
 from .optimise import Loss, Samples, optimise, read_samples, task_loss
 from .params_quantize import QuantizeQat
-from .program import one_line
+from .program import one_line, place
 from .qdq import quantize_biases
 from .quantizer import SchemeQuantizer, fold_batchnorm, remove_dropout
 from .runner import TorchRunner
@@ -108,7 +108,7 @@ def _capture(module: nn.Module, description: ModelDescription, example: dict[str
         graph: GraphModule = program.module(check_guards=False)
     except Exception as error:  # torch.export raises what the user's forward does, and a dozen classes of its own
         raise UserError(
-            f"torch.export cannot capture this model: {one_line(error)}",
+            f"torch.export cannot capture this model: {one_line(error)}{place(error)}",
             hint="data-dependent control flow cannot be exported; a size that is fixed needs its number in 'inputs:'",
         ) from error
     finally:

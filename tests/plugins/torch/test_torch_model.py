@@ -168,6 +168,8 @@ class TestWeights:
 def test_a_factory_that_cannot_be_used_is_explained(toy, tmp_path):
     with pytest.raises(UserError, match="returned a dict, not a torch"):
         toy("not_a_module")
+    with pytest.raises(UserError, match=r"'1\.weight' of what the factory toy_models:lazy makes has no shape yet"):
+        toy("lazy")
     with pytest.raises(UserError, match=r"cannot call the factory .* unexpected keyword argument 'wide'"):
         digits.source(tmp_path / "made", args={"wide": 3})
     with pytest.raises(UserError, match="has a type that torch does not know: uint24"):

@@ -124,6 +124,8 @@ def test_a_last_batch_of_one_sample_is_left_out(technique, untrained):
 def test_what_cannot_be_trained_is_explained(technique, toy, untrained):
     with pytest.raises(UserError, match=r"integer labels 0…9 of shape \[N\] do not fit an output of shape \[64, 5\]"):
         technique(TRAIN, toy("fewer_classes"), Train(data="train"))
+    with pytest.raises(UserError, match=r"the output has \d+ rows for 64 samples"):
+        technique(TRAIN, toy("choosy"), Train(data="train"))
     with pytest.raises(UserError, match="training diverged in epoch 1: the loss is nan") as error:
         technique(TRAIN, untrained, Train(data="train", loss="toy_models:exploding"))
     assert "lr" in (error.value.hint or "")

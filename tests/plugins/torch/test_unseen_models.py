@@ -296,22 +296,25 @@ def test_it_works_or_says_why_not(source, tmp_path: Path, model: str, name: str)
     holds(TORCH[name], "cbuild_torch", model, source(model), tmp_path / "out")
 
 
-def pruned_groups(tmp_path: Path, groups: int, ratio: float) -> list[int]:
+def pruned_groups(tmp_path: Path, ratio: float, **args: Any) -> list[int]:
     """Channels that are left of 16 and 32."""
-    asked = {"factory": "unseen_torch:grouped", "args": {"groups": groups}, "inputs": [unseen_torch.IMAGE]}
+    asked = {"factory": "unseen_torch:grouped", "args": args, "inputs": [unseen_torch.IMAGE]}
     subject = run_node("cbuild_torch.source:init", None, asked, tmp_path / "in", factories=(asked["factory"],)).out
     made = apply("cbuild_torch.channels:prune", "grouped", subject, PruneChannels(ratio=ratio), tmp_path / "out").out
     return [len(value) for name, value in load_file(made / "weights.safetensors").items() if "conv" in name]
 
 
-@pytest.mark.parametrize(("groups", "left"), [(4, [8, 8, 16, 16]), (16, [16, 16, 16, 16])])
-def test_channels_of_groups_are_counted_over_all(tmp_path: Path, groups: int, left: list[int]) -> None:
-    assert pruned_groups(tmp_path, groups, 0.5) == left
+@pytest.mark.parametrize(
+    ("args", "left"),
+    [({"groups": 4}, [8, 8, 16, 16]), ({"groups": 16}, [16, 16, 16, 16]), ({"frozen": True}, [8, 8, 16, 16])],
+)
+def test_channels_of_groups_are_counted_over_all(tmp_path: Path, args: dict[str, Any], left: list[int]) -> None:
+    assert pruned_groups(tmp_path, 0.5, **args) == left
 
 
 def test_what_removes_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no layer gets smaller in steps of 8 channels .*: 'conv1' has 16"):
-        pruned_groups(tmp_path, 4, 0.1)
+    with pytest.raises(UserError, match=r"nothing can go so that multiples of 8 .*: 'conv1' has 16"):
+        pruned_groups(tmp_path, 0.1)
 
 
 @pytest.mark.parametrize("form", ["mapping", "tuple"])

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 FACTORIES = (
     "activated",
     "branching",
+    "choosy",
+    "variadic",
     "depthwise",
     "encoder",
     "fewer_classes",
@@ -253,6 +255,34 @@ def regressor() -> nn.Module:
 
 def fewer_classes() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
+
+
+class Choosy(nn.Module):
+    """Answers for some of its samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(image.flatten(1)[::2])
+
+
+class Variadic(Choosy):
+    def forward(self, *images: Tensor) -> Tensor:
+        return self.head(images[0].flatten(1))
+
+
+def choosy() -> nn.Module:
+    return Choosy()
+
+
+def variadic() -> nn.Module:
+    return Variadic()
+
+
+def lazy() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
 
 
 def not_a_module() -> Any:

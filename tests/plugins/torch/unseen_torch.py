@@ -309,8 +309,8 @@ def temporal(old: bool = False) -> nn.Module:
     return Temporal(old)
 
 
-def grouped(groups: int = 4) -> nn.Module:
-    return Grouped(groups)
+def grouped(groups: int = 4, frozen: bool = False) -> nn.Module:
+    return Grouped(groups).requires_grad_(not frozen)
 
 
 def masked() -> nn.Module:
