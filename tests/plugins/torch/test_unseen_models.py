@@ -119,7 +119,7 @@ NO_NORM = of((*ENCODERS, *TEMPORAL, "signal", "tied", "attention", "masked"), "n
 NO_BLOCKS = of(("two_inputs", "signal", "picture", "masked", "siamese"), "no blocks to drop")
 NO_RELU = of((*TEMPORAL, "signal", "picture", "tied", "attention", "masked"), "'map: ReLU' is the class of no layer")
 NO_KERNEL = but(("resnet", "picture", "siamese"), "no ungrouped k×k convolution")
-UNEQUAL = of(("mobilenet", "two_inputs", "signal", "picture", "masked", "siamese"), "cannot share with")
+UNEQUAL = of(("two_inputs", "signal", "picture", "masked", "siamese"), "cannot share with")
 NO_BN = of(
     (*ENCODERS, *TEMPORAL, "signal", "picture", "tied", "attention", "masked"),
     "ranks by batch normalisation, of which the model has",
