@@ -1,8 +1,8 @@
 """Our int8 targets beside the same recipe written by hand with the libraries, and beside Olive's, in one run.
 
 A float ONNX model is built with ``cbuild`` and quantized three ways: by targets of a Compressfile, by a dozen lines
-that call onnxruntime.quantization or nncf, and by an Olive workflow. Ours is then compared with each of the others, and
-with the float model:
+that call onnxruntime.quantization or nncf, and by an Olive workflow. Ours is then compared with each of the others,
+with the float model, and with itself, which shows what chance and the order in memory do:
 
 * speed: one thread, blocks of runs in turns, models loaded anew in each session; the ratio has a 95 % interval over
   sessions (``cbuild_metrics.timing``), and is called faster or slower as ``cbuild compare`` would, where the interval
@@ -53,6 +53,7 @@ from compressbuild.evaluate.compare import compare_quality, direct_latency
 Feeds = dict[str, np.ndarray]
 Run = Callable[[Feeds], np.ndarray]
 FLOAT = "float"
+ITSELF = "itself"
 OLIVE_DATA = """
 import numpy as np
 from olive.data.registry import Registry
@@ -366,7 +367,7 @@ def table(case: Case, work: Path, olive: Path | None, params: Latency, failed: l
     yield "|---" * 10 + "|"
     for one in subjects(case, build, calibration, work, olive):
         own = answers.of(one.runtime, one.path, one.start)
-        for name, path in one.rivals.items():
+        for name, path in {**one.rivals, ITSELF: one.path}.items():
             took = speed(one.path, path, one.start, batch, params)
             verdict, theirs, good = answers.compare(answers.of(one.runtime, path, one.start), own)
             cells = (
@@ -375,7 +376,7 @@ def table(case: Case, work: Path, olive: Path | None, params: Latency, failed: l
                 f"{good:.4f}", f"{theirs:.4f}", verdict,
             )  # fmt: skip
             yield f"| {' | '.join(cells)} |"
-            if name != FLOAT and (took.verdict == "slower" or verdict.startswith("worse")):
+            if name not in (FLOAT, ITSELF) and (took.verdict == "slower" or verdict.startswith("worse")):
                 failed.append(f"{case.name}, {one.runtime}, {one.name} against {name}: {took.verdict}, {verdict}")
     if olive is not None:
         env = environment(CI="1")
