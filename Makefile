@@ -27,7 +27,7 @@ demo: $(STAMP)
 	@echo '$$ cbuild all'
 	@$(BIN)/cbuild all
 	@echo
-	@echo "published in build/.  Next: source .venv/bin/activate; cbuild all; cbuild why cpu-int8; cbuild graph --format svg -o graph.svg"
+	@echo "published in build/.  Next: source .venv/bin/activate; cbuild all; cbuild report; cbuild why cpu-int8; cbuild graph --format svg -o graph.svg"
 
 # By file: what a file sets up is set up once.
 test: $(STAMP)
