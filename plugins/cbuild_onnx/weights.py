@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeWeights) -> dict[str, An
                 made = _replace_by_channel(proto, node, position, weight, axis)
             errors.append(float(np.linalg.norm(made - weight) / max(float(np.linalg.norm(weight)), 1e-12)))
         ctx.progress(number + 1, len(chosen), stage="quantize")
+    _share_equal(proto, known=tensors)
     _drop_unused(proto)
     if params.format == "nbits" and all(entry.domain != _DOMAIN for entry in proto.opset_import):
         proto.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
@@ -227,6 +230,21 @@ def _store(proto: ModelProto, stem: str, constants: list[np.ndarray]) -> list[st
         numpy_helper.from_array(np.ascontiguousarray(value), name) for value, name in zip(constants, names, strict=True)
     )
     return names
+
+
+def _share_equal(proto: ModelProto, known: Container[str]) -> None:
+    """Of new weights that are equal, as those of a layer that is used twice, all nodes read the first."""
+    first: dict[bytes, str] = {}
+    names: dict[str, str] = {}
+    for tensor in proto.graph.initializer:
+        if tensor.name not in known:
+            bare = TensorProto()
+            bare.CopyFrom(tensor)
+            bare.ClearField("name")
+            names[tensor.name] = first.setdefault(sha256(bare.SerializeToString()).digest(), tensor.name)
+    for node in files.nodes(proto):
+        for position, name in enumerate(node.input):
+            node.input[position] = names.get(name, name)
 
 
 def _drop_unused(proto: ModelProto) -> None:

@@ -3,10 +3,11 @@ from __future__ import annotations
 import digits
 import numpy as np
 import onnx
+import onnx_models as models
 import pytest
 from cbuild_onnx.blocks import gptq, hqq, round_to_nearest
 from cbuild_onnx.params_weights import QuantizeWeights
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 
 from compressbuild.api import UserError
 
@@ -139,6 +140,26 @@ def test_standard_operators(technique, trained_sequence, bits, symmetric):
     feeds = {"image": digits.held_out()[0]["image"][:64]}
     one, other = (next(iter(digits.outputs(each.out, feeds).values())) for each in (node, nbits))
     np.testing.assert_allclose(one, other, atol=0.05 * np.abs(one).max())
+
+
+@pytest.mark.parametrize("form", ["nbits", "qdq"])
+def test_a_layer_that_is_used_twice_is_stored_once(technique, tmp_path, form):
+    weight = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["once"], "first"),
+        helper.make_node("Relu", ["once"], ["positive"]),
+        helper.make_node("MatMul", ["positive", "w"], ["twice"], "second"),
+    ]
+    shape = (TensorProto.FLOAT, ["batch", 64])
+    proto = models.model(nodes, {"x": shape}, {"twice": shape}, [numpy_helper.from_array(weight, "w")], opset=21)
+    made = technique(WEIGHTS, models.save(proto, tmp_path / "m"), QuantizeWeights(bits=8, format=form))
+    graph = onnx.load(made.out / "model.onnx").graph
+    assert made.facts["layers"] == 2
+    assert len(graph.initializer) == 3  # values, scales, zeros
+    x = np.random.default_rng(1).standard_normal((4, 64)).astype(np.float32)
+    (found,) = digits.outputs(made.out, {"x": x}).values()
+    wanted = np.maximum(x @ weight, 0) @ weight
+    assert np.abs(found - wanted).max() < 0.02 * np.abs(wanted).max()
 
 
 def test_what_does_not_fit_is_explained(technique, exported, mlp):
