@@ -267,6 +267,19 @@ def test_nothing_is_missing() -> None:
     assert check(Needs(modules=("json", "msgspec"), system=("linux", "Darwin"), gpu=True), SERVER) == ()
 
 
+@pytest.mark.parametrize(
+    ("facts", "missing"),
+    [
+        (SERVER, []),
+        (BARE, ["an NVIDIA GPU (none found)"]),
+        (Facts.fixed({"gpu.name": "NVIDIA A100", "gpu.sm": "sm80"}), ["a GPU of sm86 or sm89 (this is sm80)"]),
+        (Facts.fixed({"gpu.name": "NVIDIA A100"}), ["a GPU of sm86 or sm89 (this is of an unknown one)"]),
+    ],
+)
+def test_a_gpu_of_a_compute_capability(facts: Facts, missing: list[str]) -> None:
+    assert [lack.what for lack in check(Needs(gpu_sm=("sm86", "sm89")), facts)] == missing
+
+
 def test_a_module_is_found_without_importing_it_or_its_parents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "explosive_package").mkdir()
     (tmp_path / "explosive_package" / "__init__.py").write_text("raise RuntimeError('imported')")
@@ -291,12 +304,13 @@ def fresh_libraries() -> None:
 
 
 @pytest.mark.skipif(os.uname().machine not in E_MACHINE, reason="an architecture whose ELF number the test knows")
-@pytest.mark.parametrize("folder", ["mylib_libs", "nvidia/mylib/lib", "mylib/lib", "mylib.libs"])
+@pytest.mark.parametrize("folder", ["mylib_libs", "nvidia/mylib/lib", "mylib/lib", "mylib/capi", "mylib.libs"])
 def test_libraries_of_installed_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_libraries: None, folder: str
 ) -> None:
-    site = tmp_path / "site-packages"
+    site = tmp_path / "as-pip-install-target-leaves-it"
     (site / folder).mkdir(parents=True)
+    (site / "mylib-1.0.dist-info").mkdir()
     (site / folder / "libmine.so.7").write_bytes(elf(E_MACHINE[os.uname().machine]))
     (site / folder / "libforeign.so.7").write_bytes(elf(8))  # MIPS
     (site / folder / "libfake.so.7").write_text("not a library")

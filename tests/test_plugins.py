@@ -399,6 +399,8 @@ def test_metadata_is_read_once_until_something_is_installed(
     assert set(found.techniques) == {"good.scale", "more.x"}
     assert found.tool_versions(["More.Dist", "nope"]) == {"More.Dist": "2.0", "nope": None}
     assert found.module_versions(["more", "nope"]) == {"more": {"more-dist": "2.0"}, "nope": {}}
+    # A distribution that ships the module which another one is named after stands for it: onnxruntime-gpu.
+    assert found.tool_versions(["more", "good-dist"]) == {"more": None, "more-dist": "2.0", "good-dist": "1.0"}
 
 
 def test_a_directory_that_changed_just_now_is_looked_at_again(

@@ -3,10 +3,11 @@
 from .context import Context, Runner, UserError
 from .facts import FACTS
 from .hooks import hookimpl
+from .needs import Needs
 from .params import DatasetRef, FileRef, FunctionRef, Meta, ModelRef, Params, Scheme
 from .parity import Parity
 from .profile import Operator, Profile, Profiling
-from .records import Backend, Kind, Metric, Needs, Platform, Technique
+from .records import Backend, Kind, Metric, Platform, Technique
 from .work import WorkDataset, WorkInput, WorkRequest, WorkResult
 
 __all__ = [

@@ -11,11 +11,22 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from .needs import Needs
+
 __all__ = ["DatasetRef", "FileRef", "FunctionRef", "Meta", "ModelRef", "Params", "Scheme"]
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """Base of every parameter struct. The docstring of a subclass is the technique's one-line help."""
+
+    def needs(self) -> Needs:
+        """What these values take of the host beyond the record's needs: for a technique to run, a backend to compile
+        (``device: cuda``)."""
+        return Needs()
+
+    def run_needs(self) -> Needs:
+        """Of a backend's settings: what running the compiled artifact takes beyond ``run_needs`` of the record."""
+        return Needs()
 
 
 # The ``extra`` of a reference is read by the graph when it resolves parameters.

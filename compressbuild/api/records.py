@@ -9,26 +9,10 @@ from typing import Any
 
 import msgspec
 
+from .needs import Needs
 from .params import Params
 
-__all__ = ["Backend", "Kind", "Metric", "Needs", "Platform", "Technique"]
-
-
-class Needs(msgspec.Struct, frozen=True, kw_only=True):
-    """What has to be present on this host, probed without importing anything heavy.
-
-    ``modules``: importable top-level modules. ``libraries``: groups of shared libraries, one of each group must
-    load (``(("libnvinfer.so.11", "libnvinfer.so.10"),)``). ``programs``: groups of commands, one of each group must be
-    on PATH (``(("g++", "clang++"),)``). ``gpu``: an NVIDIA GPU with its driver. ``system``: values of
-    ``platform.system()`` that will do. ``install``: what to tell the user.
-    """
-
-    modules: tuple[str, ...] = ()
-    libraries: tuple[tuple[str, ...], ...] = ()
-    programs: tuple[tuple[str, ...], ...] = ()
-    gpu: bool = False
-    system: tuple[str, ...] = ()
-    install: str = ""
+__all__ = ["Backend", "Kind", "Metric", "Platform", "Technique"]
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):

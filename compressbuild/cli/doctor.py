@@ -12,7 +12,7 @@ import msgspec
 
 from .. import __version__
 from ..api.facts import FACTS
-from ..api.records import Needs
+from ..api.needs import Needs
 from ..platforms import Facts, check, probe
 from ..plugins import Registry, discover
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from ..api.records import Needs
+from ..api.needs import Needs
 from ..platforms import Facts, check, probe, unavailable
 from ..plugins import Plugin, Registry, discover
 

@@ -66,10 +66,12 @@ class Builder:
             self.positions[index].append(node.position)
         return index
 
-    def missing(self, needs: Needs) -> tuple[Missing, ...]:
-        if needs not in self._needs:
-            self._needs[needs] = tuple(check(needs, self.facts))
-        return self._needs[needs]
+    def missing(self, *needs: Needs) -> tuple[Missing, ...]:
+        """What the host lacks of all these, each once."""
+        for each in needs:
+            if each not in self._needs:
+                self._needs[each] = tuple(check(each, self.facts))
+        return tuple(dict.fromkeys(lack for each in needs for lack in self._needs[each]))
 
     def options(self, *layers: RunOptions) -> RunOptions:
         """The first layer that says something wins, then the file's defaults, then one thread and seed 0."""
@@ -198,7 +200,7 @@ class Builder:
                 preload=technique.preload,
                 options=self.options(options),
                 nondeterministic=technique.nondeterministic,
-                missing=self.missing(technique.needs),
+                missing=self.missing(technique.needs, found.needs),
                 facts=tuple(dict.fromkeys(f for w in loads.values() for f in w.facts)),
             )
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ..compressfile.nodes import plain
 from ..compressfile.spec import TargetSpec
 from ..errors import Diagnostic
@@ -56,7 +58,7 @@ def compiled(builder: Builder, target: TargetSpec, model: int) -> int | None:
         return None
     declared = platform_of(builder, target.platform)
     assert declared is not None  # it has settings
-    missing = builder.missing(backend.compile_needs)
+    missing = builder.missing(backend.compile_needs, settings.needs)
     if declared.requires is not None:
         requires = plain(declared.requires)
         wrong = check_requires(requires)
@@ -105,7 +107,7 @@ def run_with(builder: Builder, index: int) -> RunWith | None:
             backend.tools,
             backend.run_facts,
             backend.preload,
-            builder.missing(backend.run_needs),
+            builder.missing(backend.run_needs, msgspec.convert(node.params, backend.settings).run_needs()),
         )
     kind = builder.kind(node.kind)
     if kind.load is None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ..api import Backend, Params
+from ..api import Backend, Needs, Params
 from ..compressfile.nodes import Map, Node, Seq, plain
 from ..errors import Diagnostic, Mark
 from ..suggest import did_you_mean
@@ -47,10 +47,11 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """``values``: every parameter after defaults. ``refs``: what they refer to."""
+    """``values``: every parameter after defaults. ``refs``: what they refer to. ``needs``: of the host."""
 
     values: Mapping[str, Any]
     refs: tuple[Reference, ...] = ()
+    needs: Needs = Needs()
 
     def of(self, ref: str) -> tuple[Reference, ...]:
         return tuple(found for found in self.refs if found.ref == ref)
@@ -207,7 +208,7 @@ def resolve(
         return None
     values = _builtins(typed)
     refs = (replace(ref, mark=_locate(written, ref.path, mark)) for ref in _references(_type(kind), values))
-    return Resolved(values, tuple(refs))
+    return Resolved(values, tuple(refs), typed.needs())
 
 
 def handed(kind: type[Params], values: Mapping[str, Any]) -> Resolved:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
+from ..api.needs import Needs
+from ..api.params import Params
 from ..api.records import Backend, Platform
 from .facts import Facts
 from .needs import Missing, check
@@ -23,4 +27,12 @@ class Ability:
 def assess(platform: Platform, backend: Backend, facts: Facts) -> Ability:
     """``requires`` limits building; what cannot be built here may be run here all the same (a published engine)."""
     unmet = tuple(Missing(reason) for reason in requires_met(platform.requires, facts))
-    return Ability((*check(backend.compile_needs, facts), *unmet), (*check(backend.run_needs, facts), *unmet))
+    try:
+        settings = msgspec.convert(platform.settings, backend.settings)
+    except msgspec.ValidationError:  # the target has more to say: a dataset, for one
+        settings = Params()
+
+    def lacks(*needs: Needs) -> tuple[Missing, ...]:
+        return tuple(dict.fromkeys((*(lack for each in needs for lack in check(each, facts)), *unmet)))
+
+    return Ability(lacks(backend.compile_needs, settings.needs()), lacks(backend.run_needs, settings.run_needs()))

@@ -21,8 +21,8 @@ def find_library(name: str) -> str | None:
     """Where ``name`` (a soname, ``libnvinfer.so.10``) would be loaded from, or None.
 
     Looked for in LD_LIBRARY_PATH, the system's directories and the library directories of installed packages
-    (``*_libs/``, ``*/lib/``, ``nvidia/*/lib/``), and only then by the dynamic loader itself: loading a runtime of
-    hundreds of megabytes to learn that it is there costs more than the rest of a plan.
+    (``*_libs/``, ``*/lib/``, ``*/capi/``, ``nvidia/*/lib/``), and only then by the dynamic loader itself: loading a
+    runtime of hundreds of megabytes to learn that it is there costs more than the rest of a plan.
     """
     for directory in _directories():
         candidate = os.path.join(directory, name)
@@ -45,8 +45,8 @@ def _package_directories(path: tuple[str, ...]) -> tuple[str, ...]:
     found: list[str] = []
     for entry in path:
         base = Path(entry)
-        if base.name in ("site-packages", "dist-packages") and base.is_dir():
-            for pattern in ("*_libs", "*.libs", "*/lib", "*/libs", "nvidia/*/lib"):
+        if next(base.glob("*.dist-info"), None) is not None:  # a directory that packages were installed in
+            for pattern in ("*_libs", "*.libs", "*/lib", "*/libs", "*/capi", "nvidia/*/lib"):
                 found += sorted(str(folder) for folder in base.glob(pattern))
     return tuple(found)
 

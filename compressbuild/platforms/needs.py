@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..api.records import Needs
+from ..api.needs import Needs
 from .facts import Facts
 from .libraries import find_library
 
@@ -40,8 +40,10 @@ def check(needs: Needs, facts: Facts) -> tuple[Missing, ...]:
     for group in needs.programs:
         if not any(_on_path(name) for name in group):
             lacking.append(f"the program {' or '.join(group)} (not on PATH)")
-    if needs.gpu and facts.get("gpu.name") is None:
+    if (needs.gpu or needs.gpu_sm) and facts.get("gpu.name") is None:
         lacking.append(f"an NVIDIA GPU ({facts.gpu_reason})")
+    elif needs.gpu_sm and facts.get("gpu.sm") not in needs.gpu_sm:
+        lacking.append(f"a GPU of {' or '.join(needs.gpu_sm)} (this is {facts.get('gpu.sm') or 'of an unknown one'})")
     return (*packages, *(Missing(what, needs.install) for what in lacking))
 
 

@@ -54,12 +54,22 @@ class Installed(msgspec.Struct, frozen=True):
         return all(then < time.time_ns() - _SETTLED_NS for then in self.watched.values())
 
     def tool_versions(self, names: Iterable[str]) -> dict[str, str | None]:
-        """Distribution name as asked → its version, or None if it is not installed."""
-        return {name: self.versions.get(_normalised(name)) for name in names}
+        """Distribution name as asked → its version, or None if it is not installed; with those of the distributions
+        that ship a module of that name, for one may stand for another: ``onnxruntime-gpu`` for ``onnxruntime``."""
+        asked = list(names)
+        found = {name: self.versions.get(_normalised(name)) for name in asked}
+        for name in asked:
+            for other in self.modules.get(name, ()):
+                if _normalised(other) != _normalised(name):
+                    found[other] = self.versions.get(_normalised(other))
+        return found
 
     def module_versions(self, modules: Iterable[str]) -> dict[str, dict[str, str | None]]:
         """Top-level module → the versions of the distributions that it comes from (several, for a namespace)."""
-        return {module: self.tool_versions(self.modules.get(module, ())) for module in modules}
+        return {
+            module: {name: self.versions.get(_normalised(name)) for name in self.modules.get(module, ())}
+            for module in modules
+        }
 
 
 class Remembered(msgspec.Struct, frozen=True):

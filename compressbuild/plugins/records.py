@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from ..api.facts import FACTS
+from ..api.needs import Needs
 from ..api.params import Params
-from ..api.records import Backend, Kind, Metric, Needs, Platform, Technique
+from ..api.records import Backend, Kind, Metric, Platform, Technique
 from ..suggest import did_you_mean
 from .registry import Record
 

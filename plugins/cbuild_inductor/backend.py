@@ -19,6 +19,7 @@ from cbuild_torch.module import load_model, prepare
 from cbuild_torch.program import flat
 from cbuild_torch.runner import TorchRunner
 from torch import Tensor, nn
+from torch.export.passes import move_to_device_pass
 from torch.fx import GraphModule
 
 from compressbuild.api import Context, Runner, UserError
@@ -38,6 +39,7 @@ def compile(ctx: Context, model: Path, settings: InductorSettings) -> dict[str, 
     ctx.progress(0, 3, stage="trace")
     program, names = _trace(module, description.inputs, settings.device)
     ctx.progress(1, 3, stage="compile")
+    _set_precision(settings)
     with _workplace(ctx.scratch / "inductor", settings):
         _compile(program, ctx.out / PACKAGE, settings)
     Interface(description.inputs, names, settings.device, torch.__version__.partition("+")[0]).write(ctx.out)
@@ -46,7 +48,7 @@ def compile(ctx: Context, model: Path, settings: InductorSettings) -> dict[str, 
     compared = check_parity(
         ctx,
         settings.parity,
-        "fp32",
+        "fp16" if settings.tf32 else "fp32",  # TensorFloat-32 has the fraction of float16
         lambda: TorchRunner(load_model(ctx, model), description.inputs),
         lambda: load(ctx, ctx.out, settings),
         name="the compiled package",
@@ -62,8 +64,10 @@ def _trace(module: nn.Module, inputs: tuple[ModelInput, ...], device: str) -> tu
     try:
         with torch.no_grad():
             names = tuple(named_outputs(caller(module, inputs)(example)))
-            arguments = tuple(value.to(device) for value in example.values())
-            program = torch.export.export(flat(module, inputs).to(device), arguments, dynamic_shapes=(shapes,))
+            program = torch.export.export(flat(module, inputs), tuple(example.values()), dynamic_shapes=(shapes,))
+            if device != "cpu":
+                # Traced there, a batch would be limited to what one call of cuDNN takes.
+                program = move_to_device_pass(program, device)
     except UserError:
         raise
     except Exception as error:  # the tracer wraps whatever the user's forward raises
@@ -137,21 +141,32 @@ def _check_device(settings: InductorSettings) -> None:
 
 def load(ctx: Context, artifact: Path, settings: InductorSettings | None) -> Runner:
     """A Runner of a package, on the device that it was made for; without settings: with one thread."""
-    return PackageRunner(artifact, (settings or InductorSettings()).threads)
+    return PackageRunner(artifact, settings or InductorSettings())
+
+
+def _set_precision(settings: InductorSettings) -> None:
+    """For code that is made, and for cuDNN and cuBLAS, which the code calls: torch lets cuDNN round unless told."""
+    torch.set_float32_matmul_precision("high" if settings.tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = settings.tf32
 
 
 class PackageRunner:
     """A Runner (see compressbuild.api) on an AOTInductor package. Loading one loads its native code."""
 
-    def __init__(self, artifact: Path, threads: int) -> None:
+    def __init__(self, artifact: Path, settings: InductorSettings) -> None:
         from torch import _inductor
+        from torch._inductor import config
 
         self._interface = Interface.read(artifact)
         if self._interface.device == "cuda" and not torch.cuda.is_available():
             raise UserError("the package was compiled for a CUDA device, and this torch finds none")
-        torch.set_num_threads(threads)
+        torch.set_num_threads(settings.threads)
+        _set_precision(settings)
         try:
-            self._call = _inductor.aoti_load_package(str(artifact / PACKAGE))
+            # To compare this processor with the package's, torch would compile a program for each instruction set: half
+            # a minute on a server. What the processor says of itself will do.
+            with config.patch({"cpp.vec_isa_ok": True}):
+                self._call = _inductor.aoti_load_package(str(artifact / PACKAGE))
         except Exception as error:  # the loader raises RuntimeError, OSError and classes of C++ origin
             raise UserError(
                 f"torch {torch.__version__} cannot load the package: {_line(error)}",
@@ -189,9 +204,10 @@ class PackageRunner:
         return torch.from_numpy(array).to(self._interface.device)
 
     def describe(self) -> dict[str, Any]:
+        device = self._interface.device
         return {
             "runtime": "torch-inductor",
             "version": str(torch.__version__),  # a class of its own, which is no JSON value
-            "device": self._interface.device,
+            "device": device if device == "cpu" else f"{device} ({torch.cuda.get_device_name()})",
             "threads": torch.get_num_threads(),
         }

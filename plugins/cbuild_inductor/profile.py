@@ -27,7 +27,7 @@ def profile(ctx: Context, artifact: Path, params: Profiling) -> dict[str, Any]:
     order. A run is one of the native code alone. UserError for a package that runs on a GPU: torch's profiler would
     show how long it takes to start the kernels."""
     settings = ctx.settings("subject") or InductorSettings()
-    runner = PackageRunner(artifact, settings.threads)
+    runner = PackageRunner(artifact, settings)
     described = runner.describe()
     if described["device"] != "cpu":
         raise UserError("only a package for the CPU can be profiled", hint="NVIDIA's Nsight Systems shows GPU kernels")

@@ -15,6 +15,23 @@ _INSTALL = (
 _NEEDS = Needs(modules=("onnxruntime", "numpy"), install=_INSTALL)
 
 
+def _provider(name: str, package: str, *, gpu: bool = False, others: tuple[tuple[str, ...], ...] = ()) -> Needs:
+    """What a provider takes that comes as a library of its own, beside ONNX Runtime's."""
+    own = (f"libonnxruntime_providers_{name}.so", f"onnxruntime_providers_{name}.dll")
+    return Needs(libraries=(own, *others), gpu=gpu, install=f"pip install {package} instead of onnxruntime")
+
+
+_PROVIDERS = {
+    "cuda": _provider("cuda", "onnxruntime-gpu", gpu=True),
+    "tensorrt": _provider(
+        "tensorrt", "onnxruntime-gpu, with TensorRT 10,", gpu=True, others=(("libnvinfer.so.10", "nvinfer_10.dll"),)
+    ),
+    "openvino": _provider("openvino", "onnxruntime-openvino"),
+    "directml": Needs(system=("Windows",), install="pip install onnxruntime-directml instead of onnxruntime"),
+    "coreml": Needs(system=("Darwin",), install="onnxruntime for macOS has the provider"),
+}
+
+
 class OnnxRuntimeSettings(Params):
     """Run on ONNX Runtime."""
 
@@ -27,6 +44,9 @@ class OnnxRuntimeSettings(Params):
         Literal["cpu", "cuda", "tensorrt", "directml", "coreml", "openvino"],
         Meta(description="execution provider; a session that ends on another one is an error"),
     ] = "cpu"
+    tf32: Annotated[
+        bool, Meta(description="on a GPU: let float32 products be rounded to TensorFloat-32, which is faster")
+    ] = False
     cpu_fallback: Annotated[
         bool, Meta(description="let single operators that the provider lacks run on the CPU provider")
     ] = False
@@ -35,6 +55,15 @@ class OnnxRuntimeSettings(Params):
         Meta(description="publish the optimised graph (up to 'extended', so that it runs on other processors too)"),
     ] = True
     parity: Parity = Parity()
+
+    def __post_init__(self) -> None:
+        if self.tf32 and self.provider != "cuda":
+            raise ValueError(f"'tf32' is for 'provider: cuda', and this is {self.provider}")
+
+    def needs(self) -> Needs:
+        return _PROVIDERS.get(self.provider, Needs())
+
+    run_needs = needs
 
 
 class OrtFormatSettings(Params):
@@ -135,4 +164,10 @@ def compressbuild_platforms() -> Iterator[Platform]:
         "ARM boards since Cortex-A76: Raspberry Pi 5, Jetson Orin (int8 dot products), on ONNX Runtime",
         "aarch64",
         ["asimddp"],
+    )
+    yield Platform(
+        name="cuda-any",
+        backend="onnxruntime",
+        summary="any NVIDIA GPU, on ONNX Runtime's CUDA provider",
+        settings={"provider": "cuda"},
     )

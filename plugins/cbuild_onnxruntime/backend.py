@@ -44,7 +44,7 @@ def compile(ctx: Context, model: Path, settings: OnnxRuntimeSettings) -> dict[st
         level = "extended" if level == "all" else level
         if settings.provider != "cpu":
             level = "basic" if level != "disabled" else level
-        on_cpu = msgspec.structs.replace(settings, provider="cpu")
+        on_cpu = msgspec.structs.replace(settings, provider="cpu", tf32=False)
         open_session(source, on_cpu, level=level, save=target)
         if not target.is_file():
             raise UserError("ONNX Runtime did not write the optimised model", hint="set save-optimized: false")
@@ -54,11 +54,20 @@ def compile(ctx: Context, model: Path, settings: OnnxRuntimeSettings) -> dict[st
             (ctx.out / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, ctx.out / name)
     described = SessionRunner(open_session(target, settings), settings).describe()
+    own = parity.precision(source)
+    precision = "fp16" if settings.tf32 and own == "fp32" else own  # TensorFloat-32 has the fraction of float16
     return {
         "nodes": _count_nodes(target),
         "saved_level": level if settings.save_optimized else None,
         **described,
-        **parity.check(ctx, settings.parity, source, lambda: load(ctx, ctx.out, settings), name="ONNX Runtime"),
+        **parity.check(
+            ctx,
+            settings.parity,
+            source,
+            lambda: load(ctx, ctx.out, settings),
+            name="ONNX Runtime",
+            coarsest=precision,
+        ),
     }
 
 

@@ -89,8 +89,9 @@ def open_session(
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
+    own = {"use_tf32": str(int(settings.tf32))} if settings.provider == "cuda" else {}
     try:
-        session = onnxruntime.InferenceSession(str(model), options, providers=[provider], enable_fallback=0)
+        session = onnxruntime.InferenceSession(str(model), options, providers=[(provider, own)], enable_fallback=0)
     except Exception as error:  # noqa: BLE001 (ONNX Runtime's error classes have no base of their own)
         text = one_line(error)
         raise UserError(f"ONNX Runtime cannot load the model: {text}", hint=_hint(text, model)) from None

@@ -12,6 +12,7 @@ __all__ = ["EngineSettings", "TensorRTRTXSettings", "TensorRTSettings"]
 _RTX_INSTALL = (
     "pip install 'compressbuild[tensorrt-rtx]' (TensorRT-RTX for Linux or Windows; its engines run on RTX GPUs)"
 )
+_RTX_RUN = "running an engine needs an NVIDIA RTX GPU of its compute capability, with a driver"
 _INSTALL = (
     "the standard TensorRT builds only on the GPU it builds for: on a machine with an NVIDIA GPU and its driver, "
     "pip install 'compressbuild[tensorrt]'; with no GPU here, use the backend tensorrt-rtx, which cross-compiles"
@@ -50,6 +51,20 @@ class TensorRTRTXSettings(EngineSettings, kw_only=True):
         str | list[str],
         Meta(description="GPU architectures the engine is for: sm86, or [sm86, sm89, sm120]; 'current' needs a GPU"),
     ]
+
+    def capabilities(self) -> tuple[str, ...]:
+        """What is asked for, each once, as TensorRT-RTX names it in lower case: ``8.9`` and ``SM89`` are ``sm89``."""
+        wanted = [self.compute_capability] if isinstance(self.compute_capability, str) else self.compute_capability
+        names = (text.strip().lower().replace(".", "") for text in wanted)
+        return tuple(dict.fromkeys(f"sm{name}" if name.isdecimal() else name for name in names))
+
+    def needs(self) -> Needs:
+        current = "current" in self.capabilities()
+        return Needs(libraries=_CUDA, gpu=True, install=_RTX_RUN) if current else Needs()
+
+    def run_needs(self) -> Needs:
+        named = tuple(name for name in self.capabilities() if name != "current")
+        return Needs(gpu_sm=named, install=_RTX_RUN)
 
 
 class TensorRTSettings(EngineSettings, kw_only=True):
@@ -97,7 +112,7 @@ def compressbuild_backends() -> Iterator[Backend]:
             modules=("tensorrt_rtx", "numpy"),
             libraries=_CUDA,
             gpu=True,
-            install="running an engine needs an NVIDIA RTX GPU of its compute capability, with a driver",
+            install=_RTX_RUN,
         ),
         run_facts=("gpu.name", "gpu.sm", "gpu.driver", "cpu.model"),
         nondeterministic="TensorRT-RTX orders the kernels of int8 networks differently from build to build "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +20,26 @@ def library() -> Library:
     return open_library("tensorrt_rtx", "TensorRT-RTX", _INSTALL)
 
 
-def capabilities(trt: Any, wanted: str | list[str]) -> list[Any]:
-    """``trt.ComputeCapability`` members for names such as ``sm89``, ``8.9`` or ``current``, ordered and each once."""
+def capabilities(trt: Any, wanted: Sequence[str]) -> list[Any]:
+    """``trt.ComputeCapability`` members for names such as ``sm89`` or ``current``, in order."""
     known = {name.lower(): value for name, value in trt.ComputeCapability.__members__.items() if name != "NONE"}
-    found = {}
-    for text in [wanted] if isinstance(wanted, str) else wanted:
-        name = text.strip().lower().replace(".", "")
-        name = f"sm{name}" if re.fullmatch(r"\d+", name) else name
+    for name in wanted:
         if name not in known:
             raise UserError(
-                f"TensorRT-RTX {trt.__version__} has no compute capability '{text}'",
+                f"TensorRT-RTX {trt.__version__} has no compute capability '{name}'",
                 hint=f"it builds for: {', '.join(known)}; for other GPUs use the backend tensorrt on such a GPU",
             )
-        found[name] = known[name]
-    if not found:
+    if not wanted:
         raise UserError("compute-capability is an empty list", hint=f"TensorRT-RTX builds for: {', '.join(known)}")
-    if "current" in found and len(found) > 1:
+    if "current" in wanted and len(wanted) > 1:
         raise UserError("compute-capability 'current' stands alone", hint="name the architectures instead")
-    return [found[name] for name in sorted(found, key=lambda name: (len(name), name))]
+    return [known[name] for name in sorted(wanted, key=lambda name: (len(name), name))]
 
 
 def compile(ctx: Context, model: Path, settings: TensorRTRTXSettings) -> dict[str, Any]:
     """An ahead-of-time engine for each compute capability asked for, in one file."""
     rtx = library()
-    targets = capabilities(rtx.trt, settings.compute_capability)
+    targets = capabilities(rtx.trt, settings.capabilities())
 
     def configure(config: Any) -> None:
         config.num_compute_capabilities = len(targets)
