@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from .runner import TorchRunner
 __all__ = ["check_axes", "export", "fixed_axis", "trace"]
 
 _CHECK_SAMPLES = 64
+_INLINE = 1 << 26  # bytes of weights, in the file that torch's exporter writes
 _FIXED = (
     "the model fixes a size that 'inputs:' gives a name: write the number there, or x.shape[0] in its code for len(x)"
 )
@@ -61,14 +63,30 @@ def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
     ctx.progress(1, 3, stage="write")
     raw = ctx.scratch / "traced" / files.NAME  # apart: onnx refuses to write over a data file of the same name
     raw.parent.mkdir()
-    program.save(str(raw), external_data=_bytes(module) > files.INLINE_LIMIT)
+    large = _bytes(module) > _INLINE
+    program.save(str(raw), external_data=large)
     proto = files.read(raw, weights=False)
     check_axes(proto, description.inputs)
+    feeds = _feeds(ctx, description.inputs, params, sizes)
+    wanted = TorchRunner(module, description.inputs)(feeds)
+    nodes = len(proto.graph.node)
+    if large:  # one copy in memory at a time
+        for value in program.model.graph.initializers.values():
+            value.const_value = None  # the exporter keeps the last graph that it made
+        del program, module
+        gc.collect()  # what was traced refers to itself
     files.write(proto, ctx.out, weights_from=raw.parent)
+    del proto
     ctx.progress(2, 3, stage="check")
-    worst = _check(ctx, module, description.inputs, params, sizes, names)
+    worst = compare(
+        OnnxRunner(ctx.out / files.NAME, threads=ctx.threads)(feeds),
+        dict(zip(names, wanted.values(), strict=True)),
+        atol=params.atol,
+        rtol=params.rtol,
+        what="the exported model",
+    )
     ctx.progress(3, 3)
-    return {"opset": params.opset, "nodes": len(proto.graph.node), "max_difference": worst}
+    return {"opset": params.opset, "nodes": nodes, "max_difference": worst}
 
 
 def _output_names(found: list[str], wanted: tuple[str, ...]) -> list[str]:
@@ -154,21 +172,11 @@ def _bytes(module: nn.Module) -> int:
     return sum(value.numel() * value.element_size() for value in module.state_dict().values())
 
 
-def _check(
-    ctx: Context,
-    module: nn.Module,
-    inputs: tuple[ModelInput, ...],
-    params: ExportOnnx,
-    sizes: dict[str, int],
-    names: list[str],
-) -> float:
-    """Run both on the same inputs, at another batch size than was traced: UserError beyond the tolerance."""
-    if params.data is None:
-        batch = next((item.shape[0] for item in inputs if item.shape and isinstance(item.shape[0], str)), None)
-        feeds = example_arrays(inputs, {**sizes, batch: sizes[batch] + 1} if batch else sizes, seed=1)
-    else:
-        feeds = sample_feeds(ctx.dataset(params.data), inputs, _CHECK_SAMPLES)
-    made = TorchRunner(module, inputs)(feeds)
-    wanted: dict[str, np.ndarray] = dict(zip(names, made.values(), strict=True))
-    found = OnnxRunner(ctx.out / files.NAME, threads=ctx.threads)(feeds)
-    return compare(found, wanted, atol=params.atol, rtol=params.rtol, what="the exported model")
+def _feeds(
+    ctx: Context, inputs: tuple[ModelInput, ...], params: ExportOnnx, sizes: dict[str, int]
+) -> dict[str, np.ndarray]:
+    """What to compare on: samples, or made-up inputs at another batch size than was traced."""
+    if params.data is not None:
+        return sample_feeds(ctx.dataset(params.data), inputs, _CHECK_SAMPLES)
+    batch = next((item.shape[0] for item in inputs if item.shape and isinstance(item.shape[0], str)), None)
+    return example_arrays(inputs, {**sizes, batch: sizes[batch] + 1} if batch else sizes, seed=1)

@@ -21,6 +21,8 @@ from .plain import make_plain
 
 __all__ = ["load_model", "load_plain", "make_module", "prepare", "save_model", "weights_of"]
 
+_LARGE = 1 << 28  # bytes
+
 
 def prepare(ctx: Context) -> None:
     """Make torch repeatable: threads and seed as the key says, deterministic kernels."""
@@ -74,20 +76,37 @@ def load_plain(ctx: Context, directory: Path) -> tuple[nn.Module, ModelDescripti
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], description: ModelDescription) -> None:
-    """Load ``state`` strictly; one name of each group of tied tensors is enough."""
+    """Load ``state`` strictly; one name of each group of tied tensors is enough.
+
+    Large tensors take the place of the module's own, as they are mapped from their file: copied, they would be in
+    memory twice.
+    """
     complete = dict(state)
     for names in _tied(module):
         first = next((name for name in names if name in state), None)
         if first is not None:
             complete.update({name: state[first] for name in names if name not in state})
     resize(module, complete, shapes=description.resized)
+    large = sum(value.nbytes for value in state.values()) > _LARGE
+    if large:
+        complete |= _parameters(module, complete)
     try:
-        module.load_state_dict(complete, strict=True)
+        module.load_state_dict(complete, strict=True, assign=large)
     except RuntimeError as error:
         raise UserError(
             f"the weights do not fit the module that {description.factory} makes: {error}",
             hint="did the factory change since the weights were made, or are its 'args:' others?",
         ) from error
+
+
+def _parameters(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What is in ``state`` for the module's parameters as parameters, those that are tied as one."""
+    made: dict[int, nn.Parameter] = {}
+    found: dict[str, Tensor] = {}
+    for name, own in module.named_parameters(remove_duplicate=False):
+        if name in state:
+            found[name] = made.setdefault(id(own), nn.Parameter(state[name], requires_grad=own.requires_grad))
+    return found
 
 
 def save_model(
@@ -111,6 +130,8 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
     for names in _tied(module):
         for name in names[1:]:
             state.pop(name, None)
+    if sum(value.nbytes for value in state.values()) > _LARGE:  # no second copy
+        return {name: value.detach().contiguous() for name, value in state.items()}
     return {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in state.items()}
 
 

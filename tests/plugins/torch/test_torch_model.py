@@ -111,6 +111,50 @@ def test_tied_tensors_stay_tied_when_resized(toy, tmp_path):
     assert torch.equal(again.project.weight, smaller)
 
 
+@pytest.fixture
+def everything_is_large(monkeypatch):
+    monkeypatch.setattr("cbuild_torch.module._LARGE", 0)
+
+
+@pytest.mark.usefixtures("everything_is_large")
+def test_large_weights_are_those_of_the_file_and_training_leaves_it_alone(toy, tmp_path):
+    made = toy("tied", inputs=[["ids", ["batch", 5], "int64"]])
+    before = (made / "weights.safetensors").read_bytes()
+    module = load_model(context(tmp_path, "toy_models:tied"), made)
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    assert len(parameters) > len(list(module.parameters())), "tied ones stay tied"
+    stored = load_file(made / "weights.safetensors")
+    assert all(torch.equal(parameters[name], value) for name, value in stored.items() if name in parameters)
+    addresses = [value.data_ptr() for value in parameters.values()]
+    assert max(addresses) - min(addresses) < len(before), "in the mapped file"
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(1.0)
+    assert (made / "weights.safetensors").read_bytes() == before
+    ctx = make_context(tmp_path / "saved", factories=("toy_models:tied",))
+    save_model(ctx, module, made)
+    kept = load_file(ctx.out / "weights.safetensors")
+    assert kept.keys() == stored.keys()
+    assert all(torch.equal(kept[name], value + 1.0) for name, value in stored.items())
+
+
+@pytest.mark.usefixtures("everything_is_large")
+def test_frozen_parameters_of_a_large_model_stay_frozen(toy, tmp_path):
+    made = toy("frozen")
+    module = load_model(context(tmp_path, "toy_models:frozen"), made)
+    assert {parameter.requires_grad for parameter in module.parameters()} == {True, False}
+
+
+@pytest.mark.usefixtures("everything_is_large")
+def test_a_large_model_of_another_shape_is_refused(trained, tmp_path):
+    state = load_file(trained / "weights.safetensors")
+    state["stem.weight"] = torch.zeros(3, 1, 3, 3)
+    shutil.copytree(trained, tmp_path / "other")
+    save_file(state, tmp_path / "other" / "weights.safetensors")
+    with pytest.raises(UserError, match="the weights do not fit"):
+        load_model(context(tmp_path), tmp_path / "other")
+
+
 def test_half_precision_survives(untrained, tmp_path):
     ctx = context(tmp_path)
     save_model(ctx, load_model(ctx, untrained).half(), untrained)

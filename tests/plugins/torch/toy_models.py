@@ -18,6 +18,7 @@ FACTORIES = (
     "fixed",
     "masked",
     "mlp",
+    "frozen",
     "normalised",
     "peeking",
     "recurrent",
@@ -227,6 +228,12 @@ def branching() -> nn.Module:
 
 def mlp(hidden: int = 64) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), nn.ReLU(), nn.Linear(hidden, 10))
+
+
+def frozen() -> nn.Module:
+    module = mlp()
+    module[1].weight.requires_grad_(False)
+    return module
 
 
 def strided() -> nn.Module:
