@@ -38,6 +38,7 @@ class Builder:
         self._needs: dict[Needs, tuple[Missing, ...]] = {}
         self.settings: dict[str, Resolved | None] = {}
         self.positions: dict[int, list[str]] = {}
+        self.runs: dict[int, RunWith | None] = {}
 
     # -- nodes -------------------------------------------------------------------------------------------------------
 

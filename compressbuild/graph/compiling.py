@@ -95,7 +95,12 @@ def compiled(builder: Builder, target: TargetSpec, model: int) -> int | None:
 
 def run_with(builder: Builder, index: int) -> RunWith | None:
     """How the output of a node is run: by its backend if it was compiled, else by its kind; None: it cannot be."""
-    node = builder.nodes[index]
+    if index not in builder.runs:
+        builder.runs[index] = _run_with(builder, builder.nodes[index])
+    return builder.runs[index]
+
+
+def _run_with(builder: Builder, node: Node) -> RunWith | None:
     if node.role == "compile":
         backend = builder.registry.backends[node.name]
         return RunWith(
