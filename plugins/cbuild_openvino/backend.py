@@ -17,8 +17,9 @@ from compressbuild.api import Context, Profiling, Runner, UserError
 from . import OpenVinoSettings
 from .ir import Interface, one_line, read, read_onnx, write
 from .runtime import openvino
+from .weights import Weights, release_freed
 
-__all__ = ["OpenVinoRunner", "compile", "load", "profile"]
+__all__ = ["OpenVinoRunner", "ThriftyRunner", "compile", "load", "profile"]
 
 _HINTS = {"latency": "LATENCY", "throughput": "THROUGHPUT"}
 _VIRTUAL = ("AUTO", "MULTI", "HETERO", "BATCH")
@@ -35,11 +36,11 @@ def compile(ctx: Context, model: Path, settings: OpenVinoSettings) -> dict[str, 
     nodes = len(graph.get_ops())
     write(graph, ctx.out, compress_to_fp16=settings.compress_to_fp16)
     del graph  # it holds the weights
-    facts = {"nodes": nodes, **load(ctx, ctx.out, settings).describe()}
+    facts = {"nodes": nodes, **_opened(ctx.out, settings).describe()}
     if source is not None:
         coarsest = _coarsest(parity.precision(source), settings)
         checked = parity.check(
-            ctx, settings.parity, source, lambda: load(ctx, ctx.out, settings), name="OpenVINO", coarsest=coarsest
+            ctx, settings.parity, source, lambda: _opened(ctx.out, settings), name="OpenVINO", coarsest=coarsest
         )
     else:  # the same runtime, in float32 and without compressed weights
         plain = OpenVinoSettings(device=settings.device, threads=settings.threads)
@@ -47,8 +48,8 @@ def compile(ctx: Context, model: Path, settings: OpenVinoSettings) -> dict[str, 
             ctx,
             settings.parity,
             _coarsest("int8" if _is_quantized(model) else "fp32", settings),
-            lambda: load(ctx, model, plain),
-            lambda: load(ctx, ctx.out, settings),
+            lambda: _opened(model, plain),
+            lambda: _opened(ctx.out, settings),
             name="OpenVINO",
         )
     return {**facts, **checked}
@@ -65,7 +66,14 @@ def _is_quantized(directory: Path) -> bool:
 
 def load(ctx: Context, artifact: Path, settings: OpenVinoSettings | None) -> Runner:
     """A Runner of an IR; without settings: one thread on the CPU, in float32."""
-    return OpenVinoRunner(artifact, settings or OpenVinoSettings())
+    return OpenVinoRunner(read(artifact), settings or OpenVinoSettings())
+
+
+def _opened(artifact: Path, settings: OpenVinoSettings) -> Runner:
+    """What :func:`load` gives; of large weights with less of them in memory."""
+    if Weights.worthwhile(artifact):
+        return ThriftyRunner(Weights(artifact), settings)
+    return OpenVinoRunner(read(artifact), settings)
 
 
 def profile(ctx: Context, artifact: Path, params: Profiling) -> dict[str, Any]:
@@ -79,7 +87,7 @@ def profile(ctx: Context, artifact: Path, params: Profiling) -> dict[str, Any]:
     runs: list[Run] = []
     batch, described = params.batch, {}
     while len(runs) < params.repeats:
-        runner = OpenVinoRunner(artifact, ctx.settings("subject") or OpenVinoSettings(), count=True)
+        runner = OpenVinoRunner(read(artifact), ctx.settings("subject") or OpenVinoSettings(), count=True)
         arrays, batch = feeds(runner.inputs, params)
         described = runner.describe()
         first = max(1, min(params.warmup, _FEW))
@@ -100,8 +108,7 @@ def profile(ctx: Context, artifact: Path, params: Profiling) -> dict[str, Any]:
 class OpenVinoRunner:
     """A Runner (see compressbuild.api) on a compiled OpenVINO model."""
 
-    def __init__(self, artifact: Path, settings: OpenVinoSettings, *, count: bool = False) -> None:
-        model = read(artifact)
+    def __init__(self, model: Any, settings: OpenVinoSettings, *, count: bool = False) -> None:
         interface = Interface.of(model)
         self._compiled = _compile(model, settings, count=count)
         self._settings = settings
@@ -144,6 +151,40 @@ class OpenVinoRunner:
             "threads": self._settings.threads,
             "performance_hint": self._settings.performance_hint,
         }
+
+
+class ThriftyRunner:
+    """A Runner for a few runs, with the weights in memory once, as OpenVINO copied them.
+
+    OpenVINO copies them again for a batch of another size, where another layout suits it, and keeps both. So the model
+    is loaded anew for other shapes, which takes seconds for each gigabyte.
+    """
+
+    def __init__(self, weights: Weights, settings: OpenVinoSettings) -> None:
+        self._weights, self._settings = weights, settings
+        self._shapes: dict[str, tuple[int, ...]] | None = None
+        self._runner = self._open()
+
+    def _open(self) -> OpenVinoRunner:
+        release_freed()
+        with self._weights.given_back():
+            return OpenVinoRunner(self._weights.model(), self._settings)
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
+        return self._runner.inputs
+
+    def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        shapes = {name: np.shape(value) for name, value in feeds.items()}
+        if self._shapes is not None and shapes != self._shapes:
+            del self._runner
+            self._runner = self._open()
+        self._shapes = shapes
+        with self._weights.given_back():
+            return self._runner(feeds)
+
+    def describe(self) -> dict[str, Any]:
+        return self._runner.describe()
 
 
 def _compile(model: Any, settings: OpenVinoSettings, *, count: bool = False) -> Any:

@@ -18,9 +18,9 @@ from compressbuild.api import UserError
 from .plain import plain
 from .runtime import openvino
 
-__all__ = ["GRAPH", "Interface", "one_line", "read", "read_onnx", "validate", "write"]
+__all__ = ["GRAPH", "WEIGHTS", "Interface", "one_line", "read", "read_onnx", "validate", "write"]
 
-GRAPH = "model.xml"
+GRAPH, WEIGHTS = "model.xml", "model.bin"
 _KEY = "compressbuild"
 
 
@@ -62,7 +62,7 @@ def one_line(error: BaseException) -> str:
 def read_onnx(path: Path, scratch: Path) -> Any:
     """An ONNX file as OpenVINO's model, its interface noted. UserError if OpenVINO cannot take it."""
     place, graph = plain(path, scratch)
-    model = _read(place)
+    model = _read(str(place))
     weights = {tensor.name for tensor in graph.initializer}
     inputs = {value.name: _shape(value) for value in graph.input if value.name not in weights}
     Interface(inputs, tuple(value.name for value in graph.output)).note(model)
@@ -76,14 +76,16 @@ def _shape(value: Any) -> tuple[int | str, ...]:
     )
 
 
-def read(directory: Path) -> Any:
-    """The model of an IR artifact."""
-    return _read(directory / GRAPH)
+def read(directory: Path, weights: Any = None) -> Any:
+    """The model of an IR artifact. ``weights``: a tensor of the bytes of its file of weights, to be read in its place;
+    the model is good for as long as that is."""
+    graph = directory / GRAPH
+    return _read(str(graph)) if weights is None else _read(graph.read_bytes(), weights)
 
 
-def _read(path: Path) -> Any:
+def _read(*what: Any) -> Any:
     try:
-        return openvino.Core().read_model(str(path))
+        return openvino.Core().read_model(*what)
     except Exception as error:  # OpenVINO raises RuntimeError for all it refuses, and others for what it trips over
         text = one_line(error)
         raise UserError(f"OpenVINO cannot read the model: {text[:600]}", hint=_hint(text)) from error

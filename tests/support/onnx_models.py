@@ -96,6 +96,26 @@ def save(proto: onnx.ModelProto, directory: Path) -> Path:
     return directory
 
 
+def chain(directory: Path, *, width: int, layers: int, relu: bool = False) -> int:
+    """An artifact of kind onnx, x N×width through ``layers`` matrix products, its weights in a file beside it; their
+    bytes. ``relu``: after each."""
+    rng = np.random.default_rng(0)
+    nodes, weights, x = [], [], "x"
+    for number in range(layers):
+        matrix = rng.standard_normal((width, width), np.float32) * np.float32((2 / width) ** 0.5)
+        weights.append(numpy_helper.from_array(matrix, f"w{number}"))
+        nodes.append(helper.make_node("MatMul", [x, f"w{number}"], [f"y{number}"], f"product{number}"))
+        x = f"y{number}"
+        if relu:
+            nodes.append(helper.make_node("Relu", [x], [f"x{number}"], f"relu{number}"))
+            x = f"x{number}"
+    form = (TensorProto.FLOAT, ["batch", width])
+    directory.mkdir(parents=True, exist_ok=True)
+    proto = model(nodes, {"x": form}, {x: form}, weights)
+    onnx.save(proto, str(directory / "model.onnx"), save_as_external_data=True, location="model.onnx.data")
+    return 4 * width * width * layers
+
+
 def quantized(artifact: Path, out: Path, scheme: str) -> Path:
     """``artifact`` as QDQ int8 per channel: ``u8-affine``, or ``s8-symmetric`` with float biases as TensorRT needs."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections import Counter
 
 import digits
 import numpy as np
 import onnx
+import onnx_models as models
 import pytest
 from cbuild_onnx import files
 from cbuild_onnx.params import QuantizeDynamic, QuantizeStatic
@@ -103,27 +103,7 @@ print(json.dumps(resident("VmHWM") - before))
 def test_the_weights_are_not_all_taken_into_memory(step, python, tmp_path):
     """The library alone takes three times the model. What is left: the file as the runtime maps it, the 8-bit weights,
     and one matrix with what is made of it."""
-    width, layers = 1024, 48
-    generator = np.random.default_rng(0)
     subject = tmp_path / "subject"
-    subject.mkdir()
-    value = onnx.helper.make_tensor_value_info
-    names = ["x", *(f"x{number}" for number in range(layers))]
-    graph = onnx.helper.make_graph(
-        [
-            onnx.helper.make_node("MatMul", [before, f"w{number}"], [after], f"product{number}")
-            for number, (before, after) in enumerate(itertools.pairwise(names))
-        ],
-        "chain",
-        [value(names[0], onnx.TensorProto.FLOAT, ["batch", width])],
-        [value(names[-1], onnx.TensorProto.FLOAT, ["batch", width])],
-        [
-            numpy_helper.from_array(generator.standard_normal((width, width), np.float32) / 32, f"w{number}")
-            for number in range(layers)
-        ],
-    )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10)
-    onnx.save(model, subject / "model.onnx", save_as_external_data=True, location="model.onnx.data")
-    size = 4 * width * width * layers
+    size = models.chain(subject, width=1024, layers=48)
     peak = json.loads(python("-c", PEAK, step, subject, tmp_path / "out", cwd=tmp_path))
     assert peak < 1.8 * size, peak / size
