@@ -1,14 +1,8 @@
 """Whether a compiled model computes what its source does: both run on the same samples and seeded inputs.
 
-An output is judged over all cases at once, so that a case whose answers are near zero is measured against the
-magnitude that the output usually has:
-
-    max_error   max |found − wanted| / max |wanted|
-    cosine      Σ found·wanted / (‖found‖·‖wanted‖)
-    sqnr_db     10·log10(Σ wanted² / Σ (found − wanted)²), the signal-to-quantization-noise ratio
-
-Elements that are not finite in the source are left out. Whole numbers and truth values may flip where two answers tie,
-so of those a small share may differ.
+An output is judged over all cases at once (see ``agreement``), so that a case whose answers are near zero is measured
+against the magnitude that the output usually has. Whole numbers and truth values may flip where two answers tie, so of
+those a small share may differ.
 """
 
 from __future__ import annotations
@@ -20,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from compressbuild.api import Context, Parity, Runner, UserError
 
+from .agreement import Agreement
 from .batches import arrays, batches
 from .inputs import ModelInput, fit, fixed_batch
 
@@ -29,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["PRECISIONS", "Precision", "Tolerance", "check_parity"]
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
-EXACT_DB = 200.0  # of a comparison without any noise, whose ratio is infinite
 MOST_CASES = 24
 
 
@@ -96,18 +90,16 @@ def check_parity(
     if not judged:
         ctx.log.warning("parity: the source takes none of the made-up inputs: %s", refused)
         return {"parity": f"not checked: the source takes no made-up inputs ({refused})"}
-    runner = compiled()
-    found = [_run(runner, case, name) for case, _ in wanted]
-    rows = _judge(
-        [(case, outputs, got) for (case, outputs), got in zip(wanted, found, strict=True) if case.judged],
-        _tolerance(settings, precision),
-        precision,
-        name,
-    )
-    worst = min(rows, key=lambda row: row["sqnr_db"])
-    edges = {
-        case.name: _verdict(outputs, got) for (case, outputs), got in zip(wanted, found, strict=True) if not case.judged
-    }
+    runner, limit, edges = compiled(), _tolerance(settings, precision), {}
+    tallies = _tallies(wanted, limit)
+    for case, outputs in wanted:  # one answer at a time: outputs may be larger than the model
+        found = _run(runner, case, name)
+        if case.judged:
+            _add(tallies, case, outputs, found, name)
+        else:
+            edges[case.name] = _verdict(outputs, found)
+    kinds = next(outputs for case, outputs in wanted if case.judged)
+    worst = min(_judge(tallies, kinds, limit, precision, name), key=lambda row: row["sqnr_db"])
     return {
         **{key: worst[key] for key in ("max_abs", "cosine", "sqnr_db")},
         "parity": {"output": worst["output"], "precision": precision, "cases": judged, **edges},
@@ -260,22 +252,43 @@ def _run(runner: Runner, case: Case, name: str) -> Outputs:
 # -- judging ---------------------------------------------------------------------------------------------------------
 
 
-def _judge(
-    rows: Sequence[tuple[Case, Outputs, Outputs]], limit: Tolerance, precision: Precision, name: str
-) -> list[dict[str, Any]]:
+def _tallies(wanted: Sequence[tuple[Case, Outputs]], limit: Tolerance) -> dict[str, Agreement]:
+    """For each output of the source, over all cases that are judged."""
+    cases = [outputs for case, outputs in wanted if case.judged]
+    return {
+        output: Agreement((outputs[output] for outputs in cases if output in outputs), limit.max_error)
+        for output in cases[0]
+    }
+
+
+def _add(tallies: Mapping[str, Agreement], case: Case, wanted: Outputs, found: Outputs, name: str) -> None:
     import numpy as np
 
+    for output, tally in tallies.items():
+        if output not in found:
+            raise UserError(f"parity: {name} has no output '{output}'", hint=f"it has: {', '.join(found)}")
+        expected, got = np.asarray(wanted[output]), np.asarray(found[output])
+        if expected.shape != got.shape:
+            raise UserError(
+                f"parity: {name} gives '{output}' the shape {list(got.shape)}, its source {list(expected.shape)} "
+                f"(case '{case.name}')"
+            )
+        if not tally.add(expected, got):
+            raise UserError(
+                f"parity: {name} gives '{output}' values that are not finite where its source's are "
+                f"(case '{case.name}')"
+            )
+
+
+def _judge(
+    tallies: Mapping[str, Agreement], kinds: Outputs, limit: Tolerance, precision: Precision, name: str
+) -> list[dict[str, Any]]:
+    """Measures of each output; UserError for one beyond its tolerance. ``kinds``: an array of each."""
     result = []
-    for output in rows[0][1]:
-        pairs = []
-        for case, wanted, found in rows:
-            if output not in found:
-                raise UserError(f"parity: {name} has no output '{output}'", hint=f"it has: {', '.join(found)}")
-            pairs.append(_pair(case, output, np.asarray(wanted[output]), np.asarray(found[output]), name))
-        expected, got = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-        whole = rows[0][1][output].dtype.kind in "biu"
-        row = {"output": output, **_measures(expected, got)}
-        wrong = _share(expected, got, limit) if whole else _beyond(row, limit)
+    for output, tally in tallies.items():
+        row = {"output": output, **tally.measures()}
+        whole = kinds[output].dtype.kind in "biu"
+        wrong = _share(tally.off, limit) if whole else _beyond(row, limit)
         if wrong:
             raise UserError(
                 f"parity: output '{output}' of {name} is not what its source computes: {wrong}, "
@@ -284,42 +297,6 @@ def _judge(
             )
         result.append(row)
     return result
-
-
-def _pair(case: Case, output: str, wanted: np.ndarray, found: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Both flat, as float64, without the elements that are not finite in the source."""
-    import numpy as np
-
-    if wanted.shape != found.shape:
-        raise UserError(
-            f"parity: {name} gives '{output}' the shape {list(found.shape)}, its source {list(wanted.shape)} "
-            f"(case '{case.name}')"
-        )
-    expected, got = wanted.astype(np.float64).ravel(), found.astype(np.float64).ravel()
-    finite = np.isfinite(expected)
-    if not np.isfinite(got[finite]).all():
-        raise UserError(
-            f"parity: {name} gives '{output}' values that are not finite where its source's are (case '{case.name}')"
-        )
-    return expected[finite], got[finite]
-
-
-def _measures(wanted: np.ndarray, found: np.ndarray) -> dict[str, float]:
-    """``max_abs``, ``max_error``, ``cosine``, ``sqnr_db`` of flat arrays."""
-    import numpy as np
-
-    noise = found - wanted
-    peak = float(np.max(np.abs(wanted), initial=0.0))
-    worst = float(np.max(np.abs(noise), initial=0.0))
-    scale = peak or 1.0  # so that squares neither overflow nor vanish
-    signal, error = float(np.sum((wanted / scale) ** 2)), float(np.sum((noise / scale) ** 2))
-    norms = math.sqrt(signal * float(np.sum((found / scale) ** 2)))
-    return {
-        "max_abs": worst,
-        "max_error": worst / scale,
-        "cosine": 1.0 if error == 0 else (float(np.sum((wanted / scale) * (found / scale))) / norms if norms else 0.0),
-        "sqnr_db": EXACT_DB if error == 0 else max(-EXACT_DB, 10 * math.log10(max(signal / error, 1e-30))),
-    }
 
 
 def _beyond(row: Mapping[str, float], limit: Tolerance) -> str:
@@ -337,12 +314,8 @@ def _beyond(row: Mapping[str, float], limit: Tolerance) -> str:
     return ", ".join(wrong)
 
 
-def _share(wanted: np.ndarray, found: np.ndarray, limit: Tolerance) -> str:
-    import numpy as np
-
-    off = np.abs(found - wanted) > limit.max_error * float(np.max(np.abs(wanted), initial=0.0))
-    share = float(np.mean(off)) if off.size else 0.0
-    return f"{share:.1%} of its values differ (allowed: {limit.mismatch:.0%})" if share > limit.mismatch else ""
+def _share(off: float, limit: Tolerance) -> str:
+    return f"{off:.1%} of its values differ (allowed: {limit.mismatch:.0%})" if off > limit.mismatch else ""
 
 
 def _verdict(wanted: Outputs, found: Outputs) -> str:
