@@ -163,6 +163,16 @@ def test_a_good_plugin(site: Site) -> None:
             "@hookimpl\ndef compressbuild_techniques(): yield Technique(name='x', run='a:b', params=P)",
             "technique 'x': the types of P are unusable: NameError: name 'Nowhere' is not defined",
         ),
+        (
+            "from compressbuild.api import *\nclass P(Params):\n    'help'\n    needs: int = 1\n"
+            "@hookimpl\ndef compressbuild_techniques(): yield Technique(name='x', run='a:b', params=P)",
+            "technique 'x': P calls a parameter 'needs', as a method of Params is called",
+        ),
+        (
+            "from compressbuild.api import *\nclass P(Params):\n    'help'\n    def needs(self): pass\n"
+            "@hookimpl\ndef compressbuild_techniques(): yield Technique(name='x', run='a:b', params=P)",
+            "technique 'x': 'needs' of P must give a well-formed Needs, not None",
+        ),
         (technique("x", consumes="('tensors',)"), "technique 'x' consumes 'tensors', a kind that no plugin offers"),
         (technique("x", produces="'weightz'"), "technique 'x' produces 'weightz', a kind that no plugin offers"),
         (

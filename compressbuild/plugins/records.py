@@ -32,6 +32,8 @@ _CHOICES: Mapping[tuple[type, str], tuple[str, ...]] = {
     (Backend, "qdq_scheme"): ("u8-affine", "s8-symmetric"),
 }
 
+_METHODS = ("needs", "run_needs")  # of Params
+
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
@@ -100,12 +102,19 @@ def _check_params(shown: str, record: Record) -> Complaint | None:
         return None
     if not (params.__doc__ or "").strip():
         return Complaint(f"{shown}: {params.__name__} has no docstring", "its first line is the help that users see")
+    taken = next((name for name in params.__struct_fields__ if name in _METHODS), None)
+    if taken is not None:
+        return Complaint(f"{shown}: {params.__name__} calls a parameter '{taken}', as a method of Params is called")
     try:
-        msgspec.convert({}, params)
+        typed = msgspec.convert({}, params)
     except msgspec.ValidationError:  # a required field: its types did resolve
         return None
     except Exception as error:  # noqa: BLE001  plugin border: evaluating a plugin's annotations runs its code
         return Complaint(f"{shown}: the types of {params.__name__} are unusable: {type(error).__name__}: {error}")
+    for method in _METHODS:
+        value = getattr(typed, method)()
+        if not _needs(value):
+            return Complaint(f"{shown}: '{method}' of {params.__name__} must give a well-formed Needs, not {value!r}")
     return None
 
 
