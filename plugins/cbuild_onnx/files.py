@@ -1,31 +1,38 @@
-"""Reading and writing ONNX models: one file ``model.onnx``, weights beyond protobuf's 2 GB in ``model.onnx.data``."""
+"""Reading and writing ONNX models: one file ``model.onnx``, weights of more than a gigabyte in ``model.onnx.data``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from io import BufferedWriter
 from pathlib import Path
 
 import onnx
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, helper
-from onnx.external_data_helper import load_external_data_for_model
 
 from compressbuild.api import UserError
 
 __all__ = [
+    "DATA",
     "INLINE_LIMIT",
+    "MESSAGE_LIMIT",
     "NAME",
     "data_bytes",
     "external_files",
     "find",
+    "is_external",
     "is_large",
     "nodes",
+    "pieces",
+    "put",
     "read",
     "reads",
     "sort",
     "sparse_tensors",
     "strip",
     "subgraphs",
+    "take",
+    "take_small",
     "tensors",
     "types",
     "validate",
@@ -34,7 +41,8 @@ __all__ = [
 
 NAME = "model.onnx"
 DATA = NAME + ".data"
-INLINE_LIMIT = 1_800_000_000  # bytes of weights; protobuf refuses messages of 2 GiB
+MESSAGE_LIMIT = 1_800_000_000  # bytes of weights; protobuf refuses messages of 2 GiB
+INLINE_LIMIT = 1_000_000_000  # of what is written: protobuf holds a message three times meanwhile
 _SMALL, _ALIGNMENT, _CHUNK = 1024, 64, 1 << 24  # bytes
 _PACKED = dict.fromkeys((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1), 2)
 _PACKED |= dict.fromkeys((TensorProto.INT2, TensorProto.UINT2), 4)
@@ -89,9 +97,10 @@ def write(model: ModelProto, directory: Path, *, weights_from: Path | None = Non
         raise ValueError("the model refers to external data; say where it is")
     place = weights_from or directory
     # tensor by tensor: to know the size of a message protobuf writes it, and it refuses to write 2 GiB
-    total = sum(_span(each, place)[2] if _is_external(each) else each.ByteSize() for each in tensors(model))
+    total = sum(_span(each, place)[2] if is_external(each) else each.ByteSize() for each in tensors(model))
     if total <= INLINE_LIMIT:
-        load_external_data_for_model(model, str(place))
+        for tensor in filter(is_external, tensors(model)):
+            take(tensor, place)
     strip(model)
     sort(model)
     target = directory / NAME
@@ -101,7 +110,8 @@ def write(model: ModelProto, directory: Path, *, weights_from: Path | None = Non
     return target
 
 
-def _is_external(tensor: TensorProto) -> bool:
+def is_external(tensor: TensorProto) -> bool:
+    """Whether a tensor's data is in another file."""
     return bool(tensor.data_location == TensorProto.EXTERNAL)
 
 
@@ -115,26 +125,41 @@ def _span(tensor: TensorProto, place: Path) -> tuple[Path, int, int]:
 def _move_weights(model: ModelProto, data: Path, place: Path) -> None:
     """Put every tensor of a kilobyte or more into ``data``, and a reference to it into the model. Smaller ones stay in
     it, or come in: runtimes read shapes from them before they open other files."""
+    take_small(model, place)
     with data.open("wb") as out:
         for tensor in tensors(model):
-            if _is_external(tensor) and _span(tensor, place)[2] < _SMALL:
-                tensor.raw_data = b"".join(_pieces(tensor, place))
-                tensor.data_location = TensorProto.DEFAULT
-                del tensor.external_data[:]
-            elif _is_external(tensor) or len(tensor.raw_data) >= _SMALL:
-                start = out.seek(-(-out.tell() // _ALIGNMENT) * _ALIGNMENT)
-                for piece in _pieces(tensor, place):
-                    out.write(piece)
-                tensor.ClearField("raw_data")
-                tensor.data_location = TensorProto.EXTERNAL
-                del tensor.external_data[:]
-                for key, value in (("location", data.name), ("offset", start), ("length", out.tell() - start)):
-                    tensor.external_data.add(key=key, value=str(value))
+            if is_external(tensor) or len(tensor.raw_data) >= _SMALL:
+                put(tensor, out, pieces(tensor, place))
 
 
-def _pieces(tensor: TensorProto, place: Path) -> Iterator[bytes]:
-    """The bytes of a tensor, some megabytes at a time."""
-    if not _is_external(tensor):
+def put(tensor: TensorProto, out: BufferedWriter, data: Iterable[bytes]) -> None:
+    """Append a tensor's data to a file and refer the tensor to it."""
+    start = out.seek(-(-out.tell() // _ALIGNMENT) * _ALIGNMENT)
+    out.writelines(data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    del tensor.external_data[:]
+    for key, value in (("location", Path(out.name).name), ("offset", start), ("length", out.tell() - start)):
+        tensor.external_data.add(key=key, value=str(value))
+
+
+def take(tensor: TensorProto, place: Path) -> None:
+    """Read an external tensor's data into it."""
+    tensor.raw_data = b"".join(pieces(tensor, place))
+    tensor.data_location = TensorProto.DEFAULT
+    del tensor.external_data[:]
+
+
+def take_small(model: ModelProto, place: Path) -> None:
+    """Read external tensors of less than a kilobyte into the model: shapes and the like."""
+    for tensor in tensors(model):
+        if is_external(tensor) and _span(tensor, place)[2] < _SMALL:
+            take(tensor, place)
+
+
+def pieces(tensor: TensorProto, place: Path) -> Iterator[bytes]:
+    """The raw or external data of a tensor, 16 MB at a time."""
+    if not is_external(tensor):
         yield tensor.raw_data
         return
     path, offset, length = _span(tensor, place)
