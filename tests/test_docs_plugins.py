@@ -66,6 +66,7 @@ def test_its_code_has_digests(plugin: Path) -> None:
 
 
 def test_the_code_of_the_platforms_page_runs(tmp_path: Path) -> None:
-    (block,) = PYTHON.findall((DOCS / "platforms.md").read_text())
-    out = run(tmp_path, "-c", block)
+    settings, host = PYTHON.findall((DOCS / "platforms.md").read_text())
+    run(tmp_path, "-c", f"{settings}\nassert InductorSettings(device='cuda').needs().gpu")
+    out = run(tmp_path, "-c", host)
     assert "my-backend: needs the Python package no_such_runtime (not installed)" in out

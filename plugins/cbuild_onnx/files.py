@@ -18,6 +18,7 @@ __all__ = [
     "MESSAGE_LIMIT",
     "NAME",
     "data_bytes",
+    "drop_unused",
     "external_files",
     "find",
     "is_external",
@@ -214,6 +215,14 @@ def _sorted(found: list[NodeProto]) -> list[int]:
             else:
                 placed.setdefault(pending.pop())
     return list(placed)
+
+
+def drop_unused(model: ModelProto) -> None:
+    """Remove the weights that nothing reads, in subgraphs neither."""
+    read = {name for node in nodes(model) for name in node.input} | {value.name for value in model.graph.output}
+    for number in reversed(range(len(model.graph.initializer))):
+        if model.graph.initializer[number].name not in read:
+            del model.graph.initializer[number]
 
 
 def reads(node: NodeProto) -> Iterator[str]:

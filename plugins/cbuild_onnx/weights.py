@@ -56,7 +56,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeWeights) -> dict[str, An
             errors.append(float(np.linalg.norm(made - weight) / max(float(np.linalg.norm(weight)), 1e-12)))
         ctx.progress(number + 1, len(chosen), stage="quantize")
     _share_equal(proto, known=tensors)
-    _drop_unused(proto)
+    files.drop_unused(proto)
     if params.format == "nbits" and all(entry.domain != _DOMAIN for entry in proto.opset_import):
         proto.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
     files.write(proto, ctx.out, weights_from=source.parent)
@@ -245,11 +245,3 @@ def _share_equal(proto: ModelProto, known: Container[str]) -> None:
     for node in files.nodes(proto):
         for position, name in enumerate(node.input):
             node.input[position] = names.get(name, name)
-
-
-def _drop_unused(proto: ModelProto) -> None:
-    """The weights that nothing reads any more."""
-    read = {name for node in files.nodes(proto) for name in node.input} | {value.name for value in proto.graph.output}
-    for number in reversed(range(len(proto.graph.initializer))):
-        if proto.graph.initializer[number].name not in read:
-            del proto.graph.initializer[number]

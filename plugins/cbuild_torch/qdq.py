@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+from cbuild_onnx import files
 from onnx import ModelProto, NodeProto, numpy_helper
 
 __all__ = ["quantize_biases"]
@@ -36,7 +37,7 @@ def quantize_biases(model: ModelProto) -> int:
         graph.node.append(onnx.helper.make_node("DequantizeLinear", names[:3], names[3:], names[3], axis=0))
         node.input[2] = names[3]
         done += 1
-    _drop_unused(model)
+    files.drop_unused(model)
     return done
 
 
@@ -49,12 +50,3 @@ def _scale(
     if node is None or node.op_type != "DequantizeLinear" or node.input[1] not in constants:
         return None
     return numpy_helper.to_array(constants[node.input[1]])
-
-
-def _drop_unused(model: ModelProto) -> None:
-    read = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
-    if len(kept) < len(model.graph.initializer):
-        copies = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
-        del model.graph.initializer[:]
-        model.graph.initializer.extend(copies)
