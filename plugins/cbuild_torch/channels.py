@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from .attention import SplitAttention
 from .calling import caller, identical, named_outputs, tensors
 from .description import ModelDescription
 from .edits import attribute_edits, replay, resize
+from .groups import noted, obstacle
 from .head_layers import head_layers
 from .module import load_model, load_plain, make_module, prepare, save_model, weights_of
 from .objective import Loss, Samples, Task, read_samples, task_loss
@@ -35,14 +37,18 @@ _HINT = "prune.magnitude fits every model; 'ignore:' names layers to leave alone
 
 class _Pruner(tp.pruner.BasePruner):  # type: ignore[misc]
     """Keeps the nearest multiple of ``round_to`` that the layer's groups divide, at least one of it. The library rounds
-    down, even to nothing, and takes what it removes of each group for what it removes of all."""
+    down, even to nothing, and takes what it removes of each group for what it removes of all. ``asked``: the group that
+    is being pruned."""
+
+    asked: Any
+    obstacle: Callable[..., UserError | None]
 
     def _is_atten_group(self, group: Any) -> Any:
-        self._asked = group  # that _round_to is called for, which is not told
+        self.asked = group  # that _round_to is called for, which is not told
         return super()._is_atten_group(group)
 
     def _round_to(self, n_pruned: int, current_channels: int, round_to: int) -> int:
-        groups = self._get_channel_groups(self._asked)
+        groups = self._get_channel_groups(self.asked)
         step = math.lcm(round_to, groups)
         kept = round((current_channels - n_pruned * groups) / step) * step
         return (current_channels - min(current_channels, max(kept, step))) // groups
@@ -192,9 +198,9 @@ def _pruner(
     own: dict[nn.Module, float] = {}
     for pattern, ratio in reversed(params.overrides.items()):  # the first pattern that matches wins
         own.update({layer: ratio for layer, name in names.items() if matching(name, [pattern])})
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), noted(module) as made_by:
         warnings.simplefilter("ignore")  # about parameters outside of layers, which it handles
-        return _Pruner(
+        pruner = _Pruner(
             module,
             example,
             importance,
@@ -211,12 +217,20 @@ def _pruner(
             forward_fn=lambda _, feeds: call(feeds),
             output_transform=lambda result: list(named_outputs(result).values()),
         )
+    pruner.obstacle = partial(obstacle, made_by=made_by, names=names)
+    groups = pruner.DG.get_all_groups(ignored_layers=fixed, root_module_types=pruner.root_module_types)
+    for found in filter(None, map(pruner.obstacle, groups)):
+        raise found
+    return pruner
 
 
 def _step(pruner: _Pruner, module: nn.Module) -> None:
     try:
         pruner.step()
     except (RuntimeError, IndexError, ValueError, AssertionError) as error:
+        found = pruner.obstacle(pruner.asked, failed=True)
+        if found is not None:
+            raise found from error
         strange = [
             name
             for name, layer in module.named_modules()

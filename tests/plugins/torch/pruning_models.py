@@ -11,12 +11,39 @@ FACTORIES = (
     "crossed",
     "deep",
     "dropout",
+    "mixing",
     "rnn_fixed",
     "rnn_gives",
     "rnn_pair",
     "rnn_stack",
     "shared_heads",
 )
+
+
+MIXING = {
+    "ChannelShuffle": (nn.ChannelShuffle(4), 32),
+    "GLU": (nn.GLU(1), 16),
+    "GLU of rows": (nn.GLU(2), 32),
+    "PixelShuffle": (nn.PixelShuffle(2), 8),
+    "PixelUnshuffle": (nn.PixelUnshuffle(2), 128),
+}
+"""Name → a layer, and how many channels it makes of 32."""
+
+
+class Mixing(nn.Module):
+    """A layer of MIXING between convolutions, or what it does without the layer."""
+
+    def __init__(self, kind: str, named: bool) -> None:
+        super().__init__()
+        mix, channels = MIXING[kind]
+        self.first, self.second = nn.Conv2d(1, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1)
+        self.third, self.head = nn.Conv2d(channels, 16, 3, padding=1), nn.Linear(16, 10)
+        self.mix = mix if named else nn.Identity()
+        self._function = mix.forward if not named else nn.Identity()
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = torch.relu(self.second(torch.relu(self.first(image))))
+        return self.head(torch.relu(self.third(self._function(self.mix(x)))).mean((2, 3)))
 
 
 class SelfAttention(nn.Module):
@@ -242,3 +269,7 @@ def crossed() -> nn.Module:
 
 def shared_heads() -> nn.Module:
     return SharedHeads()
+
+
+def mixing(kind: str, named: bool = True) -> nn.Module:
+    return Mixing(kind, named)

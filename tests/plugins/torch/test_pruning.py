@@ -183,6 +183,20 @@ class TestChannels:
         feeds = example_arrays(ModelDescription.read(node.out).inputs)
         assert digits.outputs(node.out, feeds, ("toy_models:depthwise",))["output"].shape == (2, 10)
 
+    @pytest.mark.parametrize("named", [True, False])
+    @pytest.mark.parametrize("kind", ["ChannelShuffle", "GLU", "PixelShuffle", "PixelUnshuffle"])
+    def test_layers_that_mix_channels_are_named(self, technique, toy, kind, named):
+        subject = toy("mixing", kind=kind, named=named)
+        name = f"{kind} 'mix'" if named else kind
+        said = f"cannot follow channels through {name}, which .*: between 'second' and 'third'"
+        with pytest.raises(UserError, match=said) as error:
+            technique(CHANNELS, subject, PruneChannels(ratio=0.5))
+        assert error.value.hint == "'ignore: [second]' leaves that width as it is; prune.magnitude fits every model"
+        assert technique(CHANNELS, subject, PruneChannels(ratio=0.5, ignore=("second",))).facts["removed"] > 0.1
+
+    def test_a_gate_along_another_axis_is_followed(self, technique, toy):
+        assert technique(CHANNELS, toy("mixing", kind="GLU of rows"), PruneChannels(ratio=0.5)).facts["removed"] > 0.5
+
     def test_what_does_not_fit_is_refused_with_what_would(self, technique, toy, trained):
         for name, said in (
             ("recurrent", "cannot prune LSTM 'rnn', whose sizes are tied"),
