@@ -5,7 +5,7 @@ a torch factory with safetensors. Each is taken through builds of one step: impo
 publishing, export, and steps that rewrite every weight. The engine reports the highest resident size of each worker
 (VmHWM, which counts mapped files); that of the engine itself is read while it runs. Steps that leave the weights as
 they are, and convert.fp16, may take 1.5 times the model, where that is over 2 GB: files of up to 1 GB are
-written with their weights in one protobuf, from a second copy. No limit is set for what else rewrites weights.
+written with their weights in one protobuf, which is copied to be written and checked. No limit is set for what else rewrites weights.
 
     python benchmarks/large_model.py --scratch DIR             # 3 GB: a quarter of an hour, 8 times that much disk
     python benchmarks/large_model.py --scratch DIR --gigabytes 0.5

@@ -122,6 +122,12 @@ def test_grouped_and_depthwise_convolutions(toy, tmp_path):
     assert found["QLinearConcat"] == 1
 
 
+def test_what_only_a_loop_reads_is_kept(toy, technique):
+    node = technique(QAT, toy("bagged"), QuantizeQat(data="calibration", epochs=1, scheme="u8-affine"))
+    assert node.facts["layers"] == 2
+    assert "Loop" in {each.op_type for each in onnx.load(node.out / "model.onnx").graph.node}
+
+
 def pairs():
     """Samples of the two-input model."""
     generator = np.random.default_rng(0)

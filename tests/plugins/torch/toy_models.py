@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 FACTORIES = (
     "activated",
+    "bagged",
     "branching",
     "choosy",
     "variadic",
@@ -86,6 +87,20 @@ class Tied(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         return self.project(self.embed(ids).mean(1))
+
+
+class Bagged(nn.Module):
+    """The mean of what the pixels' brightnesses are embedded as. In ONNX that is a loop, which reads weights too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bag = nn.EmbeddingBag(4, 16)
+        self.hidden = nn.Linear(16, 32)
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        levels = (image.flatten(1) * 3).long().clamp(0, 3)
+        return self.head(torch.relu(self.hidden(self.bag(levels))))
 
 
 class Recurrent(nn.Module):
@@ -216,6 +231,10 @@ def two_inputs() -> nn.Module:
 
 def tied() -> nn.Module:
     return Tied()
+
+
+def bagged() -> nn.Module:
+    return Bagged()
 
 
 def recurrent() -> nn.Module:
