@@ -4,8 +4,9 @@ Two models of matrix products are written to a scratch directory, matrix by matr
 a torch factory with safetensors. Each is taken through builds of one step: import, optimisation, compilation,
 publishing, export, and steps that rewrite every weight. The engine reports the highest resident size of each worker
 (VmHWM, which counts mapped files); that of the engine itself is read while it runs. Steps that leave the weights as
-they are, and convert.fp16, may take 1.5 times the model, where that is over 2 GB: files of up to 1 GB are
-written with their weights in one protobuf, which is copied to be written and checked. No limit is set for what else rewrites weights.
+they are, and convert.fp16, may take 1.5 times the model, where that is over 2 GB: files of up to 1 GB are written with
+their weights in one protobuf, which is copied to be written and checked. No limit is set for what else rewrites
+weights.
 
     python benchmarks/large_model.py --scratch DIR             # 3 GB: a quarter of an hour, 8 times that much disk
     python benchmarks/large_model.py --scratch DIR --gigabytes 0.5
