@@ -5,8 +5,8 @@ that call onnxruntime.quantization or nncf, and by an Olive workflow. Ours is th
 with the float model, and with itself, which shows what chance and the order in memory do:
 
 * speed: one thread, blocks of runs in turns, models loaded anew in each session; the ratio has a 95 % interval over
-  sessions (``cbuild_metrics.timing``), and is called faster or slower as ``cbuild compare`` would, where the interval
-  lies beyond 1 by more than one percent, which a file differs by from itself;
+  sessions (``cbuild_metrics.speed.timing``), and is called faster or slower as ``cbuild compare`` would, where the
+  interval lies beyond 1 by more than one percent, which a file differs by from itself;
 * quality, on the same samples: McNemar's test of top-1, or for embeddings Spearman's correlation on STS 2014, with a
   95 % interval of the difference over resampled pairs (bootstrap).
 
@@ -39,9 +39,9 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from cbuild_data import arrays
-from cbuild_metrics import Latency
-from cbuild_metrics.timing import Timed, measure
+from cbuild_kit import arrays
+from cbuild_metrics.speed.params import Latency
+from cbuild_metrics.speed.timing import Timed, measure
 from cbuild_openvino.runtime import nncf, openvino
 from compare import CBUILD, REPO, Command, environment, interleaved
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
@@ -306,7 +306,7 @@ def cosine(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def speed(ours: Path, other: Path, start: Start, feeds: Feeds, params: Latency) -> Any:
-    """Ours against the other, in turns (see ``cbuild_metrics.timing``)."""
+    """Ours against the other, in turns (see ``cbuild_metrics.speed.timing``)."""
     random = np.random.default_rng()
 
     def session() -> list[Timed]:

@@ -34,7 +34,7 @@ def measure(subject: Path, baseline: Path, batch: int) -> dict[str, Any]:
 
 
 def once(subject: Path, baseline: Path, batch: int) -> None:
-    from cbuild_metrics import Latency
+    from cbuild_metrics.speed.params import Latency
 
     from compressbuild.api import WorkInput
     from compressbuild.api.testing import run_node
@@ -45,7 +45,7 @@ def once(subject: Path, baseline: Path, batch: int) -> None:
     with tempfile.TemporaryDirectory() as place:
         world = {"inputs": {"baseline": entry(baseline)}}
         node = run_node(
-            "cbuild_metrics.latency:latency", entry(subject), Latency(batch=batch), Path(place) / "out", **world
+            "cbuild_metrics.speed.latency:latency", entry(subject), Latency(batch=batch), Path(place) / "out", **world
         )
     print(json.dumps(node.facts))
 

@@ -84,7 +84,9 @@ class Project:
 
     @cached_property
     def code(self) -> CodeIndex:
-        return CodeIndex([self.root / path for path in self.spec.python_path], self.stat, self.root)
+        return CodeIndex(
+            [self.root / path for path in self.spec.python_path], self.stat, self.root, self.registry.siblings
+        )
 
     @cached_property
     def keyer(self) -> Keyer:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 ENGINE = sorted((ROOT / "compressbuild").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 ENTRY_POINTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["compressbuild"]
-MANIFESTS = [ROOT / "plugins" / package / "__init__.py" for package in sorted(ENTRY_POINTS.values())]
+MANIFESTS = [ROOT / "plugins" / f"{module.replace('.', '/')}.py" for module in sorted(ENTRY_POINTS.values())]
 
 # Top to bottom; a room imports rooms of the lines below its own.
 LAYERS = """

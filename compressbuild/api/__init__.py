@@ -4,6 +4,7 @@ from .context import Context, Runner, UserError
 from .facts import FACTS
 from .hooks import hookimpl
 from .needs import Needs
+from .numbers import Amount, Count, Positive, Rate, Ratio, Share
 from .params import DatasetRef, FileRef, FunctionRef, Meta, ModelRef, Params, Scheme
 from .parity import Parity
 from .profile import Operator, Profile, Profiling
@@ -12,8 +13,10 @@ from .work import WorkDataset, WorkInput, WorkRequest, WorkResult
 
 __all__ = [
     "FACTS",
+    "Amount",
     "Backend",
     "Context",
+    "Count",
     "DatasetRef",
     "FileRef",
     "FunctionRef",
@@ -26,10 +29,14 @@ __all__ = [
     "Params",
     "Parity",
     "Platform",
+    "Positive",
     "Profile",
     "Profiling",
+    "Rate",
+    "Ratio",
     "Runner",
     "Scheme",
+    "Share",
     "Technique",
     "UserError",
     "WorkDataset",

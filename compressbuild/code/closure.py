@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,22 +64,30 @@ class CodeIndex:
     """Closures of ``module:attribute`` references, by syntax tree, importing nothing.
 
     ``roots``: directories that user code is imported from, first to last (``python_path``). ``base``: what ``files``
-    are relative to, the project; the first root if not given. An index is a snapshot of the sources: each file is
-    read at most once, and not at all if ``stat_cache`` knows it.
+    are relative to, the project; the first root if not given. ``siblings``: top-level package → all packages
+    that its distribution ships, since one version covers them together. An index is a snapshot of the sources: each
+    file is read at most once, and not at all if ``stat_cache`` knows it.
 
     Followed are absolute and relative imports, submodules imported by ``from``, imports inside functions, star
     imports, literal ``import_module`` calls, and the ``__init__.py`` of every package on the way. Not followed:
     ``if TYPE_CHECKING`` blocks, which never run, and computed names, which the worker refuses to load.
     """
 
-    def __init__(self, roots: Sequence[Path], stat_cache: Memo | None = None, base: Path | None = None) -> None:
+    def __init__(
+        self,
+        roots: Sequence[Path],
+        stat_cache: Memo | None = None,
+        base: Path | None = None,
+        siblings: Callable[[str], Iterable[str]] = lambda top: (),
+    ) -> None:
         self._space = Space(map(str, roots))
         self._memo = stat_cache
         self._base = os.path.abspath(base if base is not None else (roots[0] if roots else "."))
         self._syntax: dict[str, Syntax] = {}
         self._closures: dict[str, CodeClosure] = {}
         self._plugins: dict[str, CodeClosure] = {}
-        self._plugin_spaces: dict[str, Space] = {}
+        self._siblings = siblings
+        self._plugin_spaces: dict[frozenset[str], Space] = {}
 
     def closure(self, reference: str) -> CodeClosure:
         """The closure of a function of the project, or of an installed package (``torchvision.models:resnet18``)."""
@@ -89,21 +97,28 @@ class CodeIndex:
             top = module.partition(".")[0]
             if self._space.find(top) is None and self._space.installed(top):
                 # A library is what its version says; of its code only the named module is looked at.
-                found = self._close(reference, Space((), own=top), self._base, follow=False)
+                found = self._close(reference, Space((), own=(top,)), self._base, follow=False)
             else:
                 found = self._close(reference, self._space, self._base)
             self._closures[reference] = found
         return found
 
     def plugin(self, reference: str) -> CodeClosure:
-        """The closure of an installed function: modules of its own top-level package, and of others in source trees.
-        ``files`` are relative to the directory that holds the package. Its distribution's version is not part of it."""
+        """The closure of an installed function: modules of every package of its own distribution, and of others in
+        source trees. ``files`` are relative to the directory that holds the package. Its distribution's version is
+        not part of it."""
         found = self._plugins.get(reference)
         if found is None:
             top = reference.partition(":")[0].partition(".")[0]
-            space = self._plugin_spaces.setdefault(top, Space((), own=top))
+            space = self._plugin_space(top)
             found = self._plugins[reference] = self._close(reference, space, None)
         return found
+
+    def _plugin_space(self, top: str) -> Space:
+        own = frozenset((top, *self._siblings(top)))
+        if own not in self._plugin_spaces:
+            self._plugin_spaces[own] = Space((), own=own)
+        return self._plugin_spaces[own]
 
     # -- one closure -------------------------------------------------------------------------------------------------
 

@@ -41,15 +41,15 @@ class Module:
 
 class Space:
     """The modules whose source counts: those under ``roots`` and, beside them, any that Python finds outside of
-    site-packages and the standard library (an editable install is edited without a new version). ``own``: a top-level
-    package that counts wherever it lies.
+    site-packages and the standard library (an editable install is edited without a new version). ``own``: top-level
+    packages that count wherever they lie.
 
     Listings are kept, so this is a snapshot: make a new one after the files changed.
     """
 
-    def __init__(self, roots: Iterable[str], own: str | None = None) -> None:
+    def __init__(self, roots: Iterable[str], own: Iterable[str] = ()) -> None:
         self.roots = tuple(os.path.abspath(root) for root in roots)
-        self._own = own
+        self._own = frozenset(own)
         self._listings: dict[str, frozenset[str]] = {}
         self._found: dict[str, Module | None] = {}
         self._specs: dict[str, ModuleSpec | None] = {}
@@ -95,7 +95,7 @@ class Space:
             folders = [os.path.dirname(os.path.abspath(location)) for location in spec.submodule_search_locations]
         else:
             folders = [os.path.dirname(os.path.abspath(spec.origin))] if spec.has_location and spec.origin else []
-        return tuple(f for f in dict.fromkeys(folders) if top == self._own or not self._holds_installed(f))
+        return tuple(f for f in dict.fromkeys(folders) if top in self._own or not self._holds_installed(f))
 
     def _holds_installed(self, folder: str) -> bool:
         """Whether distributions are unpacked here, so that their versions say what the code is."""

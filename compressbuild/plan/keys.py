@@ -4,7 +4,8 @@
     ------------  ----------------------------------------------------------------  ---------------------------------
     format        the version of this table                                         compressbuild's key format
     technique     name and version of the technique, backend or metric              the plugin author bumps it
-    plugin code   syntax-tree digest of its function, and of what loads its inputs  the plugin's code is edited
+    plugin code   syntax-tree digest of its function, of its parameters' type, and  the plugin's code is edited
+                  of what loads its inputs, in every package of the distribution
     parameters    every parameter after defaults and ``auto``                       the Compressfile, ``--set``
     inputs        the digest of each input artifact, by role                        an input's bytes
     platform      settings with which an input is run (metrics)                     a platform's settings
@@ -12,7 +13,7 @@
     code          syntax-tree digest of each factory, loader and function used      the user's code, or what it imports
     files         bytes of each listed file                                         the file
     tools         versions of Python, of the distributions that the record          an upgrade
-                  declares, and of those that the user's code imports
+                  declares, and of those that the code imports
     facts         the platform facts that the record declares                       another machine
     run           seed, threads, timeout                                            the Compressfile
     environment   values of the allowed environment variables                       the environment
@@ -39,7 +40,7 @@ from ..plugins import Registry
 
 __all__ = ["KEY_FORMAT", "Keyer", "Parts"]
 
-KEY_FORMAT = 1
+KEY_FORMAT = 2
 
 Parts = dict[str, dict[str, Any]]
 """The parts of a key: part → name → value (JSON values only)."""
@@ -150,20 +151,25 @@ class Keyer:
         closures = {ref: self._code.plugin(ref) for ref in self._plugin_references(node)}
         for ref, closure in closures.items():
             for problem in closure.missing:
-                hint = problem.hint or f"it is the function of '{node.name}': mend or reinstall the plugin"
+                hint = problem.hint or f"it is the function of '{node.name}': reinstall the plugin, or fix its record"
                 self.problems.append(Diagnostic(f"{ref}: {problem.message}", problem.mark or node.mark, hint))
         return {ref: closure.digest for ref, closure in closures.items()}
 
     def _tools(self, node: Node) -> dict[str, str | None]:
-        """Versions of Python, of the record's declared distributions, and of those that the user's code imports."""
+        """Versions of Python, of the record's declared distributions, and of those that the code imports."""
         external = {module for ref, _ in self.code_references(node) for module in self._code.closure(ref).external}
+        external |= {module for ref in self._plugin_references(node) for module in self._code.plugin(ref).external}
         found = dict(self._registry.tool_versions(node.tools))
         for versions in self._registry.module_versions(sorted(external)).values():
             found.update(versions)
         return {"python": f"{sys.version_info[0]}.{sys.version_info[1]}", **dict(sorted(found.items()))}
 
     def _plugin_references(self, node: Node) -> list[str]:
-        return list(dict.fromkeys(ref for ref in (node.run, *(run.load for run in node.run_with.values())) if ref))
+        """The functions of plugins that run, and the types that check their parameters. A type of the engine's own
+        counts by the format version."""
+        runs = node.run_with.values()
+        named = [node.run, node.params_type, *(ref for run in runs for ref in (run.load, run.settings_type))]
+        return list(dict.fromkeys(ref for ref in named if ref and not ref.startswith("compressbuild.")))
 
     def _data(self, node: Node) -> dict[str, Any]:
         found: dict[str, Any] = {}

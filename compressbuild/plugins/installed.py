@@ -71,6 +71,11 @@ class Installed(msgspec.Struct, frozen=True):
             for module in modules
         }
 
+    def siblings(self, module: str) -> frozenset[str]:
+        """Every top-level module that the distributions of this one ship; empty for one that none is known to ship."""
+        by = set(self.modules.get(module, ()))
+        return frozenset(top for top, names in self.modules.items() if by.intersection(names))
+
 
 class Remembered(msgspec.Struct, frozen=True):
     """The content of the cache file. ``offers``: plugin → what (``technique`` …) → names, when it last worked."""

@@ -155,6 +155,10 @@ class Registry:
         """Top-level module (``CodeClosure.external``) → distribution → version."""
         return self.installed.module_versions(modules)
 
+    def siblings(self, module: str) -> frozenset[str]:
+        """Top-level module → every one that its distributions ship."""
+        return self.installed.siblings(module)
+
     def fingerprint(self) -> list[tuple[str, int]]:
         """``(path, mtime_ns)`` of what this registry was made from: if none differs (and the interpreter and its path
         are the same) nothing was installed, removed or edited in a manifest since. -1: the file is not there."""

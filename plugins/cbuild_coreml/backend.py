@@ -10,12 +10,12 @@ from typing import Any
 
 import coremltools
 import torch
-from cbuild_data.interface import Interface, size_ranges
-from cbuild_data.parity import check_parity
-from cbuild_torch.description import ModelDescription
-from cbuild_torch.module import load_model, prepare
-from cbuild_torch.program import example, flat, one_line, plain_attention, trace
-from cbuild_torch.runner import TorchRunner
+from cbuild_kit.interface import Interface, size_ranges
+from cbuild_kit.parity import check_parity
+from cbuild_torch.model.description import ModelDescription
+from cbuild_torch.model.module import load_model, prepare
+from cbuild_torch.model.program import example, flat, one_line, plain_attention, trace
+from cbuild_torch.model.runner import TorchRunner
 from coremltools.optimize import coreml as optimize
 from msgspec.structs import replace
 from torch import nn
@@ -24,9 +24,9 @@ from torch.export import ExportedProgram
 
 from compressbuild.api import Context, UserError
 
-from . import CoreMlSettings
 from .package import NAME, narrowed, operations, write
 from .runner import load
+from .settings import CoreMlSettings
 
 __all__ = ["compile"]
 

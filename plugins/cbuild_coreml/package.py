@@ -15,7 +15,7 @@ from typing import Any
 
 import coremltools
 import numpy as np
-from cbuild_data.interface import Interface
+from cbuild_kit.interface import Interface
 from google.protobuf.message import DecodeError
 
 __all__ = ["NAME", "narrowed", "operations", "read", "validate", "write"]

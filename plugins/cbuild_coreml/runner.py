@@ -12,8 +12,8 @@ import numpy as np
 
 from compressbuild.api import Context, Runner, UserError
 
-from . import CoreMlSettings
 from .package import NAME, narrowed, read
+from .settings import CoreMlSettings
 
 __all__ = ["PackageRunner", "load"]
 

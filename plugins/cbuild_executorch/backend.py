@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cbuild_data.interface import Interface, size_ranges
-from cbuild_data.parity import Precision, check_parity
-from cbuild_torch.description import ModelDescription
-from cbuild_torch.module import load_model, prepare
-from cbuild_torch.program import one_line, trace
-from cbuild_torch.runner import TorchRunner
+from cbuild_kit.interface import Interface, size_ranges
+from cbuild_kit.parity import Precision, check_parity
+from cbuild_torch.model.description import ModelDescription
+from cbuild_torch.model.module import load_model, prepare
+from cbuild_torch.model.program import one_line, trace
+from cbuild_torch.model.runner import TorchRunner
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import EdgeProgramManager, to_edge_transform_and_lower
 from msgspec.structs import replace
@@ -26,10 +26,10 @@ from torch.fx import GraphModule, Node
 
 from compressbuild.api import Context, UserError
 
-from . import ExecuTorchSettings
 from .program import PROGRAM
 from .quantize import quantize
 from .runner import load
+from .settings import ExecuTorchSettings
 
 __all__ = ["compile"]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cbuild_data.profiled import Run, answer, feeds
+from cbuild_kit.profiled import Run, answer, feeds
 from executorch.devtools.etdump.schema_flatcc import PROFILE_EVENT_ENUM, ETDumpFlatCC, ProfileEvent
 from executorch.devtools.etdump.serialize import deserialize_from_etdump_flatcc
 from executorch.exir._serialize._program import deserialize_pte_binary
@@ -17,9 +17,9 @@ from executorch.exir.schema import DelegateCall, KernelCall
 
 from compressbuild.api import Context, Profiling, UserError
 
-from . import ExecuTorchSettings
 from .program import PROGRAM
 from .runner import ProgramRunner
+from .settings import ExecuTorchSettings
 
 __all__ = ["Rows", "profile"]
 

@@ -1,11 +1,11 @@
 """The kind ``executorch-program``: ``model.pte``, a flatbuffer whose file identifier begins with ``ET``, and
-``interface.json`` (:mod:`cbuild_data.interface`)."""
+``interface.json`` (:mod:`cbuild_kit.interface`)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from cbuild_data.interface import Interface
+from cbuild_kit.interface import Interface
 
 __all__ = ["PROGRAM", "validate"]
 

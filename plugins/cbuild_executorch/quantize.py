@@ -6,10 +6,10 @@ import warnings
 from typing import Any
 
 import torch
-from cbuild_data import fixed_batch, sample_feeds
-from cbuild_data.interface import Interface
-from cbuild_torch.calling import tensors
-from cbuild_torch.program import example, one_line, retraced
+from cbuild_kit import fixed_batch, sample_feeds
+from cbuild_kit.interface import Interface
+from cbuild_torch.model.calling import tensors
+from cbuild_torch.model.program import example, one_line, retraced
 from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
@@ -17,7 +17,7 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from compressbuild.api import Context, UserError
 
-from . import ExecuTorchSettings
+from .settings import ExecuTorchSettings
 
 __all__ = ["quantize"]
 

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from cbuild_data.interface import Interface
-from cbuild_torch.calling import tensors
-from cbuild_torch.program import one_line
+from cbuild_kit.interface import Interface
+from cbuild_torch.model.calling import tensors
+from cbuild_torch.model.program import one_line
 from executorch.extension.pybindings import _C
 from executorch.runtime import Runtime
 
 from compressbuild.api import Context, Runner, UserError
 
-from . import ExecuTorchSettings
 from .program import PROGRAM
+from .settings import ExecuTorchSettings
 
 __all__ = ["ProgramRunner", "load"]
 

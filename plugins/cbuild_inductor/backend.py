@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from cbuild_data import ModelInput, axis_sizes, example_arrays
-from cbuild_data.parity import check_parity
-from cbuild_torch.calling import caller, named_outputs, tensors
-from cbuild_torch.description import ModelDescription
-from cbuild_torch.module import load_model, prepare
-from cbuild_torch.program import flat
-from cbuild_torch.runner import TorchRunner
+from cbuild_kit import ModelInput, axis_sizes, example_arrays
+from cbuild_kit.parity import check_parity
+from cbuild_torch.model.calling import caller, named_outputs, tensors
+from cbuild_torch.model.description import ModelDescription
+from cbuild_torch.model.module import load_model, prepare
+from cbuild_torch.model.program import flat
+from cbuild_torch.model.runner import TorchRunner
 from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 from torch.fx import GraphModule
 
 from compressbuild.api import Context, Runner, UserError
 
-from . import InductorSettings
 from .package import PACKAGE, Interface
+from .settings import InductorSettings
 
 __all__ = ["PackageRunner", "compile", "load"]
 

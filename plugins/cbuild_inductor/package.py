@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cbuild_data import ModelInput
+from cbuild_kit import ModelInput
 
 __all__ = ["PACKAGE", "Interface", "validate"]
 

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cbuild_data.profiled import Run, answer, feeds
-from cbuild_torch.profile import RUN, watched
+from cbuild_kit.profiled import Run, answer, feeds
+from cbuild_torch.model.profile import RUN, watched
 
 from compressbuild.api import Context, Profiling, UserError
 
-from . import InductorSettings
 from .backend import PackageRunner
+from .settings import InductorSettings
 
 __all__ = ["operators", "profile"]
 

@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnxruntime
-from cbuild_onnx import parity, soundness
-from cbuild_onnx.profile import profiled
-from cbuild_onnx.runner import one_line
+from cbuild_onnx.model import parity, soundness
+from cbuild_onnx.model.profile import profiled
+from cbuild_onnx.model.runner import one_line
 
 from compressbuild.api import Context, Profiling, Runner, UserError
 
-from . import OnnxRuntimeSettings
 from .session import onnx_file, open_session
+from .settings import OnnxRuntimeSettings
 
 __all__ = ["SessionRunner", "compile", "load", "profile", "validate"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cbuild_onnx import parity, soundness
-from cbuild_onnx.profile import profiled
+from cbuild_onnx.model import parity, soundness
+from cbuild_onnx.model.profile import profiled
 
 from compressbuild.api import Context, Profiling, Runner, UserError
 
-from . import OnnxRuntimeSettings, OrtFormatSettings
 from .backend import SessionRunner
 from .session import onnx_file, open_session
+from .settings import OnnxRuntimeSettings, OrtFormatSettings
 
 __all__ = ["compile", "load", "profile", "validate"]
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import onnxruntime
-from cbuild_onnx import soundness
-from cbuild_onnx.runner import one_line
+from cbuild_onnx.model import soundness
+from cbuild_onnx.model.runner import one_line
 
 from compressbuild.api import UserError
 
-from . import OnnxRuntimeSettings
+from .settings import OnnxRuntimeSettings
 
 __all__ = ["LEVELS", "onnx_file", "open_session"]
 

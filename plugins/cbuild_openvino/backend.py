@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_data.parity import Precision, check_parity
-from cbuild_data.profiled import Run, answer, feeds
-from cbuild_onnx import files, parity
+from cbuild_kit.parity import Precision, check_parity
+from cbuild_kit.profiled import Run, answer, feeds
+from cbuild_onnx.model import files, parity
 
 from compressbuild.api import Context, Profiling, Runner, UserError
 
-from . import OpenVinoSettings
 from .ir import Interface, one_line, read, read_onnx, write
 from .runtime import openvino
+from .settings import OpenVinoSettings
 from .weights import Weights, release_freed
 
 __all__ = ["OpenVinoRunner", "ThriftyRunner", "compile", "load", "profile"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx.inliner
-from cbuild_onnx import files, soundness
+from cbuild_onnx.model import files, soundness
 from onnx import GraphProto, ModelProto, TensorProto, numpy_helper
 
 __all__ = ["plain"]
@@ -17,7 +17,7 @@ _MISREAD = tuple(kind for name, kind in TensorProto.DataType.items() if name.sta
 def plain(path: Path, scratch: Path) -> tuple[Path, GraphProto]:
     """The file to read, ``path`` or one in ``scratch``, and the model's graph. Local functions are inlined, sparse
     weights made dense, and floats of 8 and 16 bits that are stored as integers stored as their bytes. UserError: see
-    :func:`cbuild_onnx.soundness.check`."""
+    :func:`cbuild_onnx.model.soundness.check`."""
     model = soundness.check(path)
     misread = [each for each in files.tensors(model) if each.data_type in _MISREAD and each.int32_data]
     if not misread and not model.functions and not model.graph.sparse_initializer:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_data import ModelInput, arrays, fit, fixed_batch
-from cbuild_onnx import files
+from cbuild_kit import ModelInput, arrays, fit, fixed_batch
+from cbuild_onnx.model import files
 
 from compressbuild.api import Context, UserError
 

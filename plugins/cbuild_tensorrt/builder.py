@@ -15,12 +15,13 @@ from typing import Any
 
 from compressbuild.api import Context, UserError
 
-from . import EngineSettings, description
+from . import description
 from .flags import set_flags
 from .logs import Sink, attach
 from .onnx_parser import onnx_file, parse
 from .profiles import TensorForm, form_of, ranges, set_profile
 from .progress import monitor
+from .settings import EngineSettings
 
 __all__ = ["Library", "build", "open_library"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from cbuild_data.profiled import Run, answer, feeds
+from cbuild_kit.profiled import Run, answer, feeds
 
 from compressbuild.api import Context, Profiling, UserError
 

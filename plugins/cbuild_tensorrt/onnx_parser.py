@@ -47,7 +47,7 @@ def _checked(model: Path) -> Any:
     """The model without its data, or None without the package onnx. UserError for a faulty file, of which TensorRT
     says little, or crashes."""
     try:
-        from cbuild_onnx import soundness
+        from cbuild_onnx.model import soundness
     except ImportError:
         return None
     return soundness.check(model)

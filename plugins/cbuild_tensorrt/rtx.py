@@ -8,8 +8,8 @@ from typing import Any
 
 from compressbuild.api import Context, Profiling, Runner, UserError
 
-from . import TensorRTRTXSettings
 from .builder import Library, build, open_library
+from .settings import TensorRTRTXSettings
 
 __all__ = ["capabilities", "compile", "load", "profile"]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from compressbuild.api import Context, Profiling, Runner, UserError
 
-from . import TensorRTSettings
 from .builder import Library, build, open_library
 from .flags import member
+from .settings import TensorRTSettings
 
 __all__ = ["compile", "configure", "load", "profile", "save_timing_cache"]
 

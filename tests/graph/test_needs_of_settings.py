@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cbuild_inductor import InductorSettings
-from cbuild_onnxruntime import OnnxRuntimeSettings
-from cbuild_tensorrt import TensorRTRTXSettings
+from cbuild_inductor.settings import InductorSettings
+from cbuild_onnxruntime.settings import OnnxRuntimeSettings
+from cbuild_tensorrt.settings import TensorRTRTXSettings
 
 from compressbuild.api import Needs, Platform
 from compressbuild.platforms import Facts, assess, check

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import digits as digits_example
 import pytest
-from cbuild_torch.params import ExportOnnx, Train
+from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.train.params import Train
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +23,7 @@ def trained(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The digits network, width 16, trained for some seconds."""
     params = Train(data="train", epochs=6, lr=3e-3)
     out = tmp_path_factory.mktemp("trained") / "out"
-    return digits_example.apply("cbuild_torch.finetune:train", untrained, params, out).out
+    return digits_example.apply("cbuild_torch.train.finetune:train", untrained, params, out).out
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,7 @@ def trained_sequence(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str]
         place = tmp_path_factory.mktemp(name)
         start = digits_example.source(place / "source", factory=f"sequence_models:{name}")
         params = Train(data="train", epochs=8, lr=1e-2)
-        return digits_example.apply("cbuild_torch.finetune:train", start, params, place / "out").out
+        return digits_example.apply("cbuild_torch.train.finetune:train", start, params, place / "out").out
 
     return make
 
@@ -43,7 +44,7 @@ def trained_sequence(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str]
 def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trained network as ONNX."""
     out = tmp_path_factory.mktemp("exported") / "out"
-    return digits_example.apply("cbuild_torch.export:export", trained, ExportOnnx(), out).out
+    return digits_example.apply("cbuild_torch.to_onnx.export:export", trained, ExportOnnx(), out).out
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_data import arrays
+from cbuild_kit import arrays
 
 from compressbuild.api import Params, WorkInput
 from compressbuild.api.testing import NodeRun, make_context, run_node
@@ -21,7 +21,7 @@ DATASETS = {
     "calibration": "examples.digits.data:calibration",
     "test": "examples.digits.data:test",
 }
-LOADERS = {"torch-model": "cbuild_torch.runner:load", "onnx": "cbuild_onnx.runner:load"} | {
+LOADERS = {"torch-model": "cbuild_torch.model.runner:load", "onnx": "cbuild_onnx.model.runner:load"} | {
     "openvino-ir": "cbuild_openvino.backend:load"
 }
 
@@ -47,7 +47,7 @@ def source(out: Path, width: int = 16, factory: str = FACTORY, **params: Any) ->
     inputs = [["image", ["batch", 1, 8, 8], "float32"]]
     arguments = {"width": width} if factory == FACTORY else {}
     asked = {"factory": factory, "args": arguments, "weights": None, "inputs": inputs, **params}
-    return run_node("cbuild_torch.source:init", None, asked, out, factories=(factory,), root=ROOT).out
+    return run_node("cbuild_torch.model.source:init", None, asked, out, factories=(factory,), root=ROOT).out
 
 
 def held_out() -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import digits
-from cbuild_metrics.params_robustness import Pgd
-from cbuild_onnx.params import ConvertFp16, QuantizeDynamic, QuantizeStatic
-from cbuild_torch.params import Distill, ExportOnnx, Finetune, PruneChannels, PruneMagnitude, Train
+from cbuild_metrics.robustness.params import Pgd
+from cbuild_onnx.convert.params import ConvertFp16
+from cbuild_onnx.quantize.params import QuantizeDynamic, QuantizeStatic
+from cbuild_torch.prune.params import PruneChannels, PruneMagnitude
+from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.train.params import Distill, Finetune, Train
 
 
 def main(place: Path) -> None:
@@ -17,23 +20,23 @@ def main(place: Path) -> None:
         return digits.apply(run, subject, params, place / name, **world).out
 
     start = digits.source(place / "source", width=16)
-    base = apply("train", "cbuild_torch.finetune:train", start, Train(data="train", epochs=1))
-    sparse = apply("magnitude", "cbuild_torch.magnitude:prune", base, PruneMagnitude())
-    tuned = apply("finetune", "cbuild_torch.finetune:train", sparse, Finetune(data="train", epochs=1))
+    base = apply("train", "cbuild_torch.train.finetune:train", start, Train(data="train", epochs=1))
+    sparse = apply("magnitude", "cbuild_torch.prune.magnitude:prune", base, PruneMagnitude())
+    tuned = apply("finetune", "cbuild_torch.train.finetune:train", sparse, Finetune(data="train", epochs=1))
     for criterion in ("l2", "taylor"):
         params = PruneChannels(criterion=criterion, data="train")
-        slim = apply(f"channels-{criterion}", "cbuild_torch.channels:prune", tuned, params)
+        slim = apply(f"channels-{criterion}", "cbuild_torch.prune.channels:prune", tuned, params)
     teacher = {"inputs": {"teacher": digits.as_input(base)}, "references": {"base": "teacher"}}
     student = Distill(data="train", teacher="base", epochs=1)
-    slim = apply("distill", "cbuild_torch.distill:distill", slim, student, **teacher)
-    onnx = apply("export", "cbuild_torch.export:export", slim, ExportOnnx())
-    apply("dynamic", "cbuild_onnx.dynamic:quantize", onnx, QuantizeDynamic())
+    slim = apply("distill", "cbuild_torch.train.distill:distill", slim, student, **teacher)
+    onnx = apply("export", "cbuild_torch.to_onnx.export:export", slim, ExportOnnx())
+    apply("dynamic", "cbuild_onnx.quantize.dynamic:quantize", onnx, QuantizeDynamic())
     for scheme in ("u8-affine", "s8-symmetric"):
         for method in ("minmax", "entropy", "percentile"):
             params = QuantizeStatic(data="calibration", scheme=scheme, method=method)
-            apply(f"static-{scheme}-{method}", "cbuild_onnx.static:quantize", onnx, params)
-    apply("fp16", "cbuild_onnx.fp16:convert", onnx, ConvertFp16())
-    apply("pgd", "cbuild_metrics.attack:pgd_examples", base, Pgd(data="test", samples=40))
+            apply(f"static-{scheme}-{method}", "cbuild_onnx.quantize.static:quantize", onnx, params)
+    apply("fp16", "cbuild_onnx.convert.fp16:convert", onnx, ConvertFp16())
+    apply("pgd", "cbuild_metrics.robustness.attack:pgd_examples", base, Pgd(data="test", samples=40))
     for path in sorted(place.rglob("*")):
         if path.is_file() and ".scratch" not in str(path):
             print(path.relative_to(place), hashlib.sha256(path.read_bytes()).hexdigest())

@@ -7,13 +7,11 @@ import sys
 from pathlib import Path
 
 import digits
-from cbuild_onnx.params import ConvertBf16, QuantizeStatic
-from cbuild_onnx.params_mixed import QuantizeMixed
-from cbuild_onnx.params_weights import QuantizeWeights
-from cbuild_torch.params import ExportOnnx, Train
-from cbuild_torch.params_layers import ReplaceActivation
-from cbuild_torch.params_quantize import QuantizeQat
-from cbuild_torch.params_share import ShareCluster, ShareLayers
+from cbuild_onnx.convert.params import ConvertBf16
+from cbuild_onnx.quantize.params import QuantizeMixed, QuantizeStatic, QuantizeWeights
+from cbuild_torch.rewrite.params import ReplaceActivation, ShareCluster, ShareLayers
+from cbuild_torch.to_onnx.params import ExportOnnx, QuantizeQat
+from cbuild_torch.train.params import Train
 
 
 def main(place: Path) -> None:
@@ -21,27 +19,27 @@ def main(place: Path) -> None:
         return digits.apply(run, subject, params, place / name, **world).out
 
     start = digits.source(place / "source", factory="sequence_models:transformer")
-    base = apply("train", "cbuild_torch.finetune:train", start, Train(data="train", epochs=1))
+    base = apply("train", "cbuild_torch.train.finetune:train", start, Train(data="train", epochs=1))
     for scheme in ("u8-affine", "s8-symmetric"):
         params = QuantizeQat(data="calibration", epochs=1, scheme=scheme)
-        apply(f"qat-{scheme}", "cbuild_torch.qat:quantize", base, params)
-    apply("cluster", "cbuild_torch.cluster:share", base, ShareCluster(data="calibration", epochs=1))
-    apply("activation", "cbuild_torch.activations:replace", base, ReplaceActivation(map={"GELU": "ReLU"}))
+        apply(f"qat-{scheme}", "cbuild_torch.to_onnx.qat:quantize", base, params)
+    apply("cluster", "cbuild_torch.rewrite.cluster:share", base, ShareCluster(data="calibration", epochs=1))
+    apply("activation", "cbuild_torch.rewrite.activations:replace", base, ReplaceActivation(map={"GELU": "ReLU"}))
     groups = (("encoder.layers.0", "encoder.layers.1"),)
-    apply("layers", "cbuild_torch.sharing:share", base, ShareLayers(groups=groups))
-    onnx = apply("export", "cbuild_torch.export:export", base, ExportOnnx())
+    apply("layers", "cbuild_torch.rewrite.sharing:share", base, ShareLayers(groups=groups))
+    onnx = apply("export", "cbuild_torch.to_onnx.export:export", base, ExportOnnx())
     static = QuantizeStatic(data="calibration", scheme="u8-affine", activations="uint16", smooth=0.5)
-    apply("static", "cbuild_onnx.static:quantize", onnx, static)
+    apply("static", "cbuild_onnx.quantize.static:quantize", onnx, static)
     for method in ("rtn", "hqq", "gptq"):
         params = QuantizeWeights(method=method, data="calibration")
-        apply(f"weights-{method}", "cbuild_onnx.weights:quantize", onnx, params)
+        apply(f"weights-{method}", "cbuild_onnx.quantize.weights:quantize", onnx, params)
     reader = digits.source(place / "reader", factory="sequence_models:lstm")
-    read = apply("export-reader", "cbuild_torch.export:export", reader, ExportOnnx())
+    read = apply("export-reader", "cbuild_torch.to_onnx.export:export", reader, ExportOnnx())
     recurrent = QuantizeWeights(bits=8, op_types=("LSTM", "Gemm"))
-    apply("weights-recurrent", "cbuild_onnx.weights:quantize", read, recurrent)
+    apply("weights-recurrent", "cbuild_onnx.quantize.weights:quantize", read, recurrent)
     mixed = QuantizeMixed(data="calibration", scheme="u8-affine", layers=("Gemm",), max_drop=0.02)
-    apply("mixed", "cbuild_onnx.mixed:quantize", onnx, mixed)
-    apply("bf16", "cbuild_onnx.bf16:convert", onnx, ConvertBf16(tolerance=0.2))
+    apply("mixed", "cbuild_onnx.quantize.mixed:quantize", onnx, mixed)
+    apply("bf16", "cbuild_onnx.convert.bf16:convert", onnx, ConvertBf16(tolerance=0.2))
     for path in sorted(place.glob("*/*")):
         if path.is_file() and ".scratch" not in str(path):
             print(path.relative_to(place), hashlib.sha256(path.read_bytes()).hexdigest())

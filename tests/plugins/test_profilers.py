@@ -11,12 +11,12 @@ import digits
 import msgspec
 import pytest
 import torch
-from cbuild_executorch import ExecuTorchSettings
-from cbuild_inductor import InductorSettings
+from cbuild_executorch.settings import ExecuTorchSettings
 from cbuild_inductor.profile import operators
-from cbuild_onnxruntime import OnnxRuntimeSettings, OrtFormatSettings
-from cbuild_openvino import OpenVinoSettings
-from cbuild_torch.profile import RUN, watched
+from cbuild_inductor.settings import InductorSettings
+from cbuild_onnxruntime.settings import OnnxRuntimeSettings, OrtFormatSettings
+from cbuild_openvino.settings import OpenVinoSettings
+from cbuild_torch.model.profile import RUN, watched
 
 from compressbuild.api import Profile, Profiling, UserError, WorkInput
 from compressbuild.api.testing import run_node
@@ -85,7 +85,7 @@ def test_the_ort_format(exported: Path, tmp_path: Path) -> None:
 
 
 def test_the_reference_runtime_of_onnx(exported: Path, tmp_path: Path) -> None:
-    counts = check(profiled("cbuild_onnx.profile:profile", exported, tmp_path / "out"))
+    counts = check(profiled("cbuild_onnx.model.profile:profile", exported, tmp_path / "out"))
     assert sum(count for op, count in counts.items() if "Conv" in op) == 8
 
 
@@ -99,7 +99,7 @@ def test_openvino(exported: Path, tmp_path: Path) -> None:
 
 def test_torch(trained: Path, tmp_path: Path) -> None:
     found = profiled(
-        "cbuild_torch.profile:profile", trained, tmp_path / "out", factories=digits.FACTORIES, root=digits.ROOT
+        "cbuild_torch.model.profile:profile", trained, tmp_path / "out", factories=digits.FACTORIES, root=digits.ROOT
     )
     counts = check(found)
     assert counts["aten::convolution"] == 8
@@ -193,5 +193,5 @@ def test_calls_of_a_package_are_told_apart_by_their_order() -> None:
 
 @pytest.mark.parametrize("batch", [1, 128])
 def test_the_batch_is_what_was_asked_for(batch: int, exported: Path, tmp_path: Path) -> None:
-    found = profiled("cbuild_onnx.profile:profile", exported, tmp_path / "out", Profiling(batch=batch, repeats=3))
+    found = profiled("cbuild_onnx.model.profile:profile", exported, tmp_path / "out", Profiling(batch=batch, repeats=3))
     assert found.batch == batch

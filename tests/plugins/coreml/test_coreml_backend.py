@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 import pytest
 import unlowerable_models
-from cbuild_coreml import CoreMlSettings, compressbuild_backends, compressbuild_kinds
+from cbuild_coreml.manifest import compressbuild_backends, compressbuild_kinds
+from cbuild_coreml.settings import CoreMlSettings
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import NodeRun, make_context

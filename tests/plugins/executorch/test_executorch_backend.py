@@ -7,8 +7,9 @@ import msgspec
 import numpy as np
 import pytest
 import unlowerable_models
-from cbuild_executorch import ExecuTorchSettings, compressbuild_backends, compressbuild_kinds
+from cbuild_executorch.manifest import compressbuild_backends, compressbuild_kinds
 from cbuild_executorch.program import validate
+from cbuild_executorch.settings import ExecuTorchSettings
 
 from compressbuild.api import UserError, WorkInput
 from compressbuild.api.testing import NodeRun, make_context

@@ -8,10 +8,11 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from cbuild_data import ModelInput
-from cbuild_inductor import InductorSettings, compressbuild_backends, compressbuild_kinds
 from cbuild_inductor.backend import load
+from cbuild_inductor.manifest import compressbuild_backends, compressbuild_kinds
 from cbuild_inductor.package import Interface, validate
+from cbuild_inductor.settings import InductorSettings
+from cbuild_kit import ModelInput
 
 from compressbuild.api import UserError, WorkInput
 from compressbuild.api.testing import make_context

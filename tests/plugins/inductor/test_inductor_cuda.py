@@ -8,7 +8,7 @@ import digits as digits_example
 import numpy as np
 import pytest
 import torch
-from cbuild_inductor import InductorSettings
+from cbuild_inductor.settings import InductorSettings
 
 from compressbuild.api import UserError, WorkInput
 from compressbuild.api.testing import make_context
@@ -33,7 +33,7 @@ def test_compiles_runs_and_compares(tf32: bool, least_db: float, tolerance: floa
         kind="aoti-package",
         load="cbuild_inductor.backend:load",
         settings={"device": "cuda", "tf32": tf32},
-        settings_type="cbuild_inductor:InductorSettings",
+        settings_type="cbuild_inductor.settings:InductorSettings",
     )
     runner = make_context(tmp_path / "ctx", subject=entry).runner("subject")
     assert runner.describe()["device"] == f"cuda ({torch.cuda.get_device_name()})"

@@ -11,12 +11,12 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from cbuild_data import arrays
-from cbuild_metrics.adversarial import fgsm as fgsm_accuracy
-from cbuild_metrics.adversarial import predict_examples
-from cbuild_metrics.attack import Ball, fgsm, pgd
-from cbuild_metrics.params_robustness import Attacked, Fgsm, FgsmAccuracy, Pgd, PgdAccuracy
-from cbuild_metrics.predictions import Examples, Predictions
+from cbuild_kit import arrays
+from cbuild_metrics.answers.predictions import Examples, Predictions
+from cbuild_metrics.robustness.adversarial import fgsm as fgsm_accuracy
+from cbuild_metrics.robustness.adversarial import predict_examples
+from cbuild_metrics.robustness.attack import Ball, fgsm, pgd
+from cbuild_metrics.robustness.params import Attacked, Fgsm, FgsmAccuracy, Pgd, PgdAccuracy
 from fake_runner import FakeRunner
 from sklearn.metrics import accuracy_score
 
@@ -66,7 +66,7 @@ def test_examples_stay_in_the_ball_and_cost_accuracy(name: str, network: Path, t
     kind = {"fgsm": Fgsm, "pgd": Pgd}[name]
     params = kind(data="test", eps=(0.01, 0.3), clip=(0, 1), samples=120)
     before, labels = images(120)
-    node = digits.apply(f"cbuild_metrics.attack:{name}_examples", network, params, tmp_path / "x")
+    node = digits.apply(f"cbuild_metrics.robustness.attack:{name}_examples", network, params, tmp_path / "x")
     made = Examples.read(node.out)
     moved = made.inputs["image"].reshape(2, *before.shape)
     for row, eps in zip(moved, params.eps, strict=True):
@@ -78,7 +78,7 @@ def test_examples_stay_in_the_ball_and_cost_accuracy(name: str, network: Path, t
     assert list(node.facts["attacked"].values()) == pytest.approx(shares)
     assert node.facts["samples"] == 120
     assert shares[1] <= node.facts["accuracy"]
-    again = digits.apply(f"cbuild_metrics.attack:{name}_examples", network, params, tmp_path / "y").out
+    again = digits.apply(f"cbuild_metrics.robustness.attack:{name}_examples", network, params, tmp_path / "y").out
     assert (again / "inputs/image.npy").read_bytes() == (node.out / "inputs/image.npy").read_bytes()
 
 
@@ -89,7 +89,7 @@ def test_pgd_raises_the_loss_more_than_fgsm(network: Path, tmp_path: Path) -> No
         ("fgsm", Fgsm(data="test", eps=(0.2,), samples=120)),
         ("pgd", Pgd(data="test", eps=(0.2,), samples=120)),
     ):
-        out = digits.apply(f"cbuild_metrics.attack:{name}_examples", network, params, tmp_path / name).out
+        out = digits.apply(f"cbuild_metrics.robustness.attack:{name}_examples", network, params, tmp_path / name).out
         logits = digits.outputs(network, {"image": Examples.read(out).inputs["image"]})["output"]
         losses[name] = float(torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels)))
     assert losses["pgd"] > losses["fgsm"]
@@ -101,21 +101,21 @@ def test_eps_and_clip_are_those_of_the_pixels(network: Path, tmp_path: Path) -> 
     params = Fgsm(data="test", eps=(0.1,), mean=(0.25,), std=(0.5,), clip=(0.2, 0.8), samples=50)
     with pytest.raises(UserError, match=r"reaches from 0.25 to 0.75, outside of clip 0.3") as caught:
         digits.apply(
-            "cbuild_metrics.attack:fgsm_examples",
+            "cbuild_metrics.robustness.attack:fgsm_examples",
             network,
             msgspec.structs.replace(params, clip=(0.3, 0.8)),
             tmp_path / "e",
         )
     assert caught.value.hint is not None
     assert "mean and std" in caught.value.hint
-    out = digits.apply("cbuild_metrics.attack:fgsm_examples", network, params, tmp_path / "x").out
+    out = digits.apply("cbuild_metrics.robustness.attack:fgsm_examples", network, params, tmp_path / "x").out
     moved = Examples.read(out).inputs["image"]
     assert np.abs(moved - before).max() == pytest.approx(0.2, rel=1e-4)
     assert moved.min() == pytest.approx((0.2 - 0.25) / 0.5, rel=1e-4)
     assert moved.max() <= (0.8 - 0.25) / 0.5 + 1e-6
     with pytest.raises(UserError, match="'std' has 3 values, input 'image' has the shape"):
         digits.apply(
-            "cbuild_metrics.attack:fgsm_examples",
+            "cbuild_metrics.robustness.attack:fgsm_examples",
             network,
             msgspec.structs.replace(params, std=(1, 1, 1)),
             tmp_path / "s",
@@ -161,14 +161,16 @@ def test_the_target_is_shown_the_examples(fake: Callable[..., Any], tmp_path: Pa
 def test_what_cannot_be_attacked(network: Path, tmp_path: Path) -> None:
     world = {"datasets": {"test": "test_adversarial:numbers"}}
     with pytest.raises(UserError, match="needs labels that are classes"):
-        digits.apply("cbuild_metrics.attack:fgsm_examples", network, Fgsm(data="test"), tmp_path / "x", **world)
+        digits.apply(
+            "cbuild_metrics.robustness.attack:fgsm_examples", network, Fgsm(data="test"), tmp_path / "x", **world
+        )
     inputs = [["tokens", ["batch", 3], "int64"]]
     asked = {"factory": "test_adversarial:Bag", "args": {}, "weights": None, "inputs": inputs}
     factories = ("test_adversarial:Bag",)
-    bag = run_node("cbuild_torch.source:init", None, asked, tmp_path / "bag", factories=factories).out
+    bag = run_node("cbuild_torch.model.source:init", None, asked, tmp_path / "bag", factories=factories).out
     world = {"datasets": {"test": "test_adversarial:tokens"}, "factories": factories}
     with pytest.raises(UserError, match=r"no input is of floating point \(tokens\)"):
-        digits.apply("cbuild_metrics.attack:fgsm_examples", bag, Fgsm(data="test"), tmp_path / "y", **world)
+        digits.apply("cbuild_metrics.robustness.attack:fgsm_examples", bag, Fgsm(data="test"), tmp_path / "y", **world)
 
 
 class Bag(torch.nn.Module):

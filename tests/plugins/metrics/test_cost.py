@@ -11,8 +11,8 @@ import onnx
 import onnx_models as models
 import pytest
 import torch
-from cbuild_metrics import Shapes
-from cbuild_metrics.macs_onnx import contraction
+from cbuild_metrics.cost.macs_onnx import contraction
+from cbuild_metrics.cost.params import Shapes
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
@@ -25,8 +25,9 @@ F = TensorProto.FLOAT
 def measure(
     metric: str, artifact: Path, out: Path, params: Params | None = None, kind: str = "onnx", **world: Any
 ) -> Any:
-    module = "size" if metric == "size" else metric
-    return run_node(f"cbuild_metrics.{module}:{metric}", artifact, params or Shapes(), out, kind=kind, **world).facts
+    return run_node(
+        f"cbuild_metrics.cost.{metric}:{metric}", artifact, params or Shapes(), out, kind=kind, **world
+    ).facts
 
 
 def weight(name: str, *shape: int, dtype: type = np.float32) -> onnx.TensorProto:
@@ -203,7 +204,7 @@ def attention_macs(seq: int) -> int:
 
 
 def test_torch_counts_what_the_fused_operators_hide() -> None:
-    from cbuild_metrics.macs_torch import _run
+    from cbuild_metrics.cost.macs_torch import _run
 
     model = Attention().eval()
     with torch.no_grad():
@@ -214,10 +215,10 @@ def test_torch_counts_what_the_fused_operators_hide() -> None:
 def test_torch_and_onnx_agree_on_the_example(
     trained: Path, exported: Path, tmp_path: Path, run_on_digits: Callable[..., Any]
 ) -> None:
-    torch_macs = run_on_digits("cbuild_metrics.macs:macs", trained, Shapes())
-    onnx_macs = run_on_digits("cbuild_metrics.macs:macs", exported, Shapes())
+    torch_macs = run_on_digits("cbuild_metrics.cost.macs:macs", trained, Shapes())
+    onnx_macs = run_on_digits("cbuild_metrics.cost.macs:macs", exported, Shapes())
     assert torch_macs["value"] == onnx_macs["value"] > 100_000
-    assert run_on_digits("cbuild_metrics.parameters:parameters", trained, Shapes())["value"] > 10_000
+    assert run_on_digits("cbuild_metrics.cost.parameters:parameters", trained, Shapes())["value"] > 10_000
 
 
 def test_parameters_of_torch_are_its_own(trained: Path, run_on_digits: Callable[..., Any]) -> None:
@@ -227,7 +228,7 @@ def test_parameters_of_torch_are_its_own(trained: Path, run_on_digits: Callable[
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is not a dict)
     buffers = ("running_mean", "running_var", "num_batches_tracked")
     own = {name: array for name, array in arrays.items() if not name.endswith(buffers)}
-    facts = run_on_digits("cbuild_metrics.parameters:parameters", trained, Shapes())
+    facts = run_on_digits("cbuild_metrics.cost.parameters:parameters", trained, Shapes())
     assert facts["value"] == sum(array.size for array in own.values())
     assert facts["nonzero"] == sum(int(np.count_nonzero(array)) for array in own.values())
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import onnx_models as models
 import pytest
-from cbuild_metrics import Latency
-from cbuild_metrics.latency import latency
+from cbuild_metrics.speed.latency import latency
+from cbuild_metrics.speed.params import Latency
 from fake_runner import FakeRunner
 
 from compressbuild.api import UserError, WorkInput

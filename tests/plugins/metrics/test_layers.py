@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnx_models as models
 import pytest
-from cbuild_metrics import layers
+from cbuild_metrics.cost import layers
 from onnx import TensorProto, helper, numpy_helper
 
 from compressbuild.api import Params
@@ -18,7 +18,7 @@ from compressbuild.api.testing import run_node
 
 
 def look(artifact: Path, out: Path) -> dict[str, Any]:
-    return run_node("cbuild_metrics.layers:layers", artifact, Params(), out, kind="onnx").facts
+    return run_node("cbuild_metrics.cost.layers:layers", artifact, Params(), out, kind="onnx").facts
 
 
 def one(*weights: np.ndarray, directory: Path, before: str = "") -> Path:
@@ -109,11 +109,11 @@ def test_weights_in_a_file_of_their_own(tmp_path: Path) -> None:
 
 def test_layers_of_a_torch_model(tmp_path: Path) -> None:
     source = digits.source(tmp_path / "net")
-    found = digits.apply("cbuild_metrics.layers:layers", source, Params(), tmp_path / "out").facts
+    found = digits.apply("cbuild_metrics.cost.layers:layers", source, Params(), tmp_path / "out").facts
     first = found["layers"][0]
     assert (first["op"], first["dtype"], first["shape"][2:]) == ("Conv2d", "float32", [3, 3])
     assert first["name"] == f"{first['node']}.weight"
     rows, vectors = found["layers"], found["vectors"]
-    counted = digits.apply("cbuild_metrics.parameters:parameters", source, Params(), tmp_path / "count").facts
+    counted = digits.apply("cbuild_metrics.cost.parameters:parameters", source, Params(), tmp_path / "count").facts
     assert sum(row["n"] for row in rows) + vectors["n"] == counted["value"]
     assert sum(row["nonzero"] for row in rows) + vectors["nonzero"] == counted["nonzero"]

@@ -4,7 +4,7 @@ import importlib
 import subprocess
 import sys
 
-from cbuild_metrics import compressbuild_kinds, compressbuild_metrics, compressbuild_techniques
+from cbuild_metrics.manifest import compressbuild_kinds, compressbuild_metrics, compressbuild_techniques
 
 
 def test_every_function_that_a_record_names_is_there() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cbuild_metrics.outside import auroc, energy, msp, outside, predict_outside
-from cbuild_metrics.params_robustness import Outside, OutsideScores
-from cbuild_metrics.predictions import Predictions
+from cbuild_metrics.answers.predictions import Predictions
+from cbuild_metrics.robustness.outside import auroc, energy, msp, outside, predict_outside
+from cbuild_metrics.robustness.params import Outside, OutsideScores
 from fake_runner import FakeRunner
 from scipy.special import logsumexp, softmax
 from sklearn.metrics import roc_auc_score, roc_curve

@@ -8,7 +8,8 @@ from typing import Any
 
 import digits
 import pytest
-from cbuild_metrics import Accuracy, Predict
+from cbuild_metrics.answers.params import Predict
+from cbuild_metrics.quality.params import Accuracy
 from safetensors.torch import load_file, save_file
 
 from compressbuild.compressfile.spec import GateSpec
@@ -19,8 +20,10 @@ from compressbuild.graph import GatePlan, MetricPlan
 
 
 def top1(model: Path, place: Path) -> dict[str, Any]:
-    made = digits.apply("cbuild_metrics.predict:predict", model, Predict(data="test"), place / "predictions").out
-    found = digits.run_node("cbuild_metrics.accuracy:top1", made, Accuracy(), place / "top1")
+    made = digits.apply(
+        "cbuild_metrics.answers.predict:predict", model, Predict(data="test"), place / "predictions"
+    ).out
+    found = digits.run_node("cbuild_metrics.quality.accuracy:top1", made, Accuracy(), place / "top1")
     return found.facts
 
 

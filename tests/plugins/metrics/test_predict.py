@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import onnx_models as models
 import pytest
-from cbuild_metrics import Predict
-from cbuild_metrics.predict import predict
-from cbuild_metrics.predictions import Predictions, validate
+from cbuild_metrics.answers.params import Predict
+from cbuild_metrics.answers.predict import predict
+from cbuild_metrics.answers.predictions import Predictions, validate
 from fake_runner import FakeRunner
 from onnxruntime import InferenceSession
 
@@ -40,7 +40,7 @@ def in_double() -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def run(artifact: Path, out: Path, loader: str = "sevens", batch: int = 64) -> Any:
     return run_node(
-        "cbuild_metrics.predict:predict",
+        "cbuild_metrics.answers.predict:predict",
         artifact,
         Predict(data="test", batch=batch),
         out,

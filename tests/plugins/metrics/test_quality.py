@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cbuild_metrics import Accuracy, Averaged, Output, UserFunction
-from cbuild_metrics import agreement as agree
-from cbuild_metrics.confusion import confusion, scores
-from cbuild_metrics.predictions import Predictions
-from cbuild_metrics.regression import mse, pearson, perplexity, snr, spearman
-from cbuild_metrics.user import user
+from cbuild_metrics.answers.predictions import Predictions
+from cbuild_metrics.quality import agreement as agree
+from cbuild_metrics.quality.confusion import confusion, scores
+from cbuild_metrics.quality.params import Accuracy, Averaged, Output, UserFunction
+from cbuild_metrics.quality.regression import mse, pearson, perplexity, snr, spearman
+from cbuild_metrics.quality.user import user
 from scipy.special import log_softmax
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import (

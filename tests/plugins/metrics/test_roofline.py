@@ -12,11 +12,12 @@ import numpy as np
 import onnx
 import onnx_models as models
 import pytest
-from cbuild_metrics import Roofline, ceilings
-from cbuild_metrics import roofline as module
-from cbuild_metrics.precision_onnx import macs_by_precision
-from cbuild_metrics.roofline import roofline
-from cbuild_metrics.traffic_onnx import weights_read
+from cbuild_metrics.cost.precision_onnx import macs_by_precision
+from cbuild_metrics.cost.traffic_onnx import weights_read
+from cbuild_metrics.speed import ceilings
+from cbuild_metrics.speed import roofline as module
+from cbuild_metrics.speed.params import Roofline
+from cbuild_metrics.speed.roofline import roofline
 from fake_runner import FakeRunner
 from onnx import TensorProto, helper, numpy_helper
 
@@ -42,10 +43,10 @@ def read(proto: onnx.ModelProto, place: Path, batch: int = 1, **axes: int) -> in
     return weights_read(make_context(place / "out"), artifact, axes, batch)
 
 
-def measured(artifact: Path, out: Path, params: Roofline = QUICK, load: str = "cbuild_onnx.runner:load") -> Any:
+def measured(artifact: Path, out: Path, params: Roofline = QUICK, load: str = "cbuild_onnx.model.runner:load") -> Any:
     model = WorkInput(path=str(artifact), kind="onnx")
     return run_node(
-        "cbuild_metrics.roofline:roofline", artifact, params, out, kind="onnx", load=load, inputs={"model": model}
+        "cbuild_metrics.speed.roofline:roofline", artifact, params, out, kind="onnx", load=load, inputs={"model": model}
     ).facts
 
 
@@ -206,7 +207,7 @@ def test_quantised_weights_count_as_they_are_stored(tmp_path: Path) -> None:
 
 def test_of_a_torch_model_what_operators_read() -> None:
     import torch
-    from cbuild_metrics.traffic_torch import Reads
+    from cbuild_metrics.cost.traffic_torch import Reads
     from torch import nn
 
     net = nn.Sequential(nn.Embedding(50, 4), nn.Flatten(), nn.Linear(12, 2)).eval()
@@ -224,9 +225,9 @@ def test_a_trained_torch_model(trained: Path, tmp_path: Path) -> None:
     import digits
     from safetensors.numpy import load_file
 
-    model = WorkInput(path=str(trained), kind="torch-model", load="cbuild_torch.runner:load")
+    model = WorkInput(path=str(trained), kind="torch-model", load="cbuild_torch.model.runner:load")
     found = digits.apply(
-        "cbuild_metrics.roofline:roofline", trained, QUICK, tmp_path / "out", inputs={"model": model}
+        "cbuild_metrics.speed.roofline:roofline", trained, QUICK, tmp_path / "out", inputs={"model": model}
     ).facts
     state = load_file(next(trained.glob("*.safetensors")))
     read = {name: array for name, array in state.items() if not name.endswith("num_batches_tracked")}
@@ -306,14 +307,14 @@ def test_what_runs_here_is_held_against_its_threads(described: dict[str, Any]) -
 
 
 def test_on_openvino(tmp_path: Path) -> None:
-    from cbuild_openvino import OpenVinoSettings
+    from cbuild_openvino.settings import OpenVinoSettings
 
     source = models.save(gemm(512, 512), tmp_path / "m")
     artifact = run_node("cbuild_openvino.backend:compile", source, OpenVinoSettings(), tmp_path / "ir", kind="onnx").out
     settings = {"path": str(artifact), "kind": "openvino-ir", "load": "cbuild_openvino.backend:load"}
-    subject = WorkInput(**settings, settings={}, settings_type="cbuild_openvino:OpenVinoSettings")
+    subject = WorkInput(**settings, settings={}, settings_type="cbuild_openvino.settings:OpenVinoSettings")
     inputs = {"model": WorkInput(path=str(source), kind="onnx")}
-    found = run_node("cbuild_metrics.roofline:roofline", subject, QUICK, tmp_path / "out", inputs=inputs).facts
+    found = run_node("cbuild_metrics.speed.roofline:roofline", subject, QUICK, tmp_path / "out", inputs=inputs).facts
     assert found["flops"] == 2 * 4 * 512 * 512
     assert found["describe"]["runtime"] == "openvino"
     assert 0 < found["value"] < math.inf

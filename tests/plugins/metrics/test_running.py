@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cbuild_metrics import Compressed, Load, Memory, Throughput
-from cbuild_metrics.parameters import distinct, nonzeros
-from cbuild_metrics.running import load_time, peak_memory, throughput
-from cbuild_metrics.size import compressed_size
+from cbuild_metrics.cost.parameters import distinct, nonzeros
+from cbuild_metrics.cost.params import Compressed
+from cbuild_metrics.cost.size import compressed_size
+from cbuild_metrics.speed.params import Load, Memory, Throughput
+from cbuild_metrics.speed.running import load_time, peak_memory, throughput
 from fake_runner import FakeRunner
 
 from compressbuild.api import Params
@@ -110,7 +111,7 @@ def test_nonzeros_and_distinct_values(tmp_path: Path, rng: np.random.Generator) 
 
 
 def test_a_trained_torch_model(trained: Path, run_on_digits: Callable[..., dict[str, Any]]) -> None:
-    found = run_on_digits("cbuild_metrics.parameters:nonzeros", trained, Params())
-    other = run_on_digits("cbuild_metrics.parameters:parameters", trained, Params())
+    found = run_on_digits("cbuild_metrics.cost.parameters:nonzeros", trained, Params())
+    other = run_on_digits("cbuild_metrics.cost.parameters:parameters", trained, Params())
     assert found["value"] == other["nonzero"]
     assert found["parameters"] == other["value"] == sum(row["n"] for row in found["per_tensor"].values())

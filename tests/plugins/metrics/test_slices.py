@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from cbuild_metrics.params_robustness import PredictSliced, Slices
-from cbuild_metrics.predictions import Predictions
-from cbuild_metrics.slices import SLICE, predict_sliced, slices
+from cbuild_metrics.answers.predictions import Predictions
+from cbuild_metrics.robustness.params import PredictSliced, Slices
+from cbuild_metrics.robustness.slices import SLICE, predict_sliced, slices
 from fake_runner import FakeRunner
 from sklearn.metrics import accuracy_score
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import sacrebleu
-from cbuild_metrics import Text
-from cbuild_metrics.predictions import Predictions
-from cbuild_metrics.text import bleu, chrf
+from cbuild_metrics.answers.predictions import Predictions
+from cbuild_metrics.quality.params import Text
+from cbuild_metrics.quality.text import bleu, chrf
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import make_context

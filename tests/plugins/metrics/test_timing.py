@@ -9,9 +9,9 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from cbuild_metrics import Latency
-from cbuild_metrics.timing import Sample, Timed, estimate
-from cbuild_metrics.timing import measure as measure_really
+from cbuild_metrics.speed.params import Latency
+from cbuild_metrics.speed.timing import Sample, Timed, estimate
+from cbuild_metrics.speed.timing import measure as measure_really
 
 
 def measure(pair: list[Timed], params: Latency, clock: Callable[[], float]) -> Sample:

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from cbuild_metrics import Latency
-from cbuild_metrics.timing import Timed, measure
+from cbuild_metrics.speed.params import Latency
+from cbuild_metrics.speed.timing import Timed, measure
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="pins processes to a processor")
 

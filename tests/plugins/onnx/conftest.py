@@ -8,8 +8,8 @@ import digits
 import numpy as np
 import onnx
 import pytest
-from cbuild_onnx import files
-from cbuild_torch.params import ExportOnnx
+from cbuild_onnx.model import files
+from cbuild_torch.to_onnx.params import ExportOnnx
 from onnx import TensorProto, helper, numpy_helper
 
 
@@ -63,6 +63,6 @@ def exported_sequence(
     @cache
     def make(name: str) -> Path:
         place = tmp_path_factory.mktemp(name) / "onnx"
-        return digits.apply("cbuild_torch.export:export", trained_sequence(name), ExportOnnx(), place).out
+        return digits.apply("cbuild_torch.to_onnx.export:export", trained_sequence(name), ExportOnnx(), place).out
 
     return make

@@ -3,21 +3,22 @@ from __future__ import annotations
 import digits
 import onnx
 import pytest
-from cbuild_onnx import files
-from cbuild_onnx.params import ConvertBf16, QuantizeStatic
-from cbuild_torch.params import ExportOnnx
+from cbuild_onnx.convert.params import ConvertBf16
+from cbuild_onnx.model import files
+from cbuild_onnx.quantize.params import QuantizeStatic
+from cbuild_torch.to_onnx.params import ExportOnnx
 from onnx import TensorProto
 
 from compressbuild.api import UserError
 
-CONVERT = "cbuild_onnx.bf16:convert"
+CONVERT = "cbuild_onnx.convert.bf16:convert"
 
 
 @pytest.fixture(scope="module")
 def newest(trained, tmp_path_factory):
     """The digits network in opset 22, the first whose convolutions may be bfloat16."""
     place = tmp_path_factory.mktemp("newest") / "out"
-    return digits.apply("cbuild_torch.export:export", trained, ExportOnnx(opset=22), place).out
+    return digits.apply("cbuild_torch.to_onnx.export:export", trained, ExportOnnx(opset=22), place).out
 
 
 def weight_types(directory) -> set[int]:
@@ -71,6 +72,6 @@ def test_what_does_not_fit_is_explained(technique, newest, exported):
     with pytest.raises(UserError, match="'block-ops: LSTM' matches no node"):
         technique(CONVERT, newest, ConvertBf16(block_ops=("LSTM",)))
     params = QuantizeStatic(data="calibration", scheme="u8-affine")
-    done = technique("cbuild_onnx.static:quantize", exported, params).out
+    done = technique("cbuild_onnx.quantize.static:quantize", exported, params).out
     with pytest.raises(UserError, match="the model is quantized"):
         technique(CONVERT, done, ConvertBf16())

@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import onnx
 import pytest
-from cbuild_onnx import files
+from cbuild_onnx.model import files
 from onnx import TensorProto, helper, numpy_helper
 
 from compressbuild.api import UserError

@@ -4,13 +4,14 @@ import digits
 import numpy as np
 import onnx
 import pytest
-from cbuild_onnx import files
-from cbuild_onnx.params import ConvertFp16, QuantizeStatic
+from cbuild_onnx.convert.params import ConvertFp16
+from cbuild_onnx.model import files
+from cbuild_onnx.quantize.params import QuantizeStatic
 from onnx import TensorProto, helper, numpy_helper
 
 from compressbuild.api import UserError
 
-CONVERT = "cbuild_onnx.fp16:convert"
+CONVERT = "cbuild_onnx.convert.fp16:convert"
 
 
 def weight_types(model: onnx.ModelProto) -> set[int]:
@@ -63,6 +64,6 @@ def test_a_model_that_overflows_is_refused_and_blocking_mends_it(technique, mlp,
 
 def test_a_quantized_model_is_refused(technique, exported):
     params = QuantizeStatic(data="calibration", scheme="u8-affine")
-    done = technique("cbuild_onnx.static:quantize", exported, params).out
+    done = technique("cbuild_onnx.quantize.static:quantize", exported, params).out
     with pytest.raises(UserError, match="the model is quantized"):
         technique(CONVERT, done, ConvertFp16())

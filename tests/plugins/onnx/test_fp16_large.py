@@ -10,12 +10,12 @@ import onnx
 import onnx_models as models
 import pytest
 import unseen_models
-from cbuild_onnx import files
-from cbuild_onnx.params import ConvertFp16
+from cbuild_onnx.convert.params import ConvertFp16
+from cbuild_onnx.model import files
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
-CONVERT = "cbuild_onnx.fp16:convert"
+CONVERT = "cbuild_onnx.convert.fp16:convert"
 FLOAT = TensorProto.FLOAT
 SIZE = 32
 
@@ -171,8 +171,9 @@ def test_what_stays_float32_does_so_beside_the_file_too(asked, kept, technique, 
 PEAK = """
 import json, pathlib, sys
 import digits
-from cbuild_onnx import files, fp16
-from cbuild_onnx.params import ConvertFp16
+from cbuild_onnx.convert import fp16
+from cbuild_onnx.model import files
+from cbuild_onnx.convert.params import ConvertFp16
 
 def resident(name):
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
@@ -181,7 +182,7 @@ def resident(name):
 subject, place = map(pathlib.Path, sys.argv[1:])
 files.INLINE_LIMIT = 1 << 20  # as if it were larger than a file may be
 before = resident("VmRSS")
-digits.apply("cbuild_onnx.fp16:convert", subject, ConvertFp16(), place)
+digits.apply("cbuild_onnx.convert.fp16:convert", subject, ConvertFp16(), place)
 print(json.dumps(resident("VmHWM") - before))
 """
 

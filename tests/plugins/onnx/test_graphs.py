@@ -5,15 +5,15 @@ import numpy as np
 import onnx
 import onnx_models
 import pytest
-from cbuild_onnx import files
-from cbuild_onnx.params_graph import ExtractSubgraph, OptimizeOnnx
-from cbuild_torch.params import ExportOnnx
+from cbuild_onnx.graph.params import ExtractSubgraph, OptimizeOnnx
+from cbuild_onnx.model import files
+from cbuild_torch.to_onnx.params import ExportOnnx
 from onnx import TensorProto, helper
 
 from compressbuild.api import UserError
 
-OPTIMIZE = "cbuild_onnx.optimize:optimize"
-EXTRACT = "cbuild_onnx.subgraph:extract"
+OPTIMIZE = "cbuild_onnx.graph.optimize:optimize"
+EXTRACT = "cbuild_onnx.graph.subgraph:extract"
 
 
 def operators(directory):
@@ -24,7 +24,7 @@ def operators(directory):
 def encoder(trained_sequence, tmp_path_factory):
     """The trained transformer as ONNX."""
     out = tmp_path_factory.mktemp("encoder") / "out"
-    return digits.apply("cbuild_torch.export:export", trained_sequence("transformer"), ExportOnnx(), out).out
+    return digits.apply("cbuild_torch.to_onnx.export:export", trained_sequence("transformer"), ExportOnnx(), out).out
 
 
 @pytest.fixture
@@ -92,11 +92,11 @@ class TestOptimize:
     def test_the_bytes_are_the_same_in_another_process(self, technique, encoder, python, tmp_path):
         code = (
             "import digits, pathlib, sys\n"
-            "from cbuild_onnx.params_graph import OptimizeOnnx\n"
+            "from cbuild_onnx.graph.params import OptimizeOnnx\n"
             "subject, place = map(pathlib.Path, sys.argv[1:])\n"
             "for name in ('slim', 'basic', 'extended', 'transformer'):\n"
             "    params = OptimizeOnnx(method=name, heads=4, hidden=32)\n"
-            "    digits.apply('cbuild_onnx.optimize:optimize', subject, params, place / name)\n"
+            "    digits.apply('cbuild_onnx.graph.optimize:optimize', subject, params, place / name)\n"
         )
         python("-c", code, encoder, tmp_path / "there", cwd=tmp_path, hash_seed=7)
         for name in ("slim", "basic", "extended", "transformer"):

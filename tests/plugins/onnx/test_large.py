@@ -10,21 +10,19 @@ import numpy as np
 import onnx
 import onnx_models as models
 import pytest
-from cbuild_onnx import files
-from cbuild_onnx.params import QuantizeDynamic, QuantizeStatic
-from cbuild_onnx.params_mixed import QuantizeMixed
-from cbuild_onnx.params_weights import QuantizeWeights
+from cbuild_onnx.model import files
+from cbuild_onnx.quantize.params import QuantizeDynamic, QuantizeMixed, QuantizeStatic, QuantizeWeights
 from onnx import numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 CALIBRATED = {"data": "calibration", "scheme": "u8-affine", "samples": 32}
 STEPS = {
-    "dynamic": ("cbuild_onnx.dynamic:quantize", QuantizeDynamic()),
-    "static": ("cbuild_onnx.static:quantize", QuantizeStatic(**CALIBRATED)),
-    "mixed": ("cbuild_onnx.mixed:quantize", QuantizeMixed(**CALIBRATED, metric="sqnr", min_sqnr=38.0)),
-    "weights": ("cbuild_onnx.weights:quantize", QuantizeWeights(bits=8)),
-    "gptq": ("cbuild_onnx.weights:quantize", QuantizeWeights(method="gptq", data="calibration", samples=32)),
+    "dynamic": ("cbuild_onnx.quantize.dynamic:quantize", QuantizeDynamic()),
+    "static": ("cbuild_onnx.quantize.static:quantize", QuantizeStatic(**CALIBRATED)),
+    "mixed": ("cbuild_onnx.quantize.mixed:quantize", QuantizeMixed(**CALIBRATED, metric="sqnr", min_sqnr=38.0)),
+    "weights": ("cbuild_onnx.quantize.weights:quantize", QuantizeWeights(bits=8)),
+    "gptq": ("cbuild_onnx.quantize.weights:quantize", QuantizeWeights(method="gptq", data="calibration", samples=32)),
 }
 
 
@@ -58,7 +56,7 @@ def test_external_weights_are_quantized_to_the_same(step, technique, exported, m
 
 def test_what_is_made_is_what_the_library_makes(technique, exported, tmp_path):
     """quantize_dynamic is not called, for the memory it takes."""
-    made = technique("cbuild_onnx.dynamic:quantize", exported, QuantizeDynamic()).out
+    made = technique("cbuild_onnx.quantize.dynamic:quantize", exported, QuantizeDynamic()).out
     quant_pre_process(str(exported / "model.onnx"), str(tmp_path / "prepared.onnx"), skip_symbolic_shape=True)
     theirs = tmp_path / "theirs"
     theirs.mkdir()
@@ -82,9 +80,9 @@ def test_what_is_made_is_what_the_library_makes(technique, exported, tmp_path):
 PEAK = """
 import json, pathlib, sys
 import digits
-from cbuild_onnx import dynamic, files, static, weights
-from cbuild_onnx.params import QuantizeDynamic, QuantizeStatic
-from cbuild_onnx.params_weights import QuantizeWeights
+from cbuild_onnx.model import files
+from cbuild_onnx.quantize import dynamic, static, weights
+from cbuild_onnx.quantize.params import QuantizeDynamic, QuantizeStatic, QuantizeWeights
 
 def resident(name):
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
@@ -94,7 +92,7 @@ files.INLINE_LIMIT = 1_000_000
 step, subject, place = sys.argv[1], *map(pathlib.Path, sys.argv[2:])
 params = {"dynamic": QuantizeDynamic(), "weights": QuantizeWeights(bits=8)}[step]
 before = resident("VmRSS")
-digits.apply(f"cbuild_onnx.{step}:quantize", subject, params, place)
+digits.apply(f"cbuild_onnx.quantize.{step}:quantize", subject, params, place)
 print(json.dumps(resident("VmHWM") - before))
 """
 

@@ -4,14 +4,13 @@ import digits
 import numpy as np
 import onnx
 import pytest
-from cbuild_onnx import files
-from cbuild_onnx.params import QuantizeStatic
-from cbuild_onnx.params_mixed import QuantizeMixed
+from cbuild_onnx.model import files
+from cbuild_onnx.quantize.params import QuantizeMixed, QuantizeStatic
 from onnx import TensorProto, numpy_helper
 
 from compressbuild.api import UserError
 
-MIXED = "cbuild_onnx.mixed:quantize"
+MIXED = "cbuild_onnx.quantize.mixed:quantize"
 
 
 @pytest.fixture
@@ -48,7 +47,9 @@ def drops(node) -> tuple[float, float]:
 
 
 def test_a_fragile_layer_stays_float_and_saves_the_accuracy(technique, fragile):
-    static = technique("cbuild_onnx.static:quantize", fragile, QuantizeStatic(data="calibration", scheme="u8-affine"))
+    static = technique(
+        "cbuild_onnx.quantize.static:quantize", fragile, QuantizeStatic(data="calibration", scheme="u8-affine")
+    )
     assert digits.accuracy(static.out) < digits.accuracy(fragile) - 0.03
     node = technique(MIXED, fragile, mixed())
     assert digits.accuracy(node.out) > digits.accuracy(fragile) - 0.02
@@ -69,7 +70,9 @@ def test_a_fragile_layer_stays_float_and_saves_the_accuracy(technique, fragile):
 
 def test_a_robust_model_is_quantized_whole(technique, exported):
     node = technique(MIXED, exported, mixed(max_drop=0.02))
-    static = technique("cbuild_onnx.static:quantize", exported, QuantizeStatic(data="calibration", scheme="u8-affine"))
+    static = technique(
+        "cbuild_onnx.quantize.static:quantize", exported, QuantizeStatic(data="calibration", scheme="u8-affine")
+    )
     assert node.facts["kept_float"] == node.facts["sensitivity"] == []
     assert node.facts["measured"] == 1
     assert (node.out / "model.onnx").read_bytes() == (static.out / "model.onnx").read_bytes()

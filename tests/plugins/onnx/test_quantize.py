@@ -4,14 +4,15 @@ import digits
 import numpy as np
 import onnx
 import pytest
-from cbuild_onnx import files
-from cbuild_onnx.params import ConvertFp16, QuantizeDynamic, QuantizeStatic
+from cbuild_onnx.convert.params import ConvertFp16
+from cbuild_onnx.model import files
+from cbuild_onnx.quantize.params import QuantizeDynamic, QuantizeStatic
 from onnx import TensorProto, numpy_helper
 
 from compressbuild.api import UserError
 
-STATIC = "cbuild_onnx.static:quantize"
-DYNAMIC = "cbuild_onnx.dynamic:quantize"
+STATIC = "cbuild_onnx.quantize.static:quantize"
+DYNAMIC = "cbuild_onnx.quantize.dynamic:quantize"
 
 
 def size(directory):
@@ -124,7 +125,7 @@ class TestStatic:
         onnx.save_model(model, given / "net.onnx", save_as_external_data=True, location="net.data")
         for run, params in (
             (STATIC, QuantizeStatic(data="calibration", scheme="u8-affine")),
-            ("cbuild_onnx.fp16:convert", ConvertFp16()),
+            ("cbuild_onnx.convert.fp16:convert", ConvertFp16()),
             (DYNAMIC, QuantizeDynamic()),
         ):
             out = technique(run, given, params).out
@@ -143,9 +144,9 @@ class TestStatic:
 
     def test_a_plain_model_is_prepared_without_torch(self, exported, python, tmp_path):
         code = (
-            "import digits, sys; from pathlib import Path; from cbuild_onnx.params import QuantizeStatic\n"
+            "import digits, sys; from pathlib import Path; from cbuild_onnx.quantize.params import QuantizeStatic\n"
             "params = QuantizeStatic(data='calibration', scheme='u8-affine')\n"
-            "digits.apply('cbuild_onnx.static:quantize', Path(sys.argv[1]), params, Path(sys.argv[2]))\n"
+            "digits.apply('cbuild_onnx.quantize.static:quantize', Path(sys.argv[1]), params, Path(sys.argv[2]))\n"
             "print(sorted({'torch', 'sympy'} & set(sys.modules)))"
         )
         assert python("-c", code, exported, tmp_path / "out", cwd=tmp_path).splitlines()[-1] == "[]"

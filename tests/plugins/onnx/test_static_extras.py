@@ -5,13 +5,13 @@ from __future__ import annotations
 import digits
 import numpy as np
 import pytest
-from cbuild_onnx import files
-from cbuild_onnx.params import QuantizeStatic
+from cbuild_onnx.model import files
+from cbuild_onnx.quantize.params import QuantizeStatic
 from onnx import TensorProto, helper, numpy_helper
 
 from compressbuild.api import UserError
 
-STATIC = "cbuild_onnx.static:quantize"
+STATIC = "cbuild_onnx.quantize.static:quantize"
 
 
 def error(one, other) -> float:

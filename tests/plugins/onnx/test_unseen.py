@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cbuild_onnx.params import ConvertFp16, QuantizeDynamic, QuantizeStatic
-from cbuild_onnxruntime import OnnxRuntimeSettings
-from cbuild_openvino import OpenVinoSettings
-from cbuild_tensorrt import TensorRTRTXSettings
+from cbuild_onnx.convert.params import ConvertFp16
+from cbuild_onnx.quantize.params import QuantizeDynamic, QuantizeStatic
+from cbuild_onnxruntime.settings import OnnxRuntimeSettings
+from cbuild_openvino.settings import OpenVinoSettings
+from cbuild_tensorrt.settings import TensorRTRTXSettings
 from command import Work
 from faulty_models import MODELS
 
@@ -21,9 +22,9 @@ RUNS = {
     "onnxruntime": ("cbuild_onnxruntime.backend:compile", OnnxRuntimeSettings()),
     "openvino": ("cbuild_openvino.backend:compile", OpenVinoSettings()),
     "tensorrt-rtx": ("cbuild_tensorrt.rtx:compile", TensorRTRTXSettings(compute_capability="sm89")),
-    "dynamic": ("cbuild_onnx.dynamic:quantize", QuantizeDynamic()),
-    "static": ("cbuild_onnx.static:quantize", QuantizeStatic(data="rows", scheme="u8-affine", samples=8)),
-    "fp16": ("cbuild_onnx.fp16:convert", ConvertFp16()),
+    "dynamic": ("cbuild_onnx.quantize.dynamic:quantize", QuantizeDynamic()),
+    "static": ("cbuild_onnx.quantize.static:quantize", QuantizeStatic(data="rows", scheme="u8-affine", samples=8)),
+    "fp16": ("cbuild_onnx.convert.fp16:convert", ConvertFp16()),
 }
 RUNTIMES = ("onnxruntime", "openvino", "tensorrt-rtx")
 TECHNIQUES = ("dynamic", "static", "fp16")

@@ -5,13 +5,13 @@ import numpy as np
 import onnx
 import onnx_models as models
 import pytest
-from cbuild_onnx.blocks import gptq, hqq, round_to_nearest
-from cbuild_onnx.params_weights import QuantizeWeights
+from cbuild_onnx.quantize.blocks import gptq, hqq, round_to_nearest
+from cbuild_onnx.quantize.params import QuantizeWeights
 from onnx import TensorProto, helper, numpy_helper
 
 from compressbuild.api import UserError
 
-WEIGHTS = "cbuild_onnx.weights:quantize"
+WEIGHTS = "cbuild_onnx.quantize.weights:quantize"
 
 
 def size(directory) -> int:
@@ -125,9 +125,9 @@ def test_both_directions_of_a_recurrent_layer(technique, tmp_path, kind):
 
 @pytest.mark.parametrize(("bits", "symmetric"), [(4, False), (4, True), (8, True)])
 def test_standard_operators(technique, trained_sequence, bits, symmetric):
-    from cbuild_torch.params import ExportOnnx
+    from cbuild_torch.to_onnx.params import ExportOnnx
 
-    subject = technique("cbuild_torch.export:export", trained_sequence("transformer"), ExportOnnx(opset=21)).out
+    subject = technique("cbuild_torch.to_onnx.export:export", trained_sequence("transformer"), ExportOnnx(opset=21)).out
     node = technique(WEIGHTS, subject, QuantizeWeights(bits=bits, symmetric=symmetric, format="qdq"))
     model = onnx.load(node.out / "model.onnx")
     assert {entry.domain for entry in model.opset_import} <= {"", "ai.onnx"}

@@ -12,9 +12,10 @@ import onnx
 import onnx_models as models
 import onnxruntime
 import pytest
-from cbuild_onnxruntime import OnnxRuntimeSettings, compressbuild_backends, compressbuild_kinds
 from cbuild_onnxruntime.backend import SessionRunner, load, validate
+from cbuild_onnxruntime.manifest import compressbuild_backends, compressbuild_kinds
 from cbuild_onnxruntime.session import open_session
+from cbuild_onnxruntime.settings import OnnxRuntimeSettings
 
 from compressbuild.api import Runner, UserError, WorkInput
 from compressbuild.api.testing import make_context, run_node
@@ -72,7 +73,7 @@ def test_optimization_levels(fp32: Path, tmp_path: Path) -> None:
 def test_two_processes_write_the_same_bytes(int8: Path, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from compressbuild.api.testing import run_node;"
-        "from cbuild_onnxruntime import OnnxRuntimeSettings as S;"
+        "from cbuild_onnxruntime.settings import OnnxRuntimeSettings as S;"
         f"run_node({COMPILE!r}, Path(sys.argv[1]), S(), Path(sys.argv[2]))"
     )
     digests = set()
@@ -117,7 +118,7 @@ def test_runner_through_the_context_takes_platform_settings(fp32: Path, tmp_path
         kind=backend.produces,
         load=backend.load,
         settings={"threads": 1, "save-optimized": False, "optimization": "basic"},
-        settings_type="cbuild_onnxruntime:OnnxRuntimeSettings",
+        settings_type="cbuild_onnxruntime.settings:OnnxRuntimeSettings",
     )
     runner = make_context(tmp_path / "ctx", subject=entry).runner("subject")
     assert runner.describe()["optimization"] == "basic"

@@ -9,8 +9,8 @@ import numpy as np
 import onnx_models as models
 import onnxruntime
 import pytest
-from cbuild_onnxruntime import OnnxRuntimeSettings
 from cbuild_onnxruntime.backend import load
+from cbuild_onnxruntime.settings import OnnxRuntimeSettings
 
 from compressbuild.api import Profile, Profiling, UserError, WorkInput
 from compressbuild.api.testing import make_context, run_node
@@ -58,7 +58,7 @@ def test_profile(fp32: Path, tmp_path: Path) -> None:
         kind="onnxruntime-model",
         load="cbuild_onnxruntime.backend:load",
         settings={"provider": "cuda"},
-        settings_type="cbuild_onnxruntime:OnnxRuntimeSettings",
+        settings_type="cbuild_onnxruntime.settings:OnnxRuntimeSettings",
     )
     facts = run_node("cbuild_onnxruntime.backend:profile", entry, Profiling(batch=8, repeats=5), tmp_path / "profile")
     found = msgspec.convert(facts.facts, Profile)

@@ -6,8 +6,9 @@ import numpy as np
 import onnx_models as models
 import onnxruntime
 import pytest
-from cbuild_onnxruntime import OrtFormatSettings, compressbuild_backends
 from cbuild_onnxruntime.flat import load, validate
+from cbuild_onnxruntime.manifest import compressbuild_backends
+from cbuild_onnxruntime.settings import OrtFormatSettings
 from command import Work
 
 from compressbuild.api import Parity, Runner, UserError

@@ -10,9 +10,10 @@ import numpy as np
 import onnx
 import onnx_models as models
 import pytest
-from cbuild_openvino import OpenVinoSettings, ir
+from cbuild_openvino import ir
 from cbuild_openvino.params import OpenVinoCompress, OpenVinoQuantize
-from cbuild_torch.params import ExportOnnx
+from cbuild_openvino.settings import OpenVinoSettings
+from cbuild_torch.to_onnx.params import ExportOnnx
 from onnx import TensorProto, helper, numpy_helper
 
 from compressbuild.api import UserError
@@ -36,7 +37,7 @@ def apply(tmp_path: Path) -> Apply:
 @pytest.fixture(scope="module")
 def transformer(trained_sequence: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("transformer") / "onnx"
-    return digits.apply("cbuild_torch.export:export", trained_sequence("transformer"), ExportOnnx(), place).out
+    return digits.apply("cbuild_torch.to_onnx.export:export", trained_sequence("transformer"), ExportOnnx(), place).out
 
 
 def quantized(**params: object) -> OpenVinoQuantize:

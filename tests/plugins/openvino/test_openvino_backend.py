@@ -13,9 +13,10 @@ import onnx
 import onnx_models as models
 import onnxruntime
 import pytest
-from cbuild_openvino import OpenVinoSettings, compressbuild_backends, compressbuild_kinds
 from cbuild_openvino.backend import load
 from cbuild_openvino.ir import validate
+from cbuild_openvino.manifest import compressbuild_backends, compressbuild_kinds
+from cbuild_openvino.settings import OpenVinoSettings
 from onnx import TensorProto, helper, numpy_helper
 
 from compressbuild.api import Parity, Runner, UserError
@@ -100,7 +101,7 @@ def test_names_and_order_of_inputs_outputs_and_axes_survive(tmp_path: Path) -> N
 def test_two_processes_write_the_same_bytes(int8: Path, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from compressbuild.api.testing import run_node;"
-        "from cbuild_openvino import OpenVinoSettings as S;"
+        "from cbuild_openvino.settings import OpenVinoSettings as S;"
         f"run_node({COMPILE!r}, Path(sys.argv[1]), S(), Path(sys.argv[2]), kind='onnx')"
     )
     digests = set()

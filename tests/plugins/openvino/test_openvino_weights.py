@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import onnx_models as models
 import pytest
-from cbuild_openvino import OpenVinoSettings, backend, ir, weights
+from cbuild_openvino import backend, ir, weights
+from cbuild_openvino.settings import OpenVinoSettings
 from cbuild_openvino.weights import Weights
 
 from compressbuild.api import Parity, UserError
@@ -18,7 +19,8 @@ from compressbuild.api.testing import run_node
 COMPILE = "cbuild_openvino.backend:compile"
 PEAK = """
 import json, pathlib, sys
-from cbuild_openvino import OpenVinoSettings, weights
+from cbuild_openvino import weights
+from cbuild_openvino.settings import OpenVinoSettings
 from compressbuild.api.testing import run_node
 
 def resident(name):

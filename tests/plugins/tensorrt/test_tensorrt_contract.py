@@ -169,7 +169,7 @@ from pathlib import Path
 sys.modules["tensorrt"] = tensorrt_bindings
 from compressbuild.api import UserError
 from compressbuild.api.testing import run_node
-from cbuild_tensorrt import TensorRTSettings
+from cbuild_tensorrt.settings import TensorRTSettings
 try:
     run_node("cbuild_tensorrt.standard:compile", Path(sys.argv[1]), TensorRTSettings(), Path(sys.argv[1]) / "out")
 except UserError as error:

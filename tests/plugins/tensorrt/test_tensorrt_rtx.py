@@ -15,9 +15,9 @@ import msgspec
 import onnx
 import onnx_models as models
 import pytest
-from cbuild_tensorrt import TensorRTRTXSettings
 from cbuild_tensorrt.cuda import Cuda
 from cbuild_tensorrt.description import validate
+from cbuild_tensorrt.settings import TensorRTRTXSettings
 from onnx import TensorProto, helper
 
 from compressbuild.api import UserError
@@ -89,7 +89,7 @@ def test_float_engines_are_the_same_bytes_in_two_processes(
 ) -> None:
     script = (
         "import sys; from pathlib import Path; from compressbuild.api.testing import run_node;"
-        "from cbuild_tensorrt import TensorRTRTXSettings as S;"
+        "from cbuild_tensorrt.settings import TensorRTRTXSettings as S;"
         f"run_node({COMPILE!r}, Path(sys.argv[1]), S(compute_capability='sm89'), Path(sys.argv[2]))"
     )
     digests = set()

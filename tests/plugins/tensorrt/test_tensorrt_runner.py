@@ -206,7 +206,7 @@ def test_an_engine_computes_what_onnx_runtime_does(
         kind="engine",
         load=f"cbuild_tensorrt.{backend}:load",
         settings=settings,
-        settings_type=f"cbuild_tensorrt:{kind.__name__}",
+        settings_type=f"cbuild_tensorrt.settings:{kind.__name__}",
     )
     run = make_context(tmp_path / "ctx", subject=entry).runner("subject")
     session = onnxruntime.InferenceSession(str(artifacts["fp32"] / "model.onnx"))

@@ -21,7 +21,7 @@ def toy(tmp_path: Path) -> Callable[..., Path]:
         module = "pruning_models" if name in pruning_models.FACTORIES else "toy_models"
         params = {"factory": f"{module}:{name}", "args": args, "weights": None, "inputs": inputs or IMAGE}
         out = tmp_path / f"toy-{name}"
-        return run_node("cbuild_torch.source:init", None, params, out, factories=(params["factory"],)).out
+        return run_node("cbuild_torch.model.source:init", None, params, out, factories=(params["factory"],)).out
 
     return make
 

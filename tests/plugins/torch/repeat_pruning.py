@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import digits
-from cbuild_torch.params import Distill, PruneChannels
-from cbuild_torch.params_pruning import (
+from cbuild_torch.prune.params import (
+    PruneChannels,
     PruneGradual,
     PruneHeads,
     PruneLayers,
@@ -16,6 +16,7 @@ from cbuild_torch.params_pruning import (
     PruneNm,
     PruneRecurrent,
 )
+from cbuild_torch.train.params import Distill
 
 
 def main(place: Path) -> None:
@@ -23,19 +24,19 @@ def main(place: Path) -> None:
         return digits.apply(f"cbuild_torch.{run}", subject, params, place / name, **world).out
 
     encoder = digits.source(place / "encoder", factory="sequence_models:transformer")
-    shorter = apply("layers", "depth:prune", encoder, PruneLayers(count=1, data="calibration"))
-    slim = apply("heads", "heads:prune", shorter, PruneHeads(criterion="gradient", data="train"))
-    thin = apply("channels", "channels:prune", slim, PruneChannels(steps=2, recover_epochs=1, data="train"))
-    sparse = apply("gradual", "gradual:prune", thin, PruneGradual(data="train", epochs=1))
-    apply("movement", "movement:prune", sparse, PruneMovement(data="train", epochs=1))
-    apply("nm", "nm:prune", sparse, PruneNm())
+    shorter = apply("layers", "prune.depth:prune", encoder, PruneLayers(count=1, data="calibration"))
+    slim = apply("heads", "prune.heads:prune", shorter, PruneHeads(criterion="gradient", data="train"))
+    thin = apply("channels", "prune.channels:prune", slim, PruneChannels(steps=2, recover_epochs=1, data="train"))
+    sparse = apply("gradual", "prune.gradual:prune", thin, PruneGradual(data="train", epochs=1))
+    apply("movement", "prune.movement:prune", sparse, PruneMovement(data="train", epochs=1))
+    apply("nm", "prune.nm:prune", sparse, PruneNm())
     layers = {"encoder.layers.?": "encoder.layers.?"}
     attention = {"encoder.layers.?.self_attn": "encoder.layers.?.self_attn"}
     taught = Distill(data="train", teacher="big", epochs=1, hidden=layers, attention=attention)
     world = {"inputs": {"teacher": digits.as_input(encoder)}, "references": {"big": "teacher"}}
-    apply("distill", "distill:distill", thin, taught, **world)
+    apply("distill", "train.distill:distill", thin, taught, **world)
     gru = digits.source(place / "gru", factory="sequence_models:gru")
-    apply("recurrent", "recurrent:prune", gru, PruneRecurrent())
+    apply("recurrent", "prune.recurrent:prune", gru, PruneRecurrent())
     for path in sorted(place.glob("*/*")):
         if path.is_file() and ".scratch" not in str(path):
             print("made", path.relative_to(place), hashlib.sha256(path.read_bytes()).hexdigest())

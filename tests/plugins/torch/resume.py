@@ -13,9 +13,9 @@ from pathlib import Path
 import digits
 import torch
 import torch._dynamo  # as the engine does, for the first optimizer of a child needs it
-from cbuild_torch import optimise
-from cbuild_torch.params import Distill, PruneChannels, Train
-from cbuild_torch.params_pruning import PruneGradual
+from cbuild_torch.prune.params import PruneChannels, PruneGradual
+from cbuild_torch.train import optimise
+from cbuild_torch.train.params import Distill, Train
 
 FACTORIES = (*digits.FACTORIES, "pruning_models:dropout")
 calls = 0
@@ -34,13 +34,13 @@ def loss(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 CASES = {
     # name: (function, model, parameters, the call of the loss that kills)
     "train": (
-        "finetune:train",
+        "train.finetune:train",
         "dropout",
         Train(data="train", epochs=5, accumulate=2, validation="calibration", patience=2, lr=0.02, loss="resume:loss"),
         60,
     ),
     "distill": (
-        "distill:distill",
+        "train.distill:distill",
         "cnn",
         Distill(
             data="train",
@@ -53,9 +53,9 @@ CASES = {
         ),
         28,
     ),
-    "gradual": ("gradual:prune", "dropout", PruneGradual(data="train", epochs=3, loss="resume:loss"), 40),
+    "gradual": ("prune.gradual:prune", "dropout", PruneGradual(data="train", epochs=3, loss="resume:loss"), 40),
     "channels": (
-        "channels:prune",
+        "prune.channels:prune",
         "cnn",
         PruneChannels(data="train", steps=3, round_to=2, recover_epochs=1, loss="resume:loss"),
         30,

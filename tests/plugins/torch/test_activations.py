@@ -5,15 +5,16 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from cbuild_torch.module import load_model
-from cbuild_torch.params import ExportOnnx, Finetune
-from cbuild_torch.params_layers import FactorizeLowrank, FoldBatchnorm, ReplaceActivation
+from cbuild_torch.model.module import load_model
+from cbuild_torch.rewrite.params import FactorizeLowrank, FoldBatchnorm, ReplaceActivation
+from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.train.params import Finetune
 from torch import nn
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import make_context
 
-REPLACE = "cbuild_torch.activations:replace"
+REPLACE = "cbuild_torch.rewrite.activations:replace"
 
 
 def module_of(directory, *factories):
@@ -43,9 +44,9 @@ def test_a_transformers_function_is_replaced_and_it_recovers(technique, trained_
     node = technique(REPLACE, start, ReplaceActivation(map={"GELU": "ReLU"}))
     assert node.facts["replaced"] == {"GELU": [f"encoder.layers.{i}.activation" for i in (0, 1)]}
     assert all(layer.activation_relu_or_gelu == 1 for layer in module_of(node.out).encoder.layers)
-    tuned = technique("cbuild_torch.finetune:train", node.out, Finetune(data="train", epochs=2, lr=3e-3)).out
+    tuned = technique("cbuild_torch.train.finetune:train", node.out, Finetune(data="train", epochs=2, lr=3e-3)).out
     assert digits.accuracy(tuned) > digits.accuracy(start) - 0.03
-    out = technique("cbuild_torch.export:export", tuned, ExportOnnx()).out
+    out = technique("cbuild_torch.to_onnx.export:export", tuned, ExportOnnx()).out
     assert "Relu" in operators(out)
     assert not operators(out) & {"Gelu", "Erf"}
 
@@ -76,10 +77,12 @@ def test_there_and_back_and_there_again(technique, trained):
 
 
 def test_it_composes_with_other_edits(technique, trained_sequence, trained):
-    folded = technique("cbuild_torch.batchnorm:fold", trained, FoldBatchnorm()).out
+    folded = technique("cbuild_torch.rewrite.batchnorm:fold", trained, FoldBatchnorm()).out
     out = technique(REPLACE, folded, ReplaceActivation(map={"ReLU": "Hardswish"})).out
     assert isinstance(module_of(out).stem[2], nn.Hardswish)
-    thin = technique("cbuild_torch.lowrank:factorize", trained_sequence("transformer"), FactorizeLowrank(ratio=0.3)).out
+    thin = technique(
+        "cbuild_torch.rewrite.lowrank:factorize", trained_sequence("transformer"), FactorizeLowrank(ratio=0.3)
+    ).out
     out = technique(REPLACE, thin, ReplaceActivation(map={"GELU": "ReLU"})).out
     layer = module_of(out).encoder.layers[0]
     assert (type(layer.activation), type(layer.linear1), layer.activation_relu_or_gelu) == (nn.ReLU, nn.Sequential, 0)

@@ -6,16 +6,17 @@ import digits
 import numpy as np
 import pytest
 import torch
-from cbuild_torch.module import load_model
-from cbuild_torch.params import Finetune, PruneChannels, PruneMagnitude
-from cbuild_torch.params_layers import FactorizeLowrank, FoldBatchnorm
+from cbuild_torch.model.module import load_model
+from cbuild_torch.prune.params import PruneChannels, PruneMagnitude
+from cbuild_torch.rewrite.params import FactorizeLowrank, FoldBatchnorm
+from cbuild_torch.train.params import Finetune
 from safetensors.torch import load_file
 from torch import nn
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import make_context
 
-FOLD = "cbuild_torch.batchnorm:fold"
+FOLD = "cbuild_torch.rewrite.batchnorm:fold"
 
 
 def module_of(directory, *factories):
@@ -61,16 +62,18 @@ def test_only_a_layer_that_nobody_else_reads_is_folded(technique, toy):
 
 
 def test_zeros_and_other_edits_survive(technique, trained):
-    sparse = technique("cbuild_torch.magnitude:prune", trained, PruneMagnitude(sparsity=0.6)).out
-    pruned = technique("cbuild_torch.channels:prune", sparse, PruneChannels(ratio=0.5)).out
+    sparse = technique("cbuild_torch.prune.magnitude:prune", trained, PruneMagnitude(sparsity=0.6)).out
+    pruned = technique("cbuild_torch.prune.channels:prune", sparse, PruneChannels(ratio=0.5)).out
     folded = technique(FOLD, pruned, FoldBatchnorm()).out
     name = "blocks.1.conv2.weight"
     zeros = load_file(pruned / "weights.safetensors")[name] == 0
     assert zeros.any()
-    tuned = technique("cbuild_torch.finetune:train", folded, Finetune(data="train", epochs=1, lr=1e-4)).out
+    tuned = technique("cbuild_torch.train.finetune:train", folded, Finetune(data="train", epochs=1, lr=1e-4)).out
     after = load_file(tuned / "weights.safetensors")[name]
     assert torch.equal(zeros, after == 0)
-    thin = technique("cbuild_torch.lowrank:factorize", folded, FactorizeLowrank(ratio=0.3, layers=("blocks.*",))).out
+    thin = technique(
+        "cbuild_torch.rewrite.lowrank:factorize", folded, FactorizeLowrank(ratio=0.3, layers=("blocks.*",))
+    ).out
     operations = [edit["op"] for edit in json.loads((thin / "model.json").read_text())["edits"]]
     assert operations[:2] == ["sparse", "resize"]
     assert operations.count("replace") > 16
@@ -92,9 +95,9 @@ def test_the_bytes_are_the_same_in_another_process(technique, trained, python, t
     here = technique(FOLD, trained, FoldBatchnorm()).out
     code = (
         "import digits, pathlib, sys\n"
-        "from cbuild_torch.params_layers import FoldBatchnorm\n"
+        "from cbuild_torch.rewrite.params import FoldBatchnorm\n"
         "subject, out = map(pathlib.Path, sys.argv[1:])\n"
-        "digits.apply('cbuild_torch.batchnorm:fold', subject, FoldBatchnorm(), out)\n"
+        "digits.apply('cbuild_torch.rewrite.batchnorm:fold', subject, FoldBatchnorm(), out)\n"
     )
     python("-c", code, trained, tmp_path / "there", cwd=tmp_path, hash_seed=7)
     for name in ("model.json", "weights.safetensors"):

@@ -6,17 +6,19 @@ import digits
 import numpy as np
 import pytest
 import torch
-from cbuild_torch.module import load_model
-from cbuild_torch.palette import pack, unpack
-from cbuild_torch.params import ExportOnnx, Finetune, PruneChannels, PruneMagnitude
-from cbuild_torch.params_share import ShareCluster
+from cbuild_torch.model.module import load_model
+from cbuild_torch.model.palette import pack, unpack
+from cbuild_torch.prune.params import PruneChannels, PruneMagnitude
+from cbuild_torch.rewrite.params import ShareCluster
+from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.train.params import Finetune
 from hypothesis import given
 from hypothesis import strategies as st
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import make_context
 
-CLUSTER = "cbuild_torch.cluster:share"
+CLUSTER = "cbuild_torch.rewrite.cluster:share"
 
 
 def weights(directory) -> dict[str, torch.Tensor]:
@@ -70,11 +72,11 @@ def test_attention_and_recurrent_weights_too(technique, trained_sequence, name):
     assert digits.accuracy(node.out) > digits.accuracy(subject) - 0.04
     wanted = {"transformer": "encoder.layers.0.self_attn.in_proj_weight"}.get(name, "rnn.weight_hh_l0")
     assert len(weights(node.out)[wanted].unique()) <= 16
-    technique("cbuild_torch.export:export", node.out, ExportOnnx())
+    technique("cbuild_torch.to_onnx.export:export", node.out, ExportOnnx())
 
 
 def test_zeros_of_a_pruned_model_stay(technique, trained):
-    sparse = technique("cbuild_torch.magnitude:prune", trained, PruneMagnitude(sparsity=0.7)).out
+    sparse = technique("cbuild_torch.prune.magnitude:prune", trained, PruneMagnitude(sparsity=0.7)).out
     node = technique(CLUSTER, sparse, ShareCluster(bits=4, data="train", epochs=1))
     for name, weight in weights(sparse).items():
         assert torch.equal(weight == 0, weights(node.out)[name] == 0)
@@ -82,11 +84,11 @@ def test_zeros_of_a_pruned_model_stay(technique, trained):
 
 def test_edits_before_and_after(technique, trained):
     """Clustered after a structural edit; trained after that, the palette is given up rather than lied about."""
-    slim = technique("cbuild_torch.channels:prune", trained, PruneChannels(ratio=0.5)).out
+    slim = technique("cbuild_torch.prune.channels:prune", trained, PruneChannels(ratio=0.5)).out
     shared = technique(CLUSTER, slim, ShareCluster(bits=4)).out
     again = technique(CLUSTER, shared, ShareCluster(bits=3)).out
     assert max(len(weight.unique()) for weight in weights(again).values()) <= 8
-    tuned = technique("cbuild_torch.finetune:train", shared, Finetune(data="train", epochs=1)).out
+    tuned = technique("cbuild_torch.train.finetune:train", shared, Finetune(data="train", epochs=1)).out
     assert not [edit for edit in json.loads((tuned / "model.json").read_text())["edits"] if edit["op"] == "palette"]
     assert digits.accuracy(tuned) > digits.accuracy(shared)
 

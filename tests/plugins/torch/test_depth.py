@@ -6,14 +6,15 @@ import digits
 import numpy as np
 import pytest
 import torch
-from cbuild_torch.params import ExportOnnx, Finetune, PruneChannels, PruneMagnitude, Train
-from cbuild_torch.params_pruning import PruneHeads, PruneLayers
+from cbuild_torch.prune.params import PruneChannels, PruneHeads, PruneLayers, PruneMagnitude
+from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.train.params import Finetune, Train
 from safetensors.torch import load_file, save_file
 
 from compressbuild.api import UserError
 
-LAYERS = "cbuild_torch.depth:prune"
-FINETUNE = "cbuild_torch.finetune:train"
+LAYERS = "cbuild_torch.prune.depth:prune"
+FINETUNE = "cbuild_torch.train.finetune:train"
 BERT = ("pruning_models:bert",)
 
 
@@ -91,14 +92,14 @@ def test_named_members_keep_their_names_and_an_attribute_becomes_an_identity(tec
 
 
 def test_structural_edits_after_each_other(technique, trained, toy):
-    slim = technique("cbuild_torch.channels:prune", trained, PruneChannels(ratio=0.5)).out
+    slim = technique("cbuild_torch.prune.channels:prune", trained, PruneChannels(ratio=0.5)).out
     shorter = technique(LAYERS, slim, PruneLayers(drop=(0,))).out
-    slimmer = technique("cbuild_torch.channels:prune", shorter, PruneChannels(ratio=0.5, round_to=4)).out
+    slimmer = technique("cbuild_torch.prune.channels:prune", shorter, PruneChannels(ratio=0.5, round_to=4)).out
     assert weights(slimmer)["stem.0.weight"].shape[0] == 4
     assert digits.outputs(slimmer, images())["output"].shape == (5, 10)
     start = toy("bert", layers=4)
     once = technique(LAYERS, start, PruneLayers(drop=(0,))).out
-    fewer = technique("cbuild_torch.heads:prune", once, PruneHeads(ratio=0.5, scope="local")).out
+    fewer = technique("cbuild_torch.prune.heads:prune", once, PruneHeads(ratio=0.5, scope="local")).out
     twice = technique(LAYERS, fewer, PruneLayers(drop=(0,))).out
     assert edits(twice).count("drop") == 2
     assert weights(twice)["layer.1.attention.self.query.weight"].shape == (16, 32)
@@ -108,7 +109,7 @@ def test_structural_edits_after_each_other(technique, trained, toy):
 
 def test_zeros_are_kept_under_their_new_names(technique, toy):
     params = PruneMagnitude(sparsity=0.5, scope="local", ignore=("layer.0.*", "layer.1.*", "embed.*", "head.*"))
-    sparse = technique("cbuild_torch.magnitude:prune", toy("bert"), params).out
+    sparse = technique("cbuild_torch.prune.magnitude:prune", toy("bert"), params).out
     made = technique(LAYERS, sparse, PruneLayers(drop=(0,))).out
     tuned = technique(FINETUNE, made, Finetune(data="train", epochs=1)).out
     name = "layer.1.intermediate.weight"
@@ -118,7 +119,7 @@ def test_zeros_are_kept_under_their_new_names(technique, toy):
 
 def test_the_model_exports(technique, toy):
     made = technique(LAYERS, toy("bert"), PruneLayers(drop=(1,))).out
-    out = technique("cbuild_torch.export:export", made, ExportOnnx()).out
+    out = technique("cbuild_torch.to_onnx.export:export", made, ExportOnnx()).out
     wanted = digits.outputs(made, images(), BERT)["output"]
     np.testing.assert_allclose(digits.outputs(out, images())["output"], wanted, atol=1e-4, rtol=1e-3)
 

@@ -6,14 +6,15 @@ import digits
 import numpy as np
 import pytest
 import torch
-from cbuild_torch.module import load_model
-from cbuild_torch.params import Distill, PruneChannels
-from cbuild_torch.params_layers import FactorizeLowrank, FoldBatchnorm, ReplaceDepthwise
+from cbuild_torch.model.module import load_model
+from cbuild_torch.prune.params import PruneChannels
+from cbuild_torch.rewrite.params import FactorizeLowrank, FoldBatchnorm, ReplaceDepthwise
+from cbuild_torch.train.params import Distill
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import make_context
 
-DEPTHWISE = "cbuild_torch.depthwise:replace"
+DEPTHWISE = "cbuild_torch.rewrite.depthwise:replace"
 
 
 def module_of(directory, *factories):
@@ -33,7 +34,7 @@ def test_it_is_cheaper_and_a_teacher_brings_it_back(technique, trained):
     assert (first.groups, first.stride, second.kernel_size) == (16, (2, 2), (1, 1))
     params = Distill(data="train", teacher="big", epochs=6, lr=1e-2)
     world = {"inputs": {"teacher": digits.as_input(trained)}, "references": {"big": "teacher"}}
-    student = technique("cbuild_torch.distill:distill", node.out, params, **world).out
+    student = technique("cbuild_torch.train.distill:distill", node.out, params, **world).out
     assert digits.accuracy(node.out) < 0.7
     assert digits.accuracy(student) > digits.accuracy(trained) - 0.04
 
@@ -61,12 +62,14 @@ def test_strides_dilation_and_padding_are_kept(technique, toy):
 
 
 def test_it_composes_with_other_edits(technique, trained):
-    folded = technique("cbuild_torch.batchnorm:fold", trained, FoldBatchnorm()).out
+    folded = technique("cbuild_torch.rewrite.batchnorm:fold", trained, FoldBatchnorm()).out
     made = technique(DEPTHWISE, folded, ReplaceDepthwise(ignore=("blocks.0.*",))).out
-    pruned = technique("cbuild_torch.channels:prune", made, PruneChannels(ratio=0.5, round_to=4)).out
+    pruned = technique("cbuild_torch.prune.channels:prune", made, PruneChannels(ratio=0.5, round_to=4)).out
     shapes = [tuple(layer.weight.shape) for layer in module_of(pruned).blocks[2].conv1]
     assert shapes == [(16, 1, 3, 3), (16, 16, 1, 1)]
-    thin = technique("cbuild_torch.lowrank:factorize", pruned, FactorizeLowrank(ratio=0.3, layers=("blocks.*.1",))).out
+    thin = technique(
+        "cbuild_torch.rewrite.lowrank:factorize", pruned, FactorizeLowrank(ratio=0.3, layers=("blocks.*.1",))
+    ).out
     assert [edit["op"] for edit in json.loads((thin / "model.json").read_text())["edits"]].count("resize") == 1
     assert len(module_of(thin).blocks[2].conv1[1]) == 2
 
@@ -85,9 +88,9 @@ def test_the_bytes_are_the_same_in_another_process(technique, trained, python, t
     here = technique(DEPTHWISE, trained, ReplaceDepthwise()).out
     code = (
         "import digits, pathlib, sys\n"
-        "from cbuild_torch.params_layers import ReplaceDepthwise\n"
+        "from cbuild_torch.rewrite.params import ReplaceDepthwise\n"
         "subject, out = map(pathlib.Path, sys.argv[1:])\n"
-        "digits.apply('cbuild_torch.depthwise:replace', subject, ReplaceDepthwise(), out)\n"
+        "digits.apply('cbuild_torch.rewrite.depthwise:replace', subject, ReplaceDepthwise(), out)\n"
     )
     python("-c", code, trained, tmp_path / "there", cwd=tmp_path, hash_seed=7)
     for name in ("model.json", "weights.safetensors"):

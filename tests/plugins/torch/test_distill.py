@@ -4,17 +4,17 @@ import digits
 import numpy as np
 import pytest
 import torch
-from cbuild_torch.attention import split
-from cbuild_torch.features import _mean_attention
-from cbuild_torch.module import load_model
-from cbuild_torch.params import Distill
-from cbuild_torch.params_pruning import PruneLayers
+from cbuild_torch.model.attention import split
+from cbuild_torch.model.module import load_model
+from cbuild_torch.prune.params import PruneLayers
+from cbuild_torch.train.features import _mean_attention
+from cbuild_torch.train.params import Distill
 from torch import nn
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import make_context
 
-DISTILL = "cbuild_torch.distill:distill"
+DISTILL = "cbuild_torch.train.distill:distill"
 
 
 def world(teacher, **more):
@@ -55,7 +55,7 @@ def test_hidden_states_come_closer_also_through_a_projection(technique, trained,
 
 def test_of_a_longer_teacher_every_second_layer(technique, trained_sequence):
     teacher = trained_sequence("transformer")
-    student = technique("cbuild_torch.depth:prune", teacher, PruneLayers(drop=(0,))).out
+    student = technique("cbuild_torch.prune.depth:prune", teacher, PruneLayers(drop=(0,))).out
     feeds, _ = digits.held_out()
     wanted = captured(teacher, ["encoder.layers.1"], feeds)["encoder.layers.1"]
 

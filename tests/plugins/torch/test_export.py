@@ -4,13 +4,14 @@ import digits
 import numpy as np
 import onnx
 import pytest
-from cbuild_onnx import files
-from cbuild_torch.params import ExportOnnx, PruneChannels
+from cbuild_onnx.model import files
+from cbuild_torch.prune.params import PruneChannels
+from cbuild_torch.to_onnx.params import ExportOnnx
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import run_node
 
-EXPORT = "cbuild_torch.export:export"
+EXPORT = "cbuild_torch.to_onnx.export:export"
 
 
 def images(count):
@@ -49,14 +50,14 @@ def test_a_comment_in_the_users_code_changes_no_byte(tmp_path, monkeypatch):
         monkeypatch.delitem(__import__("sys").modules, "commented_net", raising=False)
         factory = "commented_net:build"
         params = {"factory": factory, "args": {"width": 8}, "inputs": [["image", ["batch", 1, 8, 8], "float32"]]}
-        source = run_node("cbuild_torch.source:init", None, params, place / "source", factories=(factory,)).out
+        source = run_node("cbuild_torch.model.source:init", None, params, place / "source", factories=(factory,)).out
         out = run_node(EXPORT, source, ExportOnnx(), place / "out", factories=(factory,)).out
         made[name] = (out / "model.onnx").read_bytes()
     assert made["plain"] == made["commented"]
 
 
 def test_a_pruned_model_exports_smaller(technique, trained, exported):
-    pruned = technique("cbuild_torch.channels:prune", trained, PruneChannels(ratio=0.5)).out
+    pruned = technique("cbuild_torch.prune.channels:prune", trained, PruneChannels(ratio=0.5)).out
     out = technique(EXPORT, pruned, ExportOnnx()).out
     assert (out / "model.onnx").stat().st_size < 0.5 * (exported / "model.onnx").stat().st_size
     np.testing.assert_allclose(

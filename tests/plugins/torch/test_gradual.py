@@ -3,15 +3,15 @@ from __future__ import annotations
 import digits
 import pytest
 import torch
-from cbuild_torch.gradual import Masking
-from cbuild_torch.params import PruneMagnitude, Train
-from cbuild_torch.params_pruning import PruneGradual
-from cbuild_torch.ramp import make_ramp
+from cbuild_torch.prune.gradual import Masking
+from cbuild_torch.prune.params import PruneGradual, PruneMagnitude
+from cbuild_torch.prune.ramp import make_ramp
+from cbuild_torch.train.params import Train
 from safetensors.torch import load_file
 
 from compressbuild.api import UserError
 
-GRADUAL = "cbuild_torch.gradual:prune"
+GRADUAL = "cbuild_torch.prune.gradual:prune"
 
 
 def weights(directory):
@@ -57,10 +57,10 @@ def test_eighty_percent_of_the_weights_go_and_accuracy_stays(technique, trained)
     node = technique(GRADUAL, trained, params)
     assert node.facts["sparsity"] == pytest.approx(0.8, abs=1e-4)
     assert digits.accuracy(node.out) > digits.accuracy(trained) - 0.02
-    at_once = technique("cbuild_torch.magnitude:prune", trained, PruneMagnitude(sparsity=0.8)).out
+    at_once = technique("cbuild_torch.prune.magnitude:prune", trained, PruneMagnitude(sparsity=0.8)).out
     assert digits.accuracy(at_once) < digits.accuracy(node.out) - 0.1
     # a training that follows keeps the zeros
-    tuned = technique("cbuild_torch.finetune:train", node.out, Train(data="train", epochs=1)).out
+    tuned = technique("cbuild_torch.train.finetune:train", node.out, Train(data="train", epochs=1)).out
     assert all(torch.equal(v == 0, weights(node.out)[n] == 0) for n, v in weights(tuned).items() if v.dim() > 1)
 
 

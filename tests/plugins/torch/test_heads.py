@@ -6,18 +6,19 @@ import digits
 import numpy as np
 import pytest
 import torch
-from cbuild_torch.attention import split
-from cbuild_torch.module import load_model
-from cbuild_torch.params import ExportOnnx, Finetune, PruneMagnitude, Train
-from cbuild_torch.params_pruning import PruneHeads
+from cbuild_torch.model.attention import split
+from cbuild_torch.model.module import load_model
+from cbuild_torch.prune.params import PruneHeads, PruneMagnitude
+from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.train.params import Finetune, Train
 from safetensors.torch import load_file
 from torch import nn
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import make_context
 
-HEADS = "cbuild_torch.heads:prune"
-FINETUNE = "cbuild_torch.finetune:train"
+HEADS = "cbuild_torch.prune.heads:prune"
+FINETUNE = "cbuild_torch.train.finetune:train"
 
 
 def weights(directory):
@@ -83,7 +84,7 @@ def test_heads_leave_the_tensors_of_torchs_encoder_and_accuracy_comes_back(techn
 
 def test_the_model_exports_and_agrees(technique, trained_sequence):
     made = technique(HEADS, trained_sequence("transformer"), PruneHeads(ratio=0.5)).out
-    out = technique("cbuild_torch.export:export", made, ExportOnnx()).out
+    out = technique("cbuild_torch.to_onnx.export:export", made, ExportOnnx()).out
     found, wanted = digits.outputs(out, images())["output"], digits.outputs(made, images())["output"]
     np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=1e-3)
 
@@ -127,7 +128,9 @@ def test_at_least_one_head_stays_in_each_layer(technique, toy):
 
 
 def test_twice_and_after_magnitude_pruning(technique, trained_sequence):
-    sparse = technique("cbuild_torch.magnitude:prune", trained_sequence("transformer"), PruneMagnitude(sparsity=0.6))
+    sparse = technique(
+        "cbuild_torch.prune.magnitude:prune", trained_sequence("transformer"), PruneMagnitude(sparsity=0.6)
+    )
     once = technique(HEADS, sparse.out, PruneHeads(ratio=0.25, scope="local"))
     twice = technique(HEADS, once.out, PruneHeads(ratio=0.34, scope="local"))
     assert (once.facts["heads"], twice.facts["heads"]) == (6, 4)

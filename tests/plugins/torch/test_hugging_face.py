@@ -11,12 +11,11 @@ import digits
 import numpy as np
 import onnx
 import pytest
-from cbuild_onnx.params_graph import OptimizeOnnx
-from cbuild_torch.params import Distill, ExportOnnx, PruneChannels, PruneMagnitude
-from cbuild_torch.params_layers import FactorizeLowrank, ReplaceActivation
-from cbuild_torch.params_pruning import PruneHeads, PruneLayers, PruneNm
-from cbuild_torch.params_quantize import QuantizeQat
-from cbuild_torch.params_share import ShareCluster, ShareLayers
+from cbuild_onnx.graph.params import OptimizeOnnx
+from cbuild_torch.prune.params import PruneChannels, PruneHeads, PruneLayers, PruneMagnitude, PruneNm
+from cbuild_torch.rewrite.params import FactorizeLowrank, ReplaceActivation, ShareCluster, ShareLayers
+from cbuild_torch.to_onnx.params import ExportOnnx, QuantizeQat
+from cbuild_torch.train.params import Distill
 
 from compressbuild.api import Params, UserError
 from compressbuild.api.testing import NodeRun, run_node
@@ -26,8 +25,8 @@ pytest.importorskip("transformers", reason="the models are those of transformers
 import hugging_face  # (it imports transformers)
 
 FACTORIES = tuple(f"hugging_face:{name}" for name in ("bert", "distilbert", "gpt2", "spread"))
-HEADS, LAYERS = "cbuild_torch.heads:prune", "cbuild_torch.depth:prune"
-EXPORT, LOWRANK = "cbuild_torch.export:export", "cbuild_torch.lowrank:factorize"
+HEADS, LAYERS = "cbuild_torch.prune.heads:prune", "cbuild_torch.prune.depth:prune"
+EXPORT, LOWRANK = "cbuild_torch.to_onnx.export:export", "cbuild_torch.rewrite.lowrank:factorize"
 
 Technique = Callable[..., NodeRun]
 
@@ -49,7 +48,7 @@ def model(tmp_path: Path) -> Callable[[str], Path]:
     def make(name: str) -> Path:
         factory = f"hugging_face:{name}"
         params = {"factory": factory, "args": {}, "weights": None, "inputs": hugging_face.INPUTS}
-        return run_node("cbuild_torch.source:init", None, params, tmp_path / name, factories=(factory,)).out
+        return run_node("cbuild_torch.model.source:init", None, params, tmp_path / name, factories=(factory,)).out
 
     return make
 
@@ -80,7 +79,9 @@ def test_heads_blocks_and_ranks_one_after_the_other(apply: Technique, model: Cal
 def _exports(apply: Technique, model: Path) -> None:
     """To what computes the same; the fusions of ONNX Runtime once left the domain of its operators out."""
     exported = apply(EXPORT, model, ExportOnnx()).out
-    fused = apply("cbuild_onnx.optimize:optimize", exported, OptimizeOnnx(method="transformer", heads=4, hidden=32))
+    fused = apply(
+        "cbuild_onnx.graph.optimize:optimize", exported, OptimizeOnnx(method="transformer", heads=4, hidden=32)
+    )
     assert "com.microsoft.SkipLayerNormalization" in fused.facts["runtime_operators"]
     onnx.checker.check_model(fused.out / "model.onnx")
     for made in (exported, fused.out):
@@ -92,7 +93,7 @@ def test_fewer_blocks_learn_to_embed_as_the_whole_model(apply: Technique, model:
     whole = model("bert")
     short = apply(LAYERS, whole, PruneLayers(count=1, data="train")).out
     params = Distill(teacher="whole", data="train", epochs=20, lr=3e-3, batch_size=16, alpha=1.0, match="cosine")
-    taught = apply("cbuild_torch.distill:distill", short, params, inputs={"whole": digits.as_input(whole)}).out
+    taught = apply("cbuild_torch.train.distill:distill", short, params, inputs={"whole": digits.as_input(whole)}).out
 
     def away(directory: Path) -> float:
         one, other = embeddings(whole), embeddings(directory)
@@ -104,14 +105,16 @@ def test_fewer_blocks_learn_to_embed_as_the_whole_model(apply: Technique, model:
 
 def test_other_techniques_fit_bert(apply: Technique, model: Callable[[str], Path]) -> None:
     whole = model("bert")
-    swapped = apply("cbuild_torch.activations:replace", whole, ReplaceActivation(map={"GELUActivation": "ReLU"}))
+    swapped = apply(
+        "cbuild_torch.rewrite.activations:replace", whole, ReplaceActivation(map={"GELUActivation": "ReLU"})
+    )
     assert swapped.facts["count"] == hugging_face.BLOCKS
     shared = ShareLayers(groups=(("model.encoder.layer.1", "model.encoder.layer.2"),))
-    tied = apply("cbuild_torch.sharing:share", swapped.out, shared)
+    tied = apply("cbuild_torch.rewrite.sharing:share", swapped.out, shared)
     assert tied.facts["parameters"] < 0.75 * tied.facts["parameters_before"]
-    thinner = apply("cbuild_torch.channels:prune", swapped.out, PruneChannels(ratio=0.5))
+    thinner = apply("cbuild_torch.prune.channels:prune", swapped.out, PruneChannels(ratio=0.5))
     assert thinner.facts["macs"] < 0.8 * thinner.facts["macs_before"]
-    palette = apply("cbuild_torch.cluster:share", tied.out, ShareCluster(bits=4))
+    palette = apply("cbuild_torch.rewrite.cluster:share", tied.out, ShareCluster(bits=4))
     assert palette.facts["values"] == 16
     assert np.isfinite(embeddings(palette.out)).all()
 
@@ -125,11 +128,15 @@ def test_gpt2_loses_blocks(apply: Technique, model: Callable[[str], Path]) -> No
 @pytest.mark.parametrize(
     ("run", "params", "message"),
     [
-        ("cbuild_torch.magnitude:prune", PruneMagnitude(), "no weights to prune"),
-        ("cbuild_torch.nm:prune", PruneNm(), "no convolution or linear layer"),
+        ("cbuild_torch.prune.magnitude:prune", PruneMagnitude(), "no weights to prune"),
+        ("cbuild_torch.prune.nm:prune", PruneNm(), "no convolution or linear layer"),
         (LOWRANK, FactorizeLowrank(), "no linear or ungrouped convolution layer"),
-        ("cbuild_torch.channels:prune", PruneChannels(), "no layer is left to prune"),
-        ("cbuild_torch.cluster:share", ShareCluster(ignore=("model.wte.*", "model.wpe.*")), "no weights to share"),
+        ("cbuild_torch.prune.channels:prune", PruneChannels(), "no layer is left to prune"),
+        (
+            "cbuild_torch.rewrite.cluster:share",
+            ShareCluster(ignore=("model.wte.*", "model.wpe.*")),
+            "no weights to share",
+        ),
         (HEADS, PruneHeads(), "no attention heads to prune"),
     ],
 )
@@ -148,7 +155,7 @@ def test_layers_left_alone_are_named(
     apply: Technique, model: Callable[[str], Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        made = apply("cbuild_torch.cluster:share", model("gpt2"), ShareCluster(bits=4))
+        made = apply("cbuild_torch.rewrite.cluster:share", model("gpt2"), ShareCluster(bits=4))
     assert made.facts["tensors"] == 2  # the embeddings
     assert "left alone: layers that are not torch's own (12 of class Conv1D" in caplog.text
 
@@ -158,7 +165,7 @@ def test_quantization_aware_training_with_a_sequence_of_any_length(apply, model)
     subject = model("bert")
     world = {"inputs": {"teacher": digits.as_input(subject)}, "references": {"whole": "teacher"}}
     params = QuantizeQat(data="train", epochs=1, scheme="u8-affine", teacher="whole", alpha=1.0, match="cosine")
-    node = apply("cbuild_torch.qat:quantize", subject, params, **world)
+    node = apply("cbuild_torch.to_onnx.qat:quantize", subject, params, **world)
     assert node.facts["quantize_nodes"] > 10
     wanted, found = embeddings(subject), embeddings(node.out)
     longer = hugging_face.feeds(3, 12)

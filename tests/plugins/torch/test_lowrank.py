@@ -6,15 +6,17 @@ import digits
 import numpy as np
 import pytest
 import torch
-from cbuild_torch.module import load_model
-from cbuild_torch.params import ExportOnnx, Finetune, PruneChannels
-from cbuild_torch.params_layers import FactorizeLowrank, Rank
+from cbuild_torch.model.module import load_model
+from cbuild_torch.prune.params import PruneChannels
+from cbuild_torch.rewrite.params import FactorizeLowrank, Rank
+from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.train.params import Finetune
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import make_context
 
-LOWRANK = "cbuild_torch.lowrank:factorize"
-FINETUNE = "cbuild_torch.finetune:train"
+LOWRANK = "cbuild_torch.rewrite.lowrank:factorize"
+FINETUNE = "cbuild_torch.train.finetune:train"
 
 
 def module_of(directory):
@@ -98,9 +100,9 @@ def test_strides_dilation_and_padding_are_kept(technique, toy, tmp_path):
 
 
 def test_channels_before_and_after(technique, trained):
-    pruned = technique("cbuild_torch.channels:prune", trained, PruneChannels(ratio=0.25, round_to=4)).out
+    pruned = technique("cbuild_torch.prune.channels:prune", trained, PruneChannels(ratio=0.25, round_to=4)).out
     factored = technique(LOWRANK, pruned, FactorizeLowrank(ratio=0.3, layers=("blocks.*",))).out
-    again = technique("cbuild_torch.channels:prune", factored, PruneChannels(ratio=0.25, round_to=1)).out
+    again = technique("cbuild_torch.prune.channels:prune", factored, PruneChannels(ratio=0.25, round_to=1)).out
     assert [edit["op"] for edit in json.loads((again / "model.json").read_text())["edits"]][:2] == ["resize", "replace"]
     assert parameters(again) < parameters(factored) < parameters(pruned) < parameters(trained)
     twice = technique(LOWRANK, again, FactorizeLowrank(ratio=0.2, layers=("blocks.*.1",))).out
@@ -113,7 +115,7 @@ def test_a_transformer_keeps_its_accuracy_and_exports(technique, trained_sequenc
     assert sorted(node.facts["ranks"]) == [f"encoder.layers.{i}.linear{j}" for i in (0, 1) for j in (1, 2)]
     tuned = technique(FINETUNE, node.out, Finetune(data="train", epochs=3, lr=3e-3)).out
     assert digits.accuracy(tuned) > digits.accuracy(start) - 0.03
-    out = technique("cbuild_torch.export:export", tuned, ExportOnnx()).out
+    out = technique("cbuild_torch.to_onnx.export:export", tuned, ExportOnnx()).out
     np.testing.assert_allclose(
         digits.outputs(out, images())["output"], digits.outputs(tuned, images())["output"], atol=1e-4, rtol=1e-3
     )
@@ -146,9 +148,9 @@ def test_the_bytes_are_the_same_in_another_process(technique, trained, python, t
     here = technique(LOWRANK, trained, FactorizeLowrank(ratio=0.5)).out
     code = (
         "import digits, pathlib, sys\n"
-        "from cbuild_torch.params_layers import FactorizeLowrank\n"
+        "from cbuild_torch.rewrite.params import FactorizeLowrank\n"
         "subject, out = map(pathlib.Path, sys.argv[1:])\n"
-        "digits.apply('cbuild_torch.lowrank:factorize', subject, FactorizeLowrank(ratio=0.5), out)\n"
+        "digits.apply('cbuild_torch.rewrite.lowrank:factorize', subject, FactorizeLowrank(ratio=0.5), out)\n"
     )
     python("-c", code, trained, tmp_path / "there", cwd=tmp_path, hash_seed=7)
     for name in ("model.json", "weights.safetensors"):

@@ -3,14 +3,14 @@ from __future__ import annotations
 import digits
 import pytest
 import torch
-from cbuild_torch.movement import Movement
-from cbuild_torch.params_pruning import PruneMovement
-from cbuild_torch.ramp import make_ramp
+from cbuild_torch.prune.movement import Movement
+from cbuild_torch.prune.params import PruneMovement
+from cbuild_torch.prune.ramp import make_ramp
 from safetensors.torch import load_file
 
 from compressbuild.api import UserError
 
-MOVEMENT = "cbuild_torch.movement:prune"
+MOVEMENT = "cbuild_torch.prune.movement:prune"
 
 
 def weights(directory):

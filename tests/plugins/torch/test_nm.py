@@ -5,15 +5,16 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from cbuild_torch.nm import n_of_m
-from cbuild_torch.params import ExportOnnx, Finetune
-from cbuild_torch.params_pruning import PruneNm
+from cbuild_torch.prune.nm import n_of_m
+from cbuild_torch.prune.params import PruneNm
+from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.train.params import Finetune
 from onnx import numpy_helper
 from safetensors.torch import load_file
 
 from compressbuild.api import UserError
 
-NM = "cbuild_torch.nm:prune"
+NM = "cbuild_torch.prune.nm:prune"
 
 
 def largest_run(weight: np.ndarray, m: int = 4) -> int:
@@ -36,9 +37,9 @@ def test_every_product_of_the_exported_graph_is_two_of_four(technique, trained):
     node = technique(NM, trained, PruneNm())
     assert node.facts["skipped"] == ["stem.0.weight"]  # one channel
     assert node.facts["sparsity"] == 0.5
-    tuned = technique("cbuild_torch.finetune:train", node.out, Finetune(data="train", epochs=2)).out
+    tuned = technique("cbuild_torch.train.finetune:train", node.out, Finetune(data="train", epochs=2)).out
     assert digits.accuracy(tuned) > digits.accuracy(trained) - 0.02
-    graph = onnx.load(technique("cbuild_torch.export:export", tuned, ExportOnnx()).out / "model.onnx").graph
+    graph = onnx.load(technique("cbuild_torch.to_onnx.export:export", tuned, ExportOnnx()).out / "model.onnx").graph
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     seen = 0
     for layer in graph.node:

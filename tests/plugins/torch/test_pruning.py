@@ -6,17 +6,18 @@ import digits
 import numpy as np
 import pytest
 import torch
-from cbuild_data import example_arrays
-from cbuild_torch.description import ModelDescription
-from cbuild_torch.module import load_model
-from cbuild_torch.params import Distill, Finetune, PruneChannels, PruneMagnitude
+from cbuild_kit import example_arrays
+from cbuild_torch.model.description import ModelDescription
+from cbuild_torch.model.module import load_model
+from cbuild_torch.prune.params import PruneChannels, PruneMagnitude
+from cbuild_torch.train.params import Distill, Finetune
 from safetensors.torch import load_file
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import make_context
 
-MAGNITUDE = "cbuild_torch.magnitude:prune"
-CHANNELS = "cbuild_torch.channels:prune"
+MAGNITUDE = "cbuild_torch.prune.magnitude:prune"
+CHANNELS = "cbuild_torch.prune.channels:prune"
 CONVOLUTIONS = ["stem.0", "blocks.0.conv1", "blocks.0.conv2", "blocks.1.conv1", "blocks.1.conv2", "blocks.2.conv1"]
 
 
@@ -101,7 +102,7 @@ class TestChannels:
         pruned = technique(CHANNELS, trained, PruneChannels(ratio=0.5)).out
         params = Distill(data="train", teacher="big", epochs=4, lr=3e-3)
         world = {"inputs": {"teacher": digits.as_input(trained)}, "references": {"big": "teacher"}}
-        student = technique("cbuild_torch.distill:distill", pruned, params, **world).out
+        student = technique("cbuild_torch.train.distill:distill", pruned, params, **world).out
         assert digits.accuracy(pruned) < 0.6
         assert digits.accuracy(student) > digits.accuracy(trained) - 0.03
         assert parameters(student) == parameters(pruned)
@@ -133,7 +134,7 @@ class TestChannels:
         pruned = technique(CHANNELS, sparse, PruneChannels(ratio=0.5)).out
         assert edits(pruned) == ["sparse", "resize"]
         before = weights(pruned)["blocks.1.conv2.weight"]
-        after = weights(technique("cbuild_torch.finetune:train", pruned, Finetune(data="train", epochs=1)).out)
+        after = weights(technique("cbuild_torch.train.finetune:train", pruned, Finetune(data="train", epochs=1)).out)
         assert (before == 0).sum() > 100
         assert torch.equal(before == 0, after["blocks.1.conv2.weight"] == 0)
 
@@ -235,7 +236,7 @@ class TestChannels:
         made = weights(node.out)
         assert made["encoder.layers.0.linear1.weight"].shape == (64, 32)
         assert made["encoder.layers.1.self_attn.in_proj_weight"].shape == (96, 32)
-        tuned = technique("cbuild_torch.finetune:train", node.out, Finetune(data="train", epochs=3, lr=2e-3)).out
+        tuned = technique("cbuild_torch.train.finetune:train", node.out, Finetune(data="train", epochs=3, lr=2e-3)).out
         assert digits.accuracy(tuned) > digits.accuracy(model) - 0.03
 
     def test_taylor_of_a_regression(self, technique, toy):

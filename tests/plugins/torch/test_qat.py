@@ -7,13 +7,13 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from cbuild_onnx.params import QuantizeStatic
-from cbuild_torch.params_quantize import QuantizeQat
+from cbuild_onnx.quantize.params import QuantizeStatic
+from cbuild_torch.to_onnx.params import QuantizeQat
 from onnx import TensorProto, numpy_helper
 
 from compressbuild.api import UserError
 
-QAT = "cbuild_torch.qat:quantize"
+QAT = "cbuild_torch.to_onnx.qat:quantize"
 
 
 def fused(directory, tmp_path) -> Counter[str]:
@@ -62,7 +62,9 @@ def encoder(trained_sequence, tmp_path_factory):
 
 
 def test_a_cnn_is_as_accurate_as_after_static_quantization(cnn, exported, technique):
-    static = technique("cbuild_onnx.static:quantize", exported, QuantizeStatic(data="calibration", scheme="u8-affine"))
+    static = technique(
+        "cbuild_onnx.quantize.static:quantize", exported, QuantizeStatic(data="calibration", scheme="u8-affine")
+    )
     for node in cnn.values():
         assert digits.accuracy(node.out) > digits.accuracy(static.out) - 0.01
         assert node.facts["layers"] == 9

@@ -4,14 +4,15 @@ import digits
 import numpy as np
 import pytest
 import torch
-from cbuild_torch.params import ExportOnnx, Finetune
-from cbuild_torch.params_pruning import PruneRecurrent
+from cbuild_torch.prune.params import PruneRecurrent
+from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.train.params import Finetune
 from safetensors.torch import load_file
 
 from compressbuild.api import UserError
 
-RECURRENT = "cbuild_torch.recurrent:prune"
-FINETUNE = "cbuild_torch.finetune:train"
+RECURRENT = "cbuild_torch.prune.recurrent:prune"
+FINETUNE = "cbuild_torch.train.finetune:train"
 
 
 def weights(directory):
@@ -81,7 +82,7 @@ class TestUnits:
         once = technique(RECURRENT, trained_sequence("lstm"), PruneRecurrent(ratio=0.34)).out
         twice = technique(RECURRENT, once, PruneRecurrent(ratio=0.5))
         assert (twice.facts["units_before"], twice.facts["units"]) == ({"rnn": 32}, {"rnn": 16})
-        out = technique("cbuild_torch.export:export", twice.out, ExportOnnx()).out
+        out = technique("cbuild_torch.to_onnx.export:export", twice.out, ExportOnnx()).out
         wanted = digits.outputs(twice.out, images())["output"]
         np.testing.assert_allclose(digits.outputs(out, images())["output"], wanted, atol=1e-4, rtol=1e-3)
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import digits
 import pytest
 import torch
-from cbuild_torch.checkpoint import Checkpoint
-from cbuild_torch.params import Train
+from cbuild_torch.train.checkpoint import Checkpoint
+from cbuild_torch.train.params import Train
 from safetensors.torch import load_file
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import make_context
 
-TRAIN = "cbuild_torch.finetune:train"
+TRAIN = "cbuild_torch.train.finetune:train"
 
 
 def weights(directory):

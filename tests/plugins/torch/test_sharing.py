@@ -3,14 +3,16 @@ from __future__ import annotations
 import digits
 import pytest
 import torch
-from cbuild_torch.module import load_model
-from cbuild_torch.params import ExportOnnx, Finetune, PruneMagnitude
-from cbuild_torch.params_share import ShareCluster, ShareLayers
+from cbuild_torch.model.module import load_model
+from cbuild_torch.prune.params import PruneMagnitude
+from cbuild_torch.rewrite.params import ShareCluster, ShareLayers
+from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.train.params import Finetune
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import make_context
 
-SHARE = "cbuild_torch.sharing:share"
+SHARE = "cbuild_torch.rewrite.sharing:share"
 LAYERS = ("encoder.layers.0", "encoder.layers.1")
 
 
@@ -30,7 +32,7 @@ def test_layers_share_and_training_keeps_and_mends_it(technique, trained_sequenc
     assert node.facts["parameters"] < 0.6 * node.facts["parameters_before"]
     assert (node.out / "weights.safetensors").stat().st_size < 0.6 * (subject / "weights.safetensors").stat().st_size
     assert same(loaded(node.out))
-    tuned = technique("cbuild_torch.finetune:train", node.out, Finetune(data="train", epochs=8, lr=5e-3)).out
+    tuned = technique("cbuild_torch.train.finetune:train", node.out, Finetune(data="train", epochs=8, lr=5e-3)).out
     assert same(loaded(tuned))
     assert (tuned / "weights.safetensors").stat().st_size == (node.out / "weights.safetensors").stat().st_size
     assert digits.accuracy(tuned) > max(digits.accuracy(node.out), digits.accuracy(subject) - 0.05)
@@ -53,17 +55,17 @@ def test_convolution_blocks_keep_their_own_statistics(technique, trained):
     block = loaded(node.out).blocks[0]
     assert block.conv1.weight is block.conv2.weight
     assert not torch.equal(block.bn1.running_mean, block.bn2.running_mean)
-    tuned = technique("cbuild_torch.finetune:train", node.out, Finetune(data="train", epochs=3, lr=1e-3)).out
+    tuned = technique("cbuild_torch.train.finetune:train", node.out, Finetune(data="train", epochs=3, lr=1e-3)).out
     assert digits.accuracy(tuned) > digits.accuracy(trained) - 0.03
 
 
 def test_other_steps_after_it(technique, trained_sequence):
     shared = technique(SHARE, trained_sequence("transformer"), ShareLayers(groups=(LAYERS,))).out
-    sparse = technique("cbuild_torch.magnitude:prune", shared, PruneMagnitude()).out
-    clustered = technique("cbuild_torch.cluster:share", sparse, ShareCluster()).out
+    sparse = technique("cbuild_torch.prune.magnitude:prune", shared, PruneMagnitude()).out
+    clustered = technique("cbuild_torch.rewrite.cluster:share", sparse, ShareCluster()).out
     assert same(loaded(clustered))
     assert (clustered / "weights.safetensors").stat().st_size < 0.4 * (shared / "weights.safetensors").stat().st_size
-    exported = technique("cbuild_torch.export:export", clustered, ExportOnnx()).out
+    exported = technique("cbuild_torch.to_onnx.export:export", clustered, ExportOnnx()).out
     assert digits.accuracy(exported) == digits.accuracy(clustered)
 
 

@@ -10,9 +10,9 @@ import digits
 import numpy as np
 import pytest
 import torch
-from cbuild_torch.description import ModelDescription, validate
-from cbuild_torch.edits import replay
-from cbuild_torch.module import load_model, save_model
+from cbuild_torch.model.description import ModelDescription, validate
+from cbuild_torch.model.edits import replay
+from cbuild_torch.model.module import load_model, save_model
 from safetensors.torch import load_file, save_file
 
 from compressbuild.api import UserError
@@ -43,7 +43,9 @@ def test_the_seed_makes_the_weights(untrained, tmp_path):
     from compressbuild.api.testing import run_node
 
     params = {"factory": digits.FACTORY, "args": {"width": 16}, "inputs": [["image", ["n", 1, 8, 8], "float32"]]}
-    other = run_node("cbuild_torch.source:init", None, params, tmp_path / "o", factories=(digits.FACTORY,), seed=1).out
+    other = run_node(
+        "cbuild_torch.model.source:init", None, params, tmp_path / "o", factories=(digits.FACTORY,), seed=1
+    ).out
     assert (other / "weights.safetensors").read_bytes() != (untrained / "weights.safetensors").read_bytes()
 
 
@@ -113,7 +115,7 @@ def test_tied_tensors_stay_tied_when_resized(toy, tmp_path):
 
 @pytest.fixture
 def everything_is_large(monkeypatch):
-    monkeypatch.setattr("cbuild_torch.module._LARGE", 0)
+    monkeypatch.setattr("cbuild_torch.model.module._LARGE", 0)
 
 
 @pytest.mark.usefixtures("everything_is_large")

@@ -4,13 +4,14 @@ import digits
 import numpy as np
 import pytest
 import torch
-from cbuild_torch.params import Distill, Finetune, PruneMagnitude, Train
+from cbuild_torch.prune.params import PruneMagnitude
+from cbuild_torch.train.params import Distill, Finetune, Train
 from safetensors.torch import load_file
 
 from compressbuild.api import UserError
 
-TRAIN = "cbuild_torch.finetune:train"
-DISTILL = "cbuild_torch.distill:distill"
+TRAIN = "cbuild_torch.train.finetune:train"
+DISTILL = "cbuild_torch.train.distill:distill"
 TOYS = ("toy_models:encoder", "toy_models:tagger")
 
 
@@ -35,7 +36,7 @@ def test_progress_rises_to_its_total_and_the_loss_falls(technique, untrained):
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_zeros_stay_zero_unless_told_otherwise(technique, trained, keep):
-    sparse = technique("cbuild_torch.magnitude:prune", trained, PruneMagnitude(sparsity=0.8)).out
+    sparse = technique("cbuild_torch.prune.magnitude:prune", trained, PruneMagnitude(sparsity=0.8)).out
     before = weights(sparse)
     tuned = technique(TRAIN, sparse, Finetune(data="train", epochs=1, keep_zeros=keep))
     after = weights(tuned.out)

@@ -15,15 +15,29 @@ import digits
 import numpy as np
 import pytest
 import unseen_torch
-from cbuild_onnx.params import ConvertBf16, ConvertFp16, QuantizeDynamic, QuantizeStatic
-from cbuild_onnx.params_graph import OptimizeOnnx
-from cbuild_onnx.params_mixed import QuantizeMixed
-from cbuild_onnx.params_weights import QuantizeWeights
-from cbuild_torch.params import Distill, ExportOnnx, Finetune, PruneChannels, PruneMagnitude
-from cbuild_torch.params_layers import FactorizeLowrank, FoldBatchnorm, ReplaceActivation, ReplaceDepthwise
-from cbuild_torch.params_pruning import PruneGradual, PruneHeads, PruneLayers, PruneMovement, PruneNm, PruneRecurrent
-from cbuild_torch.params_quantize import QuantizeQat
-from cbuild_torch.params_share import ShareCluster, ShareLayers
+from cbuild_onnx.convert.params import ConvertBf16, ConvertFp16
+from cbuild_onnx.graph.params import OptimizeOnnx
+from cbuild_onnx.quantize.params import QuantizeDynamic, QuantizeMixed, QuantizeStatic, QuantizeWeights
+from cbuild_torch.prune.params import (
+    PruneChannels,
+    PruneGradual,
+    PruneHeads,
+    PruneLayers,
+    PruneMagnitude,
+    PruneMovement,
+    PruneNm,
+    PruneRecurrent,
+)
+from cbuild_torch.rewrite.params import (
+    FactorizeLowrank,
+    FoldBatchnorm,
+    ReplaceActivation,
+    ReplaceDepthwise,
+    ShareCluster,
+    ShareLayers,
+)
+from cbuild_torch.to_onnx.params import ExportOnnx, QuantizeQat
+from cbuild_torch.train.params import Distill, Finetune
 from safetensors.numpy import load_file
 
 from compressbuild.api import Params, UserError, WorkDataset
@@ -125,52 +139,60 @@ NO_BN = of(
     "ranks by batch normalisation, of which the model has",
 )
 TORCH: Mapping[str, Case] = {
-    "finetune": Case("finetune:train", Finetune(**TRAIN), trained),
-    "distill": Case("distill:distill", Distill(teacher="teacher", **TRAIN), trained),
-    "magnitude": Case("magnitude:prune", PruneMagnitude(sparsity=0.5), half_zeros),
-    "gradual": Case("gradual:prune", PruneGradual(sparsity=0.5, **TRAIN), half_zeros),
-    "movement": Case("movement:prune", PruneMovement(sparsity=0.5, **TRAIN), half_zeros),
-    "nm": Case("nm:prune", PruneNm(), half_zeros),
-    "channels": Case("channels:prune", PruneChannels(ratio=0.5), smaller, FIXED),
-    "channels-global": Case("channels:prune", PruneChannels(ratio=0.3, scope="global", round_to=4), smaller, FIXED),
+    "finetune": Case("train.finetune:train", Finetune(**TRAIN), trained),
+    "distill": Case("train.distill:distill", Distill(teacher="teacher", **TRAIN), trained),
+    "magnitude": Case("prune.magnitude:prune", PruneMagnitude(sparsity=0.5), half_zeros),
+    "gradual": Case("prune.gradual:prune", PruneGradual(sparsity=0.5, **TRAIN), half_zeros),
+    "movement": Case("prune.movement:prune", PruneMovement(sparsity=0.5, **TRAIN), half_zeros),
+    "nm": Case("prune.nm:prune", PruneNm(), half_zeros),
+    "channels": Case("prune.channels:prune", PruneChannels(ratio=0.5), smaller, FIXED),
+    "channels-global": Case(
+        "prune.channels:prune", PruneChannels(ratio=0.3, scope="global", round_to=4), smaller, FIXED
+    ),
     "channels-taylor": Case(
-        "channels:prune",
+        "prune.channels:prune",
         PruneChannels(criterion="taylor", data="data", steps=2, recover_epochs=1),
         smaller,
         {**FIXED, "signal": "criterion taylor cannot rank up: the loss does not depend on it"},
     ),
-    "channels-bn": Case("channels:prune", PruneChannels(criterion="bn-scale"), smaller, NO_BN),
-    "heads": Case("heads:prune", PruneHeads(), smaller, but((*ENCODERS, "masked"), "no attention heads to prune")),
-    "layers": Case("depth:prune", PruneLayers(count=1, data="data"), smaller, NO_BLOCKS),
-    "recurrent": Case("recurrent:prune", PruneRecurrent(), smaller, but((), "the model has no recurrent layer")),
-    "lowrank": Case("lowrank:factorize", FactorizeLowrank(ratio=0.3), fewer_macs),
-    "foldbn": Case("batchnorm:fold", FoldBatchnorm(), reports("folded"), NO_NORM),
-    "activation": Case("activations:replace", ReplaceActivation(map={"ReLU": "GELU"}), reports("count"), NO_RELU),
-    "depthwise": Case("depthwise:replace", ReplaceDepthwise(), fewer_macs, NO_KERNEL),
-    "cluster": Case("cluster:share", ShareCluster(bits=3), fewer_bytes),
-    "cluster-trained": Case("cluster:share", ShareCluster(bits=4, per_channel=True, **TRAIN), fewer_bytes),
-    "sharing": Case("sharing:share", ShareLayers(groups=()), smaller, UNEQUAL),
-    "qat": Case("qat:quantize", QuantizeQat(scheme="u8-affine", **TRAIN), quantized),
+    "channels-bn": Case("prune.channels:prune", PruneChannels(criterion="bn-scale"), smaller, NO_BN),
+    "heads": Case(
+        "prune.heads:prune", PruneHeads(), smaller, but((*ENCODERS, "masked"), "no attention heads to prune")
+    ),
+    "layers": Case("prune.depth:prune", PruneLayers(count=1, data="data"), smaller, NO_BLOCKS),
+    "recurrent": Case("prune.recurrent:prune", PruneRecurrent(), smaller, but((), "the model has no recurrent layer")),
+    "lowrank": Case("rewrite.lowrank:factorize", FactorizeLowrank(ratio=0.3), fewer_macs),
+    "foldbn": Case("rewrite.batchnorm:fold", FoldBatchnorm(), reports("folded"), NO_NORM),
+    "activation": Case(
+        "rewrite.activations:replace", ReplaceActivation(map={"ReLU": "GELU"}), reports("count"), NO_RELU
+    ),
+    "depthwise": Case("rewrite.depthwise:replace", ReplaceDepthwise(), fewer_macs, NO_KERNEL),
+    "cluster": Case("rewrite.cluster:share", ShareCluster(bits=3), fewer_bytes),
+    "cluster-trained": Case("rewrite.cluster:share", ShareCluster(bits=4, per_channel=True, **TRAIN), fewer_bytes),
+    "sharing": Case("rewrite.sharing:share", ShareLayers(groups=()), smaller, UNEQUAL),
+    "qat": Case("to_onnx.qat:quantize", QuantizeQat(scheme="u8-affine", **TRAIN), quantized),
 }
 NO_FUSION = but(
     (*ENCODERS, "two_inputs", "tied", "attention", "masked"), "no pattern of model type bert was found to fuse"
 )
 NO_LAYERNORM = but((*ENCODERS, "tied", "attention", "masked"), "nothing to smooth")
 ONNX: Mapping[str, Case] = {
-    "slim": Case("optimize:optimize", OptimizeOnnx(method="slim"), reports("nodes")),
-    "extended": Case("optimize:optimize", OptimizeOnnx(method="extended"), reports("nodes")),
-    "transformer": Case("optimize:optimize", OptimizeOnnx(method="transformer"), reports("nodes"), NO_FUSION),
-    "static": Case("static:quantize", QuantizeStatic(**STATIC), quantized),
-    "static-s8": Case("static:quantize", QuantizeStatic(data="data", scheme="s8-symmetric"), quantized),
-    "static-entropy": Case("static:quantize", QuantizeStatic(method="entropy", **STATIC), quantized),
-    "static-smooth": Case("static:quantize", QuantizeStatic(smooth=0.5, **STATIC), quantized, NO_LAYERNORM),
-    "mixed": Case("mixed:quantize", QuantizeMixed(metric="sqnr", min_sqnr=10, **STATIC), quantized),
-    "dynamic": Case("dynamic:quantize", QuantizeDynamic(), reports("quantized")),
-    "weights": Case("weights:quantize", QuantizeWeights(), fewer_bytes),
-    "weights-gptq": Case("weights:quantize", QuantizeWeights(method="gptq", data="data"), fewer_bytes),
-    "weights-8": Case("weights:quantize", QuantizeWeights(bits=8, op_types=("Conv", "Gemm", "MatMul")), fewer_bytes),
-    "fp16": Case("fp16:convert", ConvertFp16(), lambda facts, made: size(made) < 1.05 * facts["bytes"]),
-    "bf16": Case("bf16:convert", ConvertBf16(), reports("nodes")),
+    "slim": Case("graph.optimize:optimize", OptimizeOnnx(method="slim"), reports("nodes")),
+    "extended": Case("graph.optimize:optimize", OptimizeOnnx(method="extended"), reports("nodes")),
+    "transformer": Case("graph.optimize:optimize", OptimizeOnnx(method="transformer"), reports("nodes"), NO_FUSION),
+    "static": Case("quantize.static:quantize", QuantizeStatic(**STATIC), quantized),
+    "static-s8": Case("quantize.static:quantize", QuantizeStatic(data="data", scheme="s8-symmetric"), quantized),
+    "static-entropy": Case("quantize.static:quantize", QuantizeStatic(method="entropy", **STATIC), quantized),
+    "static-smooth": Case("quantize.static:quantize", QuantizeStatic(smooth=0.5, **STATIC), quantized, NO_LAYERNORM),
+    "mixed": Case("quantize.mixed:quantize", QuantizeMixed(metric="sqnr", min_sqnr=10, **STATIC), quantized),
+    "dynamic": Case("quantize.dynamic:quantize", QuantizeDynamic(), reports("quantized")),
+    "weights": Case("quantize.weights:quantize", QuantizeWeights(), fewer_bytes),
+    "weights-gptq": Case("quantize.weights:quantize", QuantizeWeights(method="gptq", data="data"), fewer_bytes),
+    "weights-8": Case(
+        "quantize.weights:quantize", QuantizeWeights(bits=8, op_types=("Conv", "Gemm", "MatMul")), fewer_bytes
+    ),
+    "fp16": Case("convert.fp16:convert", ConvertFp16(), lambda facts, made: size(made) < 1.05 * facts["bytes"]),
+    "bf16": Case("convert.bf16:convert", ConvertBf16(), reports("nodes")),
 }
 
 
@@ -193,7 +215,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         inputs = unseen_torch.INPUTS.get(name, [unseen_torch.IMAGE])
         asked = {"factory": f"unseen_torch:{name}", "args": MODELS[model], "weights": None, "inputs": inputs}
         out = tmp_path_factory.mktemp("unseen") / "out"
-        return run_node("cbuild_torch.source:init", None, asked, out, factories=(asked["factory"],)).out
+        return run_node("cbuild_torch.model.source:init", None, asked, out, factories=(asked["factory"],)).out
 
     return make
 
@@ -210,7 +232,7 @@ def exported(source: Callable[[str], Path]) -> Callable[[str], Path]:
 def export(model: str, subject: Path) -> Path:
     """As ONNX; the step itself compares the outputs with torch's."""
     out = subject.with_name(subject.name + "-onnx")
-    return apply("cbuild_torch.export:export", model, subject, ExportOnnx(), out).out
+    return apply("cbuild_torch.to_onnx.export:export", model, subject, ExportOnnx(), out).out
 
 
 def apply(run: str, model: str, subject: Path, params: Params, out: Path, form: str = "mapping") -> NodeRun:
@@ -299,8 +321,12 @@ def test_it_works_or_says_why_not(source, tmp_path: Path, model: str, name: str)
 def pruned_groups(tmp_path: Path, ratio: float, **args: Any) -> list[int]:
     """Channels that are left of 16 and 32."""
     asked = {"factory": "unseen_torch:grouped", "args": args, "inputs": [unseen_torch.IMAGE]}
-    subject = run_node("cbuild_torch.source:init", None, asked, tmp_path / "in", factories=(asked["factory"],)).out
-    made = apply("cbuild_torch.channels:prune", "grouped", subject, PruneChannels(ratio=ratio), tmp_path / "out").out
+    subject = run_node(
+        "cbuild_torch.model.source:init", None, asked, tmp_path / "in", factories=(asked["factory"],)
+    ).out
+    made = apply(
+        "cbuild_torch.prune.channels:prune", "grouped", subject, PruneChannels(ratio=ratio), tmp_path / "out"
+    ).out
     return [len(value) for name, value in load_file(made / "weights.safetensors").items() if "conv" in name]
 
 
@@ -367,7 +393,7 @@ def test_a_causal_mask_has_no_scale(exported, tmp_path: Path, method: str) -> No
     """Its minus infinity is in no range: scores beside it would all become equal."""
     subject = exported("tied")
     params = QuantizeStatic(method=method, **STATIC)
-    node = apply("cbuild_onnx.static:quantize", "tied", subject, params, tmp_path / "out")
+    node = apply("cbuild_onnx.quantize.static:quantize", "tied", subject, params, tmp_path / "out")
     assert node.facts["excluded"] >= 4  # of each of two blocks: adding the mask, and the softmax
     (wanted,), (found,) = outputs("tied", subject).values(), outputs("tied", node.out).values()
     assert np.abs(found - wanted).mean() < 0.03 * np.abs(wanted).mean()

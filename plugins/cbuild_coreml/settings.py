@@ -1,0 +1,49 @@
+"""Settings of the Core ML backend."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from compressbuild.api import (
+    Meta,
+    Params,
+    Parity,
+)
+
+__all__ = ["CoreMlSettings"]
+
+Size = Annotated[int, Meta(ge=1)]
+
+
+Target = Literal["ios15", "ios16", "ios17", "ios18", "macos12", "macos13", "macos14", "macos15"]
+
+
+Weights = Literal["float", "int8", "palette-1", "palette-2", "palette-3", "palette-4", "palette-6", "palette-8"]
+
+
+class CoreMlSettings(Params):
+    """Run on Core ML."""
+
+    deployment_target: Annotated[Target, Meta(description="oldest system that it is to run on")] = "ios17"
+    precision: Annotated[
+        Literal["fp16", "fp32"], Meta(description="what is computed in; inputs and outputs stay as the model's")
+    ] = "fp16"
+    weights: Annotated[
+        Weights,
+        Meta(description="how weights are stored: int8 per output channel, or a palette of 2^N values (k-means)"),
+    ] = "float"
+    weight_threshold: Annotated[
+        int, Meta(ge=0, description="weights of fewer elements are stored as floats (int8 and palettes)")
+    ] = 2048
+    sizes: Annotated[
+        dict[str, Size | Annotated[list[Size], Meta(min_length=2, max_length=2)]],
+        Meta(description="dynamic axis → its size, or least and largest; the first axis is [1, 64] if not given"),
+    ] = {}
+    compute_units: Annotated[
+        Literal["all", "cpu-only", "cpu-and-gpu", "cpu-and-ne"], Meta(description="what may run it, where it is run")
+    ] = "all"
+    parity: Parity = Parity()
+
+    def __post_init__(self) -> None:
+        if self.weights == "palette-3" and self.deployment_target not in ("ios18", "macos15"):
+            raise ValueError("'weights: palette-3' needs 'deployment-target: ios18' or macos15, or take palette-4")

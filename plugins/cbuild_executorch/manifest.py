@@ -1,0 +1,62 @@
+"""ExecuTorch: a torch model as a program for phones and boards, its operators on XNNPACK."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compressbuild.api import Backend, Kind, Needs, Platform, hookimpl
+
+from .settings import ExecuTorchSettings
+
+_NEEDS = Needs(
+    modules=("executorch", "torch", "torchao", "safetensors", "numpy"),
+    install="pip install 'compressbuild[executorch]'",
+)
+_TOOLS = ("executorch", "torch", "numpy")
+_PRELOAD = ("torch", "torch._dynamo", "torch.export", "safetensors.torch", "executorch.exir")
+
+
+@hookimpl
+def compressbuild_kinds() -> Iterator[Kind]:
+    yield Kind(
+        name="executorch-program",
+        files=("model.pte", "interface.json"),
+        summary="ExecuTorch program, with what it takes and gives in interface.json",
+        validate="cbuild_executorch.program:validate",
+        load="cbuild_executorch.runner:load",
+        load_needs=_NEEDS,
+        tools=_TOOLS,
+        preload=_PRELOAD,
+    )
+
+
+@hookimpl
+def compressbuild_backends() -> Iterator[Backend]:
+    yield Backend(
+        name="executorch",
+        summary="ExecuTorch with XNNPACK: programs for the CPUs of phones and boards",
+        compile="cbuild_executorch.backend:compile",
+        load="cbuild_executorch.runner:load",
+        profile="cbuild_executorch.profile:profile",
+        settings=ExecuTorchSettings,
+        consumes=("torch-model",),
+        produces="executorch-program",
+        qdq_scheme="s8-symmetric",
+        tools=(*_TOOLS, "torchao", "safetensors"),
+        preload=_PRELOAD,
+        compile_needs=_NEEDS,
+        run_needs=_NEEDS,
+        # The program is the same everywhere; whether it computes what its source does is seen on one processor.
+        compile_facts=("cpu.arch", "cpu.isa"),
+        run_facts=("cpu.model", "cpu.isa"),
+    )
+
+
+@hookimpl
+def compressbuild_platforms() -> Iterator[Platform]:
+    yield Platform(
+        name="android-arm64",
+        backend="executorch",
+        summary="CPUs of Android phones and ARM boards, on ExecuTorch with XNNPACK; measured on this machine's own",
+        settings={"precision": "fp32", "threads": 1},
+    )

@@ -1,0 +1,73 @@
+"""TorchInductor: a torch model as native code (AOTInductor), run without Python's part of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compressbuild.api import Backend, Kind, Needs, Platform, hookimpl
+
+from .settings import InductorSettings
+
+_INSTALL = "pip install 'compressbuild[torch]'"
+_RUN = Needs(modules=("torch", "numpy"), install=_INSTALL)
+_COMPILE = Needs(
+    modules=("torch", "safetensors", "numpy"),
+    programs=(("c++", "g++", "clang++", "cl"),),
+    install=f"{_INSTALL}, and a C++ compiler (Debian, Ubuntu: apt-get install g++)",
+)
+_TOOLS = ("torch", "numpy")
+_PRELOAD = ("torch", "torch._dynamo", "torch.export", "safetensors.torch")
+
+
+@hookimpl
+def compressbuild_kinds() -> Iterator[Kind]:
+    yield Kind(
+        name="aoti-package",
+        files=("model.pt2", "interface.json"),
+        summary="AOTInductor package: native code and weights, with what it takes and gives in interface.json",
+        validate="cbuild_inductor.package:validate",
+        load="cbuild_inductor.backend:load",
+        load_needs=_RUN,
+        tools=_TOOLS,
+        preload=_PRELOAD,
+    )
+
+
+@hookimpl
+def compressbuild_backends() -> Iterator[Backend]:
+    yield Backend(
+        name="torch-inductor",
+        summary="AOTInductor: native code for this machine's processor, or its NVIDIA GPU",
+        compile="cbuild_inductor.backend:compile",
+        load="cbuild_inductor.backend:load",
+        profile="cbuild_inductor.profile:profile",
+        settings=InductorSettings,
+        consumes=("torch-model",),
+        produces="aoti-package",
+        qdq_scheme="u8-affine",
+        tools=(*_TOOLS, "safetensors"),
+        preload=_PRELOAD,
+        compile_needs=_COMPILE,
+        run_needs=_RUN,
+        # g++ is called with -march=native.
+        compile_facts=("os", "cpu.arch", "cpu.isa", "gpu.sm"),
+        run_facts=("cpu.model", "cpu.isa", "gpu.name", "gpu.driver"),
+        nondeterministic="the C++ compiler writes the path of the directory it works in into the package",
+    )
+
+
+@hookimpl
+def compressbuild_platforms() -> Iterator[Platform]:
+    yield Platform(
+        name="native-cpu",
+        backend="torch-inductor",
+        summary="this very processor, as native code from TorchInductor",
+        settings={"device": "cpu", "threads": 1},
+    )
+    yield Platform(
+        name="native-cuda",
+        backend="torch-inductor",
+        summary="this machine's NVIDIA GPU, as native code from TorchInductor",
+        settings={"device": "cuda"},
+        requires={"gpu.sm": ">=sm70"},
+    )

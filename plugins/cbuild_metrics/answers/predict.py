@@ -1,0 +1,119 @@
+"""The technique ``metrics.predict``: a model's answers to a whole dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cbuild_kit import arrays, fit, fixed_batch
+
+from compressbuild.api import Context, Runner, UserError
+
+from .feeds import model_inputs
+from .params import Predict
+from .predictions import Predictions
+
+__all__ = ["answers", "joined", "predict", "regrouped", "run_over"]
+
+
+def predict(ctx: Context, subject: Path, params: Predict) -> dict[str, Any]:
+    """Run the subject over the dataset; returns the number of samples and what ran them."""
+    runner = ctx.runner("subject")
+    predictions = run_over(ctx, runner, ctx.dataset(params.data), params.batch)
+    predictions.write(ctx.out)
+    return {"count": len(predictions.labels), "runs_on": runner.describe()}
+
+
+def run_over(ctx: Context, runner: Runner, dataset: Any, batch: int) -> Predictions:
+    """The answers to a whole dataset, in batches of ``batch`` samples where the model leaves that open."""
+    inputs = model_inputs(runner)
+    size = fixed_batch(inputs) or batch
+    pieces: dict[str, list[np.ndarray]] = {}
+    labels: list[np.ndarray] = []
+    total = len(dataset) if hasattr(dataset, "__len__") else 0
+    for done, feeds, chunk in regrouped(dataset, [item.name for item in inputs], size):
+        outputs = answers(runner, fit(feeds, inputs), len(chunk), fixed_batch(inputs))
+        for name, array in outputs.items():
+            pieces.setdefault(name, []).append(array)
+        labels.append(chunk)
+        ctx.progress(done, max(total, done))
+    if not labels:
+        raise UserError("the dataset is empty", hint="a loader yields batches (inputs, labels)")
+    outputs = {name: joined(f"output '{name}'", parts) for name, parts in pieces.items()}
+    return Predictions(outputs, joined("labels", labels))
+
+
+Row = tuple[dict[str, np.ndarray], np.ndarray]  # feeds, labels
+
+
+def regrouped(
+    dataset: Iterable[Any], names: Sequence[str], size: int
+) -> Iterator[tuple[int, dict[str, np.ndarray], np.ndarray]]:
+    """(batches read, feeds, labels) of ``size`` rows each; the last, and one before a change of shape, is shorter."""
+    waiting: list[Row] = []
+    index = 0
+    try:
+        batches = iter(dataset)
+    except TypeError:
+        batches = iter((dataset,))  # the check of a batch says what is wrong with it
+    for index, batch in enumerate(batches, 1):
+        row = _checked(batch, names, index - 1)
+        if waiting and _form(row) != _form(waiting[0]):
+            yield from ((index - 1, *piece) for piece in _pieces(waiting, size))
+            waiting = []
+        waiting.append(row)
+        if sum(len(labels) for _, labels in waiting) >= size:
+            pieces = _pieces(waiting, size)
+            waiting = [] if len(pieces[-1][1]) == size else [pieces.pop()]
+            yield from ((index, *piece) for piece in pieces)
+    if waiting:
+        yield from ((index, *piece) for piece in _pieces(waiting, size))
+
+
+def _checked(batch: Any, names: Sequence[str], index: int) -> Row:
+    try:
+        return arrays((batch,), names)
+    except UserError as error:
+        raise UserError(str(error).replace("batch 0 of", f"batch {index} of"), hint=error.hint) from None
+
+
+def _form(row: Row) -> list[Any]:
+    return [(array.shape[1:], array.dtype) for array in (*row[0].values(), row[1])]
+
+
+def _pieces(waiting: Sequence[Row], size: int) -> list[Row]:
+    """The rows in pieces of ``size``; the last may be shorter."""
+    feeds = {name: np.concatenate([row[name] for row, _ in waiting]) for name in waiting[0][0]}
+    labels = np.concatenate([part for _, part in waiting])
+    return [
+        ({name: array[start : start + size] for name, array in feeds.items()}, labels[start : start + size])
+        for start in range(0, len(labels), size)
+    ]
+
+
+def answers(runner: Any, feeds: Mapping[str, np.ndarray], count: int, fixed: int | None) -> dict[str, np.ndarray]:
+    """One run; a model of fixed batch gets the last row repeated, and the answers to those are dropped."""
+    if fixed is not None and count < fixed:
+        feeds = {name: np.concatenate([a, np.repeat(a[-1:], fixed - count, axis=0)]) for name, a in feeds.items()}
+    rows = fixed if fixed is not None else count
+    found = {}
+    for name, array in runner(feeds).items():
+        if array.ndim == 0 or len(array) != rows:
+            raise UserError(
+                f"output '{name}' has the shape {list(array.shape)} for {rows} samples",
+                hint="an output's first axis must be the batch",
+            )
+        found[name] = array[:count]
+    return found
+
+
+def joined(what: str, parts: Sequence[np.ndarray]) -> np.ndarray:
+    shapes = {part.shape[1:] for part in parts}
+    if len(shapes) > 1:
+        raise UserError(
+            f"{what} differ in shape between batches: {', '.join(map(str, sorted(shapes)))}",
+            hint="pad the samples to one size in the loader",
+        )
+    return np.concatenate(parts)

@@ -1,0 +1,273 @@
+"""What is measured of a target: quality, agreement with a baseline, size, cost, speed, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compressbuild.api import Kind, Metric, Needs, Technique, hookimpl
+
+from .answers.params import Predict
+from .cost.params import Compressed, Shapes
+from .quality.params import Accuracy, Averaged, Output, Text, UserFunction
+from .robustness import records as records_robustness
+from .speed.params import Latency, Load, Memory, Roofline, Throughput
+
+__all__ = [
+    "Accuracy",
+    "Averaged",
+    "Compressed",
+    "Latency",
+    "Load",
+    "Memory",
+    "Output",
+    "Predict",
+    "Roofline",
+    "Shapes",
+    "Text",
+    "Throughput",
+    "UserFunction",
+]
+
+_NUMPY = Needs(modules=("numpy",), install="pip install 'compressbuild[metrics]'")
+
+
+@hookimpl
+def compressbuild_kinds() -> Iterator[Kind]:
+    yield Kind(
+        name="predictions",
+        files=("predictions.json", "labels.npy", "outputs/*.npy"),
+        summary="a model's outputs on a dataset, with the labels",
+        validate="cbuild_metrics.answers.predictions:validate",
+    )
+    yield from records_robustness.kinds()
+
+
+@hookimpl
+def compressbuild_techniques() -> Iterator[Technique]:
+    yield Technique(
+        name="metrics.predict",
+        run="cbuild_metrics.answers.predict:predict",
+        params=Predict,
+        produces="predictions",
+        tools=("numpy",),
+        needs=_NUMPY,
+    )
+    yield from records_robustness.techniques()
+
+
+@hookimpl
+def compressbuild_metrics() -> Iterator[Metric]:
+    for k in (1, 5):
+        yield Metric(
+            name=f"top{k}",
+            summary=f"share of samples whose label is {'the' if k == 1 else 'among the five'} likeliest",
+            run=f"cbuild_metrics.quality.accuracy:top{k}",
+            params=Accuracy,
+            of="predictions",
+            via="metrics.predict",
+            direction="higher",
+            per_class=k == 1,
+            tools=("numpy",),
+        )
+    yield from _quality()
+    yield from _agreement()
+    yield from _cost()
+    yield from _running()
+    yield from records_robustness.metrics()
+
+
+def _quality() -> Iterator[Metric]:
+    for name, summary, source in (
+        ("precision", "share of answers of a class that are right", "as scikit-learn, zero_division=0"),
+        ("recall", "share of samples of a class that are answered right", "as scikit-learn, zero_division=0"),
+        ("f1", "harmonic mean of precision and recall", "van Rijsbergen 1979; as scikit-learn, zero_division=0"),
+    ):
+        yield Metric(
+            name=name,
+            summary=summary,
+            source=source,
+            run=f"cbuild_metrics.quality.confusion:{name}",
+            params=Averaged,
+            of="predictions",
+            via="metrics.predict",
+            direction="higher",
+            tools=("numpy",),
+        )
+    for name, unit, direction, summary, source in (
+        ("mse", "", "lower", "mean squared error against the labels", ""),
+        ("snr", "dB", "higher", "energy of the labels over that of the error", "10 log10 of the ratio"),
+        ("pearson", "", "higher", "correlation of outputs and labels", "Pearson 1895"),
+        ("spearman", "", "higher", "correlation of the ranks of outputs and labels", "Spearman 1904, mean ranks"),
+    ):
+        yield Metric(
+            name=name,
+            summary=summary,
+            source=source,
+            run=f"cbuild_metrics.quality.regression:{name}",
+            params=Output,
+            unit=unit,
+            of="predictions",
+            via="metrics.predict",
+            direction=direction,
+            tools=("numpy",),
+        )
+    yield Metric(
+        name="perplexity",
+        summary="exp of the mean negative log-likelihood of the labels under softmax(scores)",
+        source="Jelinek et al. 1977",
+        run="cbuild_metrics.quality.regression:perplexity",
+        params=Accuracy,
+        of="predictions",
+        via="metrics.predict",
+        direction="lower",
+        tools=("numpy",),
+    )
+    for name, summary, source in (
+        ("bleu", "corpus BLEU of decoded text, 0 to 100", "Papineni et al. 2002; sacrebleu, Post 2018"),
+        ("chrf", "corpus chrF2 of decoded text, 0 to 100", "Popović 2015; sacrebleu"),
+    ):
+        yield Metric(
+            name=name,
+            summary=summary,
+            source=source,
+            run=f"cbuild_metrics.quality.text:{name}",
+            params=Text,
+            of="predictions",
+            via="metrics.predict",
+            direction="higher",
+            tools=("numpy", "sacrebleu"),
+            needs=Needs(modules=("sacrebleu",), install="pip install 'compressbuild[text]'"),
+        )
+    yield Metric(
+        name="user",
+        summary="a function of the project, on outputs and labels",
+        run="cbuild_metrics.quality.user:user",
+        params=UserFunction,
+        of="predictions",
+        via="metrics.predict",
+        tools=("numpy",),
+    )
+
+
+def _agreement() -> Iterator[Metric]:
+    for name, function, unit, direction, summary in (
+        ("agreement", "agreement", "", "higher", "share of samples whose likeliest class is the baseline's"),
+        ("cosine", "cosine", "", "higher", "mean cosine between output and baseline's output"),
+        ("sqnr", "sqnr", "dB", "higher", "energy of the baseline's output over that of the difference"),
+        ("max-abs", "max_abs", "", "lower", "largest difference from the baseline's output"),
+    ):
+        yield Metric(
+            name=name,
+            summary=summary,
+            run=f"cbuild_metrics.quality.agreement:{function}",
+            params=Output,
+            unit=unit,
+            of="predictions",
+            via="metrics.predict",
+            paired=True,
+            direction=direction,
+            tools=("numpy",),
+        )
+
+
+def _cost() -> Iterator[Metric]:
+    yield Metric(
+        name="size",
+        summary="bytes of all files of the artifact",
+        run="cbuild_metrics.cost.size:size",
+        unit="B",
+        direction="lower",
+    )
+    yield Metric(
+        name="compressed-size",
+        summary="bytes of all files of the artifact, each compressed by itself",
+        source="zlib level 9, bz2 or lzma of the standard library",
+        run="cbuild_metrics.cost.size:compressed_size",
+        params=Compressed,
+        unit="B",
+        direction="lower",
+    )
+    yield Metric(
+        name="macs",
+        summary="multiply-accumulates of one sample",
+        source="counted from the shapes of a real run: convolutions, matrix products, recurrences, attention",
+        run="cbuild_metrics.cost.macs:macs",
+        params=Shapes,
+        of="model",
+        kinds=("torch-model", "onnx"),
+        direction="lower",
+        tools=("torch", "onnx", "onnxruntime"),
+    )
+    yield Metric(
+        name="layers",
+        summary="weight tensors; the report shows the size, zeros and spread of each",
+        run="cbuild_metrics.cost.layers:layers",
+        of="model",
+        kinds=("torch-model", "onnx"),
+        detail=True,
+        tools=("numpy", "torch", "onnx"),
+    )
+    yield Metric(
+        name="parameters",
+        summary="trained numbers",
+        run="cbuild_metrics.cost.parameters:parameters",
+        of="model",
+        kinds=("torch-model", "onnx"),
+        direction="lower",
+        tools=("torch", "onnx"),
+    )
+    for name, summary in (
+        ("nonzeros", "trained numbers that are not zero"),
+        ("distinct", "most distinct numbers in one trained tensor"),
+    ):
+        yield Metric(
+            name=name,
+            summary=summary,
+            run=f"cbuild_metrics.cost.parameters:{name}",
+            of="model",
+            kinds=("torch-model", "onnx"),
+            direction="lower",
+            tools=("torch", "onnx"),
+        )
+
+
+def _running() -> Iterator[Metric]:
+    yield Metric(
+        name="latency",
+        summary="time of a run, with its ratio to the baseline",
+        source="interleaved blocks in several sessions, Student's interval over sessions (Kalibera and Jones 2013)",
+        run="cbuild_metrics.speed.latency:latency",
+        params=Latency,
+        unit="ms",
+        of="runner",
+        direction="lower",
+        exclusive=True,
+        tools=("numpy",),
+    )
+    for name, function, params, unit, direction, summary in (
+        ("throughput", "throughput", Throughput, "/s", "higher", "most samples a second, over batch sizes"),
+        ("load-time", "load_time", Load, "ms", "lower", "median time from files to a model that can run"),
+        ("peak-memory", "peak_memory", Memory, "B", "lower", "rise of resident memory by loading and running"),
+    ):
+        yield Metric(
+            name=name,
+            summary=summary,
+            run=f"cbuild_metrics.speed.running:{function}",
+            params=params,
+            unit=unit,
+            of="runner",
+            direction=direction,
+            exclusive=True,
+            tools=("numpy",),
+        )
+    yield Metric(
+        name="roofline",
+        summary="share that a run reaches of this machine's measured arithmetic or bandwidth, whichever binds",
+        source="Williams, Waterman and Patterson 2009",
+        run="cbuild_metrics.speed.roofline:roofline",
+        params=Roofline,
+        of="runner",
+        model=("torch-model", "onnx"),
+        exclusive=True,
+        tools=("numpy", "torch", "onnx", "onnxruntime"),
+    )

@@ -1,0 +1,94 @@
+"""Top-k accuracy: the share of samples whose label is among the k highest scores."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compressbuild.api import Context, UserError
+
+from ..answers.predictions import Predictions
+from .params import Accuracy
+
+__all__ = ["classified", "output", "top1", "top5", "top_k"]
+
+
+def top1(ctx: Context, subject: Path, params: Accuracy) -> dict[str, Any]:
+    return top_k(Predictions.read(subject), params, 1)
+
+
+def top5(ctx: Context, subject: Path, params: Accuracy) -> dict[str, Any]:
+    return top_k(Predictions.read(subject), params, 5)
+
+
+def top_k(predictions: Predictions, params: Accuracy, k: int) -> dict[str, Any]:
+    """``{"value": 0…1, "n", "correct", "k", "per_class": {"0": {"n", "correct"}}, "hits"}``.
+
+    Scores N×…×C against integer labels N×… . Equal scores count in the order of their classes, as argmax has it; a
+    sample with a NaN among its scores is wrong. ``hits``: for paired comparisons, which samples are right, as base64 of
+    packed bits, the first sample in the highest bit. ``labels``: digest of the labels that count, in order,
+    so that only results on the same samples are paired.
+    """
+    scores, labels = classified(predictions, params.output, params.ignore)
+    classes = scores.shape[1]
+    own = scores[np.arange(len(labels)), labels][:, None]
+    before = np.arange(classes)[None, :] < labels[:, None]
+    rank = ((scores > own) | ((scores == own) & before)).sum(axis=1)
+    broken = np.isnan(scores).any(axis=1)
+    hits = (rank < k) & ~broken
+    found = {
+        "value": float(hits.mean()),
+        "n": len(labels),
+        "correct": int(hits.sum()),
+        "k": min(k, classes),
+        "per_class": {
+            str(label): {"n": int((labels == label).sum()), "correct": int(hits[labels == label].sum())}
+            for label in np.unique(labels).tolist()
+        },
+        "hits": base64.b64encode(np.packbits(hits).tobytes()).decode(),
+        "labels": hashlib.blake2b(labels.tobytes(), digest_size=16).hexdigest(),
+    }
+    return found | ({"not_a_number": int(broken.sum())} if broken.any() else {})
+
+
+def classified(predictions: Predictions, name: str | None, ignore: int) -> tuple[np.ndarray, np.ndarray]:
+    """(scores M×C, labels M) of the samples that count; UserError if they do not fit together."""
+    scores, labels = output(predictions, name), predictions.labels
+    _check(scores, labels)
+    scores = scores.reshape(-1, scores.shape[-1])
+    labels = labels.reshape(-1).astype(np.int64)
+    kept = labels != ignore
+    scores, labels = scores[kept], labels[kept]
+    classes = scores.shape[1]
+    if not len(labels):
+        raise UserError(f"every label is {ignore}, which is left out", hint="see the metric's 'ignore'")
+    if labels.min() < 0 or labels.max() >= classes:
+        wrong = int(labels.min() if labels.min() < 0 else labels.max())
+        raise UserError(f"a label is {wrong}, the model has classes 0 … {classes - 1}")
+    return scores, labels
+
+
+def output(predictions: Predictions, name: str | None) -> np.ndarray:
+    """The output called ``name``; by default ``logits``, or else the first."""
+    outputs = predictions.outputs
+    if name is None:
+        name = "logits" if "logits" in outputs else next(iter(outputs))
+    if name not in outputs:
+        raise UserError(f"the model has no output '{name}'", hint=f"it has: {', '.join(outputs)}")
+    return outputs[name]
+
+
+def _check(scores: np.ndarray, labels: np.ndarray) -> None:
+    if labels.dtype.kind not in "iu":
+        raise UserError(f"the labels are {labels.dtype}, not class numbers", hint="top-k accuracy needs integer labels")
+    if scores.dtype.kind != "f" or scores.shape[:-1] != labels.shape:
+        raise UserError(
+            f"an output of {scores.dtype} {list(scores.shape)} does not fit labels {list(labels.shape)}",
+            hint="top-k accuracy needs scores N×…×C for labels N×…; the metric's 'output' chooses another output",
+        )
+    if scores.shape[-1] < 2:
+        raise UserError("the output has one score a sample, so there is nothing to choose from")

@@ -1,0 +1,66 @@
+"""The parity check of backends that compile ONNX: against ONNX Runtime on the CPU with every optimisation off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cbuild_kit.parity import Precision, check_parity
+from onnx import ModelProto, TensorProto, numpy_helper
+
+from compressbuild.api import Context, Parity, Runner
+
+from . import files
+from .runner import OnnxRunner
+
+__all__ = ["check", "precision"]
+
+_QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulNBits", "ConvInteger")
+_RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
+_TYPES: dict[int, Precision] = {TensorProto.BFLOAT16: "bf16", TensorProto.FLOAT16: "fp16"}
+
+
+def precision(model: Path) -> Precision:
+    """The coarsest arithmetic in an ONNX file."""
+    proto = files.read(model, weights=False)
+    for node in files.nodes(proto):
+        if node.op_type in _QUANTIZED or node.op_type.startswith("QLinear") or node.op_type.endswith("Integer"):
+            return "int8"
+    present = files.types(proto)
+    return next((name for kind, name in _TYPES.items() if kind in present), "fp32")
+
+
+def _random(model: ModelProto) -> str | None:
+    """A node whose result is another in each run."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in files.nodes(model):
+        training = constants.get(node.input[2]) if len(node.input) > 2 else None
+        drops = node.op_type == "Dropout" and training is not None and bool(numpy_helper.to_array(training))
+        if drops or node.op_type in _RANDOM:
+            return f"node '{node.name}' ({node.op_type})"
+    return None
+
+
+def check(
+    ctx: Context,
+    settings: Parity,
+    source: Path,
+    compiled: Callable[[], Runner],
+    *,
+    name: str,
+    coarsest: Precision | None = None,
+) -> dict[str, Any]:
+    """Facts of :func:`cbuild_kit.parity.check_parity`. ``source``: the ``.onnx`` file that was compiled.
+    ``coarsest``: the precision that the backend computes in, where that is not the model's."""
+    if not settings.check:
+        return {"parity": "not checked"}
+    chance = _random(files.read(source, weights=False))
+    if chance is not None:
+        return {"parity": f"not checked: {chance} gives random numbers, which no two runtimes share"}
+    found = precision(source) if coarsest is None else coarsest
+
+    def reference() -> Runner:
+        return OnnxRunner(source, threads=ctx.threads, optimise=False)
+
+    return check_parity(ctx, settings, found, reference, compiled, name=name)

@@ -1,0 +1,108 @@
+"""ONNX Runtime: optimises a model ahead of time and runs it on one execution provider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compressbuild.api import Backend, Kind, Needs, Platform, hookimpl
+
+from .settings import OnnxRuntimeSettings, OrtFormatSettings
+
+_INSTALL = (
+    "pip install onnxruntime (or onnxruntime-gpu, onnxruntime-directml, onnxruntime-openvino for their providers)"
+)
+_NEEDS = Needs(modules=("onnxruntime", "numpy"), install=_INSTALL)
+
+
+@hookimpl
+def compressbuild_kinds() -> Iterator[Kind]:
+    yield Kind(
+        name="ort-model",
+        files=("model.ort",),
+        summary="ONNX Runtime's flatbuffer format",
+        validate="cbuild_onnxruntime.flat:validate",
+        load="cbuild_onnxruntime.flat:load",
+        load_needs=_NEEDS,
+        tools=("onnxruntime", "numpy"),
+    )
+    yield Kind(
+        name="onnxruntime-model",
+        files=("model.onnx",),
+        summary="ONNX with ONNX Runtime's own fused operators",
+        validate="cbuild_onnxruntime.backend:validate",
+        load="cbuild_onnxruntime.backend:load",
+        load_needs=_NEEDS,
+        tools=("onnxruntime", "numpy"),
+    )
+
+
+@hookimpl
+def compressbuild_backends() -> Iterator[Backend]:
+    yield Backend(
+        name="onnxruntime",
+        summary="ONNX Runtime: optimised graph, CPU and other execution providers",
+        compile="cbuild_onnxruntime.backend:compile",
+        load="cbuild_onnxruntime.backend:load",
+        settings=OnnxRuntimeSettings,
+        consumes=("onnx",),
+        produces="onnxruntime-model",
+        qdq_scheme="u8-affine",
+        tools=("onnxruntime", "onnx", "numpy"),
+        compile_needs=_NEEDS,
+        run_needs=_NEEDS,
+        # Fusions of quantised operators differ between architectures and instruction sets.
+        compile_facts=("cpu.arch", "cpu.isa"),
+        run_facts=("cpu.model", "cpu.isa", "gpu.name", "gpu.driver"),
+        profile="cbuild_onnxruntime.backend:profile",
+    )
+    yield Backend(
+        name="onnxruntime-ort",
+        summary="ONNX Runtime's .ort format, for its minimal builds on phones and boards",
+        compile="cbuild_onnxruntime.flat:compile",
+        load="cbuild_onnxruntime.flat:load",
+        settings=OrtFormatSettings,
+        consumes=("onnx",),
+        produces="ort-model",
+        qdq_scheme="u8-affine",
+        tools=("onnxruntime", "onnx", "numpy"),
+        compile_needs=_NEEDS,
+        run_needs=_NEEDS,
+        compile_facts=("cpu.arch", "cpu.isa"),
+        run_facts=("cpu.model", "cpu.isa"),
+        nondeterministic="ONNX Runtime writes its tables in the order of a hash that differs from process to process",
+        profile="cbuild_onnxruntime.flat:profile",
+    )
+
+
+@hookimpl
+def compressbuild_platforms() -> Iterator[Platform]:
+    def cpu(name: str, summary: str, arch: str, isa: list[str]) -> Platform:
+        requires = {"cpu.arch": arch, "cpu.isa": isa}
+        return Platform(name=name, backend="onnxruntime", summary=summary, settings={"threads": 1}, requires=requires)
+
+    yield Platform(name="cpu-any", backend="onnxruntime", summary="any CPU, on ONNX Runtime", settings={"threads": 1})
+    yield cpu("cpu-x86-avx2", "x86-64 since Haswell and Zen (AVX2), on ONNX Runtime", "x86_64", ["avx2"])
+    yield cpu(
+        "cpu-x86-vnni",
+        "x86-64 servers since Cascade Lake and Zen 4 (AVX-512 VNNI: fast int8), on ONNX Runtime",
+        "x86_64",
+        ["avx512_vnni"],
+    )
+    yield cpu(
+        "arm64-server",
+        "ARM servers since Neoverse V1 and N2: Graviton 3, Grace, Axion (int8 matrix products), on ONNX Runtime",
+        "aarch64",
+        ["asimddp", "i8mm"],
+    )
+    yield cpu(
+        "arm64-edge",
+        "ARM boards since Cortex-A76: Raspberry Pi 5, Jetson Orin (int8 dot products), on ONNX Runtime",
+        "aarch64",
+        ["asimddp"],
+    )
+    yield Platform(
+        name="cuda-any",
+        backend="onnxruntime",
+        summary="any NVIDIA GPU, on ONNX Runtime's CUDA provider",
+        settings={"provider": "cuda"},
+    )

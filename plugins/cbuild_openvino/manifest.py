@@ -1,0 +1,80 @@
+"""OpenVINO: IR from ONNX, quantized by NNCF, run on Intel (and other) CPUs, GPUs and NPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compressbuild.api import Backend, Kind, Needs, Platform, Technique, hookimpl
+
+from .params import OpenVinoCompress, OpenVinoQuantize
+from .settings import OpenVinoSettings
+
+_NEEDS = Needs(modules=("openvino", "onnx", "onnxruntime", "numpy"), install="pip install 'compressbuild[openvino]'")
+_NNCF = Needs(modules=("nncf", *_NEEDS.modules), install="pip install 'compressbuild[nncf]'")
+_TOOLS = ("openvino", "onnx", "onnxruntime", "numpy")
+
+
+@hookimpl
+def compressbuild_kinds() -> Iterator[Kind]:
+    yield Kind(
+        name="openvino-ir",
+        files=("model.xml", "model.bin"),
+        summary="OpenVINO intermediate representation",
+        validate="cbuild_openvino.ir:validate",
+        load="cbuild_openvino.backend:load",
+        load_needs=_NEEDS,
+        tools=_TOOLS,
+    )
+
+
+@hookimpl
+def compressbuild_techniques() -> Iterator[Technique]:
+    for name, params in (("quantize", OpenVinoQuantize), ("compress", OpenVinoCompress)):
+        yield Technique(
+            name=f"openvino.{name}",
+            run=f"cbuild_openvino.{name}:{name}",
+            params=params,
+            consumes=("onnx", "openvino-ir"),
+            produces="openvino-ir",
+            tools=(*_TOOLS, "nncf"),
+            needs=_NNCF,
+        )
+
+
+@hookimpl
+def compressbuild_backends() -> Iterator[Backend]:
+    yield Backend(
+        name="openvino",
+        summary="OpenVINO: IR for Intel CPUs, GPUs and NPUs, and ARM CPUs",
+        compile="cbuild_openvino.backend:compile",
+        load="cbuild_openvino.backend:load",
+        settings=OpenVinoSettings,
+        consumes=("onnx", "openvino-ir"),
+        produces="openvino-ir",
+        qdq_scheme="u8-affine",
+        tools=_TOOLS,
+        compile_needs=_NEEDS,
+        run_needs=_NEEDS,
+        # The IR is the same everywhere; whether it computes what its source does is seen on one processor.
+        compile_facts=("cpu.arch", "cpu.isa"),
+        run_facts=("cpu.model", "cpu.isa"),
+        profile="cbuild_openvino.backend:profile",
+    )
+
+
+@hookimpl
+def compressbuild_platforms() -> Iterator[Platform]:
+    yield Platform(
+        name="intel-cpu",
+        backend="openvino",
+        summary="Intel and AMD CPUs, on OpenVINO in float32 and int8",
+        settings={"device": "CPU", "threads": 1},
+        requires={"cpu.arch": "x86_64"},
+    )
+    yield Platform(
+        name="intel-cpu-amx",
+        backend="openvino",
+        summary="Intel servers since Sapphire Rapids (AMX), on OpenVINO in bfloat16 and int8",
+        settings={"device": "CPU", "threads": 1, "inference-precision": "bf16"},
+        requires={"cpu.isa": ["amx_bf16", "amx_int8"]},
+    )

@@ -1,0 +1,82 @@
+"""Settings of the two TensorRT backends."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from compressbuild.api import (
+    FileRef,
+    Meta,
+    Needs,
+    Params,
+)
+
+__all__ = ["EngineSettings", "TensorRTRTXSettings", "TensorRTSettings"]
+
+_RTX_RUN = "running an engine needs an NVIDIA RTX GPU of its compute capability, with a driver"
+
+
+_CUDA = (("libcuda.so.1", "nvcuda.dll"),)  # comes with the driver
+
+
+class EngineSettings(Params):
+    """What the two TensorRT backends share.
+
+    ``profiles`` gives the range of each dynamic axis: ``{batch: [1, 8, 64]}`` is [minimum, optimum, maximum] for the
+    axis of that name, or for the dynamic axes of the input of that name; ``{image: [[1, 3, 8, 8], [8, 3, 8, 8],
+    [64, 3, 8, 8]]}`` gives whole shapes (for an input that is itself a shape: its values). The first axis of an input,
+    if dynamic and not named here, is [1, 8, 64].
+    """
+
+    profiles: Annotated[
+        dict[str, list[int | list[int]]],
+        Meta(description="axis or input name → [min, opt, max]; a dynamic first axis is [1, 8, 64] unless named"),
+    ] = {}
+    flags: Annotated[
+        tuple[str, ...],
+        Meta(description="builder flags by name (sparse-weights, strict-nans …); 'no-' before a name clears it"),
+    ] = ()
+    workspace: Annotated[int, Meta(ge=1, description="bytes of GPU memory that a layer may use")] | None = None
+    optimization_level: Annotated[int, Meta(ge=0, le=5, description="0: fastest build … 5: fastest engine")] | None = (
+        None
+    )
+
+
+class TensorRTRTXSettings(EngineSettings, kw_only=True):
+    """Cross-compile for NVIDIA RTX GPUs."""
+
+    compute_capability: Annotated[
+        str | list[str],
+        Meta(description="GPU architectures the engine is for: sm86, or [sm86, sm89, sm120]; 'current' needs a GPU"),
+    ]
+
+    def capabilities(self) -> tuple[str, ...]:
+        """What is asked for, each once, as TensorRT-RTX names it in lower case: ``8.9`` and ``SM89`` are ``sm89``."""
+        wanted = [self.compute_capability] if isinstance(self.compute_capability, str) else self.compute_capability
+        names = (text.strip().lower().replace(".", "") for text in wanted)
+        return tuple(dict.fromkeys(f"sm{name}" if name.isdecimal() else name for name in names))
+
+    def needs(self) -> Needs:
+        current = "current" in self.capabilities()
+        return Needs(libraries=_CUDA, gpu=True, install=_RTX_RUN) if current else Needs()
+
+    def run_needs(self) -> Needs:
+        named = tuple(name for name in self.capabilities() if name != "current")
+        return Needs(gpu_sm=named, install=_RTX_RUN)
+
+
+class TensorRTSettings(EngineSettings, kw_only=True):
+    """Build on, and for, the NVIDIA GPU of the machine."""
+
+    hardware_compatibility: Annotated[
+        Literal["none", "ampere-plus", "same-compute-capability"],
+        Meta(description="let the engine run on other GPUs than the one it was built on"),
+    ] = "none"
+    version_compatible: Annotated[bool, Meta(description="let later TensorRT versions load the engine")] = False
+    timing_cache: (
+        Annotated[
+            FileRef, Meta(description="a timing cache to start from, such as the timing.cache of an earlier artifact")
+        ]
+        | None
+    ) = None
+    save_timing_cache: Annotated[bool, Meta(description="publish timing.cache beside the engine")] = False

@@ -1,0 +1,105 @@
+"""Techniques on PyTorch models, and the kind ``torch-model``: a factory, named edits and safetensors; no pickle."""
+
+from compressbuild.api import Kind, Needs, Technique, hookimpl
+
+from .prune.params import (
+    PruneChannels,
+    PruneGradual,
+    PruneHeads,
+    PruneLayers,
+    PruneMagnitude,
+    PruneMovement,
+    PruneNm,
+    PruneRecurrent,
+)
+from .rewrite.params import (
+    FactorizeLowrank,
+    FoldBatchnorm,
+    ReplaceActivation,
+    ReplaceDepthwise,
+    ShareCluster,
+    ShareLayers,
+)
+from .to_onnx.params import ExportOnnx, QuantizeQat
+from .train.params import Distill, Finetune, Train
+
+_INSTALL = "pip install 'compressbuild[torch]'"
+_TORCH = Needs(modules=("torch", "safetensors", "numpy"), install=_INSTALL)
+_PRUNING = Needs(modules=("torch", "safetensors", "numpy", "torch_pruning"), install=_INSTALL)
+_EXPORT = Needs(
+    modules=("torch", "safetensors", "numpy", "onnx", "onnxscript", "onnxruntime"),
+    install="pip install 'compressbuild[torch,onnx]'",
+)
+_QAT = Needs(modules=(*_EXPORT.modules, "torchao"), install=_EXPORT.install)
+
+# The first optimizer imports torch._dynamo, an export the other two: 1 s less in a worker whose parent has them.
+_PRELOAD = ("torch", "torch._dynamo", "torch.export", "torch.onnx", "safetensors.torch")
+_TOOLS = ("torch", "numpy", "safetensors")
+
+
+@hookimpl
+def compressbuild_kinds():
+    yield Kind(
+        name="torch-model",
+        files=("model.json", "weights.safetensors"),
+        summary="a PyTorch module: its factory, named edits and weights",
+        validate="cbuild_torch.model.description:validate",
+        load="cbuild_torch.model.runner:load",
+        load_needs=_TORCH,
+        profile="cbuild_torch.model.profile:profile",
+        init="cbuild_torch.model.source:init",
+        carries_code=True,
+        tools=_TOOLS,
+        preload=_PRELOAD,
+    )
+
+
+def _technique(name, run, params, **more):
+    more = {"tools": _TOOLS, "preload": _PRELOAD, "needs": _TORCH, "produces": "torch-model", **more}
+    return Technique(name=name, run=run, params=params, consumes=("torch-model",), **more)
+
+
+@hookimpl
+def compressbuild_techniques():
+    yield _technique("train", "cbuild_torch.train.finetune:train", Train)
+    yield _technique("finetune", "cbuild_torch.train.finetune:train", Finetune)
+    yield _technique("distill", "cbuild_torch.train.distill:distill", Distill)
+    yield _technique("prune.magnitude", "cbuild_torch.prune.magnitude:prune", PruneMagnitude)
+    yield _technique("prune.nm", "cbuild_torch.prune.nm:prune", PruneNm)
+    yield _technique("prune.heads", "cbuild_torch.prune.heads:prune", PruneHeads)
+    yield _technique("prune.layers", "cbuild_torch.prune.depth:prune", PruneLayers)
+    yield _technique("prune.movement", "cbuild_torch.prune.movement:prune", PruneMovement)
+    yield _technique("prune.recurrent", "cbuild_torch.prune.recurrent:prune", PruneRecurrent)
+    yield _technique("prune.gradual", "cbuild_torch.prune.gradual:prune", PruneGradual)
+    yield _technique(
+        "prune.channels",
+        "cbuild_torch.prune.channels:prune",
+        PruneChannels,
+        tools=(*_TOOLS, "torch-pruning"),
+        preload=(*_PRELOAD, "torch_pruning"),
+        needs=_PRUNING,
+    )
+    yield _technique("factorize.lowrank", "cbuild_torch.rewrite.lowrank:factorize", FactorizeLowrank)
+    yield _technique("fold.batchnorm", "cbuild_torch.rewrite.batchnorm:fold", FoldBatchnorm)
+    yield _technique("replace.activation", "cbuild_torch.rewrite.activations:replace", ReplaceActivation)
+    yield _technique("replace.depthwise", "cbuild_torch.rewrite.depthwise:replace", ReplaceDepthwise)
+    yield _technique("share.layers", "cbuild_torch.rewrite.sharing:share", ShareLayers)
+    yield _technique("share.cluster", "cbuild_torch.rewrite.cluster:share", ShareCluster)
+    yield _technique(
+        "quantize.qat",
+        "cbuild_torch.to_onnx.qat:quantize",
+        QuantizeQat,
+        produces="onnx",
+        tools=(*_TOOLS, "torchao", "onnx", "onnxscript", "onnxruntime"),
+        preload=(*_PRELOAD, "torchao.quantization.pt2e.quantize_pt2e", "onnx", "onnxscript"),
+        needs=_QAT,
+    )
+    yield _technique(
+        "export.onnx",
+        "cbuild_torch.to_onnx.export:export",
+        ExportOnnx,
+        produces="onnx",
+        tools=(*_TOOLS, "onnx", "onnxscript", "onnxruntime"),
+        preload=(*_PRELOAD, "onnx", "onnxscript"),
+        needs=_EXPORT,
+    )

@@ -1,0 +1,86 @@
+"""Calling a module by its declared inputs, and naming its outputs: one convention for training, running and export."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from cbuild_kit import ModelInput
+from torch import Tensor, nn
+
+from compressbuild.api import UserError
+
+__all__ = ["by_keyword", "caller", "first_output", "identical", "named_outputs", "takes_any", "tensors"]
+
+
+def by_keyword(module: nn.Module, names: Iterable[str]) -> bool:
+    """Whether the declared inputs are all named as parameters of ``forward`` (then order does not matter)."""
+    parameters = inspect.signature(module.forward).parameters
+    return all(name in parameters and parameters[name].kind != inspect.Parameter.POSITIONAL_ONLY for name in names)
+
+
+def takes_any(module: nn.Module) -> bool:
+    """Whether ``forward`` takes any number of tensors: ``*values``."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    return any(parameter.kind == inspect.Parameter.VAR_POSITIONAL for parameter in parameters)
+
+
+def caller(module: nn.Module, inputs: Iterable[ModelInput]) -> Callable[[Mapping[str, Tensor]], Any]:
+    """A function that calls ``module`` with input name → tensor: by keyword if it has those names, else by position."""
+    names = tuple(item.name for item in inputs)
+    if by_keyword(module, names):
+        return lambda feeds: module(**{name: feeds[name] for name in names})
+    return lambda feeds: module(*(feeds[name] for name in names))
+
+
+def tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    """Arrays as tensors of their own memory in standard layout (odd strides end up in exported graphs)."""
+    return {
+        name: torch.from_numpy(np.asarray(array, order="C")).clone(memory_format=torch.contiguous_format)
+        for name, array in arrays.items()
+    }
+
+
+def named_outputs(result: Any) -> dict[str, Tensor]:
+    """Output name → tensor: ``output`` for one tensor, ``output_0`` … for a sequence, the names of a mapping."""
+    if isinstance(result, Tensor):
+        return {"output": result}
+    if isinstance(result, Mapping):
+        pairs = [(str(name), value) for name, value in result.items()]
+    elif is_dataclass(result) and not isinstance(result, type):
+        pairs = [(item.name, getattr(result, item.name)) for item in fields(result)]
+    elif isinstance(result, tuple | list):
+        pairs = [(f"output_{index}", value) for index, value in enumerate(result)]
+    else:
+        raise UserError(
+            f"the model returns a {type(result).__name__}", hint="return a tensor, a tuple or a mapping of tensors"
+        )
+    named = {name: value for name, value in pairs if value is not None}
+    strange = [name for name, value in named.items() if not isinstance(value, Tensor)]
+    if strange or not named:
+        raise UserError(
+            f"the model's output '{strange[0]}' is a {type(named[strange[0]]).__name__}"
+            if strange
+            else "the model returns nothing",
+            hint="return a tensor, a tuple or a mapping of tensors",
+        )
+    return named
+
+
+def first_output(result: Any) -> Tensor:
+    """The output that a default loss looks at: the only one, or ``logits``, or else the first."""
+    named = named_outputs(result)
+    return named.get("logits", next(iter(named.values())))
+
+
+def identical(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:
+    """Whether all outputs are the same bit for bit; a NaN is like another, which made-up inputs may well give."""
+    return all(
+        value.shape == wanted[name].shape
+        and bool(((value == wanted[name]) | ((value != value) & (wanted[name] != wanted[name]))).all())
+        for name, value in found.items()
+    )

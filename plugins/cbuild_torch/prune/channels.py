@@ -1,0 +1,359 @@
+"""Structured channel pruning through a dependency graph: Fang et al., "DepGraph", CVPR 2023 (torch-pruning)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from cbuild_kit import example_arrays
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvTransposeNd
+
+from compressbuild.api import Context, UserError
+
+from ..model.attention import SplitAttention
+from ..model.calling import caller, identical, named_outputs, tensors
+from ..model.description import ModelDescription
+from ..model.edits import attribute_edits, replay, resize
+from ..model.head_layers import head_layers
+from ..model.module import load_model, load_plain, make_module, prepare, save_model, weights_of
+from ..model.objective import Loss, Samples, Task, read_samples, task_loss
+from ..model.selection import check_patterns, matching, other_layers, prunable_layers
+from ..train.optimise import optimise
+from ..train.params import Finetune
+from .groups import noted, obstacle
+from .params import PruneChannels
+
+__all__ = ["prune"]
+
+_HINT = "prune.magnitude fits every model; 'ignore:' names layers to leave alone"
+
+
+class _Pruner(tp.pruner.BasePruner):  # type: ignore[misc]
+    """Keeps the nearest multiple of ``round_to`` that the layer's groups divide, at least one of it. The library rounds
+    down, even to nothing, and takes what it removes of each group for what it removes of all. ``asked``: the group that
+    is being pruned."""
+
+    asked: Any
+    obstacle: Callable[..., UserError | None]
+
+    def _is_atten_group(self, group: Any) -> Any:
+        self.asked = group  # that _round_to is called for, which is not told
+        return super()._is_atten_group(group)
+
+    def _round_to(self, n_pruned: int, current_channels: int, round_to: int) -> int:
+        groups = self._get_channel_groups(self.asked)
+        step = math.lcm(round_to, groups)
+        kept = round((current_channels - n_pruned * groups) / step) * step
+        return (current_channels - min(current_channels, max(kept, step))) // groups
+
+
+def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
+    """Remove channels; returns parameters and MACs (batch 1) before and after, and the widths achieved."""
+    prepare(ctx)
+    module, description = load_plain(ctx, model)
+    frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
+    _require(module)
+    call = caller(module, description.inputs)
+    example = tensors(example_arrays(description.inputs, batch=1, seed=0))
+    samples = _check(ctx, module, description, params)
+    fixed = _fixed_layers(module, call, example, params)
+    shapes = _shapes(call, example)
+    before = _cost(module, call, example)
+    pruner = _pruner(module, call, example, params, fixed)
+    for step in range(params.steps):
+        if samples is not None:
+            _gradients(module, call, samples, task_loss(ctx, Task(params.loss), samples), fixed)
+        _step(pruner, module)
+        module.zero_grad(set_to_none=True)
+        _runs(module, call, example, shapes)
+        if step + 1 < params.steps:
+            _require(module, frozen)
+            _recover(ctx, module, description, params, step)
+            _require(module)
+        ctx.progress(step + 1, params.steps)
+    after = _cost(module, call, example)
+    if after[1] == before[1] and (params.ratio or params.overrides):
+        widths = {name: layer.weight.shape[0] for name, layer in prunable_layers(module).items() if layer not in fixed}
+        found = ", ".join(f"'{name}' has {width}" for name, width in list(widths.items())[:4])
+        raise UserError(
+            f"nothing can go so that multiples of {params.round_to} channels, and of a layer's groups, are left: "
+            f"{found}",
+            hint="a larger 'ratio', a smaller 'round-to'; or the code ties the widths, and prune.magnitude fits",
+        )
+    _save(ctx, module, description, call, example)
+    return {
+        "parameters": after[1],
+        "parameters_before": before[1],
+        "macs": after[0],
+        "macs_before": before[0],
+        "removed": round(1 - after[1] / before[1], 6),
+    }
+
+
+def _require(module: nn.Module, frozen: Iterable[str] = ()) -> None:
+    """Have every weight but these take part in gradients, along which layers are found to depend on each other."""
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(parameter.is_floating_point() and name not in frozen)
+
+
+def _check(ctx: Context, module: nn.Module, description: ModelDescription, params: PruneChannels) -> Samples | None:
+    """Refuse what does not fit, before any work; the samples to rank on, if the criterion wants any."""
+    layers = prunable_layers(module)
+    check_patterns("ignore", params.ignore, layers)
+    check_patterns("overrides", params.overrides, layers)
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.RNNBase):
+            raise UserError(
+                f"prune.channels cannot prune {type(layer).__name__} '{name}', whose sizes are tied",
+                hint="prune.recurrent and prune.magnitude can",
+            )
+    if params.criterion == "bn-scale" and not any(isinstance(m, _BatchNorm) and m.affine for m in module.modules()):
+        raise UserError("criterion bn-scale ranks by batch normalisation, of which the model has none", hint="use l2")
+    if params.recover_epochs and params.steps == 1:
+        raise UserError("'recover-epochs' trains between two steps, and there is one", hint="finetune comes after it")
+    if params.recover_epochs and params.data is None:
+        raise UserError("'recover-epochs' needs labelled data", hint="add 'data: DATASET'")
+    if params.criterion != "taylor":
+        return None
+    if params.data is None:
+        raise UserError("criterion taylor needs labelled data for its gradients", hint="add 'data: DATASET'")
+    return read_samples(ctx, params.data, description.inputs, params.samples)
+
+
+def _fixed_layers(
+    module: nn.Module, call: Callable[[dict[str, Tensor]], Any], example: dict[str, Tensor], params: PruneChannels
+) -> list[nn.Module]:
+    """Layers left alone: those that ``ignore`` names, and those whose channels are the outputs'."""
+    layers = prunable_layers(module)
+    fixed = [layer for name, layer in layers.items() if matching(name, params.ignore)]
+    fixed.extend(layer for layer in _output_layers(module, call, example) if layer not in fixed)
+    fixed.extend(layer for layer in _attention(module) if layer not in fixed)
+    if all(layer in fixed for layer in layers.values()):
+        hint = other_layers(module) or _HINT
+        raise UserError("no layer is left to prune: every one is ignored or makes an output", hint=hint)
+    return fixed
+
+
+def _attention(module: nn.Module) -> Iterator[nn.Module]:
+    """Attention layers and their projections: their widths are heads × size, which prune.heads knows to change."""
+    for layer in module.modules():
+        if isinstance(layer, nn.MultiheadAttention | SplitAttention):
+            yield layer
+            yield from layer.children()
+    for found in head_layers(module).values():
+        yield from (*found.inputs, found.output)
+
+
+def _output_layers(
+    module: nn.Module, call: Callable[[dict[str, Tensor]], Any], example: dict[str, Tensor]
+) -> Iterator[nn.Module]:
+    """The last layers with weights on every path to an output, found by walking the autograd graph back from it."""
+    made_by: dict[Any, nn.Module] = {}
+
+    def note(layer: nn.Module, _: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.grad_fn is not None:
+            made_by[output.grad_fn] = layer
+
+    layers = prunable_layers(module).values()
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    try:
+        with torch.enable_grad():
+            outputs = named_outputs(call(example))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    pending, seen = [value.grad_fn for value in outputs.values()], set()
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node in made_by:
+            yield made_by[node]
+        else:
+            pending.extend(function for function, _ in node.next_functions)
+
+
+def _pruner(
+    module: nn.Module,
+    call: Callable[[dict[str, Tensor]], Any],
+    example: dict[str, Tensor],
+    params: PruneChannels,
+    fixed: list[nn.Module],
+) -> _Pruner:
+    importance = {
+        "l1": lambda: tp.importance.MagnitudeImportance(p=1),
+        "l2": lambda: tp.importance.MagnitudeImportance(p=2),
+        "taylor": tp.importance.TaylorImportance,
+        "bn-scale": tp.importance.BNScaleImportance,
+    }[params.criterion]()
+    names = {layer: name for name, layer in prunable_layers(module).items()}
+    own: dict[nn.Module, float] = {}
+    for pattern, ratio in reversed(params.overrides.items()):  # the first pattern that matches wins
+        own.update({layer: ratio for layer, name in names.items() if matching(name, [pattern])})
+    with warnings.catch_warnings(), noted(module) as made_by:
+        warnings.simplefilter("ignore")  # about parameters outside of layers, which it handles
+        pruner = _Pruner(
+            module,
+            example,
+            importance,
+            global_pruning=params.scope == "global",
+            pruning_ratio=params.ratio,
+            pruning_ratio_dict=own,
+            max_pruning_ratio=params.max_ratio,
+            iterative_steps=params.steps,
+            ignored_layers=fixed,
+            round_to=params.round_to,
+            in_channel_groups={},  # the library's default is one dict for all
+            out_channel_groups={},
+            num_heads={},
+            forward_fn=lambda _, feeds: call(feeds),
+            output_transform=lambda result: list(named_outputs(result).values()),
+        )
+    pruner.obstacle = partial(obstacle, made_by=made_by, names=names)
+    groups = pruner.DG.get_all_groups(ignored_layers=fixed, root_module_types=pruner.root_module_types)
+    for found in filter(None, map(pruner.obstacle, groups)):
+        raise found
+    return pruner
+
+
+def _step(pruner: _Pruner, module: nn.Module) -> None:
+    try:
+        pruner.step()
+    except (RuntimeError, IndexError, ValueError, AssertionError) as error:
+        found = pruner.obstacle(pruner.asked, failed=True)
+        if found is not None:
+            raise found from error
+        strange = [
+            name
+            for name, layer in module.named_modules()
+            if isinstance(layer, _ConvTransposeNd) and 1 < layer.groups < layer.in_channels
+        ]
+        why = f"; it does not know transposed convolutions with groups: {', '.join(strange)}" if strange else ""
+        raise UserError(f"torch-pruning cannot follow this architecture: {error}{why}", hint=_HINT) from error
+
+
+def _runs(
+    module: nn.Module,
+    call: Callable[[dict[str, Tensor]], Any],
+    example: dict[str, Tensor],
+    shapes: dict[str, list[int]],
+) -> None:
+    """UserError unless the pruned model runs, and its outputs have the shapes they had."""
+    inside = [""]  # the modules whose forward has not returned
+
+    def leave(*_: Any) -> None:
+        inside.pop()
+
+    hooks = []
+    for name, layer in module.named_modules():
+        hooks.append(layer.register_forward_pre_hook(lambda *_, name=name: inside.append(name)))
+        hooks.append(layer.register_forward_hook(leave))
+    try:
+        found = _shapes(call, example)
+    except (RuntimeError, ValueError) as error:
+        place = f"'{inside[-1]}'" if inside[-1] else "the model itself"
+        raise UserError(
+            f"the pruned model does not run, in {place}: {error}",
+            hint="the code there fixes a width: 'ignore:' the layers before and after it, or use prune.magnitude",
+        ) from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if found != shapes:
+        raise UserError(f"pruning would change the outputs from {shapes} to {found}", hint=_HINT)
+
+
+def _gradients(
+    module: nn.Module,
+    call: Callable[[dict[str, Tensor]], Any],
+    samples: Samples,
+    loss: Loss,
+    fixed: list[nn.Module],
+) -> None:
+    """Gradients of the task's loss, for the first-order Taylor criterion (Molchanov et al. 2019).
+
+    UserError if the loss does not depend on a layer that is to be ranked.
+    """
+    module.zero_grad(set_to_none=True)
+    with torch.enable_grad():
+        loss(call(samples.inputs), torch.arange(len(samples))).backward()
+    layers = prunable_layers(module).items()
+    unused = [name for name, layer in layers if layer not in fixed and layer.weight.grad is None]
+    if unused:
+        raise UserError(
+            f"criterion taylor cannot rank {', '.join(unused)}: the loss does not depend on it",
+            hint="'loss:' of all outputs, 'ignore:' for these layers, or criterion l2",
+        )
+    for parameter in module.parameters():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+
+
+def _recover(ctx: Context, module: nn.Module, description: ModelDescription, params: PruneChannels, step: int) -> None:
+    """A short training between two rounds; a killed one goes on where it stood."""
+    if not params.recover_epochs or params.data is None:
+        return
+    training = Finetune(
+        data=params.data,
+        epochs=params.recover_epochs,
+        lr=params.recover_lr,
+        batch_size=params.recover_batch_size,
+        loss=params.loss,
+    )
+    samples = read_samples(ctx, params.data, description.inputs)
+    loss = task_loss(ctx, training, samples)
+    optimise(ctx, module, description, samples, training, loss, stage=f"recovery-{step}", within=(step, params.steps))
+    module.zero_grad(set_to_none=True)
+
+
+@torch.no_grad()
+def _shapes(call: Callable[[dict[str, Tensor]], Any], example: dict[str, Tensor]) -> dict[str, list[int]]:
+    return {name: list(value.shape) for name, value in named_outputs(call(example)).items()}
+
+
+def _cost(module: nn.Module, call: Callable[[dict[str, Tensor]], Any], example: dict[str, Tensor]) -> tuple[int, int]:
+    """MACs of the convolutions and linear layers on the example, and parameters."""
+    macs = 0
+
+    def count(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal macs
+        each = inputs[0] if getattr(layer, "transposed", False) else output  # the axis that weight[0] belongs to
+        macs += each.numel() * layer.weight[0].numel()
+
+    hooks = [layer.register_forward_hook(count) for layer in prunable_layers(module).values()]
+    try:
+        with torch.no_grad():
+            call(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return macs, sum(parameter.numel() for parameter in module.parameters())
+
+
+def _save(
+    ctx: Context,
+    module: nn.Module,
+    description: ModelDescription,
+    call: Callable[[dict[str, Tensor]], Any],
+    example: dict[str, Tensor],
+) -> None:
+    """Write the model, and prove that it loads back: the same outputs, bit for bit."""
+    description = description.edited([{"op": "resize"}])
+    fresh = make_module(ctx, description)
+    replay(fresh, description.edits)
+    resize(fresh, weights_of(module), shapes=True)
+    save_model(ctx, module, description, attribute_edits(fresh, module))
+    again = caller(load_model(ctx, ctx.out), description.inputs)
+    with torch.no_grad():
+        same = identical(named_outputs(call(example)), named_outputs(again(example)))
+    if not same:
+        raise UserError("the pruned model cannot be described by its tensors' shapes and plain attributes", hint=_HINT)

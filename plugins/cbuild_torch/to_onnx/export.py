@@ -1,0 +1,182 @@
+"""Export to ONNX with torch's exporter (torch.export), checked against torch through ONNX Runtime."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from cbuild_kit import ModelInput, axis_sizes, example_arrays, sample_feeds
+from cbuild_onnx.model import files
+from cbuild_onnx.model.checks import compare
+from cbuild_onnx.model.runner import OnnxRunner
+from torch import nn
+
+from compressbuild.api import Context, UserError
+
+from ..model.calling import by_keyword, caller, named_outputs, takes_any, tensors
+from ..model.description import ModelDescription
+from ..model.module import load_model, prepare
+from ..model.program import one_line, place
+from ..model.runner import TorchRunner
+from .params import ExportOnnx
+
+__all__ = ["check_axes", "export", "fixed_axis", "trace"]
+
+_CHECK_SAMPLES = 64
+_INLINE = 1 << 26  # bytes of weights, in the file that torch's exporter writes
+_FIXED = (
+    "the model fixes a size that 'inputs:' gives a name: write the number there, or x.shape[0] in its code for len(x)"
+)
+
+
+class _Flat(nn.Module):
+    """Gives the outputs of a module as a tuple, in the order of their names."""
+
+    def __init__(self, module: nn.Module, inputs: tuple[ModelInput, ...]) -> None:
+        super().__init__()
+        self.module = module
+        self._inputs = inputs
+
+    def forward(self, *values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        feeds = {item.name: value for item, value in zip(self._inputs, values, strict=True)}
+        return tuple(named_outputs(caller(self.module, self._inputs)(feeds)).values())
+
+
+def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
+    """Write ``model.onnx``; returns opset, nodes and the largest difference from torch that was seen."""
+    prepare(ctx)
+    description = ModelDescription.read(model)
+    module = load_model(ctx, model)
+    sizes = axis_sizes(description.inputs, params.sizes)
+    example = example_arrays(description.inputs, sizes)
+    with torch.no_grad():
+        found = list(named_outputs(caller(module, description.inputs)(tensors(example))))
+    names = _output_names(found, params.outputs)
+    ctx.progress(0, 3, stage="trace")
+    program = trace(module, description.inputs, tensors(example), names, params.opset)
+    ctx.progress(1, 3, stage="write")
+    raw = ctx.scratch / "traced" / files.NAME  # apart: onnx refuses to write over a data file of the same name
+    raw.parent.mkdir()
+    large = _bytes(module) > _INLINE
+    program.save(str(raw), external_data=large)
+    proto = files.read(raw, weights=False)
+    check_axes(proto, description.inputs)
+    feeds = _feeds(ctx, description.inputs, params, sizes)
+    wanted = TorchRunner(module, description.inputs)(feeds)
+    nodes = len(proto.graph.node)
+    if large:  # one copy in memory at a time
+        for value in program.model.graph.initializers.values():
+            value.const_value = None  # the exporter keeps the last graph that it made
+        del program, module
+        gc.collect()  # what was traced refers to itself
+    files.write(proto, ctx.out, weights_from=raw.parent)
+    del proto
+    ctx.progress(2, 3, stage="check")
+    worst = compare(
+        OnnxRunner(ctx.out / files.NAME, threads=ctx.threads)(feeds),
+        dict(zip(names, wanted.values(), strict=True)),
+        atol=params.atol,
+        rtol=params.rtol,
+        what="the exported model",
+    )
+    ctx.progress(3, 3)
+    return {"opset": params.opset, "nodes": nodes, "max_difference": worst}
+
+
+def _output_names(found: list[str], wanted: tuple[str, ...]) -> list[str]:
+    if not wanted:
+        return found
+    if len(wanted) != len(found) or len(set(wanted)) != len(wanted):
+        raise UserError(
+            f"'outputs:' gives {len(wanted)} names, the model has {len(found)} outputs: {', '.join(found)}",
+            hint="name every output once, in the model's order",
+        )
+    return list(wanted)
+
+
+def trace(
+    module: nn.Module,
+    inputs: tuple[ModelInput, ...],
+    example: dict[str, torch.Tensor],
+    outputs: list[str],
+    opset: int,
+) -> Any:
+    """The ONNX program of ``module``; ``example``: input name → tensor. UserError if torch cannot make it."""
+    dims = {axis: torch.export.Dim(axis) for item in inputs for axis in item.shape if isinstance(axis, str)}
+    shapes = [{i: dims[axis] for i, axis in enumerate(item.shape) if isinstance(axis, str)} for item in inputs]
+    names = [item.name for item in inputs]
+    arguments: dict[str, Any] = {"args": tuple(example.values()), "dynamic_shapes": tuple(shapes)}
+    if not _returns_tensors(module, inputs, example) or takes_any(module):
+        module = _Flat(module, inputs).eval()
+        arguments["dynamic_shapes"] = (tuple(shapes),)
+    elif by_keyword(module, names):
+        arguments = {"kwargs": example, "dynamic_shapes": dict(zip(names, shapes, strict=True))}
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), torch.no_grad():
+            program = torch.onnx.export(
+                module,
+                **arguments,
+                input_names=names,
+                output_names=outputs,
+                opset_version=opset,
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter wraps whatever the user's forward or a missing operator raises
+        raise UserError(f"torch cannot export this model: {_reason(error)}{place(error)}", hint=_hint(error)) from error
+    return program
+
+
+def _returns_tensors(module: nn.Module, inputs: tuple[ModelInput, ...], example: dict[str, torch.Tensor]) -> bool:
+    with torch.no_grad():
+        result = caller(module, inputs)(example)
+    return isinstance(result, torch.Tensor) or (
+        isinstance(result, tuple | list) and all(isinstance(value, torch.Tensor) for value in result)
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause, on one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return one_line(error)
+
+
+def _hint(error: BaseException) -> str:
+    if "Constraints violated" in str(error) or "Constraints violated" in _reason(error):
+        return _FIXED
+    return "see the node's log; data-dependent control flow and custom operators cannot be exported"
+
+
+def check_axes(proto: onnx.ModelProto, inputs: tuple[ModelInput, ...]) -> None:
+    """The exporter may settle a named axis on the size that it was traced with, without a word."""
+    made = {value.name: value.type.tensor_type.shape.dim for value in proto.graph.input}
+    for item in inputs:
+        for axis, dim in zip(item.shape, made.get(item.name, ()), strict=False):
+            if isinstance(axis, str) and not dim.dim_param:
+                raise fixed_axis(item.name, axis, dim.dim_value)
+
+
+def fixed_axis(name: str, axis: str, size: int) -> UserError:
+    return UserError(f"the model only takes {size} for the axis '{axis}' of input '{name}'", hint=_FIXED)
+
+
+def _bytes(module: nn.Module) -> int:
+    return sum(value.numel() * value.element_size() for value in module.state_dict().values())
+
+
+def _feeds(
+    ctx: Context, inputs: tuple[ModelInput, ...], params: ExportOnnx, sizes: dict[str, int]
+) -> dict[str, np.ndarray]:
+    """What to compare on: samples, or made-up inputs at another batch size than was traced."""
+    if params.data is not None:
+        return sample_feeds(ctx.dataset(params.data), inputs, _CHECK_SAMPLES)
+    batch = next((item.shape[0] for item in inputs if item.shape and isinstance(item.shape[0], str)), None)
+    return example_arrays(inputs, {**sizes, batch: sizes[batch] + 1} if batch else sizes, seed=1)

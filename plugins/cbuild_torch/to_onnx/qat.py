@@ -1,0 +1,180 @@
+"""Quantization-aware training: Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference", CVPR 2018; torchao's PT2E flow with a quantizer of our own."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import numpy as np
+import torch
+from cbuild_kit import axis_sizes, example_arrays
+from cbuild_onnx.model import files
+from cbuild_onnx.model.checks import compare
+from cbuild_onnx.model.runner import OnnxRunner
+from torch import Tensor, nn
+from torch.fx import GraphModule
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_qat_pt2e
+
+from compressbuild.api import Context, UserError
+
+from ..model.calling import by_keyword, caller, named_outputs, tensors
+from ..model.description import ModelDescription
+from ..model.module import load_plain, prepare
+from ..model.program import one_line, place
+from ..model.runner import TorchRunner
+from ..model.selection import check_patterns, matching
+from ..train.distill import soft_loss, teacher_outputs
+from ..train.optimise import Loss, Samples, optimise, read_samples, task_loss
+from .export import check_axes, fixed_axis, trace
+from .params import QuantizeQat
+from .qdq import quantize_biases
+from .quantizer import SchemeQuantizer, fold_batchnorm, remove_dropout
+
+__all__ = ["quantize"]
+
+_CHECK_SAMPLES = 64
+
+
+def quantize(ctx: Context, model: Path, params: QuantizeQat) -> dict[str, Any]:
+    """Train quantized and write ``model.onnx``; returns the scheme, the layers quantized and facts of the training."""
+    if params.scheme == "auto":
+        raise UserError("'scheme: auto' was not resolved", hint="say u8-affine or s8-symmetric")
+    prepare(ctx)
+    module, description = load_plain(ctx, model)
+    skipped = _check(module, params)
+    samples = read_samples(ctx, params.data, description.inputs)
+    loss = _loss(ctx, params, samples)
+    example = tensors(example_arrays(description.inputs, axis_sizes(description.inputs, params.sizes)))
+    graph = _capture(module, description, example)
+    remove_dropout(graph)
+    folded = fold_batchnorm(graph)
+    quantizer = SchemeQuantizer(params.scheme, skipped)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on torch's own renamed interfaces
+        prepared = _without_modes(prepare_qat_pt2e(graph, quantizer))
+    if not quantizer.layers:
+        raise UserError("no layer could be quantized", hint="see 'exclude:'; convolutions and linear layers can be")
+    _run_once(prepared, description, samples, params.batch_size)  # ranges get their shapes, as a checkpoint has them
+    facts = optimise(ctx, prepared, description, samples, params, loss)
+    converted = _convert(prepared, description, samples, params.batch_size)
+    nodes, difference = _export(ctx, converted, description, params, samples, example)
+    return {
+        **facts,
+        "scheme": params.scheme,
+        "layers": len(quantizer.layers),
+        "batchnorm_folded": folded,
+        "quantize_nodes": nodes,
+        "max_difference": difference,
+    }
+
+
+def _check(module: nn.Module, params: QuantizeQat) -> frozenset[str]:
+    """Names of the layers to leave in float; UserError for a model that this does not fit."""
+    recurrent = next((name for name, layer in module.named_modules() if isinstance(layer, nn.RNNBase)), None)
+    if recurrent is not None:
+        raise UserError(
+            f"quantize.qat does not reach the recurrent layer '{recurrent}'",
+            hint="share.cluster shrinks it; after export.onnx, quantize.dynamic with 'op-types: [LSTM, MatMul]'",
+        )
+    layers = [name for name, layer in module.named_modules() if any(True for _ in layer.parameters(recurse=False))]
+    check_patterns("exclude", params.exclude, layers)
+    return frozenset(name for name in layers if matching(name, params.exclude))
+
+
+def _loss(ctx: Context, params: QuantizeQat, samples: Samples) -> Loss:
+    hard = task_loss(ctx, params, samples)
+    if params.teacher is None:
+        return hard
+    known = teacher_outputs(ctx, params.teacher, samples, params.batch_size)
+    return soft_loss(known, hard, alpha=params.alpha, temperature=params.temperature, match=params.match)
+
+
+def _capture(module: nn.Module, description: ModelDescription, example: dict[str, Tensor]) -> GraphModule:
+    """The module as a graph of ATen operators, with its own parameter names."""
+    inputs = description.inputs
+    free = {item.name: {i: axis for i, axis in enumerate(item.shape) if isinstance(axis, str)} for item in inputs}
+    auto = torch.export.Dim.AUTO  # a model may have a largest length: torch finds it
+    shapes = {name: dict.fromkeys(axes, auto) for name, axes in free.items()}
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operator for a whole encoder layer, without a gradient
+    try:
+        if by_keyword(module, example):
+            program = torch.export.export(module, (), kwargs=example, dynamic_shapes=shapes)
+        else:
+            program = torch.export.export(module, tuple(example.values()), dynamic_shapes=tuple(shapes.values()))
+        graph: GraphModule = program.module(check_guards=False)
+    except Exception as error:  # torch.export raises what the user's forward does, and a dozen classes of its own
+        raise UserError(
+            f"torch.export cannot capture this model: {one_line(error)}{place(error)}",
+            hint="data-dependent control flow cannot be exported; a size that is fixed needs its number in 'inputs:'",
+        ) from error
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
+    for name, made in zip(example, program.graph_signature.user_inputs, strict=True):
+        for i, axis in free[name].items():
+            if isinstance(size := values[made].shape[i], int):
+                raise fixed_axis(name, axis, size)
+    return graph
+
+
+def _without_modes(graph: GraphModule) -> GraphModule:
+    """An exported graph refuses ``train()`` and ``eval()``; this one has neither dropout nor batch statistics left."""
+
+    def train(self: GraphModule, mode: bool = True) -> GraphModule:
+        return self
+
+    for part in graph.modules():
+        part.training = False
+    graph.train = MethodType(train, graph)
+    graph.eval = MethodType(train, graph)
+    return graph
+
+
+def _convert(prepared: GraphModule, description: ModelDescription, samples: Samples, batch_size: int) -> GraphModule:
+    """Quantize for good. One batch more, for the scales of the weights as the last step left them."""
+    _run_once(prepared, description, samples, batch_size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _without_modes(convert_pt2e(prepared))
+
+
+@torch.no_grad()
+def _run_once(prepared: GraphModule, description: ModelDescription, samples: Samples, batch_size: int) -> None:
+    caller(prepared, description.inputs)({name: tensor[:batch_size] for name, tensor in samples.inputs.items()})
+
+
+def _export(
+    ctx: Context,
+    converted: GraphModule,
+    description: ModelDescription,
+    params: QuantizeQat,
+    samples: Samples,
+    example: dict[str, Tensor],
+) -> tuple[int, float]:
+    """Write the ONNX model and compare it with torch's; returns its QuantizeLinear nodes and the difference."""
+    inputs = description.inputs
+    with torch.no_grad():
+        names = list(named_outputs(caller(converted, inputs)(example)))
+    program = trace(converted, inputs, example, names, params.opset)
+    raw = ctx.scratch / "traced" / files.NAME
+    raw.parent.mkdir()
+    program.save(str(raw))
+    proto = files.read(raw)
+    check_axes(proto, inputs)
+    if params.scheme == "u8-affine":
+        quantize_biases(proto)
+    files.write(proto, ctx.out)
+    feeds: dict[str, np.ndarray] = {name: tensor[:_CHECK_SAMPLES].numpy() for name, tensor in samples.inputs.items()}
+    difference = compare(
+        OnnxRunner(ctx.out / files.NAME, threads=ctx.threads)(feeds),
+        TorchRunner(converted, inputs)(feeds),
+        atol=0.0,
+        rtol=params.tolerance,
+        per_output=True,
+        what="the exported model",
+    )
+    return sum(node.op_type == "QuantizeLinear" for node in files.nodes(proto)), difference

@@ -1,0 +1,84 @@
+"""Knowledge distillation: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from compressbuild.api import Context, UserError
+
+from ..model.calling import caller
+from ..model.description import ModelDescription
+from ..model.module import load_model, prepare, save_model
+from ..model.objective import Samples, read_samples, soft_loss, soft_targets, task_loss, teacher_outputs
+from .features import Call, FeatureMatching
+from .optimise import optimise
+from .params import Distill
+
+__all__ = ["distill", "soft_loss", "teacher_outputs"]
+
+
+def distill(ctx: Context, model: Path, params: Distill) -> dict[str, Any]:
+    """Train the student on the teacher's outputs, its inner states if asked, and the labels."""
+    prepare(ctx)
+    model, teacher = _roles(ctx, model, params)
+    description = ModelDescription.read(model)
+    student = load_model(ctx, model)
+    samples = read_samples(ctx, params.data, description.inputs)
+    matching = _matching(ctx, student, description, samples, teacher, params)
+    known = soft_targets(ctx, teacher, student, description.inputs, samples, params.batch_size)
+    hard = task_loss(ctx, params, samples)
+    loss = soft_loss(known, hard, alpha=params.alpha, temperature=params.temperature, match=params.match)
+    if matching is not None:
+        loss = matching.loss(loss)
+    facts = optimise(ctx, student, description, samples, params, loss, companion=matching)
+    if matching is not None:
+        matching.close()
+    save_model(ctx, student, description)
+    return facts
+
+
+def _roles(ctx: Context, model: Path, params: Distill) -> tuple[Path, str]:
+    """The student's directory, and the name of the input that teaches."""
+    if params.student is None:
+        if params.teacher is None:
+            raise UserError("nobody teaches", hint="name a 'teacher:', or a 'student:' for this model to teach")
+        return model, params.teacher
+    if ctx.kind(params.student) != "torch-model":
+        kind = ctx.kind(params.student)
+        raise UserError(f"student '{params.student}' is of kind {kind}", hint="only a torch-model can be trained")
+    return ctx.artifact(params.student), params.teacher or "subject"
+
+
+def _matching(
+    ctx: Context, student: nn.Module, description: ModelDescription, samples: Samples, teacher: str, params: Distill
+) -> FeatureMatching | None:
+    if not params.hidden and not params.attention:
+        return None
+    if ctx.kind(teacher) != "torch-model":
+        raise UserError(
+            f"teacher '{teacher}' is of kind {ctx.kind(teacher)}: its layers cannot be looked into",
+            hint="'hidden' and 'attention' need a torch-model to teach",
+        )
+    directory = ctx.artifact(teacher)
+    module = load_model(ctx, directory)
+    teach = _taught(module, ModelDescription.read(directory), description)
+    return FeatureMatching(student, module, caller(student, description.inputs), teach, samples, params)
+
+
+def _taught(module: nn.Module, own: ModelDescription, student: ModelDescription) -> Call:
+    """Calls the teacher with the student's inputs: by name if they have the same, else in their order."""
+    call = caller(module, own.inputs)
+    theirs, ours = [item.name for item in own.inputs], [item.name for item in student.inputs]
+    if set(theirs) == set(ours):
+        return call
+    if len(theirs) != len(ours):
+        raise UserError(f"the teacher has {len(theirs)} inputs, the student {len(ours)}")
+
+    def renamed(feeds: Mapping[str, Tensor]) -> Any:
+        return call({name: feeds[other] for name, other in zip(theirs, ours, strict=True)})
+
+    return renamed

@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_models as models
+import pytest
+from cbuild_kit.parity import check_parity
+from cbuild_onnx.model import parity
+from cbuild_onnx.model.runner import OnnxRunner
+from cbuild_onnxruntime.settings import OnnxRuntimeSettings
+from onnx import TensorProto, helper, numpy_helper
+
+from compressbuild.api import Parity, UserError
+from compressbuild.api.testing import make_context, run_node
+
+Change = Callable[[str, np.ndarray], np.ndarray]
+DEFAULT = Parity()
+
+
+class Altered:
+    """The runner of a model whose answers something is done to."""
+
+    def __init__(self, runner: OnnxRunner, change: Change) -> None:
+        self._runner, self._change = runner, change
+        self.inputs = runner.inputs
+
+    def __call__(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: self._change(name, value) for name, value in self._runner(feeds).items()}
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+
+@pytest.fixture
+def compare(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Compare a model with itself, its answers changed."""
+
+    def run(
+        proto: onnx.ModelProto, change: Change, settings: Parity = DEFAULT, precision: Any = "fp32", loader: str = ""
+    ) -> Any:
+        path = models.save(proto, tmp_path / "model") / "model.onnx"
+        return check_parity(
+            make_context(tmp_path / "out", datasets={"seen": loader} if loader else None),
+            settings,
+            precision,
+            lambda: OnnxRunner(path, optimise=False),
+            lambda: Altered(OnnxRunner(path), change),
+            name="the engine",
+        )
+
+    return run
+
+
+def as_is(_: str, value: np.ndarray) -> np.ndarray:
+    return value
+
+
+def noisy(amount: float) -> Change:
+    rng = np.random.default_rng(0)
+    return lambda _, value: (value + amount * np.abs(value).max() * rng.uniform(-1, 1, value.shape)).astype(value.dtype)
+
+
+def test_a_model_that_computes_the_same(compare) -> None:
+    facts = compare(models.cnn(), as_is)
+    assert facts["max_abs"] < 1e-5
+    assert facts["cosine"] > 0.999999
+    assert facts["sqnr_db"] > 100
+    assert facts["parity"] == {
+        "output": "logits",
+        "precision": "fp32",
+        "cases": ["random batch=16", "random batch=1", "zeros"],
+        "extremes": facts["parity"]["extremes"],
+        "nan": "as the source",
+    }
+
+
+@pytest.mark.parametrize(("precision", "passes"), [("fp32", 1e-5), ("fp16", 5e-3), ("bf16", 3e-2), ("int8", 6e-2)])
+def test_tolerances_grow_with_the_coarseness(compare, precision: str, passes: float) -> None:
+    assert compare(models.cnn(), noisy(passes), precision=precision)["parity"]["precision"] == precision
+    with pytest.raises(UserError, match=f"output 'logits' of the engine .*beyond the tolerance of {precision}"):
+        compare(models.cnn(), noisy(300 * passes), precision=precision)
+
+
+def test_the_report_names_output_and_measures(compare) -> None:
+    with pytest.raises(UserError) as caught:
+        compare(models.cnn(), lambda _, value: value[:, ::-1].copy())
+    text = str(caught.value)
+    assert text.startswith("parity: output 'logits' of the engine is not what its source computes: differs by up to ")
+    assert "cosine" in text
+    assert "SQNR" in text
+    assert "\n" not in text
+
+
+def test_only_the_wrong_output_is_named(compare) -> None:
+    proto = models.cnn()
+    proto.graph.output.append(helper.make_tensor_value_info("pooled", TensorProto.FLOAT, ["batch", 16, 1, 1]))
+    with pytest.raises(UserError, match="output 'pooled'"):
+        compare(proto, lambda name, value: value + (name == "pooled"))
+
+
+def test_values_that_are_not_finite(compare) -> None:
+    def spoil(_: str, value: np.ndarray) -> np.ndarray:
+        return np.where(np.arange(value.shape[-1]) == 3, np.float32(np.nan), value)
+
+    with pytest.raises(UserError, match="'logits' values that are not finite where its source's are"):
+        compare(models.cnn(), spoil)
+
+
+def seen() -> list[tuple[np.ndarray, np.ndarray]]:
+    """40 images of pixels 0 to 255, in batches of 25 and 15."""
+    rng = np.random.default_rng(3)
+    return [(rng.integers(0, 256, (count, *models.SHAPE)).astype(np.float32), np.zeros(count)) for count in (25, 15)]
+
+
+def few() -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(np.zeros((2, 3), np.float32), np.zeros(2))]
+
+
+def test_samples_of_the_users_data(compare) -> None:
+    facts = compare(models.cnn(), as_is, Parity(data="seen", samples=36), loader=f"{__name__}:seen")
+    cases = facts["parity"]["cases"]
+    assert cases[:3] == ["seen 0–15", "seen 16–31", "seen 32–35"]
+    assert "zeros" in cases
+
+
+def test_what_goes_wrong_on_such_data_alone_is_seen(compare) -> None:
+    """As an engine that saturates above what made-up inputs reach."""
+
+    def saturate(_: str, value: np.ndarray) -> np.ndarray:
+        return np.clip(value, -50, 50)
+
+    compare(models.cnn(), saturate)
+    with pytest.raises(UserError, match="output 'logits' of the engine is not what its source computes"):
+        compare(models.cnn(), saturate, Parity(data="seen"), loader=f"{__name__}:seen")
+
+
+def test_data_that_do_not_fit_are_an_error(compare) -> None:
+    """They are no made-up inputs, which a model may refuse."""
+    with pytest.raises(UserError, match="the data does not fit the model"):
+        compare(models.cnn(), as_is, Parity(data="seen"), loader=f"{__name__}:few")
+
+
+def test_a_swallowed_nan_is_reported(compare) -> None:
+    facts = compare(models.cnn(), lambda _, value: np.nan_to_num(value))
+    assert facts["parity"]["nan"] == "not as the source"
+
+
+def test_another_shape(compare) -> None:
+    with pytest.raises(UserError, match=r"the shape \[16, 9\], its source \[16, 10\]"):
+        compare(models.cnn(), lambda _, value: value[:, :9])
+
+
+def test_a_missing_output(tmp_path: Path) -> None:
+    a = models.save(models.cnn(), tmp_path / "a") / "model.onnx"
+    renamed = models.cnn()
+    renamed.graph.output[0].name = renamed.graph.node[-1].output[0] = "scores"
+    b = models.save(renamed, tmp_path / "b") / "model.onnx"
+    with pytest.raises(UserError, match="has no output 'logits'") as caught:
+        check_parity(
+            make_context(tmp_path / "out"), Parity(), "fp32", lambda: OnnxRunner(a), lambda: OnnxRunner(b), name="it"
+        )
+    assert caught.value.hint == "it has: scores"
+
+
+def test_one_size_that_the_compiled_model_lost(compare, tmp_path: Path) -> None:
+    """An engine that was settled on one batch size, as exporters and compilers silently do."""
+    loose = models.save(models.cnn(), tmp_path / "a") / "model.onnx"
+    fixed = models.save(models.cnn(batch=16), tmp_path / "b") / "model.onnx"
+    with pytest.raises(UserError, match="does not take the case 'random batch=1', which the source takes") as caught:
+        check_parity(
+            make_context(tmp_path / "out"),
+            Parity(),
+            "fp32",
+            lambda: OnnxRunner(loose),
+            lambda: OnnxRunner(fixed),
+            name="the engine",
+        )
+    assert "parity: {axes:" in (caught.value.hint or "")
+
+
+def test_axes_are_tried_at_the_sizes_given(compare) -> None:
+    facts = compare(models.cnn(), as_is, Parity(axes={"batch": [1, 3, 5]}))
+    assert facts["parity"]["cases"] == ["random batch=5", "random batch=1", "random batch=3", "zeros"]
+    with pytest.raises(UserError, match="no input has a dynamic axis 'tokens'") as caught:
+        compare(models.cnn(), as_is, Parity(axes={"tokens": [1]}))
+    assert caught.value.hint == "there are: batch"
+
+
+def test_whole_numbers_may_flip_now_and_then(compare) -> None:
+    proto = models.model(
+        [helper.make_node("ArgMax", ["x"], ["y"], axis=1, keepdims=0)],
+        {"x": (TensorProto.FLOAT, ["batch", 50])},
+        {"y": (TensorProto.INT64, ["batch"])},
+    )
+    sizes = Parity(axes={"batch": [100, 400]})
+
+    def flip(share: float) -> Change:
+        return lambda _, value: np.where(np.arange(len(value)) < share * len(value), value + 25, value)
+
+    compare(proto, flip(0.01), sizes)
+    with pytest.raises(UserError, match="of its values differ"):
+        compare(proto, flip(0.2), sizes)
+
+
+def test_an_output_that_is_always_zero(compare) -> None:
+    proto = models.model(
+        [helper.make_node("Mul", ["x", "zero"], ["y"])],
+        {"x": (TensorProto.FLOAT, ["batch", 4])},
+        {"y": (TensorProto.FLOAT, ["batch", 4])},
+        [numpy_helper.from_array(np.zeros(1, np.float32), "zero")],
+    )
+    assert compare(proto, as_is)["sqnr_db"] == 200
+    with pytest.raises(UserError, match="output 'y'"):
+        compare(proto, lambda _, value: value + 1)
+
+
+def test_inputs_that_the_source_cannot_take_are_no_failure(compare) -> None:
+    """Only [N, 3] fits: a made-up size of the second axis does not."""
+    proto = models.model(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        {"x": (TensorProto.FLOAT, ["batch", "wide"])},
+        {"y": (TensorProto.FLOAT, ["batch", 2])},
+        [numpy_helper.from_array(np.ones((3, 2), np.float32), "w")],
+    )
+    assert compare(proto, as_is)["parity"].startswith("not checked: the source takes no made-up inputs (")
+    assert compare(proto, as_is, Parity(axes={"wide": [3]}))["sqnr_db"] > 100
+    assert compare(proto, lambda _, value: value + 1, Parity(check=False)) == {"parity": "not checked"}
+
+
+def test_precision_of_a_file(tmp_path: Path) -> None:
+    fp32 = models.save(models.cnn(), tmp_path / "fp32")
+    int8 = models.quantized(fp32, tmp_path / "int8", "u8-affine")
+    half = models.save(models.half(models.cnn()), tmp_path / "half")
+    assert [parity.precision(place / "model.onnx") for place in (fp32, half, int8)] == ["fp32", "fp16", "int8"]
+
+
+@pytest.mark.parametrize("form", ["fp32", "half", "int8"])
+def test_onnxruntime_compares_what_it_compiled(form: str, tmp_path: Path) -> None:
+    source = models.save(models.cnn(), tmp_path / "fp32")
+    if form == "int8":
+        source = models.quantized(source, tmp_path / "int8", "u8-affine")
+    elif form == "half":
+        source = models.save(models.half(models.cnn()), tmp_path / "half")
+    compiled = "cbuild_onnxruntime.backend:compile"
+    facts = run_node(compiled, source, OnnxRuntimeSettings(), tmp_path / "out").facts
+    assert facts["parity"]["output"] == "logits"
+    assert facts["sqnr_db"] > 30
+    if form == "int8":  # fused integer kernels: to the bit
+        assert (facts["max_abs"], facts["sqnr_db"]) == (0, 200)
+        return
+    strict = OnnxRuntimeSettings(parity=Parity(sqnr_db=190))
+    with pytest.raises(UserError, match=r"output 'logits' of ONNX Runtime .* SQNR .* dB \(at least 190\)"):
+        run_node(compiled, source, strict, tmp_path / "strict")
