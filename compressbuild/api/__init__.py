@@ -6,7 +6,7 @@ from .hooks import hookimpl
 from .needs import Needs
 from .numbers import Amount, Count, Positive, Rate, Ratio, Share
 from .params import DatasetRef, FileRef, FunctionRef, Meta, ModelRef, Params, Scheme
-from .parity import Parity
+from .parity import Parity, ParityCheck
 from .profile import Operator, Profile, Profiling
 from .records import Backend, Kind, Metric, Platform, Technique
 from .work import WorkDataset, WorkInput, WorkRequest, WorkResult
@@ -28,6 +28,7 @@ __all__ = [
     "Operator",
     "Params",
     "Parity",
+    "ParityCheck",
     "Platform",
     "Positive",
     "Profile",
