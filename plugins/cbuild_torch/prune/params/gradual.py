@@ -6,17 +6,27 @@ from typing import Annotated, Literal
 
 from compressbuild.api import Meta
 
-from .ramp import Ramp
+from ...train.params import Alpha, Epochs, Temperature, Training
+from .fields import IgnoredWeights, OwnShares
+from .ramp import Begin, End, Frequency, Initial, RampShape, Sparsity, Teacher, Unit
 
 __all__ = ["PruneGradual"]
 
 
-class PruneGradual(Ramp, kw_only=True):
+class PruneGradual(Training, kw_only=True):
     """Zero weights little by little while training (Zhu & Gupta 2017).
 
-    The masks are computed from the dense weights each time, so a weight may come back. After `end` they stay.
+    The masks are computed from the dense weights each time, so a weight may come back. After ``end`` they stay.
     """
 
+    epochs: Epochs = 10
+    sparsity: Sparsity = 0.8
+    initial: Initial = 0.0
+    ramp: RampShape = "cubic"
+    unit: Unit = "epochs"
+    begin: Begin = 0.0
+    end: End = None
+    frequency: Frequency = 0.25
     masked: Annotated[
         Literal["keep", "train"],
         Meta(
@@ -27,3 +37,8 @@ class PruneGradual(Ramp, kw_only=True):
     scope: Annotated[
         Literal["global", "local"], Meta(description="`global`: rank all weights together; `local`: within each tensor")
     ] = "global"
+    overrides: OwnShares = {}
+    ignore: IgnoredWeights = ()
+    teacher: Teacher = None
+    alpha: Alpha = 0.7
+    temperature: Temperature = 4.0
