@@ -13,8 +13,8 @@ Initial = Annotated[Ratio, Meta(description="s_i, the share of zeros at `begin`"
 RampShape = Annotated[
     Literal["cubic", "linear", "constant"],
     Meta(
-        description="how the share grows: `cubic`, s_f + (s_i − s_f)(1 − (t − t0)/(nΔt))³; `linear`; or `constant`, s_f "
-        "from `begin` on"
+        description="how the share grows: `cubic`, s_f + (s_i − s_f)(1 − (t − t0)/(nΔt))³; `linear`; or `constant`, "
+        "s_f from `begin` on"
     ),
 ]
 Unit = Annotated[
