@@ -16,7 +16,7 @@ from ..plugins import Registry, discover
 from ..plugins.parameters import Parameter, parameters
 from ..suggest import did_you_mean
 
-__all__ = ["command"]
+__all__ = ["command", "explained", "families"]
 
 _WIDTH = 100
 
@@ -33,14 +33,15 @@ def command(ctx: click.Context, name: str | None) -> int:
     if name is None:
         click.echo("\n".join(_listed(registry)))
         return 0
-    found = [(what, known[name]) for what, known in _families(registry).items() if name in known]
+    found = [(what, known[name]) for what, known in families(registry).items() if name in known]
     if not found:
         return _elsewhere(ctx, registry, name)
-    click.echo("\n\n".join("\n".join(_explained(registry, what, record)) for what, record in found))
+    click.echo("\n\n".join("\n".join(explained(registry, what, record)) for what, record in found))
     return 0
 
 
-def _families(registry: Registry) -> dict[str, Any]:
+def families(registry: Registry) -> dict[str, Any]:
+    """What can be explained: what it is → name → record."""
     return {
         "technique": registry.techniques,
         "backend": registry.backends,
@@ -66,7 +67,7 @@ def _elsewhere(ctx: click.Context, registry: Registry, name: str) -> int:
             f"'{name}' is a platform of backend '{backend}'",
             hint=f"see 'cbuild help {backend}', and 'cbuild platforms' for what this machine can do for it",
         )
-    guess = did_you_mean(name, [*(name for known in _families(registry).values() for name in known), *COMMANDS])
+    guess = did_you_mean(name, [*(name for known in families(registry).values() for name in known), *COMMANDS])
     hint = f"did you mean '{guess}'?" if guess else "'cbuild help' lists every name"
     raise UsageError(f"no technique, backend, metric or kind is called '{name}'", hint=hint)
 
@@ -75,7 +76,7 @@ def _elsewhere(ctx: click.Context, registry: Registry, name: str) -> int:
 
 
 def _listed(registry: Registry) -> Iterator[str]:
-    for what, known in _families(registry).items():
+    for what, known in families(registry).items():
         owners = dict.fromkeys(registry.owner[what, name] for name in known)
         for owner in owners:
             yield f"{what}s of {owner}"
@@ -94,7 +95,8 @@ def _short(line: str) -> str:
 
 def _summary(record: Any) -> str:
     """Of a record that has none: the first sentence of what its parameters say."""
-    return getattr(record, "summary", "") or _about(record.params).partition("\n")[0]
+    kind = getattr(record, "params", None)
+    return getattr(record, "summary", "") or (_about(kind).partition("\n")[0] if kind is not None else "")
 
 
 def _about(kind: type[Params]) -> str:
@@ -104,7 +106,8 @@ def _about(kind: type[Params]) -> str:
 # -- one record ------------------------------------------------------------------------------------------------------
 
 
-def _explained(registry: Registry, what: str, record: Any) -> Iterator[str]:
+def explained(registry: Registry, what: str, record: Any) -> Iterator[str]:
+    """The lines of ``cbuild help`` on one record."""
     from ..plugins.pages import excerpt, page
 
     yield f"{record.name}: {what} of {registry.owner[what, record.name]}"
@@ -142,14 +145,18 @@ def _facts(registry: Registry, what: str, record: Any) -> Iterator[str]:
         case "metric":
             yield f"unit    {record.unit or 'none'}; {_better(record.direction)}"
             if record.source:
-                yield from textwrap.wrap(f"source  {record.source}", _WIDTH, subsequent_indent=" " * 8)
+                yield from _wrapped(f"source  {record.source}")
         case "kind":
             yield f"files   {', '.join(record.files)}"
             for verb, names in _users(registry, record.name).items():
                 if names:
-                    yield from textwrap.wrap(f"{verb:8}{', '.join(names)}", _WIDTH, subsequent_indent=" " * 8)
+                    yield from _wrapped(f"{verb:8}{', '.join(names)}")
     if getattr(record, "nondeterministic", ""):
-        yield f"two builds may differ: {record.nondeterministic}"
+        yield from _wrapped(f"two builds may differ: {record.nondeterministic}")
+
+
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(line, _WIDTH, subsequent_indent=" " * 8)
 
 
 def _better(direction: str) -> str:
