@@ -92,15 +92,20 @@ def _words(kind: Any, order: tuple[Any, ...], *, optional: bool = False) -> str:
         case inspect.LiteralType():
             return " | ".join(map(str, sorted(kind.values, key=order.index)))
         case inspect.ListType() | inspect.VarTupleType() | inspect.SetType():
-            return f"list of {_words(kind.item_type, order)}"
+            return f"list of {_item(kind.item_type, order)}"
         case inspect.TupleType():
             return f"[{', '.join(_words(each, order) for each in kind.item_types)}]"
         case inspect.DictType():
-            return f"mapping: {_words(kind.key_type, order)} → {_words(kind.value_type, order)}"
+            return f"mapping: {_words(kind.key_type, order)} → {_item(kind.value_type, order)}"
         case inspect.StructType():
             return f"{{{', '.join(field.encode_name for field in kind.fields)}}}"
         case _:
             return f"{_NAMES.get(type(kind), 'value')}{_range(kind)}"
+
+
+def _item(kind: Any, order: tuple[Any, ...]) -> str:
+    said = _words(kind, order)
+    return f"({said})" if isinstance(_bare(kind), inspect.UnionType) else said
 
 
 def _range(kind: Any) -> str:
