@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from pages import ROOT, with_example
+from test_pages import anchors
 from test_techniques import registry
 
 from compressbuild.compressfile.load import loads
 from compressbuild.graph import build_graph
 from compressbuild.platforms import Facts
-from compressbuild.plugins.pages import excerpt
+from compressbuild.plugins.pages import excerpt, page
 
 TARGETS = "targets:\n  measured: {from: onnx, platform: cpu}\n  cpu-fp32: {from: onnx, platform: cpu}\n"
 
@@ -53,3 +54,12 @@ def test_every_file_is_of_a_record_of_its_plugin() -> None:
     }
     assert len(files) > 40
     assert files <= owners
+
+
+def test_the_page_of_each_record_is_there() -> None:
+    known = registry()
+    for what, name in known.owner:
+        file, _, anchor = page(known, what, name).partition("#")
+        assert bool(file) == (what in ("technique", "backend", "metric"))
+        assert not anchor or anchor in anchors(ROOT / file), name
+        assert not file or (ROOT / file).is_file(), name
