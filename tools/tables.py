@@ -110,7 +110,7 @@ def of_metrics(registry: Registry) -> Iterator[str]:
         if registry.owner["metric", name] == "metrics" and parameters(metric.params):
             rows.setdefault(metric.params, []).append(f"`{name}`")
     for params, names in rows.items():
-        said = "; ".join(
+        said = "<br>".join(
             f"`{each.name}` ({plain(each.default)}): {cell(each.description)}" for each in parameters(params)
         )
         yield f"| {', '.join(names)} | {said} |"
