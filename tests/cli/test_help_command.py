@@ -98,17 +98,17 @@ def test_another_distribution(tmp_path: Path) -> None:
     (site / "cbuild_other" / "__init__.py").write_text("")
     (site / "cbuild_other" / "excerpts" / "other.copy.yaml").write_text("targets: {a: {steps: [other.copy]}}\n")
     (site / "cbuild_other" / "manifest.py").write_text(
-        "from compressbuild.api import Metric, Params, Technique, hookimpl\n\n\n"
+        "from compressbuild.api import Kind, Params, Technique, hookimpl\n\n\n"
         'class Nothing(Params):\n    """Copy."""\n\n\n'
         "@hookimpl\ndef compressbuild_techniques():\n"
         '    yield Technique(name="other.copy", run="cbuild_other.run:copy", params=Nothing, produces="onnx")\n'
-        "@hookimpl\ndef compressbuild_metrics():\n"
-        '    yield Metric(name="other.copy", run="cbuild_other.run:same", summary="whether it is the same")\n'
+        "@hookimpl\ndef compressbuild_kinds():\n"
+        '    yield Kind(name="other.copy", files=("*.txt",), summary="a copy")\n'
     )
     out = work("help", "other.copy", PYTHONPATH=f"{site}:{work.environment().get('PYTHONPATH', '')}").out
     assert "excerpt\n  targets: {a: {steps: [other.copy]}}\n" in out
     assert out.endswith("page  https://other.example/doc\n")
-    assert "other.copy: metric of other\n\nwhether it is the same\n" in out
+    assert "other.copy: kind of other\n\na copy\n" in out
 
 
 @pytest.mark.parametrize(
