@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -21,6 +22,7 @@ _NAMES: dict[type, str] = {
     inspect.AnyType: "anything",
     inspect.NoneType: "null",
 }
+_PLAIN = re.compile(r"[A-Za-z][\w./-]*")  # text that YAML need not quote
 _BOUNDS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
 
 
@@ -131,7 +133,7 @@ def _flow(values: Iterable[Any]) -> Iterator[str]:
         elif isinstance(value, dict):
             yield f"{{{', '.join(f'{key}: {text}' for key, text in zip(value, _flow(value.values()), strict=True))}}}"
         else:
-            yield str(value)
+            yield value if _PLAIN.fullmatch(str(value)) else f'"{value}"'
 
 
 def _number(value: float) -> str:

@@ -94,6 +94,7 @@ class Every(Params):
     limit: Annotated[Annotated[int, Meta(ge=0, le=5)] | None, Meta(description="d")] = 3
     names: Annotated[tuple[Annotated[float, Meta(gt=0)], ...], Meta(description="d")] = (0.5, 8 / 255)
     pair: Annotated[tuple[int, int] | None, Meta(description="d")] = None
+    globs: Annotated[tuple[str, ...], Meta(description="d")] = ("*", "b.c")
     map: Annotated[dict[str, Literal["b", "a"]], Meta(description="d")] = {}
     flag: Annotated[bool, Meta(description="d")] = False
     inner: Annotated[Inner, Meta(description="d")] = Inner()
@@ -106,6 +107,7 @@ def test_types_ranges_and_defaults_in_words() -> None:
         ("limit", "integer ≥ 0 and ≤ 5 or null", "3"),
         ("names", "list of number > 0", "[0.5, 0.0313725]"),
         ("pair", "[integer, integer]", ""),
+        ("globs", "list of text", '["*", b.c]'),
         ("map", "mapping: text → b | a", ""),
         ("flag", "true or false", "false"),
         ("inner", "{depth}", "as below"),

@@ -33,7 +33,7 @@ class QuantizeDynamic(Params):
 class QuantizeStatic(Params):
     """Weights and activations to 8 bits, with scales calibrated on data (QDQ format)."""
 
-    data: Annotated[DatasetRef, Meta(description="dataset to calibrate on; labels are not used")]
+    data: Annotated[DatasetRef, Meta(description="dataset to calibrate on")]
     scheme: Annotated[
         Scheme,
         Meta(
