@@ -15,9 +15,9 @@ from ..compressfile.spec import GateSpec, Spec
 from ..errors import UsageError
 from ..evaluate.answers import Flip, flips
 from ..evaluate.compare import Comparison, Quality, compare_latency, compare_quality, direct_latency, hits, row
+from ..evaluate.evidence import Evidence
 from ..evaluate.logs import compare_logs
-from ..evaluate.results import published_metrics, read_metrics
-from ..graph import MetricPlan
+from ..evaluate.results import Results
 from ..plan import Plan
 from ..project import Project
 from ..report.breakdowns import breakdowns
@@ -116,17 +116,19 @@ def _measure(project: Project, first: str, second: str) -> None:
 def _compare(project: Project, first: str, second: str) -> tuple[Comparison, dict[str, Mapping[str, Any]]]:
     """What is known of both, and every result of each."""
     plan = project.plan((first, second))
-    results: dict[str, Mapping[str, Any]] = {name: _results(project, plan, name) for name in (first, second)}
+    made = Results.of_plan(project.store, plan)
+    results: dict[str, Mapping[str, Any]] = {name: _results(project, made, name) for name in (first, second)}
     missing: dict[str, str] = {}
-    for name, found in results.items():
-        if not found:
-            results[name] = published_metrics(project.publisher.path(name)).get("metrics", {})
+    for name, measured in results.items():
+        if not measured:
+            said = Evidence.read(project.publisher.path(name))
+            results[name] = said.metrics if said is not None else {}
             if not results[name]:
                 raise UsageError(f"'{name}' has not been built and measured", hint=f"cbuild {name}")
             missing[f"{name} as it is now"] = f"the values are those it was published with ('cbuild why {name}')"
     a, b = results[first], results[second]
     quality = _quality(a, b, missing)
-    latency = _direct(project, plan, second) or _through_baseline(project, first, second, a, b)
+    latency = _direct(project, made, second) or _through_baseline(project, first, second, a, b)
     if latency is None:
         missing["latency"] = "never measured side by side; '--measure' does"
     metrics = project.registry.metrics
@@ -135,10 +137,10 @@ def _compare(project: Project, first: str, second: str) -> tuple[Comparison, dic
         for name in dict.fromkeys((*a, *b))
     )
     flipped = _flipped(project, plan, first, second, quality) if quality is not None else ()
-    made = Comparison(
+    found = Comparison(
         first=first, second=second, quality=quality, latency=latency, rows=rows, flipped=flipped, missing=missing
     )
-    return made, results
+    return found, results
 
 
 def _flipped(project: Project, plan: Plan, first: str, second: str, quality: Quality) -> tuple[Flip, ...]:
@@ -156,21 +158,10 @@ def _flipped(project: Project, plan: Plan, first: str, second: str, quality: Qua
     return flips(project.store, made[0], made[1], (*quality.lost, *quality.won), quality.n, output)
 
 
-def _results(project: Project, plan: Plan, name: str) -> dict[str, Mapping[str, Any]]:
+def _results(project: Project, made: Results, name: str) -> dict[str, Mapping[str, Any]]:
     """What has been measured of a target as it is now declared."""
-    found = {}
-    for metric in project.graph.targets[name].metrics:
-        result = _result(project, plan, metric)
-        if result is not None:
-            found[metric.name] = result
-    return found
-
-
-def _result(project: Project, plan: Plan, metric: MetricPlan) -> Mapping[str, Any] | None:
-    action = plan.actions.get(metric.node) if metric.node is not None else None
-    if action is None or action.result is None or action.evicted:
-        return None
-    return read_metrics(project.store, action.result.output)
+    found = {metric.name: made.metric(metric) for metric in project.graph.targets[name].metrics}
+    return {name: result for name, result in found.items() if result is not None}
 
 
 def _quality(a: Mapping[str, Any], b: Mapping[str, Any], missing: dict[str, str]) -> Quality | None:
@@ -188,11 +179,11 @@ def _quality(a: Mapping[str, Any], b: Mapping[str, Any], missing: dict[str, str]
     return None
 
 
-def _direct(project: Project, plan: Plan, second: str) -> Any:
+def _direct(project: Project, made: Results, second: str) -> Any:
     gates = project.graph.targets[second].gates
     if not gates or gates[-1].spec.max_ratio != inf:
         return None
-    result = _result(project, plan, gates[-1].metric)
+    result = made.metric(gates[-1].metric)
     return direct_latency(result) if result is not None else None
 
 

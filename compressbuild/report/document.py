@@ -13,10 +13,10 @@ import msgspec
 from .. import __version__
 from ..evaluate.choice import Candidate, choose, front
 from ..evaluate.compare import compare_quality, hits
-from ..evaluate.concerns import target_concerns
-from ..evaluate.gates import judge_gate
+from ..evaluate.evidence import Evidence
 from ..evaluate.history import History
-from ..evaluate.results import published_metrics, read_metrics
+from ..evaluate.results import Results
+from ..evaluate.target import assess
 from ..graph import MetricPlan, TargetPlan
 from ..plan import Action, Plan
 from ..project import Project
@@ -112,39 +112,27 @@ def _objection(target: Json) -> str:
 def _target(project: Project, plan: Plan, target: TargetPlan) -> Json:
     graph = project.graph
     directory = project.publisher.path(target.name)
-    said = published_metrics(directory)
+    results, history = Results.of_plan(project.store, plan), History(project.state / "history")
     actions = [plan.actions[i] for i in graph.order if i in graph.closure([target.artifact]) and i in plan.actions]
     wanted = [plan.actions[i] for i in target.nodes if i in plan.actions]
-    if said:
-        metrics, gates, unmeasured = said.get("metrics", {}), said.get("gates", []), said.get("unmeasured", {})
-    else:
-        found = {m.name: _result(project, plan, m) for m in target.metrics}
-        metrics = {name: result for name, result in found.items() if result is not None}
-        unmeasured = {m.name: m.reason for m in target.metrics if m.node is None}
-        made = plan.actions[target.artifact].result if target.artifact in plan.actions else None
-        recorded = History(project.state / "history").before(
-            target.name, target.gates, made.output if made is not None else "", metrics
-        )
-        verdicts = [
-            verdict
-            for gate in target.gates
-            for verdict in judge_gate(gate, lambda m: _result(project, plan, m), recorded, target.baseline)
-        ]
-        gates = msgspec.to_builtins(verdicts) if metrics else []
-    before = _baseline(project, plan, target)
-    entries, _ = History(project.state / "history").read(target.name)
+    said = Evidence.read(directory)
+    shown = said or Evidence.of(target.name, target.spec.platform, assess(graph, target, results, history))
+    metrics = shown.metrics
+    gates = msgspec.to_builtins(shown.gates) if said is not None or metrics else []
+    before = _baseline(project, results, target)
+    entries, _ = history.read(target.name)
     return {
         "name": target.name,
         "source": target.spec.source,
         "platform": target.spec.platform,
         "baseline": target.baseline,
-        "published": bool(said),
-        "state": _state(target, wanted, bool(said), gates),
+        "published": said is not None,
+        "state": _state(target, wanted, said is not None, gates),
         "missing": [missing.what for missing in target.missing],
         "metrics": {name: {**result, **_paired(name, before.get(name), result)} for name, result in metrics.items()},
-        "unmeasured": unmeasured,
+        "unmeasured": dict(shown.unmeasured),
         "gates": gates,
-        "warnings": said["warnings"] if "warnings" in said else _warnings(project, plan, target, metrics),
+        "warnings": msgspec.to_builtins(shown.warnings),
         "steps": [_node(project, action) for action in actions],
         "breakdowns": list(breakdowns(metrics, before)),
         "layers": looked[1] if (looked := _looked(project, target)) is not None else None,
@@ -163,13 +151,6 @@ def _state(target: TargetPlan, wanted: Sequence[Action], published: bool, gates:
     if all(action.status == "cached" for action in wanted):
         return "published" if published else "built"
     return "out of date" if published else "not built"
-
-
-def _result(project: Project, plan: Plan, metric: MetricPlan) -> Mapping[str, Any] | None:
-    action = plan.actions.get(metric.node) if metric.node is not None else None
-    if action is None or action.result is None or action.evicted:
-        return None
-    return read_metrics(project.store, action.result.output)
 
 
 def _node(project: Project, action: Action) -> Json:
@@ -193,13 +174,15 @@ def _node(project: Project, action: Action) -> Json:
     }
 
 
-def _baseline(project: Project, plan: Plan, target: TargetPlan) -> Mapping[str, Any]:
+def _baseline(project: Project, results: Results, target: TargetPlan) -> Mapping[str, Any]:
     """What has been measured of the baseline: as published, or else where both have a row for each class."""
     if target.baseline is None:
         return {}
-    said: Mapping[str, Any] = published_metrics(project.publisher.path(target.baseline)).get("metrics", {})
-    found = {m.name: _result(project, plan, m) for m in target.compared}
-    return said or {name: result for name, result in found.items() if result is not None}
+    said = Evidence.read(project.publisher.path(target.baseline))
+    if said is not None and said.metrics:
+        return said.metrics
+    found = {m.name: results.metric(m) for m in target.compared}
+    return {name: result for name, result in found.items() if result is not None}
 
 
 def _paired(name: str, base: Mapping[str, Any] | None, own: Mapping[str, Any]) -> Json:
@@ -208,15 +191,6 @@ def _paired(name: str, base: Mapping[str, Any] | None, own: Mapping[str, Any]) -
         return {}
     found = compare_quality(name, hits(base) or [], hits(own) or [])
     return {"paired": {"verdict": found.verdict, "p": found.p, "low": found.low, "high": found.high}}
-
-
-def _warnings(project: Project, plan: Plan, target: TargetPlan, metrics: Mapping[str, Any]) -> list[Json]:
-    def size(index: int) -> int | None:
-        action = plan.actions.get(index)
-        return action.result.size if action is not None and action.result is not None else None
-
-    found = target_concerns(project.graph, target, metrics, lambda m: _result(project, plan, m), size)
-    return [msgspec.to_builtins(concern) for concern in found]
 
 
 def _looked(project: Project, target: TargetPlan) -> tuple[MetricPlan, str] | None:
@@ -228,9 +202,10 @@ def _looked(project: Project, target: TargetPlan) -> tuple[MetricPlan, str] | No
 def _layers(project: Project, plan: Plan, names: Sequence[str]) -> Json:
     """By the node that looked at them."""
     found: Json = {}
+    results = Results.of_plan(project.store, plan)
     for target in (project.graph.targets[name] for name in names):
         looked = _looked(project, target)
-        result = _result(project, plan, looked[0]) if looked is not None and looked[1] not in found else None
+        result = results.metric(looked[0]) if looked is not None and looked[1] not in found else None
         if looked is not None and result is not None:
             steps = [plan.actions[i].result for i in project.graph.closure([target.model]) if i in plan.actions]
             found[looked[1]] = shown_layers(result, [step.facts for step in steps if step is not None])
