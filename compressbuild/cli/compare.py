@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from math import inf
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from ..compressfile.spec import GateSpec, Spec
+from ..compressfile.spec import Spec
 from ..errors import UsageError
 from ..evaluate.answers import Flip, flips
 from ..evaluate.compare import Comparison, Quality, compare_latency, compare_quality, direct_latency, hits, row
 from ..evaluate.evidence import Evidence
 from ..evaluate.logs import compare_logs
 from ..evaluate.results import Results
+from ..graph import Ask
 from ..plan import Plan
 from ..project import Project
 from ..report.breakdowns import breakdowns
@@ -67,7 +66,7 @@ def command(
         with opened(file, overrides, cache_dir) as project:
             _check_names(project.spec, first, second)
             if "latency" in project.registry.metrics:
-                project.spec = _with_pair(project.spec, first, second)
+                project.ask(Ask(project.registry.metrics["latency"], second, beside=first))
             if measure:
                 _measure(project, first, second)
             found, results = _compare(project, first, second)
@@ -93,13 +92,6 @@ def _check_names(spec: Spec, first: str, second: str) -> None:
             raise UsageError(f"unknown target '{name}'", hint=hint)
     if first == second:
         raise UsageError(f"'{first}' cannot be compared with itself")
-
-
-def _with_pair(spec: Spec, first: str, second: str) -> Spec:
-    """The same project, in which the second target's latency is also looked at beside the first's."""
-    target = spec.targets[second]
-    pair = GateSpec("latency", target.mark, max_ratio=inf, against=first, unmeasured="allow", inconclusive="allow")
-    return replace(spec, targets={**spec.targets, second: replace(target, gates=(*target.gates, pair))})
 
 
 def _measure(project: Project, first: str, second: str) -> None:
@@ -180,11 +172,8 @@ def _quality(a: Mapping[str, Any], b: Mapping[str, Any], missing: dict[str, str]
 
 
 def _direct(project: Project, made: Results, second: str) -> Any:
-    gates = project.graph.targets[second].gates
-    if not gates or gates[-1].spec.max_ratio != inf:
-        return None
-    result = made.metric(gates[-1].metric)
-    return direct_latency(result) if result is not None else None
+    found = [made.metric(asked) for asked in project.graph.targets[second].asked]
+    return next((direct_latency(result) for result in found if result is not None), None)
 
 
 def _through_baseline(project: Project, first: str, second: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Any:

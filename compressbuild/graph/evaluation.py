@@ -12,7 +12,7 @@ from ..errors import Diagnostic
 from ..platforms import Missing, lacking
 from .builder import Builder
 from .compiling import run_with
-from .node import GatePlan, MetricPlan, Node, RunWith, TargetPlan
+from .node import Ask, GatePlan, MetricPlan, Node, RunWith, TargetPlan
 from .params import Resolved, handed, resolve, type_name
 
 __all__ = ["Evaluation"]
@@ -21,8 +21,9 @@ __all__ = ["Evaluation"]
 class Evaluation:
     """Adds the metric nodes of targets to a Builder's graph."""
 
-    def __init__(self, builder: Builder) -> None:
+    def __init__(self, builder: Builder, asks: tuple[Ask, ...] = ()) -> None:
         self.builder = builder
+        self.asks = asks
         self._plans: dict[str, TargetPlan | None] = {}
 
     def target(self, target: TargetSpec) -> TargetPlan | None:
@@ -31,8 +32,10 @@ class Evaluation:
         model, artifact = self._pair(target.name)
         if model is None or artifact is None:
             return None
-        spec = builder.spec
-        evaluate = target.evaluate or spec.evaluate or EvaluateSpec(target.mark)
+        evaluate = target.evaluate or builder.spec.evaluate or EvaluateSpec(target.mark)
+        asked = self._asked(target, evaluate)
+        if any(ask.alone for ask in self.asks if ask.of == target.name):
+            return TargetPlan(target, artifact, model, (), (), None, self._missing(artifact), asked=asked)
         uses = {use.name: use for use in evaluate.metrics}
         for gate in target.gates:
             if gate.metric not in builder.registry.metrics:
@@ -54,7 +57,19 @@ class Evaluation:
             self._missing(artifact),
             self._compared(uses.values(), evaluate, baseline),
             self._details(target, uses, evaluate),
+            asked,
         )
+
+    def _asked(self, target: TargetSpec, evaluate: EvaluateSpec) -> tuple[MetricPlan, ...]:
+        """What commands ask for, in their order."""
+        written = {use.name: use.params for use in evaluate.metrics}
+        found = []
+        for ask in self.asks:
+            if ask.of == target.name:
+                params = ask.params if ask.params is not None else written.get(ask.metric.name)
+                use = MetricUse(ask.metric.name, target.mark, params)
+                found.append(self.metric(target.name, use, evaluate, ask.beside, ask.metric))
+        return tuple(plan for plan in found if plan is not None)
 
     def _details(
         self, target: TargetSpec, uses: Mapping[str, MetricUse], evaluate: EvaluateSpec
@@ -119,10 +134,18 @@ class Evaluation:
             return None
         return GatePlan(gate, metric) if metric is not None else None
 
-    def metric(self, name: str, use: MetricUse, evaluate: EvaluateSpec, baseline: str | None) -> MetricPlan | None:
-        """One metric of a target or model, with the node that measures it or the reason why none can."""
+    def metric(
+        self,
+        name: str,
+        use: MetricUse,
+        evaluate: EvaluateSpec,
+        baseline: str | None,
+        record: Metric | None = None,
+    ) -> MetricPlan | None:
+        """One metric of a target or model, with the node that measures it or the reason why none can. ``record``: None
+        for the installed one."""
         builder = self.builder
-        record = builder.registry.metrics.get(use.name)
+        record = record or builder.registry.metrics.get(use.name)
         if record is None:
             builder.unknown("metric", use.name, use.mark)
             return None
