@@ -192,6 +192,16 @@ def test_a_good_plugin(site: Site) -> None:
         ),
         (
             "from compressbuild.api import *\n@hookimpl\ndef compressbuild_metrics():\n"
+            "    yield Metric(name='m', run='a:b', role='qualty')",
+            "metric 'm': 'role' cannot be 'qualty'",
+        ),
+        (
+            "from compressbuild.api import *\n@hookimpl\ndef compressbuild_metrics():\n"
+            "    yield Metric(name='m', run='a:b', priority=-1)",
+            "metric 'm': 'priority' must be 0 or more, not -1",
+        ),
+        (
+            "from compressbuild.api import *\n@hookimpl\ndef compressbuild_metrics():\n"
             "    yield Metric(name='m', run='a:b', via='predictt')",
             "metric 'm' goes via 'predictt', a technique that no plugin offers",
         ),

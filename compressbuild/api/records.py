@@ -112,6 +112,10 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     predicts on, its input ``examples``; its subject is the model that the metric's parameter ``surrogate`` names,
     or else the closest ancestor of the target that it consumes. ``needs``: what else it takes to be measured here.
 
+    ``role``: ``quality`` (how good the answers are), ``cost`` (what the artifact takes: time, bytes, arithmetic) or
+    ``detail`` (neither). ``priority``: of several metrics of a role, the higher is shown first. Of quality and of
+    cost, those with the highest priority above 0 decide which target to ship.
+
     ``detail``: measured, without being asked for, of every target that anything is measured of and that it can read;
     for the report alone, so not in tables, history and ``metrics.json``.
     """
@@ -120,6 +124,8 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     unit: str = ""
     direction: str = "none"
+    role: str = "detail"
+    priority: int = 0
     of: str = "artifact"
     via: str | None = None
     examples: str | None = None

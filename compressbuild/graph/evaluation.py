@@ -162,7 +162,7 @@ class Evaluation:
         )
         if found is None:
             return None
-        plan = MetricPlan(record.name, record.unit, record.direction, None)
+        plan = MetricPlan(record.name, record.unit, record.direction, None, role=record.role, priority=record.priority)
         if self._missing(artifact):
             return replace(plan, reason=f"'{name}' cannot be built here")
         if missing := builder.missing(record.needs):

@@ -92,6 +92,8 @@ class MetricPlan:
     direction: str
     node: int | None
     reason: str = ""
+    role: str = "detail"
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)

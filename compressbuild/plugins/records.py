@@ -28,6 +28,7 @@ _REFERENCES = {
 }  # a Platform names no code
 _CHOICES: Mapping[tuple[type, str], tuple[str, ...]] = {
     (Metric, "direction"): ("lower", "higher", "none"),
+    (Metric, "role"): ("quality", "cost", "detail"),
     (Metric, "of"): ("artifact", "model", "predictions", "runner"),
     (Backend, "qdq_scheme"): ("u8-affine", "s8-symmetric"),
 }
@@ -80,6 +81,8 @@ def _check_values(shown: str, record: Record) -> Complaint | None:
             return Complaint(f"{shown}: '{field}' cannot be '{value}'", hint)
     if not isinstance(record, Platform) and record.version < 1:
         return Complaint(f"{shown}: 'version' must be 1 or more, not {record.version}")
+    if isinstance(record, Metric) and record.priority < 0:
+        return Complaint(f"{shown}: 'priority' must be 0 or more, not {record.priority}", "0 comes last")
     if isinstance(record, Metric) and record.model and record.of != "runner":
         return Complaint(f"{shown}: 'model' is for metrics of 'runner'", "of='model' makes it the subject itself")
     if isinstance(record, Kind) and not record.files:

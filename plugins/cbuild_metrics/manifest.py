@@ -28,6 +28,20 @@ __all__ = [
     "UserFunction",
 ]
 
+# Which quality and which costs decide what to ship, and come first in tables. The others have no say in that.
+_PRIORITY = {
+    "top1": 100,
+    "f1": 90,
+    "recall": 80,
+    "precision": 70,
+    "top5": 60,
+    "pearson": 50,
+    "spearman": 40,
+    "agreement": 30,
+    "latency": 100,
+    "size": 90,
+    "macs": 80,
+}
 _NUMPY = Needs(modules=("numpy",), install="pip install 'compressbuild[metrics]'")
 
 
@@ -60,11 +74,13 @@ def compressbuild_metrics() -> Iterator[Metric]:
     for k in (1, 5):
         yield Metric(
             name=f"top{k}",
+            priority=_PRIORITY[f"top{k}"],
             summary=f"share of samples whose label is {'the' if k == 1 else 'among the five'} likeliest",
             run=f"cbuild_metrics.quality.accuracy:top{k}",
             params=Accuracy,
             of="predictions",
             via="metrics.predict",
+            role="quality",
             direction="higher",
             per_class=k == 1,
             tools=("numpy",),
@@ -84,12 +100,14 @@ def _quality() -> Iterator[Metric]:
     ):
         yield Metric(
             name=name,
+            priority=_PRIORITY.get(name, 0),
             summary=summary,
             source=source,
             run=f"cbuild_metrics.quality.confusion:{name}",
             params=Averaged,
             of="predictions",
             via="metrics.predict",
+            role="quality",
             direction="higher",
             tools=("numpy",),
         )
@@ -101,6 +119,7 @@ def _quality() -> Iterator[Metric]:
     ):
         yield Metric(
             name=name,
+            priority=_PRIORITY.get(name, 0),
             summary=summary,
             source=source,
             run=f"cbuild_metrics.quality.regression:{name}",
@@ -108,6 +127,7 @@ def _quality() -> Iterator[Metric]:
             unit=unit,
             of="predictions",
             via="metrics.predict",
+            role="quality",
             direction=direction,
             tools=("numpy",),
         )
@@ -119,6 +139,7 @@ def _quality() -> Iterator[Metric]:
         params=Accuracy,
         of="predictions",
         via="metrics.predict",
+        role="quality",
         direction="lower",
         tools=("numpy",),
     )
@@ -128,12 +149,14 @@ def _quality() -> Iterator[Metric]:
     ):
         yield Metric(
             name=name,
+            priority=_PRIORITY.get(name, 0),
             summary=summary,
             source=source,
             run=f"cbuild_metrics.quality.text:{name}",
             params=Text,
             of="predictions",
             via="metrics.predict",
+            role="quality",
             direction="higher",
             tools=("numpy", "sacrebleu"),
             needs=Needs(modules=("sacrebleu",), install="pip install 'compressbuild[text]'"),
@@ -145,6 +168,7 @@ def _quality() -> Iterator[Metric]:
         params=UserFunction,
         of="predictions",
         via="metrics.predict",
+        role="quality",
         tools=("numpy",),
     )
 
@@ -158,12 +182,14 @@ def _agreement() -> Iterator[Metric]:
     ):
         yield Metric(
             name=name,
+            priority=_PRIORITY.get(name, 0),
             summary=summary,
             run=f"cbuild_metrics.quality.agreement:{function}",
             params=Output,
             unit=unit,
             of="predictions",
             via="metrics.predict",
+            role="quality",
             paired=True,
             direction=direction,
             tools=("numpy",),
@@ -173,10 +199,12 @@ def _agreement() -> Iterator[Metric]:
 def _cost() -> Iterator[Metric]:
     yield Metric(
         name="size",
+        priority=_PRIORITY["size"],
         summary="bytes of all files of the artifact",
         run="cbuild_metrics.cost.size:size",
         unit="B",
         direction="lower",
+        role="cost",
     )
     yield Metric(
         name="compressed-size",
@@ -186,9 +214,11 @@ def _cost() -> Iterator[Metric]:
         params=Compressed,
         unit="B",
         direction="lower",
+        role="cost",
     )
     yield Metric(
         name="macs",
+        priority=_PRIORITY["macs"],
         summary="multiply-accumulates of one sample",
         source="counted from the shapes of a real run: convolutions, matrix products, recurrences, attention",
         run="cbuild_metrics.cost.macs:macs",
@@ -196,6 +226,7 @@ def _cost() -> Iterator[Metric]:
         of="model",
         kinds=("torch-model", "onnx"),
         direction="lower",
+        role="cost",
         tools=("torch", "onnx", "onnxruntime"),
     )
     yield Metric(
@@ -204,6 +235,7 @@ def _cost() -> Iterator[Metric]:
         run="cbuild_metrics.cost.layers:layers",
         of="model",
         kinds=("torch-model", "onnx"),
+        role="detail",
         detail=True,
         tools=("numpy", "torch", "onnx"),
     )
@@ -214,6 +246,7 @@ def _cost() -> Iterator[Metric]:
         of="model",
         kinds=("torch-model", "onnx"),
         direction="lower",
+        role="cost",
         tools=("torch", "onnx"),
     )
     for name, summary in (
@@ -227,6 +260,7 @@ def _cost() -> Iterator[Metric]:
             of="model",
             kinds=("torch-model", "onnx"),
             direction="lower",
+            role="cost",
             tools=("torch", "onnx"),
         )
 
@@ -234,6 +268,7 @@ def _cost() -> Iterator[Metric]:
 def _running() -> Iterator[Metric]:
     yield Metric(
         name="latency",
+        priority=_PRIORITY["latency"],
         summary="time of a run, with its ratio to the baseline",
         source="interleaved blocks in several sessions, Student's interval over sessions (Kalibera and Jones 2013)",
         run="cbuild_metrics.speed.latency:latency",
@@ -241,6 +276,7 @@ def _running() -> Iterator[Metric]:
         unit="ms",
         of="runner",
         direction="lower",
+        role="cost",
         exclusive=True,
         tools=("numpy",),
     )
@@ -257,6 +293,7 @@ def _running() -> Iterator[Metric]:
             unit=unit,
             of="runner",
             direction=direction,
+            role="cost",
             exclusive=True,
             tools=("numpy",),
         )
@@ -268,6 +305,7 @@ def _running() -> Iterator[Metric]:
         params=Roofline,
         of="runner",
         model=("torch-model", "onnx"),
+        role="detail",
         exclusive=True,
         tools=("numpy", "torch", "onnx", "onnxruntime"),
     )

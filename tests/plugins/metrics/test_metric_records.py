@@ -35,9 +35,24 @@ def test_what_predictions_are_made_with() -> None:
     assert [m.name for m in metrics.values() if m.detail] == ["layers"]
 
 
+def test_every_metric_says_its_role_and_the_deciding_ones_their_order() -> None:
+    metrics = list(compressbuild_metrics())
+    order = {
+        role: [m.name for m in sorted(metrics, key=lambda m: -m.priority) if m.role == role and m.priority]
+        for role in ("quality", "cost", "detail")
+    }
+    assert order == {
+        "quality": ["top1", "f1", "recall", "precision", "top5", "pearson", "spearman", "agreement"],
+        "cost": ["latency", "size", "macs"],
+        "detail": [],
+    }
+    assert {m.name for m in metrics if m.role == "detail"} == {"layers", "roofline"}
+    assert {m.name for m in metrics if m.role == "cost" and m.of == "predictions"} == set()
+
+
 def test_manifests_are_cheap() -> None:
     script = (
-        "import sys, cbuild_metrics, cbuild_onnxruntime, cbuild_tensorrt;"
+        "import sys, cbuild_metrics.manifest, cbuild_onnxruntime.manifest, cbuild_tensorrt.manifest;"
         "heavy = {'numpy', 'torch', 'onnx', 'onnxruntime', 'tensorrt', 'tensorrt_rtx', 'networkx'};"
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
