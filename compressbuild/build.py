@@ -15,6 +15,7 @@ from .errors import CompressfileError, Interrupted
 from .evaluate.evidence import Evidence
 from .evaluate.history import Entry, History
 from .evaluate.results import FILE, Results
+from .evaluate.roles import Roles
 from .evaluate.target import Assessment, assess
 from .execute.events import Observer
 from .execute.executor import Executor
@@ -131,7 +132,8 @@ class Build:
         reports = tuple(sorted(self._reports.values(), key=lambda report: order[report.name]))
         statuses = {report.status for report in reports}
         code = 1 if "failed" in statuses or self.failures else 3 if "gate failed" in statuses else 0
-        return BuildReport(targets=reports, counts=counts, exit_code=code, units=self._units())
+        roles = Roles.of(self._project.registry.metrics)
+        return BuildReport(targets=reports, counts=counts, exit_code=code, units=self._units(), roles=roles)
 
     def _units(self) -> dict[str, str]:
         return {name: metric.unit for name, metric in self._project.registry.metrics.items()}

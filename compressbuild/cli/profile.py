@@ -13,6 +13,7 @@ from ..api import Metric, Profile, Profiling
 from ..compressfile.nodes import Map, located
 from ..errors import CbuildError, Incompatible, NodeFailed, UsageError
 from ..evaluate.results import Results
+from ..evaluate.roles import Roles
 from ..graph import Ask
 from ..project import Project
 from ..report.profile import html, lines
@@ -28,7 +29,7 @@ _NAME = "profile"  # of the measurement, and so of its log
 @click.argument("target")
 @project_options
 @click.option(
-    "--batch", type=click.IntRange(min=1), metavar="N", help="Samples a run (default: as the target's latency)."
+    "--batch", type=click.IntRange(min=1), metavar="N", help="Samples a run (default: as its speed is measured)."
 )
 @click.option("--repeats", type=click.IntRange(min=1), default=50, show_default=True, help="Runs that are counted.")
 @click.option("-n", "--rows", type=click.IntRange(min=1), default=20, show_default=True, help="Operators in the text.")
@@ -76,7 +77,7 @@ def _profile(project: Project, name: str, batch: int | None, repeats: int) -> Pr
     if name not in project.spec.targets:
         guess = did_you_mean(name, project.spec.targets)
         raise UsageError(f"unknown target '{name}'", hint=f"did you mean '{guess}'?" if guess else "see 'cbuild list'")
-    asked: dict[str, Any] = {**_as_latency(project, name), "repeats": repeats}
+    asked: dict[str, Any] = {**_as_timed(project, name), "repeats": repeats}
     if batch is not None:
         asked["batch"] = batch
     params = located(asked, project.spec.targets[name].mark)
@@ -97,13 +98,12 @@ def _profile(project: Project, name: str, batch: int | None, repeats: int) -> Pr
         raise CbuildError(f"the profiler of '{name}' returned something else than a profile: {error}") from error
 
 
-def _as_latency(project: Project, name: str) -> dict[str, Any]:
-    """The batch and the sizes at which the target's latency is measured."""
-    for metric in project.graph.targets[name].metrics:
-        if metric.name == "latency" and metric.node is not None:
-            params = project.graph.nodes[metric.node].params
-            return {key: params[key] for key in ("batch", "axes") if key in params}
-    return {}
+def _as_timed(project: Project, name: str) -> dict[str, Any]:
+    """The batch and the sizes at which the target's speed is measured."""
+    measured = {m.name: m.node for m in project.graph.targets[name].metrics if m.node is not None}
+    speed = Roles.of(project.registry.metrics).speed_of(measured)
+    params = project.graph.nodes[measured[speed]].params if speed is not None else {}
+    return {key: params[key] for key in ("batch", "axes") if key in params}
 
 
 def _record(project: Project, name: str) -> Metric:

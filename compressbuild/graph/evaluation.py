@@ -234,7 +234,8 @@ class Evaluation:
     ) -> int | str | None:
         """The node that makes a target's predictions for a metric, or why there can be none; None: a problem."""
         builder = self.builder
-        technique = builder.technique(record.via or "metrics.predict", use.mark)
+        assert record.via is not None  # discovery refuses such a record without it
+        technique = builder.technique(record.via, use.mark)
         if technique is None:
             return None
         if evaluate.data is None:

@@ -83,6 +83,8 @@ def _check_values(shown: str, record: Record) -> Complaint | None:
         return Complaint(f"{shown}: 'version' must be 1 or more, not {record.version}")
     if isinstance(record, Metric) and record.priority < 0:
         return Complaint(f"{shown}: 'priority' must be 0 or more, not {record.priority}", "0 comes last")
+    if isinstance(record, Metric) and record.of == "predictions" and record.via is None:
+        return Complaint(f"{shown}: 'via' is missing", "the technique that makes the predictions it reads")
     if isinstance(record, Metric) and record.model and record.of != "runner":
         return Complaint(f"{shown}: 'model' is for metrics of 'runner'", "of='model' makes it the subject itself")
     if isinstance(record, Kind) and not record.files:
