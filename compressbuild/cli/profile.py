@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from ..api import Metric, Profile, Profiling
+from ..api import Profile, Profiling, RunMetric
 from ..compressfile.nodes import Map, located
 from ..compressfile.spec import EvaluateSpec, MetricUse
 from ..errors import CbuildError, Incompatible, NodeFailed, UsageError
@@ -116,9 +116,8 @@ def _plan(project: Project, name: str, asked: dict[str, Any]) -> None:
         able = sorted(backend.name for backend in registry.backends.values() if backend.profile is not None)
         hint = f"backends that have one: {', '.join(able)}" if able else None
         raise UsageError(f"'{name}' cannot be profiled: {owner} has no profiler", hint=hint)
-    record = Metric(
-        name=_NAME, run=function, params=Profiling, of="runner", direction="none", exclusive=True,
-        summary="time of each operator",
+    record = RunMetric(
+        name=_NAME, run=function, params=Profiling, summary="time of each operator",
     )  # fmt: skip
     params = located(asked, target.mark)
     assert isinstance(params, Map)
