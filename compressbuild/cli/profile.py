@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from ..api import Metric, Profile, Profiling
+from ..api import Profile, Profiling, RunMetric
 from ..compressfile.nodes import Map, located
 from ..errors import CbuildError, Incompatible, NodeFailed, UsageError
 from ..evaluate.results import Results
@@ -106,7 +106,7 @@ def _as_timed(project: Project, name: str) -> dict[str, Any]:
     return {key: params[key] for key in ("batch", "axes") if key in params}
 
 
-def _record(project: Project, name: str) -> Metric:
+def _record(project: Project, name: str) -> RunMetric:
     """The profiler of the target's runtime, as a metric. UsageError if it has none."""
     graph, registry = project.graph, project.registry
     node = graph.nodes[graph.targets[name].artifact]
@@ -118,7 +118,6 @@ def _record(project: Project, name: str) -> Metric:
         able = sorted(backend.name for backend in registry.backends.values() if backend.profile is not None)
         hint = f"backends that have one: {', '.join(able)}" if able else None
         raise UsageError(f"'{name}' cannot be profiled: {owner} has no profiler", hint=hint)
-    return Metric(
-        name=_NAME, run=function, params=Profiling, of="runner", direction="none", exclusive=True,
-        summary="time of each operator",
+    return RunMetric(
+        name=_NAME, run=function, params=Profiling, summary="time of each operator",
     )  # fmt: skip

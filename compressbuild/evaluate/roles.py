@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from ..api import Metric
+from ..api import Metric, RunMetric
 
 __all__ = ["Roles"]
 
@@ -30,7 +30,7 @@ class Roles(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             shown=tuple(m.name for m in deciding),
             quality=tuple(m.name for m in deciding if m.role == "quality" and m.direction != "none"),
-            speed=tuple(m.name for m in deciding if m.role == "cost" and m.exclusive and m.direction == "lower"),
+            speed=tuple(m.name for m in deciding if _is_speed(m)),
         )
 
     def in_order(self, names: Iterable[str]) -> tuple[str, ...]:
@@ -47,3 +47,7 @@ class Roles(msgspec.Struct, frozen=True, kw_only=True):
         """The one of ``names`` that says how fast a target is."""
         given = frozenset(names)
         return next((name for name in self.speed if name in given), None)
+
+
+def _is_speed(metric: Metric) -> bool:
+    return metric.role == "cost" and isinstance(metric, RunMetric) and metric.exclusive and metric.direction == "lower"

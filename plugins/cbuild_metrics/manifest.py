@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compressbuild.api import Kind, Metric, Needs, Technique, hookimpl
+from compressbuild.api import AnswerMetric, ArtifactMetric, Kind, Metric, RunMetric, Stack, Technique, hookimpl
 
 from .answers.params import Predict
 from .cost.params import Compressed, Shapes
@@ -42,7 +42,8 @@ _PRIORITY = {
     "size": 90,
     "macs": 80,
 }
-_NUMPY = Needs(modules=("numpy",), install="pip install 'compressbuild[metrics]'")
+_NUMPY = Stack(modules=("numpy",), tools=("numpy",), install="pip install 'compressbuild[metrics]'")
+_TEXT = _NUMPY.also(modules=("sacrebleu",), tools=("sacrebleu",), install="pip install 'compressbuild[text]'")
 
 
 @hookimpl
@@ -63,8 +64,7 @@ def compressbuild_techniques() -> Iterator[Technique]:
         run="cbuild_metrics.answers.predict:predict",
         params=Predict,
         produces="predictions",
-        tools=("numpy",),
-        needs=_NUMPY,
+        stack=_NUMPY,
     )
     yield from records_robustness.techniques()
 
@@ -72,18 +72,17 @@ def compressbuild_techniques() -> Iterator[Technique]:
 @hookimpl
 def compressbuild_metrics() -> Iterator[Metric]:
     for k in (1, 5):
-        yield Metric(
+        yield AnswerMetric(
             name=f"top{k}",
             priority=_PRIORITY[f"top{k}"],
             summary=f"share of samples whose label is {'the' if k == 1 else 'among the five'} likeliest",
             run=f"cbuild_metrics.quality.accuracy:top{k}",
             params=Accuracy,
-            of="predictions",
             via="metrics.predict",
             role="quality",
             direction="higher",
             per_class=k == 1,
-            tools=("numpy",),
+            stack=_NUMPY,
         )
     yield from _quality()
     yield from _agreement()
@@ -98,18 +97,17 @@ def _quality() -> Iterator[Metric]:
         ("recall", "share of samples of a class that are answered right", "as scikit-learn, zero_division=0"),
         ("f1", "harmonic mean of precision and recall", "van Rijsbergen 1979; as scikit-learn, zero_division=0"),
     ):
-        yield Metric(
+        yield AnswerMetric(
             name=name,
             priority=_PRIORITY.get(name, 0),
             summary=summary,
             source=source,
             run=f"cbuild_metrics.quality.confusion:{name}",
             params=Averaged,
-            of="predictions",
             via="metrics.predict",
             role="quality",
             direction="higher",
-            tools=("numpy",),
+            stack=_NUMPY,
         )
     for name, unit, direction, summary, source in (
         ("mse", "", "lower", "mean squared error against the labels", ""),
@@ -117,7 +115,7 @@ def _quality() -> Iterator[Metric]:
         ("pearson", "", "higher", "correlation of outputs and labels", "Pearson 1895"),
         ("spearman", "", "higher", "correlation of the ranks of outputs and labels", "Spearman 1904, mean ranks"),
     ):
-        yield Metric(
+        yield AnswerMetric(
             name=name,
             priority=_PRIORITY.get(name, 0),
             summary=summary,
@@ -125,51 +123,46 @@ def _quality() -> Iterator[Metric]:
             run=f"cbuild_metrics.quality.regression:{name}",
             params=Output,
             unit=unit,
-            of="predictions",
             via="metrics.predict",
             role="quality",
             direction=direction,
-            tools=("numpy",),
+            stack=_NUMPY,
         )
-    yield Metric(
+    yield AnswerMetric(
         name="perplexity",
         summary="exp of the mean negative log-likelihood of the labels under softmax(scores)",
         source="Jelinek et al. 1977",
         run="cbuild_metrics.quality.regression:perplexity",
         params=Accuracy,
-        of="predictions",
         via="metrics.predict",
         role="quality",
         direction="lower",
-        tools=("numpy",),
+        stack=_NUMPY,
     )
     for name, summary, source in (
         ("bleu", "corpus BLEU of decoded text, 0 to 100", "Papineni et al. 2002; sacrebleu, Post 2018"),
         ("chrf", "corpus chrF2 of decoded text, 0 to 100", "Popović 2015; sacrebleu"),
     ):
-        yield Metric(
+        yield AnswerMetric(
             name=name,
             priority=_PRIORITY.get(name, 0),
             summary=summary,
             source=source,
             run=f"cbuild_metrics.quality.text:{name}",
             params=Text,
-            of="predictions",
             via="metrics.predict",
             role="quality",
             direction="higher",
-            tools=("numpy", "sacrebleu"),
-            needs=Needs(modules=("sacrebleu",), install="pip install 'compressbuild[text]'"),
+            stack=_TEXT,
         )
-    yield Metric(
+    yield AnswerMetric(
         name="user",
         summary="a function of the project, on outputs and labels",
         run="cbuild_metrics.quality.user:user",
         params=UserFunction,
-        of="predictions",
         via="metrics.predict",
         role="quality",
-        tools=("numpy",),
+        stack=_NUMPY,
     )
 
 
@@ -180,24 +173,23 @@ def _agreement() -> Iterator[Metric]:
         ("sqnr", "sqnr", "dB", "higher", "energy of the baseline's output over that of the difference"),
         ("max-abs", "max_abs", "", "lower", "largest difference from the baseline's output"),
     ):
-        yield Metric(
+        yield AnswerMetric(
             name=name,
             priority=_PRIORITY.get(name, 0),
             summary=summary,
             run=f"cbuild_metrics.quality.agreement:{function}",
             params=Output,
             unit=unit,
-            of="predictions",
             via="metrics.predict",
             role="quality",
             paired=True,
             direction=direction,
-            tools=("numpy",),
+            stack=_NUMPY,
         )
 
 
 def _cost() -> Iterator[Metric]:
-    yield Metric(
+    yield ArtifactMetric(
         name="size",
         priority=_PRIORITY["size"],
         summary="bytes of all files of the artifact",
@@ -206,7 +198,7 @@ def _cost() -> Iterator[Metric]:
         direction="lower",
         role="cost",
     )
-    yield Metric(
+    yield ArtifactMetric(
         name="compressed-size",
         summary="bytes of all files of the artifact, each compressed by itself",
         source="zlib level 9, bz2 or lzma of the standard library",
@@ -216,7 +208,7 @@ def _cost() -> Iterator[Metric]:
         direction="lower",
         role="cost",
     )
-    yield Metric(
+    yield ArtifactMetric(
         name="macs",
         priority=_PRIORITY["macs"],
         summary="multiply-accumulates of one sample",
@@ -227,19 +219,19 @@ def _cost() -> Iterator[Metric]:
         kinds=("torch-model", "onnx"),
         direction="lower",
         role="cost",
-        tools=("torch", "onnx", "onnxruntime"),
+        stack=Stack(tools=("torch", "onnx", "onnxruntime")),
     )
-    yield Metric(
+    yield ArtifactMetric(
         name="layers",
         summary="weight tensors; the report shows the size, zeros and spread of each",
         run="cbuild_metrics.cost.layers:layers",
         of="model",
         kinds=("torch-model", "onnx"),
         role="detail",
-        detail=True,
-        tools=("numpy", "torch", "onnx"),
+        unasked=True,
+        stack=Stack(tools=("numpy", "torch", "onnx")),
     )
-    yield Metric(
+    yield ArtifactMetric(
         name="parameters",
         summary="trained numbers",
         run="cbuild_metrics.cost.parameters:parameters",
@@ -247,13 +239,13 @@ def _cost() -> Iterator[Metric]:
         kinds=("torch-model", "onnx"),
         direction="lower",
         role="cost",
-        tools=("torch", "onnx"),
+        stack=Stack(tools=("torch", "onnx")),
     )
     for name, summary in (
         ("nonzeros", "trained numbers that are not zero"),
         ("distinct", "most distinct numbers in one trained tensor"),
     ):
-        yield Metric(
+        yield ArtifactMetric(
             name=name,
             summary=summary,
             run=f"cbuild_metrics.cost.parameters:{name}",
@@ -261,12 +253,12 @@ def _cost() -> Iterator[Metric]:
             kinds=("torch-model", "onnx"),
             direction="lower",
             role="cost",
-            tools=("torch", "onnx"),
+            stack=Stack(tools=("torch", "onnx")),
         )
 
 
 def _running() -> Iterator[Metric]:
-    yield Metric(
+    yield RunMetric(
         name="latency",
         priority=_PRIORITY["latency"],
         summary="time of a run, with its ratio to the baseline",
@@ -274,38 +266,32 @@ def _running() -> Iterator[Metric]:
         run="cbuild_metrics.speed.latency:latency",
         params=Latency,
         unit="ms",
-        of="runner",
         direction="lower",
         role="cost",
-        exclusive=True,
-        tools=("numpy",),
+        stack=_NUMPY,
     )
     for name, function, params, unit, direction, summary in (
         ("throughput", "throughput", Throughput, "/s", "higher", "most samples a second, over batch sizes"),
         ("load-time", "load_time", Load, "ms", "lower", "median time from files to a model that can run"),
         ("peak-memory", "peak_memory", Memory, "B", "lower", "rise of resident memory by loading and running"),
     ):
-        yield Metric(
+        yield RunMetric(
             name=name,
             summary=summary,
             run=f"cbuild_metrics.speed.running:{function}",
             params=params,
             unit=unit,
-            of="runner",
             direction=direction,
             role="cost",
-            exclusive=True,
-            tools=("numpy",),
+            stack=_NUMPY,
         )
-    yield Metric(
+    yield RunMetric(
         name="roofline",
         summary="share that a run reaches of this machine's measured arithmetic or bandwidth, whichever binds",
         source="Williams, Waterman and Patterson 2009",
         run="cbuild_metrics.speed.roofline:roofline",
         params=Roofline,
-        of="runner",
         model=("torch-model", "onnx"),
         role="detail",
-        exclusive=True,
-        tools=("numpy", "torch", "onnx", "onnxruntime"),
+        stack=Stack(tools=("numpy", "torch", "onnx", "onnxruntime")),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compressbuild.api import Metric, Profiling
+from compressbuild.api import Profiling, RunMetric
 from compressbuild.compressfile.load import loads
 from compressbuild.compressfile.nodes import Map, located
 from compressbuild.graph import Ask, Graph, build_graph
@@ -46,7 +46,7 @@ def test_alone(tmp_path: Path) -> None:
     mark = loads(FILE, tmp_path / "Compressfile").targets["half"].mark
     params = located({"repeats": 7}, mark)
     assert isinstance(params, Map)
-    record = Metric(name="mine", run="m:f", params=Profiling, of="runner", exclusive=True)
+    record = RunMetric(name="mine", run="m:f", params=Profiling)
     found = graph(tmp_path, Ask(record, "half", params=params, alone=True))
     plan = found.targets["half"]
     assert (plan.metrics, plan.gates, plan.details) == ((), (), ())

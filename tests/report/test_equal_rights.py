@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from toyproject import Toy
 
-from compressbuild.api import Metric
+from compressbuild.api import ArtifactMetric, RunMetric
 from compressbuild.plugins import discover
 from compressbuild.project import Project
 from compressbuild.report.document import gather
@@ -35,9 +35,9 @@ class Measured(Toy):
     def __init__(self, root: Path, quality: str, speed: str) -> None:
         super().__init__(root)
         own = (
-            Metric(name=quality, run="toy:stars", direction="higher", role="quality", priority=7),
-            Metric(
-                name=speed, run="toy:joules", unit="ms", direction="lower", of="runner", exclusive=True, role="cost",
+            ArtifactMetric(name=quality, run="toy:stars", direction="higher", role="quality", priority=7),
+            RunMetric(
+                name=speed, run="toy:joules", unit="ms", direction="lower", role="cost",
                 priority=5,
             ),
         )  # fmt: skip
@@ -91,7 +91,6 @@ OWN_WORDS = {
     "layers": "the part of a report that shows layers",
     "parameters": "of a node: a part of its action key",
     "examples": "an input's role, and the field of a record that asks for it",
-    "predictions": "what a metric says it is of",
 }
 # A default that plugins may rely on: it goes with the next change of the records.
 DEFAULTS = {("compressbuild/api/records.py", "onnx")}
