@@ -12,6 +12,8 @@ Everything here is imported when it is first used: ``import compressbuild`` cost
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AnswerMetric": "api",
+    "ArtifactMetric": "api",
     "Backend": "api",
     "BuildReport": "report.result",
     "CbuildError": "errors",
@@ -28,8 +30,10 @@ _HOMES = {
     "Parity": "api",
     "Platform": "api",
     "Project": "project",
+    "RunMetric": "api",
     "Runner": "api",
     "Scheme": "api",
+    "Stack": "api",
     "Spec": "compressfile",
     "Technique": "api",
     "UserError": "api",

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from . import provenance
+from .digest import Digest
 from .errors import CompressfileError, Interrupted
-from .evaluate.concerns import target_concerns
-from .evaluate.gates import Measured, judge_gate
+from .evaluate.evidence import Evidence
 from .evaluate.history import Entry, History
-from .evaluate.results import read_metrics
+from .evaluate.results import FILE, Results
+from .evaluate.roles import Roles
+from .evaluate.target import Assessment, assess
 from .execute.events import Observer
 from .execute.executor import Executor
 from .execute.local import LocalExecutor
@@ -22,10 +24,10 @@ from .execute.observe import Observe
 from .execute.outcome import NodeFailure
 from .execute.pools import Pools
 from .execute.scheduler import Scheduler
-from .graph import MetricPlan, TargetPlan
+from .graph import TargetPlan
 from .project import Project, Selection
 from .report.result import BuildReport, TargetReport
-from .store import Tree
+from .store import ActionResult, Tree
 
 __all__ = ["Build", "build_targets", "measure_targets"]
 
@@ -130,7 +132,8 @@ class Build:
         reports = tuple(sorted(self._reports.values(), key=lambda report: order[report.name]))
         statuses = {report.status for report in reports}
         code = 1 if "failed" in statuses or self.failures else 3 if "gate failed" in statuses else 0
-        return BuildReport(targets=reports, counts=counts, exit_code=code, units=self._units())
+        roles = Roles.of(self._project.registry.metrics)
+        return BuildReport(targets=reports, counts=counts, exit_code=code, units=self._units(), roles=roles)
 
     def _units(self) -> dict[str, str]:
         return {name: metric.unit for name, metric in self._project.registry.metrics.items()}
@@ -161,58 +164,47 @@ class Build:
         if not complete:
             self._report(TargetReport(status="not built", reason="the build stopped at a failure", **base))
             return
-        measured = {m.name: self._measured(m) for m in target.metrics}
-        base["metrics"] = {n: value for n, value in measured.items() if value is not None}
-        base["unmeasured"] = {m.name: m.reason for m in target.metrics if m.node is None}
         result = outcomes[target.artifact].result
         assert result is not None
-        recorded = History(self._project.state / "history").before(name, target.gates, result.output, base["metrics"])
-        verdicts = tuple(
-            v for gate in target.gates for v in judge_gate(gate, self._measured, recorded, target.baseline)
+        found = assess(
+            self._project.graph,
+            target,
+            Results(self._project.store, self._made),
+            History(self._project.state / "history"),
         )
-        base |= {"verdicts": verdicts, "digest": result.output, "size": result.size, "facts": result.facts}
-        base["warnings"] = target_concerns(self._project.graph, target, base["metrics"], self._measured, self._size)
-        missed = [verdict for verdict in verdicts if not verdict.ok]
+        base |= {"metrics": found.metrics, "unmeasured": found.unmeasured, "verdicts": found.verdicts}
+        base |= {"warnings": found.warnings, "digest": result.output, "size": result.size, "facts": result.facts}
         if self._judge_only:
-            self._report(TargetReport(status="gate failed" if missed else "checked", **base))
-        elif missed:
+            self._report(TargetReport(status="gate failed" if found.missed else "checked", **base))
+        elif found.missed:
             withdrawn = self._project.publisher.withdraw(name)
-            reason = "; ".join(f"{v.metric} {v.limit} {v.verdict}" for v in missed)
+            reason = "; ".join(f"{v.metric} {v.limit} {v.verdict}" for v in found.missed)
             reason += f"; build/{name} was taken back" if withdrawn else ""
             self._report(TargetReport(status="gate failed", reason=reason, **base))
         else:
-            written = self._publish(target, base)
+            written = self._publish(target, found)
             status: Any = "published" if written else "up to date"
             if written:
-                self._remember(target, base)
+                self._remember(target, result.output, found)
             self._report(TargetReport(status=status, directory=f"build/{name}", **base))
+
+    def _made(self, index: int) -> ActionResult | None:
+        return self._scheduler.outcomes[index].result
 
     def _culprits(self, target: TargetPlan) -> list[str]:
         graph, outcomes = self._project.graph, self._scheduler.outcomes
         below = graph.ordered(target.nodes)
         return [graph.nodes[i].position for i in below if i in outcomes and outcomes[i].failure is not None]
 
-    def _measured(self, metric: MetricPlan) -> Measured | None:
-        if metric.node is None:
-            return None
-        result = self._scheduler.outcomes[metric.node].result
-        if result is None:
-            return None
-        return read_metrics(self._project.store, result.output)
-
-    def _size(self, index: int) -> int | None:
-        result = self._scheduler.outcomes[index].result  # of an input of the target's nodes, so it is always there
-        return result.size if result is not None else None
-
-    def _remember(self, target: TargetPlan, base: Mapping[str, Any]) -> None:
+    def _remember(self, target: TargetPlan, artifact: Digest, found: Assessment) -> None:
         """A line in the history of the target."""
         graph, actions = self._project.graph, self._scheduler.actions
         keys = {graph.nodes[i].position: actions[i].key or "" for i in target.nodes if i in actions}
-        said = [concern.message for concern in base["warnings"]]
-        entry = Entry.of(target.name, time.time(), base["digest"], keys, base["metrics"], said, target.baseline)
+        said = [concern.message for concern in found.warnings]
+        entry = Entry.of(target.name, time.time(), artifact, keys, found.metrics, said, target.baseline)
         History(self._project.state / "history").append(entry)
 
-    def _publish(self, target: TargetPlan, base: Mapping[str, Any]) -> bool:
+    def _publish(self, target: TargetPlan, found: Assessment) -> bool:
         project = self._project
         order = project.graph.ordered([target.artifact])
         actions = self._scheduler.actions
@@ -221,23 +213,12 @@ class Build:
             result = self._scheduler.outcomes[index].result
             assert result is not None
             steps.append((actions[index], result))
-        document = {
-            "target": target.name,
-            "platform": target.spec.platform,
-            "metrics": base["metrics"],
-            "unmeasured": base["unmeasured"],
-            "gates": [msgspec.to_builtins(v) for v in base["verdicts"]],
-            "warnings": [msgspec.to_builtins(w) for w in base["warnings"]],
-        }
-        metrics = msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2) + b"\n"
-
+        metrics = Evidence.of(target.name, target.spec.platform, found).encoded()
         environment = project.keyer.environment
 
         def seal(directory: Path, tree: Tree) -> bytes:
-            return provenance.statement(
-                target.name, tree, directory, ["metrics.json"], steps, project.stat, environment
-            )
+            return provenance.statement(target.name, tree, directory, [FILE], steps, project.stat, environment)
 
         made_of = provenance.made_of(target.name, steps, environment)
         artifact = steps[-1][1].output
-        return project.publisher.publish(target.name, artifact, {"metrics.json": metrics}, made_of, seal)
+        return project.publisher.publish(target.name, artifact, {FILE: metrics}, made_of, seal)

@@ -12,7 +12,7 @@ from .compressfile.load import load
 from .compressfile.spec import Spec
 from .digest import StatCache
 from .errors import Incompatible, UsageError
-from .graph import Graph, build_graph
+from .graph import Ask, Graph, build_graph
 from .plan import Keyer, Plan, Traces, make_plan
 from .platforms import Facts, lacking, probe
 from .plugins import Registry, discover
@@ -69,6 +69,10 @@ class Project:
     @cached_property
     def graph(self) -> Graph:
         return build_graph(self.spec, self.registry, self.facts)
+
+    def ask(self, *asks: Ask) -> None:
+        """Add measurements to the graph that the Compressfile does not name."""
+        self.graph = build_graph(self.spec, self.registry, self.facts, asks)
 
     @cached_property
     def cache_path(self) -> Path:

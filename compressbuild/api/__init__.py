@@ -8,12 +8,15 @@ from .numbers import Amount, Count, Positive, Rate, Ratio, Share
 from .params import DatasetRef, FileRef, FunctionRef, Meta, ModelRef, Params, Scheme
 from .parity import Parity
 from .profile import Operator, Profile, Profiling
-from .records import Backend, Kind, Metric, Platform, Technique
+from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
+from .stack import Stack
 from .work import WorkDataset, WorkInput, WorkRequest, WorkResult
 
 __all__ = [
     "FACTS",
     "Amount",
+    "AnswerMetric",
+    "ArtifactMetric",
     "Backend",
     "Context",
     "Count",
@@ -34,9 +37,11 @@ __all__ = [
     "Profiling",
     "Rate",
     "Ratio",
+    "RunMetric",
     "Runner",
     "Scheme",
     "Share",
+    "Stack",
     "Technique",
     "UserError",
     "WorkDataset",

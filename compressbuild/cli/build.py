@@ -31,7 +31,7 @@ __all__ = ["command"]
 )
 @click.option("-k", "--keep-going", is_flag=True, help="After a failure build what does not depend on it.")
 @click.option("--check", is_flag=True, help="Rebuild what is cached, and compare the bytes.")
-@click.option("--remeasure", is_flag=True, help="Measure latency again.")
+@click.option("--remeasure", is_flag=True, help="Measure times again.")
 @click.option("--json", "as_json", is_flag=True, help="Print events (or with -n the plan) as JSON lines.")
 @click.option("--profile", metavar="FILE", help="Write a Chrome trace of the build.")
 @click.option("-v", "--verbose", is_flag=True, help="Name cached nodes and the reason for each that runs.")

@@ -28,7 +28,7 @@ def command(
     form: str,
     output: str | None,
 ) -> int:
-    """Report on targets (default: all) as they were last built: what to ship and why, quality, latency and size,
+    """Report on targets (default: all) as they were last built: what to ship and why, quality, speed and size,
     metrics, gates, warnings, pipelines, logs, provenance, history. Builds nothing."""
     with opened(file, overrides, cache_dir) as project:
         names, _ = project.spec.select(targets or ("all",))

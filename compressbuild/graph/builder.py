@@ -197,11 +197,11 @@ class Builder:
                 datasets=found.named("dataset"),
                 functions=found.named("function"),
                 files=found.named("file"),
-                tools=technique.tools,
-                preload=technique.preload,
+                tools=technique.stack.tools,
+                preload=technique.stack.preload,
                 options=self.options(options),
                 nondeterministic=technique.nondeterministic,
-                missing=self.missing(technique.needs, found.needs),
+                missing=self.missing(technique.stack.needs, technique.needs, found.needs),
                 facts=tuple(dict.fromkeys(f for w in loads.values() for f in w.facts)),
             )
         )

@@ -58,7 +58,7 @@ def compiled(builder: Builder, target: TargetSpec, model: int) -> int | None:
         return None
     declared = platform_of(builder, target.platform)
     assert declared is not None  # it has settings
-    missing = builder.missing(backend.compile_needs, settings.needs)
+    missing = builder.missing(backend.stack.needs, backend.compile_needs, settings.needs)
     if declared.requires is not None:
         requires = plain(declared.requires)
         wrong = check_requires(requires)
@@ -83,9 +83,9 @@ def compiled(builder: Builder, target: TargetSpec, model: int) -> int | None:
             models=builder.carried(inputs),
             datasets=settings.named("dataset"),
             files=settings.named("file"),
-            tools=backend.tools,
+            tools=backend.stack.tools,
             facts=backend.compile_facts,
-            preload=backend.preload,
+            preload=backend.stack.preload,
             options=builder.options(target.options),
             nondeterministic=backend.nondeterministic,
             missing=missing,
@@ -109,10 +109,12 @@ def _run_with(builder: Builder, node: Node) -> RunWith | None:
             backend.version,
             node.params,
             type_name(backend.settings),
-            backend.tools,
+            backend.stack.tools,
             backend.run_facts,
-            backend.preload,
-            builder.missing(backend.run_needs, msgspec.convert(node.params, backend.settings).run_needs()),
+            backend.stack.preload,
+            builder.missing(
+                backend.stack.needs, backend.run_needs, msgspec.convert(node.params, backend.settings).run_needs()
+            ),
         )
     kind = builder.kind(node.kind)
     if kind.load is None:
@@ -123,8 +125,8 @@ def _run_with(builder: Builder, node: Node) -> RunWith | None:
         kind.version,
         None,
         None,
-        kind.tools,
+        kind.stack.tools,
         ("cpu.model", "cpu.isa"),
-        kind.preload,
-        builder.missing(kind.load_needs),
+        kind.stack.preload,
+        builder.missing(kind.stack.needs, kind.needs),
     )

@@ -14,7 +14,7 @@ from ..plugins import Registry
 from .builder import Builder
 from .compiling import settings_of
 from .evaluation import Evaluation
-from .node import Node, TargetPlan
+from .node import Ask, Node, TargetPlan
 
 __all__ = ["Graph", "build_graph"]
 
@@ -86,10 +86,10 @@ class Graph:
         return length
 
 
-def build_graph(spec: Spec, registry: Registry, facts: Facts) -> Graph:
-    """Resolve every target of a Spec. Raises CompressfileError with all the problems found."""
+def build_graph(spec: Spec, registry: Registry, facts: Facts, asks: Iterable[Ask] = ()) -> Graph:
+    """Resolve every target of a Spec, and what is asked besides. Raises CompressfileError with all problems found."""
     builder = Builder(spec, registry, facts)
-    evaluation = Evaluation(builder)
+    evaluation = Evaluation(builder, tuple(asks))
     plans = {name: evaluation.target(target) for name, target in spec.targets.items()}
     for platform in spec.platforms:
         settings_of(builder, platform)

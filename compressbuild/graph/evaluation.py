@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..api import Metric
+from ..api import AnswerMetric, ArtifactMetric, Metric, RunMetric
 from ..compressfile.spec import HISTORY, EvaluateSpec, GateSpec, MetricUse, TargetSpec
 from ..errors import Diagnostic
 from ..platforms import Missing, lacking
 from .builder import Builder
 from .compiling import run_with
-from .node import GatePlan, MetricPlan, Node, RunWith, TargetPlan
+from .node import Ask, GatePlan, MetricPlan, Node, RunWith, TargetPlan
 from .params import Resolved, handed, resolve, type_name
 
 __all__ = ["Evaluation"]
@@ -21,8 +21,9 @@ __all__ = ["Evaluation"]
 class Evaluation:
     """Adds the metric nodes of targets to a Builder's graph."""
 
-    def __init__(self, builder: Builder) -> None:
+    def __init__(self, builder: Builder, asks: tuple[Ask, ...] = ()) -> None:
         self.builder = builder
+        self.asks = asks
         self._plans: dict[str, TargetPlan | None] = {}
 
     def target(self, target: TargetSpec) -> TargetPlan | None:
@@ -31,8 +32,10 @@ class Evaluation:
         model, artifact = self._pair(target.name)
         if model is None or artifact is None:
             return None
-        spec = builder.spec
-        evaluate = target.evaluate or spec.evaluate or EvaluateSpec(target.mark)
+        evaluate = target.evaluate or builder.spec.evaluate or EvaluateSpec(target.mark)
+        asked = self._asked(target, evaluate)
+        if any(ask.alone for ask in self.asks if ask.of == target.name):
+            return TargetPlan(target, artifact, model, (), (), None, self._missing(artifact), asked=asked)
         uses = {use.name: use for use in evaluate.metrics}
         for gate in target.gates:
             if gate.metric not in builder.registry.metrics:
@@ -54,13 +57,26 @@ class Evaluation:
             self._missing(artifact),
             self._compared(uses.values(), evaluate, baseline),
             self._details(target, uses, evaluate),
+            asked,
         )
+
+    def _asked(self, target: TargetSpec, evaluate: EvaluateSpec) -> tuple[MetricPlan, ...]:
+        """What commands ask for, in their order."""
+        written = {use.name: use.params for use in evaluate.metrics}
+        found = []
+        for ask in self.asks:
+            if ask.of == target.name:
+                params = ask.params if ask.params is not None else written.get(ask.metric.name)
+                use = MetricUse(ask.metric.name, target.mark, params)
+                found.append(self.metric(target.name, use, evaluate, ask.beside, ask.metric))
+        return tuple(plan for plan in found if plan is not None)
 
     def _details(
         self, target: TargetSpec, uses: Mapping[str, MetricUse], evaluate: EvaluateSpec
     ) -> tuple[MetricPlan, ...]:
         """What is measured without being asked for, of a target of which anything is."""
-        records = [m for m in self.builder.registry.metrics.values() if m.detail and m.name not in uses]
+        known = self.builder.registry.metrics.values()
+        records = [m for m in known if isinstance(m, ArtifactMetric) and m.unasked and m.name not in uses]
         found = [self.metric(target.name, MetricUse(m.name, target.mark), evaluate, None) for m in records if uses]
         return tuple(plan for plan in found if plan is not None and plan.node is not None)
 
@@ -119,10 +135,18 @@ class Evaluation:
             return None
         return GatePlan(gate, metric) if metric is not None else None
 
-    def metric(self, name: str, use: MetricUse, evaluate: EvaluateSpec, baseline: str | None) -> MetricPlan | None:
-        """One metric of a target or model, with the node that measures it or the reason why none can."""
+    def metric(
+        self,
+        name: str,
+        use: MetricUse,
+        evaluate: EvaluateSpec,
+        baseline: str | None,
+        record: Metric | None = None,
+    ) -> MetricPlan | None:
+        """One metric of a target or model, with the node that measures it or the reason why none can. ``record``: None
+        for the installed one."""
         builder = self.builder
-        record = builder.registry.metrics.get(use.name)
+        record = record or builder.registry.metrics.get(use.name)
         if record is None:
             builder.unknown("metric", use.name, use.mark)
             return None
@@ -139,25 +163,27 @@ class Evaluation:
         )
         if found is None:
             return None
-        plan = MetricPlan(record.name, record.unit, record.direction, None)
+        plan = MetricPlan(record.name, record.unit, record.direction, None, role=record.role, priority=record.priority)
         if self._missing(artifact):
             return replace(plan, reason=f"'{name}' cannot be built here")
-        if missing := builder.missing(record.needs):
+        if missing := builder.missing(record.stack.needs, record.needs):
             return replace(plan, reason=f"not measured here: {lacking(missing)}")
-        subject = model if record.of == "model" else artifact
         run: dict[str, RunWith] = {}
-        if record.of == "model" and (of_model := run_with(builder, model)) is not None and not of_model.missing:
-            run["subject"] = of_model  # not to be measured: its libraries are what reads it
-        if record.of in ("runner", "predictions"):
+        subject = artifact
+        if isinstance(record, ArtifactMetric) and record.of == "model":
+            subject = model
+            if (of_model := run_with(builder, model)) is not None and not of_model.missing:
+                run["subject"] = of_model  # not to be measured: its libraries are what reads it
+        if isinstance(record, AnswerMetric | RunMetric):
             with_ = run_with(builder, artifact)
             if with_ is None:
                 return replace(plan, reason=f"a {builder.nodes[artifact].kind} cannot be run")
             if with_.missing:
                 return replace(plan, reason=f"built, not measured here: {lacking(with_.missing)}")
             run["subject"] = with_
-        if record.model and builder.nodes[model].kind not in record.model:
+        if isinstance(record, RunMetric) and record.model and builder.nodes[model].kind not in record.model:
             return replace(plan, reason=f"does not apply to {builder.nodes[model].kind}")
-        if record.of == "predictions":
+        if isinstance(record, AnswerMetric):
             predictions = self._predictions(name, record, found, artifact, evaluate, use, run)
             if predictions is None:
                 return None
@@ -166,14 +192,18 @@ class Evaluation:
             subject, run = predictions, {}
             if record.paired:
                 return self._paired(name, record, found, plan, subject, evaluate, use, baseline)
-        elif record.kinds and builder.nodes[subject].kind not in record.kinds:
+        elif (
+            isinstance(record, ArtifactMetric | RunMetric)
+            and record.kinds
+            and builder.nodes[subject].kind not in record.kinds
+        ):
             return replace(plan, reason=f"does not apply to {builder.nodes[subject].kind}")
         return replace(plan, node=self._node(name, record, found, subject, run, evaluate, use, baseline))
 
     def _paired(
         self,
         name: str,
-        record: Metric,
+        record: AnswerMetric,
         found: Resolved,
         plan: MetricPlan,
         subject: int,
@@ -202,7 +232,7 @@ class Evaluation:
     def _predictions(
         self,
         name: str,
-        record: Metric,
+        record: AnswerMetric,
         metric: Resolved,
         artifact: int,
         evaluate: EvaluateSpec,
@@ -211,7 +241,7 @@ class Evaluation:
     ) -> int | str | None:
         """The node that makes a target's predictions for a metric, or why there can be none; None: a problem."""
         builder = self.builder
-        technique = builder.technique(record.via or "metrics.predict", use.mark)
+        technique = builder.technique(record.via, use.mark)
         if technique is None:
             return None
         if evaluate.data is None:
@@ -234,8 +264,8 @@ class Evaluation:
         if "subject" in run:
             builder.nodes[node] = replace(
                 builder.nodes[node],
-                preload=_union((technique.preload, run["subject"].preload)),
-                tools=_union((technique.tools, run["subject"].tools)),
+                preload=_union((technique.stack.preload, run["subject"].preload)),
+                tools=_union((technique.stack.tools, run["subject"].tools)),
             )
         return node
 
@@ -281,7 +311,7 @@ class Evaluation:
         inputs = {"subject": subject}
         if paired is not None:
             inputs["baseline"] = paired
-        elif record.of == "runner" and baseline is not None and baseline != name:
+        elif isinstance(record, RunMetric) and baseline is not None and baseline != name:
             base = self._pair(baseline)[1]
             with_ = run_with(builder, base) if base is not None else None
             if (
@@ -292,11 +322,12 @@ class Evaluation:
                 and not self._missing(base)
             ):
                 inputs["baseline"], run["baseline"] = base, with_
-        model = self._pair(name)[0] if record.model else None
+        model = self._pair(name)[0] if isinstance(record, RunMetric) and record.model else None
         if model is not None:
             inputs["model"] = model
             if (of_model := run_with(builder, model)) is not None and not of_model.missing:
                 run["model"] = of_model
+        exclusive = isinstance(record, RunMetric) and record.exclusive
         suffix = f"@{baseline}" if "baseline" in inputs and baseline != evaluate.baseline else ""
         return builder.intern(
             Node(
@@ -315,12 +346,12 @@ class Evaluation:
                 run_with=run,
                 models=builder.carried(inputs),
                 functions=found.named("function"),
-                tools=_union((record.tools, *(w.tools for w in run.values()))),
-                facts=_union(w.facts for w in run.values()) if record.of == "runner" else (),
-                preload=_union((record.preload, *(w.preload for w in run.values()))),
+                tools=_union((record.stack.tools, *(w.tools for w in run.values()))),
+                facts=_union(w.facts for w in run.values()) if isinstance(record, RunMetric) else (),
+                preload=_union((record.stack.preload, *(w.preload for w in run.values()))),
                 options=builder.options(evaluate.options),
-                exclusive=record.exclusive,
-                nondeterministic="a measurement" if record.exclusive else "",
+                exclusive=exclusive,
+                nondeterministic="a measurement" if exclusive else "",
             )
         )
 

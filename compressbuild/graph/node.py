@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..api import Metric
+from ..compressfile.nodes import Map
 from ..compressfile.spec import GateSpec, RunOptions, TargetSpec
 from ..errors import Mark
 from ..platforms import Missing
@@ -67,6 +69,21 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """A measurement that a command wants, whatever the Compressfile says. ``metric``: its record, installed or not;
+    ``of``: the target; ``beside``: the target or model that it is measured in turns with.
+
+    ``params``: None for those that the target's ``evaluate`` has. ``alone``: nothing else of the target is measured.
+    """
+
+    metric: Metric
+    of: str
+    beside: str | None = None
+    params: Map | None = None
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MetricPlan:
     """One metric of one target: the node that measures it, or why nothing can."""
 
@@ -75,6 +92,8 @@ class MetricPlan:
     direction: str
     node: int | None
     reason: str = ""
+    role: str = "detail"
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +109,7 @@ class GatePlan:
 class TargetPlan:
     """What a target asks for. ``artifact``: the node whose output is published; ``model``: the one before compiling.
     ``compared``: metrics of the baseline, by name, that the target's own are seen beside. ``details``: what the report
-    shows of it besides."""
+    shows of it besides. ``asked``: one for each Ask."""
 
     spec: TargetSpec
     artifact: int
@@ -101,6 +120,7 @@ class TargetPlan:
     missing: tuple[Missing, ...]
     compared: tuple[MetricPlan, ...] = ()
     details: tuple[MetricPlan, ...] = ()
+    asked: tuple[MetricPlan, ...] = ()
 
     @property
     def name(self) -> str:
@@ -110,7 +130,7 @@ class TargetPlan:
     def nodes(self) -> tuple[int, ...]:
         """Every node whose result the target reads itself."""
         wanted = [self.artifact, self.model]
-        wanted += [m.node for m in (*self.metrics, *self.compared, *self.details) if m.node is not None]
+        wanted += [m.node for m in (*self.metrics, *self.compared, *self.details, *self.asked) if m.node is not None]
         for gate in self.gates:
             wanted += [m.node for m in (gate.metric, gate.against) if m is not None and m.node is not None]
         return tuple(dict.fromkeys(wanted))

@@ -83,9 +83,9 @@ def _factory(builder: Builder, model: ModelSpec) -> int | None:
             key_params=params,
             models=(model.name,),
             files=(model.weights,) if model.weights else (),
-            tools=kind.tools,
-            preload=kind.preload,
+            tools=kind.stack.tools,
+            preload=kind.stack.preload,
             options=builder.options(),
-            missing=builder.missing(kind.load_needs),
+            missing=builder.missing(kind.stack.needs, kind.needs),
         )
     )

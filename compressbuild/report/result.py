@@ -9,6 +9,7 @@ import msgspec
 
 from ..evaluate.concerns import Concern
 from ..evaluate.gates import Measured, Verdict
+from ..evaluate.roles import Roles
 
 __all__ = ["BuildReport", "TargetReport"]
 
@@ -35,9 +36,11 @@ class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
-    """``counts``: node status (built, cached, failed, skipped) → how many. ``units``: of each metric."""
+    """``counts``: node status (built, cached, failed, skipped) → how many. ``units``: of each metric; ``roles``: which
+    come first."""
 
     units: Mapping[str, str] = {}
+    roles: Roles = Roles()
 
     targets: tuple[TargetReport, ...]
     counts: Mapping[str, int]

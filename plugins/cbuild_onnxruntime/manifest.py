@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compressbuild.api import Backend, Kind, Needs, Platform, hookimpl
+from compressbuild.api import Backend, Kind, Platform, Stack, hookimpl
 
 from .settings import OnnxRuntimeSettings, OrtFormatSettings
 
 _INSTALL = (
     "pip install onnxruntime (or onnxruntime-gpu, onnxruntime-directml, onnxruntime-openvino for their providers)"
 )
-_NEEDS = Needs(modules=("onnxruntime", "numpy"), install=_INSTALL)
+_RUN = Stack(modules=("onnxruntime", "numpy"), tools=("onnxruntime", "numpy"), install=_INSTALL)
+_COMPILE = _RUN.also(tools=("onnx",))
 
 
 @hookimpl
@@ -22,8 +23,7 @@ def compressbuild_kinds() -> Iterator[Kind]:
         summary="ONNX Runtime's flatbuffer format",
         validate="cbuild_onnxruntime.flat:validate",
         load="cbuild_onnxruntime.flat:load",
-        load_needs=_NEEDS,
-        tools=("onnxruntime", "numpy"),
+        stack=_RUN,
     )
     yield Kind(
         name="onnxruntime-model",
@@ -31,8 +31,7 @@ def compressbuild_kinds() -> Iterator[Kind]:
         summary="ONNX with ONNX Runtime's own fused operators",
         validate="cbuild_onnxruntime.backend:validate",
         load="cbuild_onnxruntime.backend:load",
-        load_needs=_NEEDS,
-        tools=("onnxruntime", "numpy"),
+        stack=_RUN,
     )
 
 
@@ -47,9 +46,7 @@ def compressbuild_backends() -> Iterator[Backend]:
         consumes=("onnx",),
         produces="onnxruntime-model",
         qdq_scheme="u8-affine",
-        tools=("onnxruntime", "onnx", "numpy"),
-        compile_needs=_NEEDS,
-        run_needs=_NEEDS,
+        stack=_COMPILE,
         # Fusions of quantised operators differ between architectures and instruction sets.
         compile_facts=("cpu.arch", "cpu.isa"),
         run_facts=("cpu.model", "cpu.isa", "gpu.name", "gpu.driver"),
@@ -64,9 +61,7 @@ def compressbuild_backends() -> Iterator[Backend]:
         consumes=("onnx",),
         produces="ort-model",
         qdq_scheme="u8-affine",
-        tools=("onnxruntime", "onnx", "numpy"),
-        compile_needs=_NEEDS,
-        run_needs=_NEEDS,
+        stack=_COMPILE,
         compile_facts=("cpu.arch", "cpu.isa"),
         run_facts=("cpu.model", "cpu.isa"),
         nondeterministic="ONNX Runtime writes its tables in the order of a hash that differs from process to process",

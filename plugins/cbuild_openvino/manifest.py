@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compressbuild.api import Backend, Kind, Needs, Platform, Technique, hookimpl
+from compressbuild.api import Backend, Kind, Platform, Stack, Technique, hookimpl
 
 from .params import OpenVinoCompress, OpenVinoQuantize
 from .settings import OpenVinoSettings
 
-_NEEDS = Needs(modules=("openvino", "onnx", "onnxruntime", "numpy"), install="pip install 'compressbuild[openvino]'")
-_NNCF = Needs(modules=("nncf", *_NEEDS.modules), install="pip install 'compressbuild[nncf]'")
-_TOOLS = ("openvino", "onnx", "onnxruntime", "numpy")
+_MODULES = ("openvino", "onnx", "onnxruntime", "numpy")
+_STACK = Stack(modules=_MODULES, tools=_MODULES, install="pip install 'compressbuild[openvino]'")
+_NNCF = _STACK.also(modules=("nncf",), tools=("nncf",), install="pip install 'compressbuild[nncf]'")
 
 
 @hookimpl
@@ -22,8 +22,7 @@ def compressbuild_kinds() -> Iterator[Kind]:
         summary="OpenVINO intermediate representation",
         validate="cbuild_openvino.ir:validate",
         load="cbuild_openvino.backend:load",
-        load_needs=_NEEDS,
-        tools=_TOOLS,
+        stack=_STACK,
     )
 
 
@@ -36,8 +35,7 @@ def compressbuild_techniques() -> Iterator[Technique]:
             params=params,
             consumes=("onnx", "openvino-ir"),
             produces="openvino-ir",
-            tools=(*_TOOLS, "nncf"),
-            needs=_NNCF,
+            stack=_NNCF,
         )
 
 
@@ -52,9 +50,7 @@ def compressbuild_backends() -> Iterator[Backend]:
         consumes=("onnx", "openvino-ir"),
         produces="openvino-ir",
         qdq_scheme="u8-affine",
-        tools=_TOOLS,
-        compile_needs=_NEEDS,
-        run_needs=_NEEDS,
+        stack=_STACK,
         # The IR is the same everywhere; whether it computes what its source does is seen on one processor.
         compile_facts=("cpu.arch", "cpu.isa"),
         run_facts=("cpu.model", "cpu.isa"),
