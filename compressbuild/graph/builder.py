@@ -14,10 +14,10 @@ from ..errors import Diagnostic, Mark
 from ..platforms import Facts, Missing, check
 from ..plugins import Registry
 from ..suggest import did_you_mean
-from .catalogue import platform_of
 from .compiling import compiled, run_with
 from .node import Node, RunWith
 from .params import Resolved, resolve, type_name
+from .platforms import platform_of
 from .sources import source
 
 __all__ = ["Builder"]

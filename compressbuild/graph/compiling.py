@@ -10,9 +10,9 @@ from ..compressfile.nodes import plain
 from ..compressfile.spec import TargetSpec
 from ..errors import Diagnostic
 from ..platforms import Missing, check_requires, requires_met
-from .catalogue import platform_of
 from .node import Node, RunWith
 from .params import Resolved, resolve, type_name
+from .platforms import platform_of
 
 if TYPE_CHECKING:
     from .builder import Builder

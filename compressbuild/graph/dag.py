@@ -13,7 +13,7 @@ from ..platforms import Facts
 from ..plugins import Registry
 from .builder import Builder
 from .compiling import settings_of
-from .evaluation import Evaluation
+from .measuring import Measuring
 from .node import Node, TargetPlan
 
 __all__ = ["Graph", "build_graph"]
@@ -89,8 +89,8 @@ class Graph:
 def build_graph(spec: Spec, registry: Registry, facts: Facts) -> Graph:
     """Resolve every target of a Spec. Raises CompressfileError with all the problems found."""
     builder = Builder(spec, registry, facts)
-    evaluation = Evaluation(builder)
-    plans = {name: evaluation.target(target) for name, target in spec.targets.items()}
+    measuring = Measuring(builder)
+    plans = {name: measuring.target(target) for name, target in spec.targets.items()}
     for platform in spec.platforms:
         settings_of(builder, platform)
     if builder.problems:

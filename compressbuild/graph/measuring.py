@@ -15,10 +15,10 @@ from .compiling import run_with
 from .node import GatePlan, MetricPlan, Node, RunWith, TargetPlan
 from .params import Resolved, handed, resolve, type_name
 
-__all__ = ["Evaluation"]
+__all__ = ["Measuring"]
 
 
-class Evaluation:
+class Measuring:
     """Adds the metric nodes of targets to a Builder's graph."""
 
     def __init__(self, builder: Builder) -> None:
