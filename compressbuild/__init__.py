@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Backend": "api",
-    "BuildReport": "report.result",
+    "BuildReport": "build.outcome",
     "CbuildError": "errors",
     "CompressfileError": "errors",
     "Context": "api",
@@ -33,7 +33,7 @@ _HOMES = {
     "Spec": "compressfile",
     "Technique": "api",
     "UserError": "api",
-    "build_targets": "build",
+    "build_targets": "build.run",
     "hookimpl": "api",
     "load": "compressfile.load",
 }

@@ -21,8 +21,8 @@ MANIFESTS = [ROOT / "plugins" / f"{module.replace('.', '/')}.py" for module in s
 LAYERS = """
     __main__
     cli
+    report
     build
-    report provenance
     evaluate
     execute
     project
@@ -286,4 +286,5 @@ def test_the_measure_of_imports_works() -> None:
         "importlib.util.find_spec",
     } <= seen
     assert room("compressbuild.graph.node.Node") == "graph"
-    assert RANK["cli"] > RANK["report"] == RANK["provenance"] > RANK["plan"] > RANK["store"] > RANK["errors"]
+    assert RANK["cli"] > RANK["report"] > RANK["build"] > RANK["plan"] == RANK["publish"]
+    assert RANK["publish"] > RANK["store"] > RANK["errors"]

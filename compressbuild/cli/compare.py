@@ -104,7 +104,7 @@ def _with_pair(spec: Spec, first: str, second: str) -> Spec:
 
 def _measure(project: Project, first: str, second: str) -> None:
     """Run what the comparison needs. Nothing is published."""
-    from ..build import measure_targets
+    from ..build.run import measure_targets
 
     if "latency" not in project.registry.metrics:
         raise UsageError("no plugin offers the metric 'latency'")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 import msgspec
 
-from .. import provenance, publish
+from .. import publish
+from ..build import provenance
 from ..compressfile.select import select
 from .options import opened, project_options
 

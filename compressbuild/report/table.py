@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .result import BuildReport, TargetReport
+from ..build.outcome import BuildReport, TargetReport
 from .verdicts import missed_table
 
 __all__ = ["number", "summary", "target_table", "with_ratio"]

@@ -9,23 +9,23 @@ from typing import Any
 
 import msgspec
 
+from ..errors import CompressfileError, Interrupted
+from ..evaluate.concerns import target_concerns
+from ..evaluate.gates import Measured, judge_gate
+from ..evaluate.history import Entry, History
+from ..evaluate.results import read_metrics
+from ..execute.events import Observer
+from ..execute.executor import Executor
+from ..execute.local import LocalExecutor
+from ..execute.observe import Observe
+from ..execute.outcome import NodeFailure
+from ..execute.pools import Pools
+from ..execute.scheduler import Scheduler
+from ..graph import MetricPlan, TargetPlan
+from ..project import Project, Selection
+from ..store import Tree
 from . import provenance
-from .errors import CompressfileError, Interrupted
-from .evaluate.concerns import target_concerns
-from .evaluate.gates import Measured, judge_gate
-from .evaluate.history import Entry, History
-from .evaluate.results import read_metrics
-from .execute.events import Observer
-from .execute.executor import Executor
-from .execute.local import LocalExecutor
-from .execute.observe import Observe
-from .execute.outcome import NodeFailure
-from .execute.pools import Pools
-from .execute.scheduler import Scheduler
-from .graph import MetricPlan, TargetPlan
-from .project import Project, Selection
-from .report.result import BuildReport, TargetReport
-from .store import Tree
+from .outcome import BuildReport, TargetReport
 
 __all__ = ["Build", "build_targets", "measure_targets"]
 
