@@ -99,7 +99,7 @@ class Build:
         project, names = self._project, self._selection.names
         needed = [project.graph.nodes[i] for i in sorted(project.graph.needed(names))]
         for node in needed:
-            project.keyer.parts(node, {})
+            project.keyer.check(node)
         if project.keyer.problems:
             raise CompressfileError(dict.fromkeys(project.keyer.problems), dict(project.spec.texts))
         project.publisher.sweep()
