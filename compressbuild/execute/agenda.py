@@ -4,8 +4,8 @@ A node *waits* for its inputs. When all have ended it is *due*: whoever holds th
 that it :meth:`ended`, or must run (:meth:`queue`). Of the *ready* nodes, :meth:`next` gives the one with the longest
 path ahead of it. A node that cannot start now is put off to the next round, or *held* while another process runs it.
 
-A node that ran and failed stops the build: nothing more is given out. With ``keep_going`` only what depends on it is
-lost. A node that lacks an input is due like any other, and ends without a result.
+A node that ends without a result stops the build: nothing more is given out. With ``keep_going`` only what depends on
+it is lost. A node that lacks an input is due like any other, and ends without a result.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ class Agenda:
         self._ready: list[tuple[float, int]] = []  # heap of (-priority, node)
         self._put_off: list[int] = []
         self._held: list[int] = []
-        self._running: set[int] = set()
         self._starved: dict[int, set[int]] = {}  # node → inputs that are made again for it
         self._ended: set[int] = set()
         self._lost: set[int] = set()  # ended without a result
@@ -48,11 +47,10 @@ class Agenda:
         return self._due.pop() if self._due else None
 
     def next(self) -> int | None:
-        """The ready node of the highest priority, which now runs. None if there is none in this round."""
+        """The ready node of the highest priority, to be started now. None if there is none in this round."""
         while self._ready and not self.stopped:
             _, node = heapq.heappop(self._ready)
             if not self.lacks(node):
-                self._running.add(node)
                 return node
             self._due.append(node)  # an input was made again for another, and failed
         return None
@@ -90,29 +88,23 @@ class Agenda:
 
     def queue(self, node: int) -> None:
         """It must run, whether it has before or not."""
-        self._running.discard(node)
         heapq.heappush(self._ready, (-self._priority[node], node))
 
     def put_off(self, node: int) -> None:
         """There is no room for it in this round."""
-        self._running.discard(node)
         self._put_off.append(node)
 
     def hold(self, node: int) -> None:
         """Another process has it, at least for this round."""
-        self._running.discard(node)
         self._held.append(node)
 
     def starve(self, node: int, sources: Collection[int]) -> None:
         """It cannot run until each of ``sources``, which are among its inputs, has ended once more."""
-        self._running.discard(node)
         self._starved[node] = set(sources)
 
     def ended(self, node: int, *, ok: bool) -> None:
         """``ok``: it has a result. What waited for it alone is due."""
-        if not ok and node in self._running and not self._keep_going:
-            self.stopped = True
-        self._running.discard(node)
+        self.stopped = self.stopped or not (ok or self._keep_going)
         (self._lost.discard if ok else self._lost.add)(node)
         if node not in self._ended:
             self._ended.add(node)
