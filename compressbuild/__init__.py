@@ -15,7 +15,7 @@ _HOMES = {
     "AnswerMetric": "api",
     "ArtifactMetric": "api",
     "Backend": "api",
-    "BuildReport": "report.result",
+    "BuildReport": "build.outcome",
     "CbuildError": "errors",
     "CompressfileError": "errors",
     "Context": "api",
@@ -37,7 +37,7 @@ _HOMES = {
     "Spec": "compressfile",
     "Technique": "api",
     "UserError": "api",
-    "build_targets": "build",
+    "build_targets": "build.run",
     "hookimpl": "api",
     "load": "compressfile.load",
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .code import CodeIndex
 from .compressfile.load import load
+from .compressfile.select import select
 from .compressfile.spec import Spec
 from .digest import StatCache
 from .errors import Incompatible, UsageError
@@ -107,7 +108,7 @@ class Project:
     def select(self, words: Iterable[str]) -> Selection:
         """Targets for what was typed. One asked for by name that cannot be built here raises Incompatible; one that
         ``all``, a group or a glob brought in is skipped."""
-        names, explicit = self.spec.select(tuple(words))
+        names, explicit = select(self.spec, tuple(words))
         skipped = {}
         for name in names:
             missing = self.graph.targets[name].missing

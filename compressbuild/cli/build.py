@@ -9,13 +9,13 @@ from pathlib import Path
 
 import click
 
-from ..build import build_targets
+from ..build.outcome import BuildReport
+from ..build.run import build_targets
 from ..errors import Incompatible
 from ..execute.events import Observer
 from ..project import Project
 from ..report.plan import plan_lines
 from ..report.progress import JsonProgress, LiveProgress, PlainProgress
-from ..report.result import BuildReport
 from ..report.trace import ChromeTrace
 from .options import opened, project_options
 
@@ -104,7 +104,7 @@ def _conclude(project: Project, report: BuildReport, *, as_json: bool, plain: bo
         click.echo(target_table(report, sys.stdout.isatty()))
     click.echo(text, nl=False)
     if report.exit_code == 0 and plain:
-        from .noop_state import write
+        from ..build.noop_state import write
 
         project.save()
         write(project, sys.argv[1:], report, summary(report, again=True))

@@ -107,7 +107,7 @@ def _speed(project: Project, first: str, second: str) -> str | None:
 
 def _measure(project: Project, first: str, second: str, speed: str | None) -> None:
     """Run what the comparison needs. Nothing is published."""
-    from ..build import measure_targets
+    from ..build.run import measure_targets
 
     if speed is None:
         raise UsageError("no plugin offers a metric that is measured side by side")

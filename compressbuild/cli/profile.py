@@ -71,7 +71,7 @@ def command(
 
 def _profile(project: Project, name: str, batch: int | None, repeats: int) -> Profile:
     """Measured anew each time, as a metric of its own."""
-    from ..build import build_targets
+    from ..build.run import build_targets
     from ..report.progress import PlainProgress
 
     if name not in project.spec.targets:

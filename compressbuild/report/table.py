@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..build.outcome import BuildReport, TargetReport
 from ..evaluate.roles import Roles
-from .result import BuildReport, TargetReport
 from .verdicts import missed_table
 
 __all__ = ["number", "summary", "target_table", "with_ratio"]

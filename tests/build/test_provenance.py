@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from toyproject import Toy
 
-from compressbuild.provenance import verify
+from compressbuild.build.provenance import verify
 from compressbuild.publish import SEAL
 
 TEXT = """

@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from . import __version__
-from .digest import Digest, StatCache, bytes_digest
-from .plan import Action
-from .publish import SEAL
-from .store import ActionResult, Tree
+from .. import __version__
+from ..digest import Digest, StatCache, bytes_digest
+from ..plan import Action
+from ..publish import SEAL
+from ..store import ActionResult, Tree
 
 __all__ = ["Mismatch", "made_of", "sha256", "statement", "verify"]
 

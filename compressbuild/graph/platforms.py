@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ..api import Platform
+from ..api import Backend, Platform
 from ..compressfile.nodes import Map, Scalar, located
 from ..compressfile.spec import PlatformSpec
+from .draft import Draft
 
-if TYPE_CHECKING:
-    from .builder import Builder
-
-__all__ = ["filled", "platform_of"]
+__all__ = ["backend_of", "filled", "platform_of"]
 
 
-def platform_of(builder: Builder, name: str) -> PlatformSpec | None:
+def platform_of(draft: Draft, name: str) -> PlatformSpec | None:
     """A platform of the file, filled in if it is like one of the catalogue. None: there is no such, as was told."""
-    if name not in builder.platforms:
-        declared = builder.spec.platforms[name]
-        record = builder.registry.platforms.get(declared.like) if declared.like is not None else None
+    if name not in draft.platforms:
+        declared = draft.spec.platforms[name]
+        record = draft.registry.platforms.get(declared.like) if declared.like is not None else None
         if declared.like is not None and record is None:
-            builder.unknown("platform", declared.like, declared.marks.get("like", declared.mark))
-            builder.platforms[name] = None
+            draft.unknown("platform", declared.like, declared.marks.get("like", declared.mark))
+            draft.platforms[name] = None
         else:
-            builder.platforms[name] = filled(declared, record) if record is not None else declared
-    return builder.platforms[name]
+            draft.platforms[name] = filled(declared, record) if record is not None else declared
+    return draft.platforms[name]
+
+
+def backend_of(draft: Draft, platform: str | None) -> Backend | None:
+    """The backend of a platform of the file; None without a platform, or if it is unknown."""
+    declared = platform_of(draft, platform) if platform is not None else None
+    return draft.registry.backends.get(declared.backend) if declared is not None else None
 
 
 def filled(declared: PlatformSpec, record: Platform) -> PlatformSpec:

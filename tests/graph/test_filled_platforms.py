@@ -9,7 +9,7 @@ import pytest
 from compressbuild.api import Backend, Platform
 from compressbuild.compressfile.nodes import Map, Scalar, located, plain
 from compressbuild.errors import CompressfileError, Mark
-from compressbuild.graph.catalogue import filled
+from compressbuild.graph.platforms import filled
 from compressbuild.platforms import Facts, assess
 from compressbuild.plugins import discover
 from compressbuild.project import Project

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from .. import noop
 from ..digest import CLOCK_GRANULARITY_NS, Digest
 from ..project import Project
-from ..report.result import BuildReport
 from ..store import Hit, Store
+from .outcome import BuildReport
 
 __all__ = ["write"]
 

@@ -9,25 +9,25 @@ from typing import Any
 
 import msgspec
 
+from ..digest import Digest
+from ..errors import CompressfileError, Interrupted
+from ..evaluate.evidence import Evidence
+from ..evaluate.history import Entry, History
+from ..evaluate.results import FILE, Results
+from ..evaluate.roles import Roles
+from ..evaluate.target import Assessment, assess
+from ..execute.events import Observer
+from ..execute.executor import Executor
+from ..execute.local import LocalExecutor
+from ..execute.observe import Observe
+from ..execute.outcome import NodeFailure
+from ..execute.pools import Pools
+from ..execute.scheduler import Scheduler
+from ..graph import TargetPlan
+from ..project import Project, Selection
+from ..store import ActionResult, Tree
 from . import provenance
-from .digest import Digest
-from .errors import CompressfileError, Interrupted
-from .evaluate.evidence import Evidence
-from .evaluate.history import Entry, History
-from .evaluate.results import FILE, Results
-from .evaluate.roles import Roles
-from .evaluate.target import Assessment, assess
-from .execute.events import Observer
-from .execute.executor import Executor
-from .execute.local import LocalExecutor
-from .execute.observe import Observe
-from .execute.outcome import NodeFailure
-from .execute.pools import Pools
-from .execute.scheduler import Scheduler
-from .graph import TargetPlan
-from .project import Project, Selection
-from .report.result import BuildReport, TargetReport
-from .store import ActionResult, Tree
+from .outcome import BuildReport, TargetReport
 
 __all__ = ["Build", "build_targets", "measure_targets"]
 
@@ -101,7 +101,7 @@ class Build:
         project, names = self._project, self._selection.names
         needed = [project.graph.nodes[i] for i in sorted(project.graph.needed(names))]
         for node in needed:
-            project.keyer.parts(node, {})
+            project.keyer.check(node)
         if project.keyer.problems:
             raise CompressfileError(dict.fromkeys(project.keyer.problems), dict(project.spec.texts))
         project.publisher.sweep()

@@ -10,36 +10,37 @@ from ..api import AnswerMetric, ArtifactMetric, Metric, RunMetric
 from ..compressfile.spec import HISTORY, EvaluateSpec, GateSpec, MetricUse, TargetSpec
 from ..errors import Diagnostic
 from ..platforms import Missing, lacking
-from .builder import Builder
 from .compiling import run_with
 from .node import Ask, GatePlan, MetricPlan, Node, RunWith, TargetPlan
 from .params import Resolved, handed, resolve, type_name
+from .steps import Steps
 
-__all__ = ["Evaluation"]
+__all__ = ["Measuring"]
 
 
-class Evaluation:
-    """Adds the metric nodes of targets to a Builder's graph."""
+class Measuring:
+    """Adds the metric nodes of targets to the draft of a graph."""
 
-    def __init__(self, builder: Builder, asks: tuple[Ask, ...] = ()) -> None:
-        self.builder = builder
+    def __init__(self, steps: Steps, asks: tuple[Ask, ...] = ()) -> None:
+        self.steps = steps
+        self.draft = steps.draft
         self.asks = asks
         self._plans: dict[str, TargetPlan | None] = {}
 
     def target(self, target: TargetSpec) -> TargetPlan | None:
         """The target's artifact node with all that is measured of it; None if a problem was found."""
-        builder = self.builder
+        draft = self.draft
         model, artifact = self._pair(target.name)
         if model is None or artifact is None:
             return None
-        evaluate = target.evaluate or builder.spec.evaluate or EvaluateSpec(target.mark)
+        evaluate = target.evaluate or draft.spec.evaluate or EvaluateSpec(target.mark)
         asked = self._asked(target, evaluate)
         if any(ask.alone for ask in self.asks if ask.of == target.name):
             return TargetPlan(target, artifact, model, (), (), None, self._missing(artifact), asked=asked)
         uses = {use.name: use for use in evaluate.metrics}
         for gate in target.gates:
-            if gate.metric not in builder.registry.metrics:
-                builder.unknown("metric", gate.metric, gate.mark)
+            if gate.metric not in draft.registry.metrics:
+                draft.unknown("metric", gate.metric, gate.mark)
                 return None
             uses.setdefault(gate.metric, MetricUse(gate.metric, gate.mark))
         baseline = evaluate.baseline if evaluate.baseline != target.name else None
@@ -75,7 +76,7 @@ class Evaluation:
         self, target: TargetSpec, uses: Mapping[str, MetricUse], evaluate: EvaluateSpec
     ) -> tuple[MetricPlan, ...]:
         """What is measured without being asked for, of a target of which anything is."""
-        known = self.builder.registry.metrics.values()
+        known = self.draft.registry.metrics.values()
         records = [m for m in known if isinstance(m, ArtifactMetric) and m.unasked and m.name not in uses]
         found = [self.metric(target.name, MetricUse(m.name, target.mark), evaluate, None) for m in records if uses]
         return tuple(plan for plan in found if plan is not None and plan.node is not None)
@@ -86,19 +87,19 @@ class Evaluation:
         """The baseline's metrics that have a value for each class."""
         if baseline is None:
             return ()
-        metrics = self.builder.registry.metrics
+        metrics = self.draft.registry.metrics
         found = [self.metric(baseline, use, evaluate, None) for use in uses if metrics[use.name].per_class]
         return tuple(plan for plan in found if plan is not None and plan.node is not None)
 
     def _pair(self, name: str) -> tuple[int | None, int | None]:
         """(node before compiling, node published) of a target or model."""
-        builder = self.builder
-        artifact = builder.chain(name, None)
-        if artifact is None or name in builder.spec.models:
+        draft = self.draft
+        artifact = self.steps.chain(name, None)
+        if artifact is None or name in draft.spec.models:
             return artifact, artifact
-        node = builder.nodes[artifact]
+        node = draft.nodes[artifact]
         while node.role == "compile":
-            node = builder.nodes[node.inputs["subject"]]
+            node = draft.nodes[node.inputs["subject"]]
         return node.index, artifact
 
     def _missing(self, index: int) -> tuple[Missing, ...]:
@@ -110,8 +111,8 @@ class Evaluation:
             at = stack.pop()
             if at not in seen:
                 seen.add(at)
-                found += self.builder.nodes[at].missing
-                stack += self.builder.nodes[at].inputs.values()
+                found += self.draft.nodes[at].missing
+                stack += self.draft.nodes[at].inputs.values()
         return tuple(dict.fromkeys(found))
 
     def _gate(self, target: TargetSpec, gate: GateSpec, use: MetricUse, evaluate: EvaluateSpec) -> GatePlan | None:
@@ -131,7 +132,7 @@ class Evaluation:
         metric = self.metric(target.name, use, evaluate, baseline)
         if metric is not None and gate.record == "best" and metric.direction == "none":
             message = f"gate '{gate.metric}' asks for the best, but the metric does not say which way is better"
-            self.builder.problems.append(Diagnostic(message, gate.mark, "leave 'record' out: the last is compared"))
+            self.draft.problems.append(Diagnostic(message, gate.mark, "leave 'record' out: the last is compared"))
             return None
         return GatePlan(gate, metric) if metric is not None else None
 
@@ -145,10 +146,10 @@ class Evaluation:
     ) -> MetricPlan | None:
         """One metric of a target or model, with the node that measures it or the reason why none can. ``record``: None
         for the installed one."""
-        builder = self.builder
-        record = record or builder.registry.metrics.get(use.name)
+        draft = self.draft
+        record = record or draft.registry.metrics.get(use.name)
         if record is None:
-            builder.unknown("metric", use.name, use.mark)
+            draft.unknown("metric", use.name, use.mark)
             return None
         model, artifact = self._pair(name)
         if model is None or artifact is None:
@@ -159,30 +160,30 @@ class Evaluation:
             owner=f"metric '{record.name}'",
             mark=use.mark,
             backend=None,
-            problems=builder.problems,
+            problems=draft.problems,
         )
         if found is None:
             return None
         plan = MetricPlan(record.name, record.unit, record.direction, None, role=record.role, priority=record.priority)
         if self._missing(artifact):
             return replace(plan, reason=f"'{name}' cannot be built here")
-        if missing := builder.missing(record.stack.needs, record.needs):
+        if missing := draft.missing(record.stack.needs, record.needs):
             return replace(plan, reason=f"not measured here: {lacking(missing)}")
         run: dict[str, RunWith] = {}
         subject = artifact
         if isinstance(record, ArtifactMetric) and record.of == "model":
             subject = model
-            if (of_model := run_with(builder, model)) is not None and not of_model.missing:
+            if (of_model := run_with(draft, model)) is not None and not of_model.missing:
                 run["subject"] = of_model  # not to be measured: its libraries are what reads it
         if isinstance(record, AnswerMetric | RunMetric):
-            with_ = run_with(builder, artifact)
+            with_ = run_with(draft, artifact)
             if with_ is None:
-                return replace(plan, reason=f"a {builder.nodes[artifact].kind} cannot be run")
+                return replace(plan, reason=f"a {draft.nodes[artifact].kind} cannot be run")
             if with_.missing:
                 return replace(plan, reason=f"built, not measured here: {lacking(with_.missing)}")
             run["subject"] = with_
-        if isinstance(record, RunMetric) and record.model and builder.nodes[model].kind not in record.model:
-            return replace(plan, reason=f"does not apply to {builder.nodes[model].kind}")
+        if isinstance(record, RunMetric) and record.model and draft.nodes[model].kind not in record.model:
+            return replace(plan, reason=f"does not apply to {draft.nodes[model].kind}")
         if isinstance(record, AnswerMetric):
             predictions = self._predictions(name, record, found, artifact, evaluate, use, run)
             if predictions is None:
@@ -195,9 +196,9 @@ class Evaluation:
         elif (
             isinstance(record, ArtifactMetric | RunMetric)
             and record.kinds
-            and builder.nodes[subject].kind not in record.kinds
+            and draft.nodes[subject].kind not in record.kinds
         ):
-            return replace(plan, reason=f"does not apply to {builder.nodes[subject].kind}")
+            return replace(plan, reason=f"does not apply to {draft.nodes[subject].kind}")
         return replace(plan, node=self._node(name, record, found, subject, run, evaluate, use, baseline))
 
     def _paired(
@@ -218,7 +219,7 @@ class Evaluation:
         base = self._pair(baseline)[1]
         if base is None:
             return None
-        with_ = None if self._missing(base) else run_with(self.builder, base)
+        with_ = None if self._missing(base) else run_with(self.draft, base)
         if with_ is None or with_.missing:
             return replace(plan, reason=f"the baseline '{baseline}' cannot be run here")
         other = self._predictions(baseline, record, found, base, evaluate, use, {"subject": with_})
@@ -240,13 +241,13 @@ class Evaluation:
         run: dict[str, RunWith],
     ) -> int | str | None:
         """The node that makes a target's predictions for a metric, or why there can be none; None: a problem."""
-        builder = self.builder
-        technique = builder.technique(record.via, use.mark)
+        draft = self.draft
+        technique = draft.technique(record.via, use.mark)
         if technique is None:
             return None
         if evaluate.data is None:
             message = f"metric '{record.name}' needs data to be measured on"
-            builder.problems.append(Diagnostic(message, use.mark, "give 'evaluate:' a 'data:' dataset"))
+            draft.problems.append(Diagnostic(message, use.mark, "give 'evaluate:' a 'data:' dataset"))
             return None
         values = {"data": evaluate.data, **metric.values}
         inputs = {"subject": artifact}
@@ -256,14 +257,14 @@ class Evaluation:
                 return examples
             inputs["examples"] = examples
         found, position = handed(technique.params, values), f"{name}/{technique.name}"
-        node = builder.apply(technique, found, inputs, position, use.mark, evaluate.options, run)
+        node = self.steps.apply(technique, found, inputs, position, use.mark, evaluate.options, run)
         if node is None:
             return None
         if missing := self._missing(node):
             return f"not measured here: {lacking(missing)}"
         if "subject" in run:
-            builder.nodes[node] = replace(
-                builder.nodes[node],
+            draft.nodes[node] = replace(
+                draft.nodes[node],
                 preload=_union((technique.stack.preload, run["subject"].preload)),
                 tools=_union((technique.stack.tools, run["subject"].tools)),
             )
@@ -273,27 +274,27 @@ class Evaluation:
         self, name: str, maker: str, values: Mapping[str, Any], artifact: int, evaluate: EvaluateSpec, use: MetricUse
     ) -> int | str | None:
         """The node that makes the inputs to predict on: of the surrogate, or of the closest ancestor that will do."""
-        builder = self.builder
-        technique = builder.technique(maker, use.mark)
+        draft = self.draft
+        technique = draft.technique(maker, use.mark)
         if technique is None:
             return None
         surrogate = values.get("surrogate")
         subject: int | None
         if surrogate is not None:
-            subject = builder.reference("surrogate", surrogate, use.mark)
+            subject = self.steps.reference("surrogate", surrogate, use.mark)
             owner = f"metric '{use.name}', parameter 'surrogate':"
-            if subject is None or not builder.accepts(technique.consumes, subject, owner, use.mark):
+            if subject is None or not draft.accepts(technique.consumes, subject, owner, use.mark):
                 return None
         else:
             subject = artifact
-            while subject is not None and builder.nodes[subject].kind not in technique.consumes:
-                subject = builder.nodes[subject].inputs.get("subject")
+            while subject is not None and draft.nodes[subject].kind not in technique.consumes:
+                subject = draft.nodes[subject].inputs.get("subject")
         if subject is None:
             wanted = " or ".join(technique.consumes)
             return f"'{name}' is not made from a {wanted}; name one: {{{use.name}: {{surrogate: …}}}}"
         position = f"{surrogate or name}/{technique.name}"
         found = handed(technique.params, values)
-        return builder.apply(technique, found, {"subject": subject}, position, use.mark, evaluate.options)
+        return self.steps.apply(technique, found, {"subject": subject}, position, use.mark, evaluate.options)
 
     def _node(
         self,
@@ -307,13 +308,13 @@ class Evaluation:
         baseline: str | None,
         paired: int | None = None,
     ) -> int:
-        builder = self.builder
+        draft = self.draft
         inputs = {"subject": subject}
         if paired is not None:
             inputs["baseline"] = paired
         elif isinstance(record, RunMetric) and baseline is not None and baseline != name:
             base = self._pair(baseline)[1]
-            with_ = run_with(builder, base) if base is not None else None
+            with_ = run_with(draft, base) if base is not None else None
             if (
                 base is not None
                 and base != subject
@@ -325,11 +326,11 @@ class Evaluation:
         model = self._pair(name)[0] if isinstance(record, RunMetric) and record.model else None
         if model is not None:
             inputs["model"] = model
-            if (of_model := run_with(builder, model)) is not None and not of_model.missing:
+            if (of_model := run_with(draft, model)) is not None and not of_model.missing:
                 run["model"] = of_model
         exclusive = isinstance(record, RunMetric) and record.exclusive
         suffix = f"@{baseline}" if "baseline" in inputs and baseline != evaluate.baseline else ""
-        return builder.intern(
+        return draft.intern(
             Node(
                 0,
                 f"{name}/{record.name}{suffix}",
@@ -344,12 +345,12 @@ class Evaluation:
                 key_params=found.key(),
                 inputs=inputs,
                 run_with=run,
-                models=builder.carried(inputs),
+                models=draft.carried(inputs),
                 functions=found.named("function"),
                 tools=_union((record.stack.tools, *(w.tools for w in run.values()))),
                 facts=_union(w.facts for w in run.values()) if isinstance(record, RunMetric) else (),
                 preload=_union((record.stack.preload, *(w.preload for w in run.values()))),
-                options=builder.options(evaluate.options),
+                options=draft.options(evaluate.options),
                 exclusive=exclusive,
                 nondeterministic="a measurement" if exclusive else "",
             )
