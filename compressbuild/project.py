@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from .code import CodeIndex
+from .closure import CodeIndex
 from .compressfile.load import load
 from .compressfile.spec import Spec
 from .digest import StatCache
@@ -15,8 +15,8 @@ from .errors import Incompatible, UsageError
 from .graph import Graph, build_graph
 from .plan import Keyer, Plan, Traces, make_plan
 from .platforms import Facts, lacking, probe
-from .plugins import Registry, discover
 from .publish import Publisher
+from .registry import Registry, discover
 from .store import Store
 
 __all__ = ["STATE_DIR", "Project", "Selection"]

@@ -14,7 +14,7 @@ from .. import __version__
 from ..api.facts import FACTS
 from ..api.needs import Needs
 from ..platforms import Facts, check, probe
-from ..plugins import Registry, discover
+from ..registry import Registry, discover
 
 __all__ = ["command"]
 

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from ..platforms import Facts, Missing, assess, probe
-from ..plugins import Registry, discover
+from ..registry import Registry, discover
 
 __all__ = ["command"]
 

@@ -11,7 +11,7 @@ import msgspec
 
 from ..api.needs import Needs
 from ..platforms import Facts, check, probe, unavailable
-from ..plugins import Plugin, Registry, discover
+from ..registry import Plugin, Registry, discover
 
 __all__ = ["command"]
 

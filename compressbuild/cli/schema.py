@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from ..compressfile.schema import schema
-from ..plugins import discover
+from ..registry import discover
 
 __all__ = ["command"]
 

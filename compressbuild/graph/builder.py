@@ -12,7 +12,7 @@ from ..api import Backend, Kind, Needs, Technique
 from ..compressfile.spec import PlatformSpec, RunOptions, Spec, StepSpec, TargetSpec
 from ..errors import Diagnostic, Mark
 from ..platforms import Facts, Missing, check
-from ..plugins import Registry
+from ..registry import Registry
 from ..suggest import did_you_mean
 from .catalogue import platform_of
 from .compiling import compiled, run_with

@@ -10,7 +10,7 @@ import networkx
 from ..compressfile.spec import Spec
 from ..errors import CompressfileError
 from ..platforms import Facts
-from ..plugins import Registry
+from ..registry import Registry
 from .builder import Builder
 from .compiling import settings_of
 from .evaluation import Evaluation

@@ -9,8 +9,8 @@ from compressbuild.api import Metric
 from compressbuild.compressfile.load import loads
 from compressbuild.graph import Graph, build_graph
 from compressbuild.platforms import Facts
-from compressbuild.plugins import discover
-from compressbuild.plugins.records import check_record
+from compressbuild.registry import discover
+from compressbuild.registry.records import check_record
 
 FILE = """
 version: 1

@@ -11,8 +11,8 @@ from compressbuild.build import Build
 from compressbuild.execute.executor import Executor
 from compressbuild.execute.observe import Observe
 from compressbuild.execute.pools import Pools
-from compressbuild.plugins import Registry, discover
 from compressbuild.project import Project
+from compressbuild.registry import Registry, discover
 from compressbuild.report.result import BuildReport
 
 HERE = str(Path(__file__).parent)

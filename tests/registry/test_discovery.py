@@ -14,9 +14,9 @@ import pytest
 
 from compressbuild.api import Backend, Kind, Metric, Needs, Technique
 from compressbuild.errors import PluginError
-from compressbuild.plugins import Registry, discover, tool_versions
-from compressbuild.plugins.installed import read
-from compressbuild.plugins.records import _TYPES
+from compressbuild.registry import Registry, discover, tool_versions
+from compressbuild.registry.installed import read
+from compressbuild.registry.records import _TYPES
 
 HEAVY = ("torch", "numpy", "onnx", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "networkx")
 
@@ -489,7 +489,7 @@ def test_discovery_imports_no_model_library(tmp_path: Path) -> None:
     """In a fresh process, with the first-party plugins."""
     script = (
         "import sys, pathlib\n"
-        "from compressbuild.plugins import discover\n"
+        "from compressbuild.registry import discover\n"
         "registry = discover(cache=pathlib.Path(sys.argv[1]))\n"
         f"print(sorted(set(sys.modules) & {set(HEAVY)!r}))\n"
         "print(sorted(p.name for p in registry.plugins))\n"
