@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,8 +24,7 @@ class Memo(Protocol):
     def memo(self, path: str | os.PathLike[str], column: str, compute: Callable[[Path], Any], /) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True)
-class CodeProblem:
+class CodeProblem(msgspec.Struct, frozen=True):
     """Why there is no digest. ``mark``: the place in the code (a syntax error), if it has one."""
 
     message: str
@@ -34,8 +32,7 @@ class CodeProblem:
     mark: Mark | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CodeClosure:
+class CodeClosure(msgspec.Struct, frozen=True):
     """``digest``: empty if anything is ``missing``. ``files``: the project's files, relative to ``base``, sorted.
 
     ``paths``: all files, absolute, also those of editable installs outside the project. ``absent``: files, absolute,
@@ -52,8 +49,7 @@ class CodeClosure:
     external: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Collected:
+class _Collected(msgspec.Struct, frozen=True):
     modules: tuple[Module, ...]
     problems: tuple[CodeProblem, ...]
     absent: tuple[str, ...]

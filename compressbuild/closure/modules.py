@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from importlib.util import find_spec
+
+import msgspec
 
 __all__ = ["Module", "Space"]
 
@@ -19,8 +20,7 @@ _SUFFIXES = (*EXTENSION_SUFFIXES, ".py", ".pyc")  # the order in which Python tr
 ENGINE = "compressbuild"
 
 
-@dataclass(frozen=True)
-class Module:
+class Module(msgspec.Struct, frozen=True, dict=True):
     """``file``: None for a namespace package. ``places``: the ``(root, directory)`` pairs of a package's submodules."""
 
     name: str

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ..api import Backend, Kind, Needs, Technique
 from ..compressfile.spec import PlatformSpec, RunOptions, Spec, StepSpec, TargetSpec

@@ -7,13 +7,13 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pluggy
+from msgspec.structs import replace
 
 from ..api import hooks
 from ..api.records import Backend, Kind, Metric, Platform, Technique
