@@ -12,7 +12,7 @@ import msgspec
 from ..digest import digest_value, file_digest
 from ..errors import Mark
 from ..suggest import did_you_mean
-from .modules import Module, Space
+from .modules import Module, Space, relative
 from .syntax import Import, Syntax, SyntaxProblem, column, parse
 
 __all__ = ["CodeClosure", "CodeIndex", "CodeProblem", "Memo", "code_digest_of_plugin"]
@@ -135,7 +135,7 @@ class CodeIndex:
         return CodeClosure(
             reference,
             "" if problems else digest_value(sorted([m.path, self._syntax_of(m).digest] for m in files), "code"),
-            tuple(sorted({_relative(m.file, base) for m in files if m.file is not None and m.root in roots})),
+            tuple(sorted({relative(m.file, base) for m in files if m.file is not None and m.root in roots})),
             problems,
             tuple(paths),
             collected.absent,
@@ -167,7 +167,7 @@ class CodeIndex:
             modules[name] = module
             syntax = self._syntax_of(module)
             if syntax.problem is not None and module.file is not None:
-                mark = Mark(_relative(module.file, base), syntax.problem.line, syntax.problem.column)
+                mark = Mark(relative(module.file, base), syntax.problem.line, syntax.problem.column)
                 problems.append(CodeProblem(f"Python cannot read this file: {syntax.problem.message}", None, mark))
             for line in syntax.imports if follow else ():
                 queue += self._imported(space, module, line)
@@ -237,7 +237,7 @@ class CodeIndex:
             return ()
         guess = did_you_mean(name, syntax.names)
         hint = f"did you mean '{module.name}:{guess}'?" if guess else None
-        return (CodeProblem(f"'{reference}': '{_relative(module.file, base)}' defines no '{name}'", hint),)
+        return (CodeProblem(f"'{reference}': '{relative(module.file, base)}' defines no '{name}'", hint),)
 
 
 def code_digest_of_plugin(reference: str, stat_cache: Memo | None = None) -> CodeClosure:
@@ -247,11 +247,3 @@ def code_digest_of_plugin(reference: str, stat_cache: Memo | None = None) -> Cod
 
 def _failed(reference: str, message: str, hint: str | None = None) -> CodeClosure:
     return CodeClosure(reference, "", (), (CodeProblem(message, hint),))
-
-
-def _below(path: str, base: str) -> bool:
-    return path.startswith(os.path.join(base, ""))
-
-
-def _relative(path: str, base: str) -> str:
-    return os.path.relpath(path, base).replace(os.sep, "/") if _below(path, base) else path

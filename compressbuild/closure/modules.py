@@ -14,7 +14,7 @@ from importlib.util import find_spec
 
 import msgspec
 
-__all__ = ["Module", "Space"]
+__all__ = ["Module", "Space", "relative"]
 
 _SUFFIXES = (*EXTENSION_SUFFIXES, ".py", ".pyc")  # the order in which Python tries them
 ENGINE = "compressbuild"
@@ -33,10 +33,16 @@ class Module(msgspec.Struct, frozen=True, dict=True):
         """The package that its relative imports start from."""
         return self.name if self.places else self.name.rpartition(".")[0]
 
-    @property
+    @cached_property
     def path(self) -> str:
         """The file's path within its root, with ``/``."""
-        return "" if self.file is None else os.path.relpath(self.file, self.root).replace(os.sep, "/")
+        return "" if self.file is None else relative(self.file, self.root)
+
+
+def relative(path: str, base: str) -> str:
+    """The path within an absolute directory, with ``/``; as it is if it lies elsewhere."""
+    inside = os.path.join(base, "")
+    return path[len(inside) :].replace(os.sep, "/") if path.startswith(inside) else path
 
 
 class Space:
