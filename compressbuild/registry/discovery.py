@@ -18,7 +18,9 @@ from msgspec.structs import replace
 from ..api import hooks
 from ..api.records import Backend, Kind, Metric, Platform, Technique
 from ..suggest import did_you_mean
-from .installed import EntryPoint, Remembered, read, scan, write
+from .asked import remember, resolved, sources
+from .installed import EntryPoint, scan
+from .memory import Remembered, read, write
 from .records import Names, check_links, check_record
 from .registry import WHATS, Observer, Plugin, Problem, Record, Registry
 
@@ -43,9 +45,26 @@ def discover(*, cache: Path | None = None, extra: Sequence[ModuleType | str] = (
     """
     known = read(cache)
     installed = known.installed if known is not None and known.installed.current() else scan()
+    if known is not None and known.installed is installed and not extra and known.asked and known.asked.current():
+        return replace(known.asked.registry(), remembered=_lost(known.offers), installed=installed)
+    before = frozenset(sys.modules)
+    drafts = _asked(installed.entry_points, extra)
+    registry = _assemble(drafts)
+    registry = replace(registry, installed=installed, sources=sources(before, registry.plugins))
+    offers = _offers(registry, known.offers if known is not None else {})
+    if cache is not None:
+        settled = installed.settled()
+        kept = installed if settled else replace(installed, identity="")
+        asked = remember(registry) if settled and not extra else None
+        if known is None or (known.installed, known.offers, known.asked) != (kept, offers, asked):
+            write(cache, Remembered(kept, offers, asked))
+    return replace(registry, remembered=_lost(offers))
+
+
+def _asked(points: Iterable[EntryPoint], extra: Sequence[ModuleType | str]) -> list[_Draft]:
     manager = pluggy.PluginManager("compressbuild")
     manager.add_hookspecs(hooks)
-    drafts = [_Draft(point) for point in installed.entry_points]
+    drafts = [_Draft(point) for point in points]
     modules = {draft.point.value for draft in drafts}
     for module in extra:
         name = module if isinstance(module, str) else module.__name__
@@ -54,14 +73,11 @@ def discover(*, cache: Path | None = None, extra: Sequence[ModuleType | str] = (
     _refuse_equal_names(drafts)
     for draft in drafts:
         draft.load(manager)
-    registry = _assemble(drafts)
-    offers = _offers(registry, known.offers if known is not None else {})
-    lost = {(what, name): plugin for plugin, by in offers.items() for what, names in by.items() for name in names}
-    if cache is not None:
-        kept = installed if installed.settled() else msgspec.structs.replace(installed, identity="")
-        if known is None or (known.installed, known.offers) != (kept, offers):
-            write(cache, Remembered(kept, offers))
-    return replace(registry, remembered=MappingProxyType(lost), installed=installed)
+    return drafts
+
+
+def _lost(offers: Mapping[str, Mapping[str, Iterable[str]]]) -> Mapping[tuple[str, str], str]:
+    return MappingProxyType({(what, n): plugin for plugin, by in offers.items() for what, ns in by.items() for n in ns})
 
 
 class _Draft:
@@ -88,7 +104,7 @@ class _Draft:
         before = _HEAVY.intersection(sys.modules)
         try:
             if self.module is None:
-                self.module = _import(self.point.value)
+                self.module = resolved(self.point.value)
         except (Exception, SystemExit) as error:  # noqa: BLE001  plugin border: its import runs its code
             self.broken = True
             self.problem(f"cannot be imported: {_told(error)}", _import_hint(error))
@@ -168,14 +184,6 @@ class _Draft:
             warnings=tuple(self.warnings),
             file=_manifest(point.value, self.module),
         )
-
-
-def _import(value: str) -> object:
-    name, _, attribute = value.partition(":")
-    found: Any = importlib.import_module(name)
-    for part in filter(None, attribute.split(".")):
-        found = getattr(found, part)
-    return found
 
 
 def _told(error: BaseException) -> str:

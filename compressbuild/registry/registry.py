@@ -84,7 +84,8 @@ class Registry(msgspec.Struct, frozen=True):
     """Everything that plugins offer. Names that two plugins offer are in no mapping: neither wins by chance.
 
     ``owner``: ``("technique", name)`` → plugin name. ``refused``: the same key → why the record is not there.
-    ``remembered``: the same key → the plugin that offered it when it last worked.
+    ``remembered``: the same key → the plugin that offered it when it last worked. ``sources``: the files and
+    directories of packages that the answers came from.
     """
 
     techniques: Mapping[str, Technique]
@@ -98,6 +99,7 @@ class Registry(msgspec.Struct, frozen=True):
     observers: tuple[Observer, ...] = ()
     refused: Mapping[tuple[str, str], Problem] = {}
     remembered: Mapping[tuple[str, str], str] = {}
+    sources: tuple[str, ...] = ()
     installed: Installed = msgspec.field(default_factory=lambda: Installed("", {}, {}, (), {}))
 
     def technique(self, name: str) -> Technique:
@@ -159,9 +161,10 @@ class Registry(msgspec.Struct, frozen=True):
 
     def fingerprint(self) -> list[tuple[str, int]]:
         """``(path, mtime_ns)`` of what this registry was made from: if none differs (and the interpreter and its path
-        are the same) nothing was installed, removed or edited in a manifest since. -1: the file is not there."""
+        are the same) nothing was installed, removed or edited in a manifest or what it imports since. -1: the file is
+        not there."""
         watched = list(self.installed.watched.items())
-        for file in sorted({plugin.file for plugin in self.plugins if plugin.file}):
+        for file in self.sources:
             try:
                 watched.append((file, os.stat(file).st_mtime_ns))
             except OSError:

@@ -15,7 +15,7 @@ import pytest
 from compressbuild.api import Backend, Kind, Metric, Needs, Technique
 from compressbuild.errors import PluginError
 from compressbuild.registry import Registry, discover, tool_versions
-from compressbuild.registry.installed import read
+from compressbuild.registry.memory import read
 from compressbuild.registry.records import _TYPES
 
 HEAVY = ("torch", "numpy", "onnx", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "networkx")
