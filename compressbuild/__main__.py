@@ -1,5 +1,6 @@
 """The command ``cbuild``."""
 
+import gc
 import os
 import sys
 
@@ -16,6 +17,7 @@ def main() -> int:
         except BrokenPipeError:  # the reader has gone; there was nothing to do anyway
             os._exit(1)
         os._exit(0)  # taking the interpreter down costs as much as all the rest
+    gc.set_threshold(20_000)  # what starting makes is kept: nothing to collect yet
     from compressbuild.cli.main import main as full
 
     return full(sys.argv[1:])

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from ..api.needs import Needs
 from ..platforms import Facts, check, probe, unavailable
-from ..registry import Plugin, Registry, discover
+from ..registry import Plugin, Registry
+from .options import offered
 
 __all__ = ["command"]
 
@@ -20,7 +21,7 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a plugin.")
 def command(as_json: bool) -> int:
     """List the installed plugins: distribution, version, what each offers, and why something is unusable here."""
-    registry = discover(cache=None)
+    registry = offered()
     facts = probe()
     for plugin in registry.plugins:
         row = _row(registry, plugin, facts)

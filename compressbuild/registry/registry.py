@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -70,6 +69,7 @@ class Observer:
     def __call__(self, event: Mapping[str, Any]) -> None:
         if self.problem is not None:
             return
+        import logging
         from copy import deepcopy
 
         try:
