@@ -84,6 +84,7 @@ class CodeIndex:
         self._plugins: dict[str, CodeClosure] = {}
         self._siblings = siblings
         self._plugin_spaces: dict[frozenset[str], Space] = {}
+        self._wanted: dict[tuple[Space, str], tuple[str, ...]] = {}
 
     def closure(self, reference: str) -> CodeClosure:
         """The closure of a function of the project, or of an installed package (``torchvision.models:resnet18``)."""
@@ -169,9 +170,16 @@ class CodeIndex:
             if syntax.problem is not None and module.file is not None:
                 mark = Mark(relative(module.file, base), syntax.problem.line, syntax.problem.column)
                 problems.append(CodeProblem(f"Python cannot read this file: {syntax.problem.message}", None, mark))
-            for line in syntax.imports if follow else ():
-                queue += self._imported(space, module, line)
+            queue += self._imports(space, module, syntax) if follow else ()
         return _Collected(tuple(modules.values()), tuple(problems), tuple(sorted(absent)), tuple(sorted(external)))
+
+    def _imports(self, space: Space, module: Module, syntax: Syntax) -> tuple[str, ...]:
+        """The modules that a module may load, each once."""
+        known = self._wanted.get((space, module.name))
+        if known is None:
+            found = (name for line in syntax.imports for name in self._imported(space, module, line))
+            known = self._wanted[space, module.name] = tuple(dict.fromkeys(found))
+        return known
 
     def _imported(self, space: Space, module: Module, line: Import) -> list[str]:
         """The modules that one import statement may load."""
