@@ -16,7 +16,8 @@ An error says what is wrong, where (``file:line:column``), and what to do about 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 __all__ = [
     "CbuildError",
@@ -33,8 +34,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """A place in a text: 1-based line and column, ``length`` characters to underline."""
 
     file: str
@@ -46,8 +46,7 @@ class Mark:
         return f"{self.file}:{self.line}:{self.column}"
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(msgspec.Struct, frozen=True):
     """One located complaint: what is wrong, where, and what would be right."""
 
     message: str

@@ -56,7 +56,7 @@ def test_its_manifest_is_cheap(plugin: Path) -> None:
 
 def test_its_code_has_digests(plugin: Path) -> None:
     script = (
-        "from compressbuild.code import code_digest_of_plugin as f\n"
+        "from compressbuild.closure import code_digest_of_plugin as f\n"
         "print(*(f(f'cbuild_reference.{r}').files for r in ('threshold:prune', 'zeros:zeros')), sep='\\n')"
     )
     assert run(plugin, "-c", script).splitlines() == [

@@ -6,18 +6,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ..build.outcome import BuildReport
-from ..build.run import build_targets
 from ..errors import Incompatible
-from ..execute.events import Observer
-from ..project import Project
 from ..report.plan import plan_lines
-from ..report.progress import JsonProgress, LiveProgress, PlainProgress
-from ..report.trace import ChromeTrace
 from .options import opened, project_options
+
+if TYPE_CHECKING:
+    from ..build.outcome import BuildReport
+    from ..execute.events import Observer
+    from ..project import Project
 
 __all__ = ["command"]
 
@@ -63,6 +63,8 @@ def command(
             raise Incompatible(
                 "nothing of this can be built here", hint="'cbuild doctor' shows what this machine lacks"
             )
+        from ..build.run import build_targets  # what executes, which a plan does without
+
         with _observers(as_json=as_json, verbose=verbose, profile=profile) as observers:
             report = build_targets(
                 project,
@@ -79,6 +81,9 @@ def command(
 @contextmanager
 def _observers(*, as_json: bool, verbose: bool, profile: str | None) -> Iterator[list[Observer]]:
     """Whoever watches the build: the console or JSON lines, and the trace."""
+    from ..report.progress import JsonProgress, LiveProgress, PlainProgress
+    from ..report.trace import ChromeTrace
+
     found: list[Observer] = []
     with ExitStack() as stack:
         if as_json:

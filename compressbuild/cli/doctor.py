@@ -14,7 +14,8 @@ from .. import __version__
 from ..api.facts import FACTS
 from ..api.needs import Needs
 from ..platforms import Facts, check, probe
-from ..plugins import Registry, discover
+from ..registry import Registry
+from .options import offered
 
 __all__ = ["command"]
 
@@ -24,7 +25,7 @@ __all__ = ["command"]
 def command(as_json: bool) -> int:
     """Show the probed facts of this machine and, of each backend, whether it can compile and run here. Exit 1 if a
     plugin is broken."""
-    registry, facts = discover(cache=None), probe()
+    registry, facts = offered(), probe()
     found = _examine(registry, facts)
     if as_json:
         click.echo(msgspec.json.encode(found).decode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from .checks import OPTIONS, Checks
 from .nodes import Broken, Map, Node, Scalar

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 __all__ = ["DURATION", "SIZE", "Quantity", "duration", "size"]
 
 _FORM = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]*)")
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(msgspec.Struct, frozen=True):
     """``units``: unit → factor. ``""`` is the unit of a bare number. ``expected``: for error messages."""
 
     units: Mapping[str, float]

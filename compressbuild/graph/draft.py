@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ..api import Kind, Needs, Technique
 from ..compressfile.spec import PlatformSpec, RunOptions, Spec
 from ..errors import Diagnostic, Mark
 from ..platforms import Facts, Missing, check
-from ..plugins import Registry
+from ..registry import Registry
 from ..suggest import did_you_mean
 from .node import Node, RunWith
 from .params import Resolved

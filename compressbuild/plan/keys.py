@@ -29,14 +29,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..code import CodeIndex
+from ..closure import CodeIndex
 from ..compressfile.nodes import plain
 from ..compressfile.spec import Spec
 from ..digest import Digest, StatCache, digest_value
 from ..errors import Diagnostic, Mark
 from ..graph import Node
 from ..platforms import Facts
-from ..plugins import Registry
+from ..registry import Registry
 
 __all__ = ["KEY_FORMAT", "Keyer", "Parts"]
 

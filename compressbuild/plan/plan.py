@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from ..digest import Digest
 from ..errors import CompressfileError
@@ -20,8 +21,7 @@ Status = Literal["cached", "run", "may run"]
 Lookup = Callable[[Digest], Hit | Evicted | Damaged | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(msgspec.Struct, frozen=True):
     """One node with what is known of it. ``key`` and ``parts`` are None while an input is still to be built.
 
     ``evicted``: its result is known, but gc has removed the bytes.
@@ -36,8 +36,7 @@ class Action:
     evicted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """``actions`` in topological order, for the nodes that ``targets`` need."""
 
     graph: Graph

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 from typing import Any
@@ -23,8 +22,7 @@ _LINE, _TEXT, _FAINT = "#607d8b", "#111", "#455a64"
 _LONGEST = 30  # characters of a box's second line
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(msgspec.Struct, frozen=True):
     """``role``: source, technique, compile, metric or target. ``below``: its second line. ``more``: all there is to
     say, for a tooltip."""
 
@@ -36,8 +34,7 @@ class Box:
     more: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(msgspec.Struct, frozen=True):
     """``label``: what the input is to its consumer, where it is not what it works on (``teacher``)."""
 
     start: str
@@ -45,8 +42,7 @@ class Edge:
     label: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(msgspec.Struct, frozen=True):
     boxes: tuple[Box, ...]
     edges: tuple[Edge, ...]
 

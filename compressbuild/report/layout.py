@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 __all__ = ["Place", "Placed", "place"]
 
@@ -15,8 +16,7 @@ _BETWEEN_ROWS = 14.0
 Point = tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """A rectangle, by its upper left corner."""
 
     x: float
@@ -25,8 +25,7 @@ class Place:
     height: float
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(msgspec.Struct, frozen=True):
     """``routes``: edge → points from the right side of its start to the left side of its end, by way of the room kept
     for it in each column between."""
 

@@ -9,7 +9,7 @@ from compressbuild.compressfile.load import loads
 from compressbuild.compressfile.nodes import Map, located
 from compressbuild.graph import Ask, Graph, build_graph
 from compressbuild.platforms import Facts
-from compressbuild.plugins import discover
+from compressbuild.registry import discover
 
 FILE = """
 version: 1

@@ -11,8 +11,8 @@ from compressbuild.compressfile.nodes import Map, Scalar, located, plain
 from compressbuild.errors import CompressfileError, Mark
 from compressbuild.graph.platforms import filled
 from compressbuild.platforms import Facts, assess
-from compressbuild.plugins import discover
 from compressbuild.project import Project
+from compressbuild.registry import discover
 
 
 def project(tmp_path: Path, platforms: str, *names: str) -> Project:

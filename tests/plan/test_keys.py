@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
+import msgspec
 import pytest
 
 from compressbuild.compressfile.spec import RunOptions
@@ -38,7 +37,7 @@ def key(toy, *, change=None, environ=None, inputs=None, tools=None, text=None, f
     opened.environ = environ or {}
     try:
         node = opened.graph.nodes[opened.graph.targets["a"].artifact]
-        node = dataclasses.replace(node, tools=("click",), facts=("cpu.model",))
+        node = msgspec.structs.replace(node, tools=("click",), facts=("cpu.model",))
         if change:
             node = change(node)
         keyer = Keyer(
@@ -69,14 +68,14 @@ class OtherTools:
 
 def options(**changed):
     def change(node):
-        merged = {f.name: getattr(node.options, f.name) for f in dataclasses.fields(RunOptions)} | changed
-        return dataclasses.replace(node, options=RunOptions(**merged))
+        merged = {f.name: getattr(node.options, f.name) for f in msgspec.structs.fields(RunOptions)} | changed
+        return msgspec.structs.replace(node, options=RunOptions(**merged))
 
     return change
 
 
 def replaced(**changed):
-    return lambda node: dataclasses.replace(node, **changed)
+    return lambda node: msgspec.structs.replace(node, **changed)
 
 
 def run_with(settings):

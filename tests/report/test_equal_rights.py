@@ -12,8 +12,8 @@ import pytest
 from toyproject import Toy
 
 from compressbuild.api import ArtifactMetric, RunMetric
-from compressbuild.plugins import discover
 from compressbuild.project import Project
+from compressbuild.registry import discover
 from compressbuild.report.document import gather
 from compressbuild.report.markdown import markdown
 from compressbuild.report.table import target_table

@@ -12,8 +12,8 @@ from compressbuild.build.run import Build
 from compressbuild.execute.executor import Executor
 from compressbuild.execute.observe import Observe
 from compressbuild.execute.pools import Pools
-from compressbuild.plugins import Registry, discover
 from compressbuild.project import Project
+from compressbuild.registry import Registry, discover
 
 HERE = str(Path(__file__).parent)
 if HERE not in sys.path:

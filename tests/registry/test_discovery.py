@@ -15,9 +15,9 @@ import pytest
 
 from compressbuild.api import AnswerMetric, ArtifactMetric, Backend, Kind, Needs, Platform, RunMetric, Stack, Technique
 from compressbuild.errors import PluginError
-from compressbuild.plugins import Registry, discover, tool_versions
-from compressbuild.plugins.installed import read
-from compressbuild.plugins.records import _TYPES, _annotations
+from compressbuild.registry import Registry, discover, tool_versions
+from compressbuild.registry.memory import read
+from compressbuild.registry.records import _TYPES, _annotations
 
 HEAVY = ("torch", "numpy", "onnx", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "networkx")
 
@@ -540,7 +540,7 @@ def test_discovery_imports_no_model_library(tmp_path: Path) -> None:
     """In a fresh process, with the first-party plugins."""
     script = (
         "import sys, pathlib\n"
-        "from compressbuild.plugins import discover\n"
+        "from compressbuild.registry import discover\n"
         "registry = discover(cache=pathlib.Path(sys.argv[1]))\n"
         f"print(sorted(set(sys.modules) & {set(HEAVY)!r}))\n"
         "print(sorted(p.name for p in registry.plugins))\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from inspect import get_annotations
 from typing import Any
 
@@ -33,14 +32,12 @@ _CHOICES: Mapping[tuple[type, str], tuple[str, ...]] = {
 _METHODS = ("needs", "run_needs")  # of Params
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
+class Complaint(msgspec.Struct, frozen=True):
     message: str
     hint: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(msgspec.Struct, frozen=True):
     """Names across all plugins, which one record may use of another's."""
 
     kinds: frozenset[str]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+import msgspec
 
 from ..api.records import Backend, Kind, Metric, Platform, Technique
 from ..errors import PluginError
@@ -28,8 +28,7 @@ WHATS: Mapping[str, type] = {
 """What a record is called, in messages and in ``Registry.owner``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """Something of a plugin that cannot be used. ``message`` reads after the plugin's name: "cannot be imported …"."""
 
     plugin: str
@@ -38,8 +37,7 @@ class Problem:
     hint: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Plugin:
+class Plugin(msgspec.Struct, frozen=True):
     """An entry point and what it offers. ``problem``: the first of its problems; what it does offer still works.
     ``broken``: it could not be asked for all it offers. ``warnings``: what works, but should be mended. ``file``: its
     manifest."""
@@ -71,6 +69,7 @@ class Observer:
     def __call__(self, event: Mapping[str, Any]) -> None:
         if self.problem is not None:
             return
+        import logging
         from copy import deepcopy
 
         try:
@@ -81,26 +80,27 @@ class Observer:
             logging.getLogger(__name__).warning("plugin '%s' %s; it is told no more", self.plugin, self.problem.message)
 
 
-@dataclass(frozen=True, slots=True)
-class Registry:
+class Registry(msgspec.Struct, frozen=True):
     """Everything that plugins offer. Names that two plugins offer are in no mapping: neither wins by chance.
 
     ``owner``: ``("technique", name)`` → plugin name. ``refused``: the same key → why the record is not there.
-    ``remembered``: the same key → the plugin that offered it when it last worked.
+    ``remembered``: the same key → the plugin that offered it when it last worked. ``sources``: the files and
+    directories of packages that the answers came from.
     """
 
     techniques: Mapping[str, Technique]
     backends: Mapping[str, Backend]
     kinds: Mapping[str, Kind]
     metrics: Mapping[str, Metric]
-    platforms: Mapping[str, Platform] = field(default_factory=dict)
+    platforms: Mapping[str, Platform] = {}
     plugins: tuple[Plugin, ...] = ()
     problems: tuple[Problem, ...] = ()
-    owner: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    owner: Mapping[tuple[str, str], str] = {}
     observers: tuple[Observer, ...] = ()
-    refused: Mapping[tuple[str, str], Problem] = field(default_factory=dict)
-    remembered: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    installed: Installed = field(default_factory=lambda: Installed("", {}, {}, (), {}))
+    refused: Mapping[tuple[str, str], Problem] = {}
+    remembered: Mapping[tuple[str, str], str] = {}
+    sources: tuple[str, ...] = ()
+    installed: Installed = msgspec.field(default_factory=lambda: Installed("", {}, {}, (), {}))
 
     def technique(self, name: str) -> Technique:
         """PluginError, saying why and what may have been meant, if there is none of this name; so for the others."""
@@ -161,9 +161,10 @@ class Registry:
 
     def fingerprint(self) -> list[tuple[str, int]]:
         """``(path, mtime_ns)`` of what this registry was made from: if none differs (and the interpreter and its path
-        are the same) nothing was installed, removed or edited in a manifest since. -1: the file is not there."""
+        are the same) nothing was installed, removed or edited in a manifest or what it imports since. -1: the file is
+        not there."""
         watched = list(self.installed.watched.items())
-        for file in sorted({plugin.file for plugin in self.plugins if plugin.file}):
+        for file in self.sources:
             try:
                 watched.append((file, os.stat(file).st_mtime_ns))
             except OSError:

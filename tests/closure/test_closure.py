@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressbuild.code import CodeClosure, CodeIndex, code_digest_of_plugin
-from compressbuild.code.syntax import parse, tree_digest
+from compressbuild.closure import CodeClosure, CodeIndex, code_digest_of_plugin
+from compressbuild.closure.syntax import parse, tree_digest
 from compressbuild.digest import StatCache
 
 PROJECT = {
@@ -315,7 +315,7 @@ def test_deep_and_long_code(tmp_path: Path) -> None:
 
 def test_the_digest_is_the_same_in_another_process(project: Path) -> None:
     script = (
-        "import sys, pathlib\nfrom compressbuild.code import CodeIndex\n"
+        "import sys, pathlib\nfrom compressbuild.closure import CodeIndex\n"
         "print(CodeIndex([pathlib.Path(sys.argv[1])]).closure('digits.model:build').digest)"
     )
     done = subprocess.run(
@@ -502,7 +502,7 @@ def test_the_projects_code_may_not_be_the_engines(tmp_path: Path) -> None:
 
 
 def test_first_party_plugins_have_digests() -> None:
-    from compressbuild.plugins import discover
+    from compressbuild.registry import discover
 
     registry = discover()
     index = CodeIndex(())

@@ -1,4 +1,4 @@
-"""Find the plugins, ask each for its records, and isolate what is broken: one bad plugin costs only itself."""
+"""Ask each plugin for its records, and isolate what is broken: one bad plugin costs only itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -19,14 +18,15 @@ from ..api import hooks
 from ..api.record import UnknownField
 from ..api.records import Backend, Kind, Metric, Platform, Technique
 from ..suggest import did_you_mean
-from .installed import EntryPoint, Remembered, read, scan, write
+from .asked import resolved
+from .installed import EntryPoint
 from .records import Names, check_links, check_record
 from .registry import WHATS, Observer, Plugin, Problem, Record, Registry
 
 if TYPE_CHECKING:
     from pluggy import HookImpl
 
-__all__ = ["discover"]
+__all__ = ["ask"]
 
 _ASKED = {f"compressbuild_{what}s": what for what in WHATS}
 _ENGINE_KINDS = ("engine", "metrics")  # made by backends and by evaluation; no plugin need describe them
@@ -37,16 +37,11 @@ _NOT_PLUGINS = ("<frozen", *(os.path.dirname(module.__file__ or "") for module i
 _NOT_PLUGINS += (os.path.dirname(os.path.dirname(__file__)),)
 
 
-def discover(*, cache: Path | None = None, extra: Sequence[ModuleType | str] = ()) -> Registry:
-    """Ask every installed plugin, and the project's own ``extra`` modules, what it offers.
-
-    ``cache``: a file in which to remember what is installed; None: none. Never raises for what a plugin does.
-    """
-    known = read(cache)
-    installed = known.installed if known is not None and known.installed.current() else scan()
+def ask(points: Iterable[EntryPoint], extra: Sequence[ModuleType | str] = ()) -> Registry:
+    """What the plugins at these entry points, and the project's own ``extra`` modules, offer."""
     manager = pluggy.PluginManager("compressbuild")
     manager.add_hookspecs(hooks)
-    drafts = [_Draft(point) for point in installed.entry_points]
+    drafts = [_Draft(point) for point in points]
     modules = {draft.point.value for draft in drafts}
     for module in extra:
         name = module if isinstance(module, str) else module.__name__
@@ -55,14 +50,7 @@ def discover(*, cache: Path | None = None, extra: Sequence[ModuleType | str] = (
     _refuse_equal_names(drafts)
     for draft in drafts:
         draft.load(manager)
-    registry = _assemble(drafts)
-    offers = _offers(registry, known.offers if known is not None else {})
-    lost = {(what, name): plugin for plugin, by in offers.items() for what, names in by.items() for name in names}
-    if cache is not None:
-        kept = installed if installed.settled() else msgspec.structs.replace(installed, identity="")
-        if known is None or (known.installed, known.offers) != (kept, offers):
-            write(cache, Remembered(kept, offers))
-    return replace(registry, remembered=MappingProxyType(lost), installed=installed)
+    return _assemble(drafts)
 
 
 class _Draft:
@@ -89,7 +77,7 @@ class _Draft:
         before = _HEAVY.intersection(sys.modules)
         try:
             if self.module is None:
-                self.module = _import(self.point.value)
+                self.module = resolved(self.point.value)
         except (Exception, SystemExit) as error:  # noqa: BLE001  plugin border: its import runs its code
             self.broken = True
             self.problem(f"cannot be imported: {_told(error)}", _import_hint(error))
@@ -172,14 +160,6 @@ class _Draft:
             warnings=tuple(self.warnings),
             file=_manifest(point.value, self.module),
         )
-
-
-def _import(value: str) -> object:
-    name, _, attribute = value.partition(":")
-    found: Any = importlib.import_module(name)
-    for part in filter(None, attribute.split(".")):
-        found = getattr(found, part)
-    return found
 
 
 def _told(error: BaseException) -> str:
@@ -282,24 +262,6 @@ def _registry(drafts: Sequence[_Draft]) -> Registry:
         observers=tuple(observer for draft in drafts for observer in draft.observers),
         refused=MappingProxyType({(w, n): problem for d in drafts for w, n, problem in d.refused}),
     )
-
-
-def _offers(
-    registry: Registry, before: Mapping[str, dict[str, tuple[str, ...]]]
-) -> dict[str, dict[str, tuple[str, ...]]]:
-    """What each plugin offers; of a broken one, also what it offered when it last worked."""
-    offers = {}
-    for plugin in registry.plugins:
-        now = {
-            "technique": plugin.techniques,
-            "backend": plugin.backends,
-            "kind": plugin.kinds,
-            "metric": plugin.metrics,
-            "platform": plugin.platforms,
-        }
-        then = before.get(plugin.name, {}) if plugin.broken else {}
-        offers[plugin.name] = {what: tuple(sorted({*names, *then.get(what, ())})) for what, names in now.items()}
-    return offers
 
 
 def _shipped(point: EntryPoint) -> str:

@@ -1,4 +1,4 @@
-"""What is installed beside the engine: entry points of plugins, versions of distributions; remembered in a small file.
+"""What is installed beside the engine: entry points of plugins, versions of distributions.
 
 Asking ``importlib.metadata`` costs more than the rest of a plan, so the answer is kept for as long as the directories
 that hold ``*.dist-info`` have the same mtime: installing, upgrading or removing a distribution changes it.
@@ -6,24 +6,24 @@ that hold ``*.dist-info`` have the same mtime: installing, upgrading or removing
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import sys
 import time
 from collections.abc import Iterable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..digest import seal, unseal
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
-__all__ = ["GROUP", "EntryPoint", "Installed", "Remembered", "read", "scan", "tool_versions", "write"]
+__all__ = ["GROUP", "EntryPoint", "Installed", "scan"]
 
 GROUP = "compressbuild"
-_MAGIC = b"compressbuild-installed-2"
 # A directory changed this recently may change again without a new mtime (coarse clocks, an installer still at work).
 _SETTLED_NS = 2_000_000_000
+_FIELD = re.compile(r"^(Name|Version): *(.*?) *$", re.MULTILINE)
 
 
 class EntryPoint(msgspec.Struct, frozen=True):
@@ -77,37 +77,6 @@ class Installed(msgspec.Struct, frozen=True):
         return frozenset(top for top, names in self.modules.items() if by.intersection(names))
 
 
-class Remembered(msgspec.Struct, frozen=True):
-    """The content of the cache file. ``offers``: plugin → what (``technique`` …) → names, when it last worked."""
-
-    installed: Installed
-    offers: dict[str, dict[str, tuple[str, ...]]] = {}
-
-
-def read(path: Path | None) -> Remembered | None:
-    """What was remembered, current or not; None if there is nothing readable."""
-    if path is None:
-        return None
-    try:
-        body = unseal(_MAGIC, path.read_bytes())
-        return None if body is None else msgspec.msgpack.decode(body, type=Remembered)
-    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
-        return None  # a cache: without it the same answer takes longer
-
-
-def write(path: Path, remembered: Remembered) -> None:
-    """Replace the file in one rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-    # A read-only project is no error: the next command asks importlib.metadata again.
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(seal(_MAGIC, msgspec.msgpack.encode(remembered)))
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
 def scan() -> Installed:
     """Ask ``importlib.metadata``. Of a distribution found twice, the first on ``sys.path`` counts, as in imports."""
     import importlib.metadata
@@ -117,25 +86,47 @@ def scan() -> Installed:
     watched = {path: mtime for path in _path() if _holds_metadata(path) and (mtime := _mtime(path)) is not None}
     versions: dict[str, str] = {}
     points: list[EntryPoint] = []
+    modules: dict[str, set[str]] = {}
     for distribution in importlib.metadata.distributions():
-        name = distribution.metadata["Name"]
-        if not name or _normalised(name) in versions:  # no name: the remains of a failed uninstall
+        name, version = _named(distribution)
+        if not name:  # the remains of a failed uninstall
             continue
-        version = versions[_normalised(name)] = distribution.version or ""
-        points += [
-            EntryPoint(point.name, point.value, name, version)
-            for point in distribution.entry_points
-            if point.group == GROUP
-        ]
+        for top in _top_level(distribution):
+            modules.setdefault(top, set()).add(name)
+        if _normalised(name) in versions:
+            continue
+        versions[_normalised(name)] = version
+        if f"[{GROUP}]" in (distribution.read_text("entry_points.txt") or ""):
+            found = (point for point in distribution.entry_points if point.group == GROUP)
+            points += [EntryPoint(point.name, point.value, name, version) for point in found]
     points.sort(key=lambda p: (p.name, p.distribution))
-    modules = {top: tuple(sorted(set(by))) for top, by in importlib.metadata.packages_distributions().items()}
-    return Installed(identity, watched, versions, tuple(points), modules)
+    return Installed(
+        identity, watched, versions, tuple(points), {top: tuple(sorted(by)) for top, by in modules.items()}
+    )
 
 
-def tool_versions(names: Iterable[str], cache: Path | None = None) -> dict[str, str | None]:
-    """Versions of installed distributions, from ``cache`` (the file that ``discover`` writes) if it is current."""
-    known = read(cache)
-    return (known.installed if known and known.installed.current() else scan()).tool_versions(names)
+def _named(distribution: Distribution) -> tuple[str, str]:
+    """Name and version. Of a file of metadata only the head is parsed: most of it is a page about the project."""
+    text = distribution.read_text("METADATA")
+    if text is None:  # a legacy .egg-info, or a finder's own
+        return distribution.metadata["Name"] or "", distribution.version or ""
+    head = dict(_FIELD.findall(text.partition("\n\n")[0]))
+    return head.get("Name", ""), head.get("Version", "")
+
+
+def _top_level(distribution: Distribution) -> set[str]:
+    """The modules that it ships, as ``importlib.metadata.packages_distributions`` infers them, from RECORD's lines."""
+    declared = (distribution.read_text("top_level.txt") or "").split()
+    if declared:
+        return set(declared)
+    record = distribution.read_text("RECORD")
+    if record is None:
+        paths = [str(file) for file in distribution.files or ()]
+    else:
+        paths = [
+            line[1:].partition('"')[0] if line[:1] == '"' else line.partition(",")[0] for line in record.split("\n")
+        ]
+    return {path.partition("/")[0].removesuffix(".py") for path in paths if path.endswith(".py")}
 
 
 def _path() -> list[str]:

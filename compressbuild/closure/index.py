@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +12,7 @@ import msgspec
 from ..digest import digest_value, file_digest
 from ..errors import Mark
 from ..suggest import did_you_mean
-from .modules import Module, Space
+from .modules import Module, Space, relative
 from .syntax import Import, Syntax, SyntaxProblem, column, parse
 
 __all__ = ["CodeClosure", "CodeIndex", "CodeProblem", "Memo", "code_digest_of_plugin"]
@@ -25,8 +24,7 @@ class Memo(Protocol):
     def memo(self, path: str | os.PathLike[str], column: str, compute: Callable[[Path], Any], /) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True)
-class CodeProblem:
+class CodeProblem(msgspec.Struct, frozen=True):
     """Why there is no digest. ``mark``: the place in the code (a syntax error), if it has one."""
 
     message: str
@@ -34,8 +32,7 @@ class CodeProblem:
     mark: Mark | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CodeClosure:
+class CodeClosure(msgspec.Struct, frozen=True):
     """``digest``: empty if anything is ``missing``. ``files``: the project's files, relative to ``base``, sorted.
 
     ``paths``: all files, absolute, also those of editable installs outside the project. ``absent``: files, absolute,
@@ -52,8 +49,7 @@ class CodeClosure:
     external: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Collected:
+class _Collected(msgspec.Struct, frozen=True):
     modules: tuple[Module, ...]
     problems: tuple[CodeProblem, ...]
     absent: tuple[str, ...]
@@ -88,6 +84,7 @@ class CodeIndex:
         self._plugins: dict[str, CodeClosure] = {}
         self._siblings = siblings
         self._plugin_spaces: dict[frozenset[str], Space] = {}
+        self._wanted: dict[tuple[Space, str], tuple[str, ...]] = {}
 
     def closure(self, reference: str) -> CodeClosure:
         """The closure of a function of the project, or of an installed package (``torchvision.models:resnet18``)."""
@@ -139,7 +136,7 @@ class CodeIndex:
         return CodeClosure(
             reference,
             "" if problems else digest_value(sorted([m.path, self._syntax_of(m).digest] for m in files), "code"),
-            tuple(sorted({_relative(m.file, base) for m in files if m.file is not None and m.root in roots})),
+            tuple(sorted({relative(m.file, base) for m in files if m.file is not None and m.root in roots})),
             problems,
             tuple(paths),
             collected.absent,
@@ -171,11 +168,18 @@ class CodeIndex:
             modules[name] = module
             syntax = self._syntax_of(module)
             if syntax.problem is not None and module.file is not None:
-                mark = Mark(_relative(module.file, base), syntax.problem.line, syntax.problem.column)
+                mark = Mark(relative(module.file, base), syntax.problem.line, syntax.problem.column)
                 problems.append(CodeProblem(f"Python cannot read this file: {syntax.problem.message}", None, mark))
-            for line in syntax.imports if follow else ():
-                queue += self._imported(space, module, line)
+            queue += self._imports(space, module, syntax) if follow else ()
         return _Collected(tuple(modules.values()), tuple(problems), tuple(sorted(absent)), tuple(sorted(external)))
+
+    def _imports(self, space: Space, module: Module, syntax: Syntax) -> tuple[str, ...]:
+        """The modules that a module may load, each once."""
+        known = self._wanted.get((space, module.name))
+        if known is None:
+            found = (name for line in syntax.imports for name in self._imported(space, module, line))
+            known = self._wanted[space, module.name] = tuple(dict.fromkeys(found))
+        return known
 
     def _imported(self, space: Space, module: Module, line: Import) -> list[str]:
         """The modules that one import statement may load."""
@@ -241,7 +245,7 @@ class CodeIndex:
             return ()
         guess = did_you_mean(name, syntax.names)
         hint = f"did you mean '{module.name}:{guess}'?" if guess else None
-        return (CodeProblem(f"'{reference}': '{_relative(module.file, base)}' defines no '{name}'", hint),)
+        return (CodeProblem(f"'{reference}': '{relative(module.file, base)}' defines no '{name}'", hint),)
 
 
 def code_digest_of_plugin(reference: str, stat_cache: Memo | None = None) -> CodeClosure:
@@ -251,11 +255,3 @@ def code_digest_of_plugin(reference: str, stat_cache: Memo | None = None) -> Cod
 
 def _failed(reference: str, message: str, hint: str | None = None) -> CodeClosure:
     return CodeClosure(reference, "", (), (CodeProblem(message, hint),))
-
-
-def _below(path: str, base: str) -> bool:
-    return path.startswith(os.path.join(base, ""))
-
-
-def _relative(path: str, base: str) -> str:
-    return os.path.relpath(path, base).replace(os.sep, "/") if _below(path, base) else path

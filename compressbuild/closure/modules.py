@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from importlib.util import find_spec
 
-__all__ = ["Module", "Space"]
+import msgspec
+
+__all__ = ["Module", "Space", "relative"]
 
 _SUFFIXES = (*EXTENSION_SUFFIXES, ".py", ".pyc")  # the order in which Python tries them
 ENGINE = "compressbuild"
 
 
-@dataclass(frozen=True)
-class Module:
+class Module(msgspec.Struct, frozen=True, dict=True):
     """``file``: None for a namespace package. ``places``: the ``(root, directory)`` pairs of a package's submodules."""
 
     name: str
@@ -33,10 +33,16 @@ class Module:
         """The package that its relative imports start from."""
         return self.name if self.places else self.name.rpartition(".")[0]
 
-    @property
+    @cached_property
     def path(self) -> str:
         """The file's path within its root, with ``/``."""
-        return "" if self.file is None else os.path.relpath(self.file, self.root).replace(os.sep, "/")
+        return "" if self.file is None else relative(self.file, self.root)
+
+
+def relative(path: str, base: str) -> str:
+    """The path within an absolute directory, with ``/``; as it is if it lies elsewhere."""
+    inside = os.path.join(base, "")
+    return path[len(inside) :].replace(os.sep, "/") if path.startswith(inside) else path
 
 
 class Space:
@@ -53,6 +59,7 @@ class Space:
         self._listings: dict[str, frozenset[str]] = {}
         self._found: dict[str, Module | None] = {}
         self._specs: dict[str, ModuleSpec | None] = {}
+        self._absent: dict[str, tuple[str, ...]] = {}
 
     def find(self, name: str) -> Module | None:
         """None if it is not there, or is no source that counts. Its parents need not have been looked for."""
@@ -120,8 +127,13 @@ class Space:
                 portions.append((root, inner))
         return Module(name, portions[0][0], None, tuple(portions)) if portions else None
 
-    def absent(self, name: str) -> list[str]:
+    def absent(self, name: str) -> tuple[str, ...]:
         """Files that, if they came to be, would be found as the module ``name`` before what now is, or is not."""
+        if name not in self._absent:
+            self._absent[name] = tuple(self._preceding(name))
+        return self._absent[name]
+
+    def _preceding(self, name: str) -> Iterator[str]:
         parent, _, tail = name.rpartition(".")
         if parent:
             above = self.find(parent)
@@ -129,14 +141,12 @@ class Space:
         else:
             folders = [] if name in sys.builtin_module_names or name == ENGINE else list(self.roots)
         found = self.find(name)
-        paths = []
         for path in (
             os.path.join(folder, file) for folder in folders for file in (f"{tail}/__init__.py", f"{tail}.py")
         ):
             if found is not None and path == found.file:
-                break
-            paths.append(path)
-        return paths
+                return
+            yield path
 
     def beside(self, parent: str) -> list[str]:
         """Names of the modules in a package, or at the top level for the empty name."""
