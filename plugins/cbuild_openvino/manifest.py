@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from compressbuild.api import Backend, Kind, Needs, Platform, Technique, hookimpl
 
-from .params import OpenVinoCompress, OpenVinoQuantize
+from .quantize.params import OpenVinoCompress, OpenVinoQuantize
 from .settings import OpenVinoSettings
 
 _NEEDS = Needs(modules=("openvino", "onnx", "onnxruntime", "numpy"), install="pip install 'compressbuild[openvino]'")
@@ -20,8 +20,8 @@ def compressbuild_kinds() -> Iterator[Kind]:
         name="openvino-ir",
         files=("model.xml", "model.bin"),
         summary="OpenVINO intermediate representation",
-        validate="cbuild_openvino.ir:validate",
-        load="cbuild_openvino.backend:load",
+        validate="cbuild_openvino.artifact:validate",
+        load="cbuild_openvino.runner:load",
         load_needs=_NEEDS,
         tools=_TOOLS,
     )
@@ -32,7 +32,7 @@ def compressbuild_techniques() -> Iterator[Technique]:
     for name, params in (("quantize", OpenVinoQuantize), ("compress", OpenVinoCompress)):
         yield Technique(
             name=f"openvino.{name}",
-            run=f"cbuild_openvino.{name}:{name}",
+            run=f"cbuild_openvino.quantize.{name}:{name}",
             params=params,
             consumes=("onnx", "openvino-ir"),
             produces="openvino-ir",
@@ -46,8 +46,8 @@ def compressbuild_backends() -> Iterator[Backend]:
     yield Backend(
         name="openvino",
         summary="OpenVINO: IR for Intel CPUs, GPUs and NPUs, and ARM CPUs",
-        compile="cbuild_openvino.backend:compile",
-        load="cbuild_openvino.backend:load",
+        compile="cbuild_openvino.compile:compile",
+        load="cbuild_openvino.runner:load",
         settings=OpenVinoSettings,
         consumes=("onnx", "openvino-ir"),
         produces="openvino-ir",
@@ -58,7 +58,7 @@ def compressbuild_backends() -> Iterator[Backend]:
         # The IR is the same everywhere; whether it computes what its source does is seen on one processor.
         compile_facts=("cpu.arch", "cpu.isa"),
         run_facts=("cpu.model", "cpu.isa"),
-        profile="cbuild_openvino.backend:profile",
+        profile="cbuild_openvino.profile:profile",
     )
 
 

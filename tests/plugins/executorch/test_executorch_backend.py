@@ -7,8 +7,8 @@ import msgspec
 import numpy as np
 import pytest
 import unlowerable_models
+from cbuild_executorch.artifact import validate
 from cbuild_executorch.manifest import compressbuild_backends, compressbuild_kinds
-from cbuild_executorch.program import validate
 from cbuild_executorch.settings import ExecuTorchSettings
 
 from compressbuild.api import UserError, WorkInput
@@ -16,7 +16,7 @@ from compressbuild.api.testing import NodeRun, make_context
 
 pytest.importorskip("executorch.runtime", reason="needs executorch: pip install 'compressbuild[executorch]'")
 
-COMPILE = "cbuild_executorch.backend:compile"
+COMPILE = "cbuild_executorch.compile:compile"
 SMALL = {"batch": [1, 4]}
 INT8 = ExecuTorchSettings(precision="int8", data="calibration", sizes=SMALL)
 

@@ -245,7 +245,7 @@ def test_onnxruntime_compares_what_it_compiled(form: str, tmp_path: Path) -> Non
         source = models.quantized(source, tmp_path / "int8", "u8-affine")
     elif form == "half":
         source = models.save(models.half(models.cnn()), tmp_path / "half")
-    compiled = "cbuild_onnxruntime.backend:compile"
+    compiled = "cbuild_onnxruntime.compile:compile"
     facts = run_node(compiled, source, OnnxRuntimeSettings(), tmp_path / "out").facts
     assert facts["parity"]["output"] == "logits"
     assert facts["sqnr_db"] > 30

@@ -26,7 +26,7 @@ from torch.fx import GraphModule, Node
 
 from compressbuild.api import Context, UserError
 
-from .program import PROGRAM
+from .artifact import PROGRAM
 from .quantize import quantize
 from .runner import load
 from .settings import ExecuTorchSettings

@@ -24,7 +24,7 @@ from torch.export import ExportedProgram
 
 from compressbuild.api import Context, UserError
 
-from .package import NAME, narrowed, operations, write
+from .artifact import NAME, narrowed, operations, write
 from .runner import load
 from .settings import CoreMlSettings
 
