@@ -14,6 +14,7 @@ from cbuild_kit import ModelInput, axis_sizes, example_arrays
 from cbuild_kit.parity import check_parity
 from cbuild_torch.model.calling import caller, named_outputs, tensors
 from cbuild_torch.model.description import ModelDescription
+from cbuild_torch.model.lookups import table_rows
 from cbuild_torch.model.module import load_model, prepare
 from cbuild_torch.model.program import flat
 from cbuild_torch.model.runner import TorchRunner
@@ -43,6 +44,7 @@ def compile(ctx: Context, model: Path, settings: InductorSettings) -> dict[str, 
     with _workplace(ctx.scratch / "inductor", settings):
         _compile(program, ctx.out / PACKAGE, settings)
     Interface(description.inputs, names, settings.device, torch.__version__.partition("+")[0]).write(ctx.out)
+    rows = table_rows(module, description.inputs, tensors(example_arrays(description.inputs)))
     del module, program
     ctx.progress(2, 3, stage="compare")
     compared = check_parity(
@@ -52,6 +54,7 @@ def compile(ctx: Context, model: Path, settings: InductorSettings) -> dict[str, 
         lambda: TorchRunner(load_model(ctx, model), description.inputs),
         lambda: load(ctx, ctx.out, settings),
         name="the compiled package",
+        rows=rows,
     )
     return {"bytes": (ctx.out / PACKAGE).stat().st_size, **compared}
 

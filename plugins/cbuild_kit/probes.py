@@ -16,7 +16,7 @@ from .inputs import ModelInput, example_arrays
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Probe", "Probed", "largest_first", "probe", "probe_arrays"]
+__all__ = ["Probe", "Probed", "first_range", "probe", "probe_arrays", "within"]
 
 # 1 changes how shapes broadcast, 7 is a multiple of nothing, and windows of 20, 32 or 64 lie between 16 and 96.
 # The last of each is where an axis stays while another varies. Tracing uses 2 and 16.
@@ -120,10 +120,16 @@ class _Asked:
         return True
 
 
-def largest_first(inputs: Sequence[ModelInput], axes: Mapping[str, Sequence[int]]) -> int:
-    """The largest size that is tried of the first axis; 1 if it has no name."""
+def first_range(inputs: Sequence[ModelInput], axes: Mapping[str, Sequence[int]]) -> tuple[int, int]:
+    """The least and the largest size that is tried of the first axis; 1 and 1 if it has no name."""
     options = _options(inputs, axes)
-    return next((max(options[axis]) for item in inputs for axis in item.shape[:1] if isinstance(axis, str)), 1)
+    sizes = next((options[axis] for item in inputs for axis in item.shape[:1] if isinstance(axis, str)), (1,))
+    return min(sizes), max(sizes)
+
+
+def within(low: int, high: int) -> list[int]:
+    """The sizes to try of an axis that is compiled for a range."""
+    return sorted({low, (low + high) // 2, high})
 
 
 def probe_arrays(

@@ -38,7 +38,7 @@ def test_compiles_runs_and_compares(tmp_path: Path) -> None:
     assert sorted(path.name for path in node.out.iterdir()) == ["interface.json", "model.pt2"]
     validate(node.out)
     assert node.facts["sqnr_db"] > 80
-    assert node.facts["parity"]["cases"] == ["random batch=16", "random batch=1", "zeros"]
+    assert node.facts["parity"]["cases"] == ["random batch=3", "random batch=1", "random batch=16", "zeros"]
     entry = WorkInput(path=str(node.out), kind="aoti-package", load="cbuild_inductor.runner:load")
     runner = make_context(tmp_path / "ctx", subject=entry).runner("subject")
     assert runner.inputs == {"image": (("batch", 1, 8, 8), "float32")}

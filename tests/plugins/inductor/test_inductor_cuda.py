@@ -27,7 +27,7 @@ def test_compiles_runs_and_compares(tf32: bool, least_db: float, tolerance: floa
     node = digits_example.apply(COMPILE, source, settings, tmp_path / "out")
     assert node.facts["sqnr_db"] > least_db
     assert node.facts["parity"]["precision"] == ("fp16" if tf32 else "fp32")
-    assert node.facts["parity"]["cases"] == ["random batch=16", "random batch=1", "zeros"]
+    assert node.facts["parity"]["cases"] == ["random batch=3", "random batch=1", "random batch=16", "zeros"]
     entry = WorkInput(
         path=str(node.out),
         kind="aoti-package",
