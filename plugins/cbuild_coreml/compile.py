@@ -12,7 +12,9 @@ import coremltools
 import torch
 from cbuild_kit.interface import Interface, size_ranges
 from cbuild_kit.parity import check_parity
+from cbuild_kit.probes import within
 from cbuild_torch.model.description import ModelDescription
+from cbuild_torch.model.lookups import table_rows
 from cbuild_torch.model.module import load_model, prepare
 from cbuild_torch.model.program import example, flat, one_line, plain_attention, trace
 from cbuild_torch.model.runner import TorchRunner
@@ -24,7 +26,7 @@ from torch.export import ExportedProgram
 
 from compressbuild.api import Context, UserError
 
-from .package import NAME, narrowed, operations, write
+from .artifact import NAME, narrowed, operations, write
 from .runner import load
 from .settings import CoreMlSettings
 
@@ -57,7 +59,7 @@ def compile(ctx: Context, model: Path, settings: CoreMlSettings) -> dict[str, An
         "specification": compressed.get_spec().specificationVersion,
         **stored,
         "weights_bytes": weights.stat().st_size if weights.exists() else 0,
-        **_compare(ctx, model, description, interface, settings),
+        **_compare(ctx, model, description, settings),
     }
 
 
@@ -142,17 +144,17 @@ def _compress(model: Any, settings: CoreMlSettings) -> tuple[Any, dict[str, Any]
     return found, {"compressed_tensors": count}
 
 
-def _compare(
-    ctx: Context, model: Path, description: ModelDescription, interface: Interface, settings: CoreMlSettings
-) -> dict[str, Any]:
+def _compare(ctx: Context, model: Path, description: ModelDescription, settings: CoreMlSettings) -> dict[str, Any]:
     if platform.system() != "Darwin":
         return {"parity": "not checked: Core ML runs on macOS only"}
-    ends = {axis: sorted({low, high}) for axis, (low, high) in size_ranges(description.inputs, settings.sizes).items()}
+    sizes = size_ranges(description.inputs, settings.sizes)
+    tried = {axis: within(low, high) for axis, (low, high) in sizes.items()}
     return check_parity(
         ctx,
-        replace(settings.parity, axes={**ends, **settings.parity.axes}),
+        replace(settings.parity, axes={**tried, **settings.parity.axes}),
         "int8" if settings.weights != "float" else settings.precision,
         lambda: TorchRunner(load_model(ctx, model), description.inputs),
         lambda: load(ctx, ctx.out, settings),
         name="Core ML",
+        rows=table_rows(load_model(ctx, model), description.inputs, example(description.inputs, sizes)),
     )

@@ -1,33 +1,34 @@
-"""The backend's functions: compile a torch model to a package of native code, load such a package."""
+"""The backend's compile function: a torch model to a package of native code."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from cbuild_kit import ModelInput, axis_sizes, example_arrays
 from cbuild_kit.parity import check_parity
 from cbuild_torch.model.calling import caller, named_outputs, tensors
 from cbuild_torch.model.description import ModelDescription
+from cbuild_torch.model.lookups import table_rows
 from cbuild_torch.model.module import load_model, prepare
 from cbuild_torch.model.program import flat
 from cbuild_torch.model.runner import TorchRunner
-from torch import Tensor, nn
+from torch import nn
 from torch.export.passes import move_to_device_pass
 from torch.fx import GraphModule
 
-from compressbuild.api import Context, Runner, UserError
+from compressbuild.api import Context, UserError
 
-from .package import PACKAGE, Interface
+from .artifact import PACKAGE, Interface
+from .runner import load, one_line, set_precision
 from .settings import InductorSettings
 
-__all__ = ["PackageRunner", "compile", "load"]
+__all__ = ["compile"]
 
 
 def compile(ctx: Context, model: Path, settings: InductorSettings) -> dict[str, Any]:
@@ -39,10 +40,11 @@ def compile(ctx: Context, model: Path, settings: InductorSettings) -> dict[str, 
     ctx.progress(0, 3, stage="trace")
     program, names = _trace(module, description.inputs, settings.device)
     ctx.progress(1, 3, stage="compile")
-    _set_precision(settings)
+    set_precision(settings)
     with _workplace(ctx.scratch / "inductor", settings):
         _compile(program, ctx.out / PACKAGE, settings)
     Interface(description.inputs, names, settings.device, torch.__version__.partition("+")[0]).write(ctx.out)
+    rows = table_rows(module, description.inputs, tensors(example_arrays(description.inputs)))
     del module, program
     ctx.progress(2, 3, stage="compare")
     compared = check_parity(
@@ -52,6 +54,7 @@ def compile(ctx: Context, model: Path, settings: InductorSettings) -> dict[str, 
         lambda: TorchRunner(load_model(ctx, model), description.inputs),
         lambda: load(ctx, ctx.out, settings),
         name="the compiled package",
+        rows=rows,
     )
     return {"bytes": (ctx.out / PACKAGE).stat().st_size, **compared}
 
@@ -74,7 +77,7 @@ def _trace(module: nn.Module, inputs: tuple[ModelInput, ...], device: str) -> tu
         fixed = "Constraints violated" in str(error)
         hint = "the model fixes a size that 'inputs:' gives a name: write the number there instead"
         other = "see the node's log; control flow that depends on data cannot be traced"
-        raise UserError(f"torch cannot trace this model: {_line(error)}", hint=hint if fixed else other) from error
+        raise UserError(f"torch cannot trace this model: {one_line(error)}", hint=hint if fixed else other) from error
     return program, names
 
 
@@ -117,7 +120,8 @@ def _compile(program: Any, target: Path, settings: InductorSettings) -> None:
             _inductor.aoti_compile_and_package(program, package_path=str(target))
     except Exception as error:  # a C++ compiler's failure comes as torch's own classes, which differ between versions
         raise UserError(
-            f"TorchInductor cannot compile this model: {_line(error)}", hint="the node's log has the compiler's output"
+            f"TorchInductor cannot compile this model: {one_line(error)}",
+            hint="the node's log has the compiler's output",
         ) from error
 
 
@@ -128,86 +132,8 @@ def _forget_traces(program: Any) -> None:
             node.meta.pop("stack_trace", None)
 
 
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500] or type(error).__name__
-
-
 def _check_device(settings: InductorSettings) -> None:
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise UserError(
             "this torch finds no CUDA device", hint="install a CUDA build of torch on a machine with an NVIDIA GPU"
         )
-
-
-def load(ctx: Context, artifact: Path, settings: InductorSettings | None) -> Runner:
-    """A Runner of a package, on the device that it was made for; without settings: with one thread."""
-    return PackageRunner(artifact, settings or InductorSettings())
-
-
-def _set_precision(settings: InductorSettings) -> None:
-    """For code that is made, and for cuDNN and cuBLAS, which the code calls: torch lets cuDNN round unless told."""
-    torch.set_float32_matmul_precision("high" if settings.tf32 else "highest")
-    torch.backends.cudnn.allow_tf32 = settings.tf32
-
-
-class PackageRunner:
-    """A Runner (see compressbuild.api) on an AOTInductor package. Loading one loads its native code."""
-
-    def __init__(self, artifact: Path, settings: InductorSettings) -> None:
-        from torch import _inductor
-        from torch._inductor import config
-
-        self._interface = Interface.read(artifact)
-        if self._interface.device == "cuda" and not torch.cuda.is_available():
-            raise UserError("the package was compiled for a CUDA device, and this torch finds none")
-        torch.set_num_threads(settings.threads)
-        _set_precision(settings)
-        try:
-            # To compare this processor with the package's, torch would compile a program for each instruction set: half
-            # a minute on a server. What the processor says of itself will do.
-            with config.patch({"cpp.vec_isa_ok": True}):
-                self._call = _inductor.aoti_load_package(str(artifact / PACKAGE))
-        except Exception as error:  # the loader raises RuntimeError, OSError and classes of C++ origin
-            raise UserError(
-                f"torch {torch.__version__} cannot load the package: {_line(error)}",
-                hint=f"it was compiled with torch {self._interface.torch}, on a processor of its own instruction set",
-            ) from error
-
-    @property
-    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
-        return {item.name: (item.shape, item.dtype) for item in self._interface.inputs}
-
-    def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
-        found = self.run(self.tensors(feeds))
-        values = (found,) if isinstance(found, Tensor) else tuple(found)
-        return {name: value.cpu().numpy() for name, value in zip(self._interface.outputs, values, strict=True)}
-
-    def tensors(self, feeds: Mapping[str, Any]) -> tuple[Tensor, ...]:
-        """What :meth:`run` takes, on the package's device."""
-        return tuple(self._tensor(item, feeds) for item in self._interface.inputs)
-
-    def run(self, values: tuple[Tensor, ...]) -> Any:
-        """The native code alone."""
-        with torch.no_grad():
-            return self._call(*values)
-
-    def _tensor(self, item: ModelInput, feeds: Mapping[str, Any]) -> Tensor:
-        """The native code does not look at types and sizes: it would read past the end of what is too short."""
-        if item.name not in feeds:
-            raise UserError(f"the package cannot be run: no value for input '{item.name}'")
-        array = np.ascontiguousarray(feeds[item.name])
-        fits = len(array.shape) == len(item.shape) and all(
-            isinstance(axis, str) or axis == size for axis, size in zip(item.shape, array.shape, strict=False)
-        )
-        if not fits or array.dtype != item.dtype:
-            raise UserError(f"the package cannot be run: it wants {item}, not {array.dtype} {list(array.shape)}")
-        return torch.from_numpy(array).to(self._interface.device)
-
-    def describe(self) -> dict[str, Any]:
-        device = self._interface.device
-        return {
-            "runtime": "torch-inductor",
-            "version": str(torch.__version__),  # a class of its own, which is no JSON value
-            "device": device if device == "cpu" else f"{device} ({torch.cuda.get_device_name()})",
-            "threads": torch.get_num_threads(),
-        }

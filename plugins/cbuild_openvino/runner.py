@@ -1,67 +1,25 @@
-"""The backend's functions: compile an ONNX artifact (or an IR) to IR, load what was compiled."""
+"""Runs an IR on an OpenVINO device."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_kit.parity import Precision, check_parity
-from cbuild_kit.profiled import Run, answer, feeds
-from cbuild_onnx.model import files, parity
+from cbuild_onnx.model.memory import return_freed
 
-from compressbuild.api import Context, Profiling, Runner, UserError
+from compressbuild.api import Context, Runner, UserError
 
-from .ir import Interface, one_line, read, read_onnx, write
+from .artifact import Interface, one_line, read
 from .runtime import openvino
 from .settings import OpenVinoSettings
-from .weights import Weights, release_freed
+from .weights import Weights
 
-__all__ = ["OpenVinoRunner", "ThriftyRunner", "compile", "load", "profile"]
+__all__ = ["OpenVinoRunner", "ThriftyRunner", "load", "opened"]
 
 _HINTS = {"latency": "LATENCY", "throughput": "THROUGHPUT"}
 _VIRTUAL = ("AUTO", "MULTI", "HETERO", "BATCH")
-_FEW = 5  # runs of a profile with a model loaded once
-_COARSENESS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
-_INFERENCE: Mapping[str, Precision] = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "device": "bf16"}
-
-
-def compile(ctx: Context, model: Path, settings: OpenVinoSettings) -> dict[str, Any]:
-    """Write the IR, load it on the device, and compare it with its source (docs/backends.md)."""
-    is_ir = ctx.kind("subject") == "openvino-ir"
-    source = None if is_ir else files.find(model)
-    graph = read(model) if source is None else read_onnx(source, ctx.scratch)
-    nodes = len(graph.get_ops())
-    write(graph, ctx.out, compress_to_fp16=settings.compress_to_fp16)
-    del graph  # it holds the weights
-    facts = {"nodes": nodes, **_opened(ctx.out, settings).describe()}
-    if source is not None:
-        coarsest = _coarsest(parity.precision(source), settings)
-        checked = parity.check(
-            ctx, settings.parity, source, lambda: _opened(ctx.out, settings), name="OpenVINO", coarsest=coarsest
-        )
-    else:  # the same runtime, in float32 and without compressed weights
-        plain = OpenVinoSettings(device=settings.device, threads=settings.threads)
-        checked = check_parity(
-            ctx,
-            settings.parity,
-            _coarsest("int8" if _is_quantized(model) else "fp32", settings),
-            lambda: _opened(model, plain),
-            lambda: _opened(ctx.out, settings),
-            name="OpenVINO",
-        )
-    return {**facts, **checked}
-
-
-def _coarsest(own: Precision, settings: OpenVinoSettings) -> Precision:
-    stored: Precision = "fp16" if settings.compress_to_fp16 else "fp32"
-    return max(own, stored, _INFERENCE[settings.inference_precision], key=_COARSENESS.index)
-
-
-def _is_quantized(directory: Path) -> bool:
-    return any(node.get_type_name() == "FakeQuantize" for node in read(directory).get_ops())
 
 
 def load(ctx: Context, artifact: Path, settings: OpenVinoSettings | None) -> Runner:
@@ -69,40 +27,11 @@ def load(ctx: Context, artifact: Path, settings: OpenVinoSettings | None) -> Run
     return OpenVinoRunner(read(artifact), settings or OpenVinoSettings())
 
 
-def _opened(artifact: Path, settings: OpenVinoSettings) -> Runner:
+def opened(artifact: Path, settings: OpenVinoSettings) -> Runner:
     """What :func:`load` gives; of large weights with less of them in memory."""
     if Weights.worthwhile(artifact):
         return ThriftyRunner(Weights(artifact), settings)
     return OpenVinoRunner(read(artifact), settings)
-
-
-def profile(ctx: Context, artifact: Path, params: Profiling) -> dict[str, Any]:
-    """With OpenVINO's performance counters. A row's type is that of the graph's operator, with the kernel that runs it.
-    What was fused into another operator or computed beforehand has no row.
-
-    The counters are means over all runs since the model was loaded, in whole microseconds; one run is what n means n
-    times differ by from n - 1 times the means before it. That is coarse where n is large, so the model is loaded anew
-    every few runs.
-    """
-    runs: list[Run] = []
-    batch, described = params.batch, {}
-    while len(runs) < params.repeats:
-        runner = OpenVinoRunner(read(artifact), ctx.settings("subject") or OpenVinoSettings(), count=True)
-        arrays, batch = feeds(runner.inputs, params)
-        described = runner.describe()
-        first = max(1, min(params.warmup, _FEW))
-        for _ in range(first):
-            runner(arrays)
-        before = runner.counters()
-        for count in range(first + 1, first + 1 + min(_FEW, params.repeats - len(runs))):
-            start = time.perf_counter()
-            runner(arrays)
-            us, after = 1e6 * (time.perf_counter() - start), runner.counters()
-            own = {key: mean * count - before.get(key, 0.0) * (count - 1) for key, mean in after.items()}
-            runs.append(Run(us, {key: (max(0.0, took), 1) for key, took in own.items()}))
-            before = after
-        ctx.progress(len(runs), params.repeats)
-    return answer(runs, batch, described)
 
 
 class OpenVinoRunner:
@@ -166,7 +95,7 @@ class ThriftyRunner:
         self._runner = self._open()
 
     def _open(self) -> OpenVinoRunner:
-        release_freed()
+        return_freed()
         with self._weights.given_back():
             return OpenVinoRunner(self._weights.model(), self._settings)
 

@@ -15,8 +15,8 @@ from cbuild_onnx.model import files
 
 from compressbuild.api import Context, UserError
 
-from .ir import Interface, one_line, read, read_onnx
-from .runtime import nncf
+from ..artifact import Interface, one_line, read, read_onnx
+from ..runtime import nncf
 
 __all__ = ["Samples", "by_nncf", "ignored", "model_inputs", "open_float"]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from compressbuild.api import Context, UserError
 
-from .ir import Interface, write
+from ..artifact import Interface, write
+from ..runtime import nncf
 from .params import OpenVinoCompress
-from .runtime import nncf
 from .subject import Samples, by_nncf, ignored, open_float
 
 __all__ = ["compress"]

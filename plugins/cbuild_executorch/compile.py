@@ -13,9 +13,11 @@ from typing import Any
 
 from cbuild_kit.interface import Interface, size_ranges
 from cbuild_kit.parity import Precision, check_parity
+from cbuild_kit.probes import within
 from cbuild_torch.model.description import ModelDescription
+from cbuild_torch.model.lookups import table_rows
 from cbuild_torch.model.module import load_model, prepare
-from cbuild_torch.model.program import one_line, trace
+from cbuild_torch.model.program import example, one_line, trace
 from cbuild_torch.model.runner import TorchRunner
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import EdgeProgramManager, to_edge_transform_and_lower
@@ -26,7 +28,7 @@ from torch.fx import GraphModule, Node
 
 from compressbuild.api import Context, UserError
 
-from .program import PROGRAM
+from .artifact import PROGRAM
 from .quantize import quantize
 from .runner import load
 from .settings import ExecuTorchSettings
@@ -43,7 +45,10 @@ def compile(ctx: Context, model: Path, settings: ExecuTorchSettings) -> dict[str
     sizes = size_ranges(description.inputs, settings.sizes)
     quantized = settings.precision.startswith("int8")
     ctx.progress(0, 4, stage="trace")
-    program, names = trace(load_model(ctx, model), description.inputs, sizes, half=settings.precision == "fp16")
+    module = load_model(ctx, model)
+    rows = table_rows(module, description.inputs, example(description.inputs, sizes))
+    program, names = trace(module, description.inputs, sizes, half=settings.precision == "fp16")
+    del module
     interface = Interface.of(description.inputs, names, sizes)
     facts: dict[str, Any] = {"precision": settings.precision}
     if quantized:
@@ -56,10 +61,14 @@ def compile(ctx: Context, model: Path, settings: ExecuTorchSettings) -> dict[str
     (ctx.out / PROGRAM).write_bytes(_emit(lowered))
     interface.write(ctx.out)
     ctx.progress(3, 4, stage="compare")
-    ends = {axis: sorted({low, high}) for axis, (low, high) in sizes.items()}
+    tried = {axis: within(low, high) for axis, (low, high) in sizes.items()}
     compared = check_parity(
         ctx,
-        replace(settings.parity, axes={**ends, **settings.parity.axes}),
+        replace(
+            settings.parity,
+            axes={**tried, **settings.parity.axes},
+            data=settings.data if settings.parity.data is None else settings.parity.data,
+        ),
         _PRECISION[settings.precision],
         # What int8 costs the model is seen on data; made-up inputs show whether the runtime computes what it was given.
         lambda: (
@@ -69,6 +78,7 @@ def compile(ctx: Context, model: Path, settings: ExecuTorchSettings) -> dict[str
         ),
         lambda: load(ctx, ctx.out, settings),
         name="ExecuTorch",
+        rows=rows,
     )
     return {**facts, "bytes": (ctx.out / PROGRAM).stat().st_size, **compared}
 

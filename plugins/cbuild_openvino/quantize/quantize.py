@@ -11,9 +11,9 @@ import numpy as np
 
 from compressbuild.api import Context, UserError
 
-from .ir import Interface, write
+from ..artifact import Interface, write
+from ..runtime import nncf, openvino
 from .params import OpenVinoQuantize
-from .runtime import nncf, openvino
 from .subject import Samples, by_nncf, ignored, open_float
 
 __all__ = ["quantize"]

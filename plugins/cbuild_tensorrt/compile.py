@@ -7,49 +7,22 @@ default from 11 on.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from compressbuild.api import Context, UserError
 
-from . import description
+from . import artifact
 from .flags import set_flags
+from .library import Library
 from .logs import Sink, attach
 from .onnx_parser import onnx_file, parse
-from .profiles import TensorForm, form_of, ranges, set_profile
 from .progress import monitor
+from .ranges import TensorForm, form_of, ranges, set_profile
 from .settings import EngineSettings
 
-__all__ = ["Library", "build", "open_library"]
-
-
-@dataclass(frozen=True, slots=True)
-class Library:
-    """A TensorRT module with the name a user knows it by."""
-
-    trt: Any
-    name: str  # import name
-    title: str
-
-    @property
-    def version(self) -> str:
-        version: str = self.trt.__version__
-        return version
-
-
-def open_library(name: str, title: str, install: str) -> Library:
-    """Import ``tensorrt`` or ``tensorrt_rtx``. UserError where it, or a shared library that it needs, is missing."""
-    try:
-        module = importlib.import_module(name)
-    except ImportError as error:
-        raise UserError(f"{title} cannot be loaded: {error}", hint=install) from None
-    if not hasattr(module, "__version__"):  # a directory of that name on the path, as a namespace package
-        where = ", ".join(getattr(module, "__path__", ["an unknown place"]))
-        raise UserError(f"{title} cannot be loaded: '{name}' is not the library but {where}", hint=install)
-    return Library(module, name, title)
+__all__ = ["build"]
 
 
 def build(
@@ -93,17 +66,17 @@ def build(
     ctx.progress(100, 100, phase="Building engine")
     data = memoryview(engine)
     (ctx.out / "model.engine").write_bytes(data)
-    found = description.describe(
+    found = artifact.describe(
         inputs,
         outputs,
         shapes,
-        description.types_of(network),
+        artifact.types_of(network),
         library=library.name,
         version=library.version,
         bytes=data.nbytes,
         **described,
     )
-    description.write(found, ctx.out)
+    artifact.write(found, ctx.out)
     del parser  # until here: the network points into its weights
     return found, config
 
@@ -122,7 +95,7 @@ def _creation_flags(trt: Any) -> int:
 
 
 def _form(tensor: Any) -> TensorForm:
-    return form_of(tensor, description.NUMPY_TYPES.get(tensor.dtype.name, tensor.dtype.name.lower()))
+    return form_of(tensor, artifact.NUMPY_TYPES.get(tensor.dtype.name, tensor.dtype.name.lower()))
 
 
 def _failure(library: Library, sink: Sink, settings: EngineSettings) -> UserError:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .profiles import TensorForm, Triple
+from .ranges import TensorForm, Triple
 
 __all__ = ["NUMPY_TYPES", "describe", "read", "types_of", "validate", "write"]
 
