@@ -7,7 +7,7 @@ from .facts import FACTS
 from .needs import Needs
 from .numbers import Amount, Count, Positive, Rate, Ratio, Share
 from .params import DatasetRef, FileRef, FunctionRef, Meta, ModelRef, Params, Scheme
-from .parity import Parity
+from .parity import Parity, ParityCheck
 from .profile import Operator, Profile, Profiling
 from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
 from .stack import Stack
@@ -35,6 +35,7 @@ __all__ = [
     "Operator",
     "Params",
     "Parity",
+    "ParityCheck",
     "Platform",
     "Positive",
     "Profile",

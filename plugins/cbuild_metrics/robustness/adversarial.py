@@ -11,8 +11,8 @@ from ..answers.feeds import model_inputs
 from ..answers.predict import run_over
 from ..answers.predictions import Examples, Predictions
 from ..quality.accuracy import top_k
-from ..quality.params import Accuracy
-from .params import Attacked, FgsmAccuracy, PgdAccuracy
+from ..quality.params.accuracy import Accuracy
+from .params.attacks import Attacked, FgsmAccuracy, PgdAccuracy
 
 __all__ = ["fgsm", "pgd", "predict_examples"]
 
