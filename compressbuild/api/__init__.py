@@ -1,5 +1,6 @@
 """The only room that plugins import. Standard library, msgspec and pluggy only."""
 
+from .census import Census, Macs, Weight
 from .context import Context, Runner, UserError
 from .facts import FACTS
 from .hooks import hookimpl
@@ -18,12 +19,14 @@ __all__ = [
     "AnswerMetric",
     "ArtifactMetric",
     "Backend",
+    "Census",
     "Context",
     "Count",
     "DatasetRef",
     "FileRef",
     "FunctionRef",
     "Kind",
+    "Macs",
     "Meta",
     "Metric",
     "ModelRef",
@@ -44,6 +47,7 @@ __all__ = [
     "Stack",
     "Technique",
     "UserError",
+    "Weight",
     "WorkDataset",
     "WorkInput",
     "WorkRequest",

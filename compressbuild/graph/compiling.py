@@ -17,7 +17,7 @@ from .params import Resolved, resolve, type_name
 if TYPE_CHECKING:
     from .builder import Builder
 
-__all__ = ["compiled", "run_with", "settings_of"]
+__all__ = ["compiled", "counted_with", "run_with", "settings_of"]
 
 
 def settings_of(builder: Builder, platform: str) -> Resolved | None:
@@ -129,4 +129,20 @@ def _run_with(builder: Builder, node: Node) -> RunWith | None:
         ("cpu.model", "cpu.isa"),
         kind.stack.preload,
         builder.missing(kind.stack.needs, kind.needs),
+    )
+
+
+def counted_with(builder: Builder, index: int) -> RunWith | None:
+    """How the output of a node is counted: by the census of its kind; None: the kind has none."""
+    kind = builder.kind(builder.nodes[index].kind)
+    if kind.census is None:
+        return None
+    return RunWith(
+        kind.census,
+        f"kind {kind.name}",
+        kind.version,
+        tools=kind.stack.tools,
+        preload=kind.stack.preload,
+        missing=builder.missing(kind.stack.needs, kind.needs),
+        is_census=True,
     )

@@ -28,6 +28,7 @@ class RunWith:
     facts: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
+    is_census: bool = False  # ``load`` is the kind's census: the input is counted, not run
 
 
 @dataclass(frozen=True, slots=True)
