@@ -16,11 +16,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from compressbuild.api import Parity
 from compressbuild.registry import Registry, discover
 from compressbuild.registry.pages import excerpt
 from compressbuild.registry.parameters import Parameter, parameters
-
-from compressbuild.api import Parity
 
 ROOT = Path(__file__).parents[1]
 MARKED = re.compile(

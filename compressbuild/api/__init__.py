@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from .census import Census, Macs, Weight
 from .context import Context, Runner, UserError
 from .facts import FACTS
 from .needs import Needs
@@ -22,12 +23,14 @@ __all__ = [
     "AnswerMetric",
     "ArtifactMetric",
     "Backend",
+    "Census",
     "Context",
     "Count",
     "DatasetRef",
     "FileRef",
     "FunctionRef",
     "Kind",
+    "Macs",
     "Meta",
     "Metric",
     "ModelRef",
@@ -49,6 +52,7 @@ __all__ = [
     "Stack",
     "Technique",
     "UserError",
+    "Weight",
     "WorkDataset",
     "WorkInput",
     "WorkRequest",

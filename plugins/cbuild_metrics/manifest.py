@@ -220,30 +220,30 @@ def _cost() -> Iterator[Metric]:
         run="cbuild_metrics.cost.macs:macs",
         params=Shapes,
         of="model",
-        kinds=("torch-model", "onnx"),
+        census=True,
         direction="lower",
         role="cost",
-        stack=Stack(tools=("torch", "onnx", "onnxruntime")),
+        stack=_NUMPY,
     )
     yield ArtifactMetric(
         name="layers",
         summary="weight tensors; the report shows the size, zeros and spread of each",
         run="cbuild_metrics.cost.layers:layers",
         of="model",
-        kinds=("torch-model", "onnx"),
+        census=True,
         role="detail",
         unasked=True,
-        stack=Stack(tools=("numpy", "torch", "onnx")),
+        stack=_NUMPY,
     )
     yield ArtifactMetric(
         name="parameters",
         summary="trained numbers",
         run="cbuild_metrics.cost.parameters:parameters",
         of="model",
-        kinds=("torch-model", "onnx"),
+        census=True,
         direction="lower",
         role="cost",
-        stack=Stack(tools=("torch", "onnx")),
+        stack=_NUMPY,
     )
     for name, summary in (
         ("nonzeros", "trained numbers that are not zero"),
@@ -254,10 +254,10 @@ def _cost() -> Iterator[Metric]:
             summary=summary,
             run=f"cbuild_metrics.cost.parameters:{name}",
             of="model",
-            kinds=("torch-model", "onnx"),
+            census=True,
             direction="lower",
             role="cost",
-            stack=Stack(tools=("torch", "onnx")),
+            stack=_NUMPY,
         )
 
 
@@ -295,7 +295,7 @@ def _running() -> Iterator[Metric]:
         source="Williams, Waterman and Patterson 2009",
         run="cbuild_metrics.speed.roofline:roofline",
         params=Roofline,
-        model=("torch-model", "onnx"),
+        census=True,
         role="detail",
-        stack=Stack(tools=("numpy", "torch", "onnx", "onnxruntime")),
+        stack=_NUMPY,
     )

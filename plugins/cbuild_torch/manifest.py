@@ -46,6 +46,7 @@ def compressbuild_kinds():
         validate="cbuild_torch.model.description:validate",
         load="cbuild_torch.model.runner:load",
         profile="cbuild_torch.model.profile:profile",
+        census="cbuild_torch.model.census:census",
         init="cbuild_torch.model.source:init",
         carries_code=True,
         stack=_TORCH,

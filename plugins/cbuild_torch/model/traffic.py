@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cbuild_kit import example, model_inputs
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from compressbuild.api import Context
 
-from ..answers.feeds import example, model_inputs
+from .description import ModelDescription
+from .module import load_model, prepare
+from .runner import TorchRunner
 
 __all__ = ["Reads", "weights_read"]
 
@@ -46,10 +49,6 @@ class Reads(TorchDispatchMode):
 
 def weights_read(ctx: Context, model: Path, axes: Mapping[str, int], batch: int) -> int:
     """Bytes of parameters and buffers that a run's operators read."""
-    from cbuild_torch.model.description import ModelDescription
-    from cbuild_torch.model.module import load_model, prepare
-    from cbuild_torch.model.runner import TorchRunner
-
     prepare(ctx)
     module = load_model(ctx, model)
     runner = TorchRunner(module, ModelDescription.read(model).inputs)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cbuild_kit import ModelInput, axis_sizes, example_arrays, fixed_batch
-
 from compressbuild.api import UserError
+
+from .inputs import ModelInput, axis_sizes, example_arrays, fixed_batch
 
 __all__ = ["Example", "example", "model_inputs"]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cbuild_kit import example, model_inputs
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from compressbuild.api import Context
+from compressbuild.api import Context, Macs
 
-from ..answers.feeds import example, model_inputs
-from .macs import result
+from .runner import load
 
 __all__ = ["count"]
 
@@ -34,12 +34,13 @@ def _plain_operators() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def count(ctx: Context, subject: Path, axes: Mapping[str, int]) -> dict[str, Any]:
-    from cbuild_torch.model.runner import load
-
-    runner = load(ctx, subject)
+def count(ctx: Context, model: Path, axes: Mapping[str, int]) -> Macs:
+    """What one sample takes; a torch model computes in floats alone."""
+    runner = load(ctx, model)
     sample = example(model_inputs(runner), axes)
-    return result(_run(lambda: runner(sample.feeds)), sample)
+    found = _run(lambda: runner(sample.feeds))
+    counted = [(operator, "float", macs) for operator, macs in found.items()]
+    return Macs.of_run(counted, batch=sample.batch, axes=sample.axes)
 
 
 def _run(call: Any) -> dict[str, int]:

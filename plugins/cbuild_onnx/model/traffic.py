@@ -12,8 +12,9 @@ from onnx import TensorProto, helper
 
 from compressbuild.api import Context
 
-from .macs_onnx import model_file, profile
-from .parameters import graphs, uses
+from .files import find
+from .macs import shapes
+from .trained import graphs, uses
 
 __all__ = ["weights_read"]
 
@@ -23,8 +24,8 @@ _PASSED_ON = ("Cast", "DequantizeLinear", "Identity")  # compute a row of their 
 
 def weights_read(ctx: Context, model: Path, axes: Mapping[str, int], batch: int) -> int:
     """Bytes of all constants as they are stored; of a table that is only looked up in, those of the rows."""
-    path = model_file(model)
-    events, _ = profile(path, ctx.scratch, axes, batch)
+    path = find(model)
+    events, _ = shapes(path, ctx.scratch, axes, batch)
     gathered = {
         event["name"].removesuffix("_kernel_time"): _elements(event["args"]["output_type_shape"])
         for event in events
@@ -74,5 +75,5 @@ def _bytes(tensor: TensorProto) -> int:
     return numbers * int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
 
 
-def _elements(shapes: list[dict[str, list[int]]]) -> int:
-    return sum(math.prod(shape) for entry in shapes for shape in entry.values())
+def _elements(entries: list[dict[str, list[int]]]) -> int:
+    return sum(math.prod(shape) for entry in entries for shape in entry.values())

@@ -14,13 +14,13 @@ from typing import Any
 
 import onnx
 import onnxruntime
+from cbuild_kit import Example, example
 
-from compressbuild.api import Context, UserError
+from compressbuild.api import UserError
 
-from ..answers.feeds import Example, example
-from .macs import result
+from .runner import declared_inputs
 
-__all__ = ["COUNTERS", "contraction", "contractions", "count", "model_file", "profile"]
+__all__ = ["COUNTERS", "contraction", "contractions", "shapes"]
 
 Shape = Sequence[int]
 Counter = Callable[[Sequence[Shape], Sequence[Shape]], int]
@@ -87,21 +87,6 @@ UNKNOWN = frozenset(
 )
 
 
-def count(ctx: Context, subject: Path, axes: Mapping[str, int]) -> dict[str, Any]:
-    path = model_file(subject)
-    events, sample = profile(path, ctx.scratch, axes)
-    counted: dict[str, int] = {}
-    unknown: set[str] = set()
-    for operator, _, macs in contractions(path, events):
-        if macs is None:
-            unknown.add(operator)
-        else:
-            counted[operator] = counted.get(operator, 0) + macs
-    if unknown:
-        ctx.log.warning("not counted: %s", ", ".join(sorted(unknown)))
-    return result(counted, sample) | ({"uncounted": sorted(unknown)} if unknown else {})
-
-
 def contractions(path: Path, events: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, int | None]]:
     """(operator, name of its node, MACs or None where they are not to be told) of all that ran and contracts."""
     nodes = {(node.op_type, node.name): node for node in onnx.load(str(path), load_external_data=False).graph.node}
@@ -116,11 +101,6 @@ def contractions(path: Path, events: Sequence[Mapping[str, Any]]) -> Iterator[tu
             yield operator, name, None
         elif operator in COUNTERS:
             yield operator, name, COUNTERS[operator](inputs, outputs)
-
-
-def model_file(directory: Path) -> Path:
-    named = directory / "model.onnx"
-    return named if named.is_file() else next(iter(sorted(directory.glob("*.onnx"))))
 
 
 def contraction(equation: str, shapes: Sequence[Shape]) -> int:
@@ -149,10 +129,8 @@ def _shapes(entries: Sequence[Mapping[str, list[int]]]) -> list[list[int]]:
     return [shape for entry in entries for shape in entry.values()]
 
 
-def profile(path: Path, scratch: Path, axes: Mapping[str, int], batch: int = 1) -> tuple[list[dict[str, Any]], Example]:
+def shapes(path: Path, scratch: Path, axes: Mapping[str, int], batch: int = 1) -> tuple[list[dict[str, Any]], Example]:
     """One event for each operator that ran, with the shapes of what it read and made, and what it ran on."""
-    from cbuild_onnx.model.runner import declared_inputs
-
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -13,11 +13,12 @@ from typing import Any
 import onnx
 from onnx import TensorProto
 
-from compressbuild.api import Context
+from compressbuild.api import Context, Macs
 
-from .macs_onnx import contractions, model_file, profile
+from .files import find
+from .macs import contractions, shapes
 
-__all__ = ["macs_by_precision"]
+__all__ = ["count"]
 
 _INTEGER = frozenset(
     {
@@ -37,21 +38,21 @@ _WIDER = frozenset({TensorProto.INT16, TensorProto.UINT16, TensorProto.INT32})  
 _AS_INT8 = 4  # MatMulNBits: accuracy_level, in which the other operand is rounded to int8
 
 
-def macs_by_precision(ctx: Context, model: Path, axes: Mapping[str, int]) -> tuple[dict[str, int], list[str]]:
-    """({"float" and "int8": MACs of one sample}, operators that cannot be counted)."""
-    path = model_file(model)
-    events, sample = profile(path, ctx.scratch, axes)
+def count(ctx: Context, model: Path, axes: Mapping[str, int]) -> Macs:
+    """What one sample takes, of ``float`` and of ``int8``."""
+    path = find(model)
+    events, sample = shapes(path, ctx.scratch, axes)
     graph = onnx.load(str(path), load_external_data=False).graph
     nodes, types = {node.name: node for node in graph.node}, _Types(graph)
-    found: dict[str, int] = {}
+    counted: list[tuple[str, str, int]] = []
     unknown: set[str] = set()
     for operator, name, macs in contractions(path, events):
         if macs is None:
             unknown.add(operator)
             continue
         kind = "int8" if operator in _INTEGER or types.is_integer(nodes.get(name)) else "float"
-        found[kind] = found.get(kind, 0) + macs
-    return {kind: macs // sample.batch for kind, macs in found.items()}, sorted(unknown)
+        counted.append((operator, kind, macs))
+    return Macs.of_run(counted, batch=sample.batch, axes=sample.axes, uncounted=unknown)
 
 
 class _Types:
