@@ -22,7 +22,7 @@ from ..plan import Plan
 from ..project import Project
 from ..report.breakdowns import breakdowns
 from ..report.comparison import comparison_lines
-from ..suggest import did_you_mean
+from ..words import suggest
 from .options import opened, project_options, written
 
 __all__ = ["command"]
@@ -89,8 +89,7 @@ def command(
 def _check_names(spec: Spec, first: str, second: str) -> None:
     for name in (first, second):
         if name not in spec.targets:
-            guess = did_you_mean(name, spec.targets)
-            hint = f"did you mean '{guess}'?" if guess else "see 'cbuild list'"
+            hint = suggest(name, spec.targets, otherwise="see 'cbuild list'")
             raise UsageError(f"unknown target '{name}'", hint=hint)
     if first == second:
         raise UsageError(f"'{first}' cannot be compared with itself")

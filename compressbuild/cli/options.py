@@ -11,6 +11,7 @@ import click
 
 from ..errors import UsageError
 from ..project import Project
+from ..words import number
 
 __all__ = ["opened", "project_options", "written"]
 
@@ -57,4 +58,4 @@ def written(text: str, place: str, *, aside: bool) -> None:
         Path(place).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot write {place}: {error.strerror}") from error
-    click.echo(f"wrote {place} ({len(text.encode()) / 1000:.0f} kB)", err=aside)
+    click.echo(f"wrote {place} ({number(len(text.encode()), 'B')})", err=aside)

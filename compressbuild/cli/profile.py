@@ -17,7 +17,7 @@ from ..evaluate.roles import Roles
 from ..graph import Ask
 from ..project import Project
 from ..report.profile import html, lines
-from ..suggest import did_you_mean
+from ..words import suggest
 from .options import opened, project_options
 
 __all__ = ["command"]
@@ -75,8 +75,8 @@ def _profile(project: Project, name: str, batch: int | None, repeats: int) -> Pr
     from ..report.progress import PlainProgress
 
     if name not in project.spec.targets:
-        guess = did_you_mean(name, project.spec.targets)
-        raise UsageError(f"unknown target '{name}'", hint=f"did you mean '{guess}'?" if guess else "see 'cbuild list'")
+        hint = suggest(name, project.spec.targets, otherwise="see 'cbuild list'")
+        raise UsageError(f"unknown target '{name}'", hint=hint)
     asked: dict[str, Any] = {**_as_timed(project, name), "repeats": repeats}
     if batch is not None:
         asked["batch"] = batch

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import CompressfileError, Mark
+from ..words import suggest
 from .nodes import Broken, Map, Node, Scalar, Seq, describe
 from .problems import Problems
 from .reader import read
-from .suggest import suggest
 
 __all__ = ["apply"]
 

@@ -13,7 +13,7 @@ from ..compressfile.spec import PlatformSpec, RunOptions, Spec, StepSpec, Target
 from ..errors import Diagnostic, Mark
 from ..platforms import Facts, Missing, check
 from ..plugins import Registry
-from ..suggest import did_you_mean
+from ..words import suggest
 from .catalogue import platform_of
 from .compiling import compiled, run_with
 from .node import Node, RunWith
@@ -226,8 +226,7 @@ class Builder:
         return not unknown
 
     def undefined(self, what: str, parameter: str, name: str, known: Mapping[str, Any], mark: Mark) -> None:
-        guess = did_you_mean(name, known)
-        hint = f"did you mean '{guess}'?" if guess else f"known: {', '.join(sorted(known)) or 'none'}"
+        hint = suggest(name, known, otherwise=f"known: {', '.join(sorted(known)) or 'none'}")
         self.problems.append(Diagnostic(f"parameter '{parameter}' names an unknown {what} '{name}'", mark, hint))
 
     def carried(self, inputs: Mapping[str, int]) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from ..api import Operator, Profile
+from ..words import number
 from .columns import columns
-from .table import number
 
 __all__ = ["html", "lines"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from ..evaluate.history import Entry
-from .table import number
+from ..words import number
 
 __all__ = ["sparkline", "trend_lines"]
 

@@ -14,8 +14,9 @@ import pytest
 from compressbuild.execute import events
 from compressbuild.execute.events import Event, NodeFinished, NodeProgress, NodeStarted, Warned, decode
 from compressbuild.execute.failure import RAISED
-from compressbuild.report.lines import duration, log_tail
+from compressbuild.report.lines import log_tail
 from compressbuild.report.progress import JsonProgress, LiveProgress, PlainProgress
+from compressbuild.words import duration
 
 BUILD: list[Event] = [
     events.BuildStarted(time=0.0, targets=("slim",), nodes=3, jobs=2, expected={"slim/finetune": 60.0}),
