@@ -13,10 +13,10 @@ from ..build import build_targets
 from ..errors import Incompatible
 from ..execute.events import Observer
 from ..project import Project
-from ..report.plan import plan_lines
-from ..report.progress import JsonProgress, LiveProgress, PlainProgress
+from ..report.data.trace import ChromeTrace
 from ..report.result import BuildReport
-from ..report.trace import ChromeTrace
+from ..report.text.plan import plan_lines
+from ..report.text.progress import JsonProgress, LiveProgress, PlainProgress
 from .options import opened, project_options
 
 __all__ = ["command"]
@@ -93,7 +93,7 @@ def _observers(*, as_json: bool, verbose: bool, profile: str | None) -> Iterator
 
 
 def _conclude(project: Project, report: BuildReport, *, as_json: bool, plain: bool) -> int:
-    from ..report.table import summary, target_table
+    from ..report.text.table import summary, target_table
 
     if as_json:
         return report.exit_code

@@ -20,8 +20,8 @@ from ..evaluate.roles import Roles
 from ..graph import Ask
 from ..plan import Plan
 from ..project import Project
-from ..report.breakdowns import breakdowns
-from ..report.comparison import comparison_lines
+from ..report.data.breakdowns import breakdowns
+from ..report.text.comparison import comparison_lines
 from ..words import suggest
 from .options import opened, project_options, written
 
@@ -75,7 +75,7 @@ def command(
             tables = list(breakdowns(results[second], results[first]))
     form = "json" if as_json else form
     if form == "html":
-        from ..report.html import comparison_page
+        from ..report.page.pages import comparison_page
 
         text = comparison_page(found, tables)
     elif form == "json":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..report import drawing
+from ..report.picture import drawing
 from .options import opened, project_options
 
 __all__ = ["command"]

@@ -7,7 +7,7 @@ import msgspec
 
 from ..errors import UsageError
 from ..evaluate.history import History
-from ..report.trend import trend_lines
+from ..report.text.trend import trend_lines
 from ..words import suggest
 from .options import opened, project_options
 

@@ -10,7 +10,7 @@ import msgspec
 from ..errors import UsageError
 from ..evaluate.evidence import Evidence
 from ..plan import Action
-from ..report.target import evidence_lines, node_lines
+from ..report.text.target import evidence_lines, node_lines
 from ..words import suggest
 from .options import opened, project_options
 

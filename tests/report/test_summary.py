@@ -6,7 +6,7 @@ import pytest
 
 from compressbuild.evaluate.gates import Verdict
 from compressbuild.report.result import BuildReport, TargetReport
-from compressbuild.report.table import summary
+from compressbuild.report.text.table import summary
 from compressbuild.words import number
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from ..evaluate.evidence import Evidence
-from ..plan import Action
-from ..words import duration, number
+from ...evaluate.evidence import Evidence
+from ...plan import Action
+from ...words import duration, number
 from .columns import columns
 from .table import with_ratio
 from .verdicts import gate_words, said

@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..execute.events import Event, NodeFinished, NodeStarted, Warned, encode
-from ..words import duration
+from ...execute.events import Event, NodeFinished, NodeStarted, Warned, encode
+from ...words import duration
 from .estimate import Estimate, Running
 from .lines import failure_lines, finished_line, started_line, warning_line
 

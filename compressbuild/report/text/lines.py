@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..execute.events import NodeFinished, NodeStarted, Warned
-from ..execute.failure import RAISED
-from ..words import duration
+from ...execute.events import NodeFinished, NodeStarted, Warned
+from ...execute.failure import RAISED
+from ...words import duration
 
 __all__ = ["failure_lines", "finished_line", "log_tail", "started_line", "warning_line"]
 

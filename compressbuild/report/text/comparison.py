@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..evaluate.compare import Comparison, Quality
-from ..words import number
+from ...evaluate.compare import Comparison, Quality
+from ...words import number
 from .columns import columns
 
 __all__ = ["comparison_lines"]

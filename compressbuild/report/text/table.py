@@ -6,9 +6,9 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..evaluate.roles import Roles
-from ..words import number
-from .result import BuildReport, TargetReport
+from ...evaluate.roles import Roles
+from ...words import number
+from ..result import BuildReport, TargetReport
 from .verdicts import missed_table
 
 __all__ = ["summary", "target_table", "with_ratio"]

@@ -10,20 +10,20 @@ from typing import Any
 
 import msgspec
 
-from .. import __version__
-from ..evaluate.choice import Candidate, choose, front
-from ..evaluate.compare import compare_quality, hits
-from ..evaluate.evidence import Evidence
-from ..evaluate.history import History
-from ..evaluate.results import FILE, Results
-from ..evaluate.roles import Roles
-from ..evaluate.target import assess
-from ..graph import TargetPlan
-from ..plan import Action, Plan
-from ..project import Project
-from ..words import duration
+from ... import __version__
+from ...evaluate.choice import Candidate, choose, front
+from ...evaluate.compare import compare_quality, hits
+from ...evaluate.evidence import Evidence
+from ...evaluate.history import History
+from ...evaluate.results import FILE, Results
+from ...evaluate.roles import Roles
+from ...evaluate.target import assess
+from ...graph import TargetPlan
+from ...plan import Action, Plan
+from ...project import Project
+from ...words import duration
+from ..picture.drawing import Picture
 from .breakdowns import breakdowns
-from .drawing import Picture
 from .layers import shown_layers
 
 __all__ = ["gather", "timed"]
