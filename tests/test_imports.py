@@ -31,7 +31,7 @@ LAYERS = """
     compressfile registry platforms store closure
     api
     digest
-    errors suggest noop
+    errors words noop
 """
 RANK = {room: rank for rank, line in enumerate(reversed(LAYERS.split("\n"))) for room in line.split()}
 
@@ -282,7 +282,7 @@ def test_the_measure_of_imports_works() -> None:
     assert {
         "pluggy",
         "compressbuild.api.hooks",
-        "compressbuild.suggest.did_you_mean",
+        "compressbuild.words.suggest",
         "importlib.util.find_spec",
     } <= seen
     assert room("compressbuild.graph.node.Node") == "graph"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import Incompatible
-from ..report.plan import plan_lines
+from ..report.text.plan import plan_lines
 from .options import opened, project_options
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def command(
 @contextmanager
 def _observers(*, as_json: bool, verbose: bool, profile: str | None) -> Iterator[list[Observer]]:
     """Whoever watches the build: the console or JSON lines, and the trace."""
-    from ..report.progress import JsonProgress, LiveProgress, PlainProgress
-    from ..report.trace import ChromeTrace
+    from ..report.data.trace import ChromeTrace
+    from ..report.text.progress import JsonProgress, LiveProgress, PlainProgress
 
     found: list[Observer] = []
     with ExitStack() as stack:
@@ -98,7 +98,7 @@ def _observers(*, as_json: bool, verbose: bool, profile: str | None) -> Iterator
 
 
 def _conclude(project: Project, report: BuildReport, *, as_json: bool, plain: bool) -> int:
-    from ..report.table import summary, target_table
+    from ..report.text.table import summary, target_table
 
     if as_json:
         return report.exit_code

@@ -20,9 +20,9 @@ from ..evaluate.roles import Roles
 from ..graph import Ask
 from ..plan import Plan
 from ..project import Project
-from ..report.breakdowns import breakdowns
-from ..report.comparison import comparison_lines
-from ..suggest import did_you_mean
+from ..report.data.breakdowns import breakdowns
+from ..report.text.comparison import comparison_lines
+from ..words import suggest
 from .options import opened, project_options, written
 
 __all__ = ["command"]
@@ -75,7 +75,7 @@ def command(
             tables = list(breakdowns(results[second], results[first]))
     form = "json" if as_json else form
     if form == "html":
-        from ..report.html import comparison_page
+        from ..report.page.pages import comparison_page
 
         text = comparison_page(found, tables)
     elif form == "json":
@@ -89,8 +89,7 @@ def command(
 def _check_names(spec: Spec, first: str, second: str) -> None:
     for name in (first, second):
         if name not in spec.targets:
-            guess = did_you_mean(name, spec.targets)
-            hint = f"did you mean '{guess}'?" if guess else "see 'cbuild list'"
+            hint = suggest(name, spec.targets, otherwise="see 'cbuild list'")
             raise UsageError(f"unknown target '{name}'", hint=hint)
     if first == second:
         raise UsageError(f"'{first}' cannot be compared with itself")

@@ -15,6 +15,7 @@ from ..api.facts import FACTS
 from ..api.needs import Needs
 from ..platforms import Facts, check, probe
 from ..registry import Registry
+from ..words import memory
 from .options import offered
 
 __all__ = ["command"]
@@ -89,7 +90,7 @@ def _print(found: dict[str, Any]) -> None:
     click.echo(f"compressbuild {found['compressbuild']}, Python {python['version']} in {python['prefix']}\n")
     width = max(map(len, [*found["facts"], *found["backends"]]))
     for name, value in found["facts"].items():
-        shown = f"{value / 2**30:.1f} GiB" if name in ("memory", "gpu.memory") and value else _shown(value)
+        shown = memory(value) if name in ("memory", "gpu.memory") and value else _shown(value)
         note = f"  ({found['gpu']})" if name == "gpu.name" and found["gpu"] else ""
         click.echo(f"{name:{width}}  {shown}{note}")
     click.echo()

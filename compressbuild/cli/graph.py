@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..compressfile.select import select
-from ..report import drawing
+from ..report.picture import drawing
 from .options import opened, project_options
 
 __all__ = ["command"]

@@ -14,7 +14,7 @@ from ..api import Params
 from ..errors import UsageError
 from ..registry import Registry, discover
 from ..registry.parameters import Parameter, parameters
-from ..suggest import did_you_mean
+from ..words import did_you_mean
 
 __all__ = ["command", "explained", "families"]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import UsageError
+from ..words import number
 
 if TYPE_CHECKING:
     from ..project import Project
@@ -71,4 +72,4 @@ def written(text: str, place: str, *, aside: bool) -> None:
         Path(place).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot write {place}: {error.strerror}") from error
-    click.echo(f"wrote {place} ({len(text.encode()) / 1000:.0f} kB)", err=aside)
+    click.echo(f"wrote {place} ({number(len(text.encode()), 'B')})", err=aside)

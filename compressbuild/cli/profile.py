@@ -16,8 +16,9 @@ from ..evaluate.results import Results
 from ..evaluate.roles import Roles
 from ..graph import Ask
 from ..project import Project
-from ..report.profile import html, lines
-from ..suggest import did_you_mean
+from ..report.page.profile import profile_page
+from ..report.text.profile import lines
+from ..words import suggest
 from .options import opened, project_options
 
 __all__ = ["command"]
@@ -55,7 +56,7 @@ def command(
     if form == "json":
         text = msgspec.json.encode({"target": target, **msgspec.to_builtins(found)}).decode() + "\n"
     elif form == "html":
-        text = html(target, found)
+        text = profile_page(target, found)
     else:
         text = "".join(f"{line}\n" for line in lines(target, found, rows))
     if output is None:
@@ -72,11 +73,11 @@ def command(
 def _profile(project: Project, name: str, batch: int | None, repeats: int) -> Profile:
     """Measured anew each time, as a metric of its own."""
     from ..build.run import build_targets
-    from ..report.progress import PlainProgress
+    from ..report.text.progress import PlainProgress
 
     if name not in project.spec.targets:
-        guess = did_you_mean(name, project.spec.targets)
-        raise UsageError(f"unknown target '{name}'", hint=f"did you mean '{guess}'?" if guess else "see 'cbuild list'")
+        hint = suggest(name, project.spec.targets, otherwise="see 'cbuild list'")
+        raise UsageError(f"unknown target '{name}'", hint=hint)
     asked: dict[str, Any] = {**_as_timed(project, name), "repeats": repeats}
     if batch is not None:
         asked["batch"] = batch

@@ -6,8 +6,8 @@ import click
 import msgspec
 
 from ..compressfile.select import select
-from ..report import drawing
-from ..report.document import gather, timed
+from ..report.data.document import gather, timed
+from ..report.picture import drawing
 from .options import opened, project_options, written
 
 __all__ = ["command"]
@@ -35,13 +35,13 @@ def command(
         names, _ = select(project.spec, targets or ("all",))
         document = gather(project, names)
         if form == "html":
-            from ..report.html import page
+            from ..report.page.pages import page
 
             plan = project.plan(names)
             picture = timed(drawing.make(plan, with_metrics=False), plan, document)
             text = page(document, drawing.svg(picture))
         elif form == "md":
-            from ..report.markdown import markdown
+            from ..report.text.markdown import markdown
 
             text = markdown(document)
         else:

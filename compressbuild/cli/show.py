@@ -10,8 +10,8 @@ import msgspec
 from ..errors import UsageError
 from ..evaluate.evidence import Evidence
 from ..plan import Action
-from ..report.target import evidence_lines, node_lines
-from ..suggest import did_you_mean
+from ..report.text.target import evidence_lines, node_lines
+from ..words import suggest
 from .options import opened, project_options
 
 __all__ = ["command"]
@@ -25,10 +25,8 @@ def command(target: str, file: str, overrides: tuple[str, ...], cache_dir: str |
     """Show a target: its nodes with parameters, state, time and size, then what was measured of it."""
     with opened(file, overrides, cache_dir) as project:
         if target not in project.graph.targets:
-            guess = did_you_mean(target, project.graph.targets)
-            raise UsageError(
-                f"unknown target '{target}'", hint=f"did you mean '{guess}'?" if guess else "see 'cbuild list'"
-            )
+            hint = suggest(target, project.graph.targets, otherwise="see 'cbuild list'")
+            raise UsageError(f"unknown target '{target}'", hint=hint)
         plan = project.plan([target])
         published = Evidence.read(project.publisher.path(target))
         if as_json:

@@ -11,7 +11,7 @@ import msgspec
 
 from ..digest import digest_value, file_digest
 from ..errors import Mark
-from ..suggest import did_you_mean
+from ..words import did_you_mean
 from .modules import Module, Space, relative
 from .syntax import Import, Syntax, SyntaxProblem, column, parse
 

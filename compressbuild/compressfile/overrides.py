@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import msgspec
 
 from ..errors import CompressfileError, Mark
+from ..words import suggest
 from .nodes import Broken, Map, Node, Scalar, Seq, describe
 from .problems import Problems
 from .reader import read
-from .suggest import suggest
 
 __all__ = ["apply"]
 

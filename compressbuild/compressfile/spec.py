@@ -99,7 +99,8 @@ class GateSpec(msgspec.Struct, frozen=True):
 
     ``max_drop``: how far the value may fall (in the metric's unit) below ``against``. ``inconclusive`` and
     ``unmeasured``: ``fail`` or ``allow``. ``against`` may be HISTORY: what this target itself was published with, the
-    ``last`` or the ``best`` as ``record`` says.
+    ``last`` or the ``best`` as ``record`` says. ``units``: limit → ``B`` or ``s``, where it is written as a size or
+    time.
     """
 
     metric: str
@@ -115,6 +116,7 @@ class GateSpec(msgspec.Struct, frozen=True):
     record: str = "last"
     inconclusive: str = "fail"
     unmeasured: str = "fail"
+    units: Mapping[str, str] = {}
 
 
 class MetricUse(msgspec.Struct, frozen=True):

@@ -128,9 +128,9 @@ def _run_with(draft: Draft, node: Node) -> RunWith | None:
     )
 
 
-def counted_with(builder: Builder, index: int) -> RunWith | None:
+def counted_with(draft: Draft, index: int) -> RunWith | None:
     """How the output of a node is counted: by the census of its kind; None: the kind has none."""
-    kind = builder.kind(builder.nodes[index].kind)
+    kind = draft.kind(draft.nodes[index].kind)
     if kind.census is None:
         return None
     return RunWith(
@@ -139,6 +139,6 @@ def counted_with(builder: Builder, index: int) -> RunWith | None:
         kind.version,
         tools=kind.stack.tools,
         preload=kind.stack.preload,
-        missing=builder.missing(kind.stack.needs, kind.needs),
+        missing=draft.missing(kind.stack.needs, kind.needs),
         is_census=True,
     )

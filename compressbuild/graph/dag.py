@@ -1,6 +1,6 @@
 """The resolved DAG, and the order in which to walk it (the only user of networkx).
 
-Reading a project takes the order alone, which the builder has already made: networkx, whose import costs more than a
+Reading a project takes the order alone, which the draft has already made: networkx, whose import costs more than a
 plan of the example, loads when nodes are scheduled.
 """
 
@@ -57,7 +57,7 @@ class Graph:
 
     @property
     def order(self) -> range:
-        """Every node after its inputs, and otherwise in the order of the file. The builder interns inputs first, so
+        """Every node after its inputs, and otherwise in the order of the file. The draft interns inputs first, so
         the indices are that order: the lexicographic topological sort of the graph."""
         return range(len(self.nodes))
 

@@ -13,7 +13,7 @@ from ..compressfile.spec import PlatformSpec, RunOptions, Spec
 from ..errors import Diagnostic, Mark
 from ..platforms import Facts, Missing, check
 from ..registry import Registry
-from ..suggest import did_you_mean
+from ..words import did_you_mean
 from .node import Node, RunWith
 from .params import Resolved
 

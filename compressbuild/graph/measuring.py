@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from ..api import AnswerMetric, ArtifactMetric, Metric, RunMetric
+from ..compressfile.gates import in_unit
 from ..compressfile.spec import HISTORY, EvaluateSpec, GateSpec, MetricUse, TargetSpec
 from ..errors import Diagnostic
 from ..platforms import Missing, lacking
@@ -39,14 +40,16 @@ class Measuring:
         if any(ask.alone for ask in self.asks if ask.of == target.name):
             return TargetPlan(target, artifact, model, (), (), None, self._missing(artifact), asked=asked)
         uses = {use.name: use for use in evaluate.metrics}
+        written: list[GateSpec | None] = []
         for gate in target.gates:
             if gate.metric not in draft.registry.metrics:
                 draft.unknown("metric", gate.metric, gate.mark)
                 return None
+            written.append(self._in_unit(gate))
             uses.setdefault(gate.metric, MetricUse(gate.metric, gate.mark))
         baseline = evaluate.baseline if evaluate.baseline != target.name else None
         metrics = [self.metric(target.name, use, evaluate, baseline) for use in uses.values()]
-        gates = [self._gate(target, gate, uses[gate.metric], evaluate) for gate in target.gates]
+        gates = [self._gate(target, gate, uses[gate.metric], evaluate) if gate else None for gate in written]
         if any(m is None for m in metrics) or any(g is None for g in gates):
             return None
         return TargetPlan(
@@ -115,6 +118,19 @@ class Measuring:
                 found += self.draft.nodes[at].missing
                 stack += self.draft.nodes[at].inputs.values()
         return tuple(dict.fromkeys(found))
+
+    def _in_unit(self, gate: GateSpec) -> GateSpec | None:
+        """With limits in the metric's unit: a problem if one is a size of what is no size."""
+        unit = self.draft.registry.metrics[gate.metric].unit
+        found = in_unit(gate, unit)
+        if isinstance(found, GateSpec):
+            return found
+        what = "size" if gate.units[found] == "B" else "time"
+        message = (
+            f"'{found}' of gate '{gate.metric}' is a {what}, but the metric is {f'in {unit}' if unit else 'a number'}"
+        )
+        self.draft.problems.append(Diagnostic(message, gate.mark, "write a number in the metric's unit"))
+        return None
 
     def _gate(self, target: TargetSpec, gate: GateSpec, use: MetricUse, evaluate: EvaluateSpec) -> GatePlan | None:
         if gate.against == HISTORY:

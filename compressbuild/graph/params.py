@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ..api import Backend, Needs, Params
 from ..compressfile.nodes import Map, Node, Seq, plain
 from ..errors import Diagnostic, Mark
-from ..suggest import did_you_mean
+from ..words import suggest
 
 __all__ = ["Resolved", "complete", "handed", "resolve", "type_name"]
 
@@ -181,9 +181,7 @@ def resolve(
     for key, _ in written.entries if written is not None else ():
         if key.value not in fields:
             bad = True
-            guess = did_you_mean(str(key.value), fields)
-            known = ", ".join(fields) or "none"
-            hint = f"did you mean '{guess}'?" if guess else f"its parameters: {known}"
+            hint = suggest(str(key.value), fields, otherwise=f"its parameters: {', '.join(fields) or 'none'}")
             problems.append(Diagnostic(f"{owner} has no parameter '{key.value}'", key.mark, hint))
     if bad:
         return None

@@ -17,7 +17,7 @@ import pluggy
 from ..api import hooks
 from ..api.record import UnknownField
 from ..api.records import Backend, Kind, Metric, Platform, Technique
-from ..suggest import did_you_mean
+from ..words import suggest
 from .asked import resolved
 from .installed import EntryPoint
 from .records import Names, check_links, check_record
@@ -100,8 +100,8 @@ class _Draft:
 
     def _ask(self, hook: str, impl: HookImpl, *, known: bool) -> None:
         if not known:
-            guess = did_you_mean(hook, (*_ASKED, "compressbuild_event"))
-            self.problem(f"implements an unknown hook '{hook}'", guess and f"did you mean '{guess}'?")
+            hint = suggest(hook, (*_ASKED, "compressbuild_event"), "hooks")
+            self.problem(f"implements an unknown hook '{hook}'", hint)
         elif impl.hookwrapper or impl.wrapper:
             self.problem(f"wraps '{hook}'", "hooks return records; none may change what another plugin offers")
         elif hook == "compressbuild_event":

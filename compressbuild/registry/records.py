@@ -14,7 +14,7 @@ from ..api.needs import Needs
 from ..api.params import Params
 from ..api.records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
 from ..api.stack import Stack
-from ..suggest import did_you_mean
+from ..words import did_you_mean, suggest
 from .registry import Record
 
 __all__ = ["Complaint", "Names", "check_links", "check_record"]
@@ -80,8 +80,7 @@ def _check_values(shown: str, record: Record) -> Complaint | None:
     for (kind, field), options in _CHOICES.items():
         value = getattr(record, field) if isinstance(record, kind) else None
         if value is not None and value not in options:
-            guess = did_you_mean(value, options)
-            hint = f"did you mean '{guess}'?" if guess else f"one of {', '.join(options)}"
+            hint = suggest(value, options, otherwise=f"one of {', '.join(options)}")
             return Complaint(f"{shown}: '{field}' cannot be '{value}'", hint)
     if not isinstance(record, Platform) and record.version < 1:
         return Complaint(f"{shown}: 'version' must be 1 or more, not {record.version}")
@@ -93,8 +92,7 @@ def _check_values(shown: str, record: Record) -> Complaint | None:
         )
     for fact in (*record.compile_facts, *record.run_facts) if isinstance(record, Backend) else ():
         if fact not in FACTS:
-            guess = did_you_mean(fact, FACTS)
-            hint = f"did you mean '{guess}'?" if guess else f"known: {', '.join(FACTS)}"
+            hint = suggest(fact, FACTS, otherwise=f"known: {', '.join(FACTS)}")
             return Complaint(f"{shown}: unknown platform fact '{fact}'", hint)
     return None
 
@@ -156,8 +154,9 @@ def _consumed(record: Record) -> tuple[str, ...]:
 
 
 def _unknown(shown: str, verb: str, what: str, name: str, options: frozenset[str]) -> Complaint:
-    guess = did_you_mean(name, options)
-    return Complaint(f"{shown} {verb} '{name}', a {what} that no plugin offers", guess and f"did you mean '{guess}'?")
+    near = did_you_mean(name, options)
+    hint = f"did you mean '{near}'?" if near else None
+    return Complaint(f"{shown} {verb} '{name}', a {what} that no plugin offers", hint)
 
 
 def _text(value: object) -> bool:

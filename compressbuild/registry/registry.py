@@ -10,7 +10,7 @@ import msgspec
 
 from ..api.records import Backend, Kind, Metric, Platform, Technique
 from ..errors import PluginError
-from ..suggest import did_you_mean
+from ..words import suggest
 from .installed import Installed
 
 __all__ = ["WHATS", "Observer", "Plugin", "Problem", "Record", "Registry"]
@@ -139,8 +139,7 @@ class Registry(msgspec.Struct, frozen=True):
             "metric": self.metrics,
             "platform": self.platforms,
         }
-        guess = did_you_mean(name, known[what])
-        hints = [f"did you mean '{guess}'?"] if guess else ["'cbuild plugins' lists what is installed"]
+        hints = [suggest(name, known[what], otherwise="'cbuild plugins' lists what is installed") or ""]
         elsewhere = [other for other in known if name in known[other]]
         if elsewhere:
             hints = [f"'{name}' is a {elsewhere[0]}"]

@@ -10,8 +10,8 @@ import pytest
 from chromium import launch
 
 from compressbuild.evaluate.choice import Candidate, front
-from compressbuild.report.drawing import Box, Edge, Picture, svg
-from compressbuild.report.html import page
+from compressbuild.report.page.pages import page
+from compressbuild.report.picture.drawing import Box, Edge, Picture, svg
 
 
 @pytest.fixture(scope="session")

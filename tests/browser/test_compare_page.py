@@ -9,7 +9,7 @@ import pytest
 
 from compressbuild.evaluate.answers import Flip
 from compressbuild.evaluate.compare import Comparison, compare_quality, paired_speed, row
-from compressbuild.report.html import comparison_page
+from compressbuild.report.page.pages import comparison_page
 
 By = pytest.importorskip("selenium.webdriver.common.by", reason="needs the package selenium").By
 

@@ -21,7 +21,7 @@ from compressbuild.evaluate.compare import (
     row,
 )
 from compressbuild.evaluate.logs import compare_logs
-from compressbuild.report.comparison import comparison_lines
+from compressbuild.report.text.comparison import comparison_lines
 
 
 def test_the_bitmap_is_that_of_top1() -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 from command import Inline, Work
 
-from compressbuild.report.markdown import markdown
+from compressbuild.report.text.markdown import markdown
 
 TEXT = """\
 version: 1

@@ -14,9 +14,9 @@ from toyproject import Toy
 from compressbuild.api import ArtifactMetric, RunMetric
 from compressbuild.project import Project
 from compressbuild.registry import discover
-from compressbuild.report.document import gather
-from compressbuild.report.markdown import markdown
-from compressbuild.report.table import target_table
+from compressbuild.report.data.document import gather
+from compressbuild.report.text.markdown import markdown
+from compressbuild.report.text.table import target_table
 
 TEXT = """\
 version: 1

@@ -14,8 +14,9 @@ import pytest
 from compressbuild.execute import events
 from compressbuild.execute.events import Event, NodeFinished, NodeProgress, NodeStarted, Warned, decode
 from compressbuild.execute.failure import RAISED
-from compressbuild.report.lines import duration, log_tail
-from compressbuild.report.progress import JsonProgress, LiveProgress, PlainProgress
+from compressbuild.report.text.lines import log_tail
+from compressbuild.report.text.progress import JsonProgress, LiveProgress, PlainProgress
+from compressbuild.words import duration
 
 BUILD: list[Event] = [
     events.BuildStarted(time=0.0, targets=("slim",), nodes=3, jobs=2, expected={"slim/finetune": 60.0}),
@@ -104,7 +105,7 @@ def test_json_is_the_event_stream_and_nothing_else() -> None:
 def test_live_rows_show_progress_values_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "140")
     monkeypatch.setenv("LINES", "20")
-    monkeypatch.setattr("compressbuild.report.progress.time.time", lambda: 14.0)
+    monkeypatch.setattr("compressbuild.report.text.progress.time.time", lambda: 14.0)
     file = io.StringIO()
     with LiveProgress(file, terminal=True) as live:
         for event in BUILD[:7]:
@@ -138,7 +139,7 @@ def test_live_rows_beyond_the_screen_are_counted(monkeypatch: pytest.MonkeyPatch
 LIVE = """
 import sys, time
 from compressbuild.execute.events import *
-from compressbuild.report.progress import LiveProgress
+from compressbuild.report.text.progress import LiveProgress
 assert "rich" not in sys.modules
 with LiveProgress() as live:
     live(BuildStarted(targets=("a",), nodes=1))
@@ -173,5 +174,7 @@ def test_live_display_on_a_terminal_ends_with_plain_lines() -> None:
 
 
 def test_importing_the_observers_does_not_import_rich() -> None:
-    code = "import sys, compressbuild.report.progress, compressbuild.report.trace; print('rich' in sys.modules)"
+    code = (
+        "import sys, compressbuild.report.text.progress, compressbuild.report.data.trace; print('rich' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

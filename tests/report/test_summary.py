@@ -6,7 +6,8 @@ import pytest
 
 from compressbuild.build.outcome import BuildReport, TargetReport
 from compressbuild.evaluate.gates import Verdict
-from compressbuild.report.table import number, summary
+from compressbuild.report.text.table import summary
+from compressbuild.words import number
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from toyproject import Toy
 from compressbuild.api import ArtifactMetric, Macs, RunMetric, UserError
 from compressbuild.api.testing import make_context
 from compressbuild.project import Project
-from compressbuild.report.document import gather
+from compressbuild.report.data.document import gather
 
 METRICS = ("macs", "parameters", "nonzeros", "distinct", "roofline")
 FILE = """

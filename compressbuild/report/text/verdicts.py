@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..build.outcome import TargetReport
-from ..evaluate.gates import Verdict
+from ...build.outcome import TargetReport
+from ...evaluate.gates import Verdict
 from .columns import columns
 
 __all__ = ["gate_words", "missed_table", "said"]

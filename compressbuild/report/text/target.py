@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from ..evaluate.evidence import Evidence
-from ..plan import Action
+from ...evaluate.evidence import Evidence
+from ...plan import Action
+from ...words import duration, number
 from .columns import columns
-from .lines import duration
-from .table import number, with_ratio
+from .table import with_ratio
 from .verdicts import gate_words, said
 
 __all__ = ["evidence_lines", "node_lines"]

@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..execute.events import Event, NodeFinished, NodeStarted, Warned, encode
+from ...execute.events import Event, NodeFinished, NodeStarted, Warned, encode
+from ...words import duration
 from .estimate import Estimate, Running
-from .lines import duration, failure_lines, finished_line, started_line, warning_line
+from .lines import failure_lines, finished_line, started_line, warning_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

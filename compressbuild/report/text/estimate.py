@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from ..execute.events import BuildStarted, Event, NodeFinished, NodeProgress, NodeStarted
+from ...execute.events import BuildStarted, Event, NodeFinished, NodeProgress, NodeStarted
 
 __all__ = ["Estimate", "Running"]
 

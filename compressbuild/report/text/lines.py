@@ -6,25 +6,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..execute.events import NodeFinished, NodeStarted, Warned
-from ..execute.failure import RAISED
+from ...execute.events import NodeFinished, NodeStarted, Warned
+from ...execute.failure import RAISED
+from ...words import duration
 
-__all__ = ["duration", "failure_lines", "finished_line", "log_tail", "started_line", "warning_line"]
+__all__ = ["failure_lines", "finished_line", "log_tail", "started_line", "warning_line"]
 
 _TAIL = 20  # lines of a failed node's log that are shown
 _WIDE = 400  # characters of one of them
-
-
-def duration(seconds: float) -> str:
-    """``0.04 s``, ``3.1 s``, ``42 s``, ``3:07``, ``1:02:03``."""
-    if seconds < 60:
-        digits = 2 if seconds < 1 else 1 if seconds < 10 else 0
-        text = f"{seconds:.{digits}f}"
-        if float(text) < 60:
-            return f"{text} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def started_line(event: NodeStarted) -> str:

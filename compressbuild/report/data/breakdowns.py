@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..evaluate.concerns import class_value, row_noun
+from ...evaluate.concerns import class_value, row_noun
 
 __all__ = ["breakdowns"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from ..plan import Action, Plan, say
+from ...plan import Action, Plan, say
 
 __all__ = ["plan_lines"]
 

@@ -5,30 +5,29 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ... import __version__
 from ...evaluate.compare import Comparison
+from .shell import asset, filled, shell
 
 __all__ = ["comparison_page", "page"]
 
 MOST_ROWS = 100
-_HERE = Path(__file__).parent
 _SHOWN = ("value", "ratio", "ratio_low", "ratio_high", "noisy", "paired")
 _NODE = ("node", "kind", "status", "seconds", "memory", "size")
 
 
 def page(document: dict[str, Any], graph: str) -> str:
-    """``document``: as :func:`compressbuild.report.document.gather` makes it. ``graph``: an svg element."""
+    """``document``: as :func:`compressbuild.report.data.document.gather` makes it. ``graph``: an svg element."""
     scripts = ("page", "parts", "target", "report")
     return _page("report", str(document["project"]), scripts, _slim(document), {"GRAPH": graph})
 
 
 def comparison_page(found: Comparison, tables: Iterable[dict[str, Any]]) -> str:
-    """``tables``: as :func:`compressbuild.report.breakdowns.breakdowns` makes them, with A as the baseline."""
+    """``tables``: as :func:`compressbuild.report.data.breakdowns.breakdowns` makes them, with A as the baseline."""
     document = {
         **msgspec.to_builtins(found),
         "verdict": found.verdict,
@@ -41,17 +40,12 @@ def comparison_page(found: Comparison, tables: Iterable[dict[str, Any]]) -> str:
 
 
 def _page(body: str, title: str, scripts: Iterable[str], document: dict[str, Any], more: dict[str, str]) -> str:
-    parts = {
-        "TITLE": escape(title),
-        "STYLE": _file("style.css"),
-        "CHART": _file("vendor/chart.umd.min.js"),
-        "SCRIPT": "\n".join(_file(f"{name}.js") for name in scripts),
-        "DATA": _embedded(document),
-        **more,
-    }
-    text = _file("shell.html").replace("@@BODY@@", _file(f"{body}.html"))
-    pieces = text.split("@@")  # text, name, text, name, … : what is put in is not looked at again
-    return "".join(parts[piece] if index % 2 else piece for index, piece in enumerate(pieces))
+    script = "\n".join(asset(f"{name}.js") for name in scripts)
+    elements = (
+        f'<script type="application/json" id="data">{_embedded(document)}</script>\n'
+        f"<script>{asset('vendor/chart.umd.min.js')}</script>\n<script>{script}</script>\n"
+    )
+    return shell(title, filled(asset(f"{body}.html"), {"TITLE": escape(title), **more}), elements)
 
 
 def _slim(document: dict[str, Any]) -> dict[str, Any]:
@@ -80,10 +74,6 @@ def _cut(table: dict[str, Any]) -> dict[str, Any]:
 def _change(row: dict[str, Any]) -> float:
     value, base = row.get("value"), row.get("base")
     return value - base if value is not None and base is not None else 0.0
-
-
-def _file(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8")
 
 
 def _embedded(document: dict[str, Any]) -> str:

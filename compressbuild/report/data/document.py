@@ -10,19 +10,20 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from .. import __version__
-from ..evaluate.choice import Candidate, choose, front
-from ..evaluate.compare import compare_quality, hits
-from ..evaluate.evidence import Evidence
-from ..evaluate.history import History
-from ..evaluate.results import FILE, Results
-from ..evaluate.roles import Roles
-from ..evaluate.target import assess
-from ..graph import TargetPlan
-from ..plan import Action, Plan
-from ..project import Project
+from ... import __version__
+from ...evaluate.choice import Candidate, choose, front
+from ...evaluate.compare import compare_quality, hits
+from ...evaluate.evidence import Evidence
+from ...evaluate.history import History
+from ...evaluate.results import FILE, Results
+from ...evaluate.roles import Roles
+from ...evaluate.target import assess
+from ...graph import TargetPlan
+from ...plan import Action, Plan
+from ...project import Project
+from ...words import duration
+from ..picture.drawing import Picture
 from .breakdowns import breakdowns
-from .drawing import Picture
 from .layers import shown_layers
 
 __all__ = ["gather", "timed"]
@@ -65,9 +66,7 @@ def timed(picture: Picture, plan: Plan, document: Json) -> Picture:
     seconds = {row["node"]: row["seconds"] for row in document["nodes"]}
     took = {f"n{index}": seconds.get(action.node.position) for index, action in plan.actions.items()}
     boxes = [
-        replace(box, below=f"{box.below} · {value:.2g} s" if value < 10 else f"{box.below} · {value:.0f} s")
-        if (value := took.get(box.name)) is not None
-        else box
+        replace(box, below=f"{box.below} · {duration(value)}") if (value := took.get(box.name)) is not None else box
         for box in picture.boxes
     ]
     return replace(picture, boxes=tuple(boxes))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from ..evaluate.history import Entry
-from .table import number
+from ...evaluate.history import Entry
+from ...words import number
 
 __all__ = ["sparkline", "trend_lines"]
 

@@ -11,8 +11,16 @@ from typing import Any
 
 import msgspec
 
-from ..errors import UsageError
-from ..execute.events import BuildFinished, BuildStarted, Event, NodeFinished, NodeProgress, NodeStarted, TargetFinished
+from ...errors import UsageError
+from ...execute.events import (
+    BuildFinished,
+    BuildStarted,
+    Event,
+    NodeFinished,
+    NodeProgress,
+    NodeStarted,
+    TargetFinished,
+)
 
 __all__ = ["ChromeTrace"]
 

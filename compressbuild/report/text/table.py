@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..build.outcome import BuildReport, TargetReport
-from ..evaluate.roles import Roles
+from ...build.outcome import BuildReport, TargetReport
+from ...evaluate.roles import Roles
+from ...words import number
 from .verdicts import missed_table
 
-__all__ = ["number", "summary", "target_table", "with_ratio"]
+__all__ = ["summary", "target_table", "with_ratio"]
 
 _MANY = 100
-
-
-def number(value: float, unit: str) -> str:
-    """A value for people: ``12.3 kB``, ``41.0 M``, ``117.2 k/s``, ``0.9733``, ``1.84 ms``."""
-    if not math.isfinite(value):
-        return str(value)
-    if unit == "B":
-        for prefix, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-            if value >= size:
-                return f"{value / size:.1f} {prefix}"
-        return f"{value:.0f} B"
-    if value >= 1e5:
-        large = (("G", 1e9), ("M", 1e6), ("k", 1e3))
-        return next(f"{value / size:.1f} {p}{unit}" for p, size in large if value >= size)
-    whole = abs(value) >= 1e3 or (value == int(value) and abs(value) >= 10)
-    text = f"{value:.0f}" if whole else f"{value:.4g}"
-    return f"{text} {unit}".strip()
 
 
 def with_ratio(found: Mapping[str, Any], unit: str) -> str:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from compressbuild.suggest import did_you_mean
+from compressbuild.words import did_you_mean
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .table import number
+from ...words import number
 
 __all__ = ["markdown"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..evaluate.compare import Comparison, Quality
+from ...evaluate.compare import Comparison, Quality
+from ...words import number
 from .columns import columns
-from .table import number
 
 __all__ = ["comparison_lines"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from ..graph import Graph, Node
-from ..plan import Plan
+from ...graph import Graph, Node
+from ...plan import Plan
 from .layout import Place, Placed, place
 
 __all__ = ["Box", "Edge", "Picture", "dot", "make", "mermaid", "svg"]
