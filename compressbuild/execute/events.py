@@ -1,4 +1,4 @@
-"""The event stream of a build: what the console shows, what ``--json`` prints and ``--profile`` draws.
+"""The event stream of a build: what the console shows, what ``--json`` prints and ``--trace`` draws.
 
 As JSON each event is one line, an object with ``event`` (its tag) and ``time`` (seconds since the epoch) and the fields
 below. A build is ``build-started``, then events of nodes and targets, then ``build-finished``; a node has at most one

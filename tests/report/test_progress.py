@@ -105,7 +105,7 @@ def test_live_rows_show_progress_values_and_time(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("compressbuild.report.progress.time.time", lambda: 14.0)
     file = io.StringIO()
     with LiveProgress(file, terminal=True) as live:
-        for event in BUILD[:7]:
+        for event in BUILD[:6]:
             live(event)
         live._live.refresh()
         screen = file.getvalue()
