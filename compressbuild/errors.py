@@ -5,7 +5,6 @@
     │   └── CompressfileError   exit 2   one or more located diagnostics
     ├── PluginError             exit 2   a plugin that is broken, duplicate or missing
     ├── NodeFailed              exit 1   a node raised, crashed, ran out of memory or time
-    ├── GateFailed              exit 3   a target misses its limits
     ├── Incompatible            exit 4   a requested target cannot be built on this host
     ├── StoreError              exit 1   the cache cannot be read or written
     └── Interrupted             exit 130 Ctrl-C
@@ -23,7 +22,6 @@ __all__ = [
     "CbuildError",
     "CompressfileError",
     "Diagnostic",
-    "GateFailed",
     "Incompatible",
     "Interrupted",
     "Mark",
@@ -92,10 +90,6 @@ class PluginError(CbuildError):
 
 class NodeFailed(CbuildError):
     exit_code = 1
-
-
-class GateFailed(CbuildError):
-    exit_code = 3
 
 
 class Incompatible(CbuildError):

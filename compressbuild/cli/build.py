@@ -33,7 +33,7 @@ __all__ = ["command"]
 @click.option("--check", is_flag=True, help="Rebuild what is cached, and compare the bytes.")
 @click.option("--remeasure", is_flag=True, help="Measure times again.")
 @click.option("--json", "as_json", is_flag=True, help="Print events (or with -n the plan) as JSON lines.")
-@click.option("--profile", metavar="FILE", help="Write a Chrome trace of the build.")
+@click.option("--trace", "--profile", "trace", metavar="FILE", help="Write a Chrome trace of the build.")
 @click.option("-v", "--verbose", is_flag=True, help="Name cached nodes and the reason for each that runs.")
 def command(
     targets: tuple[str, ...],
@@ -46,7 +46,7 @@ def command(
     check: bool,
     remeasure: bool,
     as_json: bool,
-    profile: str | None,
+    trace: str | None,
     verbose: bool,
 ) -> int:
     """Build targets: names, groups, globs ('sweep-*'), or 'all'."""
@@ -65,7 +65,7 @@ def command(
             )
         from ..build.run import build_targets  # what executes, which a plan does without
 
-        with _observers(as_json=as_json, verbose=verbose, profile=profile) as observers:
+        with _observers(as_json=as_json, verbose=verbose, trace=trace) as observers:
             report = build_targets(
                 project,
                 selection=selection,
@@ -75,11 +75,11 @@ def command(
                 check=check,
                 remeasure=remeasure,
             )
-        return _conclude(project, report, as_json=as_json, plain=not (check or remeasure or profile or verbose))
+        return _conclude(project, report, as_json=as_json, plain=not (check or remeasure or trace or verbose))
 
 
 @contextmanager
-def _observers(*, as_json: bool, verbose: bool, profile: str | None) -> Iterator[list[Observer]]:
+def _observers(*, as_json: bool, verbose: bool, trace: str | None) -> Iterator[list[Observer]]:
     """Whoever watches the build: the console or JSON lines, and the trace."""
     from ..report.data.trace import ChromeTrace
     from ..report.text.progress import JsonProgress, LiveProgress, PlainProgress
@@ -92,8 +92,8 @@ def _observers(*, as_json: bool, verbose: bool, profile: str | None) -> Iterator
             found.append(stack.enter_context(LiveProgress(verbose=verbose)))
         else:
             found.append(PlainProgress(sys.stdout, verbose=verbose))
-        if profile is not None:
-            found.append(stack.enter_context(ChromeTrace(Path(profile))))
+        if trace is not None:
+            found.append(stack.enter_context(ChromeTrace(Path(trace))))
         yield found
 
 

@@ -53,16 +53,6 @@ class CAS(Objects):
 
     # -- putting ---------------------------------------------------------------------------------------------------
 
-    def put_file(self, source: str | os.PathLike[str], *, consume: bool = False) -> tuple[Digest, int]:
-        """Store a regular file; its digest and size. ``consume``: it may be moved in, if nothing can write to it any
-        more; it may also be left where it is."""
-        path = os.fspath(source)
-        with explained(f"store {path}"):
-            st = os.lstat(path)
-            if not stat.S_ISREG(st.st_mode):
-                raise StoreError(f"{path} is not a regular file", hint="only regular files can be stored")
-            return self._put(path, st, consume=consume)
-
     def put_bytes(self, data: bytes) -> Digest:
         digest = bytes_digest(data)
         with explained("store an object"):

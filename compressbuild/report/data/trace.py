@@ -49,8 +49,8 @@ class ChromeTrace:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for node, (_, started) in list(self._running.items()):
-            self._finish(NodeFinished(time=self._began or 0.0, node=node, label=started.label, status="cancelled"))
+        for node in list(self._running):
+            self._slice(node, "cancelled", {"own_seconds": 0.0, "peak_rss_MiB": 0.0})
         self._path.write_bytes(self.encoded())
 
     def __call__(self, event: Event) -> None:
@@ -68,7 +68,9 @@ class ChromeTrace:
         elif isinstance(event, NodeProgress) and event.node in self._running:
             self._values(event)
         elif isinstance(event, NodeFinished) and event.node in self._running:
-            self._finish(event)
+            said = {key: value for key in ("cause", "error") if (value := getattr(event, key))}
+            measured = {"own_seconds": event.seconds, "peak_rss_MiB": round(event.peak_rss / 2**20, 1)}
+            self._slice(event.node, event.status, {**said, **measured})
         elif isinstance(event, TargetFinished):
             self._mark(f"{event.target}: {event.status}", {"reason": event.reason, "metrics": event.metrics})
         elif isinstance(event, BuildFinished):
@@ -80,15 +82,13 @@ class ChromeTrace:
         head = [{"ph": "M", "pid": _PID, "tid": tid, "name": key, "args": {"name": name}} for tid, key, name in names]
         return msgspec.json.encode({"traceEvents": [*head, *self._events], "displayTimeUnit": "ms"})
 
-    def _finish(self, event: NodeFinished) -> None:
-        slot, started = self._running.pop(event.node)
+    def _slice(self, node: str, status: str, details: dict[str, Any]) -> None:
+        slot, started = self._running.pop(node)
         begin = (started.time - (self._began or 0.0)) * 1e6
-        details = {"status": event.status, "why": started.reason, "cause": event.cause, "error": event.error}
-        args: dict[str, Any] = {key: value for key, value in details.items() if value}
-        args |= {"own_seconds": event.seconds, "peak_rss_MiB": round(event.peak_rss / 2**20, 1)}
+        args = {"status": status, **({"why": started.reason} if started.reason else {}), **details}
         self._events.append(
-            {"ph": "X", "pid": _PID, "tid": slot, "ts": begin, "dur": self._now - begin, "cat": event.status}
-            | {"name": event.label, "args": args}
+            {"ph": "X", "pid": _PID, "tid": slot, "ts": begin, "dur": self._now - begin, "cat": status}
+            | {"name": started.label, "args": args}
         )
         self._count()
 

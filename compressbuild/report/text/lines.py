@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...execute.events import NodeFinished, NodeStarted, Warned
+from ...execute.events import NodeFinished, NodeStarted
 from ...execute.failure import RAISED
 from ...words import duration
 
-__all__ = ["failure_lines", "finished_line", "log_tail", "started_line", "warning_line"]
+__all__ = ["failure_lines", "finished_line", "log_tail", "started_line"]
 
 _TAIL = 20  # lines of a failed node's log that are shown
 _WIDE = 400  # characters of one of them
@@ -26,12 +26,6 @@ def finished_line(event: NodeFinished) -> str:
     seconds = f"  {duration(event.seconds)}" if event.seconds else ""
     cause = f"  {event.cause}" if event.cause else ""
     return f"{event.status:9} {event.label}{seconds}{cause}"
-
-
-def warning_line(event: Warned) -> str:
-    where = f"{event.where}: " if event.where else ""
-    hint = f" ({event.hint})" if event.hint else ""
-    return f"{where}warning: {event.message}{hint}"
 
 
 def failure_lines(event: NodeFinished) -> Iterator[str]:

@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ...execute.events import Event, NodeFinished, NodeStarted, Warned, encode
+from ...execute.events import Event, NodeFinished, NodeStarted, encode
 from ...words import duration
 from .estimate import Estimate, Running
-from .lines import failure_lines, finished_line, started_line, warning_line
+from .lines import failure_lines, finished_line, started_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -28,12 +28,10 @@ def _lines(event: Event, verbose: bool) -> Iterable[str]:
     if isinstance(event, NodeFinished):
         if event.status == "failed":
             return failure_lines(event)
-        if verbose or event.status in ("built", "restored", "cancelled"):
+        if verbose or event.status in ("built",):
             return (finished_line(event),)
     elif isinstance(event, NodeStarted):
         return (started_line(event),) if verbose else ()
-    elif isinstance(event, Warned):
-        return (warning_line(event),)
     return ()
 
 
