@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .closure import CodeIndex
     from .compressfile.spec import Spec
     from .digest import StatCache
-    from .graph import Graph
+    from .graph import Ask, Graph
     from .plan import Keyer, Plan, Traces
     from .platforms import Facts
     from .publish import Publisher
@@ -84,6 +84,12 @@ class Project:
 
         return build_graph(self.spec, self.registry, self.facts)
 
+    def ask(self, *asks: Ask) -> None:
+        """Add measurements to the graph that the Compressfile does not name."""
+        from .graph import build_graph
+
+        self.graph = build_graph(self.spec, self.registry, self.facts, asks)
+
     @cached_property
     def cache_path(self) -> Path:
         return Path(self._cache or self.environ.get("CBUILD_CACHE") or self.root / self.spec.cache)
@@ -129,9 +135,10 @@ class Project:
     def select(self, words: Iterable[str]) -> Selection:
         """Targets for what was typed. One asked for by name that cannot be built here raises Incompatible; one that
         ``all``, a group or a glob brought in is skipped."""
+        from .compressfile.select import select
         from .platforms import lacking
 
-        names, explicit = self.spec.select(tuple(words))
+        names, explicit = select(self.spec, tuple(words))
         skipped = {}
         for name in names:
             missing = self.graph.targets[name].missing

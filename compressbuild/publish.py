@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from .digest import Digest, StatCache, bytes_digest
@@ -28,6 +28,15 @@ class Publisher:
 
     def path(self, target: str) -> Path:
         return self.root / target
+
+    def size(self, target: str, beside: Collection[str]) -> int | None:
+        """Bytes of a published artifact, without the files ``beside`` it; None if nothing is published."""
+        directory = self.path(target)
+        try:
+            files = [name for name in _files(str(directory)) if name not in {*beside, SEAL}]
+            return sum((directory / name).stat().st_size for name in files)
+        except OSError:  # not published, or replaced at this moment
+            return None
 
     def sweep(self) -> None:
         """Remove what a killed build left half-written."""

@@ -9,7 +9,8 @@ from .numbers import Amount, Count, Positive, Rate, Ratio, Share
 from .params import DatasetRef, FileRef, FunctionRef, Meta, ModelRef, Params, Scheme
 from .parity import Parity
 from .profile import Operator, Profile, Profiling
-from .records import Backend, Kind, Metric, Platform, Technique
+from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
+from .stack import Stack
 from .work import WorkDataset, WorkInput, WorkRequest, WorkResult
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = [
     "FACTS",
     "Amount",
+    "AnswerMetric",
+    "ArtifactMetric",
     "Backend",
     "Context",
     "Count",
@@ -38,9 +41,11 @@ __all__ = [
     "Profiling",
     "Rate",
     "Ratio",
+    "RunMetric",
     "Runner",
     "Scheme",
     "Share",
+    "Stack",
     "Technique",
     "UserError",
     "WorkDataset",

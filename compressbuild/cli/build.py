@@ -15,9 +15,9 @@ from ..report.plan import plan_lines
 from .options import opened, project_options
 
 if TYPE_CHECKING:
+    from ..build.outcome import BuildReport
     from ..execute.events import Observer
     from ..project import Project
-    from ..report.result import BuildReport
 
 __all__ = ["command"]
 
@@ -31,7 +31,7 @@ __all__ = ["command"]
 )
 @click.option("-k", "--keep-going", is_flag=True, help="After a failure build what does not depend on it.")
 @click.option("--check", is_flag=True, help="Rebuild what is cached, and compare the bytes.")
-@click.option("--remeasure", is_flag=True, help="Measure latency again.")
+@click.option("--remeasure", is_flag=True, help="Measure times again.")
 @click.option("--json", "as_json", is_flag=True, help="Print events (or with -n the plan) as JSON lines.")
 @click.option("--profile", metavar="FILE", help="Write a Chrome trace of the build.")
 @click.option("-v", "--verbose", is_flag=True, help="Name cached nodes and the reason for each that runs.")
@@ -63,7 +63,7 @@ def command(
             raise Incompatible(
                 "nothing of this can be built here", hint="'cbuild doctor' shows what this machine lacks"
             )
-        from ..build import build_targets  # what executes, which a plan does without
+        from ..build.run import build_targets  # what executes, which a plan does without
 
         with _observers(as_json=as_json, verbose=verbose, profile=profile) as observers:
             report = build_targets(
@@ -109,7 +109,7 @@ def _conclude(project: Project, report: BuildReport, *, as_json: bool, plain: bo
         click.echo(target_table(report, sys.stdout.isatty()))
     click.echo(text, nl=False)
     if report.exit_code == 0 and plain:
-        from .noop_state import write
+        from ..build.noop_state import write
 
         project.save()
         write(project, sys.argv[1:], report, summary(report, again=True))

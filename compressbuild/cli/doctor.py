@@ -41,25 +41,28 @@ def _examine(registry: Registry, facts: Facts) -> dict[str, Any]:
         "facts": {name: facts.get(name) for name in FACTS},
         "gpu": facts.gpu_reason if facts.get("gpu.name") is None else None,
         "backends": {
-            name: {"compile": _state(record.compile_needs, facts), "run": _state(record.run_needs, facts)}
+            name: {
+                "compile": _state(facts, record.stack.needs, record.compile_needs),
+                "run": _state(facts, record.stack.needs, record.run_needs),
+            }
             for name, record in sorted(registry.backends.items())
         },
         "techniques": {
-            name: _state(record.needs, facts)
+            name: state
             for name, record in sorted(registry.techniques.items())
-            if check(record.needs, facts)
+            if not (state := _state(facts, record.stack.needs, record.needs))["possible"]
         },
         "problems": [f"plugin '{p.plugin}' {p.message}" + (f": {p.hint}" if p.hint else "") for p in registry.problems],
         "limits": _limits(),
     }
 
 
-def _state(needs: Needs, facts: Facts) -> dict[str, Any]:
-    missing = check(needs, facts)
+def _state(facts: Facts, *needs: Needs) -> dict[str, Any]:
+    missing = [lack for each in needs for lack in check(each, facts)]
     return {
         "possible": not missing,
         "missing": [m.what for m in missing],
-        "install": needs.install if missing and needs.install else None,
+        "install": "; ".join(dict.fromkeys(lack.hint for lack in missing if lack.hint)) or None,
     }
 
 

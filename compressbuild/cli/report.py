@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
+from ..compressfile.select import select
 from ..report import drawing
 from ..report.document import gather, timed
 from .options import opened, project_options, written
@@ -28,10 +29,10 @@ def command(
     form: str,
     output: str | None,
 ) -> int:
-    """Report on targets (default: all) as they were last built: what to ship and why, quality, latency and size,
+    """Report on targets (default: all) as they were last built: what to ship and why, quality, speed and size,
     metrics, gates, warnings, pipelines, logs, provenance, history. Builds nothing."""
     with opened(file, overrides, cache_dir) as project:
-        names, _ = project.spec.select(targets or ("all",))
+        names, _ = select(project.spec, targets or ("all",))
         document = gather(project, names)
         if form == "html":
             from ..report.html import page

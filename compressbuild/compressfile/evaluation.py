@@ -61,7 +61,7 @@ def _metric(node: Node, checks: Checks) -> MetricUse | None:
             checks.add(
                 f"a metric with parameters is a mapping of one key, not {len(node.entries)}",
                 node.mark,
-                "write {latency: {runs: 5}}",
+                "write {latency: {batch: 8}}",
             )
         return None
     ((key, value),) = node.entries

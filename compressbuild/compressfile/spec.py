@@ -167,10 +167,3 @@ class Spec(msgspec.Struct, frozen=True):
     preload: tuple[str, ...] = ()  # modules imported once, before workers of the user's code are forked
     texts: Mapping[str, str] = {}  # file of a Mark → its text: the file, each --set
     outside: tuple[str, ...] = ()  # places outside the root that paths may lead to
-
-    def select(self, words: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
-        """Target names for ``words`` (names, ``all``, groups, globs), in file order, and those asked for by their own
-        name. UsageError with a suggestion for a word that matches nothing."""
-        from .select import select
-
-        return select(self, words)

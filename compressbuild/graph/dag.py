@@ -14,10 +14,11 @@ from ..compressfile.spec import Spec
 from ..errors import CompressfileError
 from ..platforms import Facts
 from ..registry import Registry
-from .builder import Builder
 from .compiling import settings_of
-from .evaluation import Evaluation
-from .node import Node, TargetPlan
+from .draft import Draft
+from .measuring import Measuring
+from .node import Ask, Node, TargetPlan
+from .steps import Steps
 
 if TYPE_CHECKING:
     import networkx
@@ -91,16 +92,14 @@ class Graph:
         return length
 
 
-def build_graph(spec: Spec, registry: Registry, facts: Facts) -> Graph:
-    """Resolve every target of a Spec. Raises CompressfileError with all the problems found."""
-    builder = Builder(spec, registry, facts)
-    evaluation = Evaluation(builder)
-    plans = {name: evaluation.target(target) for name, target in spec.targets.items()}
+def build_graph(spec: Spec, registry: Registry, facts: Facts, asks: Iterable[Ask] = ()) -> Graph:
+    """Resolve every target of a Spec, and what is asked besides. Raises CompressfileError with all problems found."""
+    draft = Draft(spec, registry, facts)
+    measuring = Measuring(Steps(draft), tuple(asks))
+    plans = {name: measuring.target(target) for name, target in spec.targets.items()}
     for platform in spec.platforms:
-        settings_of(builder, platform)
-    if builder.problems:
-        unique = dict.fromkeys(builder.problems)
+        settings_of(draft, platform)
+    if draft.problems:
+        unique = dict.fromkeys(draft.problems)
         raise CompressfileError(unique, dict(spec.texts))
-    return Graph(
-        spec, registry, tuple(builder.nodes), {n: p for n, p in plans.items() if p is not None}, builder.positions
-    )
+    return Graph(spec, registry, tuple(draft.nodes), {n: p for n, p in plans.items() if p is not None}, draft.positions)

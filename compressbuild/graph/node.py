@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from ..api import Metric
+from ..compressfile.nodes import Map
 from ..compressfile.spec import GateSpec, RunOptions, TargetSpec
 from ..errors import Mark
 from ..platforms import Missing
@@ -65,6 +67,20 @@ class Node(msgspec.Struct, frozen=True):
     missing: tuple[Missing, ...] = ()
 
 
+class Ask(msgspec.Struct, frozen=True):
+    """A measurement that a command wants, whatever the Compressfile says. ``metric``: its record, installed or not;
+    ``of``: the target; ``beside``: the target or model that it is measured in turns with.
+
+    ``params``: None for those that the target's ``evaluate`` has. ``alone``: nothing else of the target is measured.
+    """
+
+    metric: Metric
+    of: str
+    beside: str | None = None
+    params: Map | None = None
+    alone: bool = False
+
+
 class MetricPlan(msgspec.Struct, frozen=True):
     """One metric of one target: the node that measures it, or why nothing can."""
 
@@ -73,6 +89,8 @@ class MetricPlan(msgspec.Struct, frozen=True):
     direction: str
     node: int | None
     reason: str = ""
+    role: str = "detail"
+    priority: int = 0
 
 
 class GatePlan(msgspec.Struct, frozen=True):
@@ -86,7 +104,7 @@ class GatePlan(msgspec.Struct, frozen=True):
 class TargetPlan(msgspec.Struct, frozen=True):
     """What a target asks for. ``artifact``: the node whose output is published; ``model``: the one before compiling.
     ``compared``: metrics of the baseline, by name, that the target's own are seen beside. ``details``: what the report
-    shows of it besides."""
+    shows of it besides. ``asked``: one for each Ask."""
 
     spec: TargetSpec
     artifact: int
@@ -97,6 +115,7 @@ class TargetPlan(msgspec.Struct, frozen=True):
     missing: tuple[Missing, ...]
     compared: tuple[MetricPlan, ...] = ()
     details: tuple[MetricPlan, ...] = ()
+    asked: tuple[MetricPlan, ...] = ()
 
     @property
     def name(self) -> str:
@@ -106,7 +125,7 @@ class TargetPlan(msgspec.Struct, frozen=True):
     def nodes(self) -> tuple[int, ...]:
         """Every node whose result the target reads itself."""
         wanted = [self.artifact, self.model]
-        wanted += [m.node for m in (*self.metrics, *self.compared, *self.details) if m.node is not None]
+        wanted += [m.node for m in (*self.metrics, *self.compared, *self.details, *self.asked) if m.node is not None]
         for gate in self.gates:
             wanted += [m.node for m in (gate.metric, gate.against) if m is not None and m.node is not None]
         return tuple(dict.fromkeys(wanted))

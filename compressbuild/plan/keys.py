@@ -96,6 +96,14 @@ class Keyer:
             "environment": dict(self.environment) if node.run else {},
         }
 
+    def check(self, node: Node) -> None:
+        """Look for all files and code that the node's key covers. What is not there joins ``problems``."""
+        self._plugin_code(node)
+        for reference, mark in self.code_references(node):
+            self._user_code(reference, mark)
+        for pattern, mark in self.file_patterns(node):
+            self._listed(pattern, mark)
+
     def facts_of(self, node: Node) -> dict[str, Any]:
         return {name: self._facts.get(name) for name in sorted(set(node.facts))}
 

@@ -82,7 +82,7 @@ def make_plan(
         node = graph.nodes[index]
         open_inputs = [i for i in node.inputs.values() if actions[i].status != "cached"]
         if open_inputs:
-            keyer.parts(node, {})  # so that a missing file is reported now, not after an hour of training
+            keyer.check(node)  # so that a missing file is reported now, not after an hour of training
             depends = tuple(dict.fromkeys(graph.nodes[i].position for i in open_inputs))
             actions[index] = Action(node, "may run", Explanation("depends", depends=depends))
             continue

@@ -32,4 +32,7 @@ def assess(platform: Platform, backend: Backend, facts: Facts) -> Ability:
     def lacks(*needs: Needs) -> tuple[Missing, ...]:
         return tuple(dict.fromkeys((*(lack for each in needs for lack in check(each, facts)), *unmet)))
 
-    return Ability(lacks(backend.compile_needs, settings.needs()), lacks(backend.run_needs, settings.run_needs()))
+    stack = backend.stack.needs
+    return Ability(
+        lacks(stack, backend.compile_needs, settings.needs()), lacks(stack, backend.run_needs, settings.run_needs())
+    )

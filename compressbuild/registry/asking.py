@@ -15,6 +15,7 @@ import msgspec
 import pluggy
 
 from ..api import hooks
+from ..api.record import UnknownField
 from ..api.records import Backend, Kind, Metric, Platform, Technique
 from ..suggest import did_you_mean
 from .asked import resolved
@@ -111,7 +112,9 @@ class _Draft:
                     self._take(_ASKED[hook], record)
             except (Exception, SystemExit) as error:  # noqa: BLE001  plugin border: the hook is its code
                 self.broken = True
-                self.problem(f"failed in {hook}: {_told(error)}")
+                self.problem(
+                    f"failed in {hook}: {_told(error)}", error.hint if isinstance(error, UnknownField) else None
+                )
 
     def _records(self, hook: str, answer: object) -> Iterator[object]:
         if answer is None or isinstance(answer, tuple(WHATS.values())) or not isinstance(answer, Iterable):
@@ -121,10 +124,11 @@ class _Draft:
         yield from answer
 
     def _take(self, what: str, record: object) -> None:
-        if not isinstance(record, WHATS[what]):
-            self.problem(
-                f"offers a {type(record).__name__} as a {what}", f"yield {WHATS[what].__name__}(…) of compressbuild.api"
+        if not isinstance(record, WHATS[what]) or type(record) is Metric:
+            wanted = (
+                "an ArtifactMetric, AnswerMetric or RunMetric" if what == "metric" else f"{WHATS[what].__name__}(…)"
             )
+            self.problem(f"offers a {type(record).__name__} as a {what}", f"yield {wanted} of compressbuild.api")
             return
         complaint = check_record(what, cast(Record, record))
         if complaint is None:
@@ -173,6 +177,8 @@ def _told(error: BaseException) -> str:
 
 
 def _import_hint(error: BaseException) -> str | None:
+    if isinstance(error, UnknownField):
+        return error.hint
     if isinstance(error, ImportError):
         return "a manifest imports compressbuild.api and the standard library only; reinstall or mend the plugin"
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from inspect import get_annotations
 from typing import Any
 
 import msgspec
@@ -11,7 +12,8 @@ import msgspec
 from ..api.facts import FACTS
 from ..api.needs import Needs
 from ..api.params import Params
-from ..api.records import Backend, Kind, Metric, Platform, Technique
+from ..api.records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
+from ..api.stack import Stack
 from ..suggest import did_you_mean
 from .registry import Record
 
@@ -19,15 +21,11 @@ __all__ = ["Complaint", "Names", "check_links", "check_record"]
 
 _NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_REFERENCES = {
-    Technique: ("run",),
-    Backend: ("compile", "load"),
-    Metric: ("run",),
-    Kind: ("validate", "load", "init"),
-}  # a Platform names no code
+_REFERENCES = ("run", "compile", "load", "init", "validate", "profile")
 _CHOICES: Mapping[tuple[type, str], tuple[str, ...]] = {
     (Metric, "direction"): ("lower", "higher", "none"),
-    (Metric, "of"): ("artifact", "model", "predictions", "runner"),
+    (Metric, "role"): ("quality", "cost", "detail"),
+    (ArtifactMetric, "of"): ("artifact", "model"),
     (Backend, "qdq_scheme"): ("u8-affine", "s8-symmetric"),
 }
 
@@ -55,7 +53,7 @@ def check_record(what: str, record: Record) -> Complaint | None:
         )
     shown = f"{what} '{record.name}'"
     # msgspec does not check types when a struct is built in code.
-    for field, annotation in type(record).__annotations__.items():
+    for field, annotation in _annotations(type(record)).items():
         expected, right = _TYPES[annotation]
         value = getattr(record, field)
         if not right(value):
@@ -64,9 +62,19 @@ def check_record(what: str, record: Record) -> Complaint | None:
     return _check_values(shown, record) or _check_params(shown, record)
 
 
+def _annotations(record: type) -> dict[str, str]:
+    """Field → its type as text, with those of the records that it extends."""
+    return {
+        field: annotation
+        for base in reversed(record.__mro__)
+        if issubclass(base, msgspec.Struct)
+        for field, annotation in get_annotations(base).items()
+    }
+
+
 def _check_values(shown: str, record: Record) -> Complaint | None:
-    for field in _REFERENCES.get(type(record), ()):
-        value = getattr(record, field)
+    for field in _REFERENCES:
+        value = getattr(record, field, None)
         if value is not None and not _REFERENCE.fullmatch(value):
             return Complaint(f"{shown}: '{field}' must be 'module:function', not '{value}'")
     for (kind, field), options in _CHOICES.items():
@@ -77,8 +85,8 @@ def _check_values(shown: str, record: Record) -> Complaint | None:
             return Complaint(f"{shown}: '{field}' cannot be '{value}'", hint)
     if not isinstance(record, Platform) and record.version < 1:
         return Complaint(f"{shown}: 'version' must be 1 or more, not {record.version}")
-    if isinstance(record, Metric) and record.model and record.of != "runner":
-        return Complaint(f"{shown}: 'model' is for metrics of 'runner'", "of='model' makes it the subject itself")
+    if isinstance(record, Metric) and record.priority < 0:
+        return Complaint(f"{shown}: 'priority' must be 0 or more, not {record.priority}", "0 comes last")
     if isinstance(record, Kind) and not record.files:
         return Complaint(
             f"{shown}: 'files' is empty", "glob patterns that its directory must hold: files=('model.onnx',)"
@@ -122,19 +130,29 @@ def check_links(what: str, record: Record, names: Names) -> tuple[Complaint | No
     the one produced, the record is useless.
     """
     shown = f"{what} '{record.name}'"
-    for verb, name in (("goes via", record.via), ("is of", record.examples)) if isinstance(record, Metric) else ():
+    for verb, name in (
+        (("goes via", record.via), ("is of", record.examples)) if isinstance(record, AnswerMetric) else ()
+    ):
         if name is not None and name not in names.techniques:
             return _unknown(shown, verb, "technique", name, names.techniques), []
     if isinstance(record, Platform):
         known = record.backend in names.backends
         return None if known else _unknown(shown, "is for", "backend", record.backend, names.backends), []
-    consumed = (*record.kinds, *record.model) if isinstance(record, Metric) else getattr(record, "consumes", ())
+    consumed = _consumed(record)
     unknown = [kind for kind in consumed if kind not in names.kinds]
     if unknown and len(unknown) == len(consumed):
         return _unknown(shown, "consumes", "kind", unknown[0], names.kinds), []
     if isinstance(record, Technique) and record.produces is not None and record.produces not in names.kinds:
         return _unknown(shown, "produces", "kind", record.produces, names.kinds), []
     return None, [f"{shown} also consumes '{kind}', a kind that no plugin offers" for kind in unknown]
+
+
+def _consumed(record: Record) -> tuple[str, ...]:
+    if isinstance(record, RunMetric):
+        return (*record.kinds, *record.model)
+    if isinstance(record, ArtifactMetric):
+        return record.kinds
+    return record.consumes if isinstance(record, Technique | Backend) else ()
 
 
 def _unknown(shown: str, verb: str, what: str, name: str, options: frozenset[str]) -> Complaint:
@@ -150,10 +168,16 @@ def _strings(value: object) -> bool:
     return isinstance(value, tuple) and all(isinstance(item, str) and item for item in value)
 
 
-def _needs(value: object) -> bool:
-    return isinstance(value, Needs) and all(
-        _TYPES[annotation][1](getattr(value, field)) for field, annotation in Needs.__annotations__.items()
-    )
+def _well_formed(kind: type) -> Callable[[object], bool]:
+    def right(value: object) -> bool:
+        return isinstance(value, kind) and all(
+            _TYPES[annotation][1](getattr(value, field)) for field, annotation in kind.__annotations__.items()
+        )
+
+    return right
+
+
+_needs = _well_formed(Needs)
 
 
 _TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
@@ -169,4 +193,5 @@ _TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "type[Params]": ("a subclass of Params", lambda v: isinstance(v, type) and issubclass(v, Params)),
     "dict[str, Any]": ("a dict with strings for keys", lambda v: isinstance(v, dict) and all(map(_text, v))),
     "Needs": ("a well-formed Needs", _needs),
+    "Stack": ("a well-formed Stack", _well_formed(Stack)),
 }

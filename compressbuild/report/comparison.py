@@ -19,11 +19,11 @@ def comparison_lines(found: Comparison) -> Iterator[str]:
     if found.quality is not None:
         yield ""
         yield from _quality(found.quality, found)
-    if found.latency is not None:
-        at = found.latency
+    if found.speed is not None:
+        at = found.speed
         interval = f" [{at.low:.3g}–{at.high:.3g}]" if at.low is not None and at.high is not None else ""
         yield ""
-        yield f"latency: ×{at.ratio:.3g}{interval}, {at.how}: {at.verdict}"
+        yield f"{at.metric}: ×{at.ratio:.3g}{interval}, {at.how}: {at.verdict}"
     if found.rows:
         yield ""
         yield from _table(found)

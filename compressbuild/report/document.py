@@ -13,11 +13,12 @@ from msgspec.structs import replace
 from .. import __version__
 from ..evaluate.choice import Candidate, choose, front
 from ..evaluate.compare import compare_quality, hits
-from ..evaluate.concerns import target_concerns
-from ..evaluate.gates import judge_gate
+from ..evaluate.evidence import Evidence
 from ..evaluate.history import History
-from ..evaluate.results import published_metrics, read_metrics
-from ..graph import MetricPlan, TargetPlan
+from ..evaluate.results import FILE, Results
+from ..evaluate.roles import Roles
+from ..evaluate.target import assess
+from ..graph import TargetPlan
 from ..plan import Action, Plan
 from ..project import Project
 from .breakdowns import breakdowns
@@ -28,7 +29,7 @@ __all__ = ["gather", "timed"]
 
 LOG_BYTES = 3000
 HISTORY = 50
-_QUALITY = ("top1", "f1", "recall", "precision", "top5", "pearson", "spearman", "agreement")
+_SHOWN = ("unit", "direction", "summary", "role", "priority")  # of a metric's record
 
 Json = dict[str, Any]
 
@@ -38,21 +39,21 @@ def gather(project: Project, names: Sequence[str]) -> Json:
     plan = project.plan(names)
     targets = [_target(project, plan, project.graph.targets[name]) for name in names]
     metrics = project.registry.metrics
-    shown = dict.fromkeys(name for target in targets for name in target["metrics"])
+    roles = Roles.of(metrics)
+    shown = roles.in_order(name for target in targets for name in target["metrics"])
+    layers, looked = _layers(project, plan, names)
+    for target in targets:
+        target["layers"] = looked.get(target["name"])
     document: Json = {
         "project": project.root.name,
         "version": __version__,
         "time": time.time(),
         "targets": targets,
-        "metrics": {
-            name: {"unit": metrics[name].unit, "direction": metrics[name].direction, "summary": metrics[name].summary}
-            for name in shown
-            if name in metrics
-        },
+        "metrics": {name: {key: getattr(metrics[name], key) for key in _SHOWN} for name in shown if name in metrics},
         "nodes": [_node(project, action) for action in plan.actions.values()],
-        "layers": _layers(project, plan, names),
+        "layers": layers,
     }
-    _rank(document, plan)
+    _rank(document, roles)
     for target in targets:
         for result in target["metrics"].values():
             result.pop("hits", None)
@@ -72,33 +73,36 @@ def timed(picture: Picture, plan: Plan, document: Json) -> Picture:
     return replace(picture, boxes=tuple(boxes))
 
 
-def _rank(document: Json, plan: Plan) -> None:
+def _rank(document: Json, roles: Roles) -> None:
     """Marks the front and the choice. Where anything is compiled, only that is shipped."""
-    targets = document["targets"]
-    quality = next((m for m in _QUALITY if any(m in target["metrics"] for target in targets)), None)
-    document["quality"], document["choice"] = quality, None
-    if quality is None:
+    targets, metrics = document["targets"], document["metrics"]
+    quality, speed = roles.quality_of(metrics), roles.speed_of(metrics)
+    document |= {"quality": quality, "speed": speed, "choice": None}
+    if quality is None or speed is None:
         return
+    lower = metrics[quality]["direction"] == "lower"
     compiled = [target for target in targets if target["platform"]] or targets
-    candidates = [Candidate.of(t["name"], t["metrics"], quality, _objection(t)) for t in compiled]
-    candidates = _relative(candidates, compiled)
+    candidates = [
+        Candidate.of(t["name"], t["metrics"], quality, speed, t["size"], _objection(t), lower=lower) for t in compiled
+    ]
+    candidates = _relative(candidates, compiled, speed)
     ahead = front(candidates)
     for target in targets:
         target["front"] = target["name"] in ahead
-    chosen = choose(candidates, quality)
+    chosen = choose(candidates, quality, speed)
     document["choice"] = msgspec.to_builtins(chosen) if chosen is not None else None
 
 
-def _relative(candidates: list[Candidate], targets: Sequence[Json]) -> list[Candidate]:
-    """With latencies as ratios to one baseline, which hold where milliseconds do not; else as they are."""
-    bases = {target["baseline"] or target["name"] for target in targets if "latency" in target["metrics"]}
+def _relative(candidates: list[Candidate], targets: Sequence[Json], speed: str) -> list[Candidate]:
+    """With speeds as ratios to one baseline, which hold where absolute times do not; else as they are."""
+    bases = {target["baseline"] or target["name"] for target in targets if speed in target["metrics"]}
     ratios = {}
     for target in targets:
-        measured = target["metrics"].get("latency", {})
+        measured = target["metrics"].get(speed, {})
         ratios[target["name"]] = 1.0 if target["name"] in bases else measured.get("ratio")
-    if len(bases) != 1 or any(c.latency is not None and ratios[c.name] is None for c in candidates):
+    if len(bases) != 1 or any(c.speed is not None and ratios[c.name] is None for c in candidates):
         return candidates
-    return [msgspec.structs.replace(c, latency=ratios[c.name]) if c.latency is not None else c for c in candidates]
+    return [msgspec.structs.replace(c, speed=ratios[c.name]) if c.speed is not None else c for c in candidates]
 
 
 def _objection(target: Json) -> str:
@@ -112,47 +116,42 @@ def _objection(target: Json) -> str:
 def _target(project: Project, plan: Plan, target: TargetPlan) -> Json:
     graph = project.graph
     directory = project.publisher.path(target.name)
-    said = published_metrics(directory)
+    results, history = Results.of_plan(project.store, plan), History(project.state / "history")
     actions = [plan.actions[i] for i in graph.order if i in graph.closure([target.artifact]) and i in plan.actions]
     wanted = [plan.actions[i] for i in target.nodes if i in plan.actions]
-    if said:
-        metrics, gates, unmeasured = said.get("metrics", {}), said.get("gates", []), said.get("unmeasured", {})
-    else:
-        found = {m.name: _result(project, plan, m) for m in target.metrics}
-        metrics = {name: result for name, result in found.items() if result is not None}
-        unmeasured = {m.name: m.reason for m in target.metrics if m.node is None}
-        made = plan.actions[target.artifact].result if target.artifact in plan.actions else None
-        recorded = History(project.state / "history").before(
-            target.name, target.gates, made.output if made is not None else "", metrics
-        )
-        verdicts = [
-            verdict
-            for gate in target.gates
-            for verdict in judge_gate(gate, lambda m: _result(project, plan, m), recorded, target.baseline)
-        ]
-        gates = msgspec.to_builtins(verdicts) if metrics else []
-    before = _baseline(project, plan, target)
-    entries, _ = History(project.state / "history").read(target.name)
+    said = Evidence.read(directory)
+    shown = said or Evidence.of(target.name, target.spec.platform, assess(graph, target, results, history))
+    metrics = shown.metrics
+    gates = msgspec.to_builtins(shown.gates) if said is not None or metrics else []
+    before = _baseline(project, results, target)
+    entries, _ = history.read(target.name)
     return {
         "name": target.name,
         "source": target.spec.source,
         "platform": target.spec.platform,
         "baseline": target.baseline,
-        "published": bool(said),
-        "state": _state(target, wanted, bool(said), gates),
+        "published": said is not None,
+        "size": _size(project, results, target),
+        "state": _state(target, wanted, said is not None, gates),
         "missing": [missing.what for missing in target.missing],
         "metrics": {name: {**result, **_paired(name, before.get(name), result)} for name, result in metrics.items()},
-        "unmeasured": unmeasured,
+        "unmeasured": dict(shown.unmeasured),
         "gates": gates,
-        "warnings": said["warnings"] if "warnings" in said else _warnings(project, plan, target, metrics),
+        "warnings": msgspec.to_builtins(shown.warnings),
         "steps": [_node(project, action) for action in actions],
         "breakdowns": list(breakdowns(metrics, before)),
-        "layers": looked[1] if (looked := _looked(project, target)) is not None else None,
+        "layers": None,
         "logs": _logs(project.state / "logs", [a.node.position for a in (*actions, *wanted)]),
         "provenance": _provenance(directory / "provenance.json"),
         "history": [msgspec.to_builtins(entry) for entry in entries[-HISTORY:]],
         "front": False,
     }
+
+
+def _size(project: Project, results: Results, target: TargetPlan) -> int | None:
+    """Bytes of the artifact: as published, or else as built."""
+    published = project.publisher.size(target.name, (FILE,))
+    return published if published is not None else results.size(target.artifact)
 
 
 def _state(target: TargetPlan, wanted: Sequence[Action], published: bool, gates: Sequence[Json]) -> str:
@@ -163,13 +162,6 @@ def _state(target: TargetPlan, wanted: Sequence[Action], published: bool, gates:
     if all(action.status == "cached" for action in wanted):
         return "published" if published else "built"
     return "out of date" if published else "not built"
-
-
-def _result(project: Project, plan: Plan, metric: MetricPlan) -> Mapping[str, Any] | None:
-    action = plan.actions.get(metric.node) if metric.node is not None else None
-    if action is None or action.result is None or action.evicted:
-        return None
-    return read_metrics(project.store, action.result.output)
 
 
 def _node(project: Project, action: Action) -> Json:
@@ -193,13 +185,15 @@ def _node(project: Project, action: Action) -> Json:
     }
 
 
-def _baseline(project: Project, plan: Plan, target: TargetPlan) -> Mapping[str, Any]:
+def _baseline(project: Project, results: Results, target: TargetPlan) -> Mapping[str, Any]:
     """What has been measured of the baseline: as published, or else where both have a row for each class."""
     if target.baseline is None:
         return {}
-    said: Mapping[str, Any] = published_metrics(project.publisher.path(target.baseline)).get("metrics", {})
-    found = {m.name: _result(project, plan, m) for m in target.compared}
-    return said or {name: result for name, result in found.items() if result is not None}
+    said = Evidence.read(project.publisher.path(target.baseline))
+    if said is not None and said.metrics:
+        return said.metrics
+    found = {m.name: results.metric(m) for m in target.compared}
+    return {name: result for name, result in found.items() if result is not None}
 
 
 def _paired(name: str, base: Mapping[str, Any] | None, own: Mapping[str, Any]) -> Json:
@@ -210,31 +204,22 @@ def _paired(name: str, base: Mapping[str, Any] | None, own: Mapping[str, Any]) -
     return {"paired": {"verdict": found.verdict, "p": found.p, "low": found.low, "high": found.high}}
 
 
-def _warnings(project: Project, plan: Plan, target: TargetPlan, metrics: Mapping[str, Any]) -> list[Json]:
-    def size(index: int) -> int | None:
-        action = plan.actions.get(index)
-        return action.result.size if action is not None and action.result is not None else None
-
-    found = target_concerns(project.graph, target, metrics, lambda m: _result(project, plan, m), size)
-    return [msgspec.to_builtins(concern) for concern in found]
-
-
-def _looked(project: Project, target: TargetPlan) -> tuple[MetricPlan, str] | None:
-    """Who looked at the layers of its model: the metric, and where its node stands, which equal models share."""
-    found = next((m for m in (*target.details, *target.metrics) if m.name == "layers"), None)
-    return (found, project.graph.nodes[found.node].position) if found is not None and found.node is not None else None
-
-
-def _layers(project: Project, plan: Plan, names: Sequence[str]) -> Json:
-    """By the node that looked at them."""
+def _layers(project: Project, plan: Plan, names: Sequence[str]) -> tuple[Json, dict[str, str]]:
+    """What was found of layers, by the node that looked at them, which equal models share; and target → that node. It
+    is told by the result: any metric may have ``layers`` and ``vectors``."""
     found: Json = {}
+    nodes: dict[str, str] = {}
+    results = Results.of_plan(project.store, plan)
     for target in (project.graph.targets[name] for name in names):
-        looked = _looked(project, target)
-        result = _result(project, plan, looked[0]) if looked is not None and looked[1] not in found else None
-        if looked is not None and result is not None:
-            steps = [plan.actions[i].result for i in project.graph.closure([target.model]) if i in plan.actions]
-            found[looked[1]] = shown_layers(result, [step.facts for step in steps if step is not None])
-    return found
+        for metric in (m for m in (*target.details, *target.metrics) if m.role == "detail" and m.node is not None):
+            position = project.graph.nodes[metric.node].position  # type: ignore[index]
+            result = results.metric(metric) if position not in found else None
+            if result is not None and {"layers", "vectors"} <= result.keys():
+                steps = [plan.actions[i].result for i in project.graph.closure([target.model]) if i in plan.actions]
+                found[position] = shown_layers(result, [step.facts for step in steps if step is not None])
+            if position in found:
+                nodes[target.name] = position
+    return found, nodes
 
 
 def _logs(directory: Path, positions: Sequence[str]) -> dict[str, str]:

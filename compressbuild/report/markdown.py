@@ -9,8 +9,6 @@ from .table import number
 
 __all__ = ["markdown"]
 
-_FIRST = ("latency", "size", "macs")
-
 
 def markdown(document: dict[str, Any]) -> str:
     """What to ship, a row for each target, then missed gates and warnings."""
@@ -26,7 +24,7 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
         aside = "" if state == "published" else f" ({_text(state)})"
         yield f"Ship **{_text(chosen['name'])}**{aside}: {_text('; '.join(chosen['reasons']))}."
         yield ""
-    names = [name for name in (document["quality"], *_FIRST) if name in metrics]
+    names = [n for n, m in metrics.items() if n == document["quality"] or (m["role"] == "cost" and m["priority"] > 0)]
     yield f"| target | platform | {' | '.join(names)} | gates | state |"
     yield f"|---|---|{'---:|' * len(names)}---|---|"
     for target in targets:

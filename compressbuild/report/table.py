@@ -7,13 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .result import BuildReport, TargetReport
+from ..build.outcome import BuildReport, TargetReport
+from ..evaluate.roles import Roles
 from .verdicts import missed_table
 
 __all__ = ["number", "summary", "target_table", "with_ratio"]
 
 _MANY = 100
-_FIRST = ("size", "top1", "latency", "macs")
 
 
 def number(value: float, unit: str) -> str:
@@ -65,8 +65,7 @@ def target_table(report: BuildReport, terminal: bool) -> str:
     rows = [r for r in report.targets if r.status not in ("skipped", "not built")]
     if len(rows) > _MANY:
         rows = [r for r in rows if r.status != "up to date"]
-    names = dict.fromkeys(name for r in rows for name in (*r.metrics, *r.unmeasured))
-    names = dict.fromkeys([n for n in _FIRST if n in names] + list(names))
+    names = report.roles.in_order(name for r in rows for name in (*r.metrics, *r.unmeasured))
     units = report.units
     table = Table(box=box.SIMPLE_HEAD if terminal else box.ASCII2, pad_edge=not terminal)
     for title in ("target", "platform", *names, "gates", "state"):
@@ -81,18 +80,19 @@ def target_table(report: BuildReport, terminal: bool) -> str:
         console.width = max(Console().width, console.measure(table).maximum)
     console.print(table)
     lines = [line.rstrip() for line in buffer.getvalue().splitlines() if line.strip()]
-    return "\n".join([*lines, *_legend(rows)])
+    return "\n".join([*lines, *_legend(rows, report.roles)])
 
 
-def _legend(rows: Sequence[TargetReport]) -> list[str]:
-    """What a ratio is of, and how latency was measured."""
+def _legend(rows: Sequence[TargetReport], roles: Roles) -> list[str]:
+    """What a ratio is of, and how speed was measured."""
     baselines = dict.fromkeys(r.baseline for r in rows if r.baseline and any("ratio" in m for m in r.metrics.values()))
-    batches = dict.fromkeys(r.metrics["latency"].get("batch") for r in rows if "latency" in r.metrics)
+    speed = roles.speed_of(name for r in rows for name in r.metrics)
+    batches = dict.fromkeys(r.metrics[speed].get("batch") for r in rows if speed is not None and speed in r.metrics)
     noisy = [r.name for r in rows if any(m.get("noisy") for m in r.metrics.values())]
     lines = [f"×: ratio to {', '.join(baselines)}, with its 95 % interval"] if baselines else []
     if any(batches):
         sizes = ", ".join(str(batch) for batch in batches if batch)
-        lines.append(f"latency: median at batch {sizes}; only ratios carry over to other machines")
+        lines.append(f"{speed}: median at batch {sizes}; only ratios carry over to other machines")
     if noisy:
         lines.append(
             f"the machine was busy while these were measured: {', '.join(noisy)} ('--remeasure' measures again)"

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..evaluate.gates import Verdict
+from ..evaluate.evidence import Evidence
 from ..plan import Action
 from .columns import columns
 from .lines import duration
@@ -32,18 +32,17 @@ def node_lines(actions: Iterable[Action]) -> Iterator[str]:
             yield f"{_INDENT}made {words}"
 
 
-def evidence_lines(document: Mapping[str, Any], units: Mapping[str, str]) -> Iterator[str]:
-    """``document``: of ``metrics.json``. What was measured, what could not be, the gates."""
-    measured = document["metrics"].items()
-    rows = [(name, with_ratio(found, units.get(name, ""))) for name, found in measured]
-    rows += [(name, f"not measured: {reason}") for name, reason in document["unmeasured"].items()]
+def evidence_lines(evidence: Evidence, units: Mapping[str, str]) -> Iterator[str]:
+    """What was measured, what could not be, the gates and warnings."""
+    rows = [(name, with_ratio(found, units.get(name, ""))) for name, found in evidence.metrics.items()]
+    rows += [(name, f"not measured: {reason}") for name, reason in evidence.unmeasured.items()]
     yield from (f"  {line}" for line in columns(rows))
-    verdicts = [msgspec.convert(verdict, Verdict) for verdict in document["gates"]]
     gates = [
-        (f"gate {gate_words(v.metric, v.limit, v.bound, v.against)}", v.verdict, *_got(*said(v))) for v in verdicts
+        (f"gate {gate_words(v.metric, v.limit, v.bound, v.against)}", v.verdict, *_got(*said(v)))
+        for v in evidence.gates
     ]
     yield from (f"  {line}" for line in columns(gates))
-    yield from (f"  warning: {warning['message']}" for warning in document["warnings"])
+    yield from (f"  warning: {warning.message}" for warning in evidence.warnings)
 
 
 def _got(value: str, margin: str, reason: str) -> tuple[str, str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..build.outcome import TargetReport
 from ..evaluate.gates import Verdict
 from .columns import columns
-from .result import TargetReport
 
 __all__ = ["gate_words", "missed_table", "said"]
 

@@ -13,9 +13,9 @@ import pytest
 from pages import ROOT, tables
 
 from compressbuild import errors
+from compressbuild.build.outcome import TargetReport
 from compressbuild.cli.main import COMMANDS
 from compressbuild.execute import events
-from compressbuild.report.result import TargetReport
 
 PAGE = (ROOT / "docs" / "cli.md").read_text()
 SHARED = PAGE.partition("\n## build\n")[0]

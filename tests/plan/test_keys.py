@@ -133,3 +133,30 @@ def test_what_does_not_count(project) -> None:
     moved = type(project)(project.root.parent / "moved")
     project.root.rename(moved.root)
     assert key(moved) == before, "where the project lies"
+
+
+@pytest.mark.parametrize(
+    ("lost", "message"),
+    [
+        ("data.bin", "there is no file 'data.bin'"),
+        ("f.txt", "there is no file 'f.txt'"),
+        ("code/data.py", "code.data"),
+    ],
+)
+def test_a_check_finds_what_the_key_will_miss(project, lost: str, message: str) -> None:
+    """All that ``parts`` would report, although no input has been built."""
+
+    def problems(look) -> list[str]:
+        opened = project.open()
+        try:
+            for index in opened.graph.order:
+                look(opened.keyer, opened.graph.nodes[index])
+            return list(dict.fromkeys(str(problem) for problem in opened.keyer.problems))
+        finally:
+            opened.close()
+
+    assert problems(lambda keyer, node: keyer.check(node)) == []
+    (project.root / lost).unlink()
+    found = problems(lambda keyer, node: keyer.check(node))
+    assert any(message in each for each in found)
+    assert found == problems(lambda keyer, node: keyer.parts(node, {}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -12,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from compressbuild.api import Backend, Kind, Metric, Needs, Technique
+from compressbuild.api import AnswerMetric, ArtifactMetric, Backend, Kind, Needs, Platform, RunMetric, Stack, Technique
 from compressbuild.errors import PluginError
 from compressbuild.registry import Registry, discover, tool_versions
 from compressbuild.registry.memory import read
-from compressbuild.registry.records import _TYPES
+from compressbuild.registry.records import _TYPES, _annotations
 
 HEAVY = ("torch", "numpy", "onnx", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "networkx")
 
@@ -47,6 +48,11 @@ def technique(name: str, **fields: str) -> str:
         def compressbuild_techniques():
             yield Technique(name={name!r}, {arguments})
     """
+
+
+def hook(whats: str, record: str) -> str:
+    """The source of a plugin that offers one record."""
+    return f"from compressbuild.api import *\n@hookimpl\ndef compressbuild_{whats}(): yield {record}"
 
 
 class Site:
@@ -187,13 +193,37 @@ def test_a_good_plugin(site: Site) -> None:
         ),
         (
             "from compressbuild.api import *\n@hookimpl\ndef compressbuild_metrics():\n"
-            "    yield Metric(name='m', run='a:b', of='modle')",
+            "    yield ArtifactMetric(name='m', run='a:b', of='modle')",
             "metric 'm': 'of' cannot be 'modle'",
         ),
         (
             "from compressbuild.api import *\n@hookimpl\ndef compressbuild_metrics():\n"
-            "    yield Metric(name='m', run='a:b', via='predictt')",
+            "    yield RunMetric(name='m', run='a:b', role='qualty')",
+            "metric 'm': 'role' cannot be 'qualty'",
+        ),
+        (
+            "from compressbuild.api import *\n@hookimpl\ndef compressbuild_metrics():\n"
+            "    yield RunMetric(name='m', run='a:b', priority=-1)",
+            "metric 'm': 'priority' must be 0 or more, not -1",
+        ),
+        (
+            "from compressbuild.api import *\n@hookimpl\ndef compressbuild_metrics():\n"
+            "    yield AnswerMetric(name='m', run='a:b', via='predictt')",
             "metric 'm' goes via 'predictt', a technique that no plugin offers",
+        ),
+        (
+            "from compressbuild.api import *\n@hookimpl\ndef compressbuild_metrics():\n"
+            "    yield Metric(name='m', run='a:b')",
+            "offers a Metric as a metric",
+        ),
+        (
+            technique("x", stack="Stack(tools='numpy')"),
+            "technique 'x': 'stack' must be a well-formed Stack, not Stack(",
+        ),
+        (
+            "from compressbuild.api import *\n@hookimpl\ndef compressbuild_metrics():\n"
+            "    yield RunMetric(name='m', run='a:b', model='onnx')",
+            "metric 'm': 'model' must be a tuple of strings, not 'onnx'",
         ),
         (
             "from compressbuild.api import *\n@hookimpl\ndef compressbuild_kinds(): yield Kind(name='k', files=())",
@@ -212,6 +242,27 @@ def test_a_bad_plugin_is_named_and_isolated(site: Site, source: str, message: st
     assert good.problem is None
     assert set(registry.techniques) == {"good.scale"}
     assert registry.technique("good.scale").run == "good.work:scale"
+
+
+@pytest.mark.parametrize(
+    ("source", "message", "hint"),
+    [
+        (technique("x", tools="('numpy',)"), "Technique has no field 'tools'", "stack=Stack(tools=…)"),
+        (technique("x", consume="('onnx',)"), "Technique has no field 'consume'", "did you mean 'consumes'?"),
+        (hook("backends", "Backend(name='x', preload=())"), "Backend has no field 'preload'", "Stack(preload=…)"),
+        (hook("kinds", "Kind(name='x', load_needs=Needs())"), "Kind has no field 'load_needs'", "needs=Needs(…)"),
+        (hook("metrics", "Metric(name='x', of='runner')"), "Metric has no field 'of'", "RunMetric (of 'runner')"),
+        (hook("metrics", "RunMetric(name='x', via='c')"), "RunMetric has no field 'via'", "AnswerMetric"),
+        (hook("techniques", "Stack(moduls=())"), "Stack has no field 'moduls'", "did you mean 'modules'?"),
+    ],
+)
+def test_a_field_that_a_record_does_not_have(site: Site, source: str, message: str, hint: str) -> None:
+    site.install("bad", source)
+    registry = discover()
+    assert re.fullmatch(
+        rf"failed in compressbuild_\w+: UnknownField: {message} \(\S+bad.py:\d\)", registry.problems[0].message
+    )
+    assert hint in (registry.problems[0].hint or "")
 
 
 def test_the_good_records_of_a_bad_plugin_still_work(site: Site) -> None:
@@ -503,6 +554,10 @@ def test_discovery_imports_no_model_library(tmp_path: Path) -> None:
         assert "'torch'" in names
 
 
-@pytest.mark.parametrize("record", [Technique, Backend, Kind, Metric, Needs])
+@pytest.mark.parametrize(
+    "record", [Technique, Backend, Kind, ArtifactMetric, AnswerMetric, RunMetric, Platform, Needs, Stack]
+)
 def test_every_field_of_every_record_is_checked(record: type) -> None:
-    assert set(record.__annotations__.values()) <= set(_TYPES)
+    found = _annotations(record)
+    assert set(found) == set(record.__struct_fields__)
+    assert set(found.values()) <= set(_TYPES)

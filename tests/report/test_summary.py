@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from compressbuild.build.outcome import BuildReport, TargetReport
 from compressbuild.evaluate.gates import Verdict
-from compressbuild.report.result import BuildReport, TargetReport
 from compressbuild.report.table import number, summary
 
 

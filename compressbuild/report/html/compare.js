@@ -20,13 +20,13 @@ function strip(low, value, high, neutral, said, label) {
 }
 
 function verdict() {
-  const place = $("verdict"), q = data.quality, l = data.latency, size = data.rows.find((r) => r.metric === "size");
+  const place = $("verdict"), q = data.quality, l = data.speed, sizes = data.sizes;
   const worse = (q && q.verdict === "worse") || (l && l.verdict === "slower");
   place.className = worse ? "bad" : "good";
   const facts = [];
   if (q) facts.push(h("div", {}, h("span", {}, q.metric), h("b", {}, `${number(q.first, "")} → ${number(q.second, "")}`), verdictBadge(q.verdict)));
-  if (l) facts.push(h("div", {}, h("span", {}, "latency"), h("b", {}, `×${l.ratio.toFixed(3)}`), verdictBadge(l.verdict)));
-  if (size && size.ratio !== null) facts.push(h("div", {}, h("span", {}, "size"), h("b", {}, `×${size.ratio.toFixed(3)}`), size.better === null ? "" : verdictBadge(size.better ? "smaller" : "larger")));
+  if (l) facts.push(h("div", {}, h("span", {}, l.metric), h("b", {}, `×${l.ratio.toFixed(3)}`), verdictBadge(l.verdict)));
+  if (sizes && sizes[0]) facts.push(h("div", {}, h("span", {}, "size"), h("b", {}, `×${(sizes[1] / sizes[0]).toFixed(3)}`), sizes[0] === sizes[1] ? "" : verdictBadge(sizes[1] < sizes[0] ? "smaller" : "larger")));
   place.append(h("p", { class: "faint" }, "Verdict"), h("div", { class: "name" }, data.verdict), h("div", { class: "facts" }, facts),
     ...Object.entries(data.missing).map(([what, why]) => h("p", { class: "warning", role: "note" }, `not compared: ${what}: ${why}`)));
 }
@@ -55,13 +55,13 @@ function quality() {
     table(["sample", h("th", { scope: "col", class: "text" }, ""), ...(known ? ["label", A, B] : [])], body)));
 }
 
-function latency() {
-  const l = data.latency;
-  if (!l) return $("latency").remove();
+function speed() {
+  const l = data.speed;
+  if (!l) return $("speed").remove();
   const said = l.low === null ? "" : `, 95 % interval ×${l.low.toFixed(3)} to ×${l.high.toFixed(3)}`;
-  $("latency").append(h("p", {}, `×${l.ratio.toFixed(3)}${said}; measured ${l.how} `, verdictBadge(l.verdict)),
+  $("speed").append(h("p", {}, `×${l.ratio.toFixed(3)}${said}; measured ${l.how} `, verdictBadge(l.verdict)),
     l.low === null ? "" : strip(l.low, l.ratio, l.high, 1, "as fast", `ratio ${l.ratio.toFixed(3)}, from ${l.low.toFixed(3)} to ${l.high.toFixed(3)}`),
-    h("p", { class: "faint" }, `Median: ${number(l.first, unit("latency"))} and ${number(l.second, unit("latency"))}. Only the ratio carries over to other machines.`));
+    h("p", { class: "faint" }, `Median: ${number(l.first, unit(l.metric))} and ${number(l.second, unit(l.metric))}. Only the ratio carries over to other machines.`));
 }
 
 function metrics() {
@@ -78,8 +78,8 @@ function metrics() {
 }
 
 $("about").textContent = `is ${B} better than ${A}? · ${new Date(1000 * data.time).toLocaleString()}`;
-$("foot").textContent = `compressbuild ${data.version}. What is not paired (every metric but quality and latency) may differ by chance.`;
-verdict(); quality(); latency(); metrics();
+$("foot").textContent = `compressbuild ${data.version}. What is not paired (every metric but quality and speed) may differ by chance.`;
+verdict(); quality(); speed(); metrics();
 const shown = data.breakdowns.filter((b) => "base" in Object.values(b.rows)[0]);
 if (shown.length) $("tables").append(...shown.map(breakdownPart)); else $("tables").remove();
 root.dataset.ready = "yes";

@@ -9,11 +9,10 @@ const valueOf = (target, metric) => {
 const times = (ratio, good, bad) => (ratio < 1 ? `${(1 / ratio).toFixed(1)} times ${good}` : `${ratio.toFixed(1)} times ${bad}`);
 /* What a target is beside its baseline, in a sentence. */
 function beside(target, base) {
-  const { [data.quality]: quality, latency, size } = target.metrics, said = [];
+  const { [data.quality]: quality, [data.speed]: speed } = target.metrics, said = [];
   if (quality && quality.paired) said.push(quality.paired.verdict === "no difference shown" ? `no difference in ${data.quality} shown` : `${quality.paired.verdict} ${data.quality}`);
-  if (latency && latency.ratio !== undefined) said.push(latency.ratio_low <= 1 && latency.ratio_high >= 1 ? "about as fast" : times(latency.ratio, "as fast", "slower"));
-  const bytes = size && valueOf(base, "size");
-  if (bytes) said.push(size.value === bytes ? "of the same size" : times(size.value / bytes, "smaller", "larger"));
+  if (speed && speed.ratio !== undefined) said.push(speed.ratio_low <= 1 && speed.ratio_high >= 1 ? "about as fast" : times(speed.ratio, "as fast", "slower"));
+  if (target.size && base.size) said.push(target.size === base.size ? "of the same size" : times(target.size / base.size, "smaller", "larger"));
   return said.length ? h("p", { class: "lead" }, `Beside ${base.name}: ${said.join(", ")}.`) : "";
 }
 const busy = "measured on a busy machine: --remeasure";
@@ -21,12 +20,12 @@ function choice() {
   const place = $("choice"), chosen = data.choice;
   if (!chosen) {
     place.className = "none";
-    place.append(h("h2", {}, "No artifact to ship"), h("p", {}, "None is published with quality, latency and size measured, and every gate met."));
+    place.append(h("h2", {}, "No artifact to ship"), h("p", {}, "None is published with quality and speed measured, and every gate met."));
     return;
   }
   const target = byName[chosen.name], base = byName[target.baseline];
   const facts = [];
-  for (const metric of [data.quality, "latency", "size"]) {
+  for (const metric of [data.quality, data.speed]) {
     const own = target.metrics[metric];
     if (!own) continue;
     const other = base && base !== target ? base.metrics[metric] : null;
@@ -34,6 +33,7 @@ function choice() {
       : other && unit(metric) ? `×${(own.value / other.value).toFixed(2)} of ${base.name}` : other ? `${number(other.value, unit(metric))} in ${base.name}` : "";
     facts.push(h("div", { title: data.metrics[metric].summary }, h("span", {}, metric), h("b", {}, number(own.value, unit(metric))), h("span", {}, beside), own.noisy ? h("div", { class: "worse" }, busy) : ""));
   }
+  if (target.size) facts.push(h("div", { title: "bytes of the artifact" }, h("span", {}, "size"), h("b", {}, number(target.size, "B")), h("span", {}, base && base !== target && base.size ? `×${(target.size / base.size).toFixed(2)} of ${base.name}` : "")));
   place.append(
     h("div", { class: "name" }, h("span", { class: "faint" }, "Ship "), chosen.name, target.platform ? h("span", { class: "faint" }, ` on platform ${target.platform}`) : ""),
     base && base !== target ? beside(target, base) : "", h("div", { class: "facts" }, facts), h("p", {}, `Why: ${chosen.reasons.join("; ")}.`));
@@ -42,7 +42,7 @@ function choice() {
     place.append(h("details", { open: Object.keys(chosen.rivals).length <= 8 }, h("summary", {}, "Why not the others"),
       h("ul", {}, Object.entries(chosen.rivals).map(([name, why]) => h("li", {}, h("b", {}, name), `: ${why}`)))));
   const left = data.targets.filter((t) => t !== target && t.platform && !chosen.rivals[t.name]);
-  const unknown = (t) => [data.quality, "latency", "size"].filter((m) => valueOf(t, m) === null);
+  const unknown = (t) => [data.quality, data.speed].filter((m) => valueOf(t, m) === null);
   const reason = (t) => (t.published && unknown(t).length ? `${unknown(t).join(" and ")} not measured` : t.state);
   if (left.length) place.append(h("p", { class: "faint" }, `Not compared: ${left.map((t) => `${t.name} (${reason(t)})`).join(", ")}.`));
   place.append(h("p", {}, h("button", { type: "button", onclick: () => open(chosen.name, true) }, `Look at ${chosen.name}`)));
@@ -138,9 +138,10 @@ const labels = {
 
 function trade() {
   const names = Object.keys(data.metrics);
-  options($("x"), names.includes("latency") ? "latency" : names[0]);
+  const costs = names.filter((m) => data.metrics[m].role === "cost" && m !== data.speed);
+  options($("x"), data.speed || names[0]);
   options($("y"), data.quality || names[1] || names[0]);
-  options($("r"), names.includes("size") ? "size" : names[0]);
+  options($("r"), costs[0] || names[0]);
   for (const name of platforms)
     $("platforms").append(h("label", {}, h("input", { type: "checkbox", checked: true, value: name,
       onchange: (event) => { event.target.checked ? chosenPlatforms.add(name) : chosenPlatforms.delete(name); draw(); } }), h("span", { class: "swatch", style: `background:${palette[platforms.indexOf(name) % palette.length]}` }), name));
@@ -169,7 +170,6 @@ function gatesSaid(t) {
   const ok = t.gates.filter((g) => g.ok).length;
   return h("span", { class: `badge ${ok === t.gates.length ? "pass" : "fail"}` }, ok === t.gates.length ? `${ok} met` : `${t.gates.length - ok} missed`);
 }
-const inOrder = (names) => [...new Set([data.quality, "latency", "size", "macs", ...names])].filter((m) => names.includes(m));
 
 /* A warning in two or three words. */
 function warned(w) {
@@ -178,7 +178,7 @@ function warned(w) {
   return w.kind === "smaller-not-faster" ? (/but slower/.test(w.message) ? "smaller but slower" : "smaller, not faster") : w.kind.replaceAll("-", " ");
 }
 function targetTable() {
-  const names = inOrder(Object.keys(data.metrics));
+  const names = Object.keys(data.metrics);
   const columns = [["target", (t) => t.name], ["platform", (t) => t.platform || ""], ["gates", (t) => t.gates.filter((g) => !g.ok).length],
     ["state", (t) => t.state], ["warnings", (t) => -t.warnings.length], ...names.map((m) => [m, (t) => valueOf(t, m)])];
   const body = h("tbody"), heads = [];
@@ -196,7 +196,7 @@ function targetTable() {
   for (const t of data.targets) {
     const chosen = data.choice && data.choice.name === t.name;
     body.append(h("tr", { "data-target": t.name, class: chosen ? "chosen" : null },
-      h("td", {}, h("button", { class: "link", type: "button", onclick: () => open(t.name, true) }, t.name), chosen ? " ★" : "", t.front ? h("span", { class: "faint", title: "no other is better in quality, latency and size at once" }, " ◆") : "",
+      h("td", {}, h("button", { class: "link", type: "button", onclick: () => open(t.name, true) }, t.name), chosen ? " ★" : "", t.front ? h("span", { class: "faint", title: "no other is better in quality, speed and size at once" }, " ◆") : "",
         t.warnings.length ? h("span", { class: "worse", title: t.warnings.map((w) => w.message).join("; ") }, " ⚠") : ""),
       h("td", { class: "text" }, t.platform || "–"), h("td", { class: "text" }, gatesSaid(t)),
       h("td", { class: "text" }, h("span", { class: `badge ${kind(t.state)}` }, t.state)),
@@ -206,7 +206,7 @@ function targetTable() {
   $("table").append(h("thead", {}, h("tr", {}, heads)), body);
 }
 $("about").textContent = `${data.targets.length} targets · ${new Date(1000 * data.time).toLocaleString()}`;
-$("foot").textContent = `compressbuild ${data.version}. Latency holds for the machine it was measured on; only ratios carry over.`;
+$("foot").textContent = `compressbuild ${data.version}. Times hold for the machine they were measured on; only ratios carry over.`;
 const drawing = document.querySelector(".graph svg"), fit = () => drawing.classList.toggle("fit", $("fit").checked);
 $("fit").checked = drawing.viewBox.baseVal.width < 1700;
 $("fit").addEventListener("change", fit);
