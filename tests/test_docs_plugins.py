@@ -70,3 +70,15 @@ def test_the_code_of_the_platforms_page_runs(tmp_path: Path) -> None:
     run(tmp_path, "-c", f"{settings}\nassert InductorSettings(device='cuda').needs().gpu")
     out = run(tmp_path, "-c", host)
     assert "my-backend: needs the Python package no_such_runtime (not installed)" in out
+
+
+def test_the_census_of_the_page_counts(tmp_path: Path) -> None:
+    (code,) = [block for block in PYTHON.findall((DOCS / "plugins.md").read_text()) if "def census" in block]
+    check = (
+        "from compressbuild.api.testing import make_context\n"
+        "here = Path('.')\n"
+        "np.save('weight.npy', np.ones((2, 3), np.float32))\n"
+        "found = census(make_context(here / 'out'), here)\n"
+        "assert ([w.count for w in found.weights()], found.macs({}).value, found.traffic({}, 1)) == ([6], 6, 24)\n"
+    )
+    run(tmp_path, "-c", f"{code}\n{check}")

@@ -2,12 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+from .census import Census, Macs, Weight
 from .context import Context, Runner, UserError
 from .facts import FACTS
 from .needs import Needs
 from .numbers import Amount, Count, Positive, Rate, Ratio, Share
 from .params import DatasetRef, FileRef, FunctionRef, Meta, ModelRef, Params, Scheme
-from .parity import Parity
+from .parity import Parity, ParityCheck
 from .profile import Operator, Profile, Profiling
 from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
 from .stack import Stack
@@ -22,12 +23,14 @@ __all__ = [
     "AnswerMetric",
     "ArtifactMetric",
     "Backend",
+    "Census",
     "Context",
     "Count",
     "DatasetRef",
     "FileRef",
     "FunctionRef",
     "Kind",
+    "Macs",
     "Meta",
     "Metric",
     "ModelRef",
@@ -35,6 +38,7 @@ __all__ = [
     "Operator",
     "Params",
     "Parity",
+    "ParityCheck",
     "Platform",
     "Positive",
     "Profile",
@@ -48,6 +52,7 @@ __all__ = [
     "Stack",
     "Technique",
     "UserError",
+    "Weight",
     "WorkDataset",
     "WorkInput",
     "WorkRequest",

@@ -26,7 +26,8 @@ class Kind(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     this kind with no backend (the reference runtime). ``suffixes``: file suffixes that a model source of
     this kind has. ``init``: optional ``f(ctx, params: dict)`` that fills ``ctx.out`` from a model factory.
     ``carries_code``: loading it runs the user's factory, so that code is in the key of each consumer. ``profile``:
-    optional profiler of the reference runtime, as a backend's.
+    optional profiler of the reference runtime, as a backend's. ``census``: optional ``f(ctx, dir: Path) -> Census``,
+    for metrics that count.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Kind(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     init: str | None = None
     carries_code: bool = False
     profile: str | None = None
+    census: str | None = None
     stack: Stack = Stack()
     needs: Needs = Needs()
     version: int = 1
@@ -126,12 +128,14 @@ class ArtifactMetric(Metric, frozen=True, kw_only=True):
     """Reads the files of an artifact, without running it.
 
     ``of``: ``artifact``, what is published, or ``model``, the artifact before it was compiled. ``kinds``: kinds that it
-    can read (empty: any). ``unasked``: measured, without being asked for, of every target that anything is measured of
+    can read (empty: any). ``census``: it counts, through ``ctx.census("subject")``, any kind that has a census.
+    ``unasked``: measured, without being asked for, of every target that anything is measured of
     and that it can read; for the report alone, so not in tables, history and ``metrics.json``.
     """
 
     of: str = "artifact"
     kinds: tuple[str, ...] = ()
+    census: bool = False
     unasked: bool = False
 
 
@@ -154,12 +158,14 @@ class RunMetric(Metric, frozen=True, kw_only=True):
     """Runs the artifact, through ``ctx.runner("subject")``; the baseline, if any, through ``ctx.runner("baseline")``.
 
     ``kinds``: kinds of artifact that it can run (empty: any). ``model``: of a metric that also reads the artifact
-    before it was compiled, as ``ctx.artifact("model")``, the kinds that this may be. ``exclusive``: it measures, so
-    nothing else may run meanwhile, and two results may differ.
+    before it was compiled, as ``ctx.artifact("model")``, the kinds that this may be. ``census``: it counts that
+    artifact, through ``ctx.census("model")``, if its kind has a census. ``exclusive``: it measures, so nothing else
+    may run meanwhile, and two results may differ.
     """
 
     kinds: tuple[str, ...] = ()
     model: tuple[str, ...] = ()
+    census: bool = False
     exclusive: bool = True
 
 

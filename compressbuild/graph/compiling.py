@@ -13,7 +13,7 @@ from .node import Node, RunWith
 from .params import Resolved, resolve, type_name
 from .platforms import backend_of, platform_of
 
-__all__ = ["compiled", "run_with", "settings_of"]
+__all__ = ["compiled", "counted_with", "run_with", "settings_of"]
 
 
 def settings_of(draft: Draft, platform: str) -> Resolved | None:
@@ -125,4 +125,20 @@ def _run_with(draft: Draft, node: Node) -> RunWith | None:
         ("cpu.model", "cpu.isa"),
         kind.stack.preload,
         draft.missing(kind.stack.needs, kind.needs),
+    )
+
+
+def counted_with(builder: Builder, index: int) -> RunWith | None:
+    """How the output of a node is counted: by the census of its kind; None: the kind has none."""
+    kind = builder.kind(builder.nodes[index].kind)
+    if kind.census is None:
+        return None
+    return RunWith(
+        kind.census,
+        f"kind {kind.name}",
+        kind.version,
+        tools=kind.stack.tools,
+        preload=kind.stack.preload,
+        missing=builder.missing(kind.stack.needs, kind.needs),
+        is_census=True,
     )

@@ -11,7 +11,7 @@ from ..api import AnswerMetric, ArtifactMetric, Metric, RunMetric
 from ..compressfile.spec import HISTORY, EvaluateSpec, GateSpec, MetricUse, TargetSpec
 from ..errors import Diagnostic
 from ..platforms import Missing, lacking
-from .compiling import run_with
+from .compiling import counted_with, run_with
 from .node import Ask, GatePlan, MetricPlan, Node, RunWith, TargetPlan
 from .params import Resolved, handed, resolve, type_name
 from .steps import Steps
@@ -171,20 +171,9 @@ class Measuring:
         if missing := draft.missing(record.stack.needs, record.needs):
             return replace(plan, reason=f"not measured here: {lacking(missing)}")
         run: dict[str, RunWith] = {}
-        subject = artifact
-        if isinstance(record, ArtifactMetric) and record.of == "model":
-            subject = model
-            if (of_model := run_with(draft, model)) is not None and not of_model.missing:
-                run["subject"] = of_model  # not to be measured: its libraries are what reads it
-        if isinstance(record, AnswerMetric | RunMetric):
-            with_ = run_with(draft, artifact)
-            if with_ is None:
-                return replace(plan, reason=f"a {draft.nodes[artifact].kind} cannot be run")
-            if with_.missing:
-                return replace(plan, reason=f"built, not measured here: {lacking(with_.missing)}")
-            run["subject"] = with_
-        if isinstance(record, RunMetric) and record.model and draft.nodes[model].kind not in record.model:
-            return replace(plan, reason=f"does not apply to {draft.nodes[model].kind}")
+        subject = model if isinstance(record, ArtifactMetric) and record.of == "model" else artifact
+        if reason := self._loads(record, subject, model, run):
+            return replace(plan, reason=reason)
         if isinstance(record, AnswerMetric):
             predictions = self._predictions(name, record, found, artifact, evaluate, use, run)
             if predictions is None:
@@ -194,13 +183,44 @@ class Measuring:
             subject, run = predictions, {}
             if record.paired:
                 return self._paired(name, record, found, plan, subject, evaluate, use, baseline)
-        elif (
-            isinstance(record, ArtifactMetric | RunMetric)
-            and record.kinds
-            and draft.nodes[subject].kind not in record.kinds
-        ):
-            return replace(plan, reason=f"does not apply to {draft.nodes[subject].kind}")
         return replace(plan, node=self._node(name, record, found, subject, run, evaluate, use, baseline))
+
+    def _loads(self, record: Metric, subject: int, model: int, run: dict[str, RunWith]) -> str:
+        """Add how the inputs are run or counted to ``run``. Returns why that cannot be, or an empty string."""
+        draft = self.draft
+        kind, kind_of_model = draft.nodes[subject].kind, draft.nodes[model].kind
+        if isinstance(record, AnswerMetric | RunMetric):
+            with_ = run_with(draft, subject)
+            if with_ is None:
+                return f"a {kind} cannot be run"
+            if with_.missing:
+                return f"built, not measured here: {lacking(with_.missing)}"
+            run["subject"] = with_
+        if isinstance(record, AnswerMetric):
+            return ""
+        if isinstance(record, RunMetric) and record.model and kind_of_model not in record.model:
+            return f"does not apply to {kind_of_model}"
+        if isinstance(record, ArtifactMetric | RunMetric):
+            if record.kinds and kind not in record.kinds:
+                return f"does not apply to {kind}"
+            if record.census:
+                counted = ("subject", subject) if isinstance(record, ArtifactMetric) else ("model", model)
+                return self._counts(*counted, run)
+        if isinstance(record, ArtifactMetric) and record.of == "model":
+            of_model = run_with(draft, model)
+            if of_model is not None and not of_model.missing:
+                run["subject"] = of_model  # not to be measured: its libraries are what reads it
+        return ""
+
+    def _counts(self, role: str, index: int, run: dict[str, RunWith]) -> str:
+        """As ``_loads``, for the input that a census counts."""
+        census = counted_with(self.draft, index)
+        if census is None:
+            return f"does not apply to {self.draft.nodes[index].kind}"
+        if census.missing:
+            return f"not measured here: {lacking(census.missing)}"
+        run[role] = census
+        return ""
 
     def _paired(
         self,
@@ -324,10 +344,10 @@ class Measuring:
                 and not self._missing(base)
             ):
                 inputs["baseline"], run["baseline"] = base, with_
-        model = self._pair(name)[0] if isinstance(record, RunMetric) and record.model else None
+        model = self._pair(name)[0] if isinstance(record, RunMetric) and (record.model or record.census) else None
         if model is not None:
             inputs["model"] = model
-            if (of_model := run_with(draft, model)) is not None and not of_model.missing:
+            if "model" not in run and (of_model := run_with(draft, model)) is not None and not of_model.missing:
                 run["model"] = of_model
         exclusive = isinstance(record, RunMetric) and record.exclusive
         suffix = f"@{baseline}" if "baseline" in inputs and baseline != evaluate.baseline else ""

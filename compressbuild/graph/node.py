@@ -30,6 +30,7 @@ class RunWith(msgspec.Struct, frozen=True):
     facts: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
+    is_census: bool = False  # ``load`` is the kind's census: the input is counted, not run
 
 
 class Node(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ __all__ = ["Complaint", "Names", "check_links", "check_record"]
 
 _NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_REFERENCES = ("run", "compile", "load", "init", "validate", "profile")
+_REFERENCES = ("run", "compile", "load", "init", "validate", "profile", "census")
 _CHOICES: Mapping[tuple[type, str], tuple[str, ...]] = {
     (Metric, "direction"): ("lower", "higher", "none"),
     (Metric, "role"): ("quality", "cost", "detail"),
@@ -75,7 +75,7 @@ def _annotations(record: type) -> dict[str, str]:
 def _check_values(shown: str, record: Record) -> Complaint | None:
     for field in _REFERENCES:
         value = getattr(record, field, None)
-        if value is not None and not _REFERENCE.fullmatch(value):
+        if isinstance(value, str) and not _REFERENCE.fullmatch(value):
             return Complaint(f"{shown}: '{field}' must be 'module:function', not '{value}'")
     for (kind, field), options in _CHOICES.items():
         value = getattr(record, field) if isinstance(record, kind) else None

@@ -30,7 +30,6 @@ def compressbuild_kinds() -> Iterator[Kind]:
         summary="AOTInductor package: native code and weights, with what it takes and gives in interface.json",
         validate="cbuild_inductor.artifact:validate",
         load="cbuild_inductor.runner:load",
-        preload=_PRELOAD,
         stack=_RUN,
     )
 

@@ -8,7 +8,11 @@ from compressbuild.api import AnswerMetric, ArtifactMetric, Kind, Metric, RunMet
 
 from .answers.params import Predict
 from .cost.params import Compressed, Shapes
-from .quality.params import Accuracy, Averaged, Output, Text, UserFunction
+from .quality.params.accuracy import Accuracy
+from .quality.params.averaged import Averaged
+from .quality.params.output import Output
+from .quality.params.text import Text
+from .quality.params.user import UserFunction
 from .robustness import records as records_robustness
 from .speed.params import Latency, Load, Memory, Roofline, Throughput
 
@@ -132,7 +136,7 @@ def _quality() -> Iterator[Metric]:
         name="perplexity",
         summary="exp of the mean negative log-likelihood of the labels under softmax(scores)",
         source="Jelinek et al. 1977",
-        run="cbuild_metrics.quality.regression:perplexity",
+        run="cbuild_metrics.quality.perplexity:perplexity",
         params=Accuracy,
         via="metrics.predict",
         role="quality",
@@ -216,30 +220,30 @@ def _cost() -> Iterator[Metric]:
         run="cbuild_metrics.cost.macs:macs",
         params=Shapes,
         of="model",
-        kinds=("torch-model", "onnx"),
+        census=True,
         direction="lower",
         role="cost",
-        stack=Stack(tools=("torch", "onnx", "onnxruntime")),
+        stack=_NUMPY,
     )
     yield ArtifactMetric(
         name="layers",
         summary="weight tensors; the report shows the size, zeros and spread of each",
         run="cbuild_metrics.cost.layers:layers",
         of="model",
-        kinds=("torch-model", "onnx"),
+        census=True,
         role="detail",
         unasked=True,
-        stack=Stack(tools=("numpy", "torch", "onnx")),
+        stack=_NUMPY,
     )
     yield ArtifactMetric(
         name="parameters",
         summary="trained numbers",
         run="cbuild_metrics.cost.parameters:parameters",
         of="model",
-        kinds=("torch-model", "onnx"),
+        census=True,
         direction="lower",
         role="cost",
-        stack=Stack(tools=("torch", "onnx")),
+        stack=_NUMPY,
     )
     for name, summary in (
         ("nonzeros", "trained numbers that are not zero"),
@@ -250,10 +254,10 @@ def _cost() -> Iterator[Metric]:
             summary=summary,
             run=f"cbuild_metrics.cost.parameters:{name}",
             of="model",
-            kinds=("torch-model", "onnx"),
+            census=True,
             direction="lower",
             role="cost",
-            stack=Stack(tools=("torch", "onnx")),
+            stack=_NUMPY,
         )
 
 
@@ -291,7 +295,7 @@ def _running() -> Iterator[Metric]:
         source="Williams, Waterman and Patterson 2009",
         run="cbuild_metrics.speed.roofline:roofline",
         params=Roofline,
-        model=("torch-model", "onnx"),
+        census=True,
         role="detail",
-        stack=Stack(tools=("numpy", "torch", "onnx", "onnxruntime")),
+        stack=_NUMPY,
     )

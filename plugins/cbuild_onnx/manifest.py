@@ -24,6 +24,7 @@ def compressbuild_kinds():
         validate="cbuild_onnx.model.files:validate",
         load="cbuild_onnx.model.runner:load",
         profile="cbuild_onnx.model.profile:profile",
+        census="cbuild_onnx.model.census:census",
         suffixes=(".onnx",),
         stack=_STACK,
     )

@@ -4,59 +4,91 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from compressbuild.api import DatasetRef, FunctionRef, Meta, Params
+from compressbuild.api import Amount, DatasetRef, FunctionRef, Meta, Params, Positive, Share
 
 __all__ = ["OpenVinoCompress", "OpenVinoQuantize"]
 
-Positive = Annotated[int, Meta(ge=1)]
+_Excluded = Annotated[tuple[str, ...], Meta(description="globs of node names left alone")]
+_ExcludedTypes = Annotated[tuple[str, ...], Meta(description="OpenVINO's operator types left alone, such as `MatMul`")]
 
 
 class OpenVinoQuantize(Params):
     """Weights and activations to 8 bits by NNCF, calibrated on data; makes OpenVINO IR.
 
-    ``preset``: ``performance`` (symmetric weights and activations), ``mixed`` (activations with zero points), or what
-    NNCF takes for the model type. ``model_type``: ``transformer`` keeps in float what hurts in attention. ``smooth``:
-    SmoothQuant's alpha for matrix products, with ``transformer`` (NNCF's own is 0.95). ``samples``: how many are used,
-    ``batch_size`` at once. ``bias_correction``: ``fast``, or ``accurate``, which runs the model for each layer.
-    ``target_device``: whose instructions the scheme is for. ``exclude``: globs of node names left alone;
-    ``exclude_types``: OpenVINO's operator types.
-    ``max_drop``: return the layers to float that cost most, until the metric is at most that much lower, measured on
-    ``validation`` (default: ``data``); ``top1`` of the first output, or ``score``: ``f(outputs, labels)`` → number,
-    higher is better; outputs: name → array.
+    With ``max-drop`` it returns to float the layers that cost most, until the score is high enough.
     """
 
-    data: DatasetRef
-    preset: Literal["auto", "performance", "mixed"] = "auto"
-    model_type: Literal["any", "transformer"] = "any"
-    smooth: Annotated[float, Meta(ge=0, le=1)] | None = None
-    samples: Positive = 300
-    batch_size: Positive = 1
-    bias_correction: Literal["fast", "accurate"] = "fast"
-    target_device: Literal["any", "cpu", "gpu", "npu"] = "any"
-    exclude: tuple[str, ...] = ()
-    exclude_types: tuple[str, ...] = ()
-    max_drop: Annotated[float, Meta(ge=0)] | None = None
-    validation: DatasetRef | None = None
-    score: FunctionRef | None = None
+    data: Annotated[DatasetRef, Meta(description="dataset to calibrate on")]
+    preset: Annotated[
+        Literal["auto", "performance", "mixed"],
+        Meta(
+            description="`performance`: symmetric weights and activations; `mixed`: activations with zero points; "
+            "`auto`: what NNCF takes for the model type"
+        ),
+    ] = "auto"
+    model_type: Annotated[
+        Literal["any", "transformer"],
+        Meta(description="`transformer` keeps in float what quantization would hurt in attention"),
+    ] = "any"
+    smooth: Annotated[
+        Share | None,
+        Meta(
+            description="with `transformer`: SmoothQuant's alpha for matrix products (NNCF's own is 0.95), how far "
+            "outliers of activations move into weights"
+        ),
+    ] = None
+    samples: Annotated[Positive, Meta(description="how many samples of `data` are used")] = 300
+    batch_size: Annotated[Positive, Meta(description="samples run at once")] = 1
+    bias_correction: Annotated[
+        Literal["fast", "accurate"], Meta(description="`accurate` runs the model for each layer")
+    ] = "fast"
+    target_device: Annotated[
+        Literal["any", "cpu", "gpu", "npu"], Meta(description="device whose instructions the scheme is for")
+    ] = "any"
+    exclude: _Excluded = ()
+    exclude_types: _ExcludedTypes = ()
+    max_drop: Annotated[
+        Amount | None,
+        Meta(description="layers return to float, the most costly first, until the score is at most this much lower"),
+    ] = None
+    validation: Annotated[
+        DatasetRef | None, Meta(description="dataset to score on, for `max-drop`; without it, `data`")
+    ] = None
+    score: Annotated[
+        FunctionRef | None,
+        Meta(
+            description="your own score for `max-drop`, `f(outputs, labels)` → number, higher is better; `outputs`: "
+            "name → array; without it, top-1 of the first output"
+        ),
+    ] = None
 
 
 class OpenVinoCompress(Params):
-    """Weights alone to 8 or 4 bits by NNCF; activations and arithmetic stay float. Makes OpenVINO IR.
+    """Weights alone to 8 or 4 bits by NNCF; activations and arithmetic stay float. Makes OpenVINO IR."""
 
-    ``mode``: width, and whether there are zero points. For 4 bits: ``group_size``, inputs that share a scale (none: a
-    whole channel; layers that it does not divide take a smaller one, or 8 bits); ``ratio``, the share of the weights
-    that get 4 bits, the others get 8. ``all_layers``: embeddings and the last layer in 4 bits too. ``data``: a dataset
-    to choose the scales and layers on, of which it uses ``samples``; ``scale_estimation`` and ``awq`` (Lin et al. 2024)
-    need it. ``exclude``: globs of node names left alone; ``exclude_types``: OpenVINO's operator types.
-    """
-
-    mode: Literal["int8-asym", "int8-sym", "int4-asym", "int4-sym"] = "int8-asym"
-    group_size: Positive | None = 128
-    ratio: Annotated[float, Meta(ge=0, le=1)] = 1.0
-    all_layers: bool = False
-    data: DatasetRef | None = None
-    samples: Positive = 128
-    scale_estimation: bool = False
-    awq: bool = False
-    exclude: tuple[str, ...] = ()
-    exclude_types: tuple[str, ...] = ()
+    mode: Annotated[
+        Literal["int8-asym", "int8-sym", "int4-asym", "int4-sym"],
+        Meta(description="width of the weights; `asym` has zero points, `sym` has none"),
+    ] = "int8-asym"
+    group_size: Annotated[
+        Positive | None,
+        Meta(
+            description="for 4 bits: inputs that share a scale; layers that it does not divide take a smaller "
+            "group, at "
+            "least 16, or 8 bits; null: one scale for each channel"
+        ),
+    ] = 128
+    ratio: Annotated[
+        Share, Meta(description="for 4 bits: share of the weights that get them; the others, more sensitive, get 8")
+    ] = 1.0
+    all_layers: Annotated[bool, Meta(description="for 4 bits: embeddings and the last layer get them too")] = False
+    data: Annotated[
+        DatasetRef | None, Meta(description="for 4 bits: dataset on which scales and layers are chosen")
+    ] = None
+    samples: Annotated[Positive, Meta(description="how many samples of `data` are used")] = 128
+    scale_estimation: Annotated[bool, Meta(description="fit the scales to the outputs on `data`")] = False
+    awq: Annotated[
+        bool, Meta(description="scale the salient channels, seen on `data`, before rounding (Lin et al. 2024)")
+    ] = False
+    exclude: _Excluded = ()
+    exclude_types: _ExcludedTypes = ()

@@ -29,7 +29,7 @@ from ..model.selection import check_patterns, matching, other_layers, prunable_l
 from ..train.optimise import optimise
 from ..train.params import Finetune
 from .groups import noted, obstacle
-from .params import PruneChannels
+from .params.channels import PruneChannels
 
 __all__ = ["prune"]
 

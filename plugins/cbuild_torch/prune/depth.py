@@ -19,7 +19,7 @@ from ..model.objective import Task, read_samples, task_loss
 from ..model.selection import check_patterns, matching
 from ..model.structure import EditedModel
 from .blocks import bypassed, find_blocks, take_out
-from .params import PruneLayers
+from .params.layers import PruneLayers
 
 __all__ = ["prune"]
 

@@ -21,7 +21,7 @@ from ..model.module import prepare
 from ..model.objective import Task, read_samples, task_loss
 from ..model.selection import check_patterns, matching, ratio_for
 from ..model.structure import EditedModel
-from .params import PruneHeads
+from .params.heads import PruneHeads
 
 __all__ = ["prune"]
 

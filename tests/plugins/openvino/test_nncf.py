@@ -13,7 +13,7 @@ import pytest
 from cbuild_openvino.artifact import Interface, read, read_onnx
 from cbuild_openvino.quantize.params import OpenVinoCompress, OpenVinoQuantize
 from cbuild_openvino.settings import OpenVinoSettings
-from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.to_onnx.params.export import ExportOnnx
 from onnx import TensorProto, helper, numpy_helper
 
 from compressbuild.api import UserError

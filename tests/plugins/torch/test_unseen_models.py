@@ -18,25 +18,22 @@ import unseen_torch
 from cbuild_onnx.convert.params import ConvertBf16, ConvertFp16
 from cbuild_onnx.graph.params import OptimizeOnnx
 from cbuild_onnx.quantize.params import QuantizeDynamic, QuantizeMixed, QuantizeStatic, QuantizeWeights
-from cbuild_torch.prune.params import (
-    PruneChannels,
-    PruneGradual,
-    PruneHeads,
-    PruneLayers,
-    PruneMagnitude,
-    PruneMovement,
-    PruneNm,
-    PruneRecurrent,
-)
-from cbuild_torch.rewrite.params import (
-    FactorizeLowrank,
-    FoldBatchnorm,
-    ReplaceActivation,
-    ReplaceDepthwise,
-    ShareCluster,
-    ShareLayers,
-)
-from cbuild_torch.to_onnx.params import ExportOnnx, QuantizeQat
+from cbuild_torch.prune.params.channels import PruneChannels
+from cbuild_torch.prune.params.gradual import PruneGradual
+from cbuild_torch.prune.params.heads import PruneHeads
+from cbuild_torch.prune.params.layers import PruneLayers
+from cbuild_torch.prune.params.magnitude import PruneMagnitude
+from cbuild_torch.prune.params.movement import PruneMovement
+from cbuild_torch.prune.params.nm import PruneNm
+from cbuild_torch.prune.params.recurrent import PruneRecurrent
+from cbuild_torch.rewrite.params.activations import ReplaceActivation
+from cbuild_torch.rewrite.params.batchnorm import FoldBatchnorm
+from cbuild_torch.rewrite.params.cluster import ShareCluster
+from cbuild_torch.rewrite.params.depthwise import ReplaceDepthwise
+from cbuild_torch.rewrite.params.lowrank import FactorizeLowrank
+from cbuild_torch.rewrite.params.sharing import ShareLayers
+from cbuild_torch.to_onnx.params.export import ExportOnnx
+from cbuild_torch.to_onnx.params.qat import QuantizeQat
 from cbuild_torch.train.params import Distill, Finetune
 from safetensors.numpy import load_file
 
