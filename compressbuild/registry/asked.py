@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from ..api.needs import Needs
-from ..api.params import Params
+from ..api.records import AnswerMetric, ArtifactMetric, Backend, Kind, Platform, RunMetric, Technique
+from ..api.stack import Stack
 from ..digest import CLOCK_GRANULARITY_NS
 from ..errors import PluginError
 from ..noop import ABSENT, signature
@@ -24,24 +25,28 @@ __all__ = ["Asked", "remember", "resolved", "sources"]
 
 R = TypeVar("R")
 _STARTED = time.time_ns()
+_CLASSES: Mapping[str, Callable[..., Any]] = {
+    kind.__name__: kind for kind in (Technique, Backend, Kind, ArtifactMetric, AnswerMetric, RunMetric, Platform)
+}
 _ENGINE = ("compressbuild.api.", "compressbuild.registry.")
 
 
 class Asked(msgspec.Struct, frozen=True):
     """``files``: path → signature of each source file and directory that the answers came from; ``engine``: of the code
-    that checked them. ``records``: what → name → its plugin, and the fields that are not defaults, as plain values."""
+    that checked them. ``records``: what → name → its plugin, its class and the fields that are not defaults, as plain
+    values."""
 
     files: dict[str, tuple[int, int, int, int]]
     engine: dict[str, tuple[int, int, int, int]]
     plugins: tuple[Plugin, ...]
-    records: dict[str, dict[str, tuple[str, dict[str, Any]]]]
+    records: dict[str, dict[str, tuple[str, str, dict[str, Any]]]]
 
     def current(self) -> bool:
         """Whether every file is as it was."""
         return all(signature(path) == then for seen in (self.files, self.engine) for path, then in seen.items())
 
     def registry(self) -> Registry:
-        found: dict[str, Any] = {what: _Records(WHATS[what], self.records[what]) for what in WHATS}
+        found: dict[str, Any] = {what: _Records(self.records[what]) for what in WHATS}
         return Registry(
             found["technique"],
             found["backend"],
@@ -49,22 +54,21 @@ class Asked(msgspec.Struct, frozen=True):
             found["metric"],
             found["platform"],
             plugins=self.plugins,
-            owner={(what, name): owner for what, by in self.records.items() for name, (owner, _) in by.items()},
+            owner={(what, name): owner for what, by in self.records.items() for name, (owner, *_) in by.items()},
             sources=tuple(self.files),
         )
 
 
 class _Records(Mapping[str, R]):
-    def __init__(self, kind: Callable[..., R], plain: Mapping[str, tuple[str, Mapping[str, Any]]]) -> None:
-        self._kind = kind
+    def __init__(self, plain: Mapping[str, tuple[str, str, Mapping[str, Any]]]) -> None:
         self._plain = plain
         self._made: dict[str, R] = {}
 
     def __getitem__(self, name: str) -> R:
         if name not in self._made:
-            owner, fields = self._plain[name]
+            owner, kind, fields = self._plain[name]
             try:
-                self._made[name] = _made(self._kind, fields)
+                self._made[name] = _CLASSES[kind](**{field: _made(value) for field, value in fields.items()})
             except (ImportError, AttributeError) as error:  # it went between the look at its file and now
                 raise PluginError(
                     f"plugin '{owner}' changed while it was read: {type(error).__name__}: {error}",
@@ -96,7 +100,9 @@ def remember(registry: Registry) -> Asked | None:
         "platform": registry.platforms,
     }
     records = {
-        what: {name: (registry.owner[what, name], _plain(record)) for name, record in found.items()}
+        what: {
+            name: (registry.owner[what, name], type(record).__name__, _plain(record)) for name, record in found.items()
+        }
         for what, found in by.items()
     }
     try:
@@ -105,7 +111,7 @@ def remember(registry: Registry) -> Asked | None:
         )
         again = asked.registry()
         same = all(dict(getattr(again, f"{what}s")) == dict(found) for what, found in by.items())
-    except (TypeError, ValueError, OverflowError, PluginError, msgspec.MsgspecError):
+    except (KeyError, TypeError, ValueError, OverflowError, PluginError, msgspec.MsgspecError):
         return None
     return asked if same else None
 
@@ -122,30 +128,29 @@ def _plain(record: Record) -> dict[str, Any]:
 
 
 def _value(value: Any) -> Any:
-    if isinstance(value, type):
-        return f"{value.__module__}:{value.__qualname__}"
-    return msgspec.to_builtins(value) if isinstance(value, Needs) else value
-
-
-def _made(kind: Callable[..., R], fields: Mapping[str, Any]) -> R:
-    annotations = kind.__annotations__
-    return kind(**{field: _MADE.get(annotations[field], _same)(value) for field, value in fields.items()})
-
-
-def _same(value: Any) -> Any:
+    """What has no equal in MessagePack is marked by what it is."""
+    match value:
+        case type():
+            return {"type": f"{value.__module__}:{value.__qualname__}"}
+        case Needs() | Stack():
+            return {type(value).__name__: msgspec.to_builtins(value)}
+        case tuple() | dict():
+            return {type(value).__name__: value}
     return value
 
 
-def _params(reference: str) -> type[Params]:
-    found: type[Params] = resolved(reference)
-    return found
-
-
-_MADE: Mapping[str, Callable[[Any], Any]] = {
-    "type[Params]": _params,
-    "tuple[str, ...]": tuple,
-    "Needs": lambda value: msgspec.convert(value, Needs),
-}
+def _made(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    ((kind, inner),) = value.items()
+    match kind:
+        case "type":
+            return resolved(inner)
+        case "tuple":
+            return tuple(inner)
+        case "dict":
+            return inner
+    return msgspec.convert(inner, {"Needs": Needs, "Stack": Stack}[kind])
 
 
 def resolved(reference: str) -> Any:
