@@ -14,8 +14,8 @@ class Parity(Params, frozen=True):
     Beyond it, compiling fails.
 
     Tolerances left out are those of the model's precision (docs/backends.md). ``axes``: the sizes at which a dynamic
-    axis is tried, ``{batch: [1, 64], tokens: [8, 128]}``; without, the first axis is tried at 1 and 16, others at 8
-    and 16. A size that the source itself does not take is passed over.
+    axis is tried, ``{batch: [1, 64], tokens: [8, 128]}``; without, the first axis is tried at 1, 3 and 16, others at 1,
+    7, 16 and 96. A size that the source itself does not take is passed over.
     """
 
     check: Annotated[bool, Meta(description="false: compile without comparing")] = True
