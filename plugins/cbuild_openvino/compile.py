@@ -12,6 +12,7 @@ from cbuild_onnx.model import files, parity
 from compressbuild.api import Context
 
 from .artifact import read, read_onnx, write
+from .lookups import table_rows
 from .runner import opened
 from .settings import OpenVinoSettings
 
@@ -44,6 +45,7 @@ def compile(ctx: Context, model: Path, settings: OpenVinoSettings) -> dict[str, 
             lambda: opened(model, plain),
             lambda: opened(ctx.out, settings),
             name="OpenVINO",
+            rows=table_rows(read(model)),
         )
     return {**facts, **checked}
 
