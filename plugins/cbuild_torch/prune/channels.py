@@ -23,6 +23,7 @@ from ..model.description import ModelDescription
 from ..model.edits import attribute_edits, replay, resize
 from ..model.module import load_model, load_plain, make_module, prepare, save_model, weights_of
 from ..model.objective import Loss, Samples, Task, read_samples, task_loss
+from ..model.probing import varied
 from ..model.selection import check_patterns, matching, prunable_layers, ratio_for
 from ..train.optimise import optimise
 from ..train.params import Finetune
@@ -88,7 +89,7 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
         removal = _step(pruner, module)
         module.zero_grad(set_to_none=True)
         _runs(module, call, example, shapes)
-        _same(removal, module, description, example, blended)
+        _same(removal, module, description, blended)
         if step + 1 < params.steps:
             _require(module, frozen)
             _recover(ctx, module, description, params, step)
@@ -254,17 +255,17 @@ def _same(
     removal: Removal,
     module: nn.Module,
     description: ModelDescription,
-    example: dict[str, Tensor],
     blended: set[nn.Module],
 ) -> None:
     """UserError unless the inputs that went are the outputs that went, and the pruned model computes what the whole one
     does with zeros for them. Where channels are averaged zeros count, so that it need not."""
+    example, other = varied(module, description.inputs, 2)
     pruned, masked = (caller(each, description.inputs) for each in (module, removal.mask()))
     names = {name for name, layer in module.named_modules() if layer in blended}
     with torch.no_grad():
         found, wanted = named_outputs(pruned(example)), named_outputs(masked(example))
         first = removal.carried()
-        masked(tensors(example_arrays(description.inputs, batch=1, seed=1)))
+        masked(other)
     wrong = informed(first, removal.carried())
     worst = 0.0 if names.intersection(removal.narrowed) else difference(found, wanted)
     if wrong or not worst <= _SAME:
