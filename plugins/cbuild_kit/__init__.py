@@ -5,7 +5,7 @@ Importing it is cheap; numpy is imported by the functions that need it.
 
 from .batches import arrays, batch_indices, batches
 from .feeds import sample_feeds
-from .inputs import ModelInput, axis_sizes, example_arrays, fit, fixed_batch
+from .inputs import ModelInput, axis_sizes, example_arrays, example_feeds, fit, fixed_batch
 
 __all__ = [
     "ModelInput",
@@ -14,6 +14,7 @@ __all__ = [
     "batch_indices",
     "batches",
     "example_arrays",
+    "example_feeds",
     "fit",
     "fixed_batch",
     "sample_feeds",

@@ -1,0 +1,222 @@
+"""What every record owes, and the small world in which its functions are tried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+
+from ...graph.params import complete
+from ...platforms import check, probe
+from ..needs import Needs
+from ..params import Params
+from ..work import WorkDataset, WorkInput, WorkRequest
+from . import values
+from .bench import Ran, run
+from .plugin import manifest_imports, plugin_of, record, registry, uncovered
+
+__all__ = ["Contract", "ParameterContract"]
+
+
+class Contract:
+    """Base of the contracts. A subclass names its record and gives a small subject.
+
+    ``factories``: model factories that loading the subject may call. ``datasets``: name → ``module:loader``.
+    ``references``: a name written in a parameter → its role in :meth:`inputs`. ``files``: what it may read beside its
+    inputs and the project's directory. ``environment``: variables that it may read.
+    """
+
+    what: ClassVar[str] = ""
+    factories: ClassVar[tuple[str, ...]] = ()
+    datasets: ClassVar[Mapping[str, str | WorkDataset]] = {}
+    references: ClassVar[Mapping[str, str]] = {}
+    facts: ClassVar[Mapping[str, Any]] = {}
+    files: ClassVar[tuple[str, ...]] = ()
+    environment: ClassVar[tuple[str, ...]] = ()
+    seed: ClassVar[int] = 0
+    threads: ClassVar[int] = 1
+
+    def subject(self, place: Path) -> Path | WorkInput:
+        """A small input artifact, made in the empty directory ``place``."""
+        raise NotImplementedError(f"{type(self).__name__} must have a method subject(self, place) -> Path")
+
+    def inputs(self, place: Path) -> Mapping[str, WorkInput]:
+        """Further inputs by role, made in the empty directory ``place``."""
+        return {}
+
+    def project(self, place: Path) -> None:
+        """Write the project's files that parameters name (FileRef) into ``place``."""
+
+    # -- the record --------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The record's name: what the attribute ``technique``, ``backend``, ``metric`` or ``kind`` says."""
+        found = getattr(self, self.what, "")
+        assert isinstance(found, str), f"{type(self).__name__}.{self.what} must be a name"
+        assert found, f"{type(self).__name__} must say its {self.what}: {self.what} = 'name'"
+        return found
+
+    @property
+    def record(self) -> Any:
+        return record(self.what, self.name)
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The functions of the record, of which the first is the main one."""
+        names = ("run", "compile", "load", "init", "validate", "profile")
+        return tuple(value for name in names if (value := getattr(self.record, name, None)))
+
+    def test_manifest_is_cheap(self) -> None:
+        found = manifest_imports(plugin_of(self.what, self.name).module)
+        assert not found, (
+            f"the manifest imports {', '.join(found)}: every command imports all manifests. Import compressbuild.api "
+            f"and the standard library there, and the rest in the functions' modules"
+        )
+
+    def test_records_are_valid(self) -> None:
+        plugin = plugin_of(self.what, self.name)
+        problems = [problem for problem in registry().problems if problem.plugin == plugin.name]
+        assert not problems, f"plugin '{plugin.name}' {problems[0].message}. {problems[0].hint or ''}"
+
+    def test_functions_are_there(self) -> None:
+        """Each ``module:function`` exists, and its code can be followed."""
+        uncovered(self.functions, ())
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    def needs(self) -> tuple[Needs, ...]:
+        found = getattr(self.record, "needs", None) or getattr(self.record, "load_needs", None)
+        return (found,) if found is not None else ()
+
+    def require(self, *needs: Needs) -> None:
+        """Skip the test where this host lacks something."""
+        lacking = [missing for each in needs for missing in check(each, probe())]
+        if lacking:
+            pytest.skip(f"needs {lacking[0].what}")
+
+    def input_of(self, found: Path | WorkInput, kind: str) -> WorkInput:
+        return found if isinstance(found, WorkInput) else WorkInput(path=str(found), kind=kind)
+
+    def request(self, place: Path, subject: WorkInput | None, params: Mapping[str, Any], **more: Any) -> WorkRequest:
+        """The node, as the engine would order it."""
+        project, beside = place / "project", place / "inputs"
+        for directory in (project, beside):
+            directory.mkdir(parents=True)
+        self.project(project)
+        inputs = {**({"subject": subject} if subject is not None else {}), **self.inputs(beside)}
+        return WorkRequest(
+            label=self.name,
+            run=self.functions[0],
+            params=dict(params),
+            inputs=inputs,
+            references=dict(self.references),
+            datasets={
+                name: entry if isinstance(entry, WorkDataset) else WorkDataset(loader=entry)
+                for name, entry in self.datasets.items()
+            },
+            out="",
+            scratch="",
+            root=str(project),
+            read_files=tuple(str(path.relative_to(project)) for path in project.rglob("*") if path.is_file()),
+            factories=self.factories,
+            facts=dict(self.facts),
+            seed=self.seed,
+            threads=self.threads,
+            **more,
+        )
+
+    def run(self, place: Path, request: WorkRequest, **options: Any) -> Ran:
+        """Run the record's main function, or another."""
+        options.setdefault("run", self.functions[0])
+        return run(
+            request,
+            place / "run",
+            owner=self.functions[0],
+            preload=self.record.preload,
+            readable=self.files,
+            environment=self.environment,
+            **options,
+        )
+
+
+class ParameterContract(Contract):
+    """Of records with parameters.
+
+    ``params``: as a Compressfile writes them, or a Params. ``others``: another valid value of each parameter for which
+    none can be guessed. ``refuses``: parameters that must not be taken. ``unbounded``: numbers that need no range.
+    """
+
+    params: ClassVar[Mapping[str, Any] | Params] = {}
+    others: ClassVar[Mapping[str, Any]] = {}
+    refuses: ClassVar[Iterable[Mapping[str, Any]]] = ()
+    unbounded: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def given(self) -> Mapping[str, Any] | Params:
+        """The example of parameters."""
+        return self.params
+
+    @property
+    def params_type(self) -> type[Params]:
+        found: type[Params] = getattr(self.record, "settings", None) or self.record.params
+        return found
+
+    @property
+    def typed(self) -> dict[str, str]:
+        """For a request: the type of its parameters."""
+        kind = self.params_type
+        return {"params_type": f"{kind.__module__}:{kind.__qualname__}"}
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """What its key counts the code of; a type of the engine's own counts by the key's format."""
+        named = (*self.functions, self.typed["params_type"])
+        return tuple(each for each in named if not each.startswith("compressbuild."))
+
+    def values(self) -> dict[str, Any]:
+        try:
+            return complete(self.params_type, values.written(self.given))
+        except msgspec.ValidationError as error:
+            raise AssertionError(f"its own example of parameters is refused: {error}") from None
+
+    def test_defaults_are_constant(self) -> None:
+        """A default that is computed would change keys from plan to plan."""
+        assert self.values() == self.values(), "a default of its parameters differs from call to call"
+
+    def test_each_parameter_joins_the_key(self) -> None:
+        kind, now = self.params_type, self.values()
+        before = values.key(kind, now)
+        for field in values.fields(kind):
+            name = field.encode_name
+            guesses = [self.others[name]] if name in self.others else values.other_values(field, now[name])
+            changed = next((key for guess in guesses if (key := self._key(now, name, guess))), None)
+            assert changed is not None, f"no other valid value of '{name}' is known: others = {{'{name}': …}}"
+            assert changed != before, f"parameter '{name}' does not join the key: two values of it give one key"
+
+    def _key(self, now: Mapping[str, Any], name: str, value: Any) -> str | None:
+        try:
+            return values.key(self.params_type, {**now, name: value})
+        except msgspec.ValidationError:  # a guess that the type refuses
+            return None
+
+    def test_formatting_is_not_in_the_key(self) -> None:
+        """Defaults left out or written, and another order, are the same parameters."""
+        whole = self.values()
+        turned = dict(reversed(whole.items()))
+        keys = {values.key(self.params_type, each) for each in (values.written(self.given), whole, turned)}
+        assert len(keys) == 1, "the same parameters, written in another order or with their defaults, give another key"
+
+    def test_bad_parameters_are_refused(self) -> None:
+        loose = [name for name in values.unbounded(self.params_type) if name not in self.unbounded]
+        assert not loose, (
+            f"parameter '{loose[0]}' takes any number: give it a range, Annotated[float, Meta(ge=0, le=1)], or list it "
+            f"in 'unbounded'"
+        )
+        for bad in self.refuses:
+            with pytest.raises(msgspec.ValidationError):
+                complete(self.params_type, bad)
+                pytest.fail(f"it takes {bad}: restrict the type of the parameter")
