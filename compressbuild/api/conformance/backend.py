@@ -8,17 +8,19 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from ..needs import Needs
 from ..params import Params
 from ..work import WorkInput
 from . import checks
+from .contract import Pair, ParameterContract, require
 from .plugin import registry
 from .running import RunnerContract, artifact
-from .technique import Pair, RunContract
+from .technique import RunContract
 
 __all__ = ["BackendContract"]
 
 
-class BackendContract(RunContract, RunnerContract):
+class BackendContract(RunContract, ParameterContract, RunnerContract):
     """What a backend owes. Name it, and give it a small model to compile::
 
     class TestReference(BackendContract):
@@ -37,15 +39,16 @@ class BackendContract(RunContract, RunnerContract):
     def given(self) -> Mapping[str, Any] | Params:
         return self.settings
 
-    def needs(self) -> tuple[Any, ...]:
-        return (self.record.compile_needs,)
+    def needs(self) -> tuple[Needs, ...]:
+        typed = msgspec.convert(self.values(), self.params_type)
+        return (self.record.compile_needs, typed.needs())
 
     def _compiled(self, ran: Pair) -> WorkInput:
         checks.check_succeeded(ran.first)
         return artifact(ran.first.out, self.made_kind, backend=self.name, settings=self.values())
 
     def _runs_here(self) -> None:
-        self.require(self.record.run_needs, msgspec.convert(self.values(), self.params_type).run_needs())
+        require(self.record.run_needs, msgspec.convert(self.values(), self.params_type).run_needs())
 
     def test_its_runner_keeps_the_protocol(self, ran: Pair, tmp_path: Path) -> None:
         self._runs_here()

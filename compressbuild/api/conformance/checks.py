@@ -117,7 +117,10 @@ def check_stateless(ran: Ran) -> None:
 
 
 def _same_files(one: Path, two: Path, message: str, hint: str) -> None:
-    first, second = contents(one), contents(two)
+    try:
+        first, second = contents(one), contents(two)
+    except StoreError as error:
+        raise AssertionError(f"its output cannot be kept: {error}") from None
     if first == second:
         return
     name = next(n for n in sorted({*first, *second}) if first.get(n) != second.get(n))
@@ -166,6 +169,7 @@ def check_refusal(ran: Ran, what: str) -> None:
     assert not ran.result.ok, f"it accepts {what}: raise compressbuild.api.UserError for what it cannot take"
     assert ran.cause == "raised", f"for {what} its process ends ({ran.cause}): {ran.error}"
     report = ran.report
+    assert report.raised, f"it accepts {what}, and makes something invalid of it: {ran.error}"
     assert report.refused, (
         f"for {what} it raises {report.raised} with a traceback: raise compressbuild.api.UserError with one line that "
         f"says what is wrong, and a hint"

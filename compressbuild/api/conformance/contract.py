@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,12 +20,41 @@ from . import values
 from .bench import Ran, run
 from .plugin import manifest_imports, plugin_of, record, registry, uncovered
 
-__all__ = ["Contract", "ParameterContract"]
+__all__ = ["Contract", "Pair", "ParameterContract", "code_of", "input_of", "must_run", "require"]
+
+
+_facts = cache(probe)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The same work in two worlds; the second process may do it twice."""
+
+    first: Ran
+    second: Ran
+
+
+def require(*needs: Needs) -> None:
+    """Skip the test where this host lacks something."""
+    lacking = [missing for each in needs for missing in check(each, _facts())]
+    if lacking:
+        pytest.skip(f"needs {lacking[0].what}")
+
+
+def must_run(ran: Pair) -> None:
+    """Skip what cannot be seen of a function that fails: another test says that it does."""
+    if not ran.first.result.ok:
+        pytest.skip("its function failed")
+
+
+def input_of(found: Path | WorkInput, kind: str) -> WorkInput:
+    return found if isinstance(found, WorkInput) else WorkInput(path=str(found), kind=kind)
 
 
 class Contract:
     """Base of the contracts. A subclass names its record and gives a small subject.
 
+    ``params``: as a Compressfile writes them, or a Params.
     ``factories``: model factories that loading the subject may call. ``datasets``: name → ``module:loader``.
     ``references``: a name written in a parameter → its role in :meth:`inputs`. ``files``: what it may read beside its
     inputs and the project's directory. ``environment``: variables that it may read.
@@ -36,6 +67,7 @@ class Contract:
     facts: ClassVar[Mapping[str, Any]] = {}
     files: ClassVar[tuple[str, ...]] = ()
     environment: ClassVar[tuple[str, ...]] = ()
+    params: ClassVar[Mapping[str, Any] | Params] = {}
     seed: ClassVar[int] = 0
     threads: ClassVar[int] = 1
 
@@ -66,9 +98,10 @@ class Contract:
 
     @property
     def functions(self) -> tuple[str, ...]:
-        """The functions of the record, of which the first is the main one."""
+        """The functions of the record, of which the first is the main one; a record without any has its manifest."""
         names = ("run", "compile", "load", "init", "validate", "profile")
-        return tuple(value for name in names if (value := getattr(self.record, name, None)))
+        found = tuple(value for name in names if (value := getattr(self.record, name, None)))
+        return found or (f"{plugin_of(self.what, self.name).module}:__name__",)
 
     def test_manifest_is_cheap(self) -> None:
         found = manifest_imports(plugin_of(self.what, self.name).module)
@@ -89,17 +122,9 @@ class Contract:
     # -- running -----------------------------------------------------------------------------------------------------
 
     def needs(self) -> tuple[Needs, ...]:
-        found = getattr(self.record, "needs", None) or getattr(self.record, "load_needs", None)
-        return (found,) if found is not None else ()
-
-    def require(self, *needs: Needs) -> None:
-        """Skip the test where this host lacks something."""
-        lacking = [missing for each in needs for missing in check(each, probe())]
-        if lacking:
-            pytest.skip(f"needs {lacking[0].what}")
-
-    def input_of(self, found: Path | WorkInput, kind: str) -> WorkInput:
-        return found if isinstance(found, WorkInput) else WorkInput(path=str(found), kind=kind)
+        """What it takes to run the main function here."""
+        found: Needs = self.record.needs
+        return (found, msgspec.convert(self.values(), self.params_type).needs())
 
     def request(self, place: Path, subject: WorkInput | None, params: Mapping[str, Any], **more: Any) -> WorkRequest:
         """The node, as the engine would order it."""
@@ -142,18 +167,20 @@ class Contract:
             **options,
         )
 
+    _ran: ClassVar[Pair]
 
-class ParameterContract(Contract):
-    """Of records with parameters.
+    @pytest.fixture
+    def ran(self, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+        """Both runs, made once for all tests of the class."""
+        if "_ran" not in vars(type(self)):
+            require(*self.needs())
+            places = [tmp_path_factory.mktemp(name) for name in ("subject", "first", "second")]
+            type(self)._ran = self.run_both(places)
+        return self._ran
 
-    ``params``: as a Compressfile writes them, or a Params. ``others``: another valid value of each parameter for which
-    none can be guessed. ``refuses``: parameters that must not be taken. ``unbounded``: numbers that need no range.
-    """
-
-    params: ClassVar[Mapping[str, Any] | Params] = {}
-    others: ClassVar[Mapping[str, Any]] = {}
-    refuses: ClassVar[Iterable[Mapping[str, Any]]] = ()
-    unbounded: ClassVar[tuple[str, ...]] = ()
+    def run_both(self, places: list[Path]) -> Pair:
+        """``places``: for the subject, and for each run."""
+        raise NotImplementedError
 
     @property
     def given(self) -> Mapping[str, Any] | Params:
@@ -171,17 +198,23 @@ class ParameterContract(Contract):
         kind = self.params_type
         return {"params_type": f"{kind.__module__}:{kind.__qualname__}"}
 
-    @property
-    def code(self) -> tuple[str, ...]:
-        """What its key counts the code of; a type of the engine's own counts by the key's format."""
-        named = (*self.functions, self.typed["params_type"])
-        return tuple(each for each in named if not each.startswith("compressbuild."))
-
     def values(self) -> dict[str, Any]:
         try:
             return complete(self.params_type, values.written(self.given))
         except msgspec.ValidationError as error:
             raise AssertionError(f"its own example of parameters is refused: {error}") from None
+
+
+class ParameterContract(Contract):
+    """Of records with parameters.
+
+    ``others``: another valid value of each parameter for which
+    none can be guessed. ``refuses``: parameters that must not be taken. ``unbounded``: numbers that need no range.
+    """
+
+    others: ClassVar[Mapping[str, Any]] = {}
+    refuses: ClassVar[Iterable[Mapping[str, Any]]] = ()
+    unbounded: ClassVar[tuple[str, ...]] = ()
 
     def test_defaults_are_constant(self) -> None:
         """A default that is computed would change keys from plan to plan."""
@@ -220,3 +253,9 @@ class ParameterContract(Contract):
             with pytest.raises(msgspec.ValidationError):
                 complete(self.params_type, bad)
                 pytest.fail(f"it takes {bad}: restrict the type of the parameter")
+
+
+def code_of(contract: Contract) -> tuple[str, ...]:
+    """What the key counts the code of; a type of the engine's own counts by the key's format."""
+    named = (*contract.functions, contract.typed["params_type"])
+    return tuple(each for each in named if not each.startswith("compressbuild."))

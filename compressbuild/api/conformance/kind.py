@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 
 import pytest
 
+from ..needs import Needs
 from . import checks
 from .bench import Ran
+from .contract import input_of, require
 from .plugin import uncovered
 from .running import RunnerContract, artifact
 
@@ -34,10 +36,13 @@ class KindContract(RunnerContract):
     kind: ClassVar[str] = ""
     source: ClassVar[Mapping[str, Any] | None] = None
 
+    def needs(self) -> tuple[Needs, ...]:
+        return (self.record.load_needs,)
+
     def _artifact(self, place: Path) -> Path:
         """A good artifact: what ``init`` makes of ``source``, or ``subject``."""
         if self.source is None:
-            return Path(self.input_of(self.subject(place), self.name).path)
+            return Path(input_of(self.subject(place), self.name).path)
         return self._init(place, 0).out
 
     def _init(self, place: Path, world: int) -> Ran:
@@ -48,7 +53,7 @@ class KindContract(RunnerContract):
         return ran
 
     def test_a_good_artifact_is_valid(self, tmp_path: Path) -> None:
-        self.require(*self.needs())
+        require(*self.needs())
         good = self._artifact(tmp_path / "good")
         for pattern in self.record.files:
             assert any(good.glob(pattern)), f"the artifact has no file matching '{pattern}', which its kind requires"
@@ -59,14 +64,14 @@ class KindContract(RunnerContract):
         checks.check_nothing_outside(ran)
 
     def test_damage_is_noticed(self, tmp_path: Path) -> None:
-        self.require(*self.needs())
+        require(*self.needs())
         good = artifact(self._artifact(tmp_path / "good"), self.name)
         self.try_damage(tmp_path / "node", good, self.record, loads=self.record.load is not None)
 
     def test_its_runner_keeps_the_protocol(self, tmp_path: Path) -> None:
         if self.record.load is None:
             pytest.skip("it has no reference runtime")
-        self.require(*self.needs())
+        require(*self.needs())
         self.try_runner(tmp_path / "node", artifact(self._artifact(tmp_path / "good"), self.name))
 
     def test_init_gives_the_same_bytes(self, tmp_path: Path) -> None:

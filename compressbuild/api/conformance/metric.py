@@ -12,9 +12,8 @@ import pytest
 from ..work import WorkInput, WorkRequest
 from . import checks
 from .bench import Ran
-from .contract import ParameterContract
+from .contract import Pair, ParameterContract, code_of, input_of, must_run, require
 from .plugin import uncovered
-from .technique import Pair
 
 __all__ = ["MetricContract"]
 
@@ -42,12 +41,9 @@ class MetricContract(ParameterContract):
 
     def order(self, place: Path, subject: Path | WorkInput) -> WorkRequest:
         kind = self.kind or next(iter(getattr(self.record, "kinds", ())), "")
-        return self.request(place, self.input_of(subject, kind), self.values(), save_json="metrics.json", **self.typed)
+        return self.request(place, input_of(subject, kind), self.values(), save_json="metrics.json", **self.typed)
 
-    @pytest.fixture(scope="class")
-    def ran(self, tmp_path_factory: pytest.TempPathFactory) -> Pair:
-        self.require(*self.needs())
-        places = [tmp_path_factory.mktemp(name) for name in ("subject", "first", "second")]
+    def run_both(self, places: list[Path]) -> Pair:
         subject = self.subject(places[0])
         return Pair(
             self.run(places[1], self.order(places[1], subject)),
@@ -67,8 +63,8 @@ class MetricContract(ParameterContract):
         assert self.record.summary, "its record has no summary: one line that says what the number is"
 
     def test_two_runs_agree(self, ran: Pair) -> None:
-        for each in (ran.first, ran.second):
-            checks.check_succeeded(each)
+        must_run(ran)
+        checks.check_succeeded(ran.second)
         if self.record.exclusive:
             pytest.skip("it is a measurement: two results may differ")
         first, second = ran.first.result.facts, ran.second.result.facts
@@ -76,8 +72,9 @@ class MetricContract(ParameterContract):
         assert not differ, f"two runs gave other values of '{sorted(differ)[0]}': take randomness from ctx.seed"
 
     def test_it_reads_what_its_key_covers(self, ran: Pair) -> None:
+        must_run(ran)
         checks.check_covered_reads(ran.first)
-        hidden = uncovered(self.code, ran.first.report.modules)
+        hidden = uncovered(code_of(self), ran.first.report.modules)
         assert not hidden, f"it imports {hidden[0]} by a computed name, which its key cannot cover"
 
     def test_it_writes_nothing_elsewhere(self, ran: Pair) -> None:
@@ -85,7 +82,7 @@ class MetricContract(ParameterContract):
         checks.check_no_pickle(ran.first.out)
 
     def test_it_refuses_what_it_cannot_measure(self, tmp_path: Path) -> None:
-        self.require(*self.needs())
+        require(*self.needs())
         subjects = list(self.unfit(tmp_path / "unfit"))
         if not subjects:
             pytest.skip("nothing unfit is given: unfit()")

@@ -68,6 +68,8 @@ def manifest_imports(module: str) -> tuple[str, ...]:
         first = name.partition(".")[0]
         if first == "compressbuild" and not name.startswith("compressbuild.api"):
             found.append(name)
+        elif first.startswith(("_cython", "cython_runtime")):
+            continue  # an extension module's own
         elif first not in sys.stdlib_module_names and first not in own and first not in _DOOR:
             found.append(first)
     return tuple(dict.fromkeys(found))

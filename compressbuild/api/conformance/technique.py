@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,22 +10,13 @@ import pytest
 
 from ..work import WorkInput, WorkRequest
 from . import checks
-from .bench import Ran
-from .contract import ParameterContract
+from .contract import Contract, Pair, ParameterContract, code_of, input_of, must_run, require
 from .plugin import registry, uncovered
 
-__all__ = ["Pair", "RunContract", "TechniqueContract"]
+__all__ = ["RunContract", "TechniqueContract"]
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """The same work in two worlds; the second process does it twice."""
-
-    first: Ran
-    second: Ran
-
-
-class RunContract(ParameterContract):
+class RunContract(Contract):
     """Of a function that turns a subject into an artifact: techniques, and the compilers of backends.
 
     ``unfit_params``: parameters that are well-formed, and that this subject cannot be given.
@@ -49,48 +38,39 @@ class RunContract(ParameterContract):
 
     def order(self, place: Path, subject: Path | WorkInput, params: Mapping[str, Any]) -> WorkRequest:
         kind = registry().kinds.get(self.made_kind)
-        entry = self.input_of(subject, self.subject_kind)
+        entry = input_of(subject, self.subject_kind)
         validate = kind.validate if kind is not None else None
         return self.request(place, entry, params, validate=validate, **self.typed)
 
-    @pytest.fixture(scope="class")
-    def ran(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-        """Both runs, for all tests of the class."""
-        self.require(*self.run_needs())
-        places = [tmp_path_factory.mktemp(name) for name in ("subject", "first", "second")]
+    def run_both(self, places: list[Path]) -> Pair:
         subject = self.subject(places[0])
-        yield Pair(
+        return Pair(
             self.run(places[1], self.order(places[1], subject, self.values())),
             self.run(places[2], self.order(places[2], subject, self.values()), world=1, twice=True),
         )
-        for place in places:
-            shutil.rmtree(place, ignore_errors=True)
-
-    def run_needs(self) -> tuple[Any, ...]:
-        import msgspec
-
-        return (*self.needs(), msgspec.convert(self.values(), self.params_type).needs())
 
     def test_it_runs(self, ran: Pair) -> None:
         checks.check_succeeded(ran.first)
         checks.check_facts(ran.first.result.facts, ran.first)
 
     def test_output_is_an_artifact(self, ran: Pair) -> None:
+        must_run(ran)
         kind = registry().kinds.get(self.made_kind)
         checks.check_files(ran.first, kind.files if kind is not None else ("*",), self.made_kind)
         checks.check_no_pickle(ran.first.out)
 
     def test_two_runs_give_the_same_bytes(self, ran: Pair) -> None:
-        for each in (ran.first, ran.second):
-            checks.check_succeeded(each)
+        must_run(ran)
+        checks.check_succeeded(ran.second)
         if self.record.nondeterministic:
             pytest.skip(f"declared nondeterministic: {self.record.nondeterministic}")
         checks.check_same(ran.first, ran.second, ran.second.again)
         checks.check_stateless(ran.second)
 
     def test_it_reads_what_its_key_covers(self, ran: Pair) -> None:
+        must_run(ran)
         checks.check_covered_reads(ran.first)
-        hidden = uncovered(self.code, ran.first.report.modules)
+        hidden = uncovered(code_of(self), ran.first.report.modules)
         assert not hidden, (
             f"it imports {hidden[0]} by a computed name, which its key cannot cover: write the import out"
         )
@@ -99,7 +79,7 @@ class RunContract(ParameterContract):
         checks.check_nothing_outside(ran.first)
 
     def test_it_refuses_what_it_cannot_take(self, tmp_path: Path) -> None:
-        self.require(*self.run_needs())
+        require(*self.needs())
         cases = [(f"the subject {path}", path, self.values()) for path in self.unfit(tmp_path / "unfit")]
         if self.unfit_params:
             good = self.subject(tmp_path)
@@ -111,7 +91,7 @@ class RunContract(ParameterContract):
             checks.check_refusal(self.run(place, self.order(place, subject, params)), what)
 
 
-class TechniqueContract(RunContract):
+class TechniqueContract(RunContract, ParameterContract):
     """What a technique owes. Name it, and give it a small subject::
 
     class TestThreshold(TechniqueContract):

@@ -18,7 +18,7 @@ class OfTechnique(TechniqueContract):
         return made(place)
 
     def unfit(self, place):
-        yield made(place, "unfit\n")
+        yield made(place, "value unfit\n")
 
 
 class OfMetric(MetricContract):
@@ -26,7 +26,7 @@ class OfMetric(MetricContract):
         return made(place)
 
     def unfit(self, place):
-        yield made(place, "unfit\n")
+        yield made(place, "value unfit\n")
 
 
 class OfKind(KindContract):

@@ -48,7 +48,6 @@ METRICS = "m_good m_nan m_missing m_text m_flag m_infinite m_random m_traceback"
 RUNNERS = "r_good r_any_feeds r_mute r_reuses r_no_inputs r_unnamed_axis r_changes_feeds r_drifts r_lists"
 
 
-
 @hookimpl
 def compressbuild_kinds():
     yield Kind(name="bad-text", files=("value.txt",), validate="cbuild_bad.work:validate")
@@ -60,6 +59,7 @@ def compressbuild_kinds():
             files=("value.txt",),
             validate="cbuild_bad.work:validate",
             load=f"cbuild_bad.runners:{name}",
+            preload=("numpy",),
         )
 
 
@@ -71,6 +71,7 @@ def compressbuild_techniques():
             run=f"cbuild_bad.work:{name if name not in PARAMS else 'good'}",
             params=PARAMS.get(name, Factor),
             consumes=("bad-text",),
+            preload=("numpy",),
         )
 
 
@@ -78,5 +79,9 @@ def compressbuild_techniques():
 def compressbuild_metrics():
     for name in METRICS.split():
         yield Metric(
-            name=f"bad.{name.replace('_', '-')}", run=f"cbuild_bad.work:{name}", summary="a number", kinds=("bad-text",)
+            name=f"bad.{name.replace('_', '-')}",
+            run=f"cbuild_bad.work:{name}",
+            summary="a number",
+            kinds=("bad-text",),
+            preload=("numpy",),
         )

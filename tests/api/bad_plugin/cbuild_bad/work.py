@@ -1,6 +1,5 @@
 """One function for each fault. Artifacts hold one text, ``value.txt``, of digits."""
 
-import contextlib
 import datetime
 import importlib
 import os
@@ -71,10 +70,7 @@ def path(ctx, model, params):
 
 
 def undeclared(ctx, model, params):
-    write(ctx, model, Path(ctx.scratch.parents[1], "side", "..", "..", "..", "..", "notes.txt").exists())
-    (Path(os.environ["PATH"].split(":")[0]) / "none").exists()
-    with contextlib.suppress(OSError), open("/etc/hostname") as file:
-        file.read()
+    write(ctx, model, Path(__file__).parents[1].joinpath("notes.txt").read_text())
 
 
 def outside(ctx, model, params):

@@ -1,9 +1,11 @@
 """A manifest that imports what only its function needs, and a record without a docstring for its parameters."""
 
+from typing import Annotated
+
 import safetensors
 import yaml
 
-from compressbuild.api import Params, Technique, hookimpl
+from compressbuild.api import Meta, Params, Technique, hookimpl
 
 
 class Silent(Params):
@@ -12,6 +14,8 @@ class Silent(Params):
 
 class Heavy(Params):
     """Parameters."""
+
+    factor: Annotated[int, Meta(ge=1)] = 1
 
 
 @hookimpl
