@@ -122,13 +122,14 @@ def _spoilt(loaded: Runner, feeds: dict[str, Any]) -> Iterator[tuple[str, dict[s
 
 def damage(ctx: Context, artifact: Path, params: Mapping[str, Any]) -> dict[str, Any]:
     """``params``: ``validate``, a kind's, or None; ``loads``: whether it can be loaded here; ``exempt``: patterns of
-    files whose content nothing depends on. A damaged file must be noticed by one of the two."""
+    files whose content nothing depends on; ``raw``: of those in which a flip cannot be seen. A damaged file must be noticed by one of the two."""
     problems: dict[str, str] = {}
     names = sorted(str(path.relative_to(artifact)) for path in artifact.rglob("*") if path.is_file())
     for name in names:
         if any(Path(name).match(pattern) for pattern in params["exempt"]):
             continue
-        for how, change in _DAMAGES.items():
+        raw = any(Path(name).match(pattern) for pattern in params["raw"])
+        for how, change in list(_DAMAGES.items())[: 2 if raw else None]:
             copy = ctx.scratch / "damaged"
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(artifact, copy)

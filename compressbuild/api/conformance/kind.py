@@ -48,7 +48,7 @@ class KindContract(RunnerContract):
     def _init(self, place: Path, world: int) -> Ran:
         assert self.record.init is not None, f"kind '{self.name}' has no 'init': leave 'source' out"
         request = self.request(place / "init", None, self.source or {})
-        ran = self.run(place, request, run=self.record.init, world=world)
+        ran = self.run(place, request, run=self.record.init, owner=self.record.init, world=world)
         checks.check_succeeded(ran)
         return ran
 

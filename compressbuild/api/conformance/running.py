@@ -40,10 +40,11 @@ def artifact(
 
 class RunnerContract(Contract):
     """``feeds``: ``module:function`` that makes arrays for a Runner's ``inputs``. ``exempt``: patterns of files whose
-    content nothing depends on. ``repeatable``: whether one input gives the same values each time."""
+    content nothing depends on; ``raw``: of plain numbers, in which a flipped byte cannot be seen. ``repeatable``: whether one input gives the same values each time."""
 
     feeds: ClassVar[str] = "cbuild_kit:example_feeds"
     exempt: ClassVar[tuple[str, ...]] = ()
+    raw: ClassVar[tuple[str, ...]] = ()
     repeatable: ClassVar[bool] = True
 
     def try_runner(self, place: Path, loaded: WorkInput) -> None:
@@ -59,7 +60,7 @@ class RunnerContract(Contract):
         assert validate is not None or loads, (
             f"nothing notices a damaged artifact of kind '{loaded.kind}': give the kind a 'validate'"
         )
-        params = {"validate": validate, "loads": loads, "exempt": list(self.exempt)}
+        params = {"validate": validate, "loads": loads, "exempt": list(self.exempt), "raw": list(self.raw)}
         _no_problem(self._exercise(_DAMAGE, place, loaded, params))
 
     def _exercise(self, function: str, place: Path, loaded: WorkInput, params: Mapping[str, Any]) -> Ran:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -66,14 +67,22 @@ def other_values(field: types.Field, now: Any) -> Iterator[Any]:
             case types.EnumType():
                 guesses = [each.value for each in option.cls]
             case types.StrType():
-                guesses = ["other", "other:thing"]
+                guesses = [*_alternatives(option.pattern or ""), "other", "other:thing"]
             case types.ListType() | types.VarTupleType() | types.SetType():
                 guesses = [[each] for each in _of(option.item_type)]
+            case types.StructType():
+                guesses = [{each.encode_name: one} for each in option.fields for one in other_values(each, None)]
             case types.DictType():
                 guesses = [{"other": each} for each in _of(option.value_type)]
             case _:
                 guesses = []
         yield from (guess for guess in guesses if guess != now)
+
+
+def _alternatives(pattern: str) -> list[str]:
+    """The words of ``^(one|two)$``."""
+    found = re.fullmatch(r"\^\((?:\?:)?([\w|-]+)\)\$", pattern)
+    return found[1].split("|") if found else []
 
 
 def _of(info: types.Type) -> list[Any]:

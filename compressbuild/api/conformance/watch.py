@@ -199,7 +199,7 @@ class _Watch:
             _add(self._report.connections, str(args[1][0]))
 
     def _note_write(self, path: str) -> None:
-        if not path.startswith(self._writable) and "/__pycache__/" not in path:
+        if not f"{path}/".startswith(self._writable) and "/__pycache__/" not in path:
             _add(self._report.writes, path)
 
     def _note_read(self, path: str) -> None:
