@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from compressbuild.plugins import discover
+from compressbuild.registry import discover
 
 from compressbuild.compressfile.load import loads
 from compressbuild.compressfile.spec import GateSpec

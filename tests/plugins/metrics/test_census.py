@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cbuild_metrics.manifest import compressbuild_metrics
-from compressbuild.plugins import discover
+from compressbuild.registry import discover
 from toyproject import Toy
 
 from compressbuild.api import ArtifactMetric, Macs, RunMetric, UserError
