@@ -111,6 +111,7 @@ class CacheDir:
         with suppress(FileNotFoundError):
             if not stat.S_ISDIR(os.lstat(directory).st_mode):
                 self.quarantine(directory)
+                self.fs.make_dirs(directory)
 
     def _walk(self, area: str) -> Iterator[str]:
         for shard in _names(f"{self.root}/{area}"):
