@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contracts
 import pytest
-from compressbuild.registry import discover
 
 from compressbuild.api.conformance import BackendContract
+from compressbuild.registry import discover
 
 # backend → its settings
 GIVEN = {
