@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from compressbuild.api import Parity
-from compressbuild.plugins import Registry, discover
-from compressbuild.plugins.pages import excerpt
-from compressbuild.plugins.parameters import Parameter, parameters
+from compressbuild.registry import Registry, discover
+from compressbuild.registry.pages import excerpt
+from compressbuild.registry.parameters import Parameter, parameters
 
 ROOT = Path(__file__).parents[1]
 MARKED = re.compile(

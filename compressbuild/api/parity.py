@@ -15,7 +15,7 @@ class Parity(Params, frozen=True):
     Beyond it, compiling fails.
 
     Tolerances left out are those of the model's precision (docs/backends.md). Without ``axes`` the first axis is tried
-    at 1 and 16, others at 8 and 16. Sizes that the source itself does not take are skipped.
+    at 1, 3 and 16, others at 1, 7, 16 and 96. Sizes that the source itself does not take are skipped.
     """
 
     check: Annotated[bool, Meta(description="false: compile without comparing")] = True

@@ -46,6 +46,7 @@ def make_context(
     subject: Path | WorkInput | None = None,
     kind: str = "",
     load: str | None = None,
+    census: str | None = None,
     inputs: Mapping[str, WorkInput] | None = None,
     references: Mapping[str, str] | None = None,
     datasets: Mapping[str, str | WorkDataset] | None = None,
@@ -59,7 +60,7 @@ def make_context(
 ) -> Context:
     """A :class:`Context` as a worker would make it; ``out`` and a scratch directory beside it are created.
 
-    ``subject``, with its ``kind`` and ``load`` (``module:function`` that makes a Runner of it): the input artifact.
+    ``subject``, with its ``kind``, ``load`` (``module:function`` that makes a Runner of it) and ``census``: the input.
     ``inputs``: further ones by role. ``references``: name as a parameter has it → role. ``datasets``: name →
     ``module:loader``.
     ``progress``: a list that collects what the function reports. ``checkpoint``: a directory that outlives the run.
@@ -70,7 +71,9 @@ def make_context(
     known = dict(inputs or {})
     if subject is not None:
         known["subject"] = (
-            subject if isinstance(subject, WorkInput) else WorkInput(path=str(subject), kind=kind, load=load)
+            subject
+            if isinstance(subject, WorkInput)
+            else WorkInput(path=str(subject), kind=kind, load=load, census=census)
         )
     request = WorkRequest(
         label=label,

@@ -12,9 +12,9 @@ import click
 
 from ..api import Params
 from ..errors import UsageError
-from ..plugins import Registry, discover
-from ..plugins.parameters import Parameter, parameters
-from ..suggest import did_you_mean
+from ..registry import Registry, discover
+from ..registry.parameters import Parameter, parameters
+from ..words import did_you_mean
 
 __all__ = ["command", "explained", "families"]
 
@@ -108,7 +108,7 @@ def _about(kind: type[Params]) -> str:
 
 def explained(registry: Registry, what: str, record: Any) -> Iterator[str]:
     """The lines of ``cbuild help`` on one record."""
-    from ..plugins.pages import excerpt, page
+    from ..registry.pages import excerpt, page
 
     yield f"{record.name}: {what} of {registry.owner[what, record.name]}"
     yield ""

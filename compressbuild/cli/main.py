@@ -31,7 +31,9 @@ COMMANDS = {
     "schema": "Print a JSON Schema of the Compressfile, for editors.",
 }
 
-_TAKES_VALUE = frozenset(("-f", "--file", "-j", "--jobs", "--set", "--cache-dir", "--profile", "--format", "-o"))
+_TAKES_VALUE = frozenset(
+    ("-f", "--file", "-j", "--jobs", "--set", "--cache-dir", "--trace", "--profile", "--format", "-o")
+)
 
 
 class Cbuild(click.Group):

@@ -12,7 +12,7 @@ import pytest
 from command import Inline, Work
 
 from compressbuild.cli.help import explained, families
-from compressbuild.plugins import Registry, discover
+from compressbuild.registry import Registry, discover
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,7 +14,7 @@ from compressbuild.compressfile.problems import Problems
 from compressbuild.compressfile.reader import decode, read
 from compressbuild.compressfile.schema import schema
 from compressbuild.errors import CompressfileError
-from compressbuild.plugins import discover
+from compressbuild.registry import discover
 
 ROOT = Path(__file__).parent.parent.parent
 GOLDEN = sorted((ROOT / "tests" / "golden").glob("*.yaml"))

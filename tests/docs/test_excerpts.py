@@ -17,7 +17,7 @@ from test_techniques import registry
 from compressbuild.compressfile.load import loads
 from compressbuild.graph import build_graph
 from compressbuild.platforms import Facts, check, probe
-from compressbuild.plugins.pages import excerpt, page
+from compressbuild.registry.pages import excerpt, page
 
 TARGETS = "targets:\n  measured: {from: onnx, platform: cpu}\n  cpu-fp32: {from: onnx, platform: cpu}\n"
 

@@ -20,7 +20,7 @@ from compressbuild.api import Technique
 from compressbuild.compressfile.load import loads
 from compressbuild.graph import build_graph
 from compressbuild.platforms import Facts
-from compressbuild.plugins import Registry, discover
+from compressbuild.registry import Registry, discover
 
 PLACE = ROOT / "docs" / "techniques"
 FIRST_PARTY = {"metrics", "onnx", "onnxruntime", "openvino", "tensorrt", "torch"}

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from compressbuild.api import DatasetRef, Meta, Params, Positive
-from compressbuild.code import CodeIndex
+from compressbuild.closure import CodeIndex
 from compressbuild.graph.params import type_name
-from compressbuild.plugins import Registry, discover
-from compressbuild.plugins.parameters import Parameter, parameters
+from compressbuild.registry import Registry, discover
+from compressbuild.registry.parameters import Parameter, parameters
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 GENERIC = {each.description for each in parameters(type("Bare", (Params,), {"__annotations__": {"data": DatasetRef}}))}

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from cbuild_kit import ModelInput, fit, fixed_batch
+from cbuild_kit import ModelInput, fit, fixed_batch, model_inputs
 
 from compressbuild.api import Context, UserError
 
-from ..answers.feeds import model_inputs
 from ..answers.predict import answers, regrouped
 from ..answers.predictions import Predictions
 from ..answers.scores import output

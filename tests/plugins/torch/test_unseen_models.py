@@ -125,7 +125,6 @@ def but(names: tuple[str, ...], message: str) -> dict[str, str]:
     return of(tuple(name for name in MODELS if name not in names), message)
 
 
-FIXED = of(("tied", "attention"), "the pruned model does not run, in 'blocks.0'")
 NO_NORM = of((*ENCODERS, *TEMPORAL, "signal", "tied", "attention", "masked"), "no batch normalisation")
 NO_BLOCKS = of(("two_inputs", "signal", "picture", "masked", "siamese"), "no blocks to drop")
 NO_RELU = of((*TEMPORAL, "signal", "picture", "tied", "attention", "masked"), "'map: ReLU' is the class of no layer")
@@ -142,15 +141,13 @@ TORCH: Mapping[str, Case] = {
     "gradual": Case("prune.gradual:prune", PruneGradual(sparsity=0.5, **TRAIN), half_zeros),
     "movement": Case("prune.movement:prune", PruneMovement(sparsity=0.5, **TRAIN), half_zeros),
     "nm": Case("prune.nm:prune", PruneNm(), half_zeros),
-    "channels": Case("prune.channels:prune", PruneChannels(ratio=0.5), smaller, FIXED),
-    "channels-global": Case(
-        "prune.channels:prune", PruneChannels(ratio=0.3, scope="global", round_to=4), smaller, FIXED
-    ),
+    "channels": Case("prune.channels:prune", PruneChannels(ratio=0.5), smaller),
+    "channels-global": Case("prune.channels:prune", PruneChannels(ratio=0.3, scope="global", round_to=4), smaller),
     "channels-taylor": Case(
         "prune.channels:prune",
         PruneChannels(criterion="taylor", data="data", steps=2, recover_epochs=1),
         smaller,
-        {**FIXED, "signal": "criterion taylor cannot rank up: the loss does not depend on it"},
+        {"signal": "criterion taylor cannot rank up: the loss does not depend on it"},
     ),
     "channels-bn": Case("prune.channels:prune", PruneChannels(criterion="bn-scale"), smaller, NO_BN),
     "heads": Case(
