@@ -6,7 +6,7 @@ from .facts import FACTS
 from .hooks import hookimpl
 from .needs import Needs
 from .numbers import Amount, Count, Positive, Rate, Ratio, Share
-from .params import DatasetRef, FileRef, FunctionRef, Meta, ModelRef, Params, Scheme
+from .params import DatasetRef, FileRef, FunctionRef, Meta, ModelRef, Params, schemes
 from .parity import Parity
 from .profile import Operator, Profile, Profiling
 from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
@@ -42,7 +42,6 @@ __all__ = [
     "Ratio",
     "RunMetric",
     "Runner",
-    "Scheme",
     "Share",
     "Stack",
     "Technique",
@@ -53,4 +52,5 @@ __all__ = [
     "WorkRequest",
     "WorkResult",
     "hookimpl",
+    "schemes",
 ]

@@ -11,10 +11,12 @@ from compressbuild.api import (
     Meta,
     Params,
     Positive,
-    Scheme,
+    schemes,
 )
 
-__all__ = ["QuantizeDynamic", "QuantizeMixed", "QuantizeStatic", "QuantizeWeights"]
+__all__ = ["SCHEMES", "QuantizeDynamic", "QuantizeMixed", "QuantizeStatic", "QuantizeWeights"]
+
+SCHEMES = ("u8-affine", "s8-symmetric")
 
 
 class QuantizeDynamic(Params):
@@ -44,7 +46,7 @@ class QuantizeStatic(Params):
     """
 
     data: DatasetRef
-    scheme: Scheme = "auto"
+    scheme: Annotated[str, schemes(*SCHEMES)] = "auto"
     activations: Literal["auto", "uint8", "int8", "uint16", "int16"] = "auto"
     per_channel: bool = True
     method: Literal["minmax", "entropy", "percentile"] = "minmax"

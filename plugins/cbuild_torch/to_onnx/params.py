@@ -12,13 +12,15 @@ from compressbuild.api import (
     Params,
     Positive,
     Rate,
-    Scheme,
     Share,
+    schemes,
 )
 
 from ..train.params import Training
 
-__all__ = ["ExportOnnx", "QuantizeQat"]
+__all__ = ["SCHEMES", "ExportOnnx", "QuantizeQat"]
+
+SCHEMES = ("u8-affine", "s8-symmetric")
 
 
 class ExportOnnx(Params):
@@ -50,7 +52,7 @@ class QuantizeQat(Training, kw_only=True):
 
     epochs: Positive = 3
     lr: Rate = 1e-4
-    scheme: Scheme = "auto"
+    scheme: Annotated[str, schemes(*SCHEMES)] = "auto"
     exclude: tuple[str, ...] = ()
     teacher: ModelRef | None = None
     alpha: Share = 0.7
