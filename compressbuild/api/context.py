@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -65,6 +64,8 @@ class Context:
     """
 
     def __init__(self, request: WorkRequest, report: Callable[[dict[str, Any]], None]) -> None:
+        import logging
+
         self._request = request
         self._report = report
         self.out = Path(request.out)

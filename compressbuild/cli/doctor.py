@@ -14,7 +14,9 @@ from .. import __version__
 from ..api.facts import FACTS
 from ..api.needs import Needs
 from ..platforms import Facts, check, probe
-from ..plugins import Registry, discover
+from ..registry import Registry
+from ..words import memory
+from .options import offered
 
 __all__ = ["command"]
 
@@ -24,7 +26,7 @@ __all__ = ["command"]
 def command(as_json: bool) -> int:
     """Show the probed facts of this machine and, of each backend, whether it can compile and run here. Exit 1 if a
     plugin is broken."""
-    registry, facts = discover(cache=None), probe()
+    registry, facts = offered(), probe()
     found = _examine(registry, facts)
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
@@ -88,7 +90,7 @@ def _print(found: dict[str, Any]) -> None:
     click.echo(f"compressbuild {found['compressbuild']}, Python {python['version']} in {python['prefix']}\n")
     width = max(map(len, [*found["facts"], *found["backends"]]))
     for name, value in found["facts"].items():
-        shown = f"{value / 2**30:.1f} GiB" if name in ("memory", "gpu.memory") and value else _shown(value)
+        shown = memory(value) if name in ("memory", "gpu.memory") and value else _shown(value)
         note = f"  ({found['gpu']})" if name == "gpu.name" and found["gpu"] else ""
         click.echo(f"{name:{width}}  {shown}{note}")
     click.echo()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from ..api.needs import Needs
 from ..api.records import Kind, Technique
 from ..platforms import Facts, check, probe, unavailable
-from ..plugins import Plugin, Registry, discover
+from ..registry import Plugin, Registry
+from .options import offered
 
 __all__ = ["command"]
 
@@ -21,7 +22,7 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a plugin.")
 def command(as_json: bool) -> int:
     """List the installed plugins: distribution, version, what each offers, and why something is unusable here."""
-    registry = discover(cache=None)
+    registry = offered()
     facts = probe()
     for plugin in registry.plugins:
         row = _row(registry, plugin, facts)

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from ..api.work import WorkRequest, WorkResult
+from ..words import memory
 from .executor import Cause, Finished, Happening, Progress, Started
 from .protocol import Broken, Exited, Forked, Frames, Outcome, Ready, Spawn, decode_report
 from .warm import WarmParent, worker_environment
@@ -45,10 +46,11 @@ class _Node:
 
 
 class LocalExecutor:
-    """An :class:`~compressbuild.execute.executor.Executor`. ``environ``: what the workers' variables are taken from."""
+    """An :class:`~compressbuild.execute.executor.Executor`. ``environ``: what the workers' variables are taken from.
+    ``variables``: some that replace the fixed ones, for tests that vary what must not matter."""
 
-    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        self._environment = worker_environment(os.environ if environ is None else environ)
+    def __init__(self, environ: Mapping[str, str] | None = None, *, variables: Mapping[str, str] | None = None) -> None:
+        self._environment = worker_environment(os.environ if environ is None else environ) | dict(variables or {})
         self._selector = selectors.DefaultSelector()
         self._parents: dict[tuple[str, ...], WarmParent] = {}
         self._broken: dict[tuple[str, ...], Broken] = {}
@@ -249,10 +251,6 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _bytes(count: int) -> str:
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
-
-
 _SIGNALS = {
     signal.SIGSEGV: "segmentation fault",
     signal.SIGABRT: "aborted",
@@ -271,12 +269,12 @@ def _verdict(node: _Node, end: Exited) -> tuple[Cause, str, str | None]:
             "raise `timeout:` of the step if the work needs it",
         )
     if end.killed == "memory":
-        detail = f"used {_bytes(end.rss)}, more than its memory limit of {_bytes(node.memory or 0)}"
+        detail = f"used {memory(end.rss)}, more than its memory limit of {memory(node.memory or 0)}"
         return "memory", detail, "raise `memory:` of the step, or make its batches smaller"
     if end.killed == "cancelled":
         return "cancelled", "cancelled", None
     if end.oom:
-        detail = f"killed by the kernel: out of memory (it had used up to {_bytes(end.rss)})"
+        detail = f"killed by the kernel: out of memory (it had used up to {memory(end.rss)})"
         return "memory", detail, "run fewer nodes at once (-j), or make its batches smaller"
     if os.WIFSIGNALED(end.status):
         return _crash_by(os.WTERMSIG(end.status))

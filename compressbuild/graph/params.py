@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ..api import Backend, Needs, Params
 from ..compressfile.nodes import Map, Node, Seq, plain
 from ..errors import Diagnostic, Mark
-from ..suggest import did_you_mean
+from ..words import suggest
 
 __all__ = ["Resolved", "complete", "handed", "resolve", "type_name"]
 
@@ -22,8 +22,7 @@ _PATH = re.compile(r"^(?P<text>.*?)(?: - at `(?P<path>\$[^`]*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 
 
-@dataclass(frozen=True, slots=True)
-class Auto:
+class Auto(msgspec.Struct, frozen=True):
     """Of a parameter that may be ``auto``: the backend's attribute that replaces it; what does without a platform; the
     names that it knows (empty: any)."""
 
@@ -32,8 +31,7 @@ class Auto:
     known: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True):
     """``ref``: what ``value`` names (``dataset``, ``model`` …). ``path``: of the parameter that holds it; ``mark``:
     where that is written, if it is."""
 
@@ -47,8 +45,7 @@ class Reference:
         return ".".join(map(str, self.path))
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(msgspec.Struct, frozen=True):
     """``values``: every parameter after defaults. ``refs``: what they refer to. ``needs``: of the host."""
 
     values: Mapping[str, Any]
@@ -187,9 +184,7 @@ def resolve(
     for key, _ in written.entries if written is not None else ():
         if key.value not in fields:
             bad = True
-            guess = did_you_mean(str(key.value), fields)
-            known = ", ".join(fields) or "none"
-            hint = f"did you mean '{guess}'?" if guess else f"its parameters: {known}"
+            hint = suggest(str(key.value), fields, otherwise=f"its parameters: {', '.join(fields) or 'none'}")
             problems.append(Diagnostic(f"{owner} has no parameter '{key.value}'", key.mark, hint))
     if bad:
         return None
@@ -226,10 +221,8 @@ def _unknown(owner: str, name: str, value: str, known: Sequence[str], asking: Ba
     if asking is not None:
         message = f"{owner} does not know the {name} '{value}', which backend '{asking.name}' asks for"
         return Diagnostic(message, mark, f"{listed}; a technique made for '{asking.name}' may know it")
-    guess = did_you_mean(value, known)
-    return Diagnostic(
-        f"{owner}, parameter '{name}': unknown {name} '{value}'", mark, f"did you mean '{guess}'?" if guess else listed
-    )
+    message = f"{owner}, parameter '{name}': unknown {name} '{value}'"
+    return Diagnostic(message, mark, suggest(value, known, otherwise=listed))
 
 
 def handed(kind: type[Params], values: Mapping[str, Any]) -> Resolved:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
 from ..api.needs import Needs
@@ -16,8 +14,7 @@ from .requires import requires_met
 __all__ = ["Ability", "assess"]
 
 
-@dataclass(frozen=True, slots=True)
-class Ability:
+class Ability(msgspec.Struct, frozen=True):
     """What is missing to ``build`` and to ``run``; empty: nothing."""
 
     build: tuple[Missing, ...]

@@ -25,7 +25,7 @@ def compressbuild_kinds() -> Iterator[Kind]:
         name="coreml-package",
         files=("model.mlpackage/Manifest.json", "model.mlpackage/Data/com.apple.CoreML/model.mlmodel"),
         summary="Core ML package: an ML program and its weights",
-        validate="cbuild_coreml.package:validate",
+        validate="cbuild_coreml.artifact:validate",
         load="cbuild_coreml.runner:load",
         stack=_STACK,
         needs=_RUN,
@@ -37,7 +37,7 @@ def compressbuild_backends() -> Iterator[Backend]:
     yield Backend(
         name="coreml",
         summary="Core ML: ML programs for iPhones, iPads and Macs",
-        compile="cbuild_coreml.backend:compile",
+        compile="cbuild_coreml.compile:compile",
         load="cbuild_coreml.runner:load",
         settings=CoreMlSettings,
         consumes=("torch-model",),

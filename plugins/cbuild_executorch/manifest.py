@@ -23,7 +23,7 @@ def compressbuild_kinds() -> Iterator[Kind]:
         name="executorch-program",
         files=("model.pte", "interface.json"),
         summary="ExecuTorch program, with what it takes and gives in interface.json",
-        validate="cbuild_executorch.program:validate",
+        validate="cbuild_executorch.artifact:validate",
         load="cbuild_executorch.runner:load",
         stack=_RUN,
     )
@@ -34,7 +34,7 @@ def compressbuild_backends() -> Iterator[Backend]:
     yield Backend(
         name="executorch",
         summary="ExecuTorch with XNNPACK: programs for the CPUs of phones and boards",
-        compile="cbuild_executorch.backend:compile",
+        compile="cbuild_executorch.compile:compile",
         load="cbuild_executorch.runner:load",
         profile="cbuild_executorch.profile:profile",
         settings=ExecuTorchSettings,

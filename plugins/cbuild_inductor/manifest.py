@@ -28,8 +28,8 @@ def compressbuild_kinds() -> Iterator[Kind]:
         name="aoti-package",
         files=("model.pt2", "interface.json"),
         summary="AOTInductor package: native code and weights, with what it takes and gives in interface.json",
-        validate="cbuild_inductor.package:validate",
-        load="cbuild_inductor.backend:load",
+        validate="cbuild_inductor.artifact:validate",
+        load="cbuild_inductor.runner:load",
         stack=_RUN,
     )
 
@@ -39,8 +39,8 @@ def compressbuild_backends() -> Iterator[Backend]:
     yield Backend(
         name="torch-inductor",
         summary="AOTInductor: native code for this machine's processor, or its NVIDIA GPU",
-        compile="cbuild_inductor.backend:compile",
-        load="cbuild_inductor.backend:load",
+        compile="cbuild_inductor.compile:compile",
+        load="cbuild_inductor.runner:load",
         profile="cbuild_inductor.profile:profile",
         settings=InductorSettings,
         consumes=("torch-model",),

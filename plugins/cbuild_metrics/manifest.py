@@ -8,7 +8,11 @@ from compressbuild.api import AnswerMetric, ArtifactMetric, Kind, Metric, RunMet
 
 from .answers.params import Predict
 from .cost.params import Compressed, Shapes
-from .quality.params import Accuracy, Averaged, Output, Text, UserFunction
+from .quality.params.accuracy import Accuracy
+from .quality.params.averaged import Averaged
+from .quality.params.output import Output
+from .quality.params.text import Text
+from .quality.params.user import UserFunction
 from .robustness import records as records_robustness
 from .speed.params import Latency, Load, Memory, Roofline, Throughput
 
@@ -132,7 +136,7 @@ def _quality() -> Iterator[Metric]:
         name="perplexity",
         summary="exp of the mean negative log-likelihood of the labels under softmax(scores)",
         source="Jelinek et al. 1977",
-        run="cbuild_metrics.quality.regression:perplexity",
+        run="cbuild_metrics.quality.perplexity:perplexity",
         params=Accuracy,
         via="metrics.predict",
         role="quality",

@@ -21,7 +21,7 @@ def compressbuild_kinds() -> Iterator[Kind]:
         name="ort-model",
         files=("model.ort",),
         summary="ONNX Runtime's flatbuffer format",
-        validate="cbuild_onnxruntime.flat:validate",
+        validate="cbuild_onnxruntime.artifact:validate_flat",
         load="cbuild_onnxruntime.flat:load",
         stack=_RUN,
     )
@@ -29,8 +29,8 @@ def compressbuild_kinds() -> Iterator[Kind]:
         name="onnxruntime-model",
         files=("model.onnx",),
         summary="ONNX with ONNX Runtime's own fused operators",
-        validate="cbuild_onnxruntime.backend:validate",
-        load="cbuild_onnxruntime.backend:load",
+        validate="cbuild_onnxruntime.artifact:validate",
+        load="cbuild_onnxruntime.runner:load",
         stack=_RUN,
     )
 
@@ -40,8 +40,8 @@ def compressbuild_backends() -> Iterator[Backend]:
     yield Backend(
         name="onnxruntime",
         summary="ONNX Runtime: optimised graph, CPU and other execution providers",
-        compile="cbuild_onnxruntime.backend:compile",
-        load="cbuild_onnxruntime.backend:load",
+        compile="cbuild_onnxruntime.compile:compile",
+        load="cbuild_onnxruntime.runner:load",
         settings=OnnxRuntimeSettings,
         consumes=("onnx",),
         produces="onnxruntime-model",
@@ -50,7 +50,7 @@ def compressbuild_backends() -> Iterator[Backend]:
         # Fusions of quantised operators differ between architectures and instruction sets.
         compile_facts=("cpu.arch", "cpu.isa"),
         run_facts=("cpu.model", "cpu.isa", "gpu.name", "gpu.driver"),
-        profile="cbuild_onnxruntime.backend:profile",
+        profile="cbuild_onnxruntime.profile:profile",
     )
     yield Backend(
         name="onnxruntime-ort",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from compressbuild.api import Backend, Kind, Platform, Stack, Technique, hookimpl
 
-from .params import OpenVinoCompress, OpenVinoQuantize
+from .quantize.params import OpenVinoCompress, OpenVinoQuantize
 from .settings import OpenVinoSettings
 
 _MODULES = ("openvino", "onnx", "onnxruntime", "numpy")
@@ -20,8 +20,8 @@ def compressbuild_kinds() -> Iterator[Kind]:
         name="openvino-ir",
         files=("model.xml", "model.bin"),
         summary="OpenVINO intermediate representation",
-        validate="cbuild_openvino.ir:validate",
-        load="cbuild_openvino.backend:load",
+        validate="cbuild_openvino.artifact:validate",
+        load="cbuild_openvino.runner:load",
         stack=_STACK,
     )
 
@@ -31,7 +31,7 @@ def compressbuild_techniques() -> Iterator[Technique]:
     for name, params in (("quantize", OpenVinoQuantize), ("compress", OpenVinoCompress)):
         yield Technique(
             name=f"openvino.{name}",
-            run=f"cbuild_openvino.{name}:{name}",
+            run=f"cbuild_openvino.quantize.{name}:{name}",
             params=params,
             consumes=("onnx", "openvino-ir"),
             produces="openvino-ir",
@@ -44,8 +44,8 @@ def compressbuild_backends() -> Iterator[Backend]:
     yield Backend(
         name="openvino",
         summary="OpenVINO: IR for Intel CPUs, GPUs and NPUs, and ARM CPUs",
-        compile="cbuild_openvino.backend:compile",
-        load="cbuild_openvino.backend:load",
+        compile="cbuild_openvino.compile:compile",
+        load="cbuild_openvino.runner:load",
         settings=OpenVinoSettings,
         consumes=("onnx", "openvino-ir"),
         produces="openvino-ir",
@@ -54,7 +54,7 @@ def compressbuild_backends() -> Iterator[Backend]:
         # The IR is the same everywhere; whether it computes what its source does is seen on one processor.
         compile_facts=("cpu.arch", "cpu.isa"),
         run_facts=("cpu.model", "cpu.isa"),
-        profile="cbuild_openvino.backend:profile",
+        profile="cbuild_openvino.profile:profile",
     )
 
 

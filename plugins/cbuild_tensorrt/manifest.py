@@ -25,7 +25,7 @@ def compressbuild_kinds() -> Iterator[Kind]:
             name=name,
             files=("model.engine", "engine.json"),
             summary=f"serialized {title} engine, with what it takes and gives in engine.json",
-            validate="cbuild_tensorrt.description:validate",
+            validate="cbuild_tensorrt.artifact:validate",
         )
 
 

@@ -2,25 +2,22 @@
 
 from compressbuild.api import Kind, Stack, Technique, hookimpl
 
-from .prune.params import (
-    PruneChannels,
-    PruneGradual,
-    PruneHeads,
-    PruneLayers,
-    PruneMagnitude,
-    PruneMovement,
-    PruneNm,
-    PruneRecurrent,
-)
-from .rewrite.params import (
-    FactorizeLowrank,
-    FoldBatchnorm,
-    ReplaceActivation,
-    ReplaceDepthwise,
-    ShareCluster,
-    ShareLayers,
-)
-from .to_onnx.params import ExportOnnx, QuantizeQat
+from .prune.params.channels import PruneChannels
+from .prune.params.gradual import PruneGradual
+from .prune.params.heads import PruneHeads
+from .prune.params.layers import PruneLayers
+from .prune.params.magnitude import PruneMagnitude
+from .prune.params.movement import PruneMovement
+from .prune.params.nm import PruneNm
+from .prune.params.recurrent import PruneRecurrent
+from .rewrite.params.activations import ReplaceActivation
+from .rewrite.params.batchnorm import FoldBatchnorm
+from .rewrite.params.cluster import ShareCluster
+from .rewrite.params.depthwise import ReplaceDepthwise
+from .rewrite.params.lowrank import FactorizeLowrank
+from .rewrite.params.sharing import ShareLayers
+from .to_onnx.params.export import ExportOnnx
+from .to_onnx.params.qat import QuantizeQat
 from .train.params import Distill, Finetune, Train
 
 # The first optimizer imports torch._dynamo, an export the other two: 1 s less in a worker whose parent has them.

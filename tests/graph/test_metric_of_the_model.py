@@ -8,7 +8,7 @@ from typing import Any
 from compressbuild.compressfile.load import loads
 from compressbuild.graph import Graph, build_graph
 from compressbuild.platforms import Facts
-from compressbuild.plugins import discover
+from compressbuild.registry import discover
 
 FILE = """
 version: 1

@@ -14,7 +14,7 @@ from compressbuild.compressfile.load import loads
 from compressbuild.errors import CompressfileError
 from compressbuild.graph import Graph, build_graph
 from compressbuild.platforms import Facts
-from compressbuild.plugins import discover
+from compressbuild.registry import discover
 
 FILE = """
 version: 1

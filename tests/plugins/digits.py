@@ -22,7 +22,7 @@ DATASETS = {
     "test": "examples.digits.data:test",
 }
 LOADERS = {"torch-model": "cbuild_torch.model.runner:load", "onnx": "cbuild_onnx.model.runner:load"} | {
-    "openvino-ir": "cbuild_openvino.backend:load"
+    "openvino-ir": "cbuild_openvino.runner:load"
 }
 
 CENSUSES = {"torch-model": "cbuild_torch.model.census:census", "onnx": "cbuild_onnx.model.census:census"}

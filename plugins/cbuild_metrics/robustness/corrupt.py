@@ -16,8 +16,8 @@ from compressbuild.api import Context, UserError
 
 from ..answers.predict import answers, joined, regrouped
 from ..answers.predictions import Predictions
-from ..quality.accuracy import classified
-from .params import Corrupt, Corruption
+from ..answers.scores import classified
+from .params.corruption import Corrupt, Corruption
 
 __all__ = ["CORRUPTIONS", "corrupted", "corruption", "predict_corrupted"]
 

@@ -13,8 +13,8 @@ from compressbuild.api import Context, UserError
 
 from ..answers.predict import answers, regrouped
 from ..answers.predictions import Predictions
-from ..quality.accuracy import output
-from .params import Case, Edges, PredictEdges
+from ..answers.scores import output
+from .params.edges import Case, Edges, PredictEdges
 
 __all__ = ["edge_cases", "edge_inputs", "predict_edges"]
 

@@ -6,21 +6,11 @@ from collections.abc import Iterator
 
 from compressbuild.api import AnswerMetric, Kind, Stack, Technique
 
-from .params import (
-    Attacked,
-    Corrupt,
-    Corruption,
-    Edges,
-    Fgsm,
-    FgsmAccuracy,
-    Outside,
-    OutsideScores,
-    Pgd,
-    PgdAccuracy,
-    PredictEdges,
-    PredictSliced,
-    Slices,
-)
+from .params.attacks import Attacked, Fgsm, FgsmAccuracy, Pgd, PgdAccuracy
+from .params.corruption import Corrupt, Corruption
+from .params.edges import Edges, PredictEdges
+from .params.outside import Outside, OutsideScores
+from .params.slices import PredictSliced, Slices
 
 __all__ = ["kinds", "metrics", "techniques"]
 

@@ -29,7 +29,7 @@ from ..model.selection import check_patterns, matching
 from ..train.distill import soft_loss, teacher_outputs
 from ..train.optimise import Loss, Samples, optimise, read_samples, task_loss
 from .export import check_axes, fixed_axis, trace
-from .params import SCHEMES, QuantizeQat
+from .params.qat import SCHEMES, QuantizeQat
 from .qdq import quantize_biases
 from .quantizer import SchemeQuantizer, fold_batchnorm, remove_dropout
 

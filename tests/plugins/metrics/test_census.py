@@ -15,9 +15,9 @@ from toyproject import Toy
 
 from compressbuild.api import ArtifactMetric, Macs, RunMetric, UserError
 from compressbuild.api.testing import make_context
-from compressbuild.plugins import discover
 from compressbuild.project import Project
-from compressbuild.report.document import gather
+from compressbuild.registry import discover
+from compressbuild.report.data.document import gather
 
 METRICS = ("macs", "parameters", "nonzeros", "distinct", "roofline")
 FILE = """

@@ -312,8 +312,8 @@ def test_on_openvino(tmp_path: Path) -> None:
     from cbuild_openvino.settings import OpenVinoSettings
 
     source = models.save(gemm(512, 512), tmp_path / "m")
-    artifact = run_node("cbuild_openvino.backend:compile", source, OpenVinoSettings(), tmp_path / "ir", kind="onnx").out
-    settings = {"path": str(artifact), "kind": "openvino-ir", "load": "cbuild_openvino.backend:load"}
+    artifact = run_node("cbuild_openvino.compile:compile", source, OpenVinoSettings(), tmp_path / "ir", kind="onnx").out
+    settings = {"path": str(artifact), "kind": "openvino-ir", "load": "cbuild_openvino.runner:load"}
     subject = WorkInput(**settings, settings={}, settings_type="cbuild_openvino.settings:OpenVinoSettings")
     inputs = {"model": WorkInput(path=str(source), kind="onnx", census="cbuild_onnx.model.census:census")}
     found = run_node("cbuild_metrics.speed.roofline:roofline", subject, QUICK, tmp_path / "out", inputs=inputs).facts
