@@ -12,6 +12,7 @@ from .parity import Parity, ParityCheck
 from .profile import Operator, Profile, Profiling
 from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
 from .stack import Stack
+from .version import VERSION
 from .work import WorkDataset, WorkInput, WorkRequest, WorkResult
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FACTS",
+    "VERSION",
     "Amount",
     "AnswerMetric",
     "ArtifactMetric",
