@@ -134,6 +134,13 @@ def test_another_major_version_is_refused(ask: Ask, stated: str, message: str, h
     assert "late.scale" not in registry.techniques
 
 
+def test_a_name_that_the_api_does_not_have_yet(ask: Ask) -> None:
+    _, plugin = ask("from compressbuild.api import Composer\n")
+    assert plugin.problem is not None
+    assert plugin.problem.message.startswith("cannot be imported: ImportError: cannot import name 'Composer'")
+    assert (plugin.problem.hint or "").startswith(f"this is version {VERSION} of compressbuild.api")
+
+
 def test_a_renamed_field_works_with_a_warning(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "RENAMED", {"Technique": {"function": "run"}})
     source = FIELDS.replace('run="late:scale", retries=3', 'function="late:scale"').replace(', channel="nightly"', "")
