@@ -25,7 +25,7 @@ from .context import Context, resolve
 from .params import Params
 from .work import WorkDataset, WorkInput, WorkRequest
 
-__all__ = ["NodeRun", "make_context", "run_node"]
+__all__ = ["NodeRun", "installed_plugin", "make_context", "run_node"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +116,23 @@ def run_node(
     with _inside(ctx.scratch):
         found = function(ctx, params) if subject is None else function(ctx, ctx.artifact("subject"), params)
     return NodeRun(out, dict(found or {}), reports)
+
+
+def installed_plugin(name: str) -> dict[str, Any]:
+    """What ``cbuild plugins --json`` says of an installed plugin: the names that it offers, ``problems``, ``warnings``.
+
+    LookupError if there is no plugin of that name. It asks in a process of its own, as a command would.
+    """
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "compressbuild", "plugins", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = [msgspec.json.decode(line) for line in done.stdout.splitlines()]
+    found: dict[str, Any] | None = next((row for row in rows if row["plugin"] == name), None)
+    if found is None:
+        raise LookupError(f"no plugin '{name}' is installed; there are {', '.join(row['plugin'] for row in rows)}")
+    return found
 
 
 def _plain(params: Params | Mapping[str, Any] | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
 from typing import Any
@@ -23,10 +23,12 @@ _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 
 
 class Auto(msgspec.Struct, frozen=True):
-    """Of a parameter that may be ``auto``: the backend's attribute that replaces it; what does without a platform."""
+    """Of a parameter that may be ``auto``: the backend's attribute that replaces it; what does without a platform; the
+    names that it knows (empty: any)."""
 
     attribute: str
     fallback: Any
+    known: tuple[str, ...] = ()
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -101,7 +103,8 @@ def _fields(kind: type[Params]) -> dict[str, Auto | None]:
     found: dict[str, Auto | None] = {}
     for item in _type(kind).fields:
         extra = {key: value for part in _extras(item.type) for key, value in part.items()}
-        found[item.encode_name] = Auto(extra["auto"], extra.get("fallback")) if "auto" in extra else None
+        auto = Auto(extra["auto"], extra.get("fallback"), extra.get("known", ())) if "auto" in extra else None
+        found[item.encode_name] = auto
     return found
 
 
@@ -187,8 +190,14 @@ def resolve(
         return None
     raw = plain(written) if written is not None else {}
     for name, item in fields.items():
-        if item is not None and raw.get(name, "auto") == "auto":
+        if item is None:
+            continue
+        asking = backend if raw.get(name, "auto") == "auto" else None
+        if raw.get(name, "auto") == "auto":
             raw[name] = getattr(backend, item.attribute) if backend is not None else item.fallback
+        if item.known and isinstance(raw[name], str) and raw[name] not in item.known:
+            problems.append(_unknown(owner, name, raw[name], item.known, asking, _locate(written, [name], mark)))
+            return None
     try:
         typed = msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
@@ -204,6 +213,16 @@ def resolve(
     values = _builtins(typed)
     refs = (replace(ref, mark=_locate(written, ref.path, mark)) for ref in _references(_type(kind), values))
     return Resolved(values, tuple(refs), typed.needs())
+
+
+def _unknown(owner: str, name: str, value: str, known: Sequence[str], asking: Backend | None, mark: Mark) -> Diagnostic:
+    """A parameter's value, written or asked for by a backend, that is none of the names it knows."""
+    listed = f"it knows {', '.join(known)}"
+    if asking is not None:
+        message = f"{owner} does not know the {name} '{value}', which backend '{asking.name}' asks for"
+        return Diagnostic(message, mark, f"{listed}; a technique made for '{asking.name}' may know it")
+    message = f"{owner}, parameter '{name}': unknown {name} '{value}'"
+    return Diagnostic(message, mark, suggest(value, known, otherwise=listed))
 
 
 def handed(kind: type[Params], values: Mapping[str, Any]) -> Resolved:
