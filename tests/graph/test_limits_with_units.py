@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from compressbuild.plugins import discover
 
 from compressbuild.compressfile.load import loads
 from compressbuild.compressfile.spec import GateSpec
 from compressbuild.errors import CompressfileError
 from compressbuild.graph import build_graph
 from compressbuild.platforms import Facts
+from compressbuild.registry import discover
 
 FILE = """
 version: 1

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from cbuild_metrics.manifest import compressbuild_metrics
-from compressbuild.plugins import discover
 from toyproject import Toy
 
 from compressbuild.api import ArtifactMetric, Macs, RunMetric, UserError
 from compressbuild.api.testing import make_context
 from compressbuild.project import Project
+from compressbuild.registry import discover
 from compressbuild.report.data.document import gather
 
 METRICS = ("macs", "parameters", "nonzeros", "distinct", "roofline")
