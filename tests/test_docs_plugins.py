@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from installed import install, python
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```(?:python|toml)\n# (\S+\.(?:py|toml))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -23,23 +21,12 @@ def plugin(tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     project = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]
-    info = tmp_path / f"cbuild_reference-{project['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    points = [f"{name} = {value}" for name, value in project["entry-points"]["compressbuild"].items()]
-    (info / "entry_points.txt").write_text("\n".join(["[compressbuild]", *points, ""]))
+    install(tmp_path, project["name"], project["version"], project["entry-points"]["compressbuild"])
     return tmp_path
 
 
 def run(plugin: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=plugin,
-        env={**os.environ, "PYTHONPATH": str(plugin)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python(plugin, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -46,10 +46,11 @@ class _Node:
 
 
 class LocalExecutor:
-    """An :class:`~compressbuild.execute.executor.Executor`. ``environ``: what the workers' variables are taken from."""
+    """An :class:`~compressbuild.execute.executor.Executor`. ``environ``: what the workers' variables are taken from.
+    ``variables``: some that replace the fixed ones, for tests that vary what must not matter."""
 
-    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        self._environment = worker_environment(os.environ if environ is None else environ)
+    def __init__(self, environ: Mapping[str, str] | None = None, *, variables: Mapping[str, str] | None = None) -> None:
+        self._environment = worker_environment(os.environ if environ is None else environ) | dict(variables or {})
         self._selector = selectors.DefaultSelector()
         self._parents: dict[tuple[str, ...], WarmParent] = {}
         self._broken: dict[tuple[str, ...], Broken] = {}

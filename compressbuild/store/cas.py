@@ -11,12 +11,12 @@ from typing import Literal
 
 import msgspec
 
-from compressbuild.digest import Digest, bytes_digest, file_digest
+from compressbuild.digest import Digest, bytes_digest, file_digest, read_regular
 from compressbuild.errors import StoreError
 from compressbuild.store.cachedir import CacheDir
-from compressbuild.store.fs import explained
-from compressbuild.store.objects import UNREADABLE, Objects, hash_object, no_follow
-from compressbuild.store.tree import Found, Tree, TreeFile, scan
+from compressbuild.store.fs import UNREADABLE, explained
+from compressbuild.store.objects import Objects, hash_object
+from compressbuild.store.tree import BadOutput, Found, Tree, TreeFile, scan
 
 __all__ = ["CAS", "CorruptObject", "Problem"]
 
@@ -103,8 +103,13 @@ class CAS(Objects):
         if not self._present(digest):
             self._dir.fs.set_mode(path, 0o444)
             new = os.lstat(path)
-            if (new.st_mtime_ns, new.st_size, new.st_ino) != (st.st_mtime_ns, st.st_size, st.st_ino):
-                raise StoreError(f"{path} was written to while it was being stored", hint="let the writer finish first")
+            if (new.st_mtime_ns, new.st_size, new.st_ino, new.st_dev) != (
+                st.st_mtime_ns,
+                st.st_size,
+                st.st_ino,
+                st.st_dev,
+            ):
+                raise BadOutput(f"{path} was written to while it was being stored", hint="let the writer finish first")
             self._admit(path, digest, checked)
         return digest, st.st_size
 
@@ -220,8 +225,7 @@ class CAS(Objects):
     def _read(self, digest: Digest) -> bytes:
         with explained("read an object"):
             try:
-                with open(self._dir.object(digest), "rb", opener=no_follow) as file:
-                    data = file.read()
+                data = read_regular(self._dir.object(digest))
             except FileNotFoundError:
                 raise CorruptObject(Problem(digest, "missing")) from None
             except OSError as error:

@@ -6,7 +6,7 @@ Importing it is cheap; numpy is imported by the functions that need it.
 from .batches import arrays, batch_indices, batches
 from .example import Example, example, model_inputs
 from .feeds import sample_feeds
-from .inputs import ModelInput, axis_sizes, example_arrays, fit, fixed_batch
+from .inputs import ModelInput, axis_sizes, example_arrays, example_feeds, fit, fixed_batch
 
 __all__ = [
     "Example",
@@ -17,6 +17,7 @@ __all__ = [
     "batches",
     "example",
     "example_arrays",
+    "example_feeds",
     "fit",
     "fixed_batch",
     "model_inputs",

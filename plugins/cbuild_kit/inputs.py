@@ -11,7 +11,7 @@ from compressbuild.api import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["ModelInput", "axis_sizes", "example_arrays", "fit", "fixed_batch"]
+__all__ = ["ModelInput", "axis_sizes", "example_arrays", "example_feeds", "fit", "fixed_batch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,11 @@ def example_arrays(
         if dtype.kind == "b" and len(shape) > 1 and shape[-1] > 1:
             made[item.name][..., -1] = False
     return made
+
+
+def example_feeds(inputs: Mapping[str, tuple[tuple[int | str, ...], str]]) -> dict[str, np.ndarray]:
+    """:func:`example_arrays` for what a Runner's ``inputs`` says."""
+    return example_arrays(ModelInput(name, tuple(shape), dtype) for name, (shape, dtype) in inputs.items())
 
 
 def fixed_batch(inputs: Iterable[ModelInput]) -> int | None:

@@ -22,7 +22,7 @@ from .inputs import ModelInput
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Interface", "size_ranges"]
+__all__ = ["Interface", "check_feeds", "size_ranges"]
 
 _NAME = "interface.json"
 _BATCH = (1, 64)  # of a first axis that nobody gave a size
@@ -58,6 +58,31 @@ def size_ranges(inputs: Iterable[ModelInput], given: Mapping[str, int | list[int
     return found
 
 
+def check_feeds(
+    inputs: Iterable[ModelInput], feeds: Mapping[str, Any], what: str, sizes: Sizes | None = None
+) -> dict[str, np.ndarray]:
+    """The arrays of ``feeds`` that ``inputs`` ask for, or UserError. ``what``: the model, for messages. ``sizes``:
+    least and largest size of named axes; one that is not listed may have any."""
+    import numpy as np
+
+    found: dict[str, np.ndarray] = {}
+    for item in inputs:
+        if item.name not in feeds:
+            raise UserError(f"{what} cannot be run: no value for input '{item.name}'")
+        array = np.asarray(feeds[item.name])
+        if array.dtype != item.dtype or len(array.shape) != len(item.shape):
+            raise UserError(f"{what} cannot be run: it wants {item}, not {array.dtype} {list(array.shape)}")
+        for axis, size in zip(item.shape, array.shape, strict=True):
+            low, high = (axis, axis) if isinstance(axis, int) else (sizes or {}).get(axis, (0, size))
+            if not low <= size <= high:
+                raise UserError(
+                    f"{what} cannot be run: it wants {item}, not {array.dtype} {list(array.shape)}",
+                    hint=None if low == high else f"'{axis}' was compiled for {low} to {high}; see 'sizes:'",
+                )
+        found[item.name] = array
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Interface:
     """``outputs``: names, in order. ``sizes``: least and largest size of each axis that ``inputs`` give a name."""
@@ -79,24 +104,7 @@ class Interface:
     def checked(self, feeds: Mapping[str, Any], what: str) -> dict[str, np.ndarray]:
         """The arrays of ``feeds`` that are asked for, or UserError: a program may read past the end of what is too
         short. ``what``: it, for messages."""
-        import numpy as np
-
-        found: dict[str, np.ndarray] = {}
-        for item in self.inputs:
-            if item.name not in feeds:
-                raise UserError(f"{what} cannot be run: no value for input '{item.name}'")
-            array = np.asarray(feeds[item.name])
-            if array.dtype != item.dtype or len(array.shape) != len(item.shape):
-                raise UserError(f"{what} cannot be run: it wants {item}, not {array.dtype} {list(array.shape)}")
-            for axis, size in zip(item.shape, array.shape, strict=True):
-                low, high = (axis, axis) if isinstance(axis, int) else self.sizes[axis]
-                if not low <= size <= high:
-                    raise UserError(
-                        f"{what} cannot be run: it wants {item}, not {array.dtype} {list(array.shape)}",
-                        hint=None if low == high else f"'{axis}' was compiled for {low} to {high}; see 'sizes:'",
-                    )
-            found[item.name] = array
-        return found
+        return check_feeds(self.inputs, feeds, what, self.sizes)
 
     def write(self, directory: Path) -> None:
         (directory / _NAME).write_text(self.text() + "\n", encoding="utf-8")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from cbuild_kit import ModelInput
+from cbuild_kit.interface import check_feeds
 from torch import nn
 
 from compressbuild.api import Context
@@ -25,6 +26,7 @@ class TorchRunner:
 
     def __init__(self, module: nn.Module, inputs: tuple[ModelInput, ...]) -> None:
         self._call = caller(module.eval(), inputs)
+        self._wanted = inputs
         self._inputs = {item.name: (item.shape, item.dtype) for item in inputs}
 
     @property
@@ -33,7 +35,7 @@ class TorchRunner:
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
         with torch.no_grad():
-            result = self._call(tensors({name: feeds[name] for name in self._inputs}))
+            result = self._call(tensors(check_feeds(self._wanted, feeds, "the torch-model")))
         return {name: value.numpy() for name, value in named_outputs(result).items()}
 
     def describe(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from cbuild_torch.model.module import load_model
 from cbuild_torch.prune import fixed
-from cbuild_torch.prune.params import PruneChannels
+from cbuild_torch.prune.params.channels import PruneChannels
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import make_context, run_node

@@ -10,7 +10,7 @@ import torch
 from cbuild_torch.model import positions
 from cbuild_torch.model.module import load_model
 from cbuild_torch.prune.blocks import bypassed
-from cbuild_torch.prune.params import PruneLayers
+from cbuild_torch.prune.params.layers import PruneLayers
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import make_context, run_node

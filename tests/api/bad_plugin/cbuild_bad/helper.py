@@ -1,0 +1,3 @@
+"""Imported under a computed name."""
+
+SCALE = 2

@@ -1,0 +1,87 @@
+"""Techniques and metrics with one fault each; ``test_bad_plugins.py`` says which contract test names it."""
+
+from typing import Annotated
+
+import msgspec
+
+from compressbuild.api import Kind, Meta, Metric, Params, Technique, hookimpl
+
+
+class Factor(Params):
+    """Scale the text."""
+
+    factor: Annotated[float, Meta(ge=0, le=1)] = 0.5
+
+
+class Loose(Params):
+    """A number without a range."""
+
+    factor: float = 0.5
+
+
+class Clamped(Params):
+    """A parameter that is set to the same value whatever is written."""
+
+    factor: Annotated[float, Meta(ge=0, le=1)] = 0.5
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "factor", 0.5)
+
+
+_count = iter(range(1 << 30))
+
+
+class Moving(Params):
+    """A default that is another one each time."""
+
+    factor: int = msgspec.field(default_factory=lambda: next(_count))
+
+
+PARAMS = {"loose": Loose, "clamped": Clamped, "moving": Moving}
+TECHNIQUES = """
+    good clock date hashing identity randomness path undeclared outside own_data environment mutable_default remembers
+    pickled pickled_arrays clamped loose moving link fifo bad_name hard_link writes_outside writes_project spoils_input
+    connects empty no_required_file not_a_dict nan_fact huge_fact traceback many_lines accepts_all crashes exits
+    computed_import thread
+"""
+METRICS = "m_good m_nan m_missing m_text m_flag m_infinite m_random m_traceback"
+RUNNERS = "r_good r_any_feeds r_mute r_reuses r_no_inputs r_unnamed_axis r_changes_feeds r_drifts r_lists"
+
+
+@hookimpl
+def compressbuild_kinds():
+    yield Kind(name="bad-text", files=("value.txt",), validate="cbuild_bad.work:validate")
+    yield Kind(name="bad-blind", files=("value.txt",), validate="cbuild_bad.work:blind")
+    yield Kind(name="bad-mute", files=("value.txt",))
+    for name in RUNNERS.split():
+        yield Kind(
+            name=f"bad-{name.replace('_', '-')}",
+            files=("value.txt",),
+            validate="cbuild_bad.work:validate",
+            load=f"cbuild_bad.runners:{name}",
+            preload=("numpy",),
+        )
+
+
+@hookimpl
+def compressbuild_techniques():
+    for name in TECHNIQUES.split():
+        yield Technique(
+            name=f"bad.{name.replace('_', '-')}",
+            run=f"cbuild_bad.work:{name if name not in PARAMS else 'good'}",
+            params=PARAMS.get(name, Factor),
+            consumes=("bad-text",),
+            preload=("numpy",),
+        )
+
+
+@hookimpl
+def compressbuild_metrics():
+    for name in METRICS.split():
+        yield Metric(
+            name=f"bad.{name.replace('_', '-')}",
+            run=f"cbuild_bad.work:{name}",
+            summary="a number",
+            kinds=("bad-text",),
+            preload=("numpy",),
+        )

@@ -1,0 +1,13 @@
+"""A dataset for contracts: two batches of digits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from examples.digits.data import Batch, batches
+
+
+def load() -> Iterator[Batch]:
+    for images, labels in batches(0, 40):
+        yield images[:20], labels[:20]
+        yield images[20:], labels[20:]
