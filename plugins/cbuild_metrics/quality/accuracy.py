@@ -14,7 +14,7 @@ from compressbuild.api import Context, UserError
 from ..answers.predictions import Predictions
 from .params import Accuracy
 
-__all__ = ["classified", "output", "top1", "top5", "top_k"]
+__all__ = ["classified", "left_out", "output", "top1", "top5", "top_k"]
 
 
 def top1(ctx: Context, subject: Path, params: Accuracy) -> dict[str, Any]:
@@ -31,7 +31,8 @@ def top_k(predictions: Predictions, params: Accuracy, k: int) -> dict[str, Any]:
     Scores N×…×C against integer labels N×… . Equal scores count in the order of their classes, as argmax has it; a
     sample with a NaN among its scores is wrong. ``hits``: for paired comparisons, which samples are right, as base64 of
     packed bits, the first sample in the highest bit. ``labels``: digest of the labels that count, in order,
-    so that only results on the same samples are paired.
+    so that only results on the same samples are paired. Of several outputs, if none was asked for: ``output``, the one
+    that counts, and ``left_out``.
     """
     scores, labels = classified(predictions, params.output, params.ignore)
     classes = scores.shape[1]
@@ -52,6 +53,7 @@ def top_k(predictions: Predictions, params: Accuracy, k: int) -> dict[str, Any]:
         "hits": base64.b64encode(np.packbits(hits).tobytes()).decode(),
         "labels": hashlib.blake2b(labels.tobytes(), digest_size=16).hexdigest(),
     }
+    found |= left_out(predictions, params.output)
     return found | ({"not_a_number": int(broken.sum())} if broken.any() else {})
 
 
@@ -75,11 +77,21 @@ def classified(predictions: Predictions, name: str | None, ignore: int) -> tuple
 def output(predictions: Predictions, name: str | None) -> np.ndarray:
     """The output called ``name``; by default ``logits``, or else the first."""
     outputs = predictions.outputs
-    if name is None:
-        name = "logits" if "logits" in outputs else next(iter(outputs))
+    name = _default(predictions) if name is None else name
     if name not in outputs:
         raise UserError(f"the model has no output '{name}'", hint=f"it has: {', '.join(outputs)}")
     return outputs[name]
+
+
+def left_out(predictions: Predictions, name: str | None) -> dict[str, Any]:
+    """Facts for a model with several outputs where nobody said which one counts."""
+    default = _default(predictions)
+    others = [other for other in predictions.outputs if other != default]
+    return {"output": default, "left_out": others} if name is None and others else {}
+
+
+def _default(predictions: Predictions) -> str:
+    return "logits" if "logits" in predictions.outputs else next(iter(predictions.outputs))
 
 
 def _check(scores: np.ndarray, labels: np.ndarray) -> None:

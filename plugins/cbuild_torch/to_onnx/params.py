@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from compressbuild.api import (
     Amount,
@@ -16,7 +16,7 @@ from compressbuild.api import (
     Share,
 )
 
-from ..train.params import Training
+from ..train.params import Match, Training
 
 __all__ = ["ExportOnnx", "QuantizeQat"]
 
@@ -55,7 +55,7 @@ class QuantizeQat(Training, kw_only=True):
     teacher: ModelRef | None = None
     alpha: Share = 0.7
     temperature: Rate = 4.0
-    match: Literal["kl", "mse", "cosine"] = "kl"
+    match: Match | dict[str, Match] = "kl"
     opset: Annotated[int, Meta(ge=18)] = 20
     sizes: dict[str, Positive] = {}
     tolerance: Amount = 0.1

@@ -23,10 +23,11 @@ from compressbuild.api import Context, UserError
 from ..model.calling import by_keyword, caller, named_outputs, tensors
 from ..model.description import ModelDescription
 from ..model.module import load_plain, prepare
+from ..model.objective import left_out
 from ..model.program import one_line, place
 from ..model.runner import TorchRunner
 from ..model.selection import check_patterns, matching
-from ..train.distill import soft_loss, teacher_outputs
+from ..train.distill import soft_loss, soft_targets
 from ..train.optimise import Loss, Samples, optimise, read_samples, task_loss
 from .export import check_axes, fixed_axis, trace
 from .params import QuantizeQat
@@ -46,7 +47,8 @@ def quantize(ctx: Context, model: Path, params: QuantizeQat) -> dict[str, Any]:
     module, description = load_plain(ctx, model)
     skipped = _check(module, params)
     samples = read_samples(ctx, params.data, description.inputs)
-    loss = _loss(ctx, params, samples)
+    loss = _loss(ctx, params, module, description, samples)
+    said = {} if params.loss else left_out(ctx, module, description.inputs, samples, _outputs(params))
     example = tensors(example_arrays(description.inputs, axis_sizes(description.inputs, params.sizes)))
     graph = _capture(module, description, example)
     remove_dropout(graph)
@@ -63,6 +65,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeQat) -> dict[str, Any]:
     nodes, difference = _export(ctx, converted, description, params, samples, example)
     return {
         **facts,
+        **said,
         "scheme": params.scheme,
         "layers": len(quantizer.layers),
         "batchnorm_folded": folded,
@@ -84,12 +87,19 @@ def _check(module: nn.Module, params: QuantizeQat) -> frozenset[str]:
     return frozenset(name for name in layers if matching(name, params.exclude))
 
 
-def _loss(ctx: Context, params: QuantizeQat, samples: Samples) -> Loss:
+def _outputs(params: QuantizeQat) -> tuple[str, ...]:
+    taught = params.match if params.teacher is not None and isinstance(params.match, dict) else ()
+    return tuple(dict.fromkeys((*params.outputs, *taught)))
+
+
+def _loss(
+    ctx: Context, params: QuantizeQat, module: nn.Module, description: ModelDescription, samples: Samples
+) -> Loss:
     hard = task_loss(ctx, params, samples)
     if params.teacher is None:
         return hard
-    known = teacher_outputs(ctx, params.teacher, samples, params.batch_size)
-    return soft_loss(known, hard, alpha=params.alpha, temperature=params.temperature, match=params.match)
+    known = soft_targets(ctx, params.teacher, module, description.inputs, samples, params, params.match)
+    return soft_loss(known, hard, alpha=params.alpha, temperature=params.temperature)
 
 
 def _capture(module: nn.Module, description: ModelDescription, example: dict[str, Tensor]) -> GraphModule:

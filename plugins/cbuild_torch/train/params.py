@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from compressbuild.api import (
     Amount,
     DatasetRef,
     FunctionRef,
+    Meta,
     ModelRef,
     Params,
     Positive,
@@ -17,6 +18,9 @@ from compressbuild.api import (
 )
 
 __all__ = ["Distill", "Finetune", "Train", "Training"]
+
+
+Match = Literal["kl", "mse", "cosine"]
 
 
 class Training(Params):
@@ -47,6 +51,14 @@ class Training(Params):
     freeze: tuple[str, ...] = ()
     keep_zeros: bool = True
     accumulate: Positive = 1
+    outputs: Annotated[
+        tuple[str, ...],
+        Meta(description="outputs to train on; with several, labels N×outputs×… have a column for each"),
+    ] = ()
+    class_axis: Annotated[
+        int | None,
+        Meta(description="axis of the classes in an output, e.g. 1 or -1; by default as the shape of the labels says"),
+    ] = None
     validation: DatasetRef | None = None
     patience: Positive | None = None
     min_delta: Amount = 0.0
@@ -68,7 +80,8 @@ class Distill(Training, kw_only=True):
 
     ``teacher``: any model or target that can be run; its outputs on ``data`` are computed once. ``student``: a model or
     target to train instead of the step's own; that one is then the teacher, if none is named. ``match``: how outputs
-    are compared: ``kl``, of classes on axis 1; ``mse``; ``cosine``, of embeddings on the last axis. ``hidden``: glob of
+    are compared: ``kl``, of classes; ``mse``; ``cosine``, of embeddings on the last axis; or output → one of these.
+    ``hidden``: glob of
     student layers → glob of teacher layers whose states are to agree (mean squared error, times ``hidden_weight``);
     ``attention``: the same for attention distributions or feature maps (times ``attention_weight``). For those the
     teacher must be a torch-model.
@@ -78,7 +91,7 @@ class Distill(Training, kw_only=True):
     student: ModelRef | None = None
     alpha: Share = 0.7
     temperature: Rate = 4.0
-    match: Literal["kl", "mse", "cosine"] = "kl"
+    match: Match | dict[str, Match] = "kl"
     hidden: dict[str, str] = {}
     hidden_weight: Amount = 1.0
     attention: dict[str, str] = {}
