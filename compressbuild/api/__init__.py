@@ -5,7 +5,7 @@ from .facts import FACTS
 from .hooks import hookimpl
 from .needs import Needs
 from .numbers import Amount, Count, Positive, Rate, Ratio, Share
-from .params import DatasetRef, FileRef, FunctionRef, Meta, ModelRef, Params, Scheme
+from .params import DatasetRef, FileRef, FunctionRef, Label, Meta, ModelRef, Params, Scheme
 from .parity import Parity
 from .profile import Operator, Profile, Profiling
 from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
@@ -24,6 +24,7 @@ __all__ = [
     "FileRef",
     "FunctionRef",
     "Kind",
+    "Label",
     "Meta",
     "Metric",
     "ModelRef",

@@ -148,7 +148,7 @@ def _compare(
         if timed is None:
             missing[speed] = "never measured side by side; '--measure' does"
     sizes = [_size(project, made, name) for name in (first, second)]
-    metrics = project.registry.metrics
+    metrics = project.graph.metrics
     rows = []
     for name in (n for n in Roles.of(metrics).in_order((*a, *b)) if n in metrics):
         plain = row(name, metrics[name].unit, metrics[name].direction, a.get(name), b.get(name))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import Mark
-from .nodes import Map
+from .nodes import Map, Scalar
 
 __all__ = [
     "HISTORY",
@@ -127,9 +127,16 @@ class GateSpec:
 
 @dataclass(frozen=True, slots=True)
 class MetricUse:
+    """``label``: what its result is called: as its parameter ``name`` says, or else as the metric."""
+
     name: str
     mark: Mark
     params: Map | None = None
+
+    @property
+    def label(self) -> str:
+        own = self.params.get("name") if self.params is not None else None
+        return own.value if isinstance(own, Scalar) and isinstance(own.value, str) else self.name
 
 
 @dataclass(frozen=True, slots=True)

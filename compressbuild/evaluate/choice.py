@@ -30,9 +30,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """``speed``: the less the better, as measured or as a ratio, with its 95 % interval ``fastest`` to ``slowest`` where
-    it has one; ``size`` in bytes. ``right``: which samples it gets right, where that is known. ``objection``: why it is
-    not to be shipped. ``remarks``: what else has to be said of it."""
+    """``speed``: the less the better, as measured or as a ratio, with its 95 % interval ``fastest`` to ``slowest``
+    where it has one; ``size`` in bytes. ``right``: which samples it gets right, where that is known. ``objection``:
+    why it is not to be shipped. ``remarks``: what else has to be said of it."""
 
     name: str
     quality: float | None
@@ -173,7 +173,8 @@ def _worse(best: Candidate, other: Candidate, terms: Terms, margin: float) -> st
     """Why it is not as good as the best; empty if it is."""
     if other.name == best.name or other.merit >= best.merit:
         return ""
-    said = f"{terms.quality} {other.quality:.4g} is {'above' if terms.lower else 'below'} {best.quality:.4g} of {best.name}"
+    side = "above" if terms.lower else "below"
+    said = f"{terms.quality} {other.quality:.4g} is {side} {best.quality:.4g} of {best.name}"
     if best.right is None or other.right is None or best.right[0] != other.right[0]:
         return said if best.merit - other.merit > margin else ""
     found = compare_quality(terms.quality, best.right[1], other.right[1])

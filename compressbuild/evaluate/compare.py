@@ -69,8 +69,9 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One metric of both. ``ratio``: second / first, with its 95 % interval where it was measured as one; None for values
-    of different moments. ``better``: whether the second's value is, None where that is not shown or no direction is."""
+    """One metric of both. ``ratio``: second / first, with its 95 % interval where it was measured as one; None for
+    values of different moments. ``better``: whether the second's value is, None where that is not shown or no
+    direction is."""
 
     metric: str
     unit: str

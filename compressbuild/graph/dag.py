@@ -7,6 +7,7 @@ from functools import cached_property
 
 import networkx
 
+from ..api import Metric
 from ..compressfile.spec import Spec
 from ..errors import CompressfileError
 from ..platforms import Facts
@@ -47,6 +48,12 @@ class Graph:
     def order(self) -> tuple[int, ...]:
         """Every node after its inputs, and otherwise in the order of the file."""
         return tuple(networkx.lexicographical_topological_sort(self.digraph))
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Metric]:
+        """Every installed metric, and those that targets call something else, as they are called there."""
+        plans = [m for target in self.targets.values() for m in (*target.metrics, *(g.metric for g in target.gates))]
+        return {**self.registry.metrics, **{m.name: m.record for m in plans if m.record is not None}}
 
     def consumers(self, index: int) -> tuple[int, ...]:
         return tuple(self.digraph.successors(index))

@@ -85,7 +85,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class MetricPlan:
-    """One metric of one target: the node that measures it, or why nothing can."""
+    """One metric of one target: the node that measures it, or why nothing can. ``record``: as it is called here."""
 
     name: str
     unit: str
@@ -94,6 +94,7 @@ class MetricPlan:
     reason: str = ""
     role: str = "detail"
     priority: int = 0
+    record: Metric | None = None
 
 
 @dataclass(frozen=True, slots=True)

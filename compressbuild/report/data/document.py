@@ -39,7 +39,7 @@ def gather(project: Project, names: Sequence[str]) -> Json:
     """The report's data. Builds and runs nothing."""
     plan = project.plan(names)
     targets = [_target(project, plan, project.graph.targets[name]) for name in names]
-    metrics = project.registry.metrics
+    metrics = project.graph.metrics
     roles = Roles.of(metrics)
     shown = roles.in_order(name for target in targets for name in target["metrics"])
     layers, looked = _layers(project, plan, names)

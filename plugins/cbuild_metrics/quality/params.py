@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from compressbuild.api import (
     FunctionRef,
+    Label,
     Meta,
     Params,
 )
@@ -44,6 +45,18 @@ class UserFunction(Params):
 
     function: FunctionRef
     args: Annotated[dict[str, Any], Meta(description="keyword arguments")] = {}
+    name: Annotated[
+        str,
+        Meta(
+            description="what the metric is called in tables, gates and reports; of several each needs its own",
+            pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$",
+        ),
+    ] = "user"
+    direction: Annotated[Literal["lower", "higher", "none"], Meta(description="which way is better")] = "none"
+    unit: Annotated[str, Meta(max_length=20, description="what it is counted in: %, dB …")] = ""
+
+    def measured_as(self) -> Label:
+        return Label(name=self.name, unit=self.unit, direction=self.direction)
 
 
 class Text(Params):
