@@ -32,7 +32,7 @@ def command(target: str, file: str, overrides: tuple[str, ...], cache_dir: str |
             shown = {"target": target, "damaged": bad, "entries": msgspec.to_builtins(entries[-last:])}
             click.echo(msgspec.json.encode(shown).decode())
             return 0
-        metrics = project.registry.metrics
+        metrics = project.graph.metrics
         units = {name: metric.unit for name, metric in metrics.items()}
         directions = {name: metric.direction for name, metric in metrics.items()}
         click.echo(f"{target}: published {len(entries)} time{'s' * (len(entries) != 1)}")

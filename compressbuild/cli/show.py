@@ -41,7 +41,7 @@ def command(target: str, file: str, overrides: tuple[str, ...], cache_dir: str |
             click.echo(f"  cannot be built here: {missing.what}")
         for line in node_lines(plan.actions.values()):
             click.echo(line)
-        units = {name: metric.unit for name, metric in project.registry.metrics.items()}
+        units = {name: metric.unit for name, metric in project.graph.metrics.items()}
         for line in evidence_lines(published, units) if published is not None else ():
             click.echo(line)
         if published is None:
