@@ -141,6 +141,8 @@ def _check_device(settings: InductorSettings) -> None:
 
 def load(ctx: Context, artifact: Path, settings: InductorSettings | None) -> Runner:
     """A Runner of a package, on the device that it was made for; without settings: with one thread."""
+    # What loading compiles lands in a cache, which torch keeps in the machine's temporary directory unless named.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(ctx.scratch / "loaded"))
     return PackageRunner(artifact, settings or InductorSettings())
 
 
