@@ -28,7 +28,7 @@ LAYERS = """
     project
     plan publish
     graph
-    compressfile plugins platforms store code
+    compressfile plugins platforms store code scaffold
     api
     digest
     errors suggest noop
