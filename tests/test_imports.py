@@ -29,7 +29,7 @@ LAYERS = """
     project
     plan publish
     graph
-    compressfile registry platforms store closure
+    compressfile registry platforms store closure scaffold
     api
     digest
     errors words noop

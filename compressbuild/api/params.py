@@ -14,11 +14,23 @@ from msgspec import Meta
 
 from .needs import Needs
 
-__all__ = ["DatasetRef", "FileRef", "FunctionRef", "Meta", "ModelRef", "Params", "schemes"]
+__all__ = ["DatasetRef", "FileRef", "FunctionRef", "Label", "Meta", "ModelRef", "Params", "schemes"]
+
+
+class Label(msgspec.Struct, frozen=True, kw_only=True):
+    """What a metric's result is called, if its parameters say it: several of one metric can then stand side by side."""
+
+    name: str
+    unit: str
+    direction: str
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """Base of every parameter struct. The docstring of a subclass is the technique's one-line help."""
+
+    def measured_as(self) -> Label | None:
+        """Of a metric's parameters: what its result is called; None: as the record says."""
+        return None
 
     def needs(self) -> Needs:
         """What these values take of the host beyond the record's needs: for a technique to run, a backend to compile

@@ -48,6 +48,7 @@ class UnknownField(TypeError):
         moved = next((_MOVED[n][field] for n in names if field in _MOVED.get(n, {})), None)
         moved = moved or (_STACK.get(field) if "Metric" in names else None)
         self.moved = moved is not None
+
         guess = difflib.get_close_matches(field, record.__struct_fields__, 1)
         known = ", ".join(record.__struct_fields__)
         self.hint = moved or (f"did you mean '{guess[0]}'?" if guess else f"its fields: {known}")

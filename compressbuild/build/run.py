@@ -132,11 +132,11 @@ class Build:
         reports = tuple(sorted(self._reports.values(), key=lambda report: order[report.name]))
         statuses = {report.status for report in reports}
         code = 1 if "failed" in statuses or self.failures else 3 if "gate failed" in statuses else 0
-        roles = Roles.of(self._project.registry.metrics)
+        roles = Roles.of(self._project.graph.metrics)
         return BuildReport(targets=reports, counts=counts, exit_code=code, units=self._units(), roles=roles)
 
     def _units(self) -> dict[str, str]:
-        return {name: metric.unit for name, metric in self._project.registry.metrics.items()}
+        return {name: metric.unit for name, metric in self._project.graph.metrics.items()}
 
     def _platform(self, name: str) -> str | None:
         return self._project.spec.targets[name].platform

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from ..api import AnswerMetric, ArtifactMetric, Metric, RunMetric
@@ -39,16 +40,16 @@ class Measuring:
         asked = self._asked(target, evaluate)
         if any(ask.alone for ask in self.asks if ask.of == target.name):
             return TargetPlan(target, artifact, model, (), (), None, self._missing(artifact), asked=asked)
-        uses = {use.name: use for use in evaluate.metrics}
-        written: list[GateSpec | None] = []
+        uses = {use.label: use for use in evaluate.metrics}
         for gate in target.gates:
-            if gate.metric not in draft.registry.metrics:
+            if gate.metric not in uses and gate.metric not in draft.registry.metrics:
                 draft.unknown("metric", gate.metric, gate.mark)
                 return None
-            written.append(self._in_unit(gate))
             uses.setdefault(gate.metric, MetricUse(gate.metric, gate.mark))
         baseline = evaluate.baseline if evaluate.baseline != target.name else None
         metrics = [self.metric(target.name, use, evaluate, baseline) for use in uses.values()]
+        units = {metric.name: metric.unit for metric in metrics if metric is not None}
+        written = [self._in_unit(gate, units.get(gate.metric, "")) for gate in target.gates]
         gates = [self._gate(target, gate, uses[gate.metric], evaluate) if gate else None for gate in written]
         if any(m is None for m in metrics) or any(g is None for g in gates):
             return None
@@ -67,7 +68,7 @@ class Measuring:
 
     def _asked(self, target: TargetSpec, evaluate: EvaluateSpec) -> tuple[MetricPlan, ...]:
         """What commands ask for, in their order."""
-        written = {use.name: use.params for use in evaluate.metrics}
+        written = {use.label: use.params for use in evaluate.metrics}
         found = []
         for ask in self.asks:
             if ask.of == target.name:
@@ -119,9 +120,8 @@ class Measuring:
                 stack += self.draft.nodes[at].inputs.values()
         return tuple(dict.fromkeys(found))
 
-    def _in_unit(self, gate: GateSpec) -> GateSpec | None:
+    def _in_unit(self, gate: GateSpec, unit: str) -> GateSpec | None:
         """With limits in the metric's unit: a problem if one is a size of what is no size."""
-        unit = self.draft.registry.metrics[gate.metric].unit
         found = in_unit(gate, unit)
         if isinstance(found, GateSpec):
             return found
@@ -181,7 +181,9 @@ class Measuring:
         )
         if found is None:
             return None
-        plan = MetricPlan(record.name, record.unit, record.direction, None, role=record.role, priority=record.priority)
+        plan = self._plan(record, found, use)
+        if plan is None:
+            return None
         if self._missing(artifact):
             return replace(plan, reason=f"'{name}' cannot be built here")
         if missing := draft.missing(record.stack.needs, record.needs):
@@ -237,6 +239,27 @@ class Measuring:
             return f"not measured here: {lacking(census.missing)}"
         run[role] = census
         return ""
+
+    def _plan(self, record: Metric, found: Resolved, use: MetricUse) -> MetricPlan | None:
+        """The metric as its record, or else its parameters, call it. A problem if another metric has that name."""
+        if found.label is not None:
+            own = found.label
+            if own.name != record.name and own.name in self.draft.registry.metrics:
+                message = f"metric '{record.name}' cannot be called '{own.name}': another metric has that name"
+                self.draft.problems.append(Diagnostic(message, use.mark, "choose another name"))
+                return None
+            changed = msgspec.structs.replace(record, name=own.name, unit=own.unit, direction=own.direction)
+        else:
+            changed = record
+        return MetricPlan(
+            changed.name,
+            changed.unit,
+            changed.direction,
+            None,
+            role=record.role,
+            priority=record.priority,
+            record=changed,
+        )
 
     def _paired(
         self,
@@ -370,7 +393,7 @@ class Measuring:
         return draft.intern(
             Node(
                 0,
-                f"{name}/{record.name}{suffix}",
+                f"{name}/{found.label.name if found.label is not None else record.name}{suffix}",
                 "metric",
                 record.name,
                 record.version,

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from ..api import Backend, Needs, Params
+from ..api import Backend, Label, Needs, Params
 from ..compressfile.nodes import Map, Node, Seq, plain
 from ..errors import Diagnostic, Mark
 from ..words import suggest
@@ -46,11 +46,13 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 class Resolved(msgspec.Struct, frozen=True):
-    """``values``: every parameter after defaults. ``refs``: what they refer to. ``needs``: of the host."""
+    """``values``: every parameter after defaults. ``refs``: what they refer to. ``needs``: of the host. ``label``: what
+    a metric's result is called."""
 
     values: Mapping[str, Any]
     refs: tuple[Reference, ...] = ()
     needs: Needs = Needs()
+    label: Label | None = None
 
     def of(self, ref: str) -> tuple[Reference, ...]:
         return tuple(found for found in self.refs if found.ref == ref)
@@ -212,7 +214,7 @@ def resolve(
         return None
     values = _builtins(typed)
     refs = (replace(ref, mark=_locate(written, ref.path, mark)) for ref in _references(_type(kind), values))
-    return Resolved(values, tuple(refs), typed.needs())
+    return Resolved(values, tuple(refs), typed.needs(), typed.measured_as())
 
 
 def _unknown(owner: str, name: str, value: str, known: Sequence[str], asking: Backend | None, mark: Mark) -> Diagnostic:

@@ -25,14 +25,12 @@ from ..model.module import load_model, prepare
 from ..model.program import one_line, place
 from ..model.runner import TorchRunner
 from .params.export import ExportOnnx
+from .sizes import FIXED, at_every_size, known_answers
 
 __all__ = ["check_axes", "export", "fixed_axis", "trace"]
 
 _CHECK_SAMPLES = 64
 _INLINE = 1 << 26  # bytes of weights, in the file that torch's exporter writes
-_FIXED = (
-    "the model fixes a size that 'inputs:' gives a name: write the number there, or x.shape[0] in its code for len(x)"
-)
 
 
 class _Flat(nn.Module):
@@ -69,6 +67,7 @@ def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
     check_axes(proto, description.inputs)
     feeds = _feeds(ctx, description.inputs, params, sizes)
     wanted = TorchRunner(module, description.inputs)(feeds)
+    known = known_answers(module, description.inputs, params.sizes)
     nodes = len(proto.graph.node)
     if large:  # one copy in memory at a time
         for value in program.model.graph.initializers.values():
@@ -78,13 +77,11 @@ def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
     files.write(proto, ctx.out, weights_from=raw.parent)
     del proto
     ctx.progress(2, 3, stage="check")
-    worst = compare(
-        OnnxRunner(ctx.out / files.NAME, threads=ctx.threads)(feeds),
-        dict(zip(names, wanted.values(), strict=True)),
-        atol=params.atol,
-        rtol=params.rtol,
-        what="the exported model",
-    )
+    runner = OnnxRunner(ctx.out / files.NAME, threads=ctx.threads)
+    allowed = {"atol": params.atol, "rtol": params.rtol}
+    wanted = dict(zip(names, wanted.values(), strict=True))
+    worst = compare(runner(feeds), wanted, what="the exported model", **allowed)
+    worst = max(worst, at_every_size(known, runner, names, **allowed))
     ctx.progress(3, 3)
     return {"opset": params.opset, "nodes": nodes, "max_difference": worst}
 
@@ -151,7 +148,7 @@ def _reason(error: BaseException) -> str:
 
 def _hint(error: BaseException) -> str:
     if "Constraints violated" in str(error) or "Constraints violated" in _reason(error):
-        return _FIXED
+        return FIXED
     return "see the node's log; data-dependent control flow and custom operators cannot be exported"
 
 
@@ -165,7 +162,7 @@ def check_axes(proto: onnx.ModelProto, inputs: tuple[ModelInput, ...]) -> None:
 
 
 def fixed_axis(name: str, axis: str, size: int) -> UserError:
-    return UserError(f"the model only takes {size} for the axis '{axis}' of input '{name}'", hint=_FIXED)
+    return UserError(f"the model only takes {size} for the axis '{axis}' of input '{name}'", hint=FIXED)
 
 
 def _bytes(module: nn.Module) -> int:
