@@ -13,7 +13,8 @@ from ..compressfile.gates import in_unit
 from ..compressfile.spec import HISTORY, EvaluateSpec, GateSpec, MetricUse, TargetSpec
 from ..errors import Diagnostic
 from ..platforms import Missing, lacking
-from .compiling import counted_with, run_with
+from .compiling import run_with
+from .loading import add_loads
 from .node import Ask, GatePlan, MetricPlan, Node, RunWith, TargetPlan
 from .params import Resolved, handed, resolve, type_name
 from .steps import Steps
@@ -190,7 +191,7 @@ class Measuring:
             return replace(plan, reason=f"not measured here: {lacking(missing)}")
         run: dict[str, RunWith] = {}
         subject = model if isinstance(record, ArtifactMetric) and record.of == "model" else artifact
-        if reason := self._loads(record, subject, model, run):
+        if reason := add_loads(self.draft, record, subject, model, run):
             return replace(plan, reason=reason)
         if isinstance(record, AnswerMetric):
             predictions = self._predictions(name, record, found, artifact, evaluate, use, run)
@@ -202,43 +203,6 @@ class Measuring:
             if record.paired:
                 return self._paired(name, record, found, plan, subject, evaluate, use, baseline)
         return replace(plan, node=self._node(name, record, found, subject, run, evaluate, use, baseline))
-
-    def _loads(self, record: Metric, subject: int, model: int, run: dict[str, RunWith]) -> str:
-        """Add how the inputs are run or counted to ``run``. Returns why that cannot be, or an empty string."""
-        draft = self.draft
-        kind, kind_of_model = draft.nodes[subject].kind, draft.nodes[model].kind
-        if isinstance(record, AnswerMetric | RunMetric):
-            with_ = run_with(draft, subject)
-            if with_ is None:
-                return f"a {kind} cannot be run"
-            if with_.missing:
-                return f"built, not measured here: {lacking(with_.missing)}"
-            run["subject"] = with_
-        if isinstance(record, AnswerMetric):
-            return ""
-        if isinstance(record, RunMetric) and record.model and kind_of_model not in record.model:
-            return f"does not apply to {kind_of_model}"
-        if isinstance(record, ArtifactMetric | RunMetric):
-            if record.kinds and kind not in record.kinds:
-                return f"does not apply to {kind}"
-            if record.census:
-                counted = ("subject", subject) if isinstance(record, ArtifactMetric) else ("model", model)
-                return self._counts(*counted, run)
-        if isinstance(record, ArtifactMetric) and record.of == "model":
-            of_model = run_with(draft, model)
-            if of_model is not None and not of_model.missing:
-                run["subject"] = of_model  # not to be measured: its libraries are what reads it
-        return ""
-
-    def _counts(self, role: str, index: int, run: dict[str, RunWith]) -> str:
-        """As ``_loads``, for the input that a census counts."""
-        census = counted_with(self.draft, index)
-        if census is None:
-            return f"does not apply to {self.draft.nodes[index].kind}"
-        if census.missing:
-            return f"not measured here: {lacking(census.missing)}"
-        run[role] = census
-        return ""
 
     def _plan(self, record: Metric, found: Resolved, use: MetricUse) -> MetricPlan | None:
         """The metric as its record, or else its parameters, call it. A problem if another metric has that name."""
