@@ -32,7 +32,7 @@ from ..model.runner import TorchRunner
 from ..model.selection import check_patterns, matching
 from ..train.distill import soft_loss, soft_targets
 from ..train.optimise import Loss, Samples, optimise, read_samples, task_loss
-from .export import check_axes, fixed_axis, trace
+from .export import check_axes, fixed_axis, free_names, refuse_bfloat16, trace
 from .params.qat import SCHEMES, QuantizeQat
 from .qdq import quantize_biases
 from .quantizer import SchemeQuantizer, fold_batchnorm, remove_dropout
@@ -48,6 +48,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeQat) -> dict[str, Any]:
     check_scheme(params.scheme, SCHEMES)
     prepare(ctx)
     module, description = load_plain(ctx, model)
+    refuse_bfloat16(module)
     skipped = _check(module, params)
     samples = read_samples(ctx, params.data, description.inputs)
     loss = _loss(ctx, params, module, description, samples)
@@ -207,7 +208,8 @@ def _export(
     """Write the ONNX model and compare it with torch's; returns its QuantizeLinear nodes and the difference."""
     inputs = description.inputs
     with torch.no_grad():
-        names = list(named_outputs(caller(converted, inputs)(example)))
+        found = list(named_outputs(caller(converted, inputs)(example)))
+    names = free_names(found, inputs)
     program = trace(converted, inputs, example, names, params.opset)
     raw = ctx.scratch / "traced" / files.NAME
     raw.parent.mkdir()
@@ -220,7 +222,7 @@ def _export(
     feeds: dict[str, np.ndarray] = {name: tensor[:_CHECK_SAMPLES].numpy() for name, tensor in samples.inputs.items()}
     runner = OnnxRunner(ctx.out / files.NAME, threads=ctx.threads)
     allowed: dict[str, Any] = {"atol": 0.0, "rtol": params.tolerance, "per_output": True}
-    wanted = TorchRunner(converted, inputs)(feeds)
+    wanted = dict(zip(names, TorchRunner(converted, inputs)(feeds).values(), strict=True))
     difference = compare(runner(feeds), wanted, what="the exported model", **allowed)
     redrawn = _redrawn(known, converted, description, samples)
     difference = max(difference, at_every_size(redrawn, runner, names, **allowed))

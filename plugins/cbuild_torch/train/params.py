@@ -81,7 +81,10 @@ class Training(Params):
     ] = 1
     outputs: Annotated[
         tuple[str, ...],
-        Meta(description="outputs to train on; with several, labels N×outputs×… have a column for each"),
+        Meta(
+            description="outputs to train on; with several, labels N×outputs×… have a column for each; without it `logits`, or "
+            "else the first, and what no loss uses is reported as `left_out`"
+        ),
     ] = ()
     class_axis: Annotated[
         int | None,
