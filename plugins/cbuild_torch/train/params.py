@@ -82,8 +82,8 @@ class Training(Params):
     outputs: Annotated[
         tuple[str, ...],
         Meta(
-            description="outputs to train on; with several, labels N×outputs×… have a column for each; without it `logits`, or "
-            "else the first, and what no loss uses is reported as `left_out`"
+            description="outputs to train on; with several, labels N×outputs×… have a column for each; without it "
+            "`logits`, or else the first, and what no loss uses is reported as `left_out`"
         ),
     ] = ()
     class_axis: Annotated[
