@@ -58,7 +58,13 @@ def _objects(store: Store, key: Digest) -> Iterator[str]:
 
 
 def write(project: Project, argv: list[str], report: BuildReport, text: str) -> None:
-    """Remember that ``argv`` has nothing left to do. Waits for the file system's clock, so that later writes show."""
+    """Remember that ``argv`` has nothing left to do. Waits for the file system's clock, so that later writes show.
+
+    Nothing is remembered of a build that skipped a target: what the machine lacks may be installed, and no file that
+    is watched would show it.
+    """
+    if any(target.status == "skipped" for target in report.targets):
+        return
     targets = [r.name for r in report.targets if r.status in ("published", "up to date")]
     root = str(project.root) + "/"
     full = list(dict.fromkeys(_watched(project, targets)))
@@ -68,6 +74,8 @@ def write(project: Project, argv: list[str], report: BuildReport, text: str) -> 
         seen = noop.signature(path)
         newest = max(newest, seen[0], seen[3]) if seen[0] != noop.ABSENT else newest
         signatures.append(seen)
+    if newest > time.time_ns() + CLOCK_GRANULARITY_NS:
+        return  # a file of the future: its stat will prove nothing until then
     while time.time_ns() - newest < CLOCK_GRANULARITY_NS:
         time.sleep(0.002)
     if [noop.signature(path) for path in full] != signatures:
