@@ -5,12 +5,12 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types soak bench clean help
+.PHONY: demo test lint types docs soak bench clean help
 
 help:
 	@echo "make demo   install into .venv, build the example, show the result"
 	@echo "make test   install into .venv, run the tests"
-	@echo "make lint   ruff;  make types   mypy;  make soak   the long sweeps;  make bench   the benchmarks"
+	@echo "make lint   ruff;  make types   mypy;  make docs   the site;  make soak   the long sweeps;  make bench   the benchmarks"
 
 # torch first and pinned: what would pull it in later takes the CUDA build.
 $(STAMP): pyproject.toml constraints.txt
@@ -39,6 +39,10 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	@$(BIN)/mypy
+
+# Strict: a dead link or a page outside of the navigation fails.
+docs: $(STAMP)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
 
 soak: $(STAMP)
 	@CBUILD_SOAK=1 $(BIN)/python -m pytest -m 'slow or not slow'

@@ -15,14 +15,29 @@ import graphs
 from compare import CBUILD, REPO, Command, environment, interleaved, run, show
 
 SIZES = (10, 100, 1_000, 10_000)
+READING = {
+    "list": ["list"],
+    "why": ["why", "all"],
+    "show": ["show", "cpu-int8"],
+    "-n": ["-n", "all"],
+    "plugins": ["plugins"],
+    "schema": ["schema"],
+    "graph": ["graph"],
+    "history": ["history", "cpu-int8"],
+}
+"""Commands that only read, as they are typed in the example's directory."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer rounds, no 10,000 targets, no example")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--example", type=Path, metavar="DIR", help="the example, built there; time its commands alone")
     options = parser.parse_args()
     rounds = 5 if options.quick else options.rounds
+    if options.example:
+        reading(options.example, rounds)
+        return
     with tempfile.TemporaryDirectory(prefix="cbuild-startup-") as name:
         base = Path(name)
         commands(base, rounds, example=not options.quick)
@@ -42,6 +57,7 @@ def commands(base: Path, rounds: int, *, example: bool) -> None:
         "cbuild --help": Command([CBUILD, "--help"]),
         "cbuild plugins": Command([CBUILD, "plugins"]),
     }
+    show("commands", interleaved(found, rounds))
     if example:
         root = base / "example"
         root.mkdir()
@@ -49,9 +65,14 @@ def commands(base: Path, rounds: int, *, example: bool) -> None:
         shutil.copytree(REPO / "examples", root / "examples")
         print("building the example once …", flush=True)
         run(Command([CBUILD, "all"], cwd=root))
-        found["cbuild all (example, no-op)"] = Command([CBUILD, "all"], cwd=root)
-        found["cbuild -n all (example)"] = Command([CBUILD, "-n", "all"], cwd=root)
-    show("commands", interleaved(found, rounds))
+        reading(root, rounds)
+
+
+def reading(root: Path, rounds: int) -> None:
+    """The commands that read, on a project that is built."""
+    found = {"python -c pass": bare(), "cbuild all (no-op)": Command([CBUILD, "all"], cwd=root)}
+    found |= {f"cbuild {name}": Command([CBUILD, *words], cwd=root) for name, words in READING.items()}
+    show("commands on the example, built", interleaved(found, rounds))
 
 
 def no_op(base: Path, size: int, rounds: int) -> None:

@@ -23,7 +23,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from compressbuild.plugins import discover
+from compressbuild.registry import discover
 
 REPO = Path(__file__).resolve().parents[1]
 PAGE = REPO / "docs" / "techniques" / "README.md"

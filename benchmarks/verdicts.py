@@ -40,7 +40,7 @@ def once(subject: Path, baseline: Path, batch: int) -> None:
     from compressbuild.api.testing import run_node
 
     def entry(path: Path) -> WorkInput:
-        return WorkInput(path=str(path.resolve()), kind="onnx", load="cbuild_onnxruntime.backend:load")
+        return WorkInput(path=str(path.resolve()), kind="onnx", load="cbuild_onnxruntime.runner:load")
 
     with tempfile.TemporaryDirectory() as place:
         world = {"inputs": {"baseline": entry(baseline)}}

@@ -12,8 +12,10 @@ Everything here is imported when it is first used: ``import compressbuild`` cost
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AnswerMetric": "api",
+    "ArtifactMetric": "api",
     "Backend": "api",
-    "BuildReport": "report.result",
+    "BuildReport": "build.outcome",
     "CbuildError": "errors",
     "CompressfileError": "errors",
     "Context": "api",
@@ -28,14 +30,16 @@ _HOMES = {
     "Parity": "api",
     "Platform": "api",
     "Project": "project",
+    "RunMetric": "api",
     "Runner": "api",
-    "Scheme": "api",
+    "Stack": "api",
     "Spec": "compressfile",
     "Technique": "api",
     "UserError": "api",
-    "build_targets": "build",
+    "build_targets": "build.run",
     "hookimpl": "api",
     "load": "compressfile.load",
+    "schemes": "api",
 }
 
 __all__ = [*sorted(_HOMES), "__version__"]

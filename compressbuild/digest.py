@@ -6,6 +6,7 @@ and never shortened. ``file_digest`` equals what ``b3sum`` prints.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -37,9 +38,7 @@ T = TypeVar("T")
 
 _HEX = frozenset("0123456789abcdef")
 _MAX_DEPTH = 200
-_CHUNK = 1 << 20
-# A file below this is read by one thread, not mapped: whoever truncates a mapped file kills its readers (SIGBUS).
-_MAP_FROM = 8 << 20
+_CHUNK = 4 << 20
 _ATTEMPTS = 5
 
 # File systems stamp files from a clock that ticks every 1-10 ms; two writes within a tick can bear one stamp.
@@ -176,13 +175,18 @@ def _unsteady(path: str) -> OSError:
 
 
 def _hash(path: str, size: int) -> Digest:
-    if size >= _MAP_FROM:
-        return blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest()
-    with open(path, "rb", buffering=0) as file:
-        hasher = blake3()
-        while data := file.read(_CHUNK):
-            hasher.update(data)
+    """Read, not mapped: whoever truncates a mapped file kills the process that reads it (SIGBUS)."""
+    with open(path, "rb", buffering=0, opener=_without_waiting) as file:
+        hasher = blake3(max_threads=blake3.AUTO if size > _CHUNK else 1)
+        buffer = bytearray(min(max(size, 1), _CHUNK))
+        view = memoryview(buffer)
+        while count := file.readinto(buffer):
+            hasher.update(view[:count])
         return hasher.hexdigest()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe put in the file's place is opened, and fails at once
 
 
 # -- small self-checked files ------------------------------------------------------------------------------------------
@@ -200,6 +204,43 @@ def unseal(magic: bytes, data: bytes) -> bytes | None:
         return None
     body = data[start:]
     return body if data[len(magic) + 1 : start - 1] == blake3(body).hexdigest().encode() else None
+
+
+def read_regular(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a regular file. OSError for all else: a link, a directory, a pipe that nobody writes to."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(fd, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+        return file.read()
+
+
+def load_sealed(path: str | os.PathLike[str], magic: bytes, kind: type[T]) -> T | None:
+    """What ``save_sealed`` kept; None if there is nothing, or nothing that can be believed. A memo is never worth an
+    error: without it the same answer takes longer."""
+    try:
+        body = unseal(magic, read_regular(path))
+        return None if body is None else msgspec.msgpack.decode(body, type=kind)
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def save_sealed(path: str | os.PathLike[str], magic: bytes, value: object) -> OSError | None:
+    """Keep a memo, whole or not at all. What prevents it is returned, not raised: the work it remembers is done."""
+    temporary = f"{os.fspath(path)}.{os.getpid():x}{os.urandom(4).hex()}"
+    try:
+        os.makedirs(os.path.dirname(temporary), exist_ok=True)
+        try:
+            with open(temporary, "xb", buffering=0) as file:
+                file.write(seal(magic, msgspec.msgpack.encode(value)))
+            os.replace(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        return error
+    return None
 
 
 # -- the stat cache ----------------------------------------------------------------------------------------------------
@@ -251,21 +292,14 @@ class StatCache:
             return value
         raise _unsteady(full)
 
-    def save(self) -> None:
-        """Write the cache if anything is new. Concurrent savers replace each other's file: the last one wins."""
+    def save(self) -> OSError | None:
+        """Write the cache if anything is new; what prevented it. Concurrent savers replace each other's file: the last
+        one wins."""
         if not self._dirty:
-            return
-        os.makedirs(os.path.dirname(self._path), exist_ok=True)
-        temporary = f"{self._path}.{os.getpid():x}{os.urandom(4).hex()}"
-        try:
-            with open(temporary, "xb", buffering=0) as file:
-                file.write(seal(self._MAGIC, msgspec.msgpack.encode(self._entries)))
-            os.replace(temporary, self._path)
-        except OSError:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-            raise
-        self._dirty = False
+            return None
+        error = save_sealed(self._path, self._MAGIC, self._entries)
+        self._dirty = error is not None
+        return error
 
     def _entry(self, full: str) -> _Entry:
         name = full[len(self._root) :] if full.startswith(self._root) else full
@@ -283,9 +317,4 @@ class StatCache:
         return fresh
 
     def _load(self) -> dict[str, _Entry]:
-        try:
-            with open(self._path, "rb") as file:
-                body = unseal(self._MAGIC, file.read())
-            return {} if body is None else msgspec.msgpack.decode(body, type=dict[str, _Entry])
-        except (FileNotFoundError, msgspec.DecodeError):
-            return {}
+        return load_sealed(self._path, self._MAGIC, dict[str, _Entry]) or {}

@@ -5,7 +5,6 @@
     │   └── CompressfileError   exit 2   one or more located diagnostics
     ├── PluginError             exit 2   a plugin that is broken, duplicate or missing
     ├── NodeFailed              exit 1   a node raised, crashed, ran out of memory or time
-    ├── GateFailed              exit 3   a target misses its limits
     ├── Incompatible            exit 4   a requested target cannot be built on this host
     ├── StoreError              exit 1   the cache cannot be read or written
     └── Interrupted             exit 130 Ctrl-C
@@ -16,13 +15,13 @@ An error says what is wrong, where (``file:line:column``), and what to do about 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 __all__ = [
     "CbuildError",
     "CompressfileError",
     "Diagnostic",
-    "GateFailed",
     "Incompatible",
     "Interrupted",
     "Mark",
@@ -33,8 +32,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """A place in a text: 1-based line and column, ``length`` characters to underline."""
 
     file: str
@@ -46,8 +44,7 @@ class Mark:
         return f"{self.file}:{self.line}:{self.column}"
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(msgspec.Struct, frozen=True):
     """One located complaint: what is wrong, where, and what would be right."""
 
     message: str
@@ -93,10 +90,6 @@ class PluginError(CbuildError):
 
 class NodeFailed(CbuildError):
     exit_code = 1
-
-
-class GateFailed(CbuildError):
-    exit_code = 3
 
 
 class Incompatible(CbuildError):

@@ -1,9 +1,8 @@
 """The no-op: nothing changed, so nothing is loaded. One state file, then one stat for each file it was about.
 
 This module runs before anything else and imports only what the interpreter has already: no click, no YAML, no plugin.
-A state is written (by :mod:`compressbuild.cli.noop_state`) after a build in which every target was published; it names
-every input (Compressfile, code, listed files, installed plugins) and every output (published files, cache records and
-objects).
+After a build in which every target was published, :mod:`compressbuild.build.noop_state` writes a state. It names every
+input (Compressfile, code, listed files, installed plugins) and every output (published files, cache records, objects).
 """
 
 import gc

@@ -6,18 +6,20 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .code import CodeIndex
-from .compressfile.load import load
-from .compressfile.spec import Spec
-from .digest import StatCache
 from .errors import Incompatible, UsageError
-from .graph import Graph, build_graph
-from .plan import Keyer, Plan, Traces, make_plan
-from .platforms import Facts, lacking, probe
-from .plugins import Registry, discover
-from .publish import Publisher
-from .store import Store
+
+if TYPE_CHECKING:
+    from .closure import CodeIndex
+    from .compressfile.spec import Spec
+    from .digest import StatCache
+    from .graph import Ask, Graph
+    from .plan import Keyer, Plan, Traces
+    from .platforms import Facts
+    from .publish import Publisher
+    from .registry import Registry
+    from .store import Store
 
 __all__ = ["STATE_DIR", "Project", "Selection"]
 
@@ -34,7 +36,10 @@ class Selection:
 
 
 class Project:
-    """Everything known about a Compressfile on this host. Opening one runs no user code and builds nothing."""
+    """Everything known about a Compressfile on this host. Opening one runs no user code and builds nothing.
+
+    Each part is made, and its module imported, when it is first asked for: a command that lists pays for no plan.
+    """
 
     def __init__(
         self,
@@ -54,21 +59,36 @@ class Project:
             raise UsageError(f"there is no {path}", hint=hint)
         self.root = Path(os.path.abspath(path)).parent
         self.state = self.root / STATE_DIR
+        self.published = self.root / "build"
+        from .compressfile.load import load
+
         self.spec: Spec = load(path, overrides, lambda: self.registry.platforms)
         self.environ = os.environ if environ is None else environ
         self._cache = cache
 
     @cached_property
     def registry(self) -> Registry:
+        from .registry import discover
+
         return discover(cache=self.state / "plugins")
 
     @cached_property
     def facts(self) -> Facts:
+        from .platforms import probe
+
         return probe()
 
     @cached_property
     def graph(self) -> Graph:
+        from .graph import build_graph
+
         return build_graph(self.spec, self.registry, self.facts)
+
+    def ask(self, *asks: Ask) -> None:
+        """Add measurements to the graph that the Compressfile does not name."""
+        from .graph import build_graph
+
+        self.graph = build_graph(self.spec, self.registry, self.facts, asks)
 
     @cached_property
     def cache_path(self) -> Path:
@@ -76,34 +96,49 @@ class Project:
 
     @cached_property
     def store(self) -> Store:
+        from .store import Store
+
         return Store(self.cache_path)
 
     @cached_property
     def stat(self) -> StatCache:
+        from .digest import StatCache
+
         return StatCache(self.state / "stat", self.root)
 
     @cached_property
     def code(self) -> CodeIndex:
+        from .closure import CodeIndex
+
         return CodeIndex(
             [self.root / path for path in self.spec.python_path], self.stat, self.root, self.registry.siblings
         )
 
     @cached_property
     def keyer(self) -> Keyer:
+        from .plan import Keyer
+
         return Keyer(self.spec, self.facts, self.code, self.stat, self.registry, self.environ)
 
     @cached_property
     def traces(self) -> Traces:
+        from .plan import Traces
+
         return Traces(self.state / "traces")
 
     @cached_property
     def publisher(self) -> Publisher:
-        return Publisher(self.root / "build", self.store, self.stat)
+        from .publish import Publisher
+
+        return Publisher(self.published, self.store, self.stat)
 
     def select(self, words: Iterable[str]) -> Selection:
         """Targets for what was typed. One asked for by name that cannot be built here raises Incompatible; one that
         ``all``, a group or a glob brought in is skipped."""
-        names, explicit = self.spec.select(tuple(words))
+        from .compressfile.select import select
+        from .platforms import lacking
+
+        names, explicit = select(self.spec, tuple(words))
         skipped = {}
         for name in names:
             missing = self.graph.targets[name].missing
@@ -117,12 +152,15 @@ class Project:
         return Selection(tuple(name for name in names if name not in skipped), skipped)
 
     def plan(self, targets: Iterable[str], *, remeasure: bool = False) -> Plan:
+        from .plan import make_plan
+
         return make_plan(self.graph, targets, self.keyer, self.store.lookup, self.traces.get, remeasure=remeasure)
 
     def save(self) -> None:
         """Keep what was learnt for the next time."""
-        self.stat.save()
-        self.traces.save()
+        for part in ("stat", "traces"):
+            if part in self.__dict__:
+                self.__dict__[part].save()
 
     def close(self) -> None:
         self.save()

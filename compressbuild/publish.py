@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from .digest import Digest, StatCache, bytes_digest
@@ -28,6 +28,15 @@ class Publisher:
 
     def path(self, target: str) -> Path:
         return self.root / target
+
+    def size(self, target: str, beside: Collection[str]) -> int | None:
+        """Bytes of a published artifact, without the files ``beside`` it; None if nothing is published."""
+        directory = self.path(target)
+        try:
+            files = [name for name in _files(str(directory)) if name not in {*beside, SEAL}]
+            return sum((directory / name).stat().st_size for name in files)
+        except OSError:  # not published, or replaced at this moment
+            return None
 
     def sweep(self) -> None:
         """Remove what a killed build left half-written."""
@@ -63,6 +72,7 @@ class Publisher:
         for name, data in files.items():
             (staged / name).write_bytes(data)
         (staged / SEAL).write_bytes(seal(staged, tree))
+        _sync(staged)
         while True:
             self.withdraw(target)
             try:
@@ -71,6 +81,7 @@ class Publisher:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
                 continue  # another build has just published the same target: the later one stays
+            _sync_directory(self.root)
             return True
 
     def withdraw(self, target: str) -> bool:
@@ -116,6 +127,27 @@ def _files(directory: str, above: str = "") -> Iterator[str]:
                 yield from _files(entry.path, f"{above}{entry.name}/")
             else:
                 yield above + entry.name
+
+
+def _sync(directory: Path) -> None:
+    """A rename may reach the disk before the bytes of what it names: then a power failure leaves empty files in a
+    directory that looks published."""
+    for base, _, names in os.walk(directory):
+        for name in names:
+            descriptor = os.open(os.path.join(base, name), os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        _sync_directory(base)
+
+
+def _sync_directory(path: str | os.PathLike[str]) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _alive(pid: int) -> bool:

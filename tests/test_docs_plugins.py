@@ -43,7 +43,7 @@ def test_its_manifest_is_cheap(plugin: Path) -> None:
 
 def test_its_code_has_digests(plugin: Path) -> None:
     script = (
-        "from compressbuild.code import code_digest_of_plugin as f\n"
+        "from compressbuild.closure import code_digest_of_plugin as f\n"
         "print(*(f(f'cbuild_reference.{r}').files for r in ('threshold:prune', 'zeros:zeros')), sep='\\n')"
     )
     assert run(plugin, "-c", script).splitlines() == [
@@ -57,3 +57,15 @@ def test_the_code_of_the_platforms_page_runs(tmp_path: Path) -> None:
     run(tmp_path, "-c", f"{settings}\nassert InductorSettings(device='cuda').needs().gpu")
     out = run(tmp_path, "-c", host)
     assert "my-backend: needs the Python package no_such_runtime (not installed)" in out
+
+
+def test_the_census_of_the_page_counts(tmp_path: Path) -> None:
+    (code,) = [block for block in PYTHON.findall((DOCS / "plugins.md").read_text()) if "def census" in block]
+    check = (
+        "from compressbuild.api.testing import make_context\n"
+        "here = Path('.')\n"
+        "np.save('weight.npy', np.ones((2, 3), np.float32))\n"
+        "found = census(make_context(here / 'out'), here)\n"
+        "assert ([w.count for w in found.weights()], found.macs({}).value, found.traffic({}, 1)) == ([6], 6, 24)\n"
+    )
+    run(tmp_path, "-c", f"{code}\n{check}")

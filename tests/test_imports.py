@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -21,17 +22,17 @@ MANIFESTS = [ROOT / "plugins" / f"{module.replace('.', '/')}.py" for module in s
 LAYERS = """
     __main__
     cli
-    build conformance
-    report provenance
+    report conformance
+    build
     evaluate
     execute
     project
     plan publish
     graph
-    compressfile plugins platforms store code scaffold
+    compressfile registry platforms store closure scaffold
     api
     digest
-    errors suggest noop
+    errors words noop
 """
 RANK = {room: rank for rank, line in enumerate(reversed(LAYERS.split("\n"))) for room in line.split()}
 
@@ -110,6 +111,65 @@ def test_imports_point_down() -> None:
     assert wrong == []
 
 
+def circles(arrows: Mapping[str, Collection[str]]) -> list[list[str]]:
+    """Every set of modules that reach one another (Tarjan's strongly connected components of more than one)."""
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    path: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(module: str) -> None:
+        number[module] = lowest[module] = len(number)
+        path.append(module)
+        for other in arrows.get(module, ()):
+            if other not in number:
+                visit(other)
+                lowest[module] = min(lowest[module], lowest[other])
+            elif other in path:
+                lowest[module] = min(lowest[module], number[other])
+        if lowest[module] == number[module]:
+            at = path.index(module)
+            found.append(sorted(path[at:]))
+            del path[at:]
+
+    for module in arrows:
+        if module not in number:
+            visit(module)
+    return sorted(circle for circle in found if len(circle) > 1)
+
+
+def arrows_between(files: Mapping[str, Path]) -> dict[str, set[str]]:
+    """Module → the modules that it imports: at its top, in a function, or for types alone."""
+    found = {}
+    for module, path in files.items():
+        names = {name if name in files else name.rpartition(".")[0] for _, name in imports(path)}
+        found[module] = (names & files.keys()) - {module}
+    return found
+
+
+def test_no_import_circle() -> None:
+    files = {module_name(path): path for path in (*ENGINE, *PLUGINS)}
+    assert circles(arrows_between(files)) == []
+
+
+def test_the_search_for_circles_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sees an import for types alone and one in a function, and a circle of two below one of three."""
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    sources = {
+        "a": "from .b import x\n",
+        "b": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import package.c\n",
+        "c": "def f():\n    from . import a, d\n",
+        "d": "from .e import *\nfrom .elsewhere import y\n",
+        "e": "class C:\n    def g(self):\n        from package import d\n",
+        "f": "from . import a, d, f\n",
+    }
+    files = {f"package.{name}": tmp_path / "plugins" / "package" / f"{name}.py" for name in sources}
+    (tmp_path / "plugins" / "package").mkdir(parents=True)
+    for module, path in files.items():
+        path.write_text(sources[module.removeprefix("package.")])
+    assert circles(arrows_between(files)) == [["package.a", "package.b", "package.c"], ["package.d", "package.e"]]
+
+
 def test_the_engine_imports_no_model_library() -> None:
     wrong = [
         found(path, line, name)
@@ -172,6 +232,62 @@ def test_plugins_use_the_public_door_alone() -> None:
     assert wrong == []
 
 
+def doors(path: Path) -> list[str]:
+    """What a file of a plugin imports of other plugins that is neither ``cbuild_kit`` nor in their ``model``."""
+    package = module_name(path).partition(".")[0]
+    wrong = []
+    for line, name in imports(path):
+        top, _, rest = name.partition(".")
+        if top.startswith("cbuild_") and top not in (package, "cbuild_kit") and rest.partition(".")[0] != "model":
+            wrong.append(found(path, line, name))
+    return wrong
+
+
+def test_plugins_import_of_each_other_the_kit_and_models_alone() -> None:
+    assert [line for path in PLUGINS for line in doors(path)] == []
+    kit = [path for path in PLUGINS if module_name(path).partition(".")[0] == "cbuild_kit"]
+    used = {name.partition(".")[0] for path in kit for _, name in imports(path)}
+    assert {name for name in used if name.startswith("cbuild_")} <= {"cbuild_kit"}, "the kit is below all plugins"
+
+
+def test_a_side_door_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "plugins" / "cbuild_new" / "work.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "import cbuild_torch.train.optimise\nfrom cbuild_onnx.quantize import static\n"
+        "from cbuild_onnx.model import files\nimport cbuild_kit.parity\nfrom .other import work\n"
+        "def f():\n    from cbuild_torch import prune\n"
+    )
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    assert doors(path) == [
+        "plugins/cbuild_new/work.py:1: cbuild_torch.train.optimise",
+        "plugins/cbuild_new/work.py:2: cbuild_onnx.quantize.static",
+        "plugins/cbuild_new/work.py:7: cbuild_torch.prune",
+    ]
+
+
+def test_a_third_party_needs_the_api_alone() -> None:
+    """The plugin of the documentation, its tests, and those that the engine is tested with."""
+    page = (ROOT / "docs" / "plugins.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert sum("def test_" in block for block in blocks) >= 1
+    sources = [*blocks, *((ROOT / "tests" / "support" / name).read_text() for name in ("toy.py", "tally.py"))]
+    used = {
+        name
+        for source in sources
+        for node in ast.walk(ast.parse(source))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom) and not node.level
+            else []
+        )
+    }
+    ours = {name for name in used if name.startswith(("compressbuild", "cbuild_")) and "cbuild_reference" not in name}
+    assert ours == {"compressbuild.api", "compressbuild.api.testing"}
+
+
 def worker_side() -> list[Path]:
     folder = ROOT / "compressbuild" / "execute"
     return sorted({*folder.glob("worker*.py"), *folder.glob("zygote*.py")})
@@ -226,12 +342,13 @@ def test_inheritance_is_shallow() -> None:
 
 def test_the_measure_of_imports_works() -> None:
     """The tests above see imports of every form."""
-    seen = {name for _, name in imports(ROOT / "compressbuild" / "plugins" / "discovery.py")}
+    seen = {name for _, name in imports(ROOT / "compressbuild" / "registry" / "asking.py")}
     assert {
         "pluggy",
         "compressbuild.api.hooks",
-        "compressbuild.suggest.did_you_mean",
+        "compressbuild.words.suggest",
         "importlib.util.find_spec",
     } <= seen
     assert room("compressbuild.graph.node.Node") == "graph"
-    assert RANK["cli"] > RANK["report"] == RANK["provenance"] > RANK["plan"] > RANK["store"] > RANK["errors"]
+    assert RANK["cli"] > RANK["report"] > RANK["build"] > RANK["plan"] == RANK["publish"]
+    assert RANK["publish"] > RANK["store"] > RANK["errors"]

@@ -1,26 +1,38 @@
 """The only room that plugins import. Standard library, msgspec and pluggy only."""
 
+from typing import TYPE_CHECKING
+
+from .census import Census, Macs, Weight
 from .context import Context, Runner, UserError
 from .facts import FACTS
-from .hooks import hookimpl
 from .needs import Needs
 from .numbers import Amount, Count, Positive, Rate, Ratio, Share
-from .params import DatasetRef, FileRef, FunctionRef, Meta, ModelRef, Params, Scheme
-from .parity import Parity
+from .params import DatasetRef, FileRef, FunctionRef, Meta, ModelRef, Params, schemes
+from .parity import Parity, ParityCheck
 from .profile import Operator, Profile, Profiling
-from .records import Backend, Kind, Metric, Platform, Technique
+from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
+from .stack import Stack
+from .version import VERSION
 from .work import WorkDataset, WorkInput, WorkRequest, WorkResult
+
+if TYPE_CHECKING:
+    from .hooks import hookimpl
 
 __all__ = [
     "FACTS",
+    "VERSION",
     "Amount",
+    "AnswerMetric",
+    "ArtifactMetric",
     "Backend",
+    "Census",
     "Context",
     "Count",
     "DatasetRef",
     "FileRef",
     "FunctionRef",
     "Kind",
+    "Macs",
     "Meta",
     "Metric",
     "ModelRef",
@@ -28,20 +40,33 @@ __all__ = [
     "Operator",
     "Params",
     "Parity",
+    "ParityCheck",
     "Platform",
     "Positive",
     "Profile",
     "Profiling",
     "Rate",
     "Ratio",
+    "RunMetric",
     "Runner",
-    "Scheme",
     "Share",
+    "Stack",
     "Technique",
     "UserError",
+    "Weight",
     "WorkDataset",
     "WorkInput",
     "WorkRequest",
     "WorkResult",
     "hookimpl",
+    "schemes",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """``hookimpl`` comes with pluggy, which takes only a manifest, so whoever reads parameters does without."""
+    if name != "hookimpl":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import hooks
+
+    return hooks.hookimpl

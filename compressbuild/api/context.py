@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from .census import Census
 from .params import Params
 from .work import WorkRequest
 
@@ -64,6 +64,8 @@ class Context:
     """
 
     def __init__(self, request: WorkRequest, report: Callable[[dict[str, Any]], None]) -> None:
+        import logging
+
         self._request = request
         self._report = report
         self.out = Path(request.out)
@@ -120,6 +122,17 @@ class Context:
             )
         runner: Runner = resolve(entry.load)(self, Path(entry.path), self.settings(name))
         return runner
+
+    def census(self, name: str) -> Census:
+        """An input's weights, arithmetic and traffic, as its kind counts them. For records with ``census=True``."""
+        entry = self._request.inputs[self._role(name)]
+        if entry.census is None:
+            raise UserError(
+                f"an artifact of kind '{entry.kind}' is not counted here",
+                hint="the kind needs a census, and the metric census=True",
+            )
+        found: Census = resolve(entry.census)(self, Path(entry.path))
+        return found
 
     def settings(self, name: str) -> Any:
         """The settings of the platform that an input was compiled for, typed; None where it was not compiled."""

@@ -2,7 +2,7 @@
 
 A whole plugin, ``my_plugin/__init__.py``::
 
-    from compressbuild.api import Params, Technique, hookimpl
+    from compressbuild.api import Params, Stack, Technique, hookimpl
 
     class Scale(Params):
         \"\"\"Multiply every weight by a factor.\"\"\"
@@ -11,7 +11,8 @@ A whole plugin, ``my_plugin/__init__.py``::
     @hookimpl
     def compressbuild_techniques():
         yield Technique(name="my.scale", params=Scale, run="my_plugin.scale:run",
-                        consumes=("torch-model",), produces="torch-model", tools=("torch",))
+                        consumes=("torch-model",), produces="torch-model",
+                        stack=Stack(modules=("torch",), tools=("torch",), preload=("torch",)))
 
 with the entry point ``[project.entry-points.compressbuild] my-plugin = "my_plugin"``.
 """
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from .records import Backend, Kind, Metric, Platform, Technique
+    from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Platform, RunMetric, Technique
 
 __all__ = ["hookimpl", "hookspec"]
 
@@ -63,12 +64,12 @@ def compressbuild_kinds() -> Iterable[Kind]:  # type: ignore[empty-body]
 
 
 @hookspec
-def compressbuild_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
+def compressbuild_metrics() -> Iterable[ArtifactMetric | AnswerMetric | RunMetric]:  # type: ignore[empty-body]
     """Yield metrics::
 
     @hookimpl
     def compressbuild_metrics():
-        yield Metric(name="zeros", run="my_plugin.metrics:zeros", of="artifact", direction="higher")
+        yield ArtifactMetric(name="zeros", run="my_plugin.metrics:zeros", direction="higher")
     """
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from .record import RecordMeta
+
 __all__ = ["Needs"]
 
 
-class Needs(msgspec.Struct, frozen=True, kw_only=True):
+class Needs(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     """What has to be present on this host, probed without importing anything heavy.
 
     ``modules``: importable top-level modules. ``libraries``: groups of shared libraries, one of each group must

@@ -1,6 +1,7 @@
 """The records that plugins return. Plain data: nothing here imports or runs a plugin's heavy code.
 
 ``run``, ``load``, ``init`` and ``validate`` are ``"module:function"`` strings, imported in a worker only.
+``stack``: the software that these functions run on. ``needs``: what they take of the host besides.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import msgspec
 
 from .needs import Needs
 from .params import Params
+from .record import RecordMeta
+from .stack import Stack
 
-__all__ = ["Backend", "Kind", "Metric", "Platform", "Technique"]
+__all__ = ["AnswerMetric", "ArtifactMetric", "Backend", "Kind", "Metric", "Platform", "RunMetric", "Technique"]
 
 
-class Kind(msgspec.Struct, frozen=True, kw_only=True):
+class Kind(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     """A kind of artifact: what its directory must hold, and how it is loaded and run.
 
     ``files``: glob patterns that must each match at least one file. ``validate``: optional ``f(dir: Path) -> None``
@@ -23,7 +26,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     this kind with no backend (the reference runtime). ``suffixes``: file suffixes that a model source of
     this kind has. ``init``: optional ``f(ctx, params: dict)`` that fills ``ctx.out`` from a model factory.
     ``carries_code``: loading it runs the user's factory, so that code is in the key of each consumer. ``profile``:
-    optional profiler of the reference runtime, as a backend's.
+    optional profiler of the reference runtime, as a backend's. ``census``: optional ``f(ctx, dir: Path) -> Census``,
+    for metrics that count.
     """
 
     name: str
@@ -31,23 +35,22 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     summary: str = ""
     validate: str | None = None
     load: str | None = None
-    load_needs: Needs = Needs()
     suffixes: tuple[str, ...] = ()
     init: str | None = None
     carries_code: bool = False
     profile: str | None = None
-    tools: tuple[str, ...] = ()
-    preload: tuple[str, ...] = ()
+    census: str | None = None
+    stack: Stack = Stack()
+    needs: Needs = Needs()
     version: int = 1
 
 
-class Technique(msgspec.Struct, frozen=True, kw_only=True):
+class Technique(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     """Turns an artifact into an artifact. ``run``: ``f(ctx, model: Path, params) -> dict | None``.
 
     The function reads the directory ``model``, fills the directory ``ctx.out`` and may return facts
     worth showing (``{"sparsity": 0.5}``, JSON values), which the action result keeps.
-    ``consumes``: kinds accepted; ``produces``: kind made (None: the kind consumed). ``tools``: distributions whose
-    versions join the key. ``preload``: modules that the worker's warm parent imports first.
+    ``consumes``: kinds accepted; ``produces``: kind made (None: the kind consumed).
     ``nondeterministic``: why two runs may differ; empty means that equal keys give equal bytes.
     """
 
@@ -57,22 +60,22 @@ class Technique(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 1
     consumes: tuple[str, ...] = ()
     produces: str | None = None
-    tools: tuple[str, ...] = ()
-    preload: tuple[str, ...] = ()
+    stack: Stack = Stack()
     needs: Needs = Needs()
     nondeterministic: str = ""
 
 
-class Backend(msgspec.Struct, frozen=True, kw_only=True):
+class Backend(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     """Compiles an artifact for a platform, and can load and run what it compiled.
 
     ``compile``: ``f(ctx, model: Path, settings) -> dict | None`` fills ``ctx.out``. ``load``:
     ``f(ctx, artifact: Path, settings) -> Runner``. ``settings``: a Params struct, the keys of a platform beside
-    ``backend`` and ``requires``. ``compile_needs`` / ``run_needs``: a backend that compiles here but cannot run here
-    cross-compiles. ``compile_facts``: names of probed facts the compiled bytes depend on (``cpu.isa``, ``gpu.sm``);
-    ``run_facts``: those that measurements depend on. ``qdq_scheme``: ``u8-affine`` or ``s8-symmetric``. ``profile``:
-    optional ``f(ctx, artifact: Path, params: Profiling) -> dict``, the fields of a Profile, for ``cbuild profile``;
-    ``ctx.settings("subject")`` are the platform's.
+    ``backend`` and ``requires``. ``compile_needs`` / ``run_needs``: what each takes beside the stack. A backend that
+    compiles here but cannot run here cross-compiles. ``compile_facts``: names of probed facts the compiled bytes
+    depend on (``cpu.isa``, ``gpu.sm``); ``run_facts``: those that measurements depend on. ``qdq_scheme``: how int8
+    models for it are quantized, a name that quantizers know: ``u8-affine``, ``s8-symmetric``, or its own.
+    ``profile``: optional ``f(ctx, artifact: Path, params: Profiling) -> dict``, the fields of a Profile, for
+    ``cbuild profile``; ``ctx.settings("subject")`` are the platform's.
     """
 
     name: str
@@ -83,8 +86,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     produces: str = "engine"
     version: int = 1
     qdq_scheme: str = "u8-affine"
-    tools: tuple[str, ...] = ()
-    preload: tuple[str, ...] = ()
+    stack: Stack = Stack()
     compile_needs: Needs = Needs()
     run_needs: Needs = Needs()
     compile_facts: tuple[str, ...] = ()
@@ -94,51 +96,81 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     profile: str | None = None
 
 
-class Metric(msgspec.Struct, frozen=True, kw_only=True):
-    """Measures a target. ``run``: ``f(ctx, subject: Path, params) -> dict``, with at least ``{"value": number}``.
+class Metric(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
+    """What all metrics say. A plugin yields an :class:`ArtifactMetric`, :class:`AnswerMetric` or :class:`RunMetric`.
 
-    ``of`` says what ``subject`` is: ``artifact`` (what is published), ``model`` (the artifact before it was
-    compiled), ``predictions`` (outputs and labels on the evaluation data, made once per target by the technique
-    named in ``via``), or ``runner`` (the artifact itself, to be run through ``ctx.runner("subject")``; the baseline, if
-    any, through ``ctx.runner("baseline")``). A metric of ``runner`` or ``predictions`` needs what can run here.
-    ``kinds``: kinds of subject it can read (empty: any). ``model``: of a metric of ``runner`` that also reads the
-    artifact before it was compiled, as ``ctx.artifact("model")``, the kinds that this may be. ``direction``: ``lower``,
-    ``higher`` or ``none`` is better. ``paired``: a metric of ``predictions`` that also gets those of the baseline, as
-    ``ctx.artifact("baseline")``; without a baseline it is not measured. ``per_class``: the result has ``per_class``,
-    and the baseline is measured too, so that a class that collapsed is seen. ``exclusive``: nothing else may run
-    meanwhile, and two results may differ (it is a measurement).
+    ``run``: ``f(ctx, subject: Path, params) -> dict``, with at least ``{"value": number}``. ``direction``: ``lower``,
+    ``higher`` or ``none`` is better.
 
-    A parameter of the metric that ``via`` has too is given to it. ``examples``: a technique that makes what ``via``
-    predicts on, its input ``examples``; its subject is the model that the metric's parameter ``surrogate`` names,
-    or else the closest ancestor of the target that it consumes. ``needs``: what else it takes to be measured here.
+    ``role``: ``quality`` (how good the answers are), ``cost`` (what the artifact takes: time, bytes, arithmetic) or
+    ``detail`` (neither). ``priority``: of several metrics of a role, the higher is shown first. Of quality and of
+    cost, those with the highest priority above 0 decide which target to ship.
 
-    ``detail``: measured, without being asked for, of every target that anything is measured of and that it can read;
-    for the report alone, so not in tables, history and ``metrics.json``.
+    ``per_class``: the result has ``per_class``, and the baseline is measured too, so that a class that collapsed is
+    seen. ``source``: where the definition comes from.
     """
 
     name: str
     run: str
+    params: type[Params] = Params
     unit: str = ""
     direction: str = "none"
-    of: str = "artifact"
-    via: str | None = None
-    examples: str | None = None
-    kinds: tuple[str, ...] = ()
-    model: tuple[str, ...] = ()
-    params: type[Params] = Params
-    paired: bool = False
+    role: str = "detail"
+    priority: int = 0
     per_class: bool = False
-    exclusive: bool = False
-    detail: bool = False
     version: int = 1
-    tools: tuple[str, ...] = ()
-    preload: tuple[str, ...] = ()
+    stack: Stack = Stack()
     needs: Needs = Needs()
     summary: str = ""
     source: str = ""
 
 
-class Platform(msgspec.Struct, frozen=True, kw_only=True):
+class ArtifactMetric(Metric, frozen=True, kw_only=True):
+    """Reads the files of an artifact, without running it.
+
+    ``of``: ``artifact``, what is published, or ``model``, the artifact before it was compiled. ``kinds``: kinds that it
+    can read (empty: any). ``census``: it counts, through ``ctx.census("subject")``, any kind that has a census.
+    ``unasked``: measured, without being asked for, of every target that anything is measured of
+    and that it can read; for the report alone, so not in tables, history and ``metrics.json``.
+    """
+
+    of: str = "artifact"
+    kinds: tuple[str, ...] = ()
+    census: bool = False
+    unasked: bool = False
+
+
+class AnswerMetric(Metric, frozen=True, kw_only=True):
+    """Reads a target's answers on the evaluation data.
+
+    ``via``: the technique that makes them, once per target, of what ``evaluate.data`` holds. A parameter of the metric
+    that the technique has too is handed to it. ``paired``: also reads the baseline's answers, as
+    ``ctx.artifact("baseline")``; without a baseline it is not measured. ``examples``: a technique that makes what
+    ``via`` predicts on, its input ``examples``. Its subject is the model that the metric's parameter ``surrogate``
+    names, or else the closest ancestor of the target that it consumes.
+    """
+
+    via: str
+    examples: str | None = None
+    paired: bool = False
+
+
+class RunMetric(Metric, frozen=True, kw_only=True):
+    """Runs the artifact, through ``ctx.runner("subject")``; the baseline, if any, through ``ctx.runner("baseline")``.
+
+    ``kinds``: kinds of artifact that it can run (empty: any). ``model``: of a metric that also reads the artifact
+    before it was compiled, as ``ctx.artifact("model")``, the kinds that this may be. ``census``: it counts that
+    artifact, through ``ctx.census("model")``, if its kind has a census. ``exclusive``: it measures, so nothing else
+    may run meanwhile, and two results may differ.
+    """
+
+    kinds: tuple[str, ...] = ()
+    model: tuple[str, ...] = ()
+    census: bool = False
+    exclusive: bool = True
+
+
+class Platform(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     """Hardware that many have, for the catalogue: ``platforms: {mine: {like: NAME}}``, or NAME in a target.
 
     ``settings``: of the backend, as a Compressfile would write them. ``requires``: facts that the host must have to

@@ -25,7 +25,7 @@ from .context import Context, resolve
 from .params import Params
 from .work import WorkDataset, WorkInput, WorkRequest
 
-__all__ = ["NodeRun", "make_context", "onnx_model", "run_node", "torch_model"]
+__all__ = ["NodeRun", "installed_plugin", "make_context", "onnx_model", "run_node", "torch_model"]
 
 
 # By name: the engine imports no model library.
@@ -51,6 +51,7 @@ def make_context(
     subject: Path | WorkInput | None = None,
     kind: str = "",
     load: str | None = None,
+    census: str | None = None,
     inputs: Mapping[str, WorkInput] | None = None,
     references: Mapping[str, str] | None = None,
     datasets: Mapping[str, str | WorkDataset] | None = None,
@@ -64,7 +65,7 @@ def make_context(
 ) -> Context:
     """A :class:`Context` as a worker would make it; ``out`` and a scratch directory beside it are created.
 
-    ``subject``, with its ``kind`` and ``load`` (``module:function`` that makes a Runner of it): the input artifact.
+    ``subject``, with its ``kind``, ``load`` (``module:function`` that makes a Runner of it) and ``census``: the input.
     ``inputs``: further ones by role. ``references``: name as a parameter has it → role. ``datasets``: name →
     ``module:loader``.
     ``progress``: a list that collects what the function reports. ``checkpoint``: a directory that outlives the run.
@@ -75,7 +76,9 @@ def make_context(
     known = dict(inputs or {})
     if subject is not None:
         known["subject"] = (
-            subject if isinstance(subject, WorkInput) else WorkInput(path=str(subject), kind=kind, load=load)
+            subject
+            if isinstance(subject, WorkInput)
+            else WorkInput(path=str(subject), kind=kind, load=load, census=census)
         )
     request = WorkRequest(
         label=label,
@@ -152,6 +155,23 @@ def onnx_model(
     return run_node(
         _EXPORT, WorkInput(path=str(model), kind="torch-model"), params, place / "onnx", factories=(factory,)
     ).out
+
+
+def installed_plugin(name: str) -> dict[str, Any]:
+    """What ``cbuild plugins --json`` says of an installed plugin: the names that it offers, ``problems``, ``warnings``.
+
+    LookupError if there is no plugin of that name. It asks in a process of its own, as a command would.
+    """
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "compressbuild", "plugins", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = [msgspec.json.decode(line) for line in done.stdout.splitlines()]
+    found: dict[str, Any] | None = next((row for row in rows if row["plugin"] == name), None)
+    if found is None:
+        raise LookupError(f"no plugin '{name}' is installed; there are {', '.join(row['plugin'] for row in rows)}")
+    return found
 
 
 def _plain(params: Params | Mapping[str, Any] | None) -> dict[str, Any]:

@@ -11,11 +11,13 @@ __all__ = ["WorkDataset", "WorkInput", "WorkRequest", "WorkResult"]
 
 class WorkInput(msgspec.Struct, frozen=True, kw_only=True):
     """An input artifact. ``path``: its directory, absolute. ``load``: ``module:function`` that makes a Runner of it
-    (a backend's or its kind's), with ``settings`` of type ``settings_type`` (``module:Class``)."""
+    (a backend's or its kind's), with ``settings`` of type ``settings_type`` (``module:Class``). ``census``: the
+    kind's, of an input that is counted."""
 
     path: str
     kind: str
     load: str | None = None
+    census: str | None = None
     settings: dict[str, Any] | None = None
     settings_type: str | None = None
 

@@ -6,18 +6,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ..build import build_targets
 from ..errors import Incompatible
-from ..execute.events import Observer
-from ..project import Project
-from ..report.plan import plan_lines
-from ..report.progress import JsonProgress, LiveProgress, PlainProgress
-from ..report.result import BuildReport
-from ..report.trace import ChromeTrace
+from ..report.text.plan import plan_lines
 from .options import opened, project_options
+
+if TYPE_CHECKING:
+    from ..build.outcome import BuildReport
+    from ..execute.events import Observer
+    from ..project import Project
 
 __all__ = ["command"]
 
@@ -31,9 +31,9 @@ __all__ = ["command"]
 )
 @click.option("-k", "--keep-going", is_flag=True, help="After a failure build what does not depend on it.")
 @click.option("--check", is_flag=True, help="Rebuild what is cached, and compare the bytes.")
-@click.option("--remeasure", is_flag=True, help="Measure latency again.")
+@click.option("--remeasure", is_flag=True, help="Measure times again.")
 @click.option("--json", "as_json", is_flag=True, help="Print events (or with -n the plan) as JSON lines.")
-@click.option("--profile", metavar="FILE", help="Write a Chrome trace of the build.")
+@click.option("--trace", "--profile", "trace", metavar="FILE", help="Write a Chrome trace of the build.")
 @click.option("-v", "--verbose", is_flag=True, help="Name cached nodes and the reason for each that runs.")
 def command(
     targets: tuple[str, ...],
@@ -46,7 +46,7 @@ def command(
     check: bool,
     remeasure: bool,
     as_json: bool,
-    profile: str | None,
+    trace: str | None,
     verbose: bool,
 ) -> int:
     """Build targets: names, groups, globs ('sweep-*'), or 'all'."""
@@ -63,7 +63,9 @@ def command(
             raise Incompatible(
                 "nothing of this can be built here", hint="'cbuild doctor' shows what this machine lacks"
             )
-        with _observers(as_json=as_json, verbose=verbose, profile=profile) as observers:
+        from ..build.run import build_targets  # what executes, which a plan does without
+
+        with _observers(as_json=as_json, verbose=verbose, trace=trace) as observers:
             report = build_targets(
                 project,
                 selection=selection,
@@ -73,12 +75,15 @@ def command(
                 check=check,
                 remeasure=remeasure,
             )
-        return _conclude(project, report, as_json=as_json, plain=not (check or remeasure or profile or verbose))
+        return _conclude(project, report, as_json=as_json, plain=not (check or remeasure or trace or verbose))
 
 
 @contextmanager
-def _observers(*, as_json: bool, verbose: bool, profile: str | None) -> Iterator[list[Observer]]:
+def _observers(*, as_json: bool, verbose: bool, trace: str | None) -> Iterator[list[Observer]]:
     """Whoever watches the build: the console or JSON lines, and the trace."""
+    from ..report.data.trace import ChromeTrace
+    from ..report.text.progress import JsonProgress, LiveProgress, PlainProgress
+
     found: list[Observer] = []
     with ExitStack() as stack:
         if as_json:
@@ -87,13 +92,13 @@ def _observers(*, as_json: bool, verbose: bool, profile: str | None) -> Iterator
             found.append(stack.enter_context(LiveProgress(verbose=verbose)))
         else:
             found.append(PlainProgress(sys.stdout, verbose=verbose))
-        if profile is not None:
-            found.append(stack.enter_context(ChromeTrace(Path(profile))))
+        if trace is not None:
+            found.append(stack.enter_context(ChromeTrace(Path(trace))))
         yield found
 
 
 def _conclude(project: Project, report: BuildReport, *, as_json: bool, plain: bool) -> int:
-    from ..report.table import summary, target_table
+    from ..report.text.table import summary, target_table
 
     if as_json:
         return report.exit_code
@@ -104,7 +109,7 @@ def _conclude(project: Project, report: BuildReport, *, as_json: bool, plain: bo
         click.echo(target_table(report, sys.stdout.isatty()))
     click.echo(text, nl=False)
     if report.exit_code == 0 and plain:
-        from .noop_state import write
+        from ..build.noop_state import write
 
         project.save()
         write(project, sys.argv[1:], report, summary(report, again=True))

@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from ..compressfile.quantities import DURATION, SIZE, Quantity
 from ..errors import UsageError
 from ..project import Project
 from ..store import Store
+from ..words import DURATION, SIZE, Quantity, number
 from .options import project_options
 
 __all__ = ["command"]
@@ -30,14 +30,6 @@ def _store(file: str, overrides: tuple[str, ...], cache_dir: str | None) -> Iter
     project = Project(Path(file), overrides, cache=Path(cache_dir) if cache_dir else None)
     with project.store:
         yield project.store, project
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
 
 
 @click.group("cache", context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,12 +50,12 @@ def stats(file: str, overrides: tuple[str, ...], cache_dir: str | None, as_json:
             click.echo(msgspec.json.encode(found).decode())
             return 0
         click.echo(f"{store.path}")
-        click.echo(f"{found.objects} objects, {_bytes(found.size)}")
+        click.echo(f"{found.objects} objects, {number(found.size, 'B')}")
         click.echo(f"{found.records} results ({found.evicted} evicted), standing for {found.saved:.1f} s of work")
         for kind, row in found.kinds.items():
-            click.echo(f"  {kind}: {row.results} results, {_bytes(row.size)}")
+            click.echo(f"  {kind}: {row.results} results, {number(row.size, 'B')}")
         if found.quarantined:
-            click.echo(f"{found.quarantined} files in quarantine, {_bytes(found.quarantine_size)}")
+            click.echo(f"{found.quarantined} files in quarantine, {number(found.quarantine_size, 'B')}")
         if found.leftovers:
             click.echo(f"{found.leftovers} leftovers of interrupted work")
     return 0
@@ -96,9 +88,9 @@ def gc(
             store, max_size=int(limit) if limit is not None else None, max_age=age, keep=keep, dry_run=dry_run
         )
         click.echo(
-            f"{'would free' if dry_run else 'freed'} {_bytes(report.freed)}: {report.objects} objects, "
+            f"{'would free' if dry_run else 'freed'} {number(report.freed, 'B')}: {report.objects} objects, "
             f"{report.dropped} old results, {report.evicted} outputs evicted, {report.leftovers} leftovers; "
-            f"{_bytes(report.size_after)} remain"
+            f"{number(report.size_after, 'B')} remain"
         )
         if report.damaged:
             click.echo(f"{report.damaged} results are damaged: the next build mends them, or 'cbuild cache verify'")
@@ -125,5 +117,5 @@ def verify(file: str, overrides: tuple[str, ...], cache_dir: str | None, no_repa
         report = fsck(store, repair=not no_repair)
         for finding in report.findings:
             click.echo(f"{finding.kind}: {finding.name}: {finding.detail}")
-        click.echo(f"{report.objects} objects ({_bytes(report.size)}) and {report.records} results are sound")
+        click.echo(f"{report.objects} objects ({number(report.size, 'B')}) and {report.records} results are sound")
     return 0 if report.clean else 1

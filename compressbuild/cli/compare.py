@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from math import inf
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from ..compressfile.spec import GateSpec, Spec
+from ..compressfile.spec import Spec
 from ..errors import UsageError
 from ..evaluate.answers import Flip, flips
-from ..evaluate.compare import Comparison, Quality, compare_latency, compare_quality, direct_latency, hits, row
+from ..evaluate.compare import Comparison, Quality, compare_quality, compare_speed, direct_speed, hits, row
+from ..evaluate.evidence import Evidence
 from ..evaluate.logs import compare_logs
-from ..evaluate.results import published_metrics, read_metrics
-from ..graph import MetricPlan
+from ..evaluate.results import FILE, Results
+from ..evaluate.roles import Roles
+from ..graph import Ask
 from ..plan import Plan
 from ..project import Project
-from ..report.breakdowns import breakdowns
-from ..report.comparison import comparison_lines
-from ..suggest import did_you_mean
+from ..report.data.breakdowns import breakdowns
+from ..report.text.comparison import comparison_lines
+from ..words import suggest
 from .options import opened, project_options, written
 
 __all__ = ["command"]
@@ -35,7 +35,7 @@ _EXACTLY = {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0}
 @click.argument("second", required=False, metavar="B")
 @project_options
 @click.option("--from-logs", nargs=2, metavar="A.JSONL B.JSONL", help="Compare two logs of the same requests.")
-@click.option("--measure", is_flag=True, help="Build both, and measure B's latency in turns with A's.")
+@click.option("--measure", is_flag=True, help="Build both, and measure B in turns with A.")
 @click.option(
     "--format", "form", type=click.Choice(["text", "json", "html"]), default="text", show_default=True,
     help="Lines, one JSON object, or one HTML file.",
@@ -55,7 +55,7 @@ def command(
     output: str | None,
 ) -> int:
     """Compare two targets on the same samples, or with --from-logs two logs of one service: quality (McNemar's test,
-    bootstrap), latency, every metric, and the samples whose answer flipped."""
+    bootstrap), speed, every metric, and the samples whose answer flipped."""
     tables: list[dict[str, Any]] = []
     if from_logs is not None:
         if first is not None:
@@ -66,15 +66,16 @@ def command(
             raise UsageError("name two targets: cbuild compare A B", hint="or two logs: --from-logs a.jsonl b.jsonl")
         with opened(file, overrides, cache_dir) as project:
             _check_names(project.spec, first, second)
-            if "latency" in project.registry.metrics:
-                project.spec = _with_pair(project.spec, first, second)
+            speed = _speed(project, first, second)
+            if speed is not None:
+                project.ask(Ask(project.registry.metrics[speed], second, beside=first))
             if measure:
-                _measure(project, first, second)
-            found, results = _compare(project, first, second)
+                _measure(project, first, second, speed)
+            found, results = _compare(project, first, second, speed)
             tables = list(breakdowns(results[second], results[first]))
     form = "json" if as_json else form
     if form == "html":
-        from ..report.html import comparison_page
+        from ..report.page.pages import comparison_page
 
         text = comparison_page(found, tables)
     elif form == "json":
@@ -88,57 +89,67 @@ def command(
 def _check_names(spec: Spec, first: str, second: str) -> None:
     for name in (first, second):
         if name not in spec.targets:
-            guess = did_you_mean(name, spec.targets)
-            hint = f"did you mean '{guess}'?" if guess else "see 'cbuild list'"
+            hint = suggest(name, spec.targets, otherwise="see 'cbuild list'")
             raise UsageError(f"unknown target '{name}'", hint=hint)
     if first == second:
         raise UsageError(f"'{first}' cannot be compared with itself")
 
 
-def _with_pair(spec: Spec, first: str, second: str) -> Spec:
-    """The same project, in which the second target's latency is also looked at beside the first's."""
-    target = spec.targets[second]
-    pair = GateSpec("latency", target.mark, max_ratio=inf, against=first, unmeasured="allow", inconclusive="allow")
-    return replace(spec, targets={**spec.targets, second: replace(target, gates=(*target.gates, pair))})
+def _speed(project: Project, first: str, second: str) -> str | None:
+    """The metric that says how fast both are: of those they measure, or else of those installed."""
+    spec, roles = project.spec, Roles.of(project.registry.metrics)
+    used = [spec.targets[name].evaluate or spec.evaluate for name in (first, second)]
+    named = {use.name for evaluate in used if evaluate is not None for use in evaluate.metrics}
+    named |= {gate.metric for name in (first, second) for gate in spec.targets[name].gates}
+    return roles.speed_of(named) or roles.speed_of(roles.speed)
 
 
-def _measure(project: Project, first: str, second: str) -> None:
+def _measure(project: Project, first: str, second: str, speed: str | None) -> None:
     """Run what the comparison needs. Nothing is published."""
-    from ..build import measure_targets
+    from ..build.run import measure_targets
 
-    if "latency" not in project.registry.metrics:
-        raise UsageError("no plugin offers the metric 'latency'")
+    if speed is None:
+        raise UsageError("no plugin offers a metric that is measured side by side")
     failed = [report for report in measure_targets(project, (first, second)).targets if report.status == "failed"]
     if failed:
         raise UsageError(f"{failed[0].name} cannot be measured: {failed[0].reason}", hint=f"cbuild {failed[0].name}")
 
 
-def _compare(project: Project, first: str, second: str) -> tuple[Comparison, dict[str, Mapping[str, Any]]]:
+def _compare(
+    project: Project, first: str, second: str, speed: str | None
+) -> tuple[Comparison, dict[str, Mapping[str, Any]]]:
     """What is known of both, and every result of each."""
     plan = project.plan((first, second))
-    results: dict[str, Mapping[str, Any]] = {name: _results(project, plan, name) for name in (first, second)}
+    made = Results.of_plan(project.store, plan)
+    results: dict[str, Mapping[str, Any]] = {name: _results(project, made, name) for name in (first, second)}
     missing: dict[str, str] = {}
-    for name, found in results.items():
-        if not found:
-            results[name] = published_metrics(project.publisher.path(name)).get("metrics", {})
+    for name, measured in results.items():
+        if not measured:
+            said = Evidence.read(project.publisher.path(name))
+            results[name] = said.metrics if said is not None else {}
             if not results[name]:
                 raise UsageError(f"'{name}' has not been built and measured", hint=f"cbuild {name}")
             missing[f"{name} as it is now"] = f"the values are those it was published with ('cbuild why {name}')"
     a, b = results[first], results[second]
     quality = _quality(a, b, missing)
-    latency = _direct(project, plan, second) or _through_baseline(project, first, second, a, b)
-    if latency is None:
-        missing["latency"] = "never measured side by side; '--measure' does"
+    timed = None
+    if speed is not None:
+        timed = _direct(project, made, second, speed) or _through_baseline(project, first, second, a, b, speed)
+        if timed is None:
+            missing[speed] = "never measured side by side; '--measure' does"
+    sizes = [_size(project, made, name) for name in (first, second)]
     metrics = project.registry.metrics
     rows = tuple(
         row(name, metrics[name].unit, metrics[name].direction, a.get(name), b.get(name))
-        for name in dict.fromkeys((*a, *b))
+        for name in Roles.of(metrics).in_order((*a, *b))
+        if name in metrics
     )
     flipped = _flipped(project, plan, first, second, quality) if quality is not None else ()
-    made = Comparison(
-        first=first, second=second, quality=quality, latency=latency, rows=rows, flipped=flipped, missing=missing
-    )
-    return made, results
+    found = Comparison(
+        first=first, second=second, quality=quality, speed=timed, rows=rows, flipped=flipped, missing=missing,
+        sizes=(sizes[0], sizes[1]) if sizes[0] is not None and sizes[1] is not None else None,
+    )  # fmt: skip
+    return found, results
 
 
 def _flipped(project: Project, plan: Plan, first: str, second: str, quality: Quality) -> tuple[Flip, ...]:
@@ -150,27 +161,16 @@ def _flipped(project: Project, plan: Plan, first: str, second: str, quality: Qua
             return ()
         node = graph.nodes[metric.node]
         action, output = plan.actions[node.inputs["subject"]], node.params.get("output")
-        if action.node.kind != "predictions" or action.result is None or action.evicted:
+        if action.result is None or action.evicted:
             return ()
         made.append(action.result.output)
     return flips(project.store, made[0], made[1], (*quality.lost, *quality.won), quality.n, output)
 
 
-def _results(project: Project, plan: Plan, name: str) -> dict[str, Mapping[str, Any]]:
+def _results(project: Project, made: Results, name: str) -> dict[str, Mapping[str, Any]]:
     """What has been measured of a target as it is now declared."""
-    found = {}
-    for metric in project.graph.targets[name].metrics:
-        result = _result(project, plan, metric)
-        if result is not None:
-            found[metric.name] = result
-    return found
-
-
-def _result(project: Project, plan: Plan, metric: MetricPlan) -> Mapping[str, Any] | None:
-    action = plan.actions.get(metric.node) if metric.node is not None else None
-    if action is None or action.result is None or action.evicted:
-        return None
-    return read_metrics(project.store, action.result.output)
+    found = {metric.name: made.metric(metric) for metric in project.graph.targets[name].metrics}
+    return {name: result for name, result in found.items() if result is not None}
 
 
 def _quality(a: Mapping[str, Any], b: Mapping[str, Any], missing: dict[str, str]) -> Quality | None:
@@ -184,25 +184,30 @@ def _quality(a: Mapping[str, Any], b: Mapping[str, Any], missing: dict[str, str]
             except ValueError as error:
                 missing["quality"] = f"{name}: {error}"
                 return None
-    missing["quality"] = "no metric of both says which samples are right (top1 does)"
+    missing["quality"] = "no metric of both says which samples it gets right"
     return None
 
 
-def _direct(project: Project, plan: Plan, second: str) -> Any:
-    gates = project.graph.targets[second].gates
-    if not gates or gates[-1].spec.max_ratio != inf:
-        return None
-    result = _result(project, plan, gates[-1].metric)
-    return direct_latency(result) if result is not None else None
+def _size(project: Project, made: Results, name: str) -> int | None:
+    """Bytes of a target's artifact: as it is now declared, or else as published."""
+    size = made.size(project.graph.targets[name].artifact)
+    return size if size is not None else project.publisher.size(name, (FILE,))
 
 
-def _through_baseline(project: Project, first: str, second: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Any:
+def _direct(project: Project, made: Results, second: str, speed: str) -> Any:
+    found = [made.metric(asked) for asked in project.graph.targets[second].asked]
+    return next((direct_speed(speed, result) for result in found if result is not None), None)
+
+
+def _through_baseline(
+    project: Project, first: str, second: str, a: Mapping[str, Any], b: Mapping[str, Any], speed: str
+) -> Any:
     """Where both were measured beside one baseline, which may be the first itself."""
     targets = project.graph.targets
-    own = {first: a.get("latency"), second: b.get("latency")}
+    own = {first: a.get(speed), second: b.get(speed)}
     bases = {name: targets[name].baseline or name for name in own}
     if None in own.values() or len(set(bases.values())) != 1:
         return None
     base = bases[first]
     found = [{**(own[name] or {}), **(_EXACTLY if name == base else {})} for name in (first, second)]
-    return compare_latency(found[0], found[1], base)
+    return compare_speed(speed, found[0], found[1], base)

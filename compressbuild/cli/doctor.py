@@ -14,7 +14,9 @@ from .. import __version__
 from ..api.facts import FACTS
 from ..api.needs import Needs
 from ..platforms import Facts, check, probe
-from ..plugins import Registry, discover
+from ..registry import Registry
+from ..words import memory
+from .options import offered
 
 __all__ = ["command"]
 
@@ -24,7 +26,7 @@ __all__ = ["command"]
 def command(as_json: bool) -> int:
     """Show the probed facts of this machine and, of each backend, whether it can compile and run here. Exit 1 if a
     plugin is broken."""
-    registry, facts = discover(cache=None), probe()
+    registry, facts = offered(), probe()
     found = _examine(registry, facts)
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
@@ -40,25 +42,28 @@ def _examine(registry: Registry, facts: Facts) -> dict[str, Any]:
         "facts": {name: facts.get(name) for name in FACTS},
         "gpu": facts.gpu_reason if facts.get("gpu.name") is None else None,
         "backends": {
-            name: {"compile": _state(record.compile_needs, facts), "run": _state(record.run_needs, facts)}
+            name: {
+                "compile": _state(facts, record.stack.needs, record.compile_needs),
+                "run": _state(facts, record.stack.needs, record.run_needs),
+            }
             for name, record in sorted(registry.backends.items())
         },
         "techniques": {
-            name: _state(record.needs, facts)
+            name: state
             for name, record in sorted(registry.techniques.items())
-            if check(record.needs, facts)
+            if not (state := _state(facts, record.stack.needs, record.needs))["possible"]
         },
         "problems": [f"plugin '{p.plugin}' {p.message}" + (f": {p.hint}" if p.hint else "") for p in registry.problems],
         "limits": _limits(),
     }
 
 
-def _state(needs: Needs, facts: Facts) -> dict[str, Any]:
-    missing = check(needs, facts)
+def _state(facts: Facts, *needs: Needs) -> dict[str, Any]:
+    missing = [lack for each in needs for lack in check(each, facts)]
     return {
         "possible": not missing,
         "missing": [m.what for m in missing],
-        "install": needs.install if missing and needs.install else None,
+        "install": "; ".join(dict.fromkeys(lack.hint for lack in missing if lack.hint)) or None,
     }
 
 
@@ -85,7 +90,7 @@ def _print(found: dict[str, Any]) -> None:
     click.echo(f"compressbuild {found['compressbuild']}, Python {python['version']} in {python['prefix']}\n")
     width = max(map(len, [*found["facts"], *found["backends"]]))
     for name, value in found["facts"].items():
-        shown = f"{value / 2**30:.1f} GiB" if name in ("memory", "gpu.memory") and value else _shown(value)
+        shown = memory(value) if name in ("memory", "gpu.memory") and value else _shown(value)
         note = f"  ({found['gpu']})" if name == "gpu.name" and found["gpu"] else ""
         click.echo(f"{name:{width}}  {shown}{note}")
     click.echo()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from ..report import drawing
+from ..compressfile.select import select
+from ..report.picture import drawing
 from .options import opened, project_options
 
 __all__ = ["command"]
@@ -36,7 +37,7 @@ def command(
 ) -> int:
     """Draw the nodes of targets (default: all) and how they depend on each other; cached nodes are marked."""
     with opened(file, overrides, cache_dir) as project:
-        names, _ = project.spec.select(targets or ("all",))
+        names, _ = select(project.spec, targets or ("all",))
         picture = drawing.make(project.plan(names), with_metrics=metrics)
         text = {"svg": drawing.svg, "dot": drawing.dot, "mermaid": drawing.mermaid}[form](picture)
     if output:

@@ -7,8 +7,8 @@ import msgspec
 
 from ..errors import UsageError
 from ..evaluate.history import History
-from ..report.trend import trend_lines
-from ..suggest import did_you_mean
+from ..report.text.trend import trend_lines
+from ..words import suggest
 from .options import opened, project_options
 
 __all__ = ["command"]
@@ -25,8 +25,7 @@ def command(target: str, file: str, overrides: tuple[str, ...], cache_dir: str |
         entries, bad = History(project.state / "history").read(target)
         if not entries:
             if target not in project.spec.targets:
-                guess = did_you_mean(target, project.spec.targets)
-                hint = f"did you mean '{guess}'?" if guess else "see 'cbuild list'"
+                hint = suggest(target, project.spec.targets, otherwise="see 'cbuild list'")
                 raise UsageError(f"unknown target '{target}'", hint=hint)
             raise UsageError(f"'{target}' has never been published here", hint=f"cbuild {target}")
         if as_json:

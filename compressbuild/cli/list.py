@@ -27,7 +27,7 @@ def command(file: str, overrides: tuple[str, ...], cache_dir: str | None, as_jso
                     "steps": [step.technique for step in target.steps],
                     "platform": target.platform,
                     "gates": [gate.metric for gate in target.gates],
-                    "published": project.publisher.path(name).is_dir(),
+                    "published": (project.published / name).is_dir(),
                     "missing": missing or None,
                 }
             )

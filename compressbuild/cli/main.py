@@ -27,10 +27,13 @@ COMMANDS = {
     "platforms": "List common hardware to build for, and what this machine can do for it.",
     "plugins": "List plugins, what they offer, and why one is unusable.",
     "doctor": "Show what this machine can build and run.",
+    "help": "Explain a technique, backend, metric or kind of artifact.",
     "schema": "Print a JSON Schema of the Compressfile, for editors.",
 }
 
-_TAKES_VALUE = frozenset(("-f", "--file", "-j", "--jobs", "--set", "--cache-dir", "--profile", "--format", "-o"))
+_TAKES_VALUE = frozenset(
+    ("-f", "--file", "-j", "--jobs", "--set", "--cache-dir", "--trace", "--profile", "--format", "-o")
+)
 
 
 class Cbuild(click.Group):

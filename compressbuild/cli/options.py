@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..errors import UsageError
-from ..project import Project
+from ..words import number
 
-__all__ = ["opened", "project_options", "written"]
+if TYPE_CHECKING:
+    from ..project import Project
+    from ..registry import Registry
+
+__all__ = ["offered", "opened", "project_options", "written"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,11 +45,22 @@ def project_options(function: F) -> F:
 @contextmanager
 def opened(file: str, overrides: tuple[str, ...], cache_dir: str | None) -> Iterator[Project]:
     """An open project, whose caches are saved on the way out."""
+    from ..project import Project
+
     project = Project(Path(file), overrides, cache=Path(cache_dir) if cache_dir else None)
     try:
         yield project
     finally:
         project.close()
+
+
+def offered() -> Registry:
+    """What the installed plugins offer; remembered if a project was ever opened in this directory."""
+    from ..project import STATE_DIR
+    from ..registry import discover
+
+    state = Path(STATE_DIR)
+    return discover(cache=state / "plugins" if state.is_dir() else None)
 
 
 def written(text: str, place: str, *, aside: bool) -> None:
@@ -57,4 +72,4 @@ def written(text: str, place: str, *, aside: bool) -> None:
         Path(place).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot write {place}: {error.strerror}") from error
-    click.echo(f"wrote {place} ({len(text.encode()) / 1000:.0f} kB)", err=aside)
+    click.echo(f"wrote {place} ({number(len(text.encode()), 'B')})", err=aside)

@@ -9,7 +9,8 @@ import click
 import msgspec
 
 from ..platforms import Facts, Missing, assess, probe
-from ..plugins import Registry, discover
+from ..registry import Registry
+from .options import offered
 
 __all__ = ["command"]
 
@@ -20,7 +21,7 @@ __all__ = ["command"]
 def command(as_json: bool, verbose: bool) -> int:
     """List the platforms that a Compressfile may use without declaring them ('platform: rtx-ada' in a target), or take
     over and change ('platforms: {mine: {like: rtx-ada, flags: [sparse-weights]}}')."""
-    registry, facts = discover(cache=None), probe()
+    registry, facts = offered(), probe()
     rows = [_row(registry, name, facts) for name in registry.platforms]
     if as_json:
         for row in rows:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from ..api.needs import Needs
+from ..api.records import Kind, Technique
 from ..platforms import Facts, check, probe, unavailable
-from ..plugins import Plugin, Registry, discover
+from ..registry import Plugin, Registry
 from ..scaffold import KINDS, write
+from .options import offered
 
 __all__ = ["command"]
 
@@ -25,7 +27,7 @@ def command(ctx: click.Context, as_json: bool) -> int:
     """List the installed plugins: distribution, version, what each offers, and why something is unusable here."""
     if ctx.invoked_subcommand is not None:
         return 0
-    registry = discover(cache=None)
+    registry = offered()
     facts = probe()
     for plugin in registry.plugins:
         row = _row(registry, plugin, facts)
@@ -51,11 +53,13 @@ def new(name: str, kind: str, into: Path | None) -> int:
 
 def _row(registry: Registry, plugin: Plugin, facts: Facts) -> dict[str, Any]:
     offers = {
-        "techniques": {name: _needs(registry.techniques[name].needs, facts) for name in plugin.techniques},
+        "techniques": {
+            name: _lacking("unavailable", facts, *_needs(registry.techniques[name])) for name in plugin.techniques
+        },
         "backends": {name: _backend(registry, name, facts) for name in plugin.backends},
         "metrics": dict.fromkeys(plugin.metrics),
         "platforms": dict.fromkeys(plugin.platforms),
-        "kinds": {name: _needs(registry.kinds[name].load_needs, facts, "cannot be run") for name in plugin.kinds},
+        "kinds": {name: _lacking("cannot be run", facts, *_needs(registry.kinds[name])) for name in plugin.kinds},
     }
     problems = [p for p in registry.problems if p.plugin == plugin.name]
     return {
@@ -69,16 +73,21 @@ def _row(registry: Registry, plugin: Plugin, facts: Facts) -> dict[str, Any]:
     }
 
 
-def _needs(needs: Needs, facts: Facts, verb: str = "unavailable") -> str | None:
-    missing = [replace(lacking, hint="") for lacking in check(needs, facts)]  # how to get it: cbuild doctor
+def _needs(record: Kind | Technique) -> tuple[Needs, Needs]:
+    return record.stack.needs, record.needs
+
+
+def _lacking(verb: str, facts: Facts, *needs: Needs) -> str | None:
+    missing = [replace(lack, hint="") for each in needs for lack in check(each, facts)]  # how to get it: cbuild doctor
     return unavailable(verb, missing) if missing else None
 
 
 def _backend(registry: Registry, name: str, facts: Facts) -> str | None:
     """Why it cannot compile here; else why it cannot run what it compiles."""
     record = registry.backends[name]
-    return _needs(record.compile_needs, facts, "cannot compile here") or _needs(
-        record.run_needs, facts, "compiles here, cannot run here"
+    stack = record.stack.needs
+    return _lacking("cannot compile here", facts, stack, record.compile_needs) or _lacking(
+        "compiles here, cannot run here", facts, stack, record.run_needs
     )
 
 

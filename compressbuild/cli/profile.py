@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from ..api import Metric, Profile, Profiling
+from ..api import Profile, Profiling, RunMetric
 from ..compressfile.nodes import Map, located
-from ..compressfile.spec import EvaluateSpec, MetricUse
 from ..errors import CbuildError, Incompatible, NodeFailed, UsageError
+from ..evaluate.results import Results
+from ..evaluate.roles import Roles
+from ..graph import Ask
 from ..project import Project
-from ..report.profile import html, lines
-from ..suggest import did_you_mean
+from ..report.page.profile import profile_page
+from ..report.text.profile import lines
+from ..words import suggest
 from .options import opened, project_options
 
 __all__ = ["command"]
@@ -28,7 +30,7 @@ _NAME = "profile"  # of the measurement, and so of its log
 @click.argument("target")
 @project_options
 @click.option(
-    "--batch", type=click.IntRange(min=1), metavar="N", help="Samples a run (default: as the target's latency)."
+    "--batch", type=click.IntRange(min=1), metavar="N", help="Samples a run (default: as its speed is measured)."
 )
 @click.option("--repeats", type=click.IntRange(min=1), default=50, show_default=True, help="Runs that are counted.")
 @click.option("-n", "--rows", type=click.IntRange(min=1), default=20, show_default=True, help="Operators in the text.")
@@ -54,7 +56,7 @@ def command(
     if form == "json":
         text = msgspec.json.encode({"target": target, **msgspec.to_builtins(found)}).decode() + "\n"
     elif form == "html":
-        text = html(target, found)
+        text = profile_page(target, found)
     else:
         text = "".join(f"{line}\n" for line in lines(target, found, rows))
     if output is None:
@@ -70,43 +72,44 @@ def command(
 
 def _profile(project: Project, name: str, batch: int | None, repeats: int) -> Profile:
     """Measured anew each time, as a metric of its own."""
-    from ..build import build_targets
-    from ..report.progress import PlainProgress
+    from ..build.run import build_targets
+    from ..report.text.progress import PlainProgress
 
     if name not in project.spec.targets:
-        guess = did_you_mean(name, project.spec.targets)
-        raise UsageError(f"unknown target '{name}'", hint=f"did you mean '{guess}'?" if guess else "see 'cbuild list'")
-    asked: dict[str, Any] = {**_as_latency(project, name), "repeats": repeats}
+        hint = suggest(name, project.spec.targets, otherwise="see 'cbuild list'")
+        raise UsageError(f"unknown target '{name}'", hint=hint)
+    asked: dict[str, Any] = {**_as_timed(project, name), "repeats": repeats}
     if batch is not None:
         asked["batch"] = batch
-    _plan(project, name, asked)
+    params = located(asked, project.spec.targets[name].mark)
+    assert isinstance(params, Map)
+    project.ask(Ask(_record(project, name), name, params=params, alone=True))
     selection = project.select((name,))
-    for metric in project.graph.targets[name].metrics:
-        if metric.node is None:
-            raise Incompatible(f"'{name}' cannot be profiled here: {metric.reason.rpartition('measured here: ')[2]}")
+    (plan,) = project.graph.targets[name].asked
+    if plan.node is None:
+        raise Incompatible(f"'{name}' cannot be profiled here: {plan.reason.rpartition('measured here: ')[2]}")
     observers = [PlainProgress(sys.stderr)]
     report = build_targets(project, selection=selection, observers=observers, remeasure=True, publish=False)
     (outcome,) = report.targets
-    if _NAME not in outcome.metrics:
+    if outcome.status != "checked":
         raise NodeFailed(f"'{name}' could not be profiled: {outcome.reason}")
     try:
-        return msgspec.convert(outcome.metrics[_NAME], Profile)
+        return msgspec.convert(Results.of_plan(project.store, project.plan((name,))).metric(plan), Profile)
     except msgspec.ValidationError as error:
         raise CbuildError(f"the profiler of '{name}' returned something else than a profile: {error}") from error
 
 
-def _as_latency(project: Project, name: str) -> dict[str, Any]:
-    """The batch and the sizes at which the target's latency is measured."""
-    for metric in project.graph.targets[name].metrics:
-        if metric.name == "latency" and metric.node is not None:
-            params = project.graph.nodes[metric.node].params
-            return {key: params[key] for key in ("batch", "axes") if key in params}
-    return {}
+def _as_timed(project: Project, name: str) -> dict[str, Any]:
+    """The batch and the sizes at which the target's speed is measured."""
+    measured = {m.name: m.node for m in project.graph.targets[name].metrics if m.node is not None}
+    speed = Roles.of(project.registry.metrics).speed_of(measured)
+    params = project.graph.nodes[measured[speed]].params if speed is not None else {}
+    return {key: params[key] for key in ("batch", "axes") if key in params}
 
 
-def _plan(project: Project, name: str, asked: dict[str, Any]) -> None:
-    """Make the profile the only thing that is asked of the target. Raises if its runtime has no profiler."""
-    graph, registry, target = project.graph, project.registry, project.spec.targets[name]
+def _record(project: Project, name: str) -> RunMetric:
+    """The profiler of the target's runtime, as a metric. UsageError if it has none."""
+    graph, registry = project.graph, project.registry
     node = graph.nodes[graph.targets[name].artifact]
     if node.role == "compile":
         owner, function = f"backend '{node.name}'", registry.backends[node.name].profile
@@ -116,16 +119,6 @@ def _plan(project: Project, name: str, asked: dict[str, Any]) -> None:
         able = sorted(backend.name for backend in registry.backends.values() if backend.profile is not None)
         hint = f"backends that have one: {', '.join(able)}" if able else None
         raise UsageError(f"'{name}' cannot be profiled: {owner} has no profiler", hint=hint)
-    record = Metric(
-        name=_NAME, run=function, params=Profiling, of="runner", direction="none", exclusive=True,
-        summary="time of each operator",
+    return RunMetric(
+        name=_NAME, run=function, params=Profiling, summary="time of each operator",
     )  # fmt: skip
-    params = located(asked, target.mark)
-    assert isinstance(params, Map)
-    use = MetricUse(_NAME, target.mark, params)
-    evaluate = EvaluateSpec(target.mark, metrics=(use,))
-    changed = replace(target, gates=(), evaluate=evaluate)
-    project.spec = replace(project.spec, targets={**project.spec.targets, name: changed})
-    project.__dict__["registry"] = replace(registry, metrics={**registry.metrics, _NAME: record})
-    for made in ("graph", "keyer"):
-        project.__dict__.pop(made, None)

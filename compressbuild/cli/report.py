@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 import msgspec
 
-from ..report import drawing
-from ..report.document import gather, timed
+from ..compressfile.select import select
+from ..report.data.document import gather, timed
+from ..report.picture import drawing
 from .options import opened, project_options, written
 
 __all__ = ["command"]
@@ -28,19 +29,19 @@ def command(
     form: str,
     output: str | None,
 ) -> int:
-    """Report on targets (default: all) as they were last built: what to ship and why, quality, latency and size,
+    """Report on targets (default: all) as they were last built: what to ship and why, quality, speed and size,
     metrics, gates, warnings, pipelines, logs, provenance, history. Builds nothing."""
     with opened(file, overrides, cache_dir) as project:
-        names, _ = project.spec.select(targets or ("all",))
+        names, _ = select(project.spec, targets or ("all",))
         document = gather(project, names)
         if form == "html":
-            from ..report.html import page
+            from ..report.page.pages import page
 
             plan = project.plan(names)
             picture = timed(drawing.make(plan, with_metrics=False), plan, document)
             text = page(document, drawing.svg(picture))
         elif form == "md":
-            from ..report.markdown import markdown
+            from ..report.text.markdown import markdown
 
             text = markdown(document)
         else:

@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from ..compressfile.schema import schema
-from ..plugins import discover
+from .options import offered
 
 __all__ = ["command"]
 
@@ -17,7 +17,7 @@ def command() -> int:
 
     cbuild schema > compressfile.schema.json
     """
-    registry = discover(cache=None)
+    registry = offered()
     found = schema(
         {name: record.params for name, record in registry.techniques.items()},
         {name: record.settings for name, record in registry.backends.items()},

@@ -8,9 +8,10 @@ import click
 import msgspec
 
 from ..errors import UsageError
+from ..evaluate.evidence import Evidence
 from ..plan import Action
-from ..report.target import evidence_lines, node_lines
-from ..suggest import did_you_mean
+from ..report.text.target import evidence_lines, node_lines
+from ..words import suggest
 from .options import opened, project_options
 
 __all__ = ["command"]
@@ -24,16 +25,13 @@ def command(target: str, file: str, overrides: tuple[str, ...], cache_dir: str |
     """Show a target: its nodes with parameters, state, time and size, then what was measured of it."""
     with opened(file, overrides, cache_dir) as project:
         if target not in project.graph.targets:
-            guess = did_you_mean(target, project.graph.targets)
-            raise UsageError(
-                f"unknown target '{target}'", hint=f"did you mean '{guess}'?" if guess else "see 'cbuild list'"
-            )
+            hint = suggest(target, project.graph.targets, otherwise="see 'cbuild list'")
+            raise UsageError(f"unknown target '{target}'", hint=hint)
         plan = project.plan([target])
-        published = project.publisher.path(target) / "metrics.json"
-        metrics = msgspec.json.decode(published.read_bytes()) if published.is_file() else None
+        published = Evidence.read(project.publisher.path(target))
         if as_json:
             nodes = [_row(action) for action in plan.actions.values()]
-            click.echo(msgspec.json.encode({"target": target, "nodes": nodes, "published": metrics}).decode())
+            click.echo(msgspec.json.encode({"target": target, "nodes": nodes, "published": published}).decode())
             return 0
         asked = project.graph.targets[target]
         click.echo(
@@ -44,9 +42,9 @@ def command(target: str, file: str, overrides: tuple[str, ...], cache_dir: str |
         for line in node_lines(plan.actions.values()):
             click.echo(line)
         units = {name: metric.unit for name, metric in project.registry.metrics.items()}
-        for line in evidence_lines(metrics, units) if metrics is not None else ():
+        for line in evidence_lines(published, units) if published is not None else ():
             click.echo(line)
-        if metrics is None:
+        if published is None:
             click.echo(f"  not published; build it with: cbuild {target}")
     return 0
 

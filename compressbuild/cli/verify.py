@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 import msgspec
 
-from .. import provenance, publish
+from .. import publish
+from ..build import provenance
+from ..compressfile.select import select
 from .options import opened, project_options
 
 __all__ = ["command"]
@@ -18,7 +20,7 @@ def command(targets: tuple[str, ...], file: str, overrides: tuple[str, ...], cac
     """Hash every published file again and compare it with provenance.json. Exit 1 if one differs."""
     bad = checked = 0
     with opened(file, overrides, cache_dir) as project:
-        names = project.spec.select(targets or ("all",))[0]
+        names = select(project.spec, targets or ("all",))[0]
         for name in names:
             directory = project.publisher.path(name)
             if not directory.is_dir():

@@ -6,13 +6,11 @@ import re
 from collections.abc import Sequence
 
 from ..errors import Mark
-from ..suggest import did_you_mean
+from ..words import DURATION, SIZE, Quantity, did_you_mean, suggest
 from .names import MAX_NAME, NAME
 from .nodes import Broken, Map, Node, Scalar, Seq, describe
 from .problems import Hint, Problems
-from .quantities import DURATION, SIZE, Quantity
 from .spec import RunOptions
-from .suggest import suggest
 
 __all__ = ["OPTIONS", "Checks", "Reference"]
 
@@ -129,8 +127,7 @@ class Checks:
         value = self.text(node, what, " or ".join(words))
         if value is None or value in words:
             return value
-        near = did_you_mean(value, words)
-        hint = f"did you mean '{near}'?" if near else None
+        hint = suggest(value, words, otherwise="") or None
         self._problems.add(f"{what} must be {' or '.join(words)}, not '{value}'", node.mark, hint)
         return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from .checks import OPTIONS, Checks
 from .nodes import Broken, Map, Node, Scalar
@@ -61,7 +61,7 @@ def _metric(node: Node, checks: Checks) -> MetricUse | None:
             checks.add(
                 f"a metric with parameters is a mapping of one key, not {len(node.entries)}",
                 node.mark,
-                "write {latency: {runs: 5}}",
+                "write {latency: {batch: 8}}",
             )
         return None
     ((key, value),) = node.entries

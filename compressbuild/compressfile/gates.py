@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from ..words import DURATION, SIZE
 from .checks import Checks
 from .nodes import Map, Node, Scalar
 from .spec import HISTORY, GateSpec
 
-__all__ = ["GATE_KEYS", "LIMITS", "RECORDS", "RELATIVE_LIMITS", "VERDICTS", "check_against", "gates"]
+__all__ = [
+    "AMOUNT",
+    "GATE_KEYS",
+    "LIMITS",
+    "RECORDS",
+    "RELATIVE_LIMITS",
+    "VERDICTS",
+    "check_against",
+    "gates",
+    "in_unit",
+]
 
 RELATIVE_LIMITS = ("max-drop", "max-ratio", "min-ratio", "max-class-drop")
 LIMITS = ("min", "max", "min-class", *RELATIVE_LIMITS)
 GATE_KEYS = (*LIMITS, "against", "record", "inconclusive", "unmeasured")
 RECORDS = ("last", "best")
 VERDICTS = ("fail", "allow")
+AMOUNT = r"^\s*[0-9]+(\.[0-9]+)?\s*(([kKmMgGtT][iI]?)?[bB]|ms|s|m|min|h|d)\s*$"
+"""What a limit that is written as a size or time looks like, for the JSON Schema."""
+_SECONDS = {"s": 1.0, "ms": 1e3, "us": 1e6, "µs": 1e6}  # of a second
 
 
 def gates(node: Node, checks: Checks) -> tuple[GateSpec, ...]:
@@ -31,13 +47,15 @@ def _gate(key: Scalar, node: Node, checks: Checks) -> GateSpec | None:
     checks.mapping(node, what, GATE_KEYS)
     values: dict[str, float | None] = {}
     verdicts: dict[str, str] = {}
+    units: dict[str, str] = {}
     against: str | None = None
     record = "last"
     for name, value in node.entries:
         word = str(name.value)
         if word in LIMITS:
             least, above = (0 if word.endswith("drop") else None), (0 if word.endswith("ratio") else None)
-            values[word] = checks.number(value, f"'{word}' of {what}", least, above)
+            values[word], unit = _amount(value, f"'{word}' of {what}", least, above, checks)
+            units |= {word: unit} if unit else {}
         elif word == "against" and isinstance(value, Scalar) and value.value == HISTORY:
             against = HISTORY
         elif word == "against":
@@ -59,8 +77,34 @@ def _gate(key: Scalar, node: Node, checks: Checks) -> GateSpec | None:
         max_class_drop=values.get("max-class-drop"),
         against=against,
         record=record,
+        units=units,
         **verdicts,
     )
+
+
+def _amount(
+    node: Node, what: str, least: float | None, above: float | None, checks: Checks
+) -> tuple[float | None, str]:
+    """A limit, and what it counts if it is written as a size (``B``: 1MB) or a time (``s``: 10ms)."""
+    text = node.value if isinstance(node, Scalar) and isinstance(node.value, str) and above is None else ""
+    if text.rstrip()[-1:].isalpha():
+        kind, unit = (SIZE, "B") if text.rstrip()[-1] in "bB" else (DURATION, "s")
+        amount = kind.parse(text)
+        if amount is not None:
+            return amount, unit
+    return checks.number(node, what, least, above), ""
+
+
+def in_unit(gate: GateSpec, unit: str) -> GateSpec | str:
+    """The gate with its limits as numbers of the metric's ``unit``; or the limit that counts something else."""
+    changed: dict[str, float] = {}
+    for limit, written in gate.units.items():
+        factor = 1.0 if written == unit else _SECONDS.get(unit) if written == "s" else None
+        if factor is None:
+            return limit
+        field = limit.replace("-", "_")
+        changed[field] = getattr(gate, field) * factor
+    return replace(gate, units={}, **changed) if changed else gate  # type: ignore[arg-type]
 
 
 def _check_limits(what: str, key: Scalar, node: Map, values: dict[str, float | None], checks: Checks) -> None:

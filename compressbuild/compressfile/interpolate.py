@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterator, Mapping
 
 from ..errors import Mark
+from ..words import suggest
 from .nodes import Broken, Map, Node, Scalar, Seq, describe
 from .order import dependencies_first
 from .problems import Problems
-from .suggest import suggest
 
 __all__ = ["MAX_VALUES", "Scope", "Shared", "axis_name", "references", "text_of"]
 

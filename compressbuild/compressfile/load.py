@@ -57,7 +57,9 @@ def load(path: Path, overrides: Sequence[str] = (), catalogue: Catalogue = tuple
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise UsageError(f"there is no '{shown(path)}'", hint="run 'cbuild init', or name a file with -f") from None
+        raise UsageError(
+            f"there is no '{shown(path)}'", hint="run it where the Compressfile is, or name the file with -f FILE"
+        ) from None
     except OSError as error:
         raise UsageError(f"cannot read '{shown(path)}': {error.strerror}") from error
     return loads(decode(data, shown(path)), path, overrides, catalogue)
@@ -70,7 +72,11 @@ def loads(text: str, path: Path, overrides: Sequence[str] = (), catalogue: Catal
     with _without_gc():
         root = read(text.removeprefix("\ufeff"), file, problems)
         if root is None:
-            problems.add("the file is empty", Mark(file, 1, 1), "start with 'version: 1', or run 'cbuild init'")
+            problems.add(
+                "the file is empty",
+                Mark(file, 1, 1),
+                "start with 'version: 1'; docs/tutorial.md builds one up from nothing",
+            )
             raise problems.error()
         root = apply(root, overrides, TOP_KEYS, problems)
         spec = _Loader(path, text, file, problems, catalogue).spec(root)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from itertools import product
 from math import prod
 
+from ..words import suggest
 from .checks import Checks
 from .interpolate import Scope, Shared, axis_name, references, text_of
 from .names import IDENTIFIER
 from .nodes import Broken, Map, Node, Scalar, Seq, describe
-from .suggest import suggest
 
 __all__ = ["MAX_POINTS", "expand"]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from ..errors import Mark
 
@@ -13,8 +14,7 @@ __all__ = ["Broken", "Map", "Node", "Scalar", "Seq", "describe", "located", "pla
 Plain = None | bool | int | float | str
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(msgspec.Struct, frozen=True):
     """A typed leaf. ``quoted`` scalars are always strings."""
 
     value: Plain
@@ -22,19 +22,16 @@ class Scalar:
     quoted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Broken(Scalar):
+class Broken(Scalar, frozen=True):
     """Stands where a value was refused: its error is reported already, so later passes say nothing more about it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seq:
+class Seq(msgspec.Struct, frozen=True):
     items: tuple[Node, ...]
     mark: Mark
 
 
-@dataclass(frozen=True, slots=True)
-class Map:
+class Map(msgspec.Struct, frozen=True):
     """Entries in the order written; keys are unique string scalars."""
 
     entries: tuple[tuple[Scalar, Node], ...]

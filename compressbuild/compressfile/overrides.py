@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from ..errors import CompressfileError, Mark
+from ..words import suggest
 from .nodes import Broken, Map, Node, Scalar, Seq, describe
 from .problems import Problems
 from .reader import read
-from .suggest import suggest
 
 __all__ = ["apply"]
 
@@ -81,8 +82,7 @@ def _value(path: str, text: str, file: str, problems: Problems) -> Node | None:
     return node
 
 
-@dataclass(frozen=True, slots=True)
-class _Override:
+class _Override(msgspec.Struct, frozen=True):
     path: str
     value: Node
     file: str

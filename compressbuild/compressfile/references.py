@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
 
-from ..suggest import did_you_mean
+from ..words import suggest
 from .checks import Checks, Reference
 from .names import is_glob
 from .nodes import Map, Node, Scalar
 from .order import dependencies_first
 from .spec import PlatformSpec, TargetSpec
-from .suggest import suggest
 
 __all__ = ["Catalogue", "check_cycles", "check_references", "flatten_groups"]
 
@@ -112,6 +111,5 @@ def _no_member(word: str, item: Node, checks: Checks, declared: Declared) -> Non
         checks.add(f"no target matches '{word}'", item.mark)
     else:
         names = [*declared["target"], *declared["group"]]
-        near = did_you_mean(word, names)
-        hint = f"did you mean '{near}'?" if near else 'name a target, a group or a glob such as "cpu-*"'
+        hint = suggest(word, names, otherwise='name a target, a group or a glob such as "cpu-*"')
         checks.add(f"unknown target or group '{word}'", item.mark, hint)

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from ..api import Params
-from .gates import GATE_KEYS, LIMITS, RECORDS, RELATIVE_LIMITS, VERDICTS
+from ..words import DURATION, SIZE, Quantity
+from .gates import AMOUNT, GATE_KEYS, LIMITS, RECORDS, RELATIVE_LIMITS, VERDICTS
 from .names import COMMANDS, IDENTIFIER, MAX_NAME, NAME
-from .quantities import DURATION, SIZE, Quantity
 from .sections import DTYPES
 
 __all__ = ["schema"]
@@ -121,6 +121,12 @@ def _list(item: Json, description: str = "") -> Json:
 
 def _number(description: str, **limits: float) -> Json:
     return {**_either({"type": "number", **limits}), "description": description}
+
+
+def _limit(description: str, **limits: float) -> Json:
+    """Of a gate: a number, or with a unit."""
+    written = {"type": "string", "pattern": AMOUNT}
+    return {**_either({"anyOf": [{"type": "number", **limits}, written]}), "description": description}
 
 
 def _quantity(kind: Quantity, description: str) -> Json:
@@ -291,13 +297,13 @@ def _gate() -> Json:
     verdict = _either({"enum": list(VERDICTS)})
     found = _object(
         {
-            "min": _number("Least value that passes."),
-            "max": _number("Greatest value that passes."),
-            "min-class": _number("Least value of any class that passes."),
-            "max-drop": _number("How far the value may fall below 'against', in the metric's unit.", minimum=0),
+            "min": _limit("Least value that passes: a number, or a size or time such as 1MB or 10ms."),
+            "max": _limit("Greatest value that passes: a number, or a size or time such as 1MB or 10ms."),
+            "min-class": _limit("Least value of any class that passes."),
+            "max-drop": _limit("How far the value may fall below 'against', in the metric's unit.", minimum=0),
             "max-ratio": _number("Greatest value / value of 'against'.", exclusiveMinimum=0),
             "min-ratio": _number("Least value / value of 'against'.", exclusiveMinimum=0),
-            "max-class-drop": _number("How far the value of any class may fall below that of 'against'.", minimum=0),
+            "max-class-drop": _limit("How far the value of any class may fall below that of 'against'.", minimum=0),
             "against": _text("The target or model to compare with, or 'history': what this target was published with."),
             "record": _either({"enum": list(RECORDS), "description": "Which of its history; default last."}),
             "inconclusive": {**verdict, "description": "What a noisy measurement that decides nothing means."},

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import Mark
+from ..words import suggest
 from .checks import Checks
 from .nodes import Broken, Map, Node, Scalar, describe
 from .paths import Paths
 from .spec import DatasetSpec, InputSpec, ModelSpec, PlatformSpec
-from .suggest import suggest
 
 __all__ = ["DATASET_KEYS", "DTYPES", "INPUT_KEYS", "MODEL_KEYS", "dataset", "model", "platform"]
 

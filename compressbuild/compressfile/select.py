@@ -5,9 +5,9 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 from ..errors import UsageError
+from ..words import suggest
 from .names import is_glob
 from .spec import Spec
-from .suggest import suggest
 
 __all__ = ["select"]
 

@@ -6,8 +6,9 @@ Parameters of steps, platforms and metrics stay located nodes, because only the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from ..errors import Mark
 from .nodes import Map
@@ -31,8 +32,7 @@ HISTORY = "history"
 """What a gate's ``against`` says for the target's own record. No target is called so: it is a command."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(msgspec.Struct, frozen=True):
     """How a node is run. None: as the file's ``defaults`` say, else no limit / one thread / seed 0."""
 
     timeout: float | None = None  # seconds
@@ -41,8 +41,7 @@ class RunOptions:
     seed: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InputSpec:
+class InputSpec(msgspec.Struct, frozen=True):
     """A named model input: ``shape`` of ints and axis names (a name is a dynamic axis), numpy ``dtype``."""
 
     name: str
@@ -50,8 +49,7 @@ class InputSpec:
     dtype: str
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSpec:
+class ModelSpec(msgspec.Struct, frozen=True):
     """A source model: a factory of the user's (``factory``, ``weights``) or a ``file`` (with ``files`` beside it)."""
 
     name: str
@@ -63,21 +61,19 @@ class ModelSpec:
     kind: str | None = None
     inputs: tuple[InputSpec, ...] = ()
     files: tuple[str, ...] = ()
-    marks: Mapping[str, Mark] = field(default_factory=dict)  # key written → where its value stands
+    marks: Mapping[str, Mark] = {}  # key written → where its value stands
 
 
-@dataclass(frozen=True, slots=True)
-class DatasetSpec:
+class DatasetSpec(msgspec.Struct, frozen=True):
     name: str
     mark: Mark
     loader: str
     args: Map | None = None
     files: tuple[str, ...] = ()
-    marks: Mapping[str, Mark] = field(default_factory=dict)
+    marks: Mapping[str, Mark] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class PlatformSpec:
+class PlatformSpec(msgspec.Struct, frozen=True):
     """``settings``: every key beside ``backend``, ``like`` and ``requires``, typed by the backend. ``requires``: fact →
     wanted value. ``like``: a platform of the catalogue, which fills in the rest; then ``backend`` is empty."""
 
@@ -87,25 +83,24 @@ class PlatformSpec:
     settings: Map
     requires: Map | None = None
     like: str | None = None
-    marks: Mapping[str, Mark] = field(default_factory=dict)
+    marks: Mapping[str, Mark] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class StepSpec:
+class StepSpec(msgspec.Struct, frozen=True):
     technique: str
     mark: Mark
     params: Map | None = None
     options: RunOptions = RunOptions()
 
 
-@dataclass(frozen=True, slots=True)
-class GateSpec:
+class GateSpec(msgspec.Struct, frozen=True):
     """Limits on one metric. ``max_drop``/``max_ratio``/``min_ratio``/``max_class_drop`` compare with ``against``, a
     target or model. ``min_class``: for the worst class; ``max_class_drop``: for the one that falls most.
 
     ``max_drop``: how far the value may fall (in the metric's unit) below ``against``. ``inconclusive`` and
     ``unmeasured``: ``fail`` or ``allow``. ``against`` may be HISTORY: what this target itself was published with, the
-    ``last`` or the ``best`` as ``record`` says.
+    ``last`` or the ``best`` as ``record`` says. ``units``: limit → ``B`` or ``s``, where it is written as a size or
+    time.
     """
 
     metric: str
@@ -121,17 +116,16 @@ class GateSpec:
     record: str = "last"
     inconclusive: str = "fail"
     unmeasured: str = "fail"
+    units: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class MetricUse:
+class MetricUse(msgspec.Struct, frozen=True):
     name: str
     mark: Mark
     params: Map | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluateSpec:
+class EvaluateSpec(msgspec.Struct, frozen=True):
     """What is measured of each target. ``baseline``: the target that ratios are shown against."""
 
     mark: Mark
@@ -141,8 +135,7 @@ class EvaluateSpec:
     options: RunOptions = RunOptions()
 
 
-@dataclass(frozen=True, slots=True)
-class TargetSpec:
+class TargetSpec(msgspec.Struct, frozen=True):
     """``evaluate``: None means the file's own; an EvaluateSpec with no metrics switches it off."""
 
     name: str
@@ -153,11 +146,10 @@ class TargetSpec:
     gates: tuple[GateSpec, ...] = ()
     evaluate: EvaluateSpec | None = None
     options: RunOptions = RunOptions()  # for its compile node
-    marks: Mapping[str, Mark] = field(default_factory=dict)  # "from", "platform", …
+    marks: Mapping[str, Mark] = {}  # "from", "platform", …
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(msgspec.Struct, frozen=True):
     """A whole Compressfile. ``text``: as read, for error excerpts. ``root``: its directory, absolute."""
 
     path: Path
@@ -175,12 +167,5 @@ class Spec:
     cache: str = "cache"
     python_path: tuple[str, ...] = (".",)
     preload: tuple[str, ...] = ()  # modules imported once, before workers of the user's code are forked
-    texts: Mapping[str, str] = field(default_factory=dict)  # file of a Mark → its text: the file, each --set
+    texts: Mapping[str, str] = {}  # file of a Mark → its text: the file, each --set
     outside: tuple[str, ...] = ()  # places outside the root that paths may lead to
-
-    def select(self, words: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
-        """Target names for ``words`` (names, ``all``, groups, globs), in file order, and those asked for by their own
-        name. UsageError with a suggestion for a word that matches nothing."""
-        from .select import select
-
-        return select(self, words)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..errors import Mark
-from ..suggest import did_you_mean
+from ..words import did_you_mean
 from .checks import OPTIONS, Checks
 from .evaluation import target_evaluation
 from .gates import check_against

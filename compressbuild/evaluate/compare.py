@@ -15,14 +15,14 @@ from .paired import difference_interval, mcnemar, median_interval, quotient_inte
 
 __all__ = [
     "Comparison",
-    "Latency",
     "Quality",
     "Row",
-    "compare_latency",
+    "Speed",
     "compare_quality",
-    "direct_latency",
+    "compare_speed",
+    "direct_speed",
     "hits",
-    "paired_latency",
+    "paired_speed",
     "row",
 ]
 
@@ -52,9 +52,11 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     won: tuple[int | str, ...]
 
 
-class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """``ratio``: second / first, with its 95 % interval where there is one. ``how``: the two were paired."""
+class Speed(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a run takes, by ``metric``. ``ratio``: second / first, with its 95 % interval where there is one.
+    ``how``: the two were paired."""
 
+    metric: str
     first: float
     second: float
     ratio: float
@@ -77,12 +79,13 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """``flipped``: what both answered to the samples in ``quality.lost`` and ``quality.won``, where that is known.
-    ``missing``: what could not be compared → why."""
+    ``sizes``: bytes of each artifact, where both are known. ``missing``: what could not be compared → why."""
 
     first: str
     second: str
     quality: Quality | None = None
-    latency: Latency | None = None
+    speed: Speed | None = None
+    sizes: tuple[int, int] | None = None
     rows: tuple[Row, ...] = ()
     flipped: tuple[Flip, ...] = ()
     missing: Mapping[str, str] = {}
@@ -94,11 +97,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         if self.quality is not None:
             verdict = self.quality.verdict
             said.append(f"no difference in {self.quality.metric} shown" if verdict[0] == "n" else verdict)
-        if self.latency is not None:
-            said.append("no difference in latency shown" if self.latency.verdict[0] == "n" else self.latency.verdict)
-        size = next((r for r in self.rows if r.metric == "size" and r.better is not None), None)
-        if size is not None:
-            said.append("smaller" if size.better else "larger")
+        if self.speed is not None:
+            alike = self.speed.verdict[0] == "n"
+            said.append(f"no difference in {self.speed.metric} shown" if alike else self.speed.verdict)
+        if self.sizes is not None and self.sizes[0] != self.sizes[1]:
+            said.append("smaller" if self.sizes[1] < self.sizes[0] else "larger")
         return f"{self.second} against {self.first}: {', '.join(said) or 'nothing to compare'}"
 
 
@@ -143,7 +146,7 @@ def compare_quality(
     )
 
 
-def compare_latency(first: Mapping[str, Any], second: Mapping[str, Any], baseline: str) -> Latency | None:
+def compare_speed(metric: str, first: Mapping[str, Any], second: Mapping[str, Any], baseline: str) -> Speed | None:
     """From two results that each have a ratio to the same ``baseline``; None where one has not.
 
     The baseline itself has no ratio: pass ``{"value": ms, "ratio": 1, "ratio_low": 1, "ratio_high": 1}`` for it.
@@ -152,7 +155,7 @@ def compare_latency(first: Mapping[str, Any], second: Mapping[str, Any], baselin
     if before is None or after is None:
         return None
     ratio, low, high = quotient_interval(before, after)
-    return _latency(first["value"], second["value"], ratio, low, high, f"through the ratio of each to {baseline}")
+    return _speed(metric, first["value"], second["value"], ratio, low, high, f"through the ratio of each to {baseline}")
 
 
 def _ratio(result: Mapping[str, Any]) -> tuple[float, float, float] | None:
@@ -160,26 +163,28 @@ def _ratio(result: Mapping[str, Any]) -> tuple[float, float, float] | None:
     return (ratio, low, high) if min(ratio, low, high) > 0 else None
 
 
-def direct_latency(result: Mapping[str, Any]) -> Latency | None:
+def direct_speed(metric: str, result: Mapping[str, Any]) -> Speed | None:
     """From a result of the second whose baseline was the first, measured in turns with it."""
     base = result.get("baseline") or {}
     if "ratio" not in result or "value" not in base:
         return None
     low, high = result.get("ratio_low"), result.get("ratio_high")
-    return _latency(base["value"], result["value"], result["ratio"], low, high, "in turns, over several sessions")
+    return _speed(metric, base["value"], result["value"], result["ratio"], low, high, "in turns, over several sessions")
 
 
-def paired_latency(first: Sequence[float], second: Sequence[float]) -> Latency:
+def paired_speed(metric: str, first: Sequence[float], second: Sequence[float]) -> Speed:
     """From times of the same requests: the median of their ratios."""
     ratio, low, high = median_interval([b / a for a, b in zip(first, second, strict=True)])
     before, after = median_interval(first)[0], median_interval(second)[0]
-    return _latency(before, after, ratio, low, high, f"median of the ratios of {len(first)} pairs")
+    return _speed(metric, before, after, ratio, low, high, f"median of the ratios of {len(first)} pairs")
 
 
-def _latency(first: float, second: float, ratio: float, low: float | None, high: float | None, how: str) -> Latency:
+def _speed(
+    metric: str, first: float, second: float, ratio: float, low: float | None, high: float | None, how: str
+) -> Speed:
     sure = low is not None and high is not None and (high < 1 - NEGLIGIBLE or low > 1 + NEGLIGIBLE)
     verdict: Any = ("faster" if ratio < 1 else "slower") if sure else "no difference shown"
-    return Latency(first=first, second=second, ratio=ratio, low=low, high=high, verdict=verdict, how=how)
+    return Speed(metric=metric, first=first, second=second, ratio=ratio, low=low, high=high, verdict=verdict, how=how)
 
 
 def row(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from ..graph import Graph, MetricPlan, TargetPlan
+from .roles import Roles
 
 __all__ = [
     "NEGLIGIBLE",
@@ -20,7 +21,7 @@ __all__ = [
     "target_concerns",
 ]
 
-NEGLIGIBLE = 0.01  # of a latency: the same file, loaded twice, differs by as much
+NEGLIGIBLE = 0.01  # of a time: the same file, loaded twice, differs by as much
 SMALLER = 0.95  # of the baseline's size: less is not what one compresses for
 DROP = 0.15  # of a class' accuracy
 SIGMAS = 3.0  # of two proportions: about one in a thousand by chance
@@ -47,12 +48,11 @@ def target_concerns(
     bytes of what a node made."""
     found: list[Concern | None] = []
     baseline, own = target.baseline, size(target.artifact)
-    for metric in target.metrics:
-        index = graph.nodes[metric.node].inputs.get("baseline") if metric.node is not None else None
-        if metric.name != "latency" or "latency" not in measured:
-            continue
-        if index is not None and own is not None and baseline is not None:
-            found.append(smaller_not_faster(measured["latency"], own, size(index), baseline))
+    speed = Roles.of(graph.registry.metrics).speed_of(measured)
+    node = next((metric.node for metric in target.metrics if metric.name == speed), None)
+    index = graph.nodes[node].inputs.get("baseline") if node is not None else None
+    if speed is not None and index is not None and own is not None and baseline is not None:
+        found.append(smaller_not_faster(speed, measured[speed], own, size(index), baseline))
     others = {metric.name: read(metric) for metric in target.compared}
     for name, value in measured.items():
         if "per_class" in value and graph.registry.metrics[name].per_class:
@@ -61,17 +61,17 @@ def target_concerns(
 
 
 def smaller_not_faster(
-    latency: Mapping[str, Any], size: int, baseline_size: int | None, baseline: str
+    metric: str, measured: Mapping[str, Any], size: int, baseline_size: int | None, baseline: str
 ) -> Concern | None:
-    """Whether the files shrank and the time did not. ``latency``: of that metric, with its ratio to the baseline."""
-    ratio, low, high = (latency.get(name) for name in ("ratio", "ratio_low", "ratio_high"))
+    """Whether the files shrank and the time did not. ``measured``: by ``metric``, with its ratio to the baseline."""
+    ratio, low, high = (measured.get(name) for name in ("ratio", "ratio_low", "ratio_high"))
     if ratio is None or low is None or high is None or not baseline_size or size > SMALLER * baseline_size:
         return None
     if high < 1 - NEGLIGIBLE:
         return None
     said = "slower" if low > 1 + NEGLIGIBLE else "not faster"
     message = (
-        f"smaller but {said} than {baseline}: ×{size / baseline_size:.2f} of the size, ×{ratio:.2f} of the latency "
+        f"smaller but {said} than {baseline}: ×{size / baseline_size:.2f} of the size, ×{ratio:.2f} of the {metric} "
         f"[{low:.2f}–{high:.2f}]"
     )
     return Concern(kind="smaller-not-faster", message=message)

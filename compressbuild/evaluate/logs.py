@@ -13,9 +13,12 @@ from pathlib import Path
 import msgspec
 
 from ..errors import UsageError
-from .compare import Comparison, Quality, compare_quality, paired_latency
+from .compare import Comparison, Quality, Speed, compare_quality, paired_speed
 
 __all__ = ["Entry", "compare_logs", "read_log"]
+
+
+_TIME = "response time"  # what a log's 'latency' is
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -70,17 +73,19 @@ def compare_logs(first: Path, second: Path) -> Comparison:
     if not judged:
         missing["quality"] = "no id has 'correct' in both logs"
     if not timed:
-        missing["latency"] = "no id has 'latency' in both logs"
+        missing["speed"] = "no id has 'latency' in both logs"
     return Comparison(
         first=str(first),
         second=str(second),
         quality=_quality(a, b, judged) if judged else None,
-        latency=paired_latency([a[k].latency or 0 for k in timed], [b[k].latency or 0 for k in timed])
-        if timed
-        else None,
+        speed=_speed(a, b, timed) if timed else None,
         missing=missing,
     )
 
 
 def _quality(a: Mapping[str | int, Entry], b: Mapping[str | int, Entry], keys: list[str | int]) -> Quality:
     return compare_quality("correct", [bool(a[k].correct) for k in keys], [bool(b[k].correct) for k in keys], keys)
+
+
+def _speed(a: Mapping[str | int, Entry], b: Mapping[str | int, Entry], keys: list[str | int]) -> Speed:
+    return paired_speed(_TIME, [a[k].latency or 0 for k in keys], [b[k].latency or 0 for k in keys])

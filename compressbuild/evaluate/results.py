@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +10,40 @@ import msgspec
 
 from ..digest import Digest, bytes_digest
 from ..errors import StoreError
-from ..store import Store
+from ..graph import MetricPlan
+from ..plan import Plan
+from ..store import ActionResult, Store
 
-__all__ = ["FILE", "published_metrics", "read_metrics"]
+__all__ = ["FILE", "Results", "read_metrics"]
 
 FILE = "metrics.json"
+"""The file of a metric's artifact, and of a published target."""
 
 
-def published_metrics(directory: Path) -> dict[str, Any]:
-    """The ``metrics.json`` of a published target; empty if there is none, or what is there is not JSON."""
-    try:
-        found = msgspec.json.decode((directory / FILE).read_bytes())
-    except (OSError, msgspec.DecodeError):  # 'cbuild verify' says what is damaged
-        return {}
-    return found if isinstance(found, dict) else {}
+class Results:
+    """What the nodes of a graph made, where that is known. ``made``: the result of a node, None if there is none.
+    ``gone``: nodes whose bytes are no longer in the store."""
+
+    def __init__(self, store: Store, made: Callable[[int], ActionResult | None], gone: Collection[int] = ()) -> None:
+        self._store = store
+        self._gone = gone
+        self.made = made
+
+    @classmethod
+    def of_plan(cls, store: Store, plan: Plan) -> Results:
+        """What a plan found in the cache."""
+        known = {index: action.result for index, action in plan.actions.items()}
+        return cls(store, known.get, {index for index, action in plan.actions.items() if action.evicted})
+
+    def metric(self, metric: MetricPlan) -> dict[str, Any] | None:
+        """What a metric function returned."""
+        result = self.made(metric.node) if metric.node is not None and metric.node not in self._gone else None
+        return read_metrics(self._store, result.output) if result is not None else None
+
+    def size(self, index: int) -> int | None:
+        """Bytes of what a node made."""
+        result = self.made(index)
+        return result.size if result is not None else None
 
 
 def read_metrics(store: Store, output: Digest) -> dict[str, Any]:
@@ -32,6 +53,6 @@ def read_metrics(store: Store, output: Digest) -> dict[str, Any]:
         raise StoreError(f"artifact {output[:12]} holds no {FILE}")
     data = Path(store.dir.object(file.digest)).read_bytes()
     if bytes_digest(data) != file.digest:
-        raise StoreError(f"object {file.digest[:12]} is corrupt", hint="build again: it will be made anew")
+        raise StoreError(f"object {file.digest[:12]} is corrupt", hint="build again: a build replaces it")
     found: dict[str, Any] = msgspec.json.decode(data)
     return found

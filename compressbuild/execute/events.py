@@ -1,4 +1,4 @@
-"""The event stream of a build: what the console shows, what ``--json`` prints and ``--profile`` draws.
+"""The event stream of a build: what the console shows, what ``--json`` prints and ``--trace`` draws.
 
 As JSON each event is one line, an object with ``event`` (its tag) and ``time`` (seconds since the epoch) and the fields
 below. A build is ``build-started``, then events of nodes and targets, then ``build-finished``; a node has at most one
@@ -24,14 +24,12 @@ __all__ = [
     "NodeStatus",
     "Observer",
     "TargetFinished",
-    "Warned",
     "decode",
     "encode",
 ]
 
-NodeStatus = Literal["built", "cached", "restored", "failed", "cancelled", "skipped"]
-"""``cached``: its result was known and nothing moved; ``restored``: known, and its bytes fetched again; ``skipped``: an
-input of it failed, or the build stopped."""
+NodeStatus = Literal["built", "cached", "failed", "skipped"]
+"""``cached``: its result was known; ``skipped``: an input failed, or the build stopped."""
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
@@ -53,7 +51,6 @@ class NodeStarted(_Event, frozen=True, kw_only=True, tag="node-started"):
 
     node: str
     label: str
-    pid: int | None = None
     reason: str = ""
 
 
@@ -97,14 +94,6 @@ class TargetFinished(_Event, frozen=True, kw_only=True, tag="target-finished"):
     warnings: list[str] = []
 
 
-class Warned(_Event, frozen=True, kw_only=True, tag="warning"):
-    """``where``: file:line:column, a plugin or a node."""
-
-    message: str
-    hint: str | None = None
-    where: str = ""
-
-
 class BuildFinished(_Event, frozen=True, kw_only=True, tag="build-finished"):
     """``counts``: node status → how many; ``seconds``: wall time since build-started."""
 
@@ -113,7 +102,7 @@ class BuildFinished(_Event, frozen=True, kw_only=True, tag="build-finished"):
     counts: dict[str, int] = {}
 
 
-Event = BuildStarted | NodeStarted | NodeProgress | NodeFinished | TargetFinished | Warned | BuildFinished
+Event = BuildStarted | NodeStarted | NodeProgress | NodeFinished | TargetFinished | BuildFinished
 
 Observer = Callable[[Event], None]
 """Looks at events as they happen. It may not raise, and cannot change the build."""

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from ..api.work import WorkRequest, WorkResult
+from ..words import memory
 from .executor import Cause, Finished, Happening, Progress, Started
 from .protocol import Broken, Exited, Forked, Frames, Outcome, Ready, Spawn, decode_report
 from .warm import WarmParent, worker_environment
@@ -250,10 +251,6 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _bytes(count: int) -> str:
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
-
-
 _SIGNALS = {
     signal.SIGSEGV: "segmentation fault",
     signal.SIGABRT: "aborted",
@@ -272,12 +269,12 @@ def _verdict(node: _Node, end: Exited) -> tuple[Cause, str, str | None]:
             "raise `timeout:` of the step if the work needs it",
         )
     if end.killed == "memory":
-        detail = f"used {_bytes(end.rss)}, more than its memory limit of {_bytes(node.memory or 0)}"
+        detail = f"used {memory(end.rss)}, more than its memory limit of {memory(node.memory or 0)}"
         return "memory", detail, "raise `memory:` of the step, or make its batches smaller"
     if end.killed == "cancelled":
         return "cancelled", "cancelled", None
     if end.oom:
-        detail = f"killed by the kernel: out of memory (it had used up to {_bytes(end.rss)})"
+        detail = f"killed by the kernel: out of memory (it had used up to {memory(end.rss)})"
         return "memory", detail, "run fewer nodes at once (-j), or make its batches smaller"
     if os.WIFSIGNALED(end.status):
         return _crash_by(os.WTERMSIG(end.status))

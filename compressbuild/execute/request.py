@@ -64,6 +64,8 @@ def _input(graph: Graph, node: Node, role: str, path: Path) -> WorkInput:
     run = node.run_with.get(role)
     if run is None:
         return WorkInput(path=str(path), kind=kind)
+    if run.is_census:
+        return WorkInput(path=str(path), kind=kind, census=run.load)
     settings = dict(run.settings) if run.settings is not None else None
     return WorkInput(path=str(path), kind=kind, load=run.load, settings=settings, settings_type=run.settings_type)
 

@@ -1,4 +1,4 @@
-"""Runs the nodes of a build: topological, longest remaining path first, within the machine's resources.
+"""Runs the nodes of a build in the order of its agenda, within the machine's resources.
 
 Rebuilder: constructive traces. A node's key is known when its inputs are; if the cache has its result, dependents go on
 with that. A node that runs again and yields the same bytes leaves its dependents cached (early cutoff).
@@ -6,17 +6,19 @@ with that. A node that runs again and yields the same bytes leaves its dependent
 
 from __future__ import annotations
 
-import heapq
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from ..digest import Digest, file_digest
 from ..errors import CbuildError
-from ..graph import Graph
+from ..graph import Graph, Node
 from ..plan import Action, Explanation, Keyer, Trace, Traces, judge
 from ..store import ActionResult, CorruptObject, Hit, Lock, Store
+from .agenda import Agenda
 from .executor import Executor, Finished, Progress
 from .inputs import Inputs, Taken
 from .observe import Observe
@@ -66,36 +68,29 @@ class Scheduler:
         self._traces, self._observe, self._finish = traces, observe, finish
         self._keep_going, self._check, self._remeasure = keep_going, check, remeasure
         self._inputs = Inputs(store)
-        self._priority = graph.criticality(lambda node: last.seconds if (last := traces.get(node.position)) else 1.0)
-        self._waiting: dict[int, int] = {}  # node → inputs that have not come to an end
-        self._due: list[int] = []  # their inputs have come to an end
-        self._ready: list[tuple[float, int]] = []  # heap of (-criticality, node) that must run
-        self._held: list[int] = []  # another process runs these now
+        self._agenda = Agenda({}, ())
         self.actions: dict[int, Action] = {}
         self._absent: set[int] = set()  # result known, bytes evicted
         self._wanted: set[int] = set()  # of those, the ones whose bytes a node needs
-        self._starved: dict[int, set[int]] = {}  # node → inputs whose bytes are being made again for it
         self._running: dict[int, _Run] = {}
         self._asked: dict[int, list[str]] = {}  # node → targets that read its result
         self._pending: dict[str, int] = {}  # target → results it still waits for
-        self._stop = False
 
     def run(self, targets: tuple[str, ...]) -> None:
         """Bring every target to an end. Failures are in ``outcomes``; only the engine's own trouble raises."""
         needed = self.graph.needed(targets)
+        inputs = {i: self.graph.nodes[i].inputs.values() for i in self.graph.order if i in needed}
+        self._agenda = Agenda(inputs, self.graph.criticality(self._cost), keep_going=self._keep_going)
         for name in targets:
             nodes = self.graph.targets[name].nodes
             self._pending[name] = len(nodes)
             for index in nodes:
                 self._asked.setdefault(index, []).append(name)
-        self._waiting = {i: len(set(self.graph.nodes[i].inputs.values())) for i in needed}
-        self._due = [i for i in self.graph.order if self._waiting.get(i) == 0]
         try:
             while self._step():
                 pass
-            for index in self.graph.order:
-                if index in needed and index not in self.outcomes:
-                    self._end(index, Outcome("skipped"))
+            for index in self._agenda.left():
+                self._end(index, Outcome("skipped"))
         finally:
             self._executor.close()
             for run in self._running.values():
@@ -103,29 +98,30 @@ class Scheduler:
                 shutil.rmtree(run.base, ignore_errors=True)
             self._inputs.close()
 
+    def _cost(self, node: Node) -> float:
+        last = self._traces.get(node.position)
+        return last.seconds if last is not None else 1.0
+
     # -- deciding ----------------------------------------------------------------------------------------------------
 
     def _consider(self, index: int) -> None:
         """All inputs have come to an end: is the result known, or must the node run?"""
         node = self.graph.nodes[index]
-        inputs: dict[str, Digest] = {}
-        for role, source in node.inputs.items():
-            result = self.outcomes[source].result
-            if result is None:
-                return self._end(index, Outcome("skipped"))
-            inputs[role] = result.output
+        if self._agenda.lacks(index):
+            return self._end(index, Outcome("skipped"))
+        inputs = {role: self._result(source).output for role, source in node.inputs.items()}
         parts = self._keyer.parts(node, inputs)
         action = judge(node, self._keyer.key(parts), parts, self._store.lookup, self._traces.get(node.position))
         self.actions[index] = action
         if action.status != "cached":
-            return self._queue(index)
+            return self._agenda.queue(index)
         assert action.result is not None
         if (self._remeasure and node.exclusive) or (self._check and not node.nondeterministic and node.run):
             self.actions[index] = replace(action, why=Explanation("requested"))
-            return self._queue(index)
+            return self._agenda.queue(index)
         if action.evicted and (index in self._asked or index in self._wanted):
             self.actions[index] = replace(action, why=Explanation("evicted"))
-            return self._queue(index)
+            return self._agenda.queue(index)
         if action.evicted:
             self._absent.add(index)
         self._record(action, action.result)
@@ -136,8 +132,10 @@ class Scheduler:
         assert key is not None
         return key
 
-    def _queue(self, index: int) -> None:
-        heapq.heappush(self._ready, (-self._priority[index], index))
+    def _result(self, index: int) -> ActionResult:
+        result = self.outcomes[index].result
+        assert result is not None
+        return result
 
     def _record(self, action: Action, result: ActionResult) -> None:
         assert action.key is not None
@@ -146,18 +144,12 @@ class Scheduler:
         self._traces.record(self.graph.positions[action.node.index], trace)
 
     def _end(self, index: int, outcome: Outcome) -> None:
-        """A node has come to an end: tell the observers, its consumers and its targets."""
+        """A node has come to an end: say so to the observers, the agenda and its targets."""
         again = index in self.outcomes
         self.outcomes[index] = outcome
         self._observe.finished(self.graph.nodes[index], outcome)
-        if again:
-            return
-        for consumer in self.graph.consumers(index):
-            if consumer in self._waiting:
-                self._waiting[consumer] -= 1
-                if self._waiting[consumer] == 0:
-                    self._due.append(consumer)
-        for name in self._asked.get(index, ()):
+        self._agenda.ended(index, ok=outcome.result is not None)
+        for name in self._asked.get(index, ()) if not again else ():
             self._pending[name] -= 1
             if self._pending[name] == 0:
                 self._finish(name)
@@ -166,57 +158,47 @@ class Scheduler:
 
     def _step(self) -> bool:
         """Decide what can be decided, start what can start, then wait for news. False when nothing is left to do."""
-        while self._due:
-            self._consider(self._due.pop())
-        for index in self._held:
-            self._queue(index)
-        self._held.clear()
-        if self._stop:
-            self._ready.clear()
-        postponed = []
-        while self._ready and not self._pools.is_full:
-            entry = heapq.heappop(self._ready)
-            if not self._start(entry[1]):
-                postponed.append(entry)
-        for entry in postponed:
-            heapq.heappush(self._ready, entry)
-        if not self._running:
-            return bool(self._due or self._ready or self._held) and self._wait()
-        return self._wait()
+        agenda = self._agenda
+        while (index := agenda.due()) is not None:
+            self._consider(index)
+        agenda.next_round()
+        while not self._pools.is_full and (index := agenda.next()) is not None:
+            self._start(index)
+        if agenda.is_done and not self._running:
+            return False
+        self._wait()
+        return True
 
-    def _wait(self) -> bool:
-        timeout = 0.0 if self._due else _POLL if self._held or not self._running else None
+    def _wait(self) -> None:
+        timeout = 0.0 if self._agenda.is_due else _POLL if self._agenda.is_held or not self._running else None
         for message in self._executor.wait(timeout):
             if isinstance(message, Finished):
                 self._finished(message)
             elif isinstance(message, Progress):
                 self._observe.progress(self.graph.nodes[message.token], message)
-        return True
 
-    def _start(self, index: int) -> bool:
-        """Try to start a node. False: no room now. True: it runs, or has been dealt with otherwise."""
+    def _start(self, index: int) -> None:
+        """Start a node that the agenda gave, if its inputs, the machine and other processes allow it now."""
         action, node = self.actions[index], self.graph.nodes[index]
-        if not self._inputs_present(index):
-            return True
+        gone = self._gone(index)
+        if gone:
+            return self._agenda.starve(index, gone)
         last = self._traces.get(node.position)
         memory = node.options.memory or (last.peak_rss if last is not None else 0)
         need = Need(cpus=node.options.threads or 1, memory=memory, exclusive=node.exclusive)
         if not self._pools.try_acquire(need):
-            return False
+            return self._agenda.put_off(index)
         locks = _acquire(self._store, self._key(index), exclusive=node.exclusive)
         if locks is None:
             self._pools.release(need)
-            self._held.append(index)
-            return True
+            return self._agenda.hold(index)
         found = self._store.lookup(self._key(index))
         if isinstance(found, Hit) and action.why.reason != "requested":
             _release(locks)
             self._pools.release(need)
             self._record(action, found.result)
-            self._again(index, Outcome("cached", found.result))
-            return True
-        self._launch(action, locks, need)
-        return True
+            return self._end(index, Outcome("cached", found.result))
+        return self._launch(action, locks, need)
 
     def _launch(self, action: Action, locks: tuple[Lock, ...], need: Need) -> None:
         node = action.node
@@ -224,11 +206,7 @@ class Scheduler:
         out, scratch = base / "out", base / "scratch"
         out.mkdir()
         scratch.mkdir()
-        taken: dict[str, Taken] = {}
-        for role, source in node.inputs.items():
-            result = self.outcomes[source].result
-            assert result is not None
-            taken[role] = self._inputs.get(result.output)
+        taken = {role: self._inputs.get(self._result(source).output) for role, source in node.inputs.items()}
         log = self._observe.log_path(node)
         run = _Run(action, locks, base, log, need, tuple(taken.values()))
         self._running[node.index] = run
@@ -265,17 +243,15 @@ class Scheduler:
             return
         self._commit(run, 0.0, 0, {})
 
-    def _inputs_present(self, index: int) -> bool:
-        """Whether the bytes of every input are at hand. What was evicted or found corrupt is made again first."""
+    def _gone(self, index: int) -> set[int]:
+        """The inputs whose bytes were evicted or are corrupt. They are made again first."""
         gone = set()
         for source in set(self.graph.nodes[index].inputs.values()):
-            result = self.outcomes[source].result
-            assert result is not None
             if source in self._absent:
                 gone.add(source)
                 continue
             try:
-                self._inputs.get(result.output)
+                self._inputs.get(self._result(source).output)
             except CorruptObject:
                 gone.add(source)
         for source in gone:
@@ -283,10 +259,8 @@ class Scheduler:
             if source not in self._wanted:
                 self._wanted.add(source)
                 self.actions[source] = replace(self.actions[source], why=Explanation("evicted"))
-                self._queue(source)
-        if gone:
-            self._starved[index] = gone
-        return not gone
+                self._agenda.queue(source)
+        return gone
 
     # -- ending ------------------------------------------------------------------------------------------------------
 
@@ -296,7 +270,7 @@ class Scheduler:
         touched = next((name for name in map(self._inputs.tampered, run.inputs) if name), None)
         if touched is None and any(map(self._inputs.spoiled, run.inputs)):
             self._free(run)  # another node wrote into its input: what it made is worth nothing
-            self._queue(message.token)
+            self._agenda.queue(message.token)
             return
         if message.cause != "ok":
             text = result.error or message.detail
@@ -342,29 +316,19 @@ class Scheduler:
         return self._release(run, Outcome("built", result))
 
     def _fail(self, run: _Run, cause: str, message: str, hint: str | None = None, trace: str | None = None) -> None:
-        self._stop = self._stop or not self._keep_going
         self._release(
             run, Outcome("failed", failure=NodeFailure(run.action.node, cause, message, hint, trace, run.log))
         )
 
     def _release(self, run: _Run, outcome: Outcome) -> None:
         self._free(run)
-        self._again(run.action.node.index, outcome)
+        self._end(run.action.node.index, outcome)
 
     def _free(self, run: _Run) -> None:
         del self._running[run.action.node.index]
         _release(run.locks)
         self._pools.release(run.need)
         shutil.rmtree(run.base, ignore_errors=True)
-
-    def _again(self, index: int, outcome: Outcome) -> None:
-        """End a node, then look again at those that waited for its bytes."""
-        self._end(index, outcome)
-        for starved, sources in list(self._starved.items()):
-            sources.discard(index)
-            if not sources:
-                del self._starved[starved]
-                self._due.append(starved)
 
 
 def _differences(store: Store, result: ActionResult, out: Path) -> list[str]:

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from ..compressfile.nodes import plain
 from ..compressfile.spec import TargetSpec
 from ..errors import Diagnostic
 from ..platforms import Missing, check_requires, requires_met
-from .catalogue import platform_of
+from .draft import Draft
 from .node import Node, RunWith
 from .params import Resolved, resolve, type_name
+from .platforms import backend_of, platform_of
 
-if TYPE_CHECKING:
-    from .builder import Builder
-
-__all__ = ["compiled", "run_with", "settings_of"]
+__all__ = ["compiled", "counted_with", "run_with", "settings_of"]
 
 
-def settings_of(builder: Builder, platform: str) -> Resolved | None:
+def settings_of(draft: Draft, platform: str) -> Resolved | None:
     """The typed settings of a declared platform; problems are reported once."""
-    if platform not in builder.settings:
-        declared = platform_of(builder, platform)
-        backend = builder.registry.backends.get(declared.backend) if declared is not None else None
+    if platform not in draft.settings:
+        declared = platform_of(draft, platform)
+        backend = draft.registry.backends.get(declared.backend) if declared is not None else None
         if declared is None:
-            builder.settings[platform] = None
+            draft.settings[platform] = None
         elif backend is None:
-            builder.unknown("backend", declared.backend, declared.marks.get("backend", declared.mark))
-            builder.settings[platform] = None
+            draft.unknown("backend", declared.backend, declared.marks.get("backend", declared.mark))
+            draft.settings[platform] = None
         else:
             found = resolve(
                 backend.settings,
@@ -37,36 +33,36 @@ def settings_of(builder: Builder, platform: str) -> Resolved | None:
                 owner=f"backend '{backend.name}'",
                 mark=declared.mark,
                 backend=backend,
-                problems=builder.problems,
+                problems=draft.problems,
             )
-            if found is not None and not builder.datasets_known(found, declared.mark):
+            if found is not None and not draft.datasets_known(found, declared.mark):
                 found = None
-            builder.settings[platform] = found
-    return builder.settings[platform]
+            draft.settings[platform] = found
+    return draft.settings[platform]
 
 
-def compiled(builder: Builder, target: TargetSpec, model: int) -> int | None:
+def compiled(draft: Draft, target: TargetSpec, model: int) -> int | None:
     assert target.platform is not None
-    settings = settings_of(builder, target.platform)
-    backend = builder.backend(target.platform)
+    settings = settings_of(draft, target.platform)
+    backend = backend_of(draft, target.platform)
     mark = target.marks.get("platform", target.mark)
     if (
         settings is None
         or backend is None
-        or not builder.accepts(backend.consumes, model, f"backend '{backend.name}'", mark)
+        or not draft.accepts(backend.consumes, model, f"backend '{backend.name}'", mark)
     ):
         return None
-    declared = platform_of(builder, target.platform)
+    declared = platform_of(draft, target.platform)
     assert declared is not None  # it has settings
-    missing = builder.missing(backend.compile_needs, settings.needs)
+    missing = draft.missing(backend.stack.needs, backend.compile_needs, settings.needs)
     if declared.requires is not None:
         requires = plain(declared.requires)
         wrong = check_requires(requires)
         for fact, (message, hint) in wrong.items():
-            builder.problems.append(Diagnostic(message, declared.requires.key_mark(fact), hint))
-        missing += tuple(Missing(reason) for reason in requires_met(requires, builder.facts)) if not wrong else ()
+            draft.problems.append(Diagnostic(message, declared.requires.key_mark(fact), hint))
+        missing += tuple(Missing(reason) for reason in requires_met(requires, draft.facts)) if not wrong else ()
     inputs = {"subject": model}
-    return builder.intern(
+    return draft.intern(
         Node(
             0,
             f"{target.name}/{backend.name}",
@@ -80,41 +76,43 @@ def compiled(builder: Builder, target: TargetSpec, model: int) -> int | None:
             params_type=type_name(backend.settings),
             key_params=settings.key(),
             inputs=inputs,
-            models=builder.carried(inputs),
+            models=draft.carried(inputs),
             datasets=settings.named("dataset"),
             files=settings.named("file"),
-            tools=backend.tools,
+            tools=backend.stack.tools,
             facts=backend.compile_facts,
-            preload=backend.preload,
-            options=builder.options(target.options),
+            preload=backend.stack.preload,
+            options=draft.options(target.options),
             nondeterministic=backend.nondeterministic,
             missing=missing,
         )
     )
 
 
-def run_with(builder: Builder, index: int) -> RunWith | None:
+def run_with(draft: Draft, index: int) -> RunWith | None:
     """How the output of a node is run: by its backend if it was compiled, else by its kind; None: it cannot be."""
-    if index not in builder.runs:
-        builder.runs[index] = _run_with(builder, builder.nodes[index])
-    return builder.runs[index]
+    if index not in draft.runs:
+        draft.runs[index] = _run_with(draft, draft.nodes[index])
+    return draft.runs[index]
 
 
-def _run_with(builder: Builder, node: Node) -> RunWith | None:
+def _run_with(draft: Draft, node: Node) -> RunWith | None:
     if node.role == "compile":
-        backend = builder.registry.backends[node.name]
+        backend = draft.registry.backends[node.name]
         return RunWith(
             backend.load,
             f"backend {backend.name}",
             backend.version,
             node.params,
             type_name(backend.settings),
-            backend.tools,
+            backend.stack.tools,
             backend.run_facts,
-            backend.preload,
-            builder.missing(backend.run_needs, msgspec.convert(node.params, backend.settings).run_needs()),
+            backend.stack.preload,
+            draft.missing(
+                backend.stack.needs, backend.run_needs, msgspec.convert(node.params, backend.settings).run_needs()
+            ),
         )
-    kind = builder.kind(node.kind)
+    kind = draft.kind(node.kind)
     if kind.load is None:
         return None
     return RunWith(
@@ -123,8 +121,24 @@ def _run_with(builder: Builder, node: Node) -> RunWith | None:
         kind.version,
         None,
         None,
-        kind.tools,
+        kind.stack.tools,
         ("cpu.model", "cpu.isa"),
-        kind.preload,
-        builder.missing(kind.load_needs),
+        kind.stack.preload,
+        draft.missing(kind.stack.needs, kind.needs),
+    )
+
+
+def counted_with(draft: Draft, index: int) -> RunWith | None:
+    """How the output of a node is counted: by the census of its kind; None: the kind has none."""
+    kind = draft.kind(draft.nodes[index].kind)
+    if kind.census is None:
+        return None
+    return RunWith(
+        kind.census,
+        f"kind {kind.name}",
+        kind.version,
+        tools=kind.stack.tools,
+        preload=kind.stack.preload,
+        missing=draft.missing(kind.stack.needs, kind.needs),
+        is_census=True,
     )

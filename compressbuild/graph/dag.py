@@ -1,20 +1,27 @@
-"""The resolved DAG, and the order in which to walk it (the only user of networkx)."""
+"""The resolved DAG, and the order in which to walk it (the only user of networkx).
+
+Reading a project takes the order alone, which the draft has already made: networkx, whose import costs more than a
+plan of the example, loads when nodes are scheduled.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-
-import networkx
+from typing import TYPE_CHECKING
 
 from ..compressfile.spec import Spec
 from ..errors import CompressfileError
 from ..platforms import Facts
-from ..plugins import Registry
-from .builder import Builder
+from ..registry import Registry
 from .compiling import settings_of
-from .evaluation import Evaluation
-from .node import Node, TargetPlan
+from .draft import Draft
+from .measuring import Measuring
+from .node import Ask, Node, TargetPlan
+from .steps import Steps
+
+if TYPE_CHECKING:
+    import networkx
 
 __all__ = ["Graph", "build_graph"]
 
@@ -35,18 +42,24 @@ class Graph:
         self.nodes = nodes
         self.targets = targets
         self.positions = positions
+        for node in nodes:
+            if any(source >= node.index for source in node.inputs.values()):
+                raise ValueError(f"{node.position} comes before one of its inputs")
 
     @cached_property
     def digraph(self) -> networkx.DiGraph[int]:
+        import networkx
+
         graph: networkx.DiGraph[int] = networkx.DiGraph()
         graph.add_nodes_from(range(len(self.nodes)))
         graph.add_edges_from((source, node.index) for node in self.nodes for source in node.inputs.values())
         return graph
 
-    @cached_property
-    def order(self) -> tuple[int, ...]:
-        """Every node after its inputs, and otherwise in the order of the file."""
-        return tuple(networkx.lexicographical_topological_sort(self.digraph))
+    @property
+    def order(self) -> range:
+        """Every node after its inputs, and otherwise in the order of the file. The draft interns inputs first, so
+        the indices are that order: the lexicographic topological sort of the graph."""
+        return range(len(self.nodes))
 
     def consumers(self, index: int) -> tuple[int, ...]:
         return tuple(self.digraph.successors(index))
@@ -62,16 +75,9 @@ class Graph:
                 left.extend(self.nodes[index].inputs.values())
         return frozenset(found)
 
-    @cached_property
-    def _rank(self) -> list[int]:
-        rank = [0] * len(self.nodes)
-        for number, index in enumerate(self.order):
-            rank[index] = number
-        return rank
-
     def ordered(self, wanted: Iterable[int]) -> list[int]:
         """The closure of ``wanted`` in the order of ``order``."""
-        return sorted(self.closure(wanted), key=self._rank.__getitem__)
+        return sorted(self.closure(wanted))
 
     def needed(self, targets: Iterable[str]) -> frozenset[int]:
         """Every node that building and evaluating these targets takes."""
@@ -86,16 +92,14 @@ class Graph:
         return length
 
 
-def build_graph(spec: Spec, registry: Registry, facts: Facts) -> Graph:
-    """Resolve every target of a Spec. Raises CompressfileError with all the problems found."""
-    builder = Builder(spec, registry, facts)
-    evaluation = Evaluation(builder)
-    plans = {name: evaluation.target(target) for name, target in spec.targets.items()}
+def build_graph(spec: Spec, registry: Registry, facts: Facts, asks: Iterable[Ask] = ()) -> Graph:
+    """Resolve every target of a Spec, and what is asked besides. Raises CompressfileError with all problems found."""
+    draft = Draft(spec, registry, facts)
+    measuring = Measuring(Steps(draft), tuple(asks))
+    plans = {name: measuring.target(target) for name, target in spec.targets.items()}
     for platform in spec.platforms:
-        settings_of(builder, platform)
-    if builder.problems:
-        unique = dict.fromkeys(builder.problems)
+        settings_of(draft, platform)
+    if draft.problems:
+        unique = dict.fromkeys(draft.problems)
         raise CompressfileError(unique, dict(spec.texts))
-    return Graph(
-        spec, registry, tuple(builder.nodes), {n: p for n, p in plans.items() if p is not None}, builder.positions
-    )
+    return Graph(spec, registry, tuple(draft.nodes), {n: p for n, p in plans.items() if p is not None}, draft.positions)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
+
+from ..api import Metric
+from ..compressfile.nodes import Map
 from ..compressfile.spec import GateSpec, RunOptions, TargetSpec
 from ..errors import Mark
 from ..platforms import Missing
@@ -15,8 +18,7 @@ __all__ = ["GatePlan", "MetricPlan", "Node", "Role", "RunWith", "TargetPlan"]
 Role = Literal["source", "import", "technique", "compile", "metric"]
 
 
-@dataclass(frozen=True, slots=True)
-class RunWith:
+class RunWith(msgspec.Struct, frozen=True):
     """How an input artifact is loaded and run: a backend's ``load`` with the platform's settings, or its kind's."""
 
     load: str
@@ -28,10 +30,10 @@ class RunWith:
     facts: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
+    is_census: bool = False  # ``load`` is the kind's census: the input is counted, not run
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """One step resolved in the DAG. Two equal steps on equal inputs are one node.
 
     ``inputs``: role → node index. ``models``: the sources whose factory code loading its inputs runs.
@@ -47,12 +49,12 @@ class Node:
     run: str
     kind: str
     mark: Mark
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = {}
     params_type: str | None = None
-    key_params: Mapping[str, Any] = field(default_factory=dict)
-    inputs: Mapping[str, int] = field(default_factory=dict)
-    references: Mapping[str, str] = field(default_factory=dict)
-    run_with: Mapping[str, RunWith] = field(default_factory=dict)
+    key_params: Mapping[str, Any] = {}
+    inputs: Mapping[str, int] = {}
+    references: Mapping[str, str] = {}
+    run_with: Mapping[str, RunWith] = {}
     models: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     functions: tuple[str, ...] = ()
@@ -66,8 +68,21 @@ class Node:
     missing: tuple[Missing, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MetricPlan:
+class Ask(msgspec.Struct, frozen=True):
+    """A measurement that a command wants, whatever the Compressfile says. ``metric``: its record, installed or not;
+    ``of``: the target; ``beside``: the target or model that it is measured in turns with.
+
+    ``params``: None for those that the target's ``evaluate`` has. ``alone``: nothing else of the target is measured.
+    """
+
+    metric: Metric
+    of: str
+    beside: str | None = None
+    params: Map | None = None
+    alone: bool = False
+
+
+class MetricPlan(msgspec.Struct, frozen=True):
     """One metric of one target: the node that measures it, or why nothing can."""
 
     name: str
@@ -75,10 +90,11 @@ class MetricPlan:
     direction: str
     node: int | None
     reason: str = ""
+    role: str = "detail"
+    priority: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class GatePlan:
+class GatePlan(msgspec.Struct, frozen=True):
     """A gate with the nodes it reads: the target's value, and the value of ``against``."""
 
     spec: GateSpec
@@ -86,11 +102,10 @@ class GatePlan:
     against: MetricPlan | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TargetPlan:
+class TargetPlan(msgspec.Struct, frozen=True):
     """What a target asks for. ``artifact``: the node whose output is published; ``model``: the one before compiling.
     ``compared``: metrics of the baseline, by name, that the target's own are seen beside. ``details``: what the report
-    shows of it besides."""
+    shows of it besides. ``asked``: one for each Ask."""
 
     spec: TargetSpec
     artifact: int
@@ -101,6 +116,7 @@ class TargetPlan:
     missing: tuple[Missing, ...]
     compared: tuple[MetricPlan, ...] = ()
     details: tuple[MetricPlan, ...] = ()
+    asked: tuple[MetricPlan, ...] = ()
 
     @property
     def name(self) -> str:
@@ -110,7 +126,7 @@ class TargetPlan:
     def nodes(self) -> tuple[int, ...]:
         """Every node whose result the target reads itself."""
         wanted = [self.artifact, self.model]
-        wanted += [m.node for m in (*self.metrics, *self.compared, *self.details) if m.node is not None]
+        wanted += [m.node for m in (*self.metrics, *self.compared, *self.details, *self.asked) if m.node is not None]
         for gate in self.gates:
             wanted += [m.node for m in (gate.metric, gate.against) if m is not None and m.node is not None]
         return tuple(dict.fromkeys(wanted))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ..api import Backend, Needs, Params
 from ..compressfile.nodes import Map, Node, Seq, plain
 from ..errors import Diagnostic, Mark
-from ..suggest import did_you_mean
+from ..words import suggest
 
 __all__ = ["Resolved", "complete", "handed", "resolve", "type_name"]
 
@@ -22,16 +22,16 @@ _PATH = re.compile(r"^(?P<text>.*?)(?: - at `(?P<path>\$[^`]*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 
 
-@dataclass(frozen=True, slots=True)
-class Auto:
-    """Of a parameter that may be ``auto``: the backend's attribute that replaces it; what does without a platform."""
+class Auto(msgspec.Struct, frozen=True):
+    """Of a parameter that may be ``auto``: the backend's attribute that replaces it; what does without a platform; the
+    names that it knows (empty: any)."""
 
     attribute: str
     fallback: Any
+    known: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True):
     """``ref``: what ``value`` names (``dataset``, ``model`` …). ``path``: of the parameter that holds it; ``mark``:
     where that is written, if it is."""
 
@@ -45,8 +45,7 @@ class Reference:
         return ".".join(map(str, self.path))
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(msgspec.Struct, frozen=True):
     """``values``: every parameter after defaults. ``refs``: what they refer to. ``needs``: of the host."""
 
     values: Mapping[str, Any]
@@ -104,7 +103,8 @@ def _fields(kind: type[Params]) -> dict[str, Auto | None]:
     found: dict[str, Auto | None] = {}
     for item in _type(kind).fields:
         extra = {key: value for part in _extras(item.type) for key, value in part.items()}
-        found[item.encode_name] = Auto(extra["auto"], extra.get("fallback")) if "auto" in extra else None
+        auto = Auto(extra["auto"], extra.get("fallback"), extra.get("known", ())) if "auto" in extra else None
+        found[item.encode_name] = auto
     return found
 
 
@@ -184,16 +184,20 @@ def resolve(
     for key, _ in written.entries if written is not None else ():
         if key.value not in fields:
             bad = True
-            guess = did_you_mean(str(key.value), fields)
-            known = ", ".join(fields) or "none"
-            hint = f"did you mean '{guess}'?" if guess else f"its parameters: {known}"
+            hint = suggest(str(key.value), fields, otherwise=f"its parameters: {', '.join(fields) or 'none'}")
             problems.append(Diagnostic(f"{owner} has no parameter '{key.value}'", key.mark, hint))
     if bad:
         return None
     raw = plain(written) if written is not None else {}
     for name, item in fields.items():
-        if item is not None and raw.get(name, "auto") == "auto":
+        if item is None:
+            continue
+        asking = backend if raw.get(name, "auto") == "auto" else None
+        if raw.get(name, "auto") == "auto":
             raw[name] = getattr(backend, item.attribute) if backend is not None else item.fallback
+        if item.known and isinstance(raw[name], str) and raw[name] not in item.known:
+            problems.append(_unknown(owner, name, raw[name], item.known, asking, _locate(written, [name], mark)))
+            return None
     try:
         typed = msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
@@ -209,6 +213,16 @@ def resolve(
     values = _builtins(typed)
     refs = (replace(ref, mark=_locate(written, ref.path, mark)) for ref in _references(_type(kind), values))
     return Resolved(values, tuple(refs), typed.needs())
+
+
+def _unknown(owner: str, name: str, value: str, known: Sequence[str], asking: Backend | None, mark: Mark) -> Diagnostic:
+    """A parameter's value, written or asked for by a backend, that is none of the names it knows."""
+    listed = f"it knows {', '.join(known)}"
+    if asking is not None:
+        message = f"{owner} does not know the {name} '{value}', which backend '{asking.name}' asks for"
+        return Diagnostic(message, mark, f"{listed}; a technique made for '{asking.name}' may know it")
+    message = f"{owner}, parameter '{name}': unknown {name} '{value}'"
+    return Diagnostic(message, mark, suggest(value, known, otherwise=listed))
 
 
 def handed(kind: type[Params], values: Mapping[str, Any]) -> Resolved:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..compressfile.nodes import plain
 from ..compressfile.spec import ModelSpec
 from ..errors import Diagnostic
+from .draft import Draft
 from .node import Node
-
-if TYPE_CHECKING:
-    from .builder import Builder
 
 __all__ = ["source"]
 
 
-def source(builder: Builder, model: ModelSpec) -> int | None:
+def source(draft: Draft, model: ModelSpec) -> int | None:
     if model.factory is not None:
-        return _factory(builder, model)
+        return _factory(draft, model)
     kind = model.kind or next(
-        (k.name for k in builder.registry.kinds.values() if any((model.file or "").endswith(s) for s in k.suffixes)),
+        (k.name for k in draft.registry.kinds.values() if any((model.file or "").endswith(s) for s in k.suffixes)),
         None,
     )
     if kind is None:
-        known = sorted(s for k in builder.registry.kinds.values() for s in k.suffixes)
-        builder.problems.append(
+        known = sorted(s for k in draft.registry.kinds.values() for s in k.suffixes)
+        draft.problems.append(
             Diagnostic(
                 f"cannot tell the kind of '{model.file}'",
                 model.marks.get("file", model.mark),
@@ -33,7 +29,7 @@ def source(builder: Builder, model: ModelSpec) -> int | None:
         )
         return None
     files = (str(model.file), *model.files)
-    return builder.intern(
+    return draft.intern(
         Node(
             0,
             f"{model.name}/source",
@@ -50,12 +46,12 @@ def source(builder: Builder, model: ModelSpec) -> int | None:
     )
 
 
-def _factory(builder: Builder, model: ModelSpec) -> int | None:
-    name = model.kind or next((k.name for k in builder.registry.kinds.values() if k.init), None)
-    kind = builder.registry.kinds.get(name) if name else None
+def _factory(draft: Draft, model: ModelSpec) -> int | None:
+    name = model.kind or next((k.name for k in draft.registry.kinds.values() if k.init), None)
+    kind = draft.registry.kinds.get(name) if name else None
     if kind is None or kind.init is None:
         message = f"no installed plugin makes a model from a factory{f' of kind {name!r}' if name else ''}"
-        builder.problems.append(
+        draft.problems.append(
             Diagnostic(
                 message,
                 model.marks.get("factory", model.mark),
@@ -69,7 +65,7 @@ def _factory(builder: Builder, model: ModelSpec) -> int | None:
         "weights": model.weights,
         "inputs": [[i.name, list(i.shape), i.dtype] for i in model.inputs],
     }
-    return builder.intern(
+    return draft.intern(
         Node(
             0,
             f"{model.name}/source",
@@ -83,9 +79,9 @@ def _factory(builder: Builder, model: ModelSpec) -> int | None:
             key_params=params,
             models=(model.name,),
             files=(model.weights,) if model.weights else (),
-            tools=kind.tools,
-            preload=kind.preload,
-            options=builder.options(),
-            missing=builder.missing(kind.load_needs),
+            tools=kind.stack.tools,
+            preload=kind.stack.preload,
+            options=draft.options(),
+            missing=draft.missing(kind.stack.needs, kind.needs),
         )
     )

@@ -29,14 +29,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..code import CodeIndex
+from ..closure import CodeIndex
 from ..compressfile.nodes import plain
 from ..compressfile.spec import Spec
 from ..digest import Digest, StatCache, digest_value
 from ..errors import Diagnostic, Mark
 from ..graph import Node
 from ..platforms import Facts
-from ..plugins import Registry
+from ..registry import Registry
 
 __all__ = ["KEY_FORMAT", "Keyer", "Parts"]
 
@@ -95,6 +95,14 @@ class Keyer:
             "run": {"seed": node.options.seed, "threads": node.options.threads, "timeout": node.options.timeout},
             "environment": dict(self.environment) if node.run else {},
         }
+
+    def check(self, node: Node) -> None:
+        """Look for all files and code that the node's key covers. What is not there joins ``problems``."""
+        self._plugin_code(node)
+        for reference, mark in self.code_references(node):
+            self._user_code(reference, mark)
+        for pattern, mark in self.file_patterns(node):
+            self._listed(pattern, mark)
 
     def facts_of(self, node: Node) -> dict[str, Any]:
         return {name: self._facts.get(name) for name in sorted(set(node.facts))}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from ..digest import Digest
 from ..errors import CompressfileError
@@ -20,8 +21,7 @@ Status = Literal["cached", "run", "may run"]
 Lookup = Callable[[Digest], Hit | Evicted | Damaged | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(msgspec.Struct, frozen=True):
     """One node with what is known of it. ``key`` and ``parts`` are None while an input is still to be built.
 
     ``evicted``: its result is known, but gc has removed the bytes.
@@ -36,8 +36,7 @@ class Action:
     evicted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """``actions`` in topological order, for the nodes that ``targets`` need."""
 
     graph: Graph
@@ -83,7 +82,7 @@ def make_plan(
         node = graph.nodes[index]
         open_inputs = [i for i in node.inputs.values() if actions[i].status != "cached"]
         if open_inputs:
-            keyer.parts(node, {})  # so that a missing file is reported now, not after an hour of training
+            keyer.check(node)  # so that a missing file is reported now, not after an hour of training
             depends = tuple(dict.fromkeys(graph.nodes[i].position for i in open_inputs))
             actions[index] = Action(node, "may run", Explanation("depends", depends=depends))
             continue

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from ..digest import Digest
+from ..digest import Digest, load_sealed, save_sealed
 from .keys import Parts
 
 __all__ = ["Trace", "Traces"]
+
+_MAGIC = b"compressbuild-traces-1"
 
 
 class Trace(msgspec.Struct, frozen=True):
@@ -29,10 +30,7 @@ class Traces:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._dirty = False
-        try:
-            self._traces = msgspec.msgpack.decode(path.read_bytes(), type=dict[str, Trace])
-        except (OSError, msgspec.DecodeError):  # none yet, or written by another version: start afresh
-            self._traces = {}
+        self._traces: dict[str, Trace] = load_sealed(path, _MAGIC, dict[str, Trace]) or {}
 
     def get(self, position: str) -> Trace | None:
         return self._traces.get(position)
@@ -46,10 +44,10 @@ class Traces:
     def all(self) -> Mapping[str, Trace]:
         return self._traces
 
-    def save(self) -> None:
-        if self._dirty:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._path.with_suffix(f".{os.getpid()}")
-            temporary.write_bytes(msgspec.msgpack.encode(self._traces))
-            os.replace(temporary, self._path)
-            self._dirty = False
+    def save(self) -> OSError | None:
+        """Write the file if anything is new; what prevented it."""
+        if not self._dirty:
+            return None
+        error = save_sealed(self._path, _MAGIC, self._traces)
+        self._dirty = error is not None
+        return error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
 from ..api.needs import Needs
@@ -16,8 +14,7 @@ from .requires import requires_met
 __all__ = ["Ability", "assess"]
 
 
-@dataclass(frozen=True, slots=True)
-class Ability:
+class Ability(msgspec.Struct, frozen=True):
     """What is missing to ``build`` and to ``run``; empty: nothing."""
 
     build: tuple[Missing, ...]
@@ -35,4 +32,7 @@ def assess(platform: Platform, backend: Backend, facts: Facts) -> Ability:
     def lacks(*needs: Needs) -> tuple[Missing, ...]:
         return tuple(dict.fromkeys((*(lack for each in needs for lack in check(each, facts)), *unmet)))
 
-    return Ability(lacks(backend.compile_needs, settings.needs()), lacks(backend.run_needs, settings.run_needs()))
+    stack = backend.stack.needs
+    return Ability(
+        lacks(stack, backend.compile_needs, settings.needs()), lacks(stack, backend.run_needs, settings.run_needs())
+    )

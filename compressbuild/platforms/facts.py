@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..api.facts import FACTS
 from ..errors import PluginError
-from ..suggest import did_you_mean
+from ..words import suggest
 from .nvidia import Gpu, GpuProbe, parse_smi, query_smi, read_proc, visible
 from .processor import Processor, parse_cpuinfo
 
@@ -55,8 +55,7 @@ class Facts:
 
 def _known_name(name: str) -> None:
     if name not in FACTS:
-        guess = did_you_mean(name, FACTS)
-        hint = f"did you mean '{guess}'?" if guess else f"known: {', '.join(FACTS)}"
+        hint = suggest(name, FACTS, otherwise=f"known: {', '.join(FACTS)}")
         raise PluginError(f"unknown platform fact '{name}'", hint=hint)
 
 

@@ -7,7 +7,6 @@ import struct
 import sys
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 __all__ = ["find_library"]
 
@@ -44,11 +43,25 @@ def _directories() -> Iterator[str]:
 def _package_directories(path: tuple[str, ...]) -> tuple[str, ...]:
     found: list[str] = []
     for entry in path:
-        base = Path(entry)
-        if next(base.glob("*.dist-info"), None) is not None:  # a directory that packages were installed in
-            for pattern in ("*_libs", "*.libs", "*/lib", "*/libs", "*/capi", "nvidia/*/lib"):
-                found += sorted(str(folder) for folder in base.glob(pattern))
+        packages = _folders(entry)
+        if not any(name.endswith(".dist-info") for name in packages):  # no package was installed in it
+            continue
+        found += [f"{entry}/{name}" for name in packages if name.endswith(("_libs", ".libs"))]
+        for inner in ("lib", "libs", "capi"):
+            found += [f"{entry}/{name}/{inner}" for name in packages if os.path.isdir(f"{entry}/{name}/{inner}")]
+        if "nvidia" in packages:
+            below = (f"{entry}/nvidia/{name}/lib" for name in _folders(f"{entry}/nvidia"))
+            found += [folder for folder in below if os.path.isdir(folder)]
     return tuple(found)
+
+
+def _folders(path: str) -> list[str]:
+    """Names of the directories in a directory, sorted; none if it cannot be listed."""
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+    except OSError:
+        return []
 
 
 def _loadable(path: str) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from ..api.needs import Needs
 from .facts import Facts
@@ -13,8 +14,7 @@ from .libraries import find_library
 __all__ = ["Missing", "check", "lacking", "unavailable"]
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(msgspec.Struct, frozen=True):
     """One thing that is not here. ``what`` completes "needs …"; ``hint``: how to get it, or empty. ``modules``: the
     Python packages, if it is those."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 __all__ = ["Gpu", "GpuProbe", "parse_smi", "query_smi", "visible"]
 
@@ -12,8 +13,7 @@ _QUERY = "index,uuid,name,compute_cap,memory.total,driver_version"
 _TIMEOUT = 20.0  # seconds; the first call after boot initialises the driver
 
 
-@dataclass(frozen=True, slots=True)
-class Gpu:
+class Gpu(msgspec.Struct, frozen=True):
     """``sm``: compute capability as ``sm89``; ``memory``: bytes. None: the driver does not say."""
 
     index: str
@@ -24,8 +24,7 @@ class Gpu:
     driver: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class GpuProbe:
+class GpuProbe(msgspec.Struct, frozen=True):
     """The GPUs found, or why there are none (``reason``)."""
 
     gpus: tuple[Gpu, ...]

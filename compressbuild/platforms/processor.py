@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 __all__ = ["EXTENSIONS", "Processor", "parse_cpuinfo"]
 
@@ -36,8 +36,7 @@ _ARM_PARTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Processor:
+class Processor(msgspec.Struct, frozen=True):
     """``isa``: the extensions that every processor of the host has, sorted; None where the kernel lists none."""
 
     model: str | None

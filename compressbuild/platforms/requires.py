@@ -16,15 +16,13 @@ from collections.abc import Mapping
 
 from ..api.facts import FACTS
 from ..errors import CompressfileError, Diagnostic
-from ..suggest import did_you_mean
+from ..words import SIZE, memory, suggest
 from .facts import Fact, Facts
 from .processor import EXTENSIONS
 
 __all__ = ["check_requires", "requires_met"]
 
 _SIZES = ("memory", "gpu.memory")
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", re.IGNORECASE)
 _SM = re.compile(r"(>=\s*)?sm_?(\d+)[a-z]?", re.IGNORECASE)
 _VERSION = re.compile(r"(?:>=\s*)?(\d+(?:\.\d+)*)")
 
@@ -34,12 +32,12 @@ def check_requires(requires: Mapping[str, object]) -> dict[str, tuple[str, str |
     wrong: dict[str, tuple[str, str | None]] = {}
     for name, wanted in requires.items():
         if name not in FACTS:
-            guess = did_you_mean(name, FACTS)
-            hint = f"did you mean '{guess}'?" if guess else f"known: {', '.join(FACTS)}"
+            hint = suggest(name, FACTS, otherwise=f"known: {', '.join(FACTS)}")
             wrong[name] = (f"unknown platform fact '{name}'", hint)
         elif name == "cpu.isa" and (unknown := [o for o in _alternatives(wanted) if o not in EXTENSIONS]):
-            guess = did_you_mean(str(unknown[0]), EXTENSIONS)
-            hint = f"did you mean '{guess}'?" if guess else "expected names as in /proc/cpuinfo, such as avx512_vnni"
+            hint = suggest(
+                str(unknown[0]), EXTENSIONS, otherwise="expected names as in /proc/cpuinfo, such as avx512_vnni"
+            )
             wrong[name] = (f"unknown instruction set extension {_shown(unknown[0])}", hint)
         elif (expected := _expected(name, wanted)) is not None:
             wrong[name] = (f"'{name}' cannot be {_shown(wanted)}", f"expected {expected}")
@@ -110,15 +108,13 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def _size(value: object) -> int | None:
-    if type(value) is int:
-        return value if value > 0 else None
-    found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-    return int(float(found[1]) * _UNITS[(found[2] or "").lower()]) if found else None
+    found = SIZE.parse(value) if isinstance(value, str) or type(value) is int else None
+    return int(found) if found is not None else None
 
 
 def _phrase(name: str, wanted: object, fact: Fact) -> str:
     if name in _SIZES:
-        return f"of at least {_readable(_size(wanted) or 0)}"
+        return f"of at least {memory(_size(wanted) or 0)}"
     if name == "cpu.count":
         return f"of at least {wanted}"
     if name == "gpu.driver":
@@ -135,14 +131,7 @@ def _here(name: str, fact: Fact, facts: Facts) -> str:
         return "unknown on this host"
     if isinstance(fact, list):
         return f"not in {facts.get('cpu.model')}"
-    return f"this host has {_readable(fact) if name in _SIZES and isinstance(fact, int) else fact}"
-
-
-def _readable(size: int) -> str:
-    for unit, factor in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20)):
-        if size >= factor:
-            return f"{size / factor:.4g} {unit}"
-    return f"{size} bytes"
+    return f"this host has {memory(fact) if name in _SIZES and isinstance(fact, int) else fact}"
 
 
 def _shown(value: object) -> str:

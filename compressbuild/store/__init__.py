@@ -7,12 +7,13 @@ from compressbuild.store.cas import CAS, CorruptObject, Problem
 from compressbuild.store.fs import FileSystem
 from compressbuild.store.locks import ActionLocks, Lock, SharedExclusive
 from compressbuild.store.store import Damaged, Evicted, Hit, Store
-from compressbuild.store.tree import Tree, TreeFile
+from compressbuild.store.tree import BadOutput, Tree, TreeFile
 
 __all__ = [
     "CAS",
     "ActionLocks",
     "ActionResult",
+    "BadOutput",
     "CorruptObject",
     "Damaged",
     "Evicted",

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from compressbuild.digest import Digest, is_digest, seal, unseal
+from compressbuild.digest import Digest, is_digest, read_regular, seal, unseal
 from compressbuild.store.cachedir import CacheDir
-from compressbuild.store.fs import explained
+from compressbuild.store.fs import UNREADABLE, explained
 
 __all__ = ["ActionCache", "ActionResult"]
 
@@ -60,8 +60,7 @@ class ActionCache:
         path = self._dir.record(key)
         with explained("read an action record"):
             try:
-                with open(path, "rb", buffering=0) as file:
-                    result = self.decode(file.read(), key)
+                result = self._read(path, key)
             except FileNotFoundError:
                 return None
             if result is None:
@@ -136,10 +135,19 @@ class ActionCache:
             return None
         with explained("read an action record"):
             try:
-                with open(path, "rb", buffering=0) as file:
-                    return self.decode(file.read(), name)
-            except (FileNotFoundError, IsADirectoryError):
+                return self._read(path, name)
+            except FileNotFoundError:
                 return None
+
+    @classmethod
+    def _read(cls, path: str, key: str) -> ActionResult | None:
+        """None if it is no sound record, be it a directory, a link or a pipe."""
+        try:
+            return cls.decode(read_regular(path), key)
+        except OSError as error:
+            if error.errno not in UNREADABLE:
+                raise
+            return None
 
     @classmethod
     def encode(cls, result: ActionResult) -> bytes:
@@ -151,6 +159,6 @@ class ActionCache:
         body = unseal(cls._MAGIC, data)
         try:
             result = None if body is None else msgspec.json.decode(body, type=ActionResult)
-        except msgspec.DecodeError:
+        except (ValueError, RecursionError):  # no UTF-8, no JSON, or not of this shape
             return None
         return result if result is not None and result.key == key else None

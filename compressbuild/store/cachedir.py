@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 
-from compressbuild.digest import is_digest
+from compressbuild.digest import is_digest, read_regular
 from compressbuild.errors import StoreError
-from compressbuild.store.fs import FileSystem, SyncQueue
+from compressbuild.store.fs import UNREADABLE, FileSystem, SyncQueue, explained
 
 __all__ = ["CacheDir"]
 
@@ -47,6 +48,7 @@ class CacheDir:
         self.queue = SyncQueue(fs, self.root, enabled=sync)
         self._token = os.urandom(6).hex()
         self._count = count()
+        self._shards: set[str] = set()
         self._open()
 
     def object(self, digest: str) -> str:
@@ -98,7 +100,18 @@ class CacheDir:
     def _sharded(self, area: str, digest: str) -> str:
         if not is_digest(digest):
             raise ValueError(f"not a digest: {digest!r}")
-        return f"{self.root}/{area}/{digest[:2]}/{digest}"
+        shard = f"{self.root}/{area}/{digest[:2]}"
+        if shard not in self._shards:
+            self._clear(shard)
+            self._shards.add(shard)
+        return f"{shard}/{digest}"
+
+    def _clear(self, directory: str) -> None:
+        """Move aside what stands in a directory's place: a file, a link, a pipe. What it hid is built again."""
+        with suppress(FileNotFoundError):
+            if not stat.S_ISDIR(os.lstat(directory).st_mode):
+                self.quarantine(directory)
+                self.fs.make_dirs(directory)
 
     def _walk(self, area: str) -> Iterator[str]:
         for shard in _names(f"{self.root}/{area}"):
@@ -107,17 +120,26 @@ class CacheDir:
 
     def _open(self) -> None:
         try:
-            with open(f"{self.root}/version", "rb") as file:
-                text = file.read(64)
+            text = read_regular(f"{self.root}/version")[:64]
         except FileNotFoundError:
             self._create()
             return
+        except OSError as error:
+            if error.errno not in UNREADABLE:
+                raise
+            raise StoreError(
+                f"{self.root}/version is not a readable file: {error.strerror}",
+                hint="if this is a cache, remove that entry and it is written again",
+            ) from error
         if text.strip() != b"%d" % VERSION:
             found = text.strip().decode("ascii", "replace") or "an empty file"
             raise StoreError(
                 f"the cache {self.root} has version {found}, and this compressbuild knows version {VERSION}",
                 hint="upgrade compressbuild, or choose another directory with --cache-dir",
             )
+        with explained(f"open the cache {self.root}"):
+            for name in ("cas", "ac", "tmp", "locks"):
+                self._clear(f"{self.root}/{name}")
 
     def _create(self) -> None:
         strangers = sorted(set(_names(self.root)) - _TOLERATED)

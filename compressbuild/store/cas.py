@@ -11,12 +11,12 @@ from typing import Literal
 
 import msgspec
 
-from compressbuild.digest import Digest, bytes_digest, file_digest
+from compressbuild.digest import Digest, bytes_digest, file_digest, read_regular
 from compressbuild.errors import StoreError
 from compressbuild.store.cachedir import CacheDir
-from compressbuild.store.fs import explained
-from compressbuild.store.objects import UNREADABLE, Objects, hash_object, no_follow
-from compressbuild.store.tree import Found, Tree, TreeFile, scan
+from compressbuild.store.fs import UNREADABLE, explained
+from compressbuild.store.objects import Objects, hash_object
+from compressbuild.store.tree import BadOutput, Found, Tree, TreeFile, scan
 
 __all__ = ["CAS", "CorruptObject", "Problem"]
 
@@ -52,16 +52,6 @@ class CAS(Objects):
         self._trees: dict[Digest, Tree] = {}
 
     # -- putting ---------------------------------------------------------------------------------------------------
-
-    def put_file(self, source: str | os.PathLike[str], *, consume: bool = False) -> tuple[Digest, int]:
-        """Store a regular file; its digest and size. ``consume``: it may be moved in, if nothing can write to it any
-        more; it may also be left where it is."""
-        path = os.fspath(source)
-        with explained(f"store {path}"):
-            st = os.lstat(path)
-            if not stat.S_ISREG(st.st_mode):
-                raise StoreError(f"{path} is not a regular file", hint="only regular files can be stored")
-            return self._put(path, st, consume=consume)
 
     def put_bytes(self, data: bytes) -> Digest:
         digest = bytes_digest(data)
@@ -113,8 +103,13 @@ class CAS(Objects):
         if not self._present(digest):
             self._dir.fs.set_mode(path, 0o444)
             new = os.lstat(path)
-            if (new.st_mtime_ns, new.st_size, new.st_ino) != (st.st_mtime_ns, st.st_size, st.st_ino):
-                raise StoreError(f"{path} was written to while it was being stored", hint="let the writer finish first")
+            if (new.st_mtime_ns, new.st_size, new.st_ino, new.st_dev) != (
+                st.st_mtime_ns,
+                st.st_size,
+                st.st_ino,
+                st.st_dev,
+            ):
+                raise BadOutput(f"{path} was written to while it was being stored", hint="let the writer finish first")
             self._admit(path, digest, checked)
         return digest, st.st_size
 
@@ -230,8 +225,7 @@ class CAS(Objects):
     def _read(self, digest: Digest) -> bytes:
         with explained("read an object"):
             try:
-                with open(self._dir.object(digest), "rb", opener=no_follow) as file:
-                    data = file.read()
+                data = read_regular(self._dir.object(digest))
             except FileNotFoundError:
                 raise CorruptObject(Problem(digest, "missing")) from None
             except OSError as error:

@@ -19,12 +19,15 @@ from blake3 import blake3
 from compressbuild.digest import Digest, file_digest
 from compressbuild.errors import StoreError
 
-__all__ = ["FileSystem", "SyncQueue", "explained"]
+__all__ = ["UNREADABLE", "FileSystem", "SyncQueue", "explained"]
 
 _CHUNK = 1 << 20
 _FICLONE = 0x40049409  # linux/fs.h: share the extents of another file, copy on write
 _CLONE_FROM = 64 << 10
 _SYNCFS_FROM = 64
+
+# What reading says of a bad block, and of something that is no regular file.
+UNREADABLE = (errno.EIO, errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO)
 
 _HINTS = {
     errno.ENOSPC: "free some space, or run `cbuild cache gc --max-size SIZE`",

@@ -11,7 +11,10 @@ from types import TracebackType
 from compressbuild.digest import is_digest
 from compressbuild.errors import StoreError
 
-__all__ = ["ActionLocks", "Lock", "SharedExclusive"]
+__all__ = ["READ_ONLY", "ActionLocks", "Lock", "SharedExclusive"]
+
+# What a cache of somebody else, or a read-only disk, answers to a writer.
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Lock:
@@ -111,8 +114,15 @@ def _open(path: str) -> int:
         except FileNotFoundError:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise
+            return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a reader can lock all the same
     except OSError as error:
-        raise StoreError(f"cannot open the lock file {path}: {error.strerror}") from error
+        hint = None
+        if error.errno in (errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENOTDIR):
+            hint = "something else stands in its place: remove it, and it is made again"
+        raise StoreError(f"cannot open the lock file {path}: {error.strerror}", hint=hint) from error
 
 
 def _flock(fd: int, how: int) -> bool:

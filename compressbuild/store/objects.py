@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-from compressbuild.digest import Digest, bytes_digest, file_digest, is_digest
+from compressbuild.digest import Digest, bytes_digest, file_digest, is_digest, read_regular
 from compressbuild.store.cachedir import CacheDir
-from compressbuild.store.fs import explained
+from compressbuild.store.fs import UNREADABLE, explained
 from compressbuild.store.tree import Tree
 from compressbuild.store.verified import Verified
 
-__all__ = ["UNREADABLE", "Objects", "hash_object", "no_follow"]
-
-# What reading says of a bad block, and of something that is no regular file.
-UNREADABLE = (errno.EIO, errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO)
+__all__ = ["Objects", "hash_object"]
 
 
 class Objects:
@@ -60,8 +56,7 @@ class Objects:
     def peek_tree(self, digest: Digest) -> Tree | None:
         """The tree, or None if it cannot be read; a bad one is left alone."""
         try:
-            with open(self._dir.object(digest), "rb", opener=no_follow) as file:
-                data = file.read()
+            data = read_regular(self._dir.object(digest))
             return Tree.decode(data) if bytes_digest(data) == digest else None
         except (OSError, ValueError):
             return None
@@ -75,8 +70,3 @@ def hash_object(path: str) -> Digest | None:
         if error.errno not in UNREADABLE:
             raise
         return None
-
-
-def no_follow(path: str, flags: int) -> int:
-    """An ``opener`` that opens neither links nor waits for a pipe."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)

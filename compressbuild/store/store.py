@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,9 +21,11 @@ from compressbuild.store.ac import ActionCache, ActionResult
 from compressbuild.store.cachedir import CacheDir
 from compressbuild.store.cas import CAS
 from compressbuild.store.fs import FileSystem, explained
-from compressbuild.store.locks import ActionLocks, Lock, SharedExclusive
+from compressbuild.store.locks import READ_ONLY, ActionLocks, Lock, SharedExclusive
 
 __all__ = ["Damaged", "Evicted", "Hit", "Store"]
+
+_POLL_SECONDS = 0.1
 
 
 class Hit(msgspec.Struct, frozen=True, tag=True):
@@ -60,6 +64,7 @@ class Store:
         self.measuring = SharedExclusive(f"{self.dir.root}/locks/measuring")
         self.users = SharedExclusive(f"{self.dir.root}/locks/users")
         self._use: Lock | None = None
+        self._unlockable = False
         self._pending: dict[Digest, ActionResult] = {}
         self._batches = 0
         self._mutex = RLock()
@@ -71,14 +76,28 @@ class Store:
     # -- using -----------------------------------------------------------------------------------------------------
 
     def use(self) -> None:
-        """Keep gc away until ``close``: what a lookup finds stays. A build calls this first; writing implies it."""
+        """Keep gc away until ``close``: what a lookup finds stays. A build calls this first; writing implies it. Waits,
+        and says so, while another process cleans the cache."""
         with self._mutex:
-            if self._use is None:
-                self._use = self.users.try_shared()
-            if self._use is None:
-                raise StoreError(
-                    f"the cache {self.dir.root} is being cleaned by another process", hint="try again when it is done"
-                )
+            if self._use is None and not self._unlockable:
+                self._use = self._shared()
+
+    def _shared(self) -> Lock | None:
+        """The users' lock, once no gc holds it. None if the cache is read-only and has no lock file: then nobody can
+        clean it either."""
+        try:
+            lock = self.users.try_shared()
+            if lock is None:
+                print(f"waiting: another process is cleaning the cache {self.dir.root}", file=sys.stderr, flush=True)
+            while lock is None:
+                time.sleep(_POLL_SECONDS)
+                lock = self.users.try_shared()
+            return lock
+        except StoreError as error:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in (*READ_ONLY, errno.ENOENT):
+                raise
+            self._unlockable = True
+            return None
 
     def close(self) -> None:
         """Flush, save the tables, let gc in. The store may be used again."""

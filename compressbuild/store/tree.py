@@ -16,7 +16,7 @@ import msgspec
 from compressbuild.digest import Digest, bytes_digest, is_digest
 from compressbuild.errors import StoreError
 
-__all__ = ["Found", "Tree", "TreeFile", "scan"]
+__all__ = ["BadOutput", "Found", "Tree", "TreeFile", "scan"]
 
 _MAGIC = b"compressbuild-tree 1\n"
 
@@ -92,9 +92,18 @@ class Found(msgspec.Struct, frozen=True):
     stat: os.stat_result
 
 
+class BadOutput(StoreError):
+    """What an action left is no artifact: the action's own fault, not the cache's."""
+
+
 def scan(directory: str) -> tuple[list[Found], list[str]]:
-    """The files and the empty directories below ``directory``, sorted. StoreError for anything else in it: an artifact
-    is made of regular files and directories, whose names are UTF-8."""
+    """The files and the empty directories below ``directory``, sorted. BadOutput for anything else in it, and if it is
+    itself a link: an artifact is made of regular files and directories, whose names are UTF-8."""
+    if not stat.S_ISDIR(os.lstat(directory).st_mode):
+        raise BadOutput(
+            f"the output {directory} is no directory any more",
+            hint="fill the directory that ctx.out names; a link in its place would hand over files of somebody else",
+        )
     files: list[Found] = []
     empty: list[str] = []
     pending = [""]
@@ -113,7 +122,7 @@ def scan(directory: str) -> tuple[list[Found], list[str]]:
                     files.append(Found(path, st))
                 else:
                     what = "a symbolic link" if stat.S_ISLNK(st.st_mode) else "a special file"
-                    raise StoreError(
+                    raise BadOutput(
                         f"{path!r} in the artifact {directory} is {what}",
                         hint="an artifact may hold regular files and directories only; write a copy instead",
                     )
@@ -127,7 +136,7 @@ def _check_name(path: str, directory: str) -> None:
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
-        raise StoreError(
+        raise BadOutput(
             f"the artifact {directory} has a file whose name is not UTF-8: {os.fsencode(path)!r}",
             hint="give it a name in UTF-8",
         ) from None

@@ -6,7 +6,7 @@ import os
 
 import msgspec
 
-from compressbuild.digest import Digest, FileStat, seal, unseal
+from compressbuild.digest import Digest, FileStat, load_sealed, seal
 from compressbuild.store.fs import FileSystem
 
 __all__ = ["Verified"]
@@ -77,9 +77,4 @@ class Verified:
         return self._loaded
 
     def _read(self) -> dict[Digest, _Entry]:
-        try:
-            with open(self._path, "rb") as file:
-                body = unseal(self._MAGIC, file.read())
-            return {} if body is None else msgspec.msgpack.decode(body, type=dict[Digest, _Entry])
-        except (FileNotFoundError, msgspec.DecodeError):
-            return {}
+        return load_sealed(self._path, self._MAGIC, dict[Digest, _Entry]) or {}

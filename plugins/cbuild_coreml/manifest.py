@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compressbuild.api import Backend, Kind, Needs, Platform, hookimpl
+from compressbuild.api import Backend, Kind, Needs, Platform, Stack, hookimpl
 
 from .settings import CoreMlSettings
 
-_MODULES = ("coremltools", "torch", "safetensors", "numpy")
 _INSTALL = "pip install 'compressbuild[coreml]'"
-_COMPILE = Needs(modules=_MODULES, system=("Linux", "Darwin"), install=_INSTALL)
-_RUN = Needs(modules=_MODULES, system=("Darwin",), install=f"{_INSTALL}, on a Mac")
-_TOOLS = ("coremltools", "torch", "numpy")
-_PRELOAD = ("torch", "torch._dynamo", "torch.export", "safetensors.torch", "coremltools")
+_STACK = Stack(
+    modules=("coremltools", "torch", "safetensors", "numpy"),
+    tools=("coremltools", "torch", "numpy"),
+    preload=("torch", "torch._dynamo", "torch.export", "safetensors.torch", "coremltools"),
+    install=_INSTALL,
+)
+_COMPILE = Needs(system=("Linux", "Darwin"), install=_INSTALL)
+_RUN = Needs(system=("Darwin",), install=f"{_INSTALL}, on a Mac")
 
 
 @hookimpl
@@ -22,11 +25,10 @@ def compressbuild_kinds() -> Iterator[Kind]:
         name="coreml-package",
         files=("model.mlpackage/Manifest.json", "model.mlpackage/Data/com.apple.CoreML/model.mlmodel"),
         summary="Core ML package: an ML program and its weights",
-        validate="cbuild_coreml.package:validate",
+        validate="cbuild_coreml.artifact:validate",
         load="cbuild_coreml.runner:load",
-        load_needs=_RUN,
-        tools=_TOOLS,
-        preload=_PRELOAD,
+        stack=_STACK,
+        needs=_RUN,
     )
 
 
@@ -35,13 +37,12 @@ def compressbuild_backends() -> Iterator[Backend]:
     yield Backend(
         name="coreml",
         summary="Core ML: ML programs for iPhones, iPads and Macs",
-        compile="cbuild_coreml.backend:compile",
+        compile="cbuild_coreml.compile:compile",
         load="cbuild_coreml.runner:load",
         settings=CoreMlSettings,
         consumes=("torch-model",),
         produces="coreml-package",
-        tools=(*_TOOLS, "safetensors"),
-        preload=_PRELOAD,
+        stack=_STACK.also(tools=("safetensors",)),
         compile_needs=_COMPILE,
         run_needs=_RUN,
         compile_facts=("os",),  # on macOS it is run and compared, too

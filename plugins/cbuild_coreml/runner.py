@@ -12,7 +12,7 @@ import numpy as np
 
 from compressbuild.api import Context, Runner, UserError
 
-from .package import NAME, narrowed, read
+from .artifact import NAME, narrowed, read
 from .settings import CoreMlSettings
 
 __all__ = ["PackageRunner", "load"]

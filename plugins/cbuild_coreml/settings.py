@@ -8,13 +8,13 @@ from compressbuild.api import (
     Meta,
     Params,
     Parity,
+    ParityCheck,
+    Positive,
 )
 
 __all__ = ["CoreMlSettings"]
 
-Size = Annotated[int, Meta(ge=1)]
-
-
+Size = Positive
 Target = Literal["ios15", "ios16", "ios17", "ios18", "macos12", "macos13", "macos14", "macos15"]
 
 
@@ -24,25 +24,35 @@ Weights = Literal["float", "int8", "palette-1", "palette-2", "palette-3", "palet
 class CoreMlSettings(Params):
     """Run on Core ML."""
 
-    deployment_target: Annotated[Target, Meta(description="oldest system that it is to run on")] = "ios17"
+    deployment_target: Annotated[Target, Meta(description="oldest system that the model must run on")] = "ios17"
     precision: Annotated[
-        Literal["fp16", "fp32"], Meta(description="what is computed in; inputs and outputs stay as the model's")
+        Literal["fp16", "fp32"],
+        Meta(
+            description="what it computes in, and how weights are stored unless `weights` says; inputs and "
+            "outputs stay float32"
+        ),
     ] = "fp16"
     weights: Annotated[
         Weights,
-        Meta(description="how weights are stored: int8 per output channel, or a palette of 2^N values (k-means)"),
+        Meta(
+            description="how weights are stored: `float`; `int8`, symmetric, per output channel; or `palette-N`, 2^N "
+            "values for each tensor, by k-means (`palette-3` since iOS 18)"
+        ),
     ] = "float"
     weight_threshold: Annotated[
-        int, Meta(ge=0, description="weights of fewer elements are stored as floats (int8 and palettes)")
+        int, Meta(ge=0, description="weights of fewer elements are stored as floats (for `int8` and palettes)")
     ] = 2048
     sizes: Annotated[
         dict[str, Size | Annotated[list[Size], Meta(min_length=2, max_length=2)]],
-        Meta(description="dynamic axis → its size, or least and largest; the first axis is [1, 64] if not given"),
+        Meta(
+            description="dynamic axis → its size (`{tokens: 128}`), or the least and largest (`{batch: [1, 8]}`); the "
+            "first axis is `[1, 64]` unless named, others must be named; the Neural Engine wants fixed sizes"
+        ),
     ] = {}
     compute_units: Annotated[
-        Literal["all", "cpu-only", "cpu-and-gpu", "cpu-and-ne"], Meta(description="what may run it, where it is run")
+        Literal["all", "cpu-only", "cpu-and-gpu", "cpu-and-ne"], Meta(description="what may compute it on the device")
     ] = "all"
-    parity: Parity = Parity()
+    parity: ParityCheck = Parity()
 
     def __post_init__(self) -> None:
         if self.weights == "palette-3" and self.deployment_target not in ("ios18", "macos15"):

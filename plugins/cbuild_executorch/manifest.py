@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compressbuild.api import Backend, Kind, Needs, Platform, hookimpl
+from compressbuild.api import Backend, Kind, Platform, Stack, hookimpl
 
 from .settings import ExecuTorchSettings
 
-_NEEDS = Needs(
+_RUN = Stack(
     modules=("executorch", "torch", "torchao", "safetensors", "numpy"),
+    tools=("executorch", "torch", "numpy"),
+    preload=("torch", "torch._dynamo", "torch.export", "safetensors.torch", "executorch.exir"),
     install="pip install 'compressbuild[executorch]'",
 )
-_TOOLS = ("executorch", "torch", "numpy")
-_PRELOAD = ("torch", "torch._dynamo", "torch.export", "safetensors.torch", "executorch.exir")
+_COMPILE = _RUN.also(tools=("torchao", "safetensors"))
 
 
 @hookimpl
@@ -22,11 +23,9 @@ def compressbuild_kinds() -> Iterator[Kind]:
         name="executorch-program",
         files=("model.pte", "interface.json"),
         summary="ExecuTorch program, with what it takes and gives in interface.json",
-        validate="cbuild_executorch.program:validate",
+        validate="cbuild_executorch.artifact:validate",
         load="cbuild_executorch.runner:load",
-        load_needs=_NEEDS,
-        tools=_TOOLS,
-        preload=_PRELOAD,
+        stack=_RUN,
     )
 
 
@@ -35,17 +34,14 @@ def compressbuild_backends() -> Iterator[Backend]:
     yield Backend(
         name="executorch",
         summary="ExecuTorch with XNNPACK: programs for the CPUs of phones and boards",
-        compile="cbuild_executorch.backend:compile",
+        compile="cbuild_executorch.compile:compile",
         load="cbuild_executorch.runner:load",
         profile="cbuild_executorch.profile:profile",
         settings=ExecuTorchSettings,
         consumes=("torch-model",),
         produces="executorch-program",
         qdq_scheme="s8-symmetric",
-        tools=(*_TOOLS, "torchao", "safetensors"),
-        preload=_PRELOAD,
-        compile_needs=_NEEDS,
-        run_needs=_NEEDS,
+        stack=_COMPILE,
         # The program is the same everywhere; whether it computes what its source does is seen on one processor.
         compile_facts=("cpu.arch", "cpu.isa"),
         run_facts=("cpu.model", "cpu.isa"),

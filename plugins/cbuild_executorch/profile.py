@@ -17,7 +17,7 @@ from executorch.exir.schema import DelegateCall, KernelCall
 
 from compressbuild.api import Context, Profiling, UserError
 
-from .program import PROGRAM
+from .artifact import PROGRAM
 from .runner import ProgramRunner
 from .settings import ExecuTorchSettings
 

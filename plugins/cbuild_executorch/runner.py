@@ -16,7 +16,7 @@ from executorch.runtime import Runtime
 
 from compressbuild.api import Context, Runner, UserError
 
-from .program import PROGRAM
+from .artifact import PROGRAM
 from .settings import ExecuTorchSettings
 
 __all__ = ["ProgramRunner", "load"]

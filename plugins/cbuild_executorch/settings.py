@@ -9,11 +9,13 @@ from compressbuild.api import (
     Meta,
     Params,
     Parity,
+    ParityCheck,
+    Positive,
 )
 
 __all__ = ["ExecuTorchSettings"]
 
-Size = Annotated[int, Meta(ge=1)]
+Size = Positive
 
 
 class ExecuTorchSettings(Params):
@@ -22,18 +24,22 @@ class ExecuTorchSettings(Params):
     precision: Annotated[
         Literal["fp32", "fp16", "int8", "int8-dynamic"],
         Meta(
-            description="int8: weights and activations, of ranges seen on 'data'; int8-dynamic: activations' ranges "
-            "are found at run time"
+            description="`fp16`: computed in float16; `int8`: weights (per output channel) and activations, "
+            "with ranges seen "
+            "on `data`; `int8-dynamic`: linear layers and convolutions, with activations' ranges found at run time"
         ),
     ] = "fp32"
-    data: Annotated[DatasetRef, Meta(description="calibration data of int8")] | None = None
-    samples: Annotated[int, Meta(ge=1, description="how many of 'data' are looked at")] = 256
+    data: Annotated[DatasetRef | None, Meta(description="calibration dataset, which `int8` needs")] = None
+    samples: Annotated[Positive, Meta(description="how many samples of `data` are used")] = 256
     sizes: Annotated[
         dict[str, Size | Annotated[list[Size], Meta(min_length=2, max_length=2)]],
-        Meta(description="dynamic axis → its size, or least and largest; the first axis is [1, 64] if not given"),
+        Meta(
+            description="dynamic axis → its size (`{tokens: 128}`), or the least and largest (`{batch: [1, 8]}`); the "
+            "first axis is `[1, 64]` unless named, others must be named"
+        ),
     ] = {}
-    threads: Annotated[int, Meta(ge=1, le=1024, description="threads when run here")] = 1
-    parity: Parity = Parity()
+    threads: Annotated[int, Meta(ge=1, le=1024, description="threads when it runs on this machine")] = 1
+    parity: ParityCheck = Parity()
 
     def __post_init__(self) -> None:
         if self.precision == "int8" and self.data is None:

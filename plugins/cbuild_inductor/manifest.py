@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compressbuild.api import Backend, Kind, Needs, Platform, hookimpl
+from compressbuild.api import Backend, Kind, Needs, Platform, Stack, hookimpl
 
 from .settings import InductorSettings
 
 _INSTALL = "pip install 'compressbuild[torch]'"
-_RUN = Needs(modules=("torch", "numpy"), install=_INSTALL)
+_RUN = Stack(
+    modules=("torch", "numpy"),
+    tools=("torch", "numpy"),
+    preload=("torch", "torch._dynamo", "torch.export", "safetensors.torch"),
+    install=_INSTALL,
+)
 _COMPILE = Needs(
-    modules=("torch", "safetensors", "numpy"),
+    modules=("safetensors",),
     programs=(("c++", "g++", "clang++", "cl"),),
     install=f"{_INSTALL}, and a C++ compiler (Debian, Ubuntu: apt-get install g++)",
 )
-_TOOLS = ("torch", "numpy")
-_PRELOAD = ("torch", "torch._dynamo", "torch.export", "safetensors.torch")
 
 
 @hookimpl
@@ -25,11 +28,9 @@ def compressbuild_kinds() -> Iterator[Kind]:
         name="aoti-package",
         files=("model.pt2", "interface.json"),
         summary="AOTInductor package: native code and weights, with what it takes and gives in interface.json",
-        validate="cbuild_inductor.package:validate",
-        load="cbuild_inductor.backend:load",
-        load_needs=_RUN,
-        tools=_TOOLS,
-        preload=_PRELOAD,
+        validate="cbuild_inductor.artifact:validate",
+        load="cbuild_inductor.runner:load",
+        stack=_RUN,
     )
 
 
@@ -38,17 +39,15 @@ def compressbuild_backends() -> Iterator[Backend]:
     yield Backend(
         name="torch-inductor",
         summary="AOTInductor: native code for this machine's processor, or its NVIDIA GPU",
-        compile="cbuild_inductor.backend:compile",
-        load="cbuild_inductor.backend:load",
+        compile="cbuild_inductor.compile:compile",
+        load="cbuild_inductor.runner:load",
         profile="cbuild_inductor.profile:profile",
         settings=InductorSettings,
         consumes=("torch-model",),
         produces="aoti-package",
         qdq_scheme="u8-affine",
-        tools=(*_TOOLS, "safetensors"),
-        preload=_PRELOAD,
+        stack=_RUN.also(tools=("safetensors",)),
         compile_needs=_COMPILE,
-        run_needs=_RUN,
         # g++ is called with -march=native.
         compile_facts=("os", "cpu.arch", "cpu.isa", "gpu.sm"),
         run_facts=("cpu.model", "cpu.isa", "gpu.name", "gpu.driver"),

@@ -13,7 +13,7 @@ from cbuild_torch.model.profile import RUN, watched
 
 from compressbuild.api import Context, Profiling, UserError
 
-from .backend import PackageRunner
+from .runner import PackageRunner
 from .settings import InductorSettings
 
 __all__ = ["operators", "profile"]

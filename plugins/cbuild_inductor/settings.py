@@ -9,6 +9,7 @@ from compressbuild.api import (
     Needs,
     Params,
     Parity,
+    ParityCheck,
 )
 
 __all__ = ["InductorSettings"]
@@ -24,15 +25,25 @@ _CUDA = Needs(
 class InductorSettings(Params):
     """Run as native code that TorchInductor made."""
 
-    device: Literal["cpu", "cuda"] = "cpu"
-    threads: Annotated[int, Meta(ge=1, le=1024, description="threads on the CPU; the code is made for that many")] = 1
+    device: Annotated[Literal["cpu", "cuda"], Meta(description="processor that the code is made for and runs on")] = (
+        "cpu"
+    )
+    threads: Annotated[int, Meta(ge=1, le=1024, description="threads on the CPU; the code is made for this many")] = 1
     kernel_profile: Annotated[
-        bool, Meta(description="mark each kernel in the code for cbuild profile; costs about a microsecond a kernel")
+        bool,
+        Meta(
+            description="with `device: cpu`: mark each kernel in the code, so that `cbuild profile` shows it; "
+            "costs about a microsecond a kernel"
+        ),
     ] = False
     tf32: Annotated[
-        bool, Meta(description="on a GPU: let float32 products be rounded to TensorFloat-32, which is faster")
+        bool,
+        Meta(
+            description="with `device: cuda`: round float32 products to TensorFloat-32, which is faster and no "
+            "longer float32"
+        ),
     ] = False
-    parity: Parity = Parity()
+    parity: ParityCheck = Parity()
 
     def __post_init__(self) -> None:
         if self.kernel_profile and self.device != "cpu":

@@ -30,7 +30,7 @@ class Agreement:
         self.peak = max((_peak(array) for array in wanted), default=0.0)
         self._scale = self.peak or 1.0  # so that squares neither overflow nor vanish
         self._allowed = max_error * self.peak
-        self._worst = self._signal = self._error = self._found = self._product = 0.0
+        self.worst = self._signal = self._error = self._found = self._product = 0.0
         self._off = self._count = 0
 
     def add(self, wanted: np.ndarray, found: np.ndarray) -> bool:
@@ -41,7 +41,7 @@ class Agreement:
             if not np.isfinite(got).all():
                 return False
             noise = np.abs(got - expected)
-            self._worst = max(self._worst, float(np.max(noise, initial=0.0)))
+            self.worst = max(self.worst, float(np.max(noise, initial=0.0)))
             self._off += int(np.count_nonzero(noise > self._allowed))
             self._count += len(noise)
             for values in (expected, got, noise):
@@ -63,8 +63,8 @@ class Agreement:
         exact = self._error == 0
         ratio = EXACT_DB if exact else 10 * math.log10(max(self._signal / self._error, 1e-30))
         return {
-            "max_abs": self._worst,
-            "max_error": self._worst / self._scale,
+            "max_abs": self.worst,
+            "max_error": self.worst / self._scale,
             "cosine": 1.0 if exact else (self._product / norms if norms else 0.0),
             "sqnr_db": max(-EXACT_DB, ratio),
         }

@@ -17,6 +17,7 @@ from compressbuild.api import Context, Parity, Runner, UserError
 from .agreement import Agreement
 from .batches import arrays, batches
 from .inputs import ModelInput, fit, fixed_batch
+from .probes import first_range, probe, probe_arrays
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["PRECISIONS", "Precision", "Tolerance", "check_parity"]
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
-MOST_CASES = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +45,22 @@ PRECISIONS: Mapping[Precision, Tolerance] = {
     "int8": Tolerance(0.25, 0.99, 17, 0.1),
 }
 
+_CAUSES: Mapping[Precision, str] = {
+    "fp32": "a size or a path was fixed when the model was compiled, or the runtime computes in a coarser type",
+    "fp16": "values beyond 65504, or sums that need more than 11 bits: leave such operators in float32",
+    "bf16": "sums or differences that need more than 8 bits: leave such operators in float32",
+    "int8": "8-bit products that saturate on this processor (x86-64 without VNNI: quantize weights to 7 bits), "
+    "or another rounding",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """``judged``: False for inputs whose result is only reported. ``made_up``: the source may refuse them."""
+    """``judged``: False for inputs whose result is only reported."""
 
     name: str
     feeds: Mapping[str, np.ndarray]
     judged: bool = True
-    made_up: bool = True
 
 
 Outputs = Mapping[str, "np.ndarray"]
@@ -67,13 +74,14 @@ def check_parity(
     compiled: Callable[[], Runner],
     *,
     name: str,
+    rows: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Facts: ``max_abs``, ``cosine``, ``sqnr_db`` of the worst output, and ``parity`` with what was tried.
 
     ``precision``: the coarsest arithmetic of the compiled model. ``source``, ``compiled``: open a Runner; they are
     called one after the other, so that two large models are never in memory at once. ``name``: what runs the compiled
-    model, for messages. UserError: an output is beyond its tolerance, or the compiled model refuses what its source
-    takes.
+    model, for messages. ``rows``: integer input → rows of the table that it indexes, so that ids reach them all.
+    UserError: an output is beyond its tolerance, or the compiled model refuses what its source takes.
     """
     if not settings.check:
         return {"parity": "not checked"}
@@ -84,26 +92,28 @@ def check_parity(
         return {"parity": f"not checked: {error}"}
     inputs = tuple(ModelInput(key, tuple(shape), dtype) for key, (shape, dtype) in reference.inputs.items())
     _check_axes(inputs, settings)
-    wanted, refused = _wanted(ctx, reference, inputs, settings)
+    wanted, refused = _wanted(ctx, reference, inputs, settings, rows or {})
     del reference
     judged = [case.name for case, _ in wanted if case.judged]
     if not judged:
-        ctx.log.warning("parity: the source takes none of the made-up inputs: %s", refused)
-        return {"parity": f"not checked: the source takes no made-up inputs ({refused})"}
+        why = next(reversed(refused.values()), "")
+        ctx.log.warning("parity: the source takes none of the made-up inputs: %s", why)
+        return {"parity": f"not checked: the source takes no made-up inputs ({why})"}
     runner, limit, edges = compiled(), _tolerance(settings, precision), {}
     tallies = _tallies(wanted, limit)
+    farthest: dict[str, str] = {}
     for case, outputs in wanted:  # one answer at a time: outputs may be larger than the model
         found = _run(runner, case, name)
         if case.judged:
-            _add(tallies, case, outputs, found, name)
+            _add(tallies, case, outputs, found, name, farthest)
         else:
             edges[case.name] = _verdict(outputs, found)
     kinds = next(outputs for case, outputs in wanted if case.judged)
-    worst = min(_judge(tallies, kinds, limit, precision, name), key=lambda row: row["sqnr_db"])
-    return {
-        **{key: worst[key] for key in ("max_abs", "cosine", "sqnr_db")},
-        "parity": {"output": worst["output"], "precision": precision, "cases": judged, **edges},
-    }
+    worst = min(_judge(tallies, kinds, limit, precision, name, farthest), key=lambda row: row["sqnr_db"])
+    tried: dict[str, Any] = {"output": worst["output"], "precision": precision, "cases": judged, **edges}
+    if refused:
+        tried["refused"] = refused
+    return {**{key: worst[key] for key in ("max_abs", "cosine", "sqnr_db")}, "parity": tried}
 
 
 def _tolerance(settings: Parity, precision: Precision) -> Tolerance:
@@ -128,73 +138,37 @@ def _check_axes(inputs: Sequence[ModelInput], settings: Parity) -> None:
             )
 
 
-def _sizes(inputs: Sequence[ModelInput], settings: Parity) -> Iterator[dict[str, int]]:
-    """Sizes of the dynamic axes: all at their last, then each in turn at its others."""
-    options: dict[str, list[int]] = {}
-    for item in inputs:
-        for position, axis in enumerate(item.shape):
-            if isinstance(axis, str) and axis not in options:
-                options[axis] = settings.axes.get(axis) or ([1, 16] if position == 0 else [8, 16])
-    last = {axis: sizes[-1] for axis, sizes in options.items()}
-    yield last
-    for axis, sizes in options.items():
-        yield from ({**last, axis: size} for size in sizes[:-1])
+def _samples(ctx: Context, inputs: Sequence[ModelInput], data: str, settings: Parity) -> Iterator[Case]:
+    """Samples of a dataset, in batches as large as the model's, or as the largest that is tried."""
+    columns, labels = arrays(ctx.dataset(data), [item.name for item in inputs], limit=settings.samples)
+    fixed = fixed_batch(inputs)
+    least, size = first_range(inputs, settings.axes) if fixed is None else (fixed, fixed)
+    if len(labels) < least:
+        raise UserError(f"parity: '{data}' gives {len(labels)} samples, and the model takes {least} at once")
+    for number, (batch, chosen) in enumerate(batches(fit(columns, inputs), labels, size)):
+        if len(chosen) >= least:
+            yield Case(f"{data} {number * size}–{number * size + len(chosen) - 1}", batch)
 
 
-def _cases(ctx: Context, inputs: Sequence[ModelInput], settings: Parity) -> Iterator[Case]:
+def _edges(
+    inputs: Sequence[ModelInput], sizes: Mapping[str, int], rows: Mapping[str, int], rng: np.random.Generator
+) -> Iterator[Case]:
+    """Zeros, and what floats can be at most."""
     import numpy as np
 
-    seed, every = ctx.seed, list(_sizes(inputs, settings))[:MOST_CASES]
-    if settings.data is not None:
-        yield from _samples(ctx, inputs, settings.data, settings.samples, every[0])
-    for number, sizes in enumerate(every):
-        shown = "random" + (f" {','.join(f'{axis}={size}' for axis, size in sizes.items())}" if sizes else "")
-        yield Case(shown, _feeds(inputs, sizes, np.random.default_rng([seed, number])))
-    first = every[0]
-    zeros = {item.name: np.zeros(_shape(item, first), item.dtype) for item in inputs}
-    yield Case("zeros", zeros)
-    normal = _feeds(inputs, first, np.random.default_rng([seed, len(every)]))
+    yield Case("zeros", {item.name: np.zeros(_shape(item, sizes), item.dtype) for item in inputs})
+    normal = probe_arrays(inputs, sizes, rng, rows)
     floats = [item for item in inputs if np.dtype(item.dtype).kind == "f"]
     if floats:
-        yield Case("extremes", {**normal, **{item.name: _extremes(item, first) for item in floats}}, judged=False)
+        yield Case("extremes", {**normal, **{item.name: _extremes(item, sizes) for item in floats}}, judged=False)
         spoiled = {item.name: normal[item.name].copy() for item in floats}
         for array in spoiled.values():
             array.reshape(-1)[:1] = np.nan
         yield Case("nan", {**normal, **spoiled}, judged=False)
 
 
-def _samples(
-    ctx: Context, inputs: Sequence[ModelInput], data: str, count: int, sizes: Mapping[str, int]
-) -> Iterator[Case]:
-    """Samples of a dataset, in batches as large as the model's, or as the largest that is tried."""
-    columns, labels = arrays(ctx.dataset(data), [item.name for item in inputs], limit=count)
-    fixed = fixed_batch(inputs)
-    size = fixed or next((sizes[axis] for item in inputs for axis in item.shape[:1] if isinstance(axis, str)), 1)
-    if fixed is not None and len(labels) < fixed:
-        raise UserError(f"parity: '{data}' gives {len(labels)} samples, and the model takes {fixed} at once")
-    for number, (batch, chosen) in enumerate(batches(fit(columns, inputs), labels, size)):
-        if fixed is None or len(chosen) == fixed:
-            yield Case(f"{data} {number * size}–{number * size + len(chosen) - 1}", batch, made_up=False)
-
-
 def _shape(item: ModelInput, sizes: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(sizes[axis] if isinstance(axis, str) else axis for axis in item.shape)
-
-
-def _feeds(inputs: Sequence[ModelInput], sizes: Mapping[str, int], rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Floats standard normal; whole numbers 0 or 1, the first of each row 1 (token ids, a mask that is never empty)."""
-    import numpy as np
-
-    made = {}
-    for item in inputs:
-        shape, dtype = _shape(item, sizes), np.dtype(item.dtype)
-        if dtype.kind == "f":
-            made[item.name] = rng.standard_normal(shape).astype(dtype)
-        else:
-            values = rng.integers(0, 2, shape)
-            values[..., :1] = 1
-            made[item.name] = np.asarray(values, dtype)
-    return made
 
 
 def _extremes(item: ModelInput, sizes: Mapping[str, int]) -> np.ndarray:
@@ -209,19 +183,33 @@ def _extremes(item: ModelInput, sizes: Mapping[str, int]) -> np.ndarray:
 
 
 def _wanted(
-    ctx: Context, reference: Runner, inputs: Sequence[ModelInput], settings: Parity
-) -> tuple[list[tuple[Case, Outputs]], str]:
-    """The cases that the source takes, with its answers, and why it refused the last of the others."""
-    kept, refused = [], ""
-    for case in _cases(ctx, inputs, settings):
+    ctx: Context, reference: Runner, inputs: Sequence[ModelInput], settings: Parity, rows: Mapping[str, int]
+) -> tuple[list[tuple[Case, Outputs]], dict[str, str]]:
+    """The cases that the source takes, with its answers, and why it refused each of the others."""
+    import numpy as np
+
+    kept: list[tuple[Case, Outputs]] = []
+    for case in _samples(ctx, inputs, settings.data, settings) if settings.data is not None else ():
         try:
             kept.append((case, _numeric(reference(case.feeds))))
-        except Exception as error:  # a runtime's border: whatever it raises, made-up inputs may be wrong
-            refused = " ".join(str(error).split())[:300]
-            if not case.made_up:
-                raise UserError(f"parity: the source does not take '{case.name}': {refused}") from error
-            ctx.log.info("parity: the source does not take the case '%s': %s", case.name, refused)
+        except Exception as error:  # a runtime's border
+            raise UserError(f"parity: the source does not take '{case.name}': {_line(error)}") from error
+    probed = probe(inputs, lambda feeds: _numeric(reference(feeds)), axes=settings.axes, rows=rows, seed=ctx.seed)
+    kept.extend((Case(item.name, item.feeds), outputs) for item, outputs in probed.taken)
+    refused = probed.refused
+    if probed.taken:
+        for case in _edges(inputs, probed.start, rows, np.random.default_rng([ctx.seed, 1 << 16])):
+            try:
+                kept.append((case, _numeric(reference(case.feeds))))
+            except Exception as error:  # noqa: BLE001 a runtime's border: made-up inputs may be wrong
+                refused[case.name] = _line(error)
+    for shown, why in refused.items():
+        ctx.log.info("parity: the source does not take the case '%s': %s", shown, why)
     return kept, refused
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _numeric(outputs: Mapping[str, Any]) -> Outputs:
@@ -242,10 +230,10 @@ def _run(runner: Runner, case: Case, name: str) -> Outputs:
     except Exception as error:
         if not case.judged:
             return {}
-        text = " ".join(str(error).split())[:300]
         raise UserError(
-            f"parity: {name} does not take the case '{case.name}', which the source takes: {text}",
-            hint="if such inputs never come, name the sizes that do: parity: {axes: {…}}",
+            f"parity: {name} does not take the case '{case.name}', which the source takes: {_line(error)}",
+            hint="the compiled model is fixed to sizes that it was made with: write a number for such an axis in "
+            "'inputs:'; if other sizes never come, name those that do: parity: {axes: {…}}",
         ) from error
 
 
@@ -261,7 +249,15 @@ def _tallies(wanted: Sequence[tuple[Case, Outputs]], limit: Tolerance) -> dict[s
     }
 
 
-def _add(tallies: Mapping[str, Agreement], case: Case, wanted: Outputs, found: Outputs, name: str) -> None:
+def _add(
+    tallies: Mapping[str, Agreement],
+    case: Case,
+    wanted: Outputs,
+    found: Outputs,
+    name: str,
+    farthest: dict[str, str],
+) -> None:
+    """``farthest``: output → the case in which it is farthest off, kept up to date."""
     import numpy as np
 
     for output, tally in tallies.items():
@@ -273,7 +269,11 @@ def _add(tallies: Mapping[str, Agreement], case: Case, wanted: Outputs, found: O
                 f"parity: {name} gives '{output}' the shape {list(got.shape)}, its source {list(expected.shape)} "
                 f"(case '{case.name}')"
             )
-        if not tally.add(expected, got):
+        before = tally.worst
+        finite = tally.add(expected, got)
+        if tally.worst > before:
+            farthest[output] = case.name
+        if not finite:
             raise UserError(
                 f"parity: {name} gives '{output}' values that are not finite where its source's are "
                 f"(case '{case.name}')"
@@ -281,7 +281,12 @@ def _add(tallies: Mapping[str, Agreement], case: Case, wanted: Outputs, found: O
 
 
 def _judge(
-    tallies: Mapping[str, Agreement], kinds: Outputs, limit: Tolerance, precision: Precision, name: str
+    tallies: Mapping[str, Agreement],
+    kinds: Outputs,
+    limit: Tolerance,
+    precision: Precision,
+    name: str,
+    farthest: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     """Measures of each output; UserError for one beyond its tolerance. ``kinds``: an array of each."""
     result = []
@@ -290,10 +295,11 @@ def _judge(
         whole = kinds[output].dtype.kind in "biu"
         wrong = _share(tally.off, limit) if whole else _beyond(row, limit)
         if wrong:
+            where = farthest.get(output, "zeros")  # nothing is off where a limit asks for more than equality
             raise UserError(
                 f"parity: output '{output}' of {name} is not what its source computes: {wrong}, "
-                f"beyond the tolerance of {precision}",
-                hint="is the hardware's arithmetic coarser than the model's? else allow more with 'parity:'",
+                f"beyond the tolerance of {precision}; most in the case '{where}'",
+                hint=f"{_CAUSES[precision]}; see how it does on samples: parity: {{data: NAME}}",
             )
         result.append(row)
     return result

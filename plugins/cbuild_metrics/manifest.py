@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compressbuild.api import Kind, Metric, Needs, Technique, hookimpl
+from compressbuild.api import AnswerMetric, ArtifactMetric, Kind, Metric, RunMetric, Stack, Technique, hookimpl
 
 from .answers.params import Predict
 from .cost.params import Compressed, Shapes
-from .quality.params import Accuracy, Averaged, Output, Text, UserFunction
+from .quality.params.accuracy import Accuracy
+from .quality.params.averaged import Averaged
+from .quality.params.output import Output
+from .quality.params.text import Text
+from .quality.params.user import UserFunction
 from .robustness import records as records_robustness
 from .speed.params import Latency, Load, Memory, Roofline, Throughput
 
@@ -28,7 +32,22 @@ __all__ = [
     "UserFunction",
 ]
 
-_NUMPY = Needs(modules=("numpy",), install="pip install 'compressbuild[metrics]'")
+# Which quality and which costs decide what to ship, and come first in tables. The others have no say in that.
+_PRIORITY = {
+    "top1": 100,
+    "f1": 90,
+    "recall": 80,
+    "precision": 70,
+    "top5": 60,
+    "pearson": 50,
+    "spearman": 40,
+    "agreement": 30,
+    "latency": 100,
+    "size": 90,
+    "macs": 80,
+}
+_NUMPY = Stack(modules=("numpy",), tools=("numpy",), install="pip install 'compressbuild[metrics]'")
+_TEXT = _NUMPY.also(modules=("sacrebleu",), tools=("sacrebleu",), install="pip install 'compressbuild[text]'")
 
 
 @hookimpl
@@ -49,8 +68,7 @@ def compressbuild_techniques() -> Iterator[Technique]:
         run="cbuild_metrics.answers.predict:predict",
         params=Predict,
         produces="predictions",
-        tools=("numpy",),
-        needs=_NUMPY,
+        stack=_NUMPY,
     )
     yield from records_robustness.techniques()
 
@@ -58,16 +76,17 @@ def compressbuild_techniques() -> Iterator[Technique]:
 @hookimpl
 def compressbuild_metrics() -> Iterator[Metric]:
     for k in (1, 5):
-        yield Metric(
+        yield AnswerMetric(
             name=f"top{k}",
+            priority=_PRIORITY[f"top{k}"],
             summary=f"share of samples whose label is {'the' if k == 1 else 'among the five'} likeliest",
             run=f"cbuild_metrics.quality.accuracy:top{k}",
             params=Accuracy,
-            of="predictions",
             via="metrics.predict",
+            role="quality",
             direction="higher",
             per_class=k == 1,
-            tools=("numpy",),
+            stack=_NUMPY,
         )
     yield from _quality()
     yield from _agreement()
@@ -82,16 +101,17 @@ def _quality() -> Iterator[Metric]:
         ("recall", "share of samples of a class that are answered right", "as scikit-learn, zero_division=0"),
         ("f1", "harmonic mean of precision and recall", "van Rijsbergen 1979; as scikit-learn, zero_division=0"),
     ):
-        yield Metric(
+        yield AnswerMetric(
             name=name,
+            priority=_PRIORITY.get(name, 0),
             summary=summary,
             source=source,
             run=f"cbuild_metrics.quality.confusion:{name}",
             params=Averaged,
-            of="predictions",
             via="metrics.predict",
+            role="quality",
             direction="higher",
-            tools=("numpy",),
+            stack=_NUMPY,
         )
     for name, unit, direction, summary, source in (
         ("mse", "", "lower", "mean squared error against the labels", ""),
@@ -99,53 +119,54 @@ def _quality() -> Iterator[Metric]:
         ("pearson", "", "higher", "correlation of outputs and labels", "Pearson 1895"),
         ("spearman", "", "higher", "correlation of the ranks of outputs and labels", "Spearman 1904, mean ranks"),
     ):
-        yield Metric(
+        yield AnswerMetric(
             name=name,
+            priority=_PRIORITY.get(name, 0),
             summary=summary,
             source=source,
             run=f"cbuild_metrics.quality.regression:{name}",
             params=Output,
             unit=unit,
-            of="predictions",
             via="metrics.predict",
+            role="quality",
             direction=direction,
-            tools=("numpy",),
+            stack=_NUMPY,
         )
-    yield Metric(
+    yield AnswerMetric(
         name="perplexity",
         summary="exp of the mean negative log-likelihood of the labels under softmax(scores)",
         source="Jelinek et al. 1977",
-        run="cbuild_metrics.quality.regression:perplexity",
+        run="cbuild_metrics.quality.perplexity:perplexity",
         params=Accuracy,
-        of="predictions",
         via="metrics.predict",
+        role="quality",
         direction="lower",
-        tools=("numpy",),
+        stack=_NUMPY,
     )
     for name, summary, source in (
         ("bleu", "corpus BLEU of decoded text, 0 to 100", "Papineni et al. 2002; sacrebleu, Post 2018"),
         ("chrf", "corpus chrF2 of decoded text, 0 to 100", "Popović 2015; sacrebleu"),
     ):
-        yield Metric(
+        yield AnswerMetric(
             name=name,
+            priority=_PRIORITY.get(name, 0),
             summary=summary,
             source=source,
             run=f"cbuild_metrics.quality.text:{name}",
             params=Text,
-            of="predictions",
             via="metrics.predict",
+            role="quality",
             direction="higher",
-            tools=("numpy", "sacrebleu"),
-            needs=Needs(modules=("sacrebleu",), install="pip install 'compressbuild[text]'"),
+            stack=_TEXT,
         )
-    yield Metric(
+    yield AnswerMetric(
         name="user",
         summary="a function of the project, on outputs and labels",
         run="cbuild_metrics.quality.user:user",
         params=UserFunction,
-        of="predictions",
         via="metrics.predict",
-        tools=("numpy",),
+        role="quality",
+        stack=_NUMPY,
     )
 
 
@@ -156,29 +177,32 @@ def _agreement() -> Iterator[Metric]:
         ("sqnr", "sqnr", "dB", "higher", "energy of the baseline's output over that of the difference"),
         ("max-abs", "max_abs", "", "lower", "largest difference from the baseline's output"),
     ):
-        yield Metric(
+        yield AnswerMetric(
             name=name,
+            priority=_PRIORITY.get(name, 0),
             summary=summary,
             run=f"cbuild_metrics.quality.agreement:{function}",
             params=Output,
             unit=unit,
-            of="predictions",
             via="metrics.predict",
+            role="quality",
             paired=True,
             direction=direction,
-            tools=("numpy",),
+            stack=_NUMPY,
         )
 
 
 def _cost() -> Iterator[Metric]:
-    yield Metric(
+    yield ArtifactMetric(
         name="size",
+        priority=_PRIORITY["size"],
         summary="bytes of all files of the artifact",
         run="cbuild_metrics.cost.size:size",
         unit="B",
         direction="lower",
+        role="cost",
     )
-    yield Metric(
+    yield ArtifactMetric(
         name="compressed-size",
         summary="bytes of all files of the artifact, each compressed by itself",
         source="zlib level 9, bz2 or lzma of the standard library",
@@ -186,88 +210,92 @@ def _cost() -> Iterator[Metric]:
         params=Compressed,
         unit="B",
         direction="lower",
+        role="cost",
     )
-    yield Metric(
+    yield ArtifactMetric(
         name="macs",
+        priority=_PRIORITY["macs"],
         summary="multiply-accumulates of one sample",
         source="counted from the shapes of a real run: convolutions, matrix products, recurrences, attention",
         run="cbuild_metrics.cost.macs:macs",
         params=Shapes,
         of="model",
-        kinds=("torch-model", "onnx"),
+        census=True,
         direction="lower",
-        tools=("torch", "onnx", "onnxruntime"),
+        role="cost",
+        stack=_NUMPY,
     )
-    yield Metric(
+    yield ArtifactMetric(
         name="layers",
         summary="weight tensors; the report shows the size, zeros and spread of each",
         run="cbuild_metrics.cost.layers:layers",
         of="model",
-        kinds=("torch-model", "onnx"),
-        detail=True,
-        tools=("numpy", "torch", "onnx"),
+        census=True,
+        role="detail",
+        unasked=True,
+        stack=_NUMPY,
     )
-    yield Metric(
+    yield ArtifactMetric(
         name="parameters",
         summary="trained numbers",
         run="cbuild_metrics.cost.parameters:parameters",
         of="model",
-        kinds=("torch-model", "onnx"),
+        census=True,
         direction="lower",
-        tools=("torch", "onnx"),
+        role="cost",
+        stack=_NUMPY,
     )
     for name, summary in (
         ("nonzeros", "trained numbers that are not zero"),
         ("distinct", "most distinct numbers in one trained tensor"),
     ):
-        yield Metric(
+        yield ArtifactMetric(
             name=name,
             summary=summary,
             run=f"cbuild_metrics.cost.parameters:{name}",
             of="model",
-            kinds=("torch-model", "onnx"),
+            census=True,
             direction="lower",
-            tools=("torch", "onnx"),
+            role="cost",
+            stack=_NUMPY,
         )
 
 
 def _running() -> Iterator[Metric]:
-    yield Metric(
+    yield RunMetric(
         name="latency",
+        priority=_PRIORITY["latency"],
         summary="time of a run, with its ratio to the baseline",
         source="interleaved blocks in several sessions, Student's interval over sessions (Kalibera and Jones 2013)",
         run="cbuild_metrics.speed.latency:latency",
         params=Latency,
         unit="ms",
-        of="runner",
         direction="lower",
-        exclusive=True,
-        tools=("numpy",),
+        role="cost",
+        stack=_NUMPY,
     )
     for name, function, params, unit, direction, summary in (
         ("throughput", "throughput", Throughput, "/s", "higher", "most samples a second, over batch sizes"),
         ("load-time", "load_time", Load, "ms", "lower", "median time from files to a model that can run"),
         ("peak-memory", "peak_memory", Memory, "B", "lower", "rise of resident memory by loading and running"),
     ):
-        yield Metric(
+        yield RunMetric(
             name=name,
             summary=summary,
             run=f"cbuild_metrics.speed.running:{function}",
             params=params,
             unit=unit,
-            of="runner",
             direction=direction,
-            exclusive=True,
-            tools=("numpy",),
+            role="cost",
+            stack=_NUMPY,
         )
-    yield Metric(
+    yield RunMetric(
         name="roofline",
         summary="share that a run reaches of this machine's measured arithmetic or bandwidth, whichever binds",
         source="Williams, Waterman and Patterson 2009",
         run="cbuild_metrics.speed.roofline:roofline",
         params=Roofline,
-        of="runner",
-        model=("torch-model", "onnx"),
-        exclusive=True,
-        tools=("numpy", "torch", "onnx", "onnxruntime"),
+        census=True,
+        role="detail",
+        stack=_NUMPY,
     )

@@ -1,16 +1,18 @@
 """Techniques on ONNX models, and the kind ``onnx``."""
 
-from compressbuild.api import Kind, Needs, Technique, hookimpl
+from compressbuild.api import Kind, Stack, Technique, hookimpl
 
 from .convert.params import ConvertBf16, ConvertFp16
 from .graph.params import ExtractSubgraph, OptimizeOnnx
 from .quantize.params import QuantizeDynamic, QuantizeMixed, QuantizeStatic, QuantizeWeights
 
-_NEEDS = Needs(modules=("onnx", "onnxruntime", "numpy"), install="pip install 'compressbuild[onnx]'")
-
 # onnxruntime starts a thread when it is imported, so no process may fork after it: the worker imports it itself.
-_PRELOAD = ("onnx", "numpy")
-_TOOLS = ("onnx", "onnxruntime", "numpy")
+_STACK = Stack(
+    modules=("onnx", "onnxruntime", "numpy"),
+    tools=("onnx", "onnxruntime", "numpy"),
+    preload=("onnx", "numpy"),
+    install="pip install 'compressbuild[onnx]'",
+)
 
 
 @hookimpl
@@ -21,11 +23,10 @@ def compressbuild_kinds():
         summary="an ONNX model, with its external data beside it if it has any",
         validate="cbuild_onnx.model.files:validate",
         load="cbuild_onnx.model.runner:load",
-        load_needs=_NEEDS,
         profile="cbuild_onnx.model.profile:profile",
+        census="cbuild_onnx.model.census:census",
         suffixes=(".onnx",),
-        tools=_TOOLS,
-        preload=_PRELOAD,
+        stack=_STACK,
     )
 
 
@@ -34,9 +35,7 @@ def compressbuild_techniques():
     common = {
         "consumes": ("onnx",),
         "produces": "onnx",
-        "tools": _TOOLS,
-        "preload": _PRELOAD,
-        "needs": _NEEDS,
+        "stack": _STACK,
     }
     yield Technique(
         name="quantize.dynamic", run="cbuild_onnx.quantize.dynamic:quantize", params=QuantizeDynamic, **common
@@ -49,5 +48,5 @@ def compressbuild_techniques():
     yield Technique(name="convert.bf16", run="cbuild_onnx.convert.bf16:convert", params=ConvertBf16, **common)
     yield Technique(name="convert.fp16", run="cbuild_onnx.convert.fp16:convert", params=ConvertFp16, **common)
     yield Technique(name="extract.subgraph", run="cbuild_onnx.graph.subgraph:extract", params=ExtractSubgraph, **common)
-    slimming = {**common, "tools": (*_TOOLS, "onnxslim")}
+    slimming = {**common, "stack": _STACK.also(tools=("onnxslim",))}
     yield Technique(name="optimize.onnx", run="cbuild_onnx.graph.optimize:optimize", params=OptimizeOnnx, **slimming)

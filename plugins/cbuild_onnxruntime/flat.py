@@ -1,4 +1,4 @@
-"""The ``.ort`` format: a flatbuffer that ONNX Runtime's minimal builds, for phones, load without a parser."""
+"""The backend ``ort-format``: flatbuffers that ONNX Runtime's minimal builds, for phones, load without a parser."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from cbuild_onnx.model.profile import profiled
 
 from compressbuild.api import Context, Profiling, Runner, UserError
 
-from .backend import SessionRunner
-from .session import onnx_file, open_session
+from .artifact import FLAT, onnx_file
+from .runner import SessionRunner
+from .session import open_session
 from .settings import OnnxRuntimeSettings, OrtFormatSettings
 
-__all__ = ["compile", "load", "profile", "validate"]
-
-NAME = "model.ort"
-_IDENTIFIER = b"ORTM"  # bytes 4 to 8 of the flatbuffer
+__all__ = ["compile", "load", "profile"]
 
 
 def compile(ctx: Context, model: Path, settings: OrtFormatSettings) -> dict[str, Any]:
     """Optimise the graph, write it, load it, and compare it with its source (docs/backends.md)."""
-    source, target = onnx_file(model), ctx.out / NAME
+    source, target = onnx_file(model), ctx.out / FLAT
     soundness.check(source)
     open_session(source, _session_settings(settings), save=target)  # the suffix says the format
     if not target.is_file():
@@ -35,22 +33,15 @@ def compile(ctx: Context, model: Path, settings: OrtFormatSettings) -> dict[str,
 def load(ctx: Context, artifact: Path, settings: OrtFormatSettings | None) -> Runner:
     """A Runner of an ``.ort`` file; without settings: one thread."""
     chosen = _session_settings(settings or OrtFormatSettings())
-    return SessionRunner(open_session(artifact / NAME, chosen), chosen)
+    return SessionRunner(open_session(artifact / FLAT, chosen), chosen)
 
 
 def profile(ctx: Context, artifact: Path, params: Profiling) -> dict[str, Any]:
     """Under ONNX Runtime's own profiler, with the settings of the platform."""
     chosen = _session_settings(ctx.settings("subject") or OrtFormatSettings())
-    runner = SessionRunner(open_session(artifact / NAME, chosen, profile=ctx.scratch / "profile"), chosen)
+    runner = SessionRunner(open_session(artifact / FLAT, chosen, profile=ctx.scratch / "profile"), chosen)
     return profiled(runner, runner.end_profile, params)
 
 
 def _session_settings(settings: OrtFormatSettings) -> OnnxRuntimeSettings:
     return OnnxRuntimeSettings(threads=settings.threads, optimization=settings.optimization)
-
-
-def validate(directory: Path) -> None:
-    """ValueError unless the file is of the format."""
-    with (directory / NAME).open("rb") as file:
-        if file.read(8)[4:] != _IDENTIFIER:
-            raise ValueError(f"{NAME} is not an ONNX Runtime flatbuffer")

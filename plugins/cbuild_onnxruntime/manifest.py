@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compressbuild.api import Backend, Kind, Needs, Platform, hookimpl
+from compressbuild.api import Backend, Kind, Platform, Stack, hookimpl
 
 from .settings import OnnxRuntimeSettings, OrtFormatSettings
 
 _INSTALL = (
     "pip install onnxruntime (or onnxruntime-gpu, onnxruntime-directml, onnxruntime-openvino for their providers)"
 )
-_NEEDS = Needs(modules=("onnxruntime", "numpy"), install=_INSTALL)
+_RUN = Stack(modules=("onnxruntime", "numpy"), tools=("onnxruntime", "numpy"), install=_INSTALL)
+_COMPILE = _RUN.also(tools=("onnx",))
 
 
 @hookimpl
@@ -20,19 +21,17 @@ def compressbuild_kinds() -> Iterator[Kind]:
         name="ort-model",
         files=("model.ort",),
         summary="ONNX Runtime's flatbuffer format",
-        validate="cbuild_onnxruntime.flat:validate",
+        validate="cbuild_onnxruntime.artifact:validate_flat",
         load="cbuild_onnxruntime.flat:load",
-        load_needs=_NEEDS,
-        tools=("onnxruntime", "numpy"),
+        stack=_RUN,
     )
     yield Kind(
         name="onnxruntime-model",
         files=("model.onnx",),
         summary="ONNX with ONNX Runtime's own fused operators",
-        validate="cbuild_onnxruntime.backend:validate",
-        load="cbuild_onnxruntime.backend:load",
-        load_needs=_NEEDS,
-        tools=("onnxruntime", "numpy"),
+        validate="cbuild_onnxruntime.artifact:validate",
+        load="cbuild_onnxruntime.runner:load",
+        stack=_RUN,
     )
 
 
@@ -41,19 +40,17 @@ def compressbuild_backends() -> Iterator[Backend]:
     yield Backend(
         name="onnxruntime",
         summary="ONNX Runtime: optimised graph, CPU and other execution providers",
-        compile="cbuild_onnxruntime.backend:compile",
-        load="cbuild_onnxruntime.backend:load",
+        compile="cbuild_onnxruntime.compile:compile",
+        load="cbuild_onnxruntime.runner:load",
         settings=OnnxRuntimeSettings,
         consumes=("onnx",),
         produces="onnxruntime-model",
         qdq_scheme="u8-affine",
-        tools=("onnxruntime", "onnx", "numpy"),
-        compile_needs=_NEEDS,
-        run_needs=_NEEDS,
+        stack=_COMPILE,
         # Fusions of quantised operators differ between architectures and instruction sets.
         compile_facts=("cpu.arch", "cpu.isa"),
         run_facts=("cpu.model", "cpu.isa", "gpu.name", "gpu.driver"),
-        profile="cbuild_onnxruntime.backend:profile",
+        profile="cbuild_onnxruntime.profile:profile",
     )
     yield Backend(
         name="onnxruntime-ort",
@@ -64,9 +61,7 @@ def compressbuild_backends() -> Iterator[Backend]:
         consumes=("onnx",),
         produces="ort-model",
         qdq_scheme="u8-affine",
-        tools=("onnxruntime", "onnx", "numpy"),
-        compile_needs=_NEEDS,
-        run_needs=_NEEDS,
+        stack=_COMPILE,
         compile_facts=("cpu.arch", "cpu.isa"),
         run_facts=("cpu.model", "cpu.isa"),
         nondeterministic="ONNX Runtime writes its tables in the order of a hash that differs from process to process",

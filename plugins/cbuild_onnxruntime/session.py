@@ -13,7 +13,7 @@ from compressbuild.api import UserError
 
 from .settings import OnnxRuntimeSettings
 
-__all__ = ["LEVELS", "onnx_file", "open_session"]
+__all__ = ["LEVELS", "open_session"]
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -36,17 +36,6 @@ LEVELS = {
     "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
-
-
-def onnx_file(directory: Path) -> Path:
-    """The model of an artifact: ``model.onnx``, or the only ``.onnx`` file there."""
-    named = directory / "model.onnx"
-    if named.is_file():
-        return named
-    found = sorted(directory.glob("*.onnx"))
-    if len(found) != 1:
-        raise UserError(f"the artifact has {len(found)} .onnx files, one is needed", hint="name it model.onnx")
-    return found[0]
 
 
 def _hint(text: str, model: Path) -> str:

@@ -9,6 +9,7 @@ from compressbuild.api import (
     Needs,
     Params,
     Parity,
+    ParityCheck,
 )
 
 __all__ = ["OnnxRuntimeSettings", "OrtFormatSettings"]
@@ -37,23 +38,30 @@ class OnnxRuntimeSettings(Params):
     threads: Annotated[int, Meta(ge=1, le=1024, description="threads within one operator")] = 1
     optimization: Annotated[
         Literal["disabled", "basic", "extended", "all"],
-        Meta(description="graph optimisation level of the session; 'all' adds layouts made for this very processor"),
+        Meta(description="graph optimisation level of the session; `all` adds layouts made for this very processor"),
     ] = "all"
     provider: Annotated[
         Literal["cpu", "cuda", "tensorrt", "directml", "coreml", "openvino"],
         Meta(description="execution provider; a session that ends on another one is an error"),
     ] = "cpu"
     tf32: Annotated[
-        bool, Meta(description="on a GPU: let float32 products be rounded to TensorFloat-32, which is faster")
+        bool,
+        Meta(
+            description="with `provider: cuda`: round float32 products to TensorFloat-32, which is faster and "
+            "no longer float32"
+        ),
     ] = False
     cpu_fallback: Annotated[
-        bool, Meta(description="let single operators that the provider lacks run on the CPU provider")
+        bool, Meta(description="run single operators that the provider lacks on the CPU provider")
     ] = False
     save_optimized: Annotated[
         bool,
-        Meta(description="publish the optimised graph (up to 'extended', so that it runs on other processors too)"),
+        Meta(
+            description="publish the optimised graph (up to `extended`, so that it runs on other processors "
+            "too); false: the ONNX as it came"
+        ),
     ] = True
-    parity: Parity = Parity()
+    parity: ParityCheck = Parity()
 
     def __post_init__(self) -> None:
         if self.tf32 and self.provider != "cuda":
@@ -72,7 +80,8 @@ class OrtFormatSettings(Params):
     optimization: Annotated[
         Literal["disabled", "basic", "extended", "all"],
         Meta(
-            description="what is done before it is written, for nothing is afterwards; 'all' suits this processor only"
+            description="optimisation before the file is written, for there is none afterwards; `all` suits "
+            "this processor only"
         ),
     ] = "extended"
-    parity: Parity = Parity()
+    parity: ParityCheck = Parity()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compressbuild.api import Backend, Kind, Needs, Platform, Technique, hookimpl
+from compressbuild.api import Backend, Kind, Platform, Stack, Technique, hookimpl
 
-from .params import OpenVinoCompress, OpenVinoQuantize
+from .quantize.params import OpenVinoCompress, OpenVinoQuantize
 from .settings import OpenVinoSettings
 
-_NEEDS = Needs(modules=("openvino", "onnx", "onnxruntime", "numpy"), install="pip install 'compressbuild[openvino]'")
-_NNCF = Needs(modules=("nncf", *_NEEDS.modules), install="pip install 'compressbuild[nncf]'")
-_TOOLS = ("openvino", "onnx", "onnxruntime", "numpy")
+_MODULES = ("openvino", "onnx", "onnxruntime", "numpy")
+_STACK = Stack(modules=_MODULES, tools=_MODULES, install="pip install 'compressbuild[openvino]'")
+_NNCF = _STACK.also(modules=("nncf",), tools=("nncf",), install="pip install 'compressbuild[nncf]'")
 
 
 @hookimpl
@@ -20,10 +20,9 @@ def compressbuild_kinds() -> Iterator[Kind]:
         name="openvino-ir",
         files=("model.xml", "model.bin"),
         summary="OpenVINO intermediate representation",
-        validate="cbuild_openvino.ir:validate",
-        load="cbuild_openvino.backend:load",
-        load_needs=_NEEDS,
-        tools=_TOOLS,
+        validate="cbuild_openvino.artifact:validate",
+        load="cbuild_openvino.runner:load",
+        stack=_STACK,
     )
 
 
@@ -32,12 +31,11 @@ def compressbuild_techniques() -> Iterator[Technique]:
     for name, params in (("quantize", OpenVinoQuantize), ("compress", OpenVinoCompress)):
         yield Technique(
             name=f"openvino.{name}",
-            run=f"cbuild_openvino.{name}:{name}",
+            run=f"cbuild_openvino.quantize.{name}:{name}",
             params=params,
             consumes=("onnx", "openvino-ir"),
             produces="openvino-ir",
-            tools=(*_TOOLS, "nncf"),
-            needs=_NNCF,
+            stack=_NNCF,
         )
 
 
@@ -46,19 +44,17 @@ def compressbuild_backends() -> Iterator[Backend]:
     yield Backend(
         name="openvino",
         summary="OpenVINO: IR for Intel CPUs, GPUs and NPUs, and ARM CPUs",
-        compile="cbuild_openvino.backend:compile",
-        load="cbuild_openvino.backend:load",
+        compile="cbuild_openvino.compile:compile",
+        load="cbuild_openvino.runner:load",
         settings=OpenVinoSettings,
         consumes=("onnx", "openvino-ir"),
         produces="openvino-ir",
         qdq_scheme="u8-affine",
-        tools=_TOOLS,
-        compile_needs=_NEEDS,
-        run_needs=_NEEDS,
+        stack=_STACK,
         # The IR is the same everywhere; whether it computes what its source does is seen on one processor.
         compile_facts=("cpu.arch", "cpu.isa"),
         run_facts=("cpu.model", "cpu.isa"),
-        profile="cbuild_openvino.backend:profile",
+        profile="cbuild_openvino.profile:profile",
     )
 
 

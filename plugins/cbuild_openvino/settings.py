@@ -8,6 +8,7 @@ from compressbuild.api import (
     Meta,
     Params,
     Parity,
+    ParityCheck,
 )
 
 __all__ = ["OpenVinoSettings"]
@@ -17,15 +18,24 @@ class OpenVinoSettings(Params):
     """Run on OpenVINO."""
 
     device: Annotated[
-        str, Meta(min_length=1, description="CPU, GPU, GPU.1, NPU …; a model that ends on another one is an error")
+        str,
+        Meta(
+            min_length=1,
+            description="`CPU`, `GPU`, `GPU.1`, `NPU` …; a device that is missing, or a model that ends on "
+            "another one, is an error",
+        ),
     ] = "CPU"
     threads: Annotated[int, Meta(ge=1, le=1024, description="threads on the CPU")] = 1
     performance_hint: Annotated[
-        Literal["latency", "throughput"], Meta(description="one request at a time, or as many as fill the device")
+        Literal["latency", "throughput"],
+        Meta(description="`latency`: one request at a time; `throughput`: as many as fill the device"),
     ] = "latency"
     inference_precision: Annotated[
         Literal["f32", "f16", "bf16", "device"],
-        Meta(description="what floats are computed in; 'device' leaves it to the device, which may take bf16 or f16"),
+        Meta(
+            description="what floats are computed in; `device` leaves it to the device, which may take bf16 or "
+            "f16; a precision that is asked for and missing is an error"
+        ),
     ] = "f32"
-    compress_to_fp16: Annotated[bool, Meta(description="store float weights in half precision: half the size")] = False
-    parity: Parity = Parity()
+    compress_to_fp16: Annotated[bool, Meta(description="store float weights in half precision")] = False
+    parity: ParityCheck = Parity()

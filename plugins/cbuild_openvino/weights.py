@@ -9,7 +9,6 @@ needed: those that are read again come from the file again, which may take time 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import mmap
 import threading
 from collections.abc import Iterator
@@ -18,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from .ir import WEIGHTS, read
+from .artifact import WEIGHTS, read
 from .runtime import openvino
 
-__all__ = ["Weights", "release_freed"]
+__all__ = ["Weights"]
 
 LARGE = 256 << 20  # bytes; of smaller ones twice as much is little, too
 _EVERY = 0.01  # seconds, in which OpenVINO copies some ten megabytes; once takes 0.04 ms a gigabyte
@@ -67,11 +66,3 @@ class Weights:
                 if done.wait(_EVERY):
                     break
             self._map.madvise(mmap.MADV_DONTNEED)
-
-
-def release_freed() -> None:
-    """Return to the system what has been freed: the GNU C library keeps blocks of up to 32 MB, which are most weights.
-    Other C libraries have no such call."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compressbuild.api import Backend, Kind, Needs, Platform, hookimpl
+from compressbuild.api import Backend, Kind, Needs, Platform, Stack, hookimpl
 
 from .settings import _CUDA, _RTX_RUN, TensorRTRTXSettings, TensorRTSettings
 
@@ -25,7 +25,7 @@ def compressbuild_kinds() -> Iterator[Kind]:
             name=name,
             files=("model.engine", "engine.json"),
             summary=f"serialized {title} engine, with what it takes and gives in engine.json",
-            validate="cbuild_tensorrt.description:validate",
+            validate="cbuild_tensorrt.artifact:validate",
         )
 
 
@@ -40,14 +40,13 @@ def compressbuild_backends() -> Iterator[Backend]:
         settings=TensorRTRTXSettings,
         produces="tensorrt-rtx-engine",
         qdq_scheme="s8-symmetric",
-        tools=("tensorrt_rtx_cu13_bindings", "tensorrt_rtx_cu13_libs"),
-        compile_needs=Needs(modules=("tensorrt_rtx",), system=("Linux", "Windows"), install=_RTX_INSTALL),
-        run_needs=Needs(
-            modules=("tensorrt_rtx", "numpy"),
-            libraries=_CUDA,
-            gpu=True,
-            install=_RTX_RUN,
+        stack=Stack(
+            modules=("tensorrt_rtx",),
+            tools=("tensorrt_rtx_cu13_bindings", "tensorrt_rtx_cu13_libs"),
+            install=_RTX_INSTALL,
         ),
+        compile_needs=Needs(system=("Linux", "Windows"), install=_RTX_INSTALL),
+        run_needs=Needs(modules=("numpy",), libraries=_CUDA, gpu=True, install=_RTX_RUN),
         run_facts=("gpu.name", "gpu.sm", "gpu.driver", "cpu.model"),
         nondeterministic="TensorRT-RTX orders the kernels of int8 networks differently from build to build "
         "(float32 and float16 engines come out equal)",
@@ -61,12 +60,10 @@ def compressbuild_backends() -> Iterator[Backend]:
         settings=TensorRTSettings,
         produces="tensorrt-engine",
         qdq_scheme="s8-symmetric",
-        tools=("tensorrt",),
-        compile_needs=Needs(
-            modules=("tensorrt",), libraries=_NVINFER, gpu=True, system=("Linux", "Windows"), install=_INSTALL
-        ),
+        stack=Stack(modules=("tensorrt",), tools=("tensorrt",), install=_INSTALL),
+        compile_needs=Needs(libraries=_NVINFER, gpu=True, system=("Linux", "Windows"), install=_INSTALL),
         run_needs=Needs(
-            modules=("tensorrt", "numpy"), libraries=_NVINFER, gpu=True, system=("Linux", "Windows"), install=_INSTALL
+            modules=("numpy",), libraries=_NVINFER, gpu=True, system=("Linux", "Windows"), install=_INSTALL
         ),
         compile_facts=("gpu.sm", "gpu.name", "gpu.driver"),
         run_facts=("gpu.name", "gpu.sm", "gpu.driver", "cpu.model"),

@@ -8,7 +8,8 @@ from typing import Any
 
 from compressbuild.api import Context, Profiling, Runner, UserError
 
-from .builder import Library, build, open_library
+from .compile import build
+from .library import Library, open_library
 from .settings import TensorRTRTXSettings
 
 __all__ = ["capabilities", "compile", "load", "profile"]
@@ -60,7 +61,7 @@ def load(ctx: Context, artifact: Path, settings: TensorRTRTXSettings | None) -> 
 
 def profile(ctx: Context, artifact: Path, params: Profiling) -> dict[str, Any]:
     """Layers and their times, on the GPU of this machine."""
-    from .layers import profiled
+    from .profile import profiled
     from .runner import EngineRunner
 
     return profiled(ctx, EngineRunner.open(library(), ctx, artifact), params)

@@ -10,9 +10,9 @@ import numpy as np
 
 from compressbuild.api import Context, UserError
 
-from . import description
-from .builder import Library
+from . import artifact
 from .cuda import Cuda
+from .library import Library
 from .logs import attach
 
 __all__ = ["EngineRunner"]
@@ -35,13 +35,13 @@ class EngineRunner:
         self._buffers: dict[str, tuple[int, int]] = {}  # tensor → device address, size in bytes
 
     @classmethod
-    def open(cls, library: Library, ctx: Context, artifact: Path) -> EngineRunner:
+    def open(cls, library: Library, ctx: Context, directory: Path) -> EngineRunner:
         """Deserialize. UserError: no GPU, or an engine for another GPU or another version of the library."""
         cuda = Cuda()
-        described = description.read(artifact)
+        described = artifact.read(directory)
         logger, sink = attach(library.trt, ctx.log)
         runtime = library.trt.Runtime(logger)
-        engine = runtime.deserialize_cuda_engine((artifact / "model.engine").read_bytes())
+        engine = runtime.deserialize_cuda_engine((directory / "model.engine").read_bytes())
         if engine is None:
             built = (
                 f"built with {described['version']} for {described.get('compute_capabilities') or described.get('gpu')}"

@@ -9,6 +9,7 @@ from compressbuild.api import (
     Meta,
     Needs,
     Params,
+    Positive,
 )
 
 __all__ = ["EngineSettings", "TensorRTRTXSettings", "TensorRTSettings"]
@@ -20,26 +21,25 @@ _CUDA = (("libcuda.so.1", "nvcuda.dll"),)  # comes with the driver
 
 
 class EngineSettings(Params):
-    """What the two TensorRT backends share.
-
-    ``profiles`` gives the range of each dynamic axis: ``{batch: [1, 8, 64]}`` is [minimum, optimum, maximum] for the
-    axis of that name, or for the dynamic axes of the input of that name; ``{image: [[1, 3, 8, 8], [8, 3, 8, 8],
-    [64, 3, 8, 8]]}`` gives whole shapes (for an input that is itself a shape: its values). The first axis of an input,
-    if dynamic and not named here, is [1, 8, 64].
-    """
+    """What the two TensorRT backends share."""
 
     profiles: Annotated[
         dict[str, list[int | list[int]]],
-        Meta(description="axis or input name → [min, opt, max]; a dynamic first axis is [1, 8, 64] unless named"),
+        Meta(
+            description="range of each dynamic axis, by the name of the axis or of the input: `{batch: [1, 8, 64]}` is "
+            "minimum, optimum, maximum; whole shapes by input: `{image: [[1, 3, 8, 8], [8, 3, 8, 8], [64, 3, 8, 8]]}` "
+            "(of an input that is itself a shape: its values); a dynamic first axis that is not named is `[1, 8, 64]`"
+        ),
     ] = {}
     flags: Annotated[
         tuple[str, ...],
-        Meta(description="builder flags by name (sparse-weights, strict-nans …); 'no-' before a name clears it"),
+        Meta(description="builder flags by name (`sparse-weights`, `strict-nans` …); `no-` before a name clears it"),
     ] = ()
-    workspace: Annotated[int, Meta(ge=1, description="bytes of GPU memory that a layer may use")] | None = None
-    optimization_level: Annotated[int, Meta(ge=0, le=5, description="0: fastest build … 5: fastest engine")] | None = (
-        None
-    )
+    workspace: Annotated[Positive | None, Meta(description="bytes of GPU memory that a layer may use")] = None
+    optimization_level: Annotated[
+        Annotated[int, Meta(ge=0, le=5)] | None,
+        Meta(description="0 (fastest build) to 5 (fastest engine); without it, the library's default"),
+    ] = None
 
 
 class TensorRTRTXSettings(EngineSettings, kw_only=True):
@@ -47,7 +47,10 @@ class TensorRTRTXSettings(EngineSettings, kw_only=True):
 
     compute_capability: Annotated[
         str | list[str],
-        Meta(description="GPU architectures the engine is for: sm86, or [sm86, sm89, sm120]; 'current' needs a GPU"),
+        Meta(
+            description="GPU architectures that the engine is for: `sm86`, or `[sm86, sm89, sm120]`; `current` "
+            "needs a GPU"
+        ),
     ]
 
     def capabilities(self) -> tuple[str, ...]:
@@ -70,13 +73,11 @@ class TensorRTSettings(EngineSettings, kw_only=True):
 
     hardware_compatibility: Annotated[
         Literal["none", "ampere-plus", "same-compute-capability"],
-        Meta(description="let the engine run on other GPUs than the one it was built on"),
+        Meta(description="which other GPUs the engine may run on than the one it was built on"),
     ] = "none"
     version_compatible: Annotated[bool, Meta(description="let later TensorRT versions load the engine")] = False
-    timing_cache: (
-        Annotated[
-            FileRef, Meta(description="a timing cache to start from, such as the timing.cache of an earlier artifact")
-        ]
-        | None
-    ) = None
-    save_timing_cache: Annotated[bool, Meta(description="publish timing.cache beside the engine")] = False
+    timing_cache: Annotated[
+        FileRef | None,
+        Meta(description="a timing cache of the project to start from, such as `timing.cache` of an earlier artifact"),
+    ] = None
+    save_timing_cache: Annotated[bool, Meta(description="publish `timing.cache` beside the engine")] = False

@@ -7,8 +7,9 @@ from typing import Any
 
 from compressbuild.api import Context, Profiling, Runner, UserError
 
-from .builder import Library, build, open_library
+from .compile import build
 from .flags import member
+from .library import Library, open_library
 from .settings import TensorRTSettings
 
 __all__ = ["compile", "configure", "load", "profile", "save_timing_cache"]
@@ -74,7 +75,7 @@ def load(ctx: Context, artifact: Path, settings: TensorRTSettings | None) -> Run
 
 def profile(ctx: Context, artifact: Path, params: Profiling) -> dict[str, Any]:
     """Layers and their times, on the GPU of this machine."""
-    from .layers import profiled
+    from .profile import profiled
     from .runner import EngineRunner
 
     return profiled(ctx, EngineRunner.open(library(), ctx, artifact), params)

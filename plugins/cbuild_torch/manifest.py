@@ -1,40 +1,40 @@
 """Techniques on PyTorch models, and the kind ``torch-model``: a factory, named edits and safetensors; no pickle."""
 
-from compressbuild.api import Kind, Needs, Technique, hookimpl
+from compressbuild.api import Kind, Stack, Technique, hookimpl
 
-from .prune.params import (
-    PruneChannels,
-    PruneGradual,
-    PruneHeads,
-    PruneLayers,
-    PruneMagnitude,
-    PruneMovement,
-    PruneNm,
-    PruneRecurrent,
-)
-from .rewrite.params import (
-    FactorizeLowrank,
-    FoldBatchnorm,
-    ReplaceActivation,
-    ReplaceDepthwise,
-    ShareCluster,
-    ShareLayers,
-)
-from .to_onnx.params import ExportOnnx, QuantizeQat
+from .prune.params.channels import PruneChannels
+from .prune.params.gradual import PruneGradual
+from .prune.params.heads import PruneHeads
+from .prune.params.layers import PruneLayers
+from .prune.params.magnitude import PruneMagnitude
+from .prune.params.movement import PruneMovement
+from .prune.params.nm import PruneNm
+from .prune.params.recurrent import PruneRecurrent
+from .rewrite.params.activations import ReplaceActivation
+from .rewrite.params.batchnorm import FoldBatchnorm
+from .rewrite.params.cluster import ShareCluster
+from .rewrite.params.depthwise import ReplaceDepthwise
+from .rewrite.params.lowrank import FactorizeLowrank
+from .rewrite.params.sharing import ShareLayers
+from .to_onnx.params.export import ExportOnnx
+from .to_onnx.params.qat import QuantizeQat
 from .train.params import Distill, Finetune, Train
 
-_INSTALL = "pip install 'compressbuild[torch]'"
-_TORCH = Needs(modules=("torch", "safetensors", "numpy"), install=_INSTALL)
-_PRUNING = Needs(modules=("torch", "safetensors", "numpy", "torch_pruning"), install=_INSTALL)
-_EXPORT = Needs(
-    modules=("torch", "safetensors", "numpy", "onnx", "onnxscript", "onnxruntime"),
+# The first optimizer imports torch._dynamo, an export the other two: 1 s less in a worker whose parent has them.
+_TORCH = Stack(
+    modules=("torch", "safetensors", "numpy"),
+    tools=("torch", "numpy", "safetensors"),
+    preload=("torch", "torch._dynamo", "torch.export", "torch.onnx", "safetensors.torch"),
+    install="pip install 'compressbuild[torch]'",
+)
+_PRUNING = _TORCH.also(modules=("torch_pruning",), tools=("torch-pruning",), preload=("torch_pruning",))
+_EXPORT = _TORCH.also(
+    modules=("onnx", "onnxscript", "onnxruntime"),
+    tools=("onnx", "onnxscript", "onnxruntime"),
+    preload=("onnx", "onnxscript"),
     install="pip install 'compressbuild[torch,onnx]'",
 )
-_QAT = Needs(modules=(*_EXPORT.modules, "torchao"), install=_EXPORT.install)
-
-# The first optimizer imports torch._dynamo, an export the other two: 1 s less in a worker whose parent has them.
-_PRELOAD = ("torch", "torch._dynamo", "torch.export", "torch.onnx", "safetensors.torch")
-_TOOLS = ("torch", "numpy", "safetensors")
+_QAT = _EXPORT.also(modules=("torchao",), tools=("torchao",), preload=("torchao.quantization.pt2e.quantize_pt2e",))
 
 
 @hookimpl
@@ -45,17 +45,16 @@ def compressbuild_kinds():
         summary="a PyTorch module: its factory, named edits and weights",
         validate="cbuild_torch.model.description:validate",
         load="cbuild_torch.model.runner:load",
-        load_needs=_TORCH,
         profile="cbuild_torch.model.profile:profile",
+        census="cbuild_torch.model.census:census",
         init="cbuild_torch.model.source:init",
         carries_code=True,
-        tools=_TOOLS,
-        preload=_PRELOAD,
+        stack=_TORCH,
     )
 
 
 def _technique(name, run, params, **more):
-    more = {"tools": _TOOLS, "preload": _PRELOAD, "needs": _TORCH, "produces": "torch-model", **more}
+    more = {"stack": _TORCH, "produces": "torch-model", **more}
     return Technique(name=name, run=run, params=params, consumes=("torch-model",), **more)
 
 
@@ -75,9 +74,7 @@ def compressbuild_techniques():
         "prune.channels",
         "cbuild_torch.prune.channels:prune",
         PruneChannels,
-        tools=(*_TOOLS, "torch-pruning"),
-        preload=(*_PRELOAD, "torch_pruning"),
-        needs=_PRUNING,
+        stack=_PRUNING,
     )
     yield _technique("factorize.lowrank", "cbuild_torch.rewrite.lowrank:factorize", FactorizeLowrank)
     yield _technique("fold.batchnorm", "cbuild_torch.rewrite.batchnorm:fold", FoldBatchnorm)
@@ -90,16 +87,12 @@ def compressbuild_techniques():
         "cbuild_torch.to_onnx.qat:quantize",
         QuantizeQat,
         produces="onnx",
-        tools=(*_TOOLS, "torchao", "onnx", "onnxscript", "onnxruntime"),
-        preload=(*_PRELOAD, "torchao.quantization.pt2e.quantize_pt2e", "onnx", "onnxscript"),
-        needs=_QAT,
+        stack=_QAT,
     )
     yield _technique(
         "export.onnx",
         "cbuild_torch.to_onnx.export:export",
         ExportOnnx,
         produces="onnx",
-        tools=(*_TOOLS, "onnx", "onnxscript", "onnxruntime"),
-        preload=(*_PRELOAD, "onnx", "onnxscript"),
-        needs=_EXPORT,
+        stack=_EXPORT,
     )

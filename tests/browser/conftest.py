@@ -10,8 +10,8 @@ import pytest
 from chromium import launch
 
 from compressbuild.evaluate.choice import Candidate, front
-from compressbuild.report.drawing import Box, Edge, Picture, svg
-from compressbuild.report.html import page
+from compressbuild.report.page.pages import page
+from compressbuild.report.picture.drawing import Box, Edge, Picture, svg
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +30,7 @@ def target(name: str, platform: str | None, top1: float, latency: float, size: i
         "platform": platform,
         "baseline": None if name == "big" else "big",
         "published": True,
+        "size": size,
         "state": "published",
         "missing": [],
         "metrics": {
@@ -148,8 +149,10 @@ def document() -> dict[str, Any]:
         ),
     ]
     targets[1]["metrics"]["top1"]["paired"] = {"verdict": "no difference shown", "p": 1.0, "low": -0.03, "high": 0.02}
-    del targets[5]["metrics"]["size"]
-    ahead = front([Candidate.of(t["name"], t["metrics"], "top1") for t in targets if t["platform"]])
+    targets[5]["size"] = None
+    ahead = front(
+        [Candidate.of(t["name"], t["metrics"], "top1", "latency", t["size"]) for t in targets if t["platform"]]
+    )
     for one in targets:
         one["front"] = one["name"] in ahead
     return {
@@ -158,13 +161,14 @@ def document() -> dict[str, Any]:
         "time": 1.7e9,
         "targets": targets,
         "metrics": {
-            "top1": {"unit": "", "direction": "higher", "summary": ""},
-            "latency": {"unit": "ms", "direction": "lower", "summary": ""},
-            "size": {"unit": "B", "direction": "lower", "summary": ""},
+            "top1": {"unit": "", "direction": "higher", "summary": "", "role": "quality", "priority": 100},
+            "latency": {"unit": "ms", "direction": "lower", "summary": "", "role": "cost", "priority": 100},
+            "size": {"unit": "B", "direction": "lower", "summary": "", "role": "cost", "priority": 90},
         },
         "nodes": [],
         "layers": LAYERS,
         "quality": "top1",
+        "speed": "latency",
         "choice": {"name": "int8", "reasons": ["as good"], "rivals": {"big": "as good, but slower"}},
     }
 

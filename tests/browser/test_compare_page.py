@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from compressbuild.evaluate.answers import Flip
-from compressbuild.evaluate.compare import Comparison, compare_quality, paired_latency, row
-from compressbuild.report.html import comparison_page
+from compressbuild.evaluate.compare import Comparison, compare_quality, paired_speed, row
+from compressbuild.report.page.pages import comparison_page
 
 By = pytest.importorskip("selenium.webdriver.common.by", reason="needs the package selenium").By
 
@@ -28,7 +28,8 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = tuple(row(name, unit, way, {"value": a}, {"value": b}) for name, unit, way, a, b in metrics)
     found = Comparison(
         first="big </script>", second="int8", quality=quality, flipped=flipped, rows=rows,
-        latency=paired_latency([2.0, 2.1, 2.2, 2.0, 1.9, 2.0, 2.3], [1.0, 1.1, 1.0, 1.2, 1.0, 0.9, 1.0]),
+        speed=paired_speed("latency", [2.0, 2.1, 2.2, 2.0, 1.9, 2.0, 2.3], [1.0, 1.1, 1.0, 1.2, 1.0, 0.9, 1.0]),
+        sizes=(4000, 1000),
         missing={"macs": "not <b>here</b>"},
     )  # fmt: skip
     tables = [{"metric": "top1", "by": "class", "rows": {"3": {"value": 0.2, "base": 0.9, "n": 50}}}]
@@ -82,7 +83,7 @@ def test_flipped_samples_can_be_filtered(browser: Any) -> None:
 
 
 def test_latency_and_metrics(browser: Any) -> None:
-    assert "median of the ratios of 7 pairs faster" in text(browser, "latency")
+    assert "median of the ratios of 7 pairs faster" in text(browser, "speed")
     strips = [s.get_attribute("aria-label") for s in browser.find_elements(By.CSS_SELECTOR, ".strip")]
     assert strips[0].startswith("difference -0.1800, from -0.2")
     assert strips[1].startswith("ratio 0.5")

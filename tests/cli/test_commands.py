@@ -61,12 +61,14 @@ def test_events(toys: Work):
     assert ran.targets["second"].metrics == {"length": 1, "wait": 1}
 
 
-def test_profile(toys: Work):
-    toys("all", "--set", "vars.salt=5", "--profile", "out/trace.json")
+@pytest.mark.parametrize(("option", "salt"), [("--trace", 5), ("--profile", 6)])
+def test_trace(toys: Work, option: str, salt: int):
+    """``--profile`` is the old name."""
+    toys(option, "out/trace.json", "all", "--set", f"vars.salt={salt}")
     trace = msgspec.json.decode((toys.root / "out/trace.json").read_bytes())
     slices = {event["name"] for event in trace["traceEvents"] if event["ph"] in "XB"}
     assert "first/toy.mix" in slices
-    assert "error" in toys("all", "--profile", "/proc/nowhere/trace.json", code=2).err
+    assert "error" in toys("all", option, "/proc/nowhere/trace.json", code=2).err
 
 
 def test_jobs_and_verbose(toys: Work):

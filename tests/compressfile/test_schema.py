@@ -14,7 +14,7 @@ from compressbuild.compressfile.problems import Problems
 from compressbuild.compressfile.reader import decode, read
 from compressbuild.compressfile.schema import schema
 from compressbuild.errors import CompressfileError
-from compressbuild.plugins import discover
+from compressbuild.registry import discover
 
 ROOT = Path(__file__).parent.parent.parent
 GOLDEN = sorted((ROOT / "tests" / "golden").glob("*.yaml"))
@@ -167,3 +167,13 @@ def test_the_list_of_exceptions_is_short_and_current() -> None:
 def test_every_property_is_described() -> None:
     found = schema({}, {}, {})
     assert all(part.get("description") or "$ref" in str(part) for part in found["properties"].values())
+
+
+def test_every_parameter_is_described(installed: jsonschema.Draft202012Validator) -> None:
+    """Where an editor shows it: beside the name, not within the alternatives of its value."""
+    params = {name: part for name, part in installed.schema["$defs"].items() if name.startswith("params.")}
+    found = {(name, key): value for name, part in params.items() for key, value in part.get("properties", {}).items()}
+    assert len(found) > 300
+    assert [key for key, value in found.items() if not value.get("description")] == []
+    assert found["params.PruneNm", "m"]["description"] == "neighbours along the input axis that form a group"
+    assert params["params.PruneNm"]["description"].startswith("Zero all but")

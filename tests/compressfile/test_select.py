@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from compressbuild.compressfile.names import COMMANDS
+from compressbuild.compressfile.select import select
 from compressbuild.compressfile.spec import Spec
 from compressbuild.errors import UsageError
 
@@ -41,7 +42,7 @@ def loaded(spec: Callable[..., Spec]) -> Spec:
     ],
 )
 def test_words(loaded: Spec, words: tuple[str, ...], names: list[str], own: list[str]) -> None:
-    assert loaded.select(words) == (tuple(names), frozenset(own))
+    assert select(loaded, words) == (tuple(names), frozenset(own))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_words(loaded: Spec, words: tuple[str, ...], names: list[str], own: list
 )
 def test_words_that_select_nothing(loaded: Spec, word: str, message: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
-        loaded.select(("a", word))
+        select(loaded, ("a", word))
     assert str(caught.value) == message
     assert str(caught.value.hint).startswith(hint)
 

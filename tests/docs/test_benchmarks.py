@@ -16,7 +16,7 @@ from pages import ROOT
 from compressbuild.compressfile.load import loads
 from compressbuild.graph import build_graph
 from compressbuild.platforms import Facts
-from compressbuild.plugins import discover
+from compressbuild.registry import discover
 
 
 def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:

@@ -14,7 +14,7 @@ from pages import ROOT
 from compressbuild.compressfile.load import loads
 from compressbuild.graph import build_graph
 from compressbuild.platforms import Facts
-from compressbuild.plugins import discover
+from compressbuild.registry import discover
 
 # train and export are part of every row; cutting a graph has no effect that a ratio shows
 NOT_A_ROW = {"train", "finetune", "distill", "export.onnx", "extract.subgraph"}

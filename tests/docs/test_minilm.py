@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from compressbuild.compressfile.load import loads
 from compressbuild.graph import build_graph
 from compressbuild.platforms import Facts
-from compressbuild.plugins import discover
+from compressbuild.registry import discover
 
 PLACE = ROOT / "benchmarks" / "minilm"
 SETS = ("deft-forum", "deft-news", "tweet-news", "headlines", "images", "OnWN")

@@ -30,6 +30,14 @@ def test_it_names_the_two_commands_and_they_exist() -> None:
         assert re.search(rf"^{command}:", makefile, re.MULTILINE)
 
 
+def test_it_is_short_and_starts_with_what_it_is() -> None:
+    lines = TEXT.splitlines()
+    assert len(lines) < 150
+    screen = "\n".join(lines[:40])
+    assert "make demo" in screen
+    assert "docs/tutorial.md" in screen
+
+
 def test_its_compressfile_resolves() -> None:
     (block,) = blocks(README, "yaml")
     assert len(block.text.splitlines()) <= 13
@@ -86,7 +94,7 @@ def test_its_picture_is_of_the_example(tmp_path: Path) -> None:
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     drawn, kept = (tmp_path / "graph.svg").read_text(), (ROOT / "docs" / "graph.svg").read_text()
     ElementTree.fromstring(kept)
-    assert visible(kept) == visible(drawn), "make it anew: cbuild graph --format svg -o docs/graph.svg"
+    assert visible(kept) == visible(drawn), "draw it again: cbuild graph --format svg -o docs/graph.svg"
 
 
 def visible(svg: str) -> str:

@@ -12,7 +12,7 @@ from pages import ROOT
 from compressbuild.compressfile.load import loads
 from compressbuild.graph import build_graph
 from compressbuild.platforms import Facts
-from compressbuild.plugins import discover
+from compressbuild.registry import discover
 
 PLACE = ROOT / "benchmarks" / "rnn"
 PAIRS = ("units-50", "weights-70", "sparse-80", "palette-4bit", "fp16", "int8")

@@ -20,7 +20,7 @@ from compressbuild.api import Technique
 from compressbuild.compressfile.load import loads
 from compressbuild.graph import build_graph
 from compressbuild.platforms import Facts
-from compressbuild.plugins import Registry, discover
+from compressbuild.registry import Registry, discover
 
 PLACE = ROOT / "docs" / "techniques"
 FIRST_PARTY = {"metrics", "onnx", "onnxruntime", "openvino", "tensorrt", "torch"}
@@ -57,8 +57,9 @@ def test_it_has_a_page_with_every_parameter(technique: Technique) -> None:
     assert page.is_file(), f"write {page.relative_to(ROOT)}: what, when, parameters, cost, source, an excerpt"
     text = page.read_text()
     assert text.startswith(f"# {technique.name}\n")
-    rows = [row for table in tables(text) for row in table if row[0].startswith("`") and len(row) == 3]
-    said = {row[0].strip("`"): row[1] for row in rows}
+    rows = [row for table in tables(text) if table[0][0] == "parameter" for row in table[1:]]
+    said = {row[0].strip("`"): row[2] for row in rows}
+    assert all(row[3] for row in rows)
     params = {f.encode_name: default(f) for f in msgspec.structs.fields(technique.params)}
     assert {name: _number(said.get(name)) for name in params} == {n: _number(value) for n, value in params.items()}
     assert "**Cost.**" in text

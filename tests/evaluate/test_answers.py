@@ -11,7 +11,7 @@ from cbuild_metrics.answers.predictions import Predictions
 
 from compressbuild.evaluate.answers import Flip, flips
 from compressbuild.evaluate.compare import Comparison, compare_quality
-from compressbuild.report.comparison import comparison_lines
+from compressbuild.report.text.comparison import comparison_lines
 from compressbuild.store import Store
 
 LABELS = np.array([3, 1, 0, 2])

@@ -15,7 +15,7 @@ numbers = st.integers(0, 4).map(float)
 
 
 def candidate(name: str, quality: float, latency: float, size: float, **more: Any) -> Candidate:
-    return Candidate(name=name, quality=quality, latency=latency, size=size, **more)
+    return Candidate(name=name, quality=quality, speed=latency, size=size, **more)
 
 
 @given(st.lists(st.tuples(numbers, numbers, numbers), max_size=12))
@@ -28,7 +28,7 @@ def test_the_front_is_what_nothing_dominates(points: list[tuple[float, float, fl
 
 
 def test_what_is_not_measured_is_not_on_it() -> None:
-    assert front([Candidate(name="a", quality=1, latency=None, size=1), candidate("b", 0, 9, 9)]) == {"b"}
+    assert front([Candidate(name="a", quality=1, speed=None, size=1), candidate("b", 0, 9, 9)]) == {"b"}
 
 
 def right(correct: int, n: int = 200) -> tuple[str, tuple[bool, ...]]:
@@ -44,6 +44,7 @@ def test_the_fastest_of_those_that_are_as_good() -> None:
             candidate("broken", 0.99, 0.5, 10, objection="misses its gate: top1 min-class"),
         ],
         "top1",
+        "latency",
     )
     assert found is not None
     assert found.name == "int8"
@@ -63,6 +64,7 @@ def test_of_those_that_are_as_fast_the_best() -> None:
             candidate("larger", 1.0, 1.001, 200, right=samples["larger"]),
         ],
         "top1",
+        "latency",
     )
     assert found is not None
     assert found.name == "better"
@@ -71,21 +73,31 @@ def test_of_those_that_are_as_fast_the_best() -> None:
 
 
 def test_without_samples_lower_is_worse() -> None:
-    found = choose([candidate("a", 0.97, 4, 4), candidate("b", 0.96, 1, 1)], "top1")
+    found = choose([candidate("a", 0.97, 4, 4), candidate("b", 0.96, 1, 1)], "top1", "latency")
     assert found is not None
     assert found.name == "a"
     assert found.rivals == {"b": "top1 0.96 is below 0.97 of a"}
 
 
 def test_nothing_to_ship() -> None:
-    assert choose([candidate("a", 1, 1, 1, objection="is not published")], "top1") is None
-    assert choose([Candidate(name="a", quality=None, latency=1, size=1)], "top1") is None
+    assert choose([candidate("a", 1, 1, 1, objection="is not published")], "top1", "latency") is None
+    assert choose([Candidate(name="a", quality=None, speed=1, size=1)], "top1", "latency") is None
 
 
 def test_from_results() -> None:
     bits = np.array([1, 0, 1], bool)
     top1 = {"value": 2 / 3, "n": 3, "hits": base64.b64encode(np.packbits(bits).tobytes()).decode(), "labels": "d"}
-    found = Candidate.of("a", {"top1": top1, "size": {"value": 5}}, "top1")
+    found = Candidate.of("a", {"top1": top1}, "top1", "latency", 5)
     assert found.right == ("d", (True, False, True))
-    assert (found.quality, found.latency, found.size) == (2 / 3, None, 5)
+    assert (found.quality, found.speed, found.size) == (2 / 3, None, 5)
     assert found.costs is None
+
+
+def test_where_less_is_better() -> None:
+    found = choose(
+        [candidate("a", 9.5, 4, 4, lower=True), candidate("b", 12.25, 1, 1, lower=True)], "perplexity", "latency"
+    )
+    assert found is not None
+    assert found.reasons[0] == "no other has a lower perplexity (9.5)"
+    assert found.rivals == {"b": "perplexity 12.25 is above 9.5 of a"}
+    assert front([candidate("a", 9, 1, 1, lower=True), candidate("b", 12, 1, 1, lower=True)]) == {"a"}

@@ -13,7 +13,7 @@ from compressbuild.compressfile.spec import GateSpec
 from compressbuild.errors import Mark
 from compressbuild.evaluate.gates import judge_gate
 from compressbuild.graph import GatePlan, MetricPlan
-from compressbuild.report.table import summary
+from compressbuild.report.text.table import summary
 
 MARK = Mark("Compressfile", 1, 1)
 OWN, OTHER = (MetricPlan("top1", "", "higher", node) for node in (1, 2))

@@ -13,15 +13,15 @@ import pytest
 from compressbuild.errors import UsageError
 from compressbuild.evaluate.compare import (
     Comparison,
-    compare_latency,
     compare_quality,
-    direct_latency,
+    compare_speed,
+    direct_speed,
     hits,
-    paired_latency,
+    paired_speed,
     row,
 )
 from compressbuild.evaluate.logs import compare_logs
-from compressbuild.report.comparison import comparison_lines
+from compressbuild.report.text.comparison import comparison_lines
 
 
 def test_the_bitmap_is_that_of_top1() -> None:
@@ -60,7 +60,7 @@ def test_the_same_verdict_from_noisy_repeats() -> None:
     def verdict(ratio: float) -> str:
         base = rng.lognormal(0, 0.5, 60)
         noise = rng.lognormal(0, 0.05, (2, 60))
-        return paired_latency((base * noise[0]).tolist(), (base * ratio * noise[1]).tolist()).verdict
+        return paired_speed("latency", (base * noise[0]).tolist(), (base * ratio * noise[1]).tolist()).verdict
 
     assert sum(verdict(0.9) == "faster" for _ in range(20)) >= 19
     assert sum(verdict(1.0) == "no difference shown" for _ in range(40)) >= 35
@@ -71,18 +71,18 @@ def timing(value: float, ratio: float, spread: float = 0.02) -> dict[str, float]
 
 
 def test_latency_through_a_common_baseline() -> None:
-    found = compare_latency(timing(5, 0.5), timing(4, 0.4), "big")
+    found = compare_speed("latency", timing(5, 0.5), timing(4, 0.4), "big")
     assert found is not None
     assert (found.ratio, found.verdict) == (pytest.approx(0.8), "faster")
-    assert compare_latency(timing(5, 0.5, 0.3), timing(4, 0.4, 0.3), "big").verdict == "no difference shown"  # type: ignore[union-attr]
-    assert compare_latency({"value": 5}, timing(4, 0.4), "big") is None
+    assert compare_speed("latency", timing(5, 0.5, 0.3), timing(4, 0.4, 0.3), "big").verdict == "no difference shown"  # type: ignore[union-attr]
+    assert compare_speed("latency", {"value": 5}, timing(4, 0.4), "big") is None
 
 
 def test_latency_measured_in_turns() -> None:
-    found = direct_latency({**timing(8, 1.5), "baseline": {"value": 5.3}})
+    found = direct_speed("latency", {**timing(8, 1.5), "baseline": {"value": 5.3}})
     assert found is not None
     assert (found.first, found.second, found.verdict) == (5.3, 8, "slower")
-    assert direct_latency({"value": 8, "baseline": {"error": "gone"}}) is None
+    assert direct_speed("latency", {"value": 8, "baseline": {"error": "gone"}}) is None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_latency_measured_in_turns() -> None:
 )
 def test_what_a_second_load_of_the_same_file_would_differ_by_is_no_difference(low: float, high: float, verdict: str):
     result = {"value": 1.0, "ratio": (low + high) / 2, "ratio_low": low, "ratio_high": high}
-    found = direct_latency({**result, "baseline": {"value": 1.0}})
+    found = direct_speed("latency", {**result, "baseline": {"value": 1.0}})
     assert found is not None
     assert found.verdict == verdict
 
@@ -132,11 +132,11 @@ def test_logs_are_paired_by_id(tmp_path: Path) -> None:
         sides.append(log(tmp_path / f"{which}.jsonl", *entries, {"id": f"only-{which}", "correct": True}))
     found = compare_logs(*sides)
     assert found.quality is not None
-    assert found.latency is not None
+    assert found.speed is not None
     assert (found.quality.n, found.quality.first) == (300, pytest.approx(right[0].mean()))
     assert set(found.quality.lost) == {f"r{i}" for i in np.flatnonzero(right[0] & ~right[1])}
     assert found.quality.verdict == "worse"
-    assert (found.latency.ratio, found.latency.verdict) == (pytest.approx(0.5), "faster")
+    assert (found.speed.ratio, found.speed.verdict) == (pytest.approx(0.5), "faster")
     assert found.missing == {"requests": "2 of 302 ids are in one log only, and left out"}
     assert next(iter(comparison_lines(found))).endswith("worse, faster")
 
@@ -167,4 +167,4 @@ def test_logs_with_nothing_in_common(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read"):
         compare_logs(a, tmp_path / "nowhere")
     found = compare_logs(a, log(tmp_path / "d", {"id": 1, "latency": 3}))
-    assert set(found.missing) == {"quality", "latency"}
+    assert set(found.missing) == {"quality", "speed"}

@@ -32,9 +32,9 @@ def work(tmp_path: Path) -> Inline:
 def test_it_measures_in_turns_and_publishes_nothing(work: Inline) -> None:
     found = json.loads(work("compare", "large", "small", "--measure", "--json").out)
     assert not (work.root / "build").exists()
-    assert found["latency"]["how"].startswith("in turns")
-    assert found["latency"]["low"] <= found["latency"]["ratio"] <= found["latency"]["high"] < 1
-    assert (found["latency"]["verdict"], found["quality"]) == ("faster", None)
+    assert found["speed"]["how"].startswith("in turns")
+    assert found["speed"]["low"] <= found["speed"]["ratio"] <= found["speed"]["high"] < 1
+    assert (found["speed"]["verdict"], found["quality"]) == ("faster", None)
     again = work("compare", "large", "small")
     assert again.out.startswith("small against large: faster, smaller"), "it is remembered"
     page = work("compare", "large", "small", "--format", "html")

@@ -75,15 +75,18 @@ def test_the_statistic_is_that_of_two_proportions() -> None:
 )
 def test_smaller_but_not_faster(size: int, interval: tuple[float, float], said: str | None) -> None:
     latency = {"value": 3.0, "ratio": sum(interval) / 2, "ratio_low": interval[0], "ratio_high": interval[1]}
-    found = smaller_not_faster(latency, size, 100, "cpu-fp32")
+    found = smaller_not_faster("latency", latency, size, 100, "cpu-fp32")
     assert (found is None) == (said is None)
     if found is not None:
         assert f"smaller but {said} than cpu-fp32: ×0.40 of the size" in found.message
 
 
 def test_without_a_ratio_or_a_size_there_is_nothing_to_say() -> None:
-    assert smaller_not_faster({"value": 3.0}, 10, 100, "b") is None
-    assert smaller_not_faster({"value": 3.0, "ratio": 1.2, "ratio_low": 1.1, "ratio_high": 1.3}, 10, None, "b") is None
+    assert smaller_not_faster("latency", {"value": 3.0}, 10, 100, "b") is None
+    assert (
+        smaller_not_faster("latency", {"value": 3.0, "ratio": 1.2, "ratio_low": 1.1, "ratio_high": 1.3}, 10, None, "b")
+        is None
+    )
 
 
 def test_rows_that_are_no_classes_are_called_what_they_are() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressbuild.evaluate.history import Entry, History
-from compressbuild.report.trend import sparkline, trend_lines
+from compressbuild.report.text.trend import sparkline, trend_lines
 
 
 def entry(number: float, **more: Any) -> Entry:

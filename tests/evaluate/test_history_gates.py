@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from command import Inline, Work
+from msgspec.structs import replace
 from toyproject import Toy
 
 from compressbuild.compressfile.spec import GateSpec

@@ -13,18 +13,16 @@ from compressbuild.execute.events import (
     NodeProgress,
     NodeStarted,
     TargetFinished,
-    Warned,
     decode,
     encode,
 )
 
 EVENTS: list[Event] = [
     BuildStarted(time=1.0, targets=("a",), nodes=3, jobs=2, expected={"0": 1.5}),
-    NodeStarted(time=1.0, node="0", label="a/prune", pid=7, reason="ratio changed"),
+    NodeStarted(time=1.0, node="0", label="a/prune", reason="ratio changed"),
     NodeProgress(time=1.0, node="0", done=1, total=3, values={"loss": 0.5, "phase": "train"}),
     NodeFinished(time=1.0, node="0", label="a/prune", status="failed", cause="raised", error="no\nway", log="/l"),
     TargetFinished(time=1.0, target="a", status="failed", reason="a/prune failed"),
-    Warned(time=1.0, message="odd", where="Compressfile:1:1"),
     BuildFinished(time=1.0, exit_code=1, seconds=2.0, counts={"failed": 1}),
 ]
 
@@ -40,7 +38,7 @@ def test_each_event_is_one_line_that_reads_back(event: Event) -> None:
 
 def test_the_line_is_what_is_documented() -> None:
     assert encode(EVENTS[1]) == (
-        b'{"event":"node-started","time":1.0,"node":"0","label":"a/prune","pid":7,"reason":"ratio changed"}\n'
+        b'{"event":"node-started","time":1.0,"node":"0","label":"a/prune","reason":"ratio changed"}\n'
     )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import networkx
 import pytest
+from msgspec.structs import replace
 
 from compressbuild.errors import CompressfileError
+from compressbuild.graph import Graph
 
 
 def compressfile(targets: str) -> str:
@@ -95,3 +98,27 @@ def test_criticality_is_the_longest_path_to_a_leaf(toy) -> None:
     )
     graph = toy.open().graph
     assert graph.criticality(lambda node: 1.0) == [3.0, 2.0, 1.0, 1.0]
+
+
+def test_the_order_is_the_lexicographic_topological_sort(toy) -> None:
+    """A target may name one further down the file: its nodes still come after their inputs."""
+    toy.write(
+        "Compressfile",
+        compressfile(
+            "  a: {from: c, steps: [toy.mix: {salt: 1}]}\n"
+            "  b: {from: m, steps: [toy.mix: {others: [a, c]}]}\n"
+            "  c: {from: m, steps: [toy.mix: {salt: 3}, toy.mix: {salt: 4}]}\n"
+        ),
+    )
+    graph = toy.open().graph
+    assert len(graph.nodes) == 5
+    assert list(graph.order) == list(networkx.lexicographical_topological_sort(graph.digraph))
+
+
+def test_a_node_before_its_input_is_refused(toy) -> None:
+    toy.write("Compressfile", compressfile("  a: {from: m, steps: [toy.mix: {salt: 1}]}\n"))
+    graph = toy.open().graph
+    first, second = graph.nodes
+    nodes = (replace(second, index=0, inputs={"subject": 1}), replace(first, index=1))
+    with pytest.raises(ValueError, match=r"a/toy\.mix comes before one of its inputs"):
+        Graph(graph.spec, graph.registry, nodes, graph.targets, graph.positions)

@@ -11,7 +11,7 @@ from compressbuild.compressfile.load import loads
 from compressbuild.errors import CompressfileError
 from compressbuild.graph import Graph, build_graph
 from compressbuild.platforms import Facts
-from compressbuild.plugins import discover
+from compressbuild.registry import discover
 
 FILE = """
 version: 1
@@ -104,13 +104,13 @@ def test_parameters_and_datasets_of_a_metric_are_those_of_its_predictions(tmp_pa
 
 
 def test_what_a_metric_lacks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from compressbuild.graph import builder
+    from compressbuild.graph import draft
     from compressbuild.platforms import Missing
 
     def check(needs: Any, facts: Any) -> list[Missing]:
         return [Missing("sacrebleu (not found)", needs.install)] if "sacrebleu" in needs.modules else []
 
-    monkeypatch.setattr(builder, "check", check)
+    monkeypatch.setattr(draft, "check", check)
     found = metric(graph(tmp_path, '{bleu: {decode: "data:text"}}'), "fp32", "bleu")
     assert found.node is None
     assert "sacrebleu (not found)" in found.reason

@@ -11,8 +11,8 @@ from cbuild_tensorrt.settings import TensorRTRTXSettings
 
 from compressbuild.api import Needs, Platform
 from compressbuild.platforms import Facts, assess, check
-from compressbuild.plugins import discover
 from compressbuild.project import Project
+from compressbuild.registry import discover
 
 HOPPER = {"os": "Linux", "gpu.name": "NVIDIA H100", "gpu.sm": "sm90"}
 

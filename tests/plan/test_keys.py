@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
+import msgspec
 import pytest
 
 from compressbuild.compressfile.spec import RunOptions
@@ -38,7 +37,7 @@ def key(toy, *, change=None, environ=None, inputs=None, tools=None, text=None, f
     opened.environ = environ or {}
     try:
         node = opened.graph.nodes[opened.graph.targets["a"].artifact]
-        node = dataclasses.replace(node, tools=("click",), facts=("cpu.model",))
+        node = msgspec.structs.replace(node, tools=("click",), facts=("cpu.model",))
         if change:
             node = change(node)
         keyer = Keyer(
@@ -69,14 +68,14 @@ class OtherTools:
 
 def options(**changed):
     def change(node):
-        merged = {f.name: getattr(node.options, f.name) for f in dataclasses.fields(RunOptions)} | changed
-        return dataclasses.replace(node, options=RunOptions(**merged))
+        merged = {f.name: getattr(node.options, f.name) for f in msgspec.structs.fields(RunOptions)} | changed
+        return msgspec.structs.replace(node, options=RunOptions(**merged))
 
     return change
 
 
 def replaced(**changed):
-    return lambda node: dataclasses.replace(node, **changed)
+    return lambda node: msgspec.structs.replace(node, **changed)
 
 
 def run_with(settings):
@@ -134,3 +133,30 @@ def test_what_does_not_count(project) -> None:
     moved = type(project)(project.root.parent / "moved")
     project.root.rename(moved.root)
     assert key(moved) == before, "where the project lies"
+
+
+@pytest.mark.parametrize(
+    ("lost", "message"),
+    [
+        ("data.bin", "there is no file 'data.bin'"),
+        ("f.txt", "there is no file 'f.txt'"),
+        ("code/data.py", "code.data"),
+    ],
+)
+def test_a_check_finds_what_the_key_will_miss(project, lost: str, message: str) -> None:
+    """All that ``parts`` would report, although no input has been built."""
+
+    def problems(look) -> list[str]:
+        opened = project.open()
+        try:
+            for index in opened.graph.order:
+                look(opened.keyer, opened.graph.nodes[index])
+            return list(dict.fromkeys(str(problem) for problem in opened.keyer.problems))
+        finally:
+            opened.close()
+
+    assert problems(lambda keyer, node: keyer.check(node)) == []
+    (project.root / lost).unlink()
+    found = problems(lambda keyer, node: keyer.check(node))
+    assert any(message in each for each in found)
+    assert found == problems(lambda keyer, node: keyer.parts(node, {}))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import digits as digits_example
 import pytest
-from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.to_onnx.params.export import ExportOnnx
 from cbuild_torch.train.params import Train
 
 

@@ -22,8 +22,10 @@ DATASETS = {
     "test": "examples.digits.data:test",
 }
 LOADERS = {"torch-model": "cbuild_torch.model.runner:load", "onnx": "cbuild_onnx.model.runner:load"} | {
-    "openvino-ir": "cbuild_openvino.backend:load"
+    "openvino-ir": "cbuild_openvino.runner:load"
 }
+
+CENSUSES = {"torch-model": "cbuild_torch.model.census:census", "onnx": "cbuild_onnx.model.census:census"}
 
 
 def kind_of(directory: Path) -> str:
@@ -33,7 +35,7 @@ def kind_of(directory: Path) -> str:
 
 def as_input(directory: Path) -> WorkInput:
     kind = kind_of(directory)
-    return WorkInput(path=str(directory), kind=kind, load=LOADERS[kind])
+    return WorkInput(path=str(directory), kind=kind, load=LOADERS[kind], census=CENSUSES.get(kind))
 
 
 def apply(run: str, subject: Path, params: Params, out: Path, **world: Any) -> NodeRun:

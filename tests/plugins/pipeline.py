@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import digits
-from cbuild_metrics.robustness.params import Pgd
+from cbuild_metrics.robustness.params.attacks import Pgd
 from cbuild_onnx.convert.params import ConvertFp16
 from cbuild_onnx.quantize.params import QuantizeDynamic, QuantizeStatic
-from cbuild_torch.prune.params import PruneChannels, PruneMagnitude
-from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.prune.params.channels import PruneChannels
+from cbuild_torch.prune.params.magnitude import PruneMagnitude
+from cbuild_torch.to_onnx.params.export import ExportOnnx
 from cbuild_torch.train.params import Distill, Finetune, Train
 
 

@@ -9,8 +9,11 @@ from pathlib import Path
 import digits
 from cbuild_onnx.convert.params import ConvertBf16
 from cbuild_onnx.quantize.params import QuantizeMixed, QuantizeStatic, QuantizeWeights
-from cbuild_torch.rewrite.params import ReplaceActivation, ShareCluster, ShareLayers
-from cbuild_torch.to_onnx.params import ExportOnnx, QuantizeQat
+from cbuild_torch.rewrite.params.activations import ReplaceActivation
+from cbuild_torch.rewrite.params.cluster import ShareCluster
+from cbuild_torch.rewrite.params.sharing import ShareLayers
+from cbuild_torch.to_onnx.params.export import ExportOnnx
+from cbuild_torch.to_onnx.params.qat import QuantizeQat
 from cbuild_torch.train.params import Train
 
 

@@ -6,7 +6,7 @@ import contracts
 import pytest
 
 from compressbuild.api.conformance import BackendContract
-from compressbuild.plugins import discover
+from compressbuild.registry import discover
 
 # backend → its settings
 GIVEN = {

@@ -30,7 +30,7 @@ def profiled(run: str, artifact: Path, out: Path, params: Profiling = ASKED, **w
 
 
 def compiled(
-    place: Path, backend: str, model: Path, settings: Any, *, compile: str = "backend", load: str = "backend"
+    place: Path, backend: str, model: Path, settings: Any, *, compile: str = "compile", load: str = "runner"
 ) -> WorkInput:
     """What a backend makes of a model, as an input that is run with these settings."""
     made = digits.apply(f"cbuild_{backend}.{compile}:compile", model, settings, place / backend)
@@ -58,7 +58,7 @@ def check(found: Profile, *, least: float = 0.05) -> Counter[str]:
 
 def test_onnxruntime(exported: Path, tmp_path: Path) -> None:
     subject = compiled(tmp_path, "onnxruntime", exported, OnnxRuntimeSettings())
-    found = profiled("cbuild_onnxruntime.backend:profile", exported, tmp_path / "out", subject=subject)
+    found = profiled("cbuild_onnxruntime.profile:profile", exported, tmp_path / "out", subject=subject)
     counts = check(found)
     convolutions = sum(count for op, count in counts.items() if "Conv" in op)
     assert convolutions == 8
@@ -73,7 +73,7 @@ def test_onnxruntime_with_the_platforms_settings(exported: Path, tmp_path: Path)
     """Unoptimised, every operator of the graph has a row of its own."""
     plain = OnnxRuntimeSettings(optimization="disabled", save_optimized=False)
     subject = compiled(tmp_path, "onnxruntime", exported, plain)
-    found = profiled("cbuild_onnxruntime.backend:profile", exported, tmp_path / "out", subject=subject)
+    found = profiled("cbuild_onnxruntime.profile:profile", exported, tmp_path / "out", subject=subject)
     assert "Relu" in check(found)
     assert found.describe["optimization"] == "disabled"
 
@@ -91,7 +91,7 @@ def test_the_reference_runtime_of_onnx(exported: Path, tmp_path: Path) -> None:
 
 def test_openvino(exported: Path, tmp_path: Path) -> None:
     subject = compiled(tmp_path, "openvino", exported, OpenVinoSettings())
-    found = profiled("cbuild_openvino.backend:profile", exported, tmp_path / "out", subject=subject)
+    found = profiled("cbuild_openvino.profile:profile", exported, tmp_path / "out", subject=subject)
     counts = check(found)
     assert sum(count for op, count in counts.items() if op.startswith("Convolution")) == 8
     assert found.describe["device"] == "CPU"
@@ -108,7 +108,7 @@ def test_torch(trained: Path, tmp_path: Path) -> None:
 
 def on_executorch(place: Path, model: Path, **settings: Any) -> WorkInput:
     pytest.importorskip("executorch.runtime", reason="needs executorch: pip install 'compressbuild[executorch]'")
-    return compiled(place, "executorch", model, ExecuTorchSettings(**settings), load="runner")
+    return compiled(place, "executorch", model, ExecuTorchSettings(**settings))
 
 
 def test_executorch(trained: Path, tmp_path: Path) -> None:

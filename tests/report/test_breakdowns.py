@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from compressbuild.report.breakdowns import breakdowns
-from compressbuild.report.layers import shown_layers
+from compressbuild.report.data.breakdowns import breakdowns
+from compressbuild.report.data.layers import shown_layers
 
 
 def test_classes_stand_beside_the_baselines() -> None:

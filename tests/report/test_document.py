@@ -7,7 +7,7 @@ import json
 import pytest
 from command import Inline, Work
 
-from compressbuild.report.markdown import markdown
+from compressbuild.report.text.markdown import markdown
 
 TEXT = """\
 version: 1
@@ -47,7 +47,9 @@ def test_the_data(work: Work) -> None:
     assert targets["two"]["steps"][1]["seconds"] is not None
     assert [s["name"] for s in targets["two"]["provenance"]["subjects"]] == ["metrics.json", "value"]
     assert len(targets["two"]["history"]) == 1
-    assert found["metrics"]["length"] == {"unit": "B", "direction": "lower", "summary": ""}
+    assert found["metrics"]["length"] == {
+        "unit": "B", "direction": "lower", "summary": "", "role": "detail", "priority": 0,
+    }  # fmt: skip
     assert found["choice"] is None, "no metric says how good these are"
 
 
@@ -95,7 +97,10 @@ def test_markdown_of_what_to_ship() -> None:
         "state": "published",
         "warnings": warned,
     }
-    units = {"top1": {"unit": ""}, "latency": {"unit": "ms"}}
+    units = {
+        "top1": {"unit": "", "role": "quality", "priority": 100},
+        "latency": {"unit": "ms", "role": "cost", "priority": 100},
+    }
     choice = {"name": "int_8", "reasons": ["good", "fast"], "rivals": {}}
     said = markdown({"project": "p", "targets": [row], "metrics": units, "quality": "top1", "choice": choice})
     assert "Ship **int\\_8**: good; fast." in said

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from toyproject import Toy
 
-from compressbuild.report.drawing import Box, Edge, Picture, dot, make, mermaid, svg
-from compressbuild.report.layout import place
+from compressbuild.report.picture.drawing import Box, Edge, Picture, dot, make, mermaid, svg
+from compressbuild.report.picture.layout import place
 
 SVG = "{http://www.w3.org/2000/svg}"
 FILE = """\
@@ -144,7 +144,7 @@ def test_an_empty_picture_is_a_picture() -> None:
 
 def test_equal_graphs_are_drawn_alike_in_every_process(tmp_path: Path) -> None:
     script = (
-        "from compressbuild.report.drawing import Box, Edge, Picture, svg\n"
+        "from compressbuild.report.picture.drawing import Box, Edge, Picture, svg\n"
         "names = [f'n{i}' for i in range(12)]\n"
         "boxes = tuple(Box(n, n, '', 'technique', True) for n in names)\n"
         "edges = tuple(Edge(names[i], names[j]) for i in range(12) for j in range(i + 1, 12) if (i * j) % 5 == 1)\n"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from compressbuild.execute.events import BuildStarted, NodeFinished, NodeProgress, NodeStarted
-from compressbuild.report.estimate import Estimate
+from compressbuild.report.text.estimate import Estimate
 
 
 def _started(expected: dict[str, float], *, nodes: int = 3, jobs: int = 1) -> Estimate:

@@ -9,7 +9,7 @@ import onnx_models as models
 from command import Inline
 from toyproject import one_collapsed
 
-from compressbuild.report.document import gather
+from compressbuild.report.data.document import gather
 
 
 def test_what_missed_its_gate_is_warned_about_too(tmp_path: Path) -> None:

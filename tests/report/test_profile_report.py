@@ -5,7 +5,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 
 from compressbuild.api import Operator, Profile
-from compressbuild.report.profile import html, lines
+from compressbuild.report.page.profile import profile_page
+from compressbuild.report.text.profile import lines
 
 MADE = Profile(
     operators=(
@@ -48,12 +49,12 @@ def test_where_the_runtime_knows_types_alone_there_is_one_table() -> None:
 
 def test_an_empty_profile() -> None:
     assert list(lines("net", Profile(operators=(), run_us=0.0, batch=1), 9))[-1].startswith("type")
-    assert "<svg" in html("net", Profile(operators=(), run_us=0.0, batch=1))
+    assert "<svg" in profile_page("net", Profile(operators=(), run_us=0.0, batch=1))
 
 
 def test_html() -> None:
-    page = html("a&b", MADE)
-    assert "<title>a&amp;b: where the time goes</title>" in page
+    page = profile_page("a&b", MADE)
+    assert "<title>a&amp;b: where the time goes · compressbuild</title>" in page
     assert "conv &lt;1&gt;" in page
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "")
     assert "<script" not in page

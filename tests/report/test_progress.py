@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from compressbuild.execute import events
-from compressbuild.execute.events import Event, NodeFinished, NodeProgress, NodeStarted, Warned, decode
+from compressbuild.execute.events import Event, NodeFinished, NodeProgress, NodeStarted, decode
 from compressbuild.execute.failure import RAISED
-from compressbuild.report.lines import duration, log_tail
-from compressbuild.report.progress import JsonProgress, LiveProgress, PlainProgress
+from compressbuild.report.text.lines import log_tail
+from compressbuild.report.text.progress import JsonProgress, LiveProgress, PlainProgress
+from compressbuild.words import duration
 
 BUILD: list[Event] = [
     events.BuildStarted(time=0.0, targets=("slim",), nodes=3, jobs=2, expected={"slim/finetune": 60.0}),
@@ -24,7 +25,6 @@ BUILD: list[Event] = [
     NodeFinished(time=3.3, node="slim/prune", label="slim/prune", status="built", seconds=3.14),
     NodeStarted(time=3.4, node="slim/finetune", label="slim/finetune"),
     NodeProgress(time=4.0, node="slim/finetune", done=1, total=4, values={"loss": 0.25, "lr": None}),
-    Warned(time=4.0, message="no GPU", hint="use a CPU platform", where="Compressfile:3:1"),
     NodeFinished(time=65.0, node="slim/finetune", label="slim/finetune", status="skipped"),
     events.TargetFinished(time=66.0, target="slim", status="failed", reason="slim/finetune was skipped"),
     events.BuildFinished(time=66.0, exit_code=1, seconds=66.0, counts={"built": 1, "cached": 1, "skipped": 1}),
@@ -40,7 +40,7 @@ def _plain(stream: list[Event], *, verbose: bool = False) -> str:
 
 
 def test_plain_lines_name_what_was_done() -> None:
-    assert _plain(BUILD) == ("built     slim/prune  3.1 s\nCompressfile:3:1: warning: no GPU (use a CPU platform)\n")
+    assert _plain(BUILD) == ("built     slim/prune  3.1 s\n")
 
 
 def test_verbose_lines_say_why_and_what_was_not_done() -> None:
@@ -49,7 +49,6 @@ def test_verbose_lines_say_why_and_what_was_not_done() -> None:
         "running   slim/prune  (ratio: 0.5 → 0.3)\n"
         "built     slim/prune  3.1 s\n"
         "running   slim/finetune\n"
-        "Compressfile:3:1: warning: no GPU (use a CPU platform)\n"
         "skipped   slim/finetune\n"
     )
 
@@ -104,15 +103,14 @@ def test_json_is_the_event_stream_and_nothing_else() -> None:
 def test_live_rows_show_progress_values_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "140")
     monkeypatch.setenv("LINES", "20")
-    monkeypatch.setattr("compressbuild.report.progress.time.time", lambda: 14.0)
+    monkeypatch.setattr("compressbuild.report.text.progress.time.time", lambda: 14.0)
     file = io.StringIO()
     with LiveProgress(file, terminal=True) as live:
-        for event in BUILD[:7]:
+        for event in BUILD[:6]:
             live(event)
         live._live.refresh()
         screen = file.getvalue()
     assert "built     slim/prune  3.1 s" in screen
-    assert "warning: no GPU" in screen
     last = screen[screen.rindex("slim/finetune") :]
     assert "1/4" in last
     assert "loss 0.25" in last
@@ -138,7 +136,7 @@ def test_live_rows_beyond_the_screen_are_counted(monkeypatch: pytest.MonkeyPatch
 LIVE = """
 import sys, time
 from compressbuild.execute.events import *
-from compressbuild.report.progress import LiveProgress
+from compressbuild.report.text.progress import LiveProgress
 assert "rich" not in sys.modules
 with LiveProgress() as live:
     live(BuildStarted(targets=("a",), nodes=1))
@@ -173,5 +171,7 @@ def test_live_display_on_a_terminal_ends_with_plain_lines() -> None:
 
 
 def test_importing_the_observers_does_not_import_rich() -> None:
-    code = "import sys, compressbuild.report.progress, compressbuild.report.trace; print('rich' in sys.modules)"
+    code = (
+        "import sys, compressbuild.report.text.progress, compressbuild.report.data.trace; print('rich' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

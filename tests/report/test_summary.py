@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from compressbuild.build.outcome import BuildReport, TargetReport
 from compressbuild.evaluate.gates import Verdict
-from compressbuild.report.result import BuildReport, TargetReport
-from compressbuild.report.table import number, summary
+from compressbuild.report.text.table import summary
+from compressbuild.words import number
 
 
 @pytest.mark.parametrize(

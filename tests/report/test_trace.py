@@ -18,7 +18,7 @@ from compressbuild.execute.events import (
     NodeStarted,
     TargetFinished,
 )
-from compressbuild.report.trace import ChromeTrace
+from compressbuild.report.data.trace import ChromeTrace
 
 BUILD: list[Event] = [
     BuildStarted(time=10.0, targets=("t",), nodes=4, jobs=2),

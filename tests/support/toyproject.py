@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from compressbuild.build import Build
+from compressbuild.build.outcome import BuildReport
+from compressbuild.build.run import Build
 from compressbuild.execute.executor import Executor
 from compressbuild.execute.observe import Observe
 from compressbuild.execute.pools import Pools
-from compressbuild.plugins import Registry, discover
 from compressbuild.project import Project
-from compressbuild.report.result import BuildReport
+from compressbuild.registry import Registry, discover
 
 HERE = str(Path(__file__).parent)
 if HERE not in sys.path:

@@ -125,8 +125,8 @@ class Contract:
 
     def needs(self) -> tuple[Needs, ...]:
         """What it takes to run the main function here."""
-        found: Needs = self.record.needs
-        return (found, msgspec.convert(self.values(), self.params_type).needs())
+        stack: Needs = self.record.stack.needs
+        return (stack, self.record.needs, msgspec.convert(self.values(), self.params_type).needs())
 
     def request(self, place: Path, subject: WorkInput | None, params: Mapping[str, Any], **more: Any) -> WorkRequest:
         """The node, as the engine would order it."""
@@ -163,7 +163,7 @@ class Contract:
         return run(
             request,
             place / "run",
-            preload=self.record.preload if self.preload is None else self.preload,
+            preload=self.record.stack.preload if self.preload is None else self.preload,
             readable=self.files,
             environment=self.environment,
             **options,

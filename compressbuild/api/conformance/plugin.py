@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ...code import CodeIndex
-from ...plugins import Plugin, Registry, discover
+from ...closure import CodeIndex
+from ...registry import Plugin, Registry, discover
 
 __all__ = ["manifest_imports", "plugin_of", "record", "registry", "uncovered"]
 

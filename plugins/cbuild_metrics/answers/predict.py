@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_kit import arrays, fit, fixed_batch
+from cbuild_kit import arrays, fit, fixed_batch, model_inputs
 
 from compressbuild.api import Context, Runner, UserError
 
-from .feeds import model_inputs
 from .params import Predict
 from .predictions import Predictions
 

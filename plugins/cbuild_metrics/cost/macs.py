@@ -1,4 +1,4 @@
-"""Multiply-accumulates (MACs) of one sample, counted from the shapes of a real run.
+"""Multiply-accumulates (MACs) of one sample, as the kind of the model counts them.
 
 Only contractions count: convolutions, matrix products, recurrent layers, attention. Element-wise work, normalisation,
 pooling and biases do not, as is usual. A quantised operator counts as the operator it stands for.
@@ -6,34 +6,27 @@ pooling and biases do not, as is usual. A quantised operator counts as the opera
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from compressbuild.api import Context
 
-from ..answers.feeds import Example
 from .params import Shapes
 
-__all__ = ["macs", "result"]
+__all__ = ["macs"]
 
 
 def macs(ctx: Context, subject: Path, params: Shapes) -> dict[str, Any]:
     """``{"value": MACs a sample, "by_operator": {…}, "axes": {name: size}}``.
 
-    ``uncounted``, if there: operators of the run that contract something in a way this does not know.
+    ``uncounted``, if there: operators of the run that contract something in a way that is not known.
     """
-    if ctx.kind("subject") == "torch-model":
-        from .macs_torch import count
-    else:
-        from .macs_onnx import count
-    return count(ctx, subject, params.axes)
-
-
-def result(counted: Mapping[str, int], sample: Example) -> dict[str, Any]:
-    """What the metric returns for operator → MACs of a run on ``sample``."""
+    found = ctx.census("subject").macs(params.axes)
+    if found.uncounted:
+        ctx.log.warning("not counted: %s", ", ".join(found.uncounted))
     return {
-        "value": sum(counted.values()) // sample.batch,
-        "by_operator": {name: count // sample.batch for name, count in sorted(counted.items())},
-        **({"axes": dict(sample.axes)} if sample.axes else {}),
+        "value": found.value,
+        "by_operator": found.by_operator,
+        **({"axes": found.axes} if found.axes else {}),
+        **({"uncounted": list(found.uncounted)} if found.uncounted else {}),
     }

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from compressbuild.api import (
-    Meta,
-    Params,
-)
+from compressbuild.api import Meta, Params, Positive
 
 __all__ = ["Compressed", "Shapes"]
-
-_Sizes = dict[str, Annotated[int, Meta(ge=1)]]
 
 
 class Compressed(Params):
     """How the files are packed."""
 
-    method: Literal["zlib", "bz2", "lzma"] = "zlib"
+    method: Annotated[
+        Literal["zlib", "bz2", "lzma"], Meta(description="compressor; each file is compressed by itself")
+    ] = "zlib"
 
 
 class Shapes(Params):
     """The sizes that a model's cost is counted for: one sample, and its other dynamic axes."""
 
-    axes: Annotated[_Sizes, Meta(description="dynamic axis → size; 16 unless named")] = {}
+    axes: Annotated[dict[str, Positive], Meta(description="dynamic axis → size; an axis that is not named is 16")] = {}

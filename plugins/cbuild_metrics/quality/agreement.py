@@ -10,8 +10,8 @@ import numpy as np
 from compressbuild.api import Context, UserError
 
 from ..answers.predictions import Predictions
-from .accuracy import output
-from .params import Output
+from ..answers.scores import output
+from .params.output import Output
 from .regression import decibel
 
 __all__ = ["agreement", "cosine", "max_abs", "sqnr"]

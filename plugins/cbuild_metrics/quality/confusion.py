@@ -14,8 +14,8 @@ import numpy as np
 from compressbuild.api import Context
 
 from ..answers.predictions import Predictions
-from .accuracy import classified
-from .params import Averaged
+from ..answers.scores import classified
+from .params.averaged import Averaged
 
 __all__ = ["confusion", "f1", "precision", "recall", "scores"]
 

@@ -1,4 +1,4 @@
-"""Numbers against numbers: mean squared error, signal-to-noise ratio, correlation, and perplexity of class scores."""
+"""Numbers against numbers: mean squared error, signal-to-noise ratio, correlation."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from compressbuild.api import Context, UserError
 
 from ..answers.predictions import Predictions
-from .accuracy import classified, output
-from .params import Accuracy, Output
+from ..answers.scores import output
+from .params.output import Output
 
-__all__ = ["mse", "pearson", "perplexity", "ranks", "snr", "spearman"]
+__all__ = ["mse", "pearson", "ranks", "snr", "spearman"]
 
 
 def mse(ctx: Context, subject: Path, params: Output) -> dict[str, Any]:
@@ -41,16 +41,6 @@ def spearman(ctx: Context, subject: Path, params: Output) -> dict[str, Any]:
     """``{"value": Pearson correlation of the ranks, equal values sharing the mean of theirs, "n"}``."""
     found, wanted = _pair(subject, params)
     return {"value": _correlation(ranks(found), ranks(wanted)), "n": found.size}
-
-
-def perplexity(ctx: Context, subject: Path, params: Accuracy) -> dict[str, Any]:
-    """``{"value": exp(mean of -ln softmax(scores)[label]), "nll": that mean, "n": labels that count}``."""
-    scores, labels = classified(Predictions.read(subject), params.output, params.ignore)
-    scores = scores.astype(np.float64)
-    top = scores.max(axis=1)
-    spread = top + np.log(np.exp(scores - top[:, None]).sum(axis=1))
-    nll = float(np.mean(spread - scores[np.arange(len(labels)), labels]))
-    return {"value": math.exp(nll) if nll < 700 else math.inf, "nll": nll, "n": len(labels)}
 
 
 LOUDEST = 300.0  # dB: more than double precision can tell apart

@@ -13,8 +13,8 @@ from sacrebleu.metrics.chrf import CHRF
 from compressbuild.api import Context, UserError
 
 from ..answers.predictions import Predictions
-from .accuracy import output
-from .params import Text
+from ..answers.scores import output
+from .params.text import Text
 
 __all__ = ["bleu", "chrf"]
 

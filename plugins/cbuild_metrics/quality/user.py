@@ -9,7 +9,7 @@ from typing import Any
 from compressbuild.api import Context, UserError
 
 from ..answers.predictions import Predictions
-from .params import UserFunction
+from .params.user import UserFunction
 
 __all__ = ["user"]
 

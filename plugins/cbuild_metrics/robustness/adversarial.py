@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cbuild_kit import model_inputs
+
 from compressbuild.api import Context, UserError
 
-from ..answers.feeds import model_inputs
 from ..answers.predict import run_over
 from ..answers.predictions import Examples, Predictions
 from ..quality.accuracy import top_k
-from ..quality.params import Accuracy
-from .params import Attacked, FgsmAccuracy, PgdAccuracy
+from ..quality.params.accuracy import Accuracy
+from .params.attacks import Attacked, FgsmAccuracy, PgdAccuracy
 
 __all__ = ["fgsm", "pgd", "predict_examples"]
 

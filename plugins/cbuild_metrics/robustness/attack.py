@@ -23,7 +23,7 @@ from torch import Tensor
 from compressbuild.api import Context, UserError
 
 from ..answers.predictions import Examples
-from .params import Fgsm, Pgd
+from .params.attacks import Fgsm, Pgd
 
 __all__ = ["Ball", "fgsm", "fgsm_examples", "pgd", "pgd_examples"]
 

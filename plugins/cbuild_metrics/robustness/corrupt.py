@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_kit import fit, fixed_batch
+from cbuild_kit import fit, fixed_batch, model_inputs
 
 from compressbuild.api import Context, UserError
 
-from ..answers.feeds import model_inputs
 from ..answers.predict import answers, joined, regrouped
 from ..answers.predictions import Predictions
-from ..quality.accuracy import classified
-from .params import Corrupt, Corruption
+from ..answers.scores import classified
+from .params.corruption import Corrupt, Corruption
 
 __all__ = ["CORRUPTIONS", "corrupted", "corruption", "predict_corrupted"]
 

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from cbuild_kit import ModelInput, fit, fixed_batch
+from cbuild_kit import ModelInput, fit, fixed_batch, model_inputs
 
 from compressbuild.api import Context, UserError
 
-from ..answers.feeds import model_inputs
 from ..answers.predict import answers, regrouped
 from ..answers.predictions import Predictions
-from ..quality.accuracy import output
-from .params import Case, Edges, PredictEdges
+from ..answers.scores import output
+from .params.edges import Case, Edges, PredictEdges
 
 __all__ = ["edge_cases", "edge_inputs", "predict_edges"]
 

@@ -11,9 +11,9 @@ from compressbuild.api import Context, UserError
 
 from ..answers.predict import joined, run_over
 from ..answers.predictions import Predictions
-from ..quality.accuracy import output
+from ..answers.scores import output
 from ..quality.regression import ranks
-from .params import Outside, OutsideScores
+from .params.outside import Outside, OutsideScores
 
 __all__ = ["auroc", "energy", "msp", "outside", "predict_outside"]
 

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compressbuild.api import Kind, Metric, Needs, Technique
+from compressbuild.api import AnswerMetric, Kind, Stack, Technique
 
-from .params import (
-    Attacked,
-    Corrupt,
-    Corruption,
-    Edges,
-    Fgsm,
-    FgsmAccuracy,
-    Outside,
-    OutsideScores,
-    Pgd,
-    PgdAccuracy,
-    PredictEdges,
-    PredictSliced,
-    Slices,
-)
+from .params.attacks import Attacked, Fgsm, FgsmAccuracy, Pgd, PgdAccuracy
+from .params.corruption import Corrupt, Corruption
+from .params.edges import Edges, PredictEdges
+from .params.outside import Outside, OutsideScores
+from .params.slices import PredictSliced, Slices
 
 __all__ = ["kinds", "metrics", "techniques"]
 
 _INSTALL = "pip install 'compressbuild[metrics]'"
-_NUMPY = Needs(modules=("numpy",), install=_INSTALL)
-_TORCH = ("torch", "safetensors", "numpy")
+_NUMPY = Stack(modules=("numpy",), tools=("numpy",), install=_INSTALL)
+_PICTURES = _NUMPY.also(modules=("PIL",), tools=("pillow",))
+_TORCH = _NUMPY.also(
+    modules=("torch",),
+    tools=("torch", "safetensors"),
+    preload=("torch",),
+    install="pip install 'compressbuild[torch,metrics]'",
+)
 
 
 def kinds() -> Iterator[Kind]:
@@ -39,26 +35,24 @@ def kinds() -> Iterator[Kind]:
 
 
 def techniques() -> Iterator[Technique]:
-    for name, run, params, needs, tools in (
+    for name, run, params, stack in (
         (
             "metrics.predict-corrupted",
             "robustness.corrupt:predict_corrupted",
             Corrupt,
-            Needs(modules=("numpy", "PIL"), install=_INSTALL),
-            ("numpy", "pillow"),
+            _PICTURES,
         ),
-        ("metrics.predict-examples", "robustness.adversarial:predict_examples", Attacked, _NUMPY, ("numpy",)),
-        ("metrics.predict-outside", "robustness.outside:predict_outside", Outside, _NUMPY, ("numpy",)),
-        ("metrics.predict-edges", "robustness.edges:predict_edges", PredictEdges, _NUMPY, ("numpy",)),
-        ("metrics.predict-sliced", "robustness.slices:predict_sliced", PredictSliced, _NUMPY, ("numpy",)),
+        ("metrics.predict-examples", "robustness.adversarial:predict_examples", Attacked, _NUMPY),
+        ("metrics.predict-outside", "robustness.outside:predict_outside", Outside, _NUMPY),
+        ("metrics.predict-edges", "robustness.edges:predict_edges", PredictEdges, _NUMPY),
+        ("metrics.predict-sliced", "robustness.slices:predict_sliced", PredictSliced, _NUMPY),
     ):
         yield Technique(
             name=name,
             run=f"cbuild_metrics.{run}",
             params=params,
             produces="predictions",
-            tools=tools,
-            needs=needs,
+            stack=stack,
         )
     for name, run, params in (
         ("metrics.attack-fgsm", "fgsm_examples", Fgsm),
@@ -70,70 +64,68 @@ def techniques() -> Iterator[Technique]:
             params=params,
             consumes=("torch-model",),
             produces="examples",
-            tools=_TORCH,
-            preload=("torch",),
-            needs=Needs(modules=("numpy", "torch"), install="pip install 'compressbuild[torch,metrics]'"),
+            stack=_TORCH,
         )
 
 
-def metrics() -> Iterator[Metric]:
-    yield Metric(
+def metrics() -> Iterator[AnswerMetric]:
+    yield AnswerMetric(
         name="corruption",
         summary="mean top-1 accuracy under noise, contrast, brightness, blur and JPEG, at severities",
         source="Hendrycks and Dietterich 2019",
         run="cbuild_metrics.robustness.corrupt:corruption",
         params=Corruption,
-        of="predictions",
         via="metrics.predict-corrupted",
+        role="quality",
         direction="higher",
-        tools=("numpy",),
+        stack=_NUMPY,
     )
     for name, params, summary, source in (
         ("fgsm", FgsmAccuracy, "top-1 accuracy under one step along the loss' gradient", "Goodfellow et al. 2015"),
         ("pgd", PgdAccuracy, "top-1 accuracy under projected gradient descent", "Madry et al. 2018"),
     ):
-        yield Metric(
+        yield AnswerMetric(
             name=name,
             summary=f"{summary}, transferred from a torch model",
             source=source,
             run=f"cbuild_metrics.robustness.adversarial:{name}",
             params=params,
-            of="predictions",
             via="metrics.predict-examples",
+            role="quality",
             examples=f"metrics.attack-{name}",
             direction="higher",
-            tools=("numpy",),
+            stack=_NUMPY,
         )
-    yield Metric(
+    yield AnswerMetric(
         name="ood",
         summary="area under the ROC of a score that tells the data from other data",
         source="Hendrycks and Gimpel 2017; energy: Liu et al. 2020",
         run="cbuild_metrics.robustness.outside:outside",
         params=OutsideScores,
-        of="predictions",
         via="metrics.predict-outside",
+        role="quality",
         direction="higher",
-        tools=("numpy",),
+        stack=_NUMPY,
     )
-    yield Metric(
+    yield AnswerMetric(
         name="edge-cases",
         summary="share of zero, saturated and non-finite inputs that are answered as the baseline does",
         run="cbuild_metrics.robustness.edges:edge_cases",
         params=Edges,
-        of="predictions",
         via="metrics.predict-edges",
+        role="quality",
         paired=True,
         direction="higher",
-        tools=("numpy",),
+        stack=_NUMPY,
     )
-    yield Metric(
+    yield AnswerMetric(
         name="slices",
         summary="top-1 accuracy, with that of each slice of the data that the user names",
         run="cbuild_metrics.robustness.slices:slices",
         params=Slices,
-        of="predictions",
         via="metrics.predict-sliced",
+        role="quality",
         direction="higher",
         per_class=True,
-        tools=("numpy",),
+        stack=_NUMPY,
     )

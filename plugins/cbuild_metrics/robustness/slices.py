@@ -12,9 +12,10 @@ from compressbuild.api import Context, UserError
 
 from ..answers.predict import run_over
 from ..answers.predictions import Predictions
-from ..quality.accuracy import classified, top_k
-from ..quality.params import Accuracy
-from .params import PredictSliced, Slices
+from ..answers.scores import classified
+from ..quality.accuracy import top_k
+from ..quality.params.accuracy import Accuracy
+from .params.slices import PredictSliced, Slices
 
 __all__ = ["SLICE", "predict_sliced", "slices"]
 

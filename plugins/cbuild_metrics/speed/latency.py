@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cbuild_kit import example, model_inputs
 
 from compressbuild.api import Context
 
-from ..answers.feeds import example, model_inputs
 from .params import Latency
 from .timing import Sample, Timed, measure
 

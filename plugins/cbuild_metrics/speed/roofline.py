@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cbuild_kit import example, model_inputs
+
 from compressbuild.api import Context, UserError
 
-from ..answers.feeds import example, model_inputs
 from .ceilings import BEYOND_CACHE, arithmetic, bandwidth
 from .params import Latency, Roofline
 from .timing import Timed, measure
@@ -89,7 +90,7 @@ def roofline(ctx: Context, subject: Path, params: Roofline) -> dict[str, Any]:
         "threads": threads,
         "batch": sample.batch,
         **({"axes": dict(sample.axes)} if sample.axes else {}),
-        **({"uncounted": work.uncounted} if work.uncounted else {}),
+        **({"uncounted": list(work.uncounted)} if work.uncounted else {}),
         "noisy": timed.is_noisy,
         "describe": described,
     }
@@ -107,18 +108,10 @@ class _Work:
 
 def _work(ctx: Context, axes: Mapping[str, int], batch: int, floats: str) -> _Work:
     """What the model asks for. ``floats``: the type in which the runtime computes what is not of integers."""
-    model = ctx.artifact("model")
-    if ctx.kind("model") == "torch-model":
-        from ..cost.macs_torch import count
-        from ..cost.traffic_torch import weights_read
-
-        return _Work({floats: count(ctx, model, axes)["value"]}, weights_read(ctx, model, axes, batch))
-    from ..cost.precision_onnx import macs_by_precision
-    from ..cost.traffic_onnx import weights_read as bytes_read
-
-    macs, uncounted = macs_by_precision(ctx, model, axes)
-    named = {floats if kind == "float" else kind: value for kind, value in macs.items()}
-    return _Work(named, bytes_read(ctx, model, axes, batch), uncounted)
+    census = ctx.census("model")
+    macs = census.macs(axes)
+    named = {floats if kind == "float" else kind: value for kind, value in macs.by_type.items()}
+    return _Work(named, census.traffic(axes, batch), macs.uncounted)
 
 
 def _floats(described: Mapping[str, Any]) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cbuild_kit import example, model_inputs
 
 from compressbuild.api import Context, UserError
 
-from ..answers.feeds import example, model_inputs
 from .params import Latency, Load, Memory, Throughput
 from .timing import Timed, measure
 

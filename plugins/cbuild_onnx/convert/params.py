@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-from compressbuild.api import (
-    Amount,
-    DatasetRef,
-    Params,
-)
+from typing import Annotated
+
+from compressbuild.api import Amount, DatasetRef, Meta, Params
 
 __all__ = ["ConvertBf16", "ConvertFp16"]
 
+_BlockedOps = Annotated[tuple[str, ...], Meta(description="operator types that stay in float32")]
+_BlockedNodes = Annotated[tuple[str, ...], Meta(description="globs of node names that stay in float32")]
+_Checked = Annotated[DatasetRef | None, Meta(description="dataset to check on; without it, made-up inputs")]
+_Tolerance = Annotated[
+    Amount, Meta(description="largest difference allowed, relative to the largest magnitude of each output")
+]
+
 
 class ConvertFp16(Params):
-    """Weights and arithmetic to half precision. Half the size; faster where the hardware computes in it (GPUs).
+    """Weights and arithmetic to half precision. Half the size; faster where the hardware computes in it (GPUs)."""
 
-    ``keep_io_types``: inputs and outputs stay float32. ``block_ops``, ``block_nodes``: operator types and globs of node
-    names that stay in float32. ``data``: dataset to check on (default: made-up inputs). ``tolerance``: largest
-    difference allowed, relative to the largest magnitude of each output.
-    """
-
-    keep_io_types: bool = True
-    block_ops: tuple[str, ...] = ()
-    block_nodes: tuple[str, ...] = ()
-    data: DatasetRef | None = None
-    tolerance: Amount = 0.02
+    keep_io_types: Annotated[bool, Meta(description="inputs and outputs stay float32")] = True
+    block_ops: _BlockedOps = ()
+    block_nodes: _BlockedNodes = ()
+    data: _Checked = None
+    tolerance: _Tolerance = 0.02
 
 
 class ConvertBf16(Params):
     """Weights and arithmetic to bfloat16: half the size, float32's range, 8 bits of precision. For TensorRT.
 
-    Inputs and outputs stay float32. ``block_ops``, ``block_nodes``: operator types and globs of node names that stay in
-    float32. ``data``: dataset to check on (default: made-up inputs). ``tolerance``: largest difference allowed,
-    relative to the largest magnitude of each output.
+    Inputs and outputs stay float32.
     """
 
-    block_ops: tuple[str, ...] = ()
-    block_nodes: tuple[str, ...] = ()
-    data: DatasetRef | None = None
-    tolerance: Amount = 0.05
+    block_ops: _BlockedOps = ()
+    block_nodes: _BlockedNodes = ()
+    data: _Checked = None
+    tolerance: _Tolerance = 0.05

@@ -8,33 +8,42 @@ from compressbuild.api import Amount, Count, DatasetRef, Meta, Params
 
 __all__ = ["ExtractSubgraph", "OptimizeOnnx"]
 
-Names = Annotated[tuple[str, ...], Meta(min_length=1)]
-
 
 class OptimizeOnnx(Params):
-    """Simplify a graph: constants folded, needless nodes removed, patterns fused; the outputs stay the same.
+    """Simplify a graph: constants folded, needless nodes removed, patterns fused; the outputs stay the same."""
 
-    ``method``: ``slim`` (onnxslim) and ``basic`` (ONNX Runtime, offline) keep to standard operators; ``extended``
-    (ONNX Runtime) and ``transformer`` (its attention, GELU and normalisation fusions) put in operators that only ONNX
-    Runtime runs: TensorRT and OpenVINO refuse them. ``model_type``, ``heads``, ``hidden``: the transformer's; 0: any.
-    ``data``: dataset to check on (default: made-up inputs). ``atol``, ``rtol``: allowed difference of each output.
-    """
-
-    method: Literal["slim", "basic", "extended", "transformer"] = "basic"
-    model_type: Literal["bert", "bart", "gpt2", "t5", "vit", "swin", "clip", "conformer"] = "bert"
-    heads: Count = 0
-    hidden: Count = 0
-    data: DatasetRef | None = None
-    atol: Amount = 1e-4
-    rtol: Amount = 1e-3
+    method: Annotated[
+        Literal["slim", "basic", "extended", "transformer"],
+        Meta(
+            description="`slim` (onnxslim) and `basic` (ONNX Runtime, offline) keep to standard operators; `extended` "
+            "(ONNX Runtime) and `transformer` (its fusions of attention, GELU and normalisation) add operators that "
+            "only ONNX Runtime runs: TensorRT and OpenVINO refuse them"
+        ),
+    ] = "basic"
+    model_type: Annotated[
+        Literal["bert", "bart", "gpt2", "t5", "vit", "swin", "clip", "conformer"],
+        Meta(description="for `transformer`: the model whose patterns are fused"),
+    ] = "bert"
+    heads: Annotated[Count, Meta(description="for `transformer`: attention heads; 0: found in the graph")] = 0
+    hidden: Annotated[Count, Meta(description="for `transformer`: hidden size; 0: found in the graph")] = 0
+    data: Annotated[DatasetRef | None, Meta(description="dataset to check on; without it, made-up inputs")] = None
+    atol: Annotated[Amount, Meta(description="largest absolute difference allowed in an output")] = 1e-4
+    rtol: Annotated[Amount, Meta(description="difference allowed beside it, relative to the value")] = 1e-3
 
 
 class ExtractSubgraph(Params):
     """Cut a part out of a graph, by the names of the values where it begins and ends.
 
-    ``inputs``, ``outputs``: names of values: graph inputs and outputs, or what nodes give. Default of ``inputs``: those
-    of the whole graph that the outputs need.
+    A value is a graph input, a graph output, or what a node gives.
     """
 
-    outputs: Names
-    inputs: tuple[str, ...] = ()
+    outputs: Annotated[
+        tuple[str, ...], Meta(min_length=1, description="names of the values that become the outputs, in this order")
+    ]
+    inputs: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="names of the values that become the inputs; without it, the inputs of the whole graph that "
+            "the outputs need"
+        ),
+    ] = ()

@@ -12,6 +12,7 @@ from onnx import ModelProto, TensorProto, numpy_helper
 from compressbuild.api import Context, Parity, Runner
 
 from . import files
+from .lookups import table_rows
 from .runner import OnnxRunner
 
 __all__ = ["check", "precision"]
@@ -55,7 +56,8 @@ def check(
     ``coarsest``: the precision that the backend computes in, where that is not the model's."""
     if not settings.check:
         return {"parity": "not checked"}
-    chance = _random(files.read(source, weights=False))
+    proto = files.read(source, weights=False)
+    chance = _random(proto)
     if chance is not None:
         return {"parity": f"not checked: {chance} gives random numbers, which no two runtimes share"}
     found = precision(source) if coarsest is None else coarsest
@@ -63,4 +65,4 @@ def check(
     def reference() -> Runner:
         return OnnxRunner(source, threads=ctx.threads, optimise=False)
 
-    return check_parity(ctx, settings, found, reference, compiled, name=name)
+    return check_parity(ctx, settings, found, reference, compiled, name=name, rows=table_rows(proto))

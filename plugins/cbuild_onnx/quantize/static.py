@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cbuild_kit import check_scheme
 from onnx import ModelProto, TensorProto
 from onnxruntime.quantization import QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import EntropyCalibrater, MinMaxCalibrater, PercentileCalibrater, TensorsData
@@ -26,7 +27,7 @@ from ..model import files, soundness
 from ..model.runner import session
 from ..model.selection import node_names, preprocess, with_shapes
 from .calibration import feeds
-from .params import QuantizeStatic
+from .params import SCHEMES, QuantizeStatic
 from .smooth import smooth
 
 __all__ = ["Calibrated", "calibrate", "quantize", "quantize_nodes"]
@@ -127,8 +128,7 @@ def calibrate(ctx: Context, model: Path, params: QuantizeStatic) -> Calibrated:
 
 def _activations(params: QuantizeStatic) -> QuantType:
     """The type of activations; UserError where the scheme does not allow the one asked for."""
-    if params.scheme == "auto":
-        raise UserError("'scheme: auto' was not resolved", hint="say u8-affine or s8-symmetric")
+    check_scheme(params.scheme, SCHEMES)
     if params.scheme == "s8-symmetric" and params.activations not in ("auto", "int8"):
         raise UserError(
             f"scheme s8-symmetric has int8 activations, not {params.activations}", hint="leave out 'activations:'"

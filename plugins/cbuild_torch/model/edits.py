@@ -6,6 +6,7 @@
 | ``resize`` | tensors take the shapes of the saved ones, and layers' size attributes follow |
 | ``set`` ``module``, ``attribute``, ``value`` | a plain attribute that a layer has already gets another value |
 | ``replace`` ``module``, ``layer`` | a layer, or an activation function, gives way to another: see :mod:`.layers` |
+| ``config`` ``module``, ``attribute``, ``values`` | lists and counts of a module or its config: :mod:`.positions` |
 | ``drop`` ``module``, ``children`` | members of a Sequential or ModuleList go, the others close up |
 | ``split-attention`` ``module`` | an ``nn.MultiheadAttention`` gets separate layers: see :mod:`.attention` |
 | ``tie`` ``modules`` | these have the parameters of the first of them, not their own; buffers stay their own |
@@ -26,6 +27,7 @@ from torch.nn.modules.conv import _ConvNd
 from .attention import split
 from .layers import build, put
 from .plain import make_plain
+from .positions import configure
 
 __all__ = ["attribute_edits", "drop", "replay", "resize", "tie"]
 
@@ -45,6 +47,8 @@ def replay(module: nn.Module, edits: tuple[Mapping[str, Any], ...]) -> None:
                 _set(module.get_submodule(path), name, value)
             case {"op": "replace", "module": str(path), "layer": dict(spec)}:
                 put(module, path, build(spec))
+            case {"op": "config", "module": str(path), "attribute": str(name), "values": dict(values)}:
+                configure(module, path, name, values)
             case {"op": "drop", "module": str(path), "children": list(names)}:
                 drop(module.get_submodule(path), names)
             case {"op": "split-attention", "module": str(path)}:

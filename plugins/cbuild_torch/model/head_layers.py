@@ -7,17 +7,22 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from .attention import split
 from .layers import put
 from .structure import EditedModel
 
-__all__ = ["HeadLayer", "head_layers", "unbundle"]
+__all__ = ["HeadLayer", "attention_layers", "head_layers", "unbundle"]
 
 _INPUTS = (("query", "key", "value"), ("q_lin", "k_lin", "v_lin"), ("q_proj", "k_proj", "v_proj"))
+_BUNDLES = (("qkv",), ("qkv_proj",), ("query_key_value",), ("Wqkv",), ("c_attn",), ("in_proj_qkv",))
+_SHORT = (("q", "k", "v"), ("wq", "wk", "wv"), ("to_q", "to_k", "to_v"), ("q", "kv"), ("to_q", "to_kv"), ("to_qkv",))
 _OUTPUTS = ("out_proj", "out_lin", "o_proj", "out")  # a child of the attention layer
+_MORE_OUTPUTS = (*_OUTPUTS, "o", "wo", "Wo", "to_out", "proj", "dense", "c_proj")
 _OUTPUT_BESIDE = "output.dense"  # BERT: attention.self and attention.output.dense
 _COUNTS = ("num_attention_heads", "num_heads", "n_heads")
+_SIZES = ("head_dim", "attention_head_size", "head_size")
 _WIDTHS = ("all_head_size",)
 
 
@@ -63,22 +68,47 @@ def head_layers(module: nn.Module) -> dict[str, HeadLayer]:
     return {path: found for path, layer in module.named_modules() for found in _head_layer(module, path, layer)}
 
 
+def attention_layers(module: nn.Module) -> dict[str, tuple[nn.Module, ...]]:
+    """Name → projections of every attention layer that is known by the names of its parts, also where their
+    widths differ (grouped queries) or one layer makes all three, so that :func:`head_layers` does not have it."""
+    found: dict[str, tuple[nn.Module, ...]] = {}
+    for path, layer in module.named_modules():
+        children = dict(layer.named_children())
+        inputs = next((names for names in (*_INPUTS, *_BUNDLES, *_SHORT) if set(names) <= set(children)), None)
+        if inputs is None:
+            continue
+        outputs = [children[name] for name in _MORE_OUTPUTS if name in children] or [_beside(module, path)]
+        projections = [*(children[name] for name in inputs), *outputs]
+        parts = (part for child in projections if child is not None for part in child.modules())
+        found[path] = tuple(part for part in parts if isinstance(part, nn.Linear | _ConvNd))
+    return found
+
+
+def _beside(module: nn.Module, path: str) -> nn.Module | None:
+    parent = path.rpartition(".")[0]
+    return dict(module.named_modules()).get(f"{parent}.{_OUTPUT_BESIDE}" if parent else _OUTPUT_BESIDE)
+
+
 def _head_layer(module: nn.Module, path: str, layer: nn.Module) -> Iterator[HeadLayer]:
-    count = next((value for name in _COUNTS if isinstance(value := vars(layer).get(name), int)), 0)
     children = dict(layer.named_children())
     inputs = next((names for names in _INPUTS if all(type(children.get(name)) is nn.Linear for name in names)), None)
-    if inputs is None or count < 1:
+    if inputs is None:
         return
     parts = tuple(children[name] for name in inputs)
-    output = next((children[name] for name in _OUTPUTS if name in children), None)
-    if output is None:
-        parent = path.rpartition(".")[0]
-        beside = f"{parent}.{_OUTPUT_BESIDE}" if parent else _OUTPUT_BESIDE
-        output = dict(module.named_modules()).get(beside)
+    output = next((children[name] for name in _OUTPUTS if name in children), None) or _beside(module, path)
     width = parts[0].out_features
+    count = _count(layer, width)
     same = all(part.out_features == width for part in parts)
-    if type(output) is nn.Linear and same and output.in_features == width and width % count == 0:
+    if type(output) is nn.Linear and same and output.in_features == width and count and width % count == 0:
         yield HeadLayer(path, layer, parts, output, count, width // count)
+
+
+def _count(layer: nn.Module, width: int) -> int:
+    """Heads of an attention layer, as it says itself, or as many as its head size goes into its width."""
+    own = vars(layer)
+    count = next((value for name in _COUNTS if isinstance(value := own.get(name), int)), 0)
+    size = next((value for name in _SIZES if isinstance(value := own.get(name), int) and value > 0), 0)
+    return count or (width // size if size and width % size == 0 else 0)
 
 
 def unbundle(edited: EditedModel, names: Iterable[str], sparse: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..model.edits import drop
+from ..model.positions import configure, list_edits, number_edits
 from ..model.structure import EditedModel
 
 __all__ = ["bypassed", "find_blocks", "take_out"]
@@ -83,9 +84,17 @@ def take_out(edited: EditedModel, names: Collection[str], sparse: Collection[str
         else:
             edited.replace(name, nn.Identity())
     for path, children in containers.items():
+        members = [name for name, _ in module.get_submodule(path).named_children()]
+        gone = {members.index(name) for name in children}
+        numbers = list(number_edits(module, path, gone)) if members == [str(at) for at in range(len(members))] else []
         _set_counts(edited, path, len(children))
+        for edit in list(list_edits(module, path, gone)) if path else ():
+            edited.edits.append(edit)
+            configure(module, edit["module"], edit["attribute"], edit["values"])
         edited.edits.append({"op": "drop", "module": path, "children": sorted(children)})
         drop(module.get_submodule(path), children)
+        for place, name, value in numbers:
+            edited.set(place, name, value)
     still = [name for name, parameter in module.named_parameters() if before.get(id(parameter)) in sparse]
     if set(still) - set(sparse):
         edited.edits.append({"op": "sparse", "parameters": sorted(still)})

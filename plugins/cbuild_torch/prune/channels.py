@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,32 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from compressbuild.api import Context, UserError
 
-from ..model.attention import SplitAttention
 from ..model.calling import caller, identical, named_outputs, tensors
 from ..model.description import ModelDescription
 from ..model.edits import attribute_edits, replay, resize
-from ..model.head_layers import head_layers
 from ..model.module import load_model, load_plain, make_module, prepare, save_model, weights_of
 from ..model.objective import Loss, Samples, Task, read_samples, task_loss
-from ..model.selection import check_patterns, matching, other_layers, prunable_layers
+from ..model.probing import varied
+from ..model.selection import check_patterns, matching, prunable_layers, ratio_for
 from ..train.optimise import optimise
 from ..train.params import Finetune
-from .groups import noted, obstacle
-from .params import PruneChannels
+from .fixed import fixed_layers, some_left
+from .groups import noted, obstacle, parts_counted, tied
+from .masked import Removal, difference, informed
+from .params.channels import PruneChannels
 
 __all__ = ["prune"]
 
+_SAME = 1e-3  # of an output's magnitude: sums in another order
+_FAILURES = (  # of torch-pruning, which expects what it knows
+    RuntimeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+)
 _HINT = "prune.magnitude fits every model; 'ignore:' names layers to leave alone"
 
 
@@ -64,16 +75,21 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
     call = caller(module, description.inputs)
     example = tensors(example_arrays(description.inputs, batch=1, seed=0))
     samples = _check(ctx, module, description, params)
-    fixed = _fixed_layers(module, call, example, params)
+    reasons, blended = fixed_layers(module, call, example, params.ignore)
     shapes = _shapes(call, example)
-    before = _cost(module, call, example)
-    pruner = _pruner(module, call, example, params, fixed)
+    before, widths = _cost(module, call, example), _widths(module)
+    try:
+        pruner = _pruner(module, call, example, params, reasons)
+    except _FAILURES as error:
+        raise _strange(module, error) from error
+    some_left(module, reasons)
     for step in range(params.steps):
         if samples is not None:
-            _gradients(module, call, samples, task_loss(ctx, Task(params.loss), samples), fixed)
-        _step(pruner, module)
+            _gradients(module, call, samples, task_loss(ctx, Task(params.loss), samples), reasons)
+        removal = _step(pruner, module)
         module.zero_grad(set_to_none=True)
         _runs(module, call, example, shapes)
+        _same(removal, module, description, blended)
         if step + 1 < params.steps:
             _require(module, frozen)
             _recover(ctx, module, description, params, step)
@@ -81,7 +97,9 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
         ctx.progress(step + 1, params.steps)
     after = _cost(module, call, example)
     if after[1] == before[1] and (params.ratio or params.overrides):
-        widths = {name: layer.weight.shape[0] for name, layer in prunable_layers(module).items() if layer not in fixed}
+        widths = {
+            name: layer.weight.shape[0] for name, layer in prunable_layers(module).items() if layer not in reasons
+        }
         found = ", ".join(f"'{name}' has {width}" for name, width in list(widths.items())[:4])
         raise UserError(
             f"nothing can go so that multiples of {params.round_to} channels, and of a layer's groups, are left: "
@@ -95,7 +113,37 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
         "macs": after[0],
         "macs_before": before[0],
         "removed": round(1 - after[1] / before[1], 6),
+        **_achieved(ctx, module, widths, reasons, params),
     }
+
+
+def _widths(module: nn.Module) -> dict[str, int]:
+    return {name: _width(layer) for name, layer in prunable_layers(module).items()}
+
+
+def _width(layer: Any) -> int:
+    return int(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)
+
+
+def _achieved(
+    ctx: Context, module: nn.Module, before: dict[str, int], reasons: dict[nn.Module, str], params: PruneChannels
+) -> dict[str, Any]:
+    """``widths``: layer → width before and after, and what the ratio asks of it alone (with ``scope: local``);
+    ``kept``: layer → why it stays."""
+    layers, widths = prunable_layers(module), {}
+    for name, layer in layers.items():
+        if layer in reasons:
+            continue
+        found = {"before": before[name], "after": _width(layer)}
+        own = ratio_for(name, params.overrides)
+        if own is not None or params.scope == "local":
+            ratio = min(params.ratio if own is None else own, params.max_ratio)
+            found["asked"] = round(before[name] * (1 - ratio))
+        widths[name] = found
+    kept = {name: reasons[layer] for name, layer in layers.items() if layer in reasons}
+    ctx.log.info("%s", "; ".join(f"{name}: {w['after']} of {w['before']}" for name, w in widths.items()))
+    ctx.log.info("left alone: %s", "; ".join(f"{name} ({why})" for name, why in kept.items()))
+    return {"widths": widths, "kept": kept}
 
 
 def _require(module: nn.Module, frozen: Iterable[str] = ()) -> None:
@@ -128,67 +176,14 @@ def _check(ctx: Context, module: nn.Module, description: ModelDescription, param
     return read_samples(ctx, params.data, description.inputs, params.samples)
 
 
-def _fixed_layers(
-    module: nn.Module, call: Callable[[dict[str, Tensor]], Any], example: dict[str, Tensor], params: PruneChannels
-) -> list[nn.Module]:
-    """Layers left alone: those that ``ignore`` names, and those whose channels are the outputs'."""
-    layers = prunable_layers(module)
-    fixed = [layer for name, layer in layers.items() if matching(name, params.ignore)]
-    fixed.extend(layer for layer in _output_layers(module, call, example) if layer not in fixed)
-    fixed.extend(layer for layer in _attention(module) if layer not in fixed)
-    if all(layer in fixed for layer in layers.values()):
-        hint = other_layers(module) or _HINT
-        raise UserError("no layer is left to prune: every one is ignored or makes an output", hint=hint)
-    return fixed
-
-
-def _attention(module: nn.Module) -> Iterator[nn.Module]:
-    """Attention layers and their projections: their widths are heads × size, which prune.heads knows to change."""
-    for layer in module.modules():
-        if isinstance(layer, nn.MultiheadAttention | SplitAttention):
-            yield layer
-            yield from layer.children()
-    for found in head_layers(module).values():
-        yield from (*found.inputs, found.output)
-
-
-def _output_layers(
-    module: nn.Module, call: Callable[[dict[str, Tensor]], Any], example: dict[str, Tensor]
-) -> Iterator[nn.Module]:
-    """The last layers with weights on every path to an output, found by walking the autograd graph back from it."""
-    made_by: dict[Any, nn.Module] = {}
-
-    def note(layer: nn.Module, _: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and output.grad_fn is not None:
-            made_by[output.grad_fn] = layer
-
-    layers = prunable_layers(module).values()
-    hooks = [layer.register_forward_hook(note) for layer in layers]
-    try:
-        with torch.enable_grad():
-            outputs = named_outputs(call(example))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    pending, seen = [value.grad_fn for value in outputs.values()], set()
-    while pending:
-        node = pending.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if node in made_by:
-            yield made_by[node]
-        else:
-            pending.extend(function for function, _ in node.next_functions)
-
-
 def _pruner(
     module: nn.Module,
     call: Callable[[dict[str, Tensor]], Any],
     example: dict[str, Tensor],
     params: PruneChannels,
-    fixed: list[nn.Module],
+    fixed: dict[nn.Module, str],
 ) -> _Pruner:
+    """The pruner of the layers that are not ``fixed``, to which it adds those that are tied to them."""
     importance = {
         "l1": lambda: tp.importance.MagnitudeImportance(p=1),
         "l2": lambda: tp.importance.MagnitudeImportance(p=2),
@@ -199,7 +194,7 @@ def _pruner(
     own: dict[nn.Module, float] = {}
     for pattern, ratio in reversed(params.overrides.items()):  # the first pattern that matches wins
         own.update({layer: ratio for layer, name in names.items() if matching(name, [pattern])})
-    with warnings.catch_warnings(), noted(module) as made_by:
+    with warnings.catch_warnings(), noted(module) as made_by, parts_counted():
         warnings.simplefilter("ignore")  # about parameters outside of layers, which it handles
         pruner = _Pruner(
             module,
@@ -210,35 +205,75 @@ def _pruner(
             pruning_ratio_dict=own,
             max_pruning_ratio=params.max_ratio,
             iterative_steps=params.steps,
-            ignored_layers=fixed,
+            ignored_layers=list(fixed),
             round_to=params.round_to,
             in_channel_groups={},  # the library's default is one dict for all
             out_channel_groups={},
             num_heads={},
             forward_fn=lambda _, feeds: call(feeds),
-            output_transform=lambda result: list(named_outputs(result).values()),
+            output_transform=lambda result: [v for v in named_outputs(result).values() if v.grad_fn is not None],
         )
     pruner.obstacle = partial(obstacle, made_by=made_by, names=names)
-    groups = pruner.DG.get_all_groups(ignored_layers=fixed, root_module_types=pruner.root_module_types)
+    groups = list(pruner.DG.get_all_groups(ignored_layers=list(fixed), root_module_types=pruner.root_module_types))
     for found in filter(None, map(pruner.obstacle, groups)):
         raise found
+    fixed.update(tied(pruner.DG, groups, names, fixed))
     return pruner
 
 
-def _step(pruner: _Pruner, module: nn.Module) -> None:
+def _step(pruner: _Pruner, module: nn.Module) -> Removal:
+    """Prune all groups once; what went."""
+    removal = Removal(module)
     try:
-        pruner.step()
-    except (RuntimeError, IndexError, ValueError, AssertionError) as error:
+        for group in pruner.step(interactive=True):
+            removal.add(group, pruner.DG)
+            group.prune()
+    except _FAILURES as error:
         found = pruner.obstacle(pruner.asked, failed=True)
         if found is not None:
             raise found from error
-        strange = [
-            name
-            for name, layer in module.named_modules()
-            if isinstance(layer, _ConvTransposeNd) and 1 < layer.groups < layer.in_channels
-        ]
-        why = f"; it does not know transposed convolutions with groups: {', '.join(strange)}" if strange else ""
-        raise UserError(f"torch-pruning cannot follow this architecture: {error}{why}", hint=_HINT) from error
+        raise _strange(module, error, pruner.asked) from error
+    return removal
+
+
+def _strange(module: nn.Module, error: Exception, group: Any = None) -> UserError:
+    """What to say where the library fails. ``group``: what it was about to prune."""
+    names = {layer: name for name, layer in prunable_layers(module).items()}
+    transposed = [
+        name
+        for layer, name in names.items()
+        if isinstance(layer, _ConvTransposeNd) and 1 < layer.groups < layer.in_channels
+    ]
+    tied = dict.fromkeys(names[each.target.module] for each, _ in group or () if each.target.module in names)
+    why = f"; it does not know transposed convolutions with groups: {', '.join(transposed)}" if transposed else ""
+    place = f" between {' and '.join(map(repr, tied))}" if tied else ""
+    hint = f"'ignore: [{next(iter(tied))}]' leaves that width as it is; {_HINT}" if tied else _HINT
+    return UserError(f"torch-pruning cannot follow this architecture{place}: {error}{why}", hint=hint)
+
+
+def _same(
+    removal: Removal,
+    module: nn.Module,
+    description: ModelDescription,
+    blended: set[nn.Module],
+) -> None:
+    """UserError unless the inputs that went are the outputs that went, and the pruned model computes what the whole one
+    does with zeros for them. Where channels are averaged zeros count, so that it need not."""
+    example, other = varied(module, description.inputs, 2)
+    pruned, masked = (caller(each, description.inputs) for each in (module, removal.mask()))
+    names = {name for name, layer in module.named_modules() if layer in blended}
+    with torch.no_grad():
+        found, wanted = named_outputs(pruned(example)), named_outputs(masked(example))
+        first = removal.carried()
+        masked(other)
+    wrong = informed(first, removal.carried())
+    worst = 0.0 if names.intersection(removal.narrowed) else difference(found, wanted)
+    if wrong or not worst <= _SAME:
+        place = f"before '{wrong[0]}'" if wrong else f"after one of {', '.join(removal.narrowed[:6])}"
+        raise UserError(
+            f"the pruned model computes something else than without its channels: torch-pruning mixed them up {place}",
+            hint=f"'ignore:' the layers whose channels the code there divides, joins or reorders; {_HINT}",
+        )
 
 
 def _runs(
@@ -277,7 +312,7 @@ def _gradients(
     call: Callable[[dict[str, Tensor]], Any],
     samples: Samples,
     loss: Loss,
-    fixed: list[nn.Module],
+    fixed: Collection[nn.Module],
 ) -> None:
     """Gradients of the task's loss, for the first-order Taylor criterion (Molchanov et al. 2019).
 

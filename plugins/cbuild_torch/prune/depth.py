@@ -16,10 +16,11 @@ from ..model.calling import caller, first_output
 from ..model.description import ModelDescription
 from ..model.module import prepare
 from ..model.objective import Task, read_samples, task_loss
+from ..model.probing import answers, first_difference, probed
 from ..model.selection import check_patterns, matching
 from ..model.structure import EditedModel
 from .blocks import bypassed, find_blocks, take_out
-from .params import PruneLayers
+from .params.layers import PruneLayers
 
 __all__ = ["prune"]
 
@@ -39,15 +40,15 @@ def prune(ctx: Context, model: Path, params: PruneLayers) -> dict[str, Any]:
     blocks = _blocks(edited, params)
     dropped, change = _choose(ctx, edited.module, description, blocks, params)
     with bypassed(edited.module, dropped):
-        wanted = edited.run()
+        wanted = probed(edited.module, description.inputs)
     take_out(edited, dropped, description.sparse)
     edited.save(hint=_HINT)
-    for name, value in edited.run().items():
-        if value.is_floating_point() and not torch.allclose(value, wanted[name], atol=1e-4, rtol=1e-3):
-            raise UserError(
-                f"without {', '.join(dropped)} the model computes something else than by skipping them",
-                hint=f"its code counts on them; {_HINT}",
-            )
+    other = first_difference(wanted, answers(edited.module, description.inputs))
+    if other is not None:
+        raise UserError(
+            f"without {', '.join(dropped)} the model computes something else than by skipping them: {other}",
+            hint=f"its code counts on their positions: it gives a block what belongs to its number; {_HINT}",
+        )
     ctx.log.info("dropped %s", ", ".join(dropped))
     measured = {} if change is None else {params.by: change}
     return {

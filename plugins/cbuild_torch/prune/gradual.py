@@ -19,7 +19,8 @@ from ..model.selection import ratio_for
 from ..train.companion import Companion
 from ..train.optimise import optimise, updates_per_epoch
 from .masks import lowest, prunable_weights, zero
-from .params import PruneGradual, PruneMovement
+from .params.gradual import PruneGradual
+from .params.movement import PruneMovement
 from .ramp import Ramp, make_ramp
 
 __all__ = ["Masking", "finish", "prune", "pruning_loss"]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from unittest import mock
 
 from torch import Tensor, nn
+from torch_pruning import ops
+from torch_pruning.dependency import shape_infer
 
 from compressbuild.api import UserError
 
-__all__ = ["noted", "obstacle"]
+__all__ = ["noted", "obstacle", "parts_counted", "tied"]
 
 _REARRANGING = {
     "ChannelShuffleBackward0": ("ChannelShuffle", "puts them in another order"),
@@ -42,6 +45,31 @@ def noted(module: nn.Module) -> Iterator[dict[Any, str]]:
             each.remove()
 
 
+@contextlib.contextmanager
+def parts_counted() -> Iterator[None]:
+    """torch-pruning takes the consumers of a split for its parts, in any order, and fails where a part has two. Here
+    each consumer has the size of its part. Layers whose channels are split stay as they are, so nothing else of a split
+    is needed."""
+    original = shape_infer.init_shape_information
+
+    def patched(graph: Any) -> None:
+        original(graph)
+        for split in graph.module2node.values():
+            sizes = split.module.split_sizes if split.type == ops.OPTYPE.SPLIT else None
+            if sizes:
+                split.module.split_sizes = [sizes[_part(split, node) % len(sizes)] for node in split.outputs]
+                split.module.offsets = None
+
+    with mock.patch.object(shape_infer, "init_shape_information", patched):
+        yield
+
+
+def _part(split: Any, consumer: Any) -> int:
+    """Which output of a split an operation takes; the first, if it takes several."""
+    taken = getattr(consumer.grad_fn, "next_functions", ())
+    return next((number for function, number in taken if function is split.grad_fn), 0)
+
+
 def obstacle(
     group: Any, made_by: Mapping[Any, str], names: Mapping[nn.Module, str], *, failed: bool = False
 ) -> UserError | None:
@@ -60,3 +88,26 @@ def obstacle(
                 hint=f"'ignore: [{next(iter(layers))}]' leaves that width as it is; prune.magnitude fits every model",
             )
     return None
+
+
+def tied(
+    graph: Any, groups: Iterable[Any], names: Mapping[nn.Module, str], fixed: Mapping[nn.Module, str]
+) -> dict[nn.Module, str]:
+    """Layers in none of the groups that can be pruned, each with the fixed layer that it is tied to."""
+    free = {
+        each.target.module for group in groups for each, _ in group if graph.is_out_channel_pruning_fn(each.handler)
+    }
+    found = {}
+    for layer in names:
+        if layer in free or layer in fixed:
+            continue
+        if layer not in graph.module2node:
+            found[layer] = "the code does not call it as a layer, or no gradient leads to it"
+            continue
+        whole = graph.get_pruning_group(
+            layer, graph.get_pruner_of_module(layer).prune_out_channels, list(range(graph.get_out_channels(layer)))
+        )
+        others = (each.target.module for each, _ in whole if graph.is_out_channel_pruning_fn(each.handler))
+        other = next((module for module in others if module in fixed), None)
+        found[layer] = f"its width is tied to that of '{names.get(other, type(other).__name__)}', which stays"
+    return found

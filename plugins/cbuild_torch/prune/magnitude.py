@@ -10,7 +10,7 @@ from compressbuild.api import Context
 from ..model.module import load_plain, prepare, save_model
 from ..model.selection import other_layers
 from .masks import lowest, prunable_weights, zero
-from .params import PruneMagnitude
+from .params.magnitude import PruneMagnitude
 
 __all__ = ["prune"]
 

@@ -16,7 +16,7 @@ from ..model.objective import read_samples
 from ..train.optimise import optimise, updates_per_epoch
 from .gradual import Masking, finish, pruning_loss
 from .masks import prunable_weights
-from .params import PruneMovement
+from .params.movement import PruneMovement
 from .ramp import Ramp, make_ramp
 
 __all__ = ["Movement", "prune"]

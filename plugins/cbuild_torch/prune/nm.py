@@ -14,7 +14,7 @@ from compressbuild.api import Context, UserError
 from ..model.module import load_plain, prepare, save_model
 from ..model.selection import check_patterns, matching, other_layers
 from .masks import zero
-from .params import PruneNm
+from .params.nm import PruneNm
 
 __all__ = ["n_of_m", "prune"]
 

@@ -16,7 +16,7 @@ from ..model.module import load_plain, prepare, save_model
 from ..model.selection import check_patterns, matching, ratio_for
 from ..model.structure import EditedModel
 from .masks import lowest, zero
-from .params import PruneRecurrent
+from .params.recurrent import PruneRecurrent
 from .units import Cell, Followers, Unit, cells, cut, follow, silence, unit_norms
 
 __all__ = ["prune"]

@@ -16,7 +16,7 @@ from ..model.layers import ACTIVATIONS
 from ..model.module import prepare
 from ..model.selection import check_patterns, matching
 from ..model.structure import EditedModel
-from .params import ReplaceActivation
+from .params.activations import ReplaceActivation
 
 __all__ = ["replace"]
 

@@ -18,7 +18,7 @@ from ..model.layers import build, describe
 from ..model.module import prepare
 from ..model.selection import check_patterns, matching
 from ..model.structure import EditedModel, slow_path, weight_names
-from .params import FoldBatchnorm
+from .params.batchnorm import FoldBatchnorm
 
 __all__ = ["fold"]
 

@@ -17,7 +17,7 @@ from ..model.module import load_plain, prepare, save_model
 from ..model.selection import check_patterns, matching, other_layers, ratio_for
 from ..train.companion import Companion
 from ..train.optimise import optimise, read_samples, task_loss
-from .params import ShareCluster
+from .params.cluster import ShareCluster
 
 __all__ = ["share"]
 

@@ -17,7 +17,7 @@ from compressbuild.api import Context, UserError
 from ..model.module import prepare
 from ..model.selection import check_patterns, matching
 from ..model.structure import EditedModel, weight_names
-from .params import ReplaceDepthwise
+from .params.depthwise import ReplaceDepthwise
 
 __all__ = ["replace"]
 

@@ -18,7 +18,7 @@ from compressbuild.api import Context, UserError
 from ..model.module import prepare
 from ..model.selection import check_patterns, matching, other_layers
 from ..model.structure import EditedModel, Use, weight_names
-from .params import FactorizeLowrank, Rank
+from .params.lowrank import FactorizeLowrank, Rank
 
 __all__ = ["factorize"]
 

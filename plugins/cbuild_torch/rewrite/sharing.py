@@ -13,7 +13,7 @@ from compressbuild.api import Context, UserError
 from ..model.description import WEIGHTS
 from ..model.edits import tie
 from ..model.module import load_plain, prepare, save_model
-from .params import ShareLayers
+from .params.sharing import ShareLayers
 
 __all__ = ["share"]
 

@@ -24,7 +24,7 @@ from ..model.description import ModelDescription
 from ..model.module import load_model, prepare
 from ..model.program import one_line, place
 from ..model.runner import TorchRunner
-from .params import ExportOnnx
+from .params.export import ExportOnnx
 
 __all__ = ["check_axes", "export", "fixed_axis", "trace"]
 

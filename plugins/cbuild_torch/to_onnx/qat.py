@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cbuild_kit import axis_sizes, example_arrays
+from cbuild_kit import axis_sizes, check_scheme, example_arrays
 from cbuild_onnx.model import files
 from cbuild_onnx.model.checks import compare
 from cbuild_onnx.model.runner import OnnxRunner
@@ -29,7 +29,7 @@ from ..model.selection import check_patterns, matching
 from ..train.distill import soft_loss, teacher_outputs
 from ..train.optimise import Loss, Samples, optimise, read_samples, task_loss
 from .export import check_axes, fixed_axis, trace
-from .params import QuantizeQat
+from .params.qat import SCHEMES, QuantizeQat
 from .qdq import quantize_biases
 from .quantizer import SchemeQuantizer, fold_batchnorm, remove_dropout
 
@@ -40,8 +40,7 @@ _CHECK_SAMPLES = 64
 
 def quantize(ctx: Context, model: Path, params: QuantizeQat) -> dict[str, Any]:
     """Train quantized and write ``model.onnx``; returns the scheme, the layers quantized and facts of the training."""
-    if params.scheme == "auto":
-        raise UserError("'scheme: auto' was not resolved", hint="say u8-affine or s8-symmetric")
+    check_scheme(params.scheme, SCHEMES)
     prepare(ctx)
     module, description = load_plain(ctx, model)
     skipped = _check(module, params)

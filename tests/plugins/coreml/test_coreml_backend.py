@@ -17,7 +17,7 @@ from compressbuild.api.testing import NodeRun, make_context
 
 coremltools = pytest.importorskip("coremltools", reason="needs coremltools: pip install 'compressbuild[coreml]'")
 
-COMPILE = "cbuild_coreml.backend:compile"
+COMPILE = "cbuild_coreml.compile:compile"
 SETTINGS = {
     "fp32": CoreMlSettings(precision="fp32"),
     "fp16": CoreMlSettings(),
@@ -41,7 +41,7 @@ def spec_of(node: NodeRun) -> Any:
 
 
 def test_packages_take_and_give_what_the_model_does(built: dict[str, NodeRun]) -> None:
-    from cbuild_coreml.package import validate
+    from cbuild_coreml.artifact import validate
 
     for node in built.values():
         validate(node.out)
@@ -116,7 +116,7 @@ def test_a_package_is_run_by_name(built: dict[str, NodeRun], tmp_path: Path, mon
 def test_damage_is_seen(built: dict[str, NodeRun], tmp_path: Path) -> None:
     import shutil
 
-    from cbuild_coreml.package import NAME, validate
+    from cbuild_coreml.artifact import NAME, validate
 
     shutil.copytree(built["fp16"].out, tmp_path / "cut")
     program = tmp_path / "cut" / NAME / "Data/com.apple.CoreML/model.mlmodel"

@@ -8,16 +8,16 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from cbuild_inductor.backend import load
+from cbuild_inductor.artifact import Interface, validate
 from cbuild_inductor.manifest import compressbuild_backends, compressbuild_kinds
-from cbuild_inductor.package import Interface, validate
+from cbuild_inductor.runner import load
 from cbuild_inductor.settings import InductorSettings
 from cbuild_kit import ModelInput
 
 from compressbuild.api import UserError, WorkInput
 from compressbuild.api.testing import make_context
 
-COMPILE = "cbuild_inductor.backend:compile"
+COMPILE = "cbuild_inductor.compile:compile"
 INTERFACE = Interface((ModelInput("image", ("batch", 1, 8, 8), "float32"),), ("logits",), "cpu", "2.13.0")
 
 
@@ -38,8 +38,8 @@ def test_compiles_runs_and_compares(tmp_path: Path) -> None:
     assert sorted(path.name for path in node.out.iterdir()) == ["interface.json", "model.pt2"]
     validate(node.out)
     assert node.facts["sqnr_db"] > 80
-    assert node.facts["parity"]["cases"] == ["random batch=16", "random batch=1", "zeros"]
-    entry = WorkInput(path=str(node.out), kind="aoti-package", load="cbuild_inductor.backend:load")
+    assert node.facts["parity"]["cases"] == ["random batch=3", "random batch=1", "random batch=16", "zeros"]
+    entry = WorkInput(path=str(node.out), kind="aoti-package", load="cbuild_inductor.runner:load")
     runner = make_context(tmp_path / "ctx", subject=entry).runner("subject")
     assert runner.inputs == {"image": (("batch", 1, 8, 8), "float32")}
     described = runner.describe()

@@ -13,7 +13,7 @@ from cbuild_inductor.settings import InductorSettings
 from compressbuild.api import UserError, WorkInput
 from compressbuild.api.testing import make_context
 
-COMPILE = "cbuild_inductor.backend:compile"
+COMPILE = "cbuild_inductor.compile:compile"
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU and a CUDA build of torch"),
@@ -27,11 +27,11 @@ def test_compiles_runs_and_compares(tf32: bool, least_db: float, tolerance: floa
     node = digits_example.apply(COMPILE, source, settings, tmp_path / "out")
     assert node.facts["sqnr_db"] > least_db
     assert node.facts["parity"]["precision"] == ("fp16" if tf32 else "fp32")
-    assert node.facts["parity"]["cases"] == ["random batch=16", "random batch=1", "zeros"]
+    assert node.facts["parity"]["cases"] == ["random batch=3", "random batch=1", "random batch=16", "zeros"]
     entry = WorkInput(
         path=str(node.out),
         kind="aoti-package",
-        load="cbuild_inductor.backend:load",
+        load="cbuild_inductor.runner:load",
         settings={"device": "cuda", "tf32": tf32},
         settings_type="cbuild_inductor.settings:InductorSettings",
     )

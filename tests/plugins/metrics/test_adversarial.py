@@ -16,7 +16,7 @@ from cbuild_metrics.answers.predictions import Examples, Predictions
 from cbuild_metrics.robustness.adversarial import fgsm as fgsm_accuracy
 from cbuild_metrics.robustness.adversarial import predict_examples
 from cbuild_metrics.robustness.attack import Ball, fgsm, pgd
-from cbuild_metrics.robustness.params import Attacked, Fgsm, FgsmAccuracy, Pgd, PgdAccuracy
+from cbuild_metrics.robustness.params.attacks import Attacked, Fgsm, FgsmAccuracy, Pgd, PgdAccuracy
 from fake_runner import FakeRunner
 from sklearn.metrics import accuracy_score
 

@@ -54,9 +54,9 @@ class OfMetric(MetricContract):
         return contracts.onnx_model()
 
     def inputs(self, place):
-        if self.record.paired:
+        if getattr(self.record, "paired", False):
             return {"baseline": artifact(answers("numbers" if self.metric in NUMBERS else "load"), "predictions")}
-        return {"model": artifact(contracts.onnx_model(), "onnx")} if self.record.model else {}
+        return {"model": artifact(contracts.onnx_model(), "onnx")} if getattr(self.record, "model", ()) else {}
 
 
 for name, params in {**ON_ANSWERS, **ON_FILES, **RUNNING}.items():

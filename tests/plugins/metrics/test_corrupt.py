@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from cbuild_metrics.answers.predictions import Predictions
 from cbuild_metrics.robustness.corrupt import CORRUPTIONS, corrupted, corruption, predict_corrupted
-from cbuild_metrics.robustness.params import Corrupt, Corruption
+from cbuild_metrics.robustness.params.corruption import Corrupt, Corruption
 from fake_runner import FakeRunner
 from PIL import Image
 from scipy.ndimage import uniform_filter

@@ -11,8 +11,8 @@ import onnx
 import onnx_models as models
 import pytest
 import torch
-from cbuild_metrics.cost.macs_onnx import contraction
 from cbuild_metrics.cost.params import Shapes
+from cbuild_onnx.model.macs import contraction
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
@@ -26,7 +26,13 @@ def measure(
     metric: str, artifact: Path, out: Path, params: Params | None = None, kind: str = "onnx", **world: Any
 ) -> Any:
     return run_node(
-        f"cbuild_metrics.cost.{metric}:{metric}", artifact, params or Shapes(), out, kind=kind, **world
+        f"cbuild_metrics.cost.{metric}:{metric}",
+        artifact,
+        params or Shapes(),
+        out,
+        kind=kind,
+        census="cbuild_onnx.model.census:census",
+        **world,
     ).facts
 
 
@@ -204,7 +210,7 @@ def attention_macs(seq: int) -> int:
 
 
 def test_torch_counts_what_the_fused_operators_hide() -> None:
-    from cbuild_metrics.cost.macs_torch import _run
+    from cbuild_torch.model.macs import _run
 
     model = Attention().eval()
     with torch.no_grad():

@@ -21,7 +21,7 @@ QUICK = Latency(seconds=0.3, batch=8)
 
 
 def onnx_input(path: Path) -> WorkInput:
-    return WorkInput(path=str(path), kind="onnx", load="cbuild_onnxruntime.backend:load")
+    return WorkInput(path=str(path), kind="onnx", load="cbuild_onnxruntime.runner:load")
 
 
 def run(place: Path, subject: Path, baseline: Path | None = None, params: Latency = QUICK) -> dict[str, Any]:

@@ -16,9 +16,11 @@ from onnx import TensorProto, helper, numpy_helper
 from compressbuild.api import Params
 from compressbuild.api.testing import run_node
 
+CENSUS = "cbuild_onnx.model.census:census"
+
 
 def look(artifact: Path, out: Path) -> dict[str, Any]:
-    return run_node("cbuild_metrics.cost.layers:layers", artifact, Params(), out, kind="onnx").facts
+    return run_node("cbuild_metrics.cost.layers:layers", artifact, Params(), out, kind="onnx", census=CENSUS).facts
 
 
 def one(*weights: np.ndarray, directory: Path, before: str = "") -> Path:

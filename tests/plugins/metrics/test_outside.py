@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cbuild_metrics.answers.predictions import Predictions
 from cbuild_metrics.robustness.outside import auroc, energy, msp, outside, predict_outside
-from cbuild_metrics.robustness.params import Outside, OutsideScores
+from cbuild_metrics.robustness.params.outside import Outside, OutsideScores
 from fake_runner import FakeRunner
 from scipy.special import logsumexp, softmax
 from sklearn.metrics import roc_auc_score, roc_curve

@@ -9,7 +9,7 @@ from typing import Any
 import digits
 import pytest
 from cbuild_metrics.answers.params import Predict
-from cbuild_metrics.quality.params import Accuracy
+from cbuild_metrics.quality.params.accuracy import Accuracy
 from safetensors.torch import load_file, save_file
 
 from compressbuild.compressfile.spec import GateSpec

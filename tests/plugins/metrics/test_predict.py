@@ -45,7 +45,7 @@ def run(artifact: Path, out: Path, loader: str = "sevens", batch: int = 64) -> A
         Predict(data="test", batch=batch),
         out,
         kind="onnx",
-        load="cbuild_onnxruntime.backend:load",
+        load="cbuild_onnxruntime.runner:load",
         datasets={"test": f"{__name__}:{loader}"},
     )
 

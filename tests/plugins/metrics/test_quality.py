@@ -13,8 +13,12 @@ import pytest
 from cbuild_metrics.answers.predictions import Predictions
 from cbuild_metrics.quality import agreement as agree
 from cbuild_metrics.quality.confusion import confusion, scores
-from cbuild_metrics.quality.params import Accuracy, Averaged, Output, UserFunction
-from cbuild_metrics.quality.regression import mse, pearson, perplexity, snr, spearman
+from cbuild_metrics.quality.params.accuracy import Accuracy
+from cbuild_metrics.quality.params.averaged import Averaged
+from cbuild_metrics.quality.params.output import Output
+from cbuild_metrics.quality.params.user import UserFunction
+from cbuild_metrics.quality.perplexity import perplexity
+from cbuild_metrics.quality.regression import mse, pearson, snr, spearman
 from cbuild_metrics.quality.user import user
 from scipy.special import log_softmax
 from scipy.stats import pearsonr, spearmanr

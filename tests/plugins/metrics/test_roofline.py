@@ -12,12 +12,12 @@ import numpy as np
 import onnx
 import onnx_models as models
 import pytest
-from cbuild_metrics.cost.precision_onnx import macs_by_precision
-from cbuild_metrics.cost.traffic_onnx import weights_read
 from cbuild_metrics.speed import ceilings
 from cbuild_metrics.speed import roofline as module
 from cbuild_metrics.speed.params import Roofline
 from cbuild_metrics.speed.roofline import roofline
+from cbuild_onnx.model.precision import count
+from cbuild_onnx.model.traffic import weights_read
 from fake_runner import FakeRunner
 from onnx import TensorProto, helper, numpy_helper
 
@@ -44,7 +44,7 @@ def read(proto: onnx.ModelProto, place: Path, batch: int = 1, **axes: int) -> in
 
 
 def measured(artifact: Path, out: Path, params: Roofline = QUICK, load: str = "cbuild_onnx.model.runner:load") -> Any:
-    model = WorkInput(path=str(artifact), kind="onnx")
+    model = WorkInput(path=str(artifact), kind="onnx", census="cbuild_onnx.model.census:census")
     return run_node(
         "cbuild_metrics.speed.roofline:roofline", artifact, params, out, kind="onnx", load=load, inputs={"model": model}
     ).facts
@@ -160,7 +160,8 @@ def test_a_product_of_dequantized_tensors_is_one_of_integers(
     given: dict[str, Any], expected: dict[str, int], tmp_path: Path
 ) -> None:
     artifact = models.save(quantized(**given), tmp_path / "m")
-    assert macs_by_precision(make_context(tmp_path / "out"), artifact, {}) == (expected, [])
+    found = count(make_context(tmp_path / "out"), artifact, {})
+    assert (found.by_type, found.uncounted) == (expected, ())
 
 
 def test_operators_of_integers(tmp_path: Path) -> None:
@@ -171,7 +172,8 @@ def test_operators_of_integers(tmp_path: Path) -> None:
     ]
     proto = models.model(nodes, {"x": (F, ["n", 8])}, {"y": (TensorProto.INT32, ["n", 6])}, [weight])
     artifact = models.save(proto, tmp_path / "m")
-    assert macs_by_precision(make_context(tmp_path / "out"), artifact, {}) == ({"int8": 48}, [])
+    found = count(make_context(tmp_path / "out"), artifact, {})
+    assert (found.by_type, found.uncounted) == ({"int8": 48}, ())
 
 
 def lookup(reader: str = "Gather") -> onnx.ModelProto:
@@ -207,7 +209,7 @@ def test_quantised_weights_count_as_they_are_stored(tmp_path: Path) -> None:
 
 def test_of_a_torch_model_what_operators_read() -> None:
     import torch
-    from cbuild_metrics.cost.traffic_torch import Reads
+    from cbuild_torch.model.traffic import Reads
     from torch import nn
 
     net = nn.Sequential(nn.Embedding(50, 4), nn.Flatten(), nn.Linear(12, 2)).eval()
@@ -225,7 +227,7 @@ def test_a_trained_torch_model(trained: Path, tmp_path: Path) -> None:
     import digits
     from safetensors.numpy import load_file
 
-    model = WorkInput(path=str(trained), kind="torch-model", load="cbuild_torch.model.runner:load")
+    model = digits.as_input(trained)
     found = digits.apply(
         "cbuild_metrics.speed.roofline:roofline", trained, QUICK, tmp_path / "out", inputs={"model": model}
     ).facts
@@ -310,10 +312,10 @@ def test_on_openvino(tmp_path: Path) -> None:
     from cbuild_openvino.settings import OpenVinoSettings
 
     source = models.save(gemm(512, 512), tmp_path / "m")
-    artifact = run_node("cbuild_openvino.backend:compile", source, OpenVinoSettings(), tmp_path / "ir", kind="onnx").out
-    settings = {"path": str(artifact), "kind": "openvino-ir", "load": "cbuild_openvino.backend:load"}
+    artifact = run_node("cbuild_openvino.compile:compile", source, OpenVinoSettings(), tmp_path / "ir", kind="onnx").out
+    settings = {"path": str(artifact), "kind": "openvino-ir", "load": "cbuild_openvino.runner:load"}
     subject = WorkInput(**settings, settings={}, settings_type="cbuild_openvino.settings:OpenVinoSettings")
-    inputs = {"model": WorkInput(path=str(source), kind="onnx")}
+    inputs = {"model": WorkInput(path=str(source), kind="onnx", census="cbuild_onnx.model.census:census")}
     found = run_node("cbuild_metrics.speed.roofline:roofline", subject, QUICK, tmp_path / "out", inputs=inputs).facts
     assert found["flops"] == 2 * 4 * 512 * 512
     assert found["describe"]["runtime"] == "openvino"

@@ -97,7 +97,7 @@ def test_nonzeros_and_distinct_values(tmp_path: Path, rng: np.random.Generator) 
         [numpy_helper.from_array(weight, "w")],
     )
     onnx.save(onnx.helper.make_model(graph), str(path / "model.onnx"))
-    ctx = make_context(tmp_path / "out", subject=path, kind="onnx")
+    ctx = make_context(tmp_path / "out", subject=path, kind="onnx", census="cbuild_onnx.model.census:census")
     found = nonzeros(ctx, path, Params())
     assert found["value"] == int((weight != 0).sum())
     assert found["density"] == found["value"] / 48

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import sacrebleu
 from cbuild_metrics.answers.predictions import Predictions
-from cbuild_metrics.quality.params import Text
+from cbuild_metrics.quality.params.text import Text
 from cbuild_metrics.quality.text import bleu, chrf
 
 from compressbuild.api import UserError

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from cbuild_onnx.model import files
-from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.to_onnx.params.export import ExportOnnx
 from onnx import TensorProto, helper, numpy_helper
 
 

@@ -6,7 +6,7 @@ import pytest
 from cbuild_onnx.convert.params import ConvertBf16
 from cbuild_onnx.model import files
 from cbuild_onnx.quantize.params import QuantizeStatic
-from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.to_onnx.params.export import ExportOnnx
 from onnx import TensorProto
 
 from compressbuild.api import UserError

@@ -7,7 +7,7 @@ import onnx_models
 import pytest
 from cbuild_onnx.graph.params import ExtractSubgraph, OptimizeOnnx
 from cbuild_onnx.model import files
-from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.to_onnx.params.export import ExportOnnx
 from onnx import TensorProto, helper
 
 from compressbuild.api import UserError

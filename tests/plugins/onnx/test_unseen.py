@@ -19,8 +19,8 @@ from compressbuild.api import UserError
 from compressbuild.api.testing import run_node
 
 RUNS = {
-    "onnxruntime": ("cbuild_onnxruntime.backend:compile", OnnxRuntimeSettings()),
-    "openvino": ("cbuild_openvino.backend:compile", OpenVinoSettings()),
+    "onnxruntime": ("cbuild_onnxruntime.compile:compile", OnnxRuntimeSettings()),
+    "openvino": ("cbuild_openvino.compile:compile", OpenVinoSettings()),
     "tensorrt-rtx": ("cbuild_tensorrt.rtx:compile", TensorRTRTXSettings(compute_capability="sm89")),
     "dynamic": ("cbuild_onnx.quantize.dynamic:quantize", QuantizeDynamic()),
     "static": ("cbuild_onnx.quantize.static:quantize", QuantizeStatic(data="rows", scheme="u8-affine", samples=8)),

@@ -125,7 +125,7 @@ def test_both_directions_of_a_recurrent_layer(technique, tmp_path, kind):
 
 @pytest.mark.parametrize(("bits", "symmetric"), [(4, False), (4, True), (8, True)])
 def test_standard_operators(technique, trained_sequence, bits, symmetric):
-    from cbuild_torch.to_onnx.params import ExportOnnx
+    from cbuild_torch.to_onnx.params.export import ExportOnnx
 
     subject = technique("cbuild_torch.to_onnx.export:export", trained_sequence("transformer"), ExportOnnx(opset=21)).out
     node = technique(WEIGHTS, subject, QuantizeWeights(bits=bits, symmetric=symmetric, format="qdq"))

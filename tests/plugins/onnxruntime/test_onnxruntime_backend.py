@@ -12,15 +12,16 @@ import onnx
 import onnx_models as models
 import onnxruntime
 import pytest
-from cbuild_onnxruntime.backend import SessionRunner, load, validate
+from cbuild_onnxruntime.artifact import validate
 from cbuild_onnxruntime.manifest import compressbuild_backends, compressbuild_kinds
+from cbuild_onnxruntime.runner import SessionRunner, load
 from cbuild_onnxruntime.session import open_session
 from cbuild_onnxruntime.settings import OnnxRuntimeSettings
 
 from compressbuild.api import Runner, UserError, WorkInput
 from compressbuild.api.testing import make_context, run_node
 
-COMPILE = "cbuild_onnxruntime.backend:compile"
+COMPILE = "cbuild_onnxruntime.compile:compile"
 
 
 def reference(artifact: Path, x: np.ndarray) -> np.ndarray:

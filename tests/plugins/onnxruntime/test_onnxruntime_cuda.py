@@ -9,14 +9,14 @@ import numpy as np
 import onnx_models as models
 import onnxruntime
 import pytest
-from cbuild_onnxruntime.backend import load
+from cbuild_onnxruntime.runner import load
 from cbuild_onnxruntime.settings import OnnxRuntimeSettings
 
 from compressbuild.api import Profile, Profiling, UserError, WorkInput
 from compressbuild.api.testing import make_context, run_node
 from compressbuild.platforms import check, probe
 
-COMPILE = "cbuild_onnxruntime.backend:compile"
+COMPILE = "cbuild_onnxruntime.compile:compile"
 CUDA = OnnxRuntimeSettings(provider="cuda")
 pytestmark = [
     pytest.mark.gpu,
@@ -56,11 +56,11 @@ def test_profile(fp32: Path, tmp_path: Path) -> None:
     entry = WorkInput(
         path=str(node.out),
         kind="onnxruntime-model",
-        load="cbuild_onnxruntime.backend:load",
+        load="cbuild_onnxruntime.runner:load",
         settings={"provider": "cuda"},
         settings_type="cbuild_onnxruntime.settings:OnnxRuntimeSettings",
     )
-    facts = run_node("cbuild_onnxruntime.backend:profile", entry, Profiling(batch=8, repeats=5), tmp_path / "profile")
+    facts = run_node("cbuild_onnxruntime.profile:profile", entry, Profiling(batch=8, repeats=5), tmp_path / "profile")
     found = msgspec.convert(facts.facts, Profile)
     assert any("Conv" in row.op for row in found.operators)
     assert found.run_us > 0

@@ -6,7 +6,8 @@ import numpy as np
 import onnx_models as models
 import onnxruntime
 import pytest
-from cbuild_onnxruntime.flat import load, validate
+from cbuild_onnxruntime.artifact import validate_flat
+from cbuild_onnxruntime.flat import load
 from cbuild_onnxruntime.manifest import compressbuild_backends
 from cbuild_onnxruntime.settings import OrtFormatSettings
 from command import Work
@@ -32,7 +33,7 @@ def test_it_is_written_loaded_and_computes_the_same(form: str, fp32: Path, tmp_p
     node = compiled(source, tmp_path / "out")
     assert [path.name for path in node.out.iterdir()] == ["model.ort"]
     assert (node.out / "model.ort").read_bytes()[4:8] == b"ORTM"
-    validate(node.out)
+    validate_flat(node.out)
     assert node.facts["sqnr_db"] > 30
     runner = load(make_context(tmp_path / "ctx"), node.out, None)
     assert isinstance(runner, Runner)
@@ -63,7 +64,7 @@ def test_validate_refuses_another_format(fp32: Path, tmp_path: Path) -> None:
     for content in ((fp32 / "model.onnx").read_bytes(), b""):
         (tmp_path / "model.ort").write_bytes(content)
         with pytest.raises(ValueError, match=r"model\.ort is not an ONNX Runtime flatbuffer"):
-            validate(tmp_path)
+            validate_flat(tmp_path)
 
 
 def test_its_bytes_are_declared_to_differ() -> None:

@@ -30,7 +30,7 @@ left = sorted({"CI", "NNCF_CI"} & set(os.environ))
 print("threads", started, "telemetry", type(telemetry).__name__, "environment", left)
 
 import digits  # noqa: E402
-from cbuild_openvino.params import OpenVinoCompress, OpenVinoQuantize  # noqa: E402
+from cbuild_openvino.quantize.params import OpenVinoCompress, OpenVinoQuantize  # noqa: E402
 
 
 def main(source: Path, place: Path) -> None:
@@ -39,7 +39,7 @@ def main(source: Path, place: Path) -> None:
         "quantize": OpenVinoQuantize(data="calibration", samples=20, model_type="transformer", smooth=0.5),
         "compress": OpenVinoCompress(mode="int4-asym", data="calibration", samples=20, ratio=0.5, all_layers=True),
     }.items():
-        digits.apply(f"cbuild_openvino.{name}:{name}", place / "source", params, place / name)
+        digits.apply(f"cbuild_openvino.quantize.{name}:{name}", place / "source", params, place / name)
         for path in sorted((place / name).iterdir()):
             content = path.read_bytes()
             assert str(place).encode() not in content

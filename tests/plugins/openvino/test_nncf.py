@@ -10,16 +10,16 @@ import numpy as np
 import onnx
 import onnx_models as models
 import pytest
-from cbuild_openvino import ir
-from cbuild_openvino.params import OpenVinoCompress, OpenVinoQuantize
+from cbuild_openvino.artifact import Interface, read, read_onnx
+from cbuild_openvino.quantize.params import OpenVinoCompress, OpenVinoQuantize
 from cbuild_openvino.settings import OpenVinoSettings
-from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.to_onnx.params.export import ExportOnnx
 from onnx import TensorProto, helper, numpy_helper
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import NodeRun, run_node
 
-QUANTIZE, COMPRESS = "cbuild_openvino.quantize:quantize", "cbuild_openvino.compress:compress"
+QUANTIZE, COMPRESS = "cbuild_openvino.quantize.quantize:quantize", "cbuild_openvino.quantize.compress:compress"
 Apply = Callable[..., NodeRun]
 
 
@@ -45,14 +45,14 @@ def quantized(**params: object) -> OpenVinoQuantize:
 
 
 def operators(artifact: Path) -> Counter[str]:
-    return Counter(node.get_type_name() for node in ir.read(artifact).get_ops())
+    return Counter(node.get_type_name() for node in read(artifact).get_ops())
 
 
 def stored(artifact: Path) -> set[str]:
     """Types of its constants."""
     return {
         node.get_element_type().get_type_name()
-        for node in ir.read(artifact).get_ops()
+        for node in read(artifact).get_ops()
         if node.get_type_name() == "Constant"
     }
 
@@ -72,16 +72,16 @@ def test_a_cnn_in_8_bits_is_small_and_as_good(exported: Path, apply: Apply) -> N
 
 def test_the_backend_compiles_what_nncf_made(exported: Path, apply: Apply, tmp_path: Path) -> None:
     made = apply(exported, quantized()).out
-    node = run_node("cbuild_openvino.backend:compile", made, OpenVinoSettings(), tmp_path / "ir", kind="openvino-ir")
+    node = run_node("cbuild_openvino.compile:compile", made, OpenVinoSettings(), tmp_path / "ir", kind="openvino-ir")
     assert node.facts["parity"]["precision"] == "int8"
     assert operators(node.out)["FakeQuantize"] > 10
     assert digits.accuracy(node.out) == digits.accuracy(made)
 
 
 def test_names_and_dynamic_axes_survive(exported: Path, apply: Apply, tmp_path: Path) -> None:
-    interface = ir.Interface.of(ir.read_onnx(exported / "model.onnx", tmp_path))
+    interface = Interface.of(read_onnx(exported / "model.onnx", tmp_path))
     for params in (quantized(), OpenVinoCompress()):
-        made = ir.Interface.of(ir.read(apply(exported, params).out))
+        made = Interface.of(read(apply(exported, params).out))
         assert made == interface
         assert made.inputs["image"] == ("batch", 1, 8, 8)
 
@@ -117,7 +117,7 @@ def test_what_is_not_the_model_any_more_is_refused(tmp_path: Path, apply: Apply)
 
 def test_presets_differ_in_zero_points(exported: Path, apply: Apply) -> None:
     def lowest(preset: str) -> list[float]:
-        nodes = ir.read(apply(exported, quantized(preset=preset)).out).get_ordered_ops()
+        nodes = read(apply(exported, quantized(preset=preset)).out).get_ordered_ops()
         ranges = [node.input_value(1).get_node() for node in nodes if node.get_type_name() == "FakeQuantize"]
         return [float(np.min(constant.get_data())) for constant in ranges]
 

@@ -13,16 +13,16 @@ import onnx
 import onnx_models as models
 import onnxruntime
 import pytest
-from cbuild_openvino.backend import load
-from cbuild_openvino.ir import validate
+from cbuild_openvino.artifact import validate
 from cbuild_openvino.manifest import compressbuild_backends, compressbuild_kinds
+from cbuild_openvino.runner import load
 from cbuild_openvino.settings import OpenVinoSettings
 from onnx import TensorProto, helper, numpy_helper
 
 from compressbuild.api import Parity, Runner, UserError
 from compressbuild.api.testing import NodeRun, make_context, run_node
 
-COMPILE = "cbuild_openvino.backend:compile"
+COMPILE = "cbuild_openvino.compile:compile"
 DEFAULT = OpenVinoSettings()
 
 

@@ -36,16 +36,17 @@ VARIABLES = {
     "runtime": "Runtime",
 }
 CONTRACT_FILES = (
-    "builder",
+    "compile",
+    "library",
     "onnx_parser",
-    "profiles",
+    "ranges",
     "flags",
     "progress",
     "logs",
     "standard",
     "rtx",
     "runner",
-    "layers",
+    "profile",
 )
 RTX_ONLY = {
     "ComputeCapability",
@@ -145,7 +146,7 @@ def test_tensorrt_rtx_has_every_name() -> None:
 
 def test_all_call_the_method_that_the_profiler_has(libraries: dict[str, str]) -> None:
     """It is inherited from and overridden, so the scan does not see it."""
-    assert "def report_layer_time(self, layer_name: str, ms: float)" in (PLUGIN / "layers.py").read_text()
+    assert "def report_layer_time(self, layer_name: str, ms: float)" in (PLUGIN / "profile.py").read_text()
     apis = [json.loads(OLDEST.read_text()), json.loads(run(API_DUMP, "tensorrt_bindings", env=libraries))]
     if importlib.util.find_spec("tensorrt_rtx") is not None:
         apis.append(json.loads(run(API_DUMP, "tensorrt_rtx")))

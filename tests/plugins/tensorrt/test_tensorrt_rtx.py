@@ -15,8 +15,8 @@ import msgspec
 import onnx
 import onnx_models as models
 import pytest
+from cbuild_tensorrt.artifact import validate
 from cbuild_tensorrt.cuda import Cuda
-from cbuild_tensorrt.description import validate
 from cbuild_tensorrt.settings import TensorRTRTXSettings
 from onnx import TensorProto, helper
 

@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 import onnx_models as models
 import pytest
-from cbuild_tensorrt.builder import Library
 from cbuild_tensorrt.cuda import Cuda
-from cbuild_tensorrt.layers import profiled
+from cbuild_tensorrt.library import Library
 from cbuild_tensorrt.logs import Sink
+from cbuild_tensorrt.profile import profiled
 from cbuild_tensorrt.runner import EngineRunner
 
 from compressbuild.api import Profile, Profiling, Runner, UserError, WorkInput

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 from cbuild_tensorrt import standard as backend
-from cbuild_tensorrt.builder import Library, build
+from cbuild_tensorrt.compile import build
 from cbuild_tensorrt.flags import set_flags
+from cbuild_tensorrt.library import Library
 from cbuild_tensorrt.logs import attach
 from cbuild_tensorrt.manifest import compressbuild_backends, compressbuild_kinds
 from cbuild_tensorrt.settings import TensorRTSettings

@@ -7,15 +7,13 @@ import sys
 from pathlib import Path
 
 import digits
-from cbuild_torch.prune.params import (
-    PruneChannels,
-    PruneGradual,
-    PruneHeads,
-    PruneLayers,
-    PruneMovement,
-    PruneNm,
-    PruneRecurrent,
-)
+from cbuild_torch.prune.params.channels import PruneChannels
+from cbuild_torch.prune.params.gradual import PruneGradual
+from cbuild_torch.prune.params.heads import PruneHeads
+from cbuild_torch.prune.params.layers import PruneLayers
+from cbuild_torch.prune.params.movement import PruneMovement
+from cbuild_torch.prune.params.nm import PruneNm
+from cbuild_torch.prune.params.recurrent import PruneRecurrent
 from cbuild_torch.train.params import Distill
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import digits
 import torch
 import torch._dynamo  # as the engine does, for the first optimizer of a child needs it
-from cbuild_torch.prune.params import PruneChannels, PruneGradual
+from cbuild_torch.prune.params.channels import PruneChannels
+from cbuild_torch.prune.params.gradual import PruneGradual
 from cbuild_torch.train import optimise
 from cbuild_torch.train.params import Distill, Train
 

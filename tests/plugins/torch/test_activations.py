@@ -6,8 +6,10 @@ import onnx
 import pytest
 import torch
 from cbuild_torch.model.module import load_model
-from cbuild_torch.rewrite.params import FactorizeLowrank, FoldBatchnorm, ReplaceActivation
-from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.rewrite.params.activations import ReplaceActivation
+from cbuild_torch.rewrite.params.batchnorm import FoldBatchnorm
+from cbuild_torch.rewrite.params.lowrank import FactorizeLowrank
+from cbuild_torch.to_onnx.params.export import ExportOnnx
 from cbuild_torch.train.params import Finetune
 from torch import nn
 

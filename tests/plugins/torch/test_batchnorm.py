@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 from cbuild_torch.model.module import load_model
-from cbuild_torch.prune.params import PruneChannels, PruneMagnitude
-from cbuild_torch.rewrite.params import FactorizeLowrank, FoldBatchnorm
+from cbuild_torch.prune.params.channels import PruneChannels
+from cbuild_torch.prune.params.magnitude import PruneMagnitude
+from cbuild_torch.rewrite.params.batchnorm import FoldBatchnorm
+from cbuild_torch.rewrite.params.lowrank import FactorizeLowrank
 from cbuild_torch.train.params import Finetune
 from safetensors.torch import load_file
 from torch import nn
@@ -95,7 +97,7 @@ def test_the_bytes_are_the_same_in_another_process(technique, trained, python, t
     here = technique(FOLD, trained, FoldBatchnorm()).out
     code = (
         "import digits, pathlib, sys\n"
-        "from cbuild_torch.rewrite.params import FoldBatchnorm\n"
+        "from cbuild_torch.rewrite.params.batchnorm import FoldBatchnorm\n"
         "subject, out = map(pathlib.Path, sys.argv[1:])\n"
         "digits.apply('cbuild_torch.rewrite.batchnorm:fold', subject, FoldBatchnorm(), out)\n"
     )

@@ -8,9 +8,10 @@ import pytest
 import torch
 from cbuild_torch.model.module import load_model
 from cbuild_torch.model.palette import pack, unpack
-from cbuild_torch.prune.params import PruneChannels, PruneMagnitude
-from cbuild_torch.rewrite.params import ShareCluster
-from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.prune.params.channels import PruneChannels
+from cbuild_torch.prune.params.magnitude import PruneMagnitude
+from cbuild_torch.rewrite.params.cluster import ShareCluster
+from cbuild_torch.to_onnx.params.export import ExportOnnx
 from cbuild_torch.train.params import Finetune
 from hypothesis import given
 from hypothesis import strategies as st

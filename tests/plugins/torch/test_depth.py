@@ -6,8 +6,11 @@ import digits
 import numpy as np
 import pytest
 import torch
-from cbuild_torch.prune.params import PruneChannels, PruneHeads, PruneLayers, PruneMagnitude
-from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.prune.params.channels import PruneChannels
+from cbuild_torch.prune.params.heads import PruneHeads
+from cbuild_torch.prune.params.layers import PruneLayers
+from cbuild_torch.prune.params.magnitude import PruneMagnitude
+from cbuild_torch.to_onnx.params.export import ExportOnnx
 from cbuild_torch.train.params import Finetune, Train
 from safetensors.torch import load_file, save_file
 

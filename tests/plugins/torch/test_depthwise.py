@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 from cbuild_torch.model.module import load_model
-from cbuild_torch.prune.params import PruneChannels
-from cbuild_torch.rewrite.params import FactorizeLowrank, FoldBatchnorm, ReplaceDepthwise
+from cbuild_torch.prune.params.channels import PruneChannels
+from cbuild_torch.rewrite.params.batchnorm import FoldBatchnorm
+from cbuild_torch.rewrite.params.depthwise import ReplaceDepthwise
+from cbuild_torch.rewrite.params.lowrank import FactorizeLowrank
 from cbuild_torch.train.params import Distill
 
 from compressbuild.api import UserError
@@ -88,7 +90,7 @@ def test_the_bytes_are_the_same_in_another_process(technique, trained, python, t
     here = technique(DEPTHWISE, trained, ReplaceDepthwise()).out
     code = (
         "import digits, pathlib, sys\n"
-        "from cbuild_torch.rewrite.params import ReplaceDepthwise\n"
+        "from cbuild_torch.rewrite.params.depthwise import ReplaceDepthwise\n"
         "subject, out = map(pathlib.Path, sys.argv[1:])\n"
         "digits.apply('cbuild_torch.rewrite.depthwise:replace', subject, ReplaceDepthwise(), out)\n"
     )

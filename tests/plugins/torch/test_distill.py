@@ -6,7 +6,7 @@ import pytest
 import torch
 from cbuild_torch.model.attention import split
 from cbuild_torch.model.module import load_model
-from cbuild_torch.prune.params import PruneLayers
+from cbuild_torch.prune.params.layers import PruneLayers
 from cbuild_torch.train.features import _mean_attention
 from cbuild_torch.train.params import Distill
 from torch import nn

@@ -5,8 +5,8 @@ import numpy as np
 import onnx
 import pytest
 from cbuild_onnx.model import files
-from cbuild_torch.prune.params import PruneChannels
-from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.prune.params.channels import PruneChannels
+from cbuild_torch.to_onnx.params.export import ExportOnnx
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import run_node

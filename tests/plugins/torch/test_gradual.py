@@ -4,7 +4,8 @@ import digits
 import pytest
 import torch
 from cbuild_torch.prune.gradual import Masking
-from cbuild_torch.prune.params import PruneGradual, PruneMagnitude
+from cbuild_torch.prune.params.gradual import PruneGradual
+from cbuild_torch.prune.params.magnitude import PruneMagnitude
 from cbuild_torch.prune.ramp import make_ramp
 from cbuild_torch.train.params import Train
 from safetensors.torch import load_file

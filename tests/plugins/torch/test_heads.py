@@ -8,8 +8,9 @@ import pytest
 import torch
 from cbuild_torch.model.attention import split
 from cbuild_torch.model.module import load_model
-from cbuild_torch.prune.params import PruneHeads, PruneMagnitude
-from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.prune.params.heads import PruneHeads
+from cbuild_torch.prune.params.magnitude import PruneMagnitude
+from cbuild_torch.to_onnx.params.export import ExportOnnx
 from cbuild_torch.train.params import Finetune, Train
 from safetensors.torch import load_file
 from torch import nn

@@ -12,9 +12,17 @@ import numpy as np
 import onnx
 import pytest
 from cbuild_onnx.graph.params import OptimizeOnnx
-from cbuild_torch.prune.params import PruneChannels, PruneHeads, PruneLayers, PruneMagnitude, PruneNm
-from cbuild_torch.rewrite.params import FactorizeLowrank, ReplaceActivation, ShareCluster, ShareLayers
-from cbuild_torch.to_onnx.params import ExportOnnx, QuantizeQat
+from cbuild_torch.prune.params.channels import PruneChannels
+from cbuild_torch.prune.params.heads import PruneHeads
+from cbuild_torch.prune.params.layers import PruneLayers
+from cbuild_torch.prune.params.magnitude import PruneMagnitude
+from cbuild_torch.prune.params.nm import PruneNm
+from cbuild_torch.rewrite.params.activations import ReplaceActivation
+from cbuild_torch.rewrite.params.cluster import ShareCluster
+from cbuild_torch.rewrite.params.lowrank import FactorizeLowrank
+from cbuild_torch.rewrite.params.sharing import ShareLayers
+from cbuild_torch.to_onnx.params.export import ExportOnnx
+from cbuild_torch.to_onnx.params.qat import QuantizeQat
 from cbuild_torch.train.params import Distill
 
 from compressbuild.api import Params, UserError

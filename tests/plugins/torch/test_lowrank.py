@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from cbuild_torch.model.module import load_model
-from cbuild_torch.prune.params import PruneChannels
-from cbuild_torch.rewrite.params import FactorizeLowrank, Rank
-from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.prune.params.channels import PruneChannels
+from cbuild_torch.rewrite.params.lowrank import FactorizeLowrank, Rank
+from cbuild_torch.to_onnx.params.export import ExportOnnx
 from cbuild_torch.train.params import Finetune
 
 from compressbuild.api import UserError
@@ -148,7 +148,7 @@ def test_the_bytes_are_the_same_in_another_process(technique, trained, python, t
     here = technique(LOWRANK, trained, FactorizeLowrank(ratio=0.5)).out
     code = (
         "import digits, pathlib, sys\n"
-        "from cbuild_torch.rewrite.params import FactorizeLowrank\n"
+        "from cbuild_torch.rewrite.params.lowrank import FactorizeLowrank\n"
         "subject, out = map(pathlib.Path, sys.argv[1:])\n"
         "digits.apply('cbuild_torch.rewrite.lowrank:factorize', subject, FactorizeLowrank(ratio=0.5), out)\n"
     )

@@ -4,7 +4,7 @@ import digits
 import pytest
 import torch
 from cbuild_torch.prune.movement import Movement
-from cbuild_torch.prune.params import PruneMovement
+from cbuild_torch.prune.params.movement import PruneMovement
 from cbuild_torch.prune.ramp import make_ramp
 from safetensors.torch import load_file
 

@@ -6,8 +6,8 @@ import onnx
 import pytest
 import torch
 from cbuild_torch.prune.nm import n_of_m
-from cbuild_torch.prune.params import PruneNm
-from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.prune.params.nm import PruneNm
+from cbuild_torch.to_onnx.params.export import ExportOnnx
 from cbuild_torch.train.params import Finetune
 from onnx import numpy_helper
 from safetensors.torch import load_file

@@ -9,7 +9,8 @@ import torch
 from cbuild_kit import example_arrays
 from cbuild_torch.model.description import ModelDescription
 from cbuild_torch.model.module import load_model
-from cbuild_torch.prune.params import PruneChannels, PruneMagnitude
+from cbuild_torch.prune.params.channels import PruneChannels
+from cbuild_torch.prune.params.magnitude import PruneMagnitude
 from cbuild_torch.train.params import Distill, Finetune
 from safetensors.torch import load_file
 

@@ -8,7 +8,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from cbuild_onnx.quantize.params import QuantizeStatic
-from cbuild_torch.to_onnx.params import QuantizeQat
+from cbuild_torch.to_onnx.params.qat import QuantizeQat
 from onnx import TensorProto, numpy_helper
 
 from compressbuild.api import UserError

@@ -4,8 +4,8 @@ import digits
 import numpy as np
 import pytest
 import torch
-from cbuild_torch.prune.params import PruneRecurrent
-from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.prune.params.recurrent import PruneRecurrent
+from cbuild_torch.to_onnx.params.export import ExportOnnx
 from cbuild_torch.train.params import Finetune
 from safetensors.torch import load_file
 

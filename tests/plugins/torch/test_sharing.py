@@ -4,9 +4,10 @@ import digits
 import pytest
 import torch
 from cbuild_torch.model.module import load_model
-from cbuild_torch.prune.params import PruneMagnitude
-from cbuild_torch.rewrite.params import ShareCluster, ShareLayers
-from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.prune.params.magnitude import PruneMagnitude
+from cbuild_torch.rewrite.params.cluster import ShareCluster
+from cbuild_torch.rewrite.params.sharing import ShareLayers
+from cbuild_torch.to_onnx.params.export import ExportOnnx
 from cbuild_torch.train.params import Finetune
 
 from compressbuild.api import UserError

@@ -4,7 +4,7 @@ import digits
 import numpy as np
 import pytest
 import torch
-from cbuild_torch.prune.params import PruneMagnitude
+from cbuild_torch.prune.params.magnitude import PruneMagnitude
 from cbuild_torch.train.params import Distill, Finetune, Train
 from safetensors.torch import load_file
 

@@ -1,0 +1,257 @@
+"""All the code that a function runs on: its module, the packages around it, and what they import, transitively."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from ..digest import digest_value, file_digest
+from ..errors import Mark
+from ..words import did_you_mean
+from .modules import Module, Space, relative
+from .syntax import Import, Syntax, SyntaxProblem, column, parse
+
+__all__ = ["CodeClosure", "CodeIndex", "CodeProblem", "Memo", "code_digest_of_plugin"]
+
+
+class Memo(Protocol):
+    """What is used of :class:`compressbuild.digest.StatCache`."""
+
+    def memo(self, path: str | os.PathLike[str], column: str, compute: Callable[[Path], Any], /) -> Any: ...
+
+
+class CodeProblem(msgspec.Struct, frozen=True):
+    """Why there is no digest. ``mark``: the place in the code (a syntax error), if it has one."""
+
+    message: str
+    hint: str | None = None
+    mark: Mark | None = None
+
+
+class CodeClosure(msgspec.Struct, frozen=True):
+    """``digest``: empty if anything is ``missing``. ``files``: the project's files, relative to ``base``, sorted.
+
+    ``paths``: all files, absolute, also those of editable installs outside the project. ``absent``: files, absolute,
+    that would become part of it if they were made. ``external``: top-level modules of installed distributions that it
+    imports, whose code counts by their version.
+    """
+
+    reference: str
+    digest: str
+    files: tuple[str, ...]
+    missing: tuple[CodeProblem, ...] = ()
+    paths: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    external: tuple[str, ...] = ()
+
+
+class _Collected(msgspec.Struct, frozen=True):
+    modules: tuple[Module, ...]
+    problems: tuple[CodeProblem, ...]
+    absent: tuple[str, ...]
+    external: tuple[str, ...]
+
+
+class CodeIndex:
+    """Closures of ``module:attribute`` references, by syntax tree, importing nothing.
+
+    ``roots``: directories that user code is imported from, first to last (``python_path``). ``base``: what ``files``
+    are relative to, the project; the first root if not given. ``siblings``: top-level package → all packages
+    that its distribution ships, since one version covers them together. An index is a snapshot of the sources: each
+    file is read at most once, and not at all if ``stat_cache`` knows it.
+
+    Followed are absolute and relative imports, submodules imported by ``from``, imports inside functions, star
+    imports, literal ``import_module`` calls, and the ``__init__.py`` of every package on the way. Not followed:
+    ``if TYPE_CHECKING`` blocks, which never run, and computed names, which the worker refuses to load.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[Path],
+        stat_cache: Memo | None = None,
+        base: Path | None = None,
+        siblings: Callable[[str], Iterable[str]] = lambda top: (),
+    ) -> None:
+        self._space = Space(map(str, roots))
+        self._memo = stat_cache
+        self._base = os.path.abspath(base if base is not None else (roots[0] if roots else "."))
+        self._syntax: dict[str, Syntax] = {}
+        self._closures: dict[str, CodeClosure] = {}
+        self._plugins: dict[str, CodeClosure] = {}
+        self._siblings = siblings
+        self._plugin_spaces: dict[frozenset[str], Space] = {}
+        self._wanted: dict[tuple[Space, str], tuple[str, ...]] = {}
+
+    def closure(self, reference: str) -> CodeClosure:
+        """The closure of a function of the project, or of an installed package (``torchvision.models:resnet18``)."""
+        found = self._closures.get(reference)
+        if found is None:
+            module = reference.partition(":")[0]
+            top = module.partition(".")[0]
+            if self._space.find(top) is None and self._space.installed(top):
+                # A library is what its version says; of its code only the named module is looked at.
+                found = self._close(reference, Space((), own=(top,)), self._base, follow=False)
+            else:
+                found = self._close(reference, self._space, self._base)
+            self._closures[reference] = found
+        return found
+
+    def plugin(self, reference: str) -> CodeClosure:
+        """The closure of an installed function: modules of every package of its own distribution, and of others in
+        source trees. ``files`` are relative to the directory that holds the package. Its distribution's version is
+        not part of it."""
+        found = self._plugins.get(reference)
+        if found is None:
+            top = reference.partition(":")[0].partition(".")[0]
+            space = self._plugin_space(top)
+            found = self._plugins[reference] = self._close(reference, space, None)
+        return found
+
+    def _plugin_space(self, top: str) -> Space:
+        own = frozenset((top, *self._siblings(top)))
+        if own not in self._plugin_spaces:
+            self._plugin_spaces[own] = Space((), own=own)
+        return self._plugin_spaces[own]
+
+    # -- one closure -------------------------------------------------------------------------------------------------
+
+    def _close(self, reference: str, space: Space, base: str | None, *, follow: bool = True) -> CodeClosure:
+        """``base``: None for the root of the module itself."""
+        name, colon, attribute = reference.partition(":")
+        if not colon or not all(part.isidentifier() for part in (*name.split("."), *attribute.split("."))):
+            return _failed(reference, f"'{reference}' is not 'module:function'", "for example digits.model:build")
+        module = space.find(name)
+        if module is None:
+            return self._no_module(reference, name, space)
+        roots = space.roots if base is not None else (module.root,)
+        base = module.root if base is None else base
+        collected = self._collect(space, name, base, follow=follow)
+        files = [m for m in collected.modules if m.file is not None]
+        paths = sorted({m.file for m in files if m.file is not None})
+        problems = collected.problems or self._attribute_missing(reference, module, attribute.partition(".")[0], base)
+        return CodeClosure(
+            reference,
+            "" if problems else digest_value(sorted([m.path, self._syntax_of(m).digest] for m in files), "code"),
+            tuple(sorted({relative(m.file, base) for m in files if m.file is not None and m.root in roots})),
+            problems,
+            tuple(paths),
+            collected.absent,
+            collected.external,
+        )
+
+    def _collect(self, space: Space, start: str, base: str, *, follow: bool) -> _Collected:
+        """Walk the imports from ``start``."""
+        modules: dict[str, Module] = {}
+        absent: set[str] = set()
+        external: set[str] = set()
+        problems: list[CodeProblem] = []
+        queue = [start]
+        seen: set[str] = set()
+        while queue:
+            name = queue.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            parent = name.rpartition(".")[0]
+            if parent:
+                queue.append(parent)
+            module = space.find(name)
+            if not parent and (module is None or not follow) and space.installed(name):
+                external.add(name)
+            absent.update(space.absent(name))
+            if module is None:
+                continue
+            modules[name] = module
+            syntax = self._syntax_of(module)
+            if syntax.problem is not None and module.file is not None:
+                mark = Mark(relative(module.file, base), syntax.problem.line, syntax.problem.column)
+                problems.append(CodeProblem(f"Python cannot read this file: {syntax.problem.message}", None, mark))
+            queue += self._imports(space, module, syntax) if follow else ()
+        return _Collected(tuple(modules.values()), tuple(problems), tuple(sorted(absent)), tuple(sorted(external)))
+
+    def _imports(self, space: Space, module: Module, syntax: Syntax) -> tuple[str, ...]:
+        """The modules that a module may load, each once."""
+        known = self._wanted.get((space, module.name))
+        if known is None:
+            found = (name for line in syntax.imports for name in self._imported(space, module, line))
+            known = self._wanted[space, module.name] = tuple(dict.fromkeys(found))
+        return known
+
+    def _imported(self, space: Space, module: Module, line: Import) -> list[str]:
+        """The modules that one import statement may load."""
+        target = line.module
+        if line.level:
+            parts = module.package.split(".") if module.package else []
+            if line.level > len(parts):  # beyond the top: Python raises
+                return []
+            target = ".".join([*parts[: len(parts) - line.level + 1], *filter(None, [line.module])])
+        wanted = [target]
+        package = space.find(target)
+        if package is None or not package.places:
+            return wanted
+        syntax = self._syntax_of(package)
+        names = (*line.names, *(syntax.exported if "*" in line.names else ()))
+        for name in names:
+            # A name that the package defines is that, unless there is a submodule of this name too.
+            defined = name in syntax.names or syntax.open
+            if name != "*" and (not defined or space.find(f"{target}.{name}") is not None):
+                wanted.append(f"{target}.{name}")
+        return wanted
+
+    # -- files -------------------------------------------------------------------------------------------------------
+
+    def _syntax_of(self, module: Module) -> Syntax:
+        """Of an extension module or bytecode: the digest of its bytes. Of a namespace package: nothing."""
+        file = module.file
+        if file is None:
+            return Syntax("", open=True)
+        if file not in self._syntax:
+            try:
+                self._syntax[file] = self._read(file)
+            except OSError as error:
+                problem = SyntaxProblem(error.strerror or str(error), 1, 1)
+                self._syntax[file] = Syntax("", open=True, problem=problem)
+        return self._syntax[file]
+
+    def _read(self, file: str) -> Syntax:
+        if not file.endswith(".py"):
+            return Syntax(file_digest(file), open=True)
+        plain = self._memo.memo(file, column(), parse) if self._memo is not None else parse(Path(file))
+        return msgspec.convert(plain, Syntax)
+
+    # -- what is wrong with a reference ------------------------------------------------------------------------------
+
+    def _no_module(self, reference: str, name: str, space: Space) -> CodeClosure:
+        parts = name.split(".")
+        known = next(i for i in range(len(parts) - 1, -1, -1) if i == 0 or space.find(".".join(parts[:i])) is not None)
+        parent = ".".join(parts[:known])
+        above = space.find(parent) if parent else None
+        if above is not None and not above.places:
+            return _failed(reference, f"'{reference}': '{parent}' is a module, not a package")
+        guess = did_you_mean(parts[known], space.beside(parent))
+        path = "/".join(parts[: known + 1]) + ("" if known + 1 < len(parts) else ".py")
+        hint = f"did you mean '{'.'.join([*parts[:known], guess, *parts[known + 1 :]])}'?" if guess else None
+        return _failed(reference, f"'{reference}': no module '{path}'", hint)
+
+    def _attribute_missing(self, reference: str, module: Module, name: str, base: str) -> tuple[CodeProblem, ...]:
+        if module.file is None:
+            return (CodeProblem(f"'{reference}': '{module.name}' is a directory of modules, not a module"),)
+        syntax = self._syntax_of(module)
+        if syntax.open or name in syntax.names:
+            return ()
+        guess = did_you_mean(name, syntax.names)
+        hint = f"did you mean '{module.name}:{guess}'?" if guess else None
+        return (CodeProblem(f"'{reference}': '{relative(module.file, base)}' defines no '{name}'", hint),)
+
+
+def code_digest_of_plugin(reference: str, stat_cache: Memo | None = None) -> CodeClosure:
+    """The closure of one plugin function. For many, keep a CodeIndex and ask its ``plugin``."""
+    return CodeIndex((), stat_cache).plugin(reference)
+
+
+def _failed(reference: str, message: str, hint: str | None = None) -> CodeClosure:
+    return CodeClosure(reference, "", (), (CodeProblem(message, hint),))

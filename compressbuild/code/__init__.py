@@ -1,5 +1,0 @@
-"""Digests of code by its syntax tree, and what it imports; nothing is imported to find out."""
-
-from .closure import CodeClosure, CodeIndex, CodeProblem, code_digest_of_plugin
-
-__all__ = ["CodeClosure", "CodeIndex", "CodeProblem", "code_digest_of_plugin"]

@@ -1,0 +1,130 @@
+"""The graph while it grows: its nodes, each once, what they need, and every problem found on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from ..api import Kind, Needs, Technique
+from ..compressfile.spec import PlatformSpec, RunOptions, Spec
+from ..errors import Diagnostic, Mark
+from ..platforms import Facts, Missing, check
+from ..registry import Registry
+from ..words import did_you_mean
+from .node import Node, RunWith
+from .params import Resolved
+
+__all__ = ["Draft"]
+
+
+class Draft:
+    """The node list of a graph in the making. Equal steps on equal inputs become one node.
+
+    ``platforms``, ``settings`` and ``runs`` keep what has been resolved already; None once a problem was recorded.
+    """
+
+    def __init__(self, spec: Spec, registry: Registry, facts: Facts) -> None:
+        self.spec = spec
+        self.registry = registry
+        self.facts = facts
+        self.nodes: list[Node] = []
+        self.positions: dict[int, list[str]] = {}
+        self.problems: list[Diagnostic] = []
+        self.platforms: dict[str, PlatformSpec | None] = {}
+        self.settings: dict[str, Resolved | None] = {}
+        self.runs: dict[int, RunWith | None] = {}
+        self._interned: dict[bytes, int] = {}
+        self._needs: dict[Needs, tuple[Missing, ...]] = {}
+
+    def intern(self, node: Node) -> int:
+        """The index of the node that does this work, new or known."""
+        identity = msgspec.json.encode(
+            [
+                node.role,
+                node.name,
+                node.run,
+                node.key_params,
+                node.params,
+                node.inputs,
+                node.datasets,
+                node.options,
+                [(role, with_.owner, with_.settings) for role, with_ in node.run_with.items()],
+                [m.what for m in node.missing],  # of two platforms that differ in 'requires', one may be met
+            ],
+            order="deterministic",
+        )
+        index = self._interned.setdefault(identity, len(self.nodes))
+        if index == len(self.nodes):
+            self.nodes.append(replace(node, index=index))
+        self.positions.setdefault(index, [])
+        if node.position not in self.positions[index]:
+            self.positions[index].append(node.position)
+        return index
+
+    def missing(self, *needs: Needs) -> tuple[Missing, ...]:
+        """What the host lacks of all these, each once."""
+        for each in needs:
+            if each not in self._needs:
+                self._needs[each] = tuple(check(each, self.facts))
+        return tuple(dict.fromkeys(lack for each in needs for lack in self._needs[each]))
+
+    def options(self, *layers: RunOptions) -> RunOptions:
+        """The first layer that says something wins, then the file's defaults, then one thread and seed 0."""
+        merged: dict[str, Any] = {"timeout": None, "memory": None, "threads": 1, "seed": 0}
+        for layer in (self.spec.defaults, *reversed(layers)):
+            merged.update({name: getattr(layer, name) for name in merged if getattr(layer, name) is not None})
+        return RunOptions(**merged)
+
+    # -- look-ups ----------------------------------------------------------------------------------------------------
+
+    def technique(self, name: str, mark: Mark) -> Technique | None:
+        found = self.registry.techniques.get(name)
+        if found is None:
+            self.unknown("technique", name, mark)
+        return found
+
+    def unknown(self, what: str, name: str, mark: Mark) -> None:
+        error = self.registry.unknown(what, name)
+        self.problems.append(Diagnostic(str(error), mark, error.hint))
+
+    def kind(self, name: str) -> Kind:
+        return self.registry.kinds.get(name) or Kind(name=name, files=("*",))
+
+    def datasets_known(self, found: Resolved, mark: Mark) -> bool:
+        """Whether every dataset that is named is declared; a problem is recorded for each that is not."""
+        unknown = [ref for ref in found.of("dataset") if ref.value not in self.spec.datasets]
+        for ref in unknown:
+            self.undefined("dataset", ref.name, ref.value, self.spec.datasets, ref.mark or mark)
+        return not unknown
+
+    def undefined(self, what: str, parameter: str, name: str, known: Mapping[str, Any], mark: Mark) -> None:
+        guess = did_you_mean(name, known)
+        hint = f"did you mean '{guess}'?" if guess else f"known: {', '.join(sorted(known)) or 'none'}"
+        self.problems.append(Diagnostic(f"parameter '{parameter}' names an unknown {what} '{name}'", mark, hint))
+
+    def carried(self, inputs: Mapping[str, int]) -> tuple[str, ...]:
+        """Sources whose factory runs when these inputs are loaded."""
+        loaded = (self.nodes[index] for index in inputs.values())
+        return tuple(sorted({m for node in loaded if self.kind(node.kind).carries_code for m in node.models}))
+
+    def accepts(self, consumes: tuple[str, ...], subject: int, owner: str, mark: Mark) -> bool:
+        kind = self.nodes[subject].kind
+        if not consumes or kind in consumes:
+            return True
+        makers = [
+            t.name
+            for t in self.registry.techniques.values()
+            if t.produces in consumes and (kind in t.consumes or not t.consumes)
+        ]
+        hint = (
+            f"put {' or '.join(sorted(makers))} before it" if makers else f"nothing installed turns '{kind}' into that"
+        )
+        if self.nodes[subject].role == "compile":
+            hint = "its input was compiled for a platform; start from the target before that"
+        self.problems.append(
+            Diagnostic(f"{owner} takes {' or '.join(consumes)}, but its input is '{kind}'", mark, hint)
+        )
+        return False

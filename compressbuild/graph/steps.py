@@ -1,0 +1,140 @@
+"""From the steps of a target to nodes: its source, one node for each technique, and the compile node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..api import Technique
+from ..compressfile.spec import RunOptions, StepSpec, TargetSpec
+from ..errors import Mark
+from .compiling import compiled, run_with
+from .draft import Draft
+from .node import Node, RunWith
+from .params import Resolved, resolve, type_name
+from .platforms import backend_of
+from .sources import source
+
+__all__ = ["Steps"]
+
+
+class Steps:
+    """Adds the nodes of targets to a draft. A method returns a node index, or None once the problem is recorded."""
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        self._chains: dict[tuple[str, str | None], int | None] = {}
+
+    def chain(self, name: str, platform: str | None) -> int | None:
+        """The node whose output is the artifact of a model or target, in the context of a platform for ``auto``."""
+        spec = self.draft.spec
+        if name in spec.models:
+            platform = None
+        key = (name, platform)
+        if key not in self._chains:
+            if name in spec.models:
+                self._chains[key] = source(self.draft, spec.models[name])
+            else:
+                self._chains[key] = self._target(spec.targets[name], platform)
+        return self._chains[key]
+
+    def _target(self, target: TargetSpec, platform: str | None) -> int | None:
+        """The source, then every step, then the compile node if the target has a platform."""
+        at = self.chain(target.source, target.platform or platform)
+        for number, step in enumerate(target.steps, 1):
+            if at is None:
+                return None
+            at = self._step(target, number, step, at, target.platform or platform)
+        return compiled(self.draft, target, at) if at is not None and target.platform is not None else at
+
+    def _step(self, target: TargetSpec, number: int, step: StepSpec, subject: int, platform: str | None) -> int | None:
+        draft = self.draft
+        technique = draft.technique(step.technique, step.mark)
+        if technique is None:
+            return None
+        owner = f"technique '{technique.name}'"
+        if not draft.accepts(technique.consumes, subject, owner, step.mark):
+            return None
+        found = resolve(
+            technique.params,
+            step.params,
+            owner=owner,
+            mark=step.mark,
+            backend=backend_of(draft, platform),
+            problems=draft.problems,
+        )
+        if found is None:
+            return None
+        repeated = [s.technique for s in target.steps[:number]].count(technique.name)
+        suffix = f"#{repeated}" if repeated > 1 else ""
+        return self.apply(
+            technique, found, {"subject": subject}, f"{target.name}/{technique.name}{suffix}", step.mark, step.options
+        )
+
+    def apply(
+        self,
+        technique: Technique,
+        found: Resolved,
+        inputs: dict[str, int],
+        position: str,
+        mark: Mark,
+        options: RunOptions,
+        loads: Mapping[str, RunWith] | None = None,
+    ) -> int | None:
+        """A technique node: the subject, plus an edge for each reference among its parameters."""
+        draft = self.draft
+        references: dict[str, str] = {}
+        for ref in found.of("model"):
+            index = self.reference(ref.name, ref.value, ref.mark or mark)
+            if index is None:
+                return None
+            if ref.value in references:
+                continue
+            same = sum(role.partition("#")[0] == ref.name for role in inputs)
+            references[ref.value] = f"{ref.name}#{same + 1}" if same else ref.name
+            inputs[references[ref.value]] = index
+        if not draft.datasets_known(found, mark):
+            return None
+        subject = draft.nodes[inputs["subject"]]
+        loads = {**self._loads(technique, inputs), **(loads or {})}
+        return draft.intern(
+            Node(
+                0,
+                position,
+                "technique",
+                technique.name,
+                technique.version,
+                technique.run,
+                technique.produces or subject.kind,
+                mark,
+                params=found.values,
+                params_type=type_name(technique.params),
+                key_params=found.key(),
+                inputs=inputs,
+                references=references,
+                run_with=loads,
+                models=draft.carried(inputs),
+                datasets=found.named("dataset"),
+                functions=found.named("function"),
+                files=found.named("file"),
+                tools=technique.stack.tools,
+                preload=technique.stack.preload,
+                options=draft.options(options),
+                nondeterministic=technique.nondeterministic,
+                missing=draft.missing(technique.stack.needs, technique.needs, found.needs),
+                facts=tuple(dict.fromkeys(f for w in loads.values() for f in w.facts)),
+            )
+        )
+
+    def _loads(self, technique: Technique, inputs: Mapping[str, int]) -> dict[str, RunWith]:
+        """How inputs that the technique does not read itself are run: an ONNX or compiled teacher, say."""
+        kinds = {role: self.draft.nodes[index].kind for role, index in inputs.items() if role != "subject"}
+        others = {role: inputs[role] for role, kind in kinds.items() if kind not in technique.consumes}
+        return {role: with_ for role, i in others.items() if (with_ := run_with(self.draft, i)) is not None}
+
+    def reference(self, parameter: str, name: str, mark: Mark) -> int | None:
+        """The node of a model or target that a parameter names."""
+        spec = self.draft.spec
+        if name in spec.models or name in spec.targets:
+            return self.chain(name, None)
+        self.draft.undefined("model or target", parameter, name, {**spec.models, **spec.targets}, mark)
+        return None

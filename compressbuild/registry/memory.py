@@ -1,0 +1,58 @@
+"""The file in which discovery remembers what is installed and what was offered: a cache, never missed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from ..digest import seal, unseal
+from .asked import Asked
+from .installed import Installed, scan
+
+__all__ = ["Remembered", "read", "tool_versions", "write"]
+
+_MAGIC = b"compressbuild-installed-3"
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """The content of the file. ``offers``: plugin → what (``technique`` …) → names, when it last worked. ``asked``: the
+    records, if every plugin was sound."""
+
+    installed: Installed
+    offers: dict[str, dict[str, tuple[str, ...]]] = {}
+    asked: Asked | None = None
+
+
+def read(path: Path | None) -> Remembered | None:
+    """What was remembered, current or not; None if there is nothing readable."""
+    if path is None:
+        return None
+    try:
+        body = unseal(_MAGIC, path.read_bytes())
+        return None if body is None else msgspec.msgpack.decode(body, type=Remembered)
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+        return None  # a cache: without it the same answer takes longer
+
+
+def write(path: Path, remembered: Remembered) -> None:
+    """Replace the file in one rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
+    # A read-only project is no error: the next command asks importlib.metadata again.
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(seal(_MAGIC, msgspec.msgpack.encode(remembered)))
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def tool_versions(names: Iterable[str], cache: Path | None = None) -> dict[str, str | None]:
+    """Versions of installed distributions, from ``cache`` (the file that ``discover`` writes) if it is current."""
+    known = read(cache)
+    return (known.installed if known and known.installed.current() else scan()).tool_versions(names)

@@ -1,0 +1,250 @@
+"""Everything that a report shows, as JSON values: from the plan, what is published, logs and history."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from ... import __version__
+from ...evaluate.choice import Candidate, choose, front
+from ...evaluate.compare import compare_quality, hits
+from ...evaluate.evidence import Evidence
+from ...evaluate.history import History
+from ...evaluate.results import FILE, Results
+from ...evaluate.roles import Roles
+from ...evaluate.target import assess
+from ...graph import TargetPlan
+from ...plan import Action, Plan
+from ...project import Project
+from ...words import duration
+from ..picture.drawing import Picture
+from .breakdowns import breakdowns
+from .layers import shown_layers
+
+__all__ = ["gather", "timed"]
+
+LOG_BYTES = 3000
+HISTORY = 50
+_SHOWN = ("unit", "direction", "summary", "role", "priority")  # of a metric's record
+
+Json = dict[str, Any]
+
+
+def gather(project: Project, names: Sequence[str]) -> Json:
+    """The report's data. Builds and runs nothing."""
+    plan = project.plan(names)
+    targets = [_target(project, plan, project.graph.targets[name]) for name in names]
+    metrics = project.registry.metrics
+    roles = Roles.of(metrics)
+    shown = roles.in_order(name for target in targets for name in target["metrics"])
+    layers, looked = _layers(project, plan, names)
+    for target in targets:
+        target["layers"] = looked.get(target["name"])
+    document: Json = {
+        "project": project.root.name,
+        "version": __version__,
+        "time": time.time(),
+        "targets": targets,
+        "metrics": {name: {key: getattr(metrics[name], key) for key in _SHOWN} for name in shown if name in metrics},
+        "nodes": [_node(project, action) for action in plan.actions.values()],
+        "layers": layers,
+    }
+    _rank(document, roles)
+    for target in targets:
+        for result in target["metrics"].values():
+            result.pop("hits", None)
+    return document
+
+
+def timed(picture: Picture, plan: Plan, document: Json) -> Picture:
+    """The picture with the time that each node took on its second line."""
+    seconds = {row["node"]: row["seconds"] for row in document["nodes"]}
+    took = {f"n{index}": seconds.get(action.node.position) for index, action in plan.actions.items()}
+    boxes = [
+        replace(box, below=f"{box.below} · {duration(value)}") if (value := took.get(box.name)) is not None else box
+        for box in picture.boxes
+    ]
+    return replace(picture, boxes=tuple(boxes))
+
+
+def _rank(document: Json, roles: Roles) -> None:
+    """Marks the front and the choice. Where anything is compiled, only that is shipped."""
+    targets, metrics = document["targets"], document["metrics"]
+    quality, speed = roles.quality_of(metrics), roles.speed_of(metrics)
+    document |= {"quality": quality, "speed": speed, "choice": None}
+    if quality is None or speed is None:
+        return
+    lower = metrics[quality]["direction"] == "lower"
+    compiled = [target for target in targets if target["platform"]] or targets
+    candidates = [
+        Candidate.of(t["name"], t["metrics"], quality, speed, t["size"], _objection(t), lower=lower) for t in compiled
+    ]
+    candidates = _relative(candidates, compiled, speed)
+    ahead = front(candidates)
+    for target in targets:
+        target["front"] = target["name"] in ahead
+    chosen = choose(candidates, quality, speed)
+    document["choice"] = msgspec.to_builtins(chosen) if chosen is not None else None
+
+
+def _relative(candidates: list[Candidate], targets: Sequence[Json], speed: str) -> list[Candidate]:
+    """With speeds as ratios to one baseline, which hold where absolute times do not; else as they are."""
+    bases = {target["baseline"] or target["name"] for target in targets if speed in target["metrics"]}
+    ratios = {}
+    for target in targets:
+        measured = target["metrics"].get(speed, {})
+        ratios[target["name"]] = 1.0 if target["name"] in bases else measured.get("ratio")
+    if len(bases) != 1 or any(c.speed is not None and ratios[c.name] is None for c in candidates):
+        return candidates
+    return [msgspec.structs.replace(c, speed=ratios[c.name]) if c.speed is not None else c for c in candidates]
+
+
+def _objection(target: Json) -> str:
+    missed = [f"{g['metric']} {g['limit']}" for g in target["gates"] if not g["ok"]]
+    if missed:
+        return f"misses its gate: {', '.join(missed)}"
+    collapsed = [w["message"] for w in target["warnings"] if w["kind"] == "class-collapsed"]
+    return collapsed[0] if collapsed else "" if target["published"] else "is not published"
+
+
+def _target(project: Project, plan: Plan, target: TargetPlan) -> Json:
+    graph = project.graph
+    directory = project.publisher.path(target.name)
+    results, history = Results.of_plan(project.store, plan), History(project.state / "history")
+    actions = [plan.actions[i] for i in graph.order if i in graph.closure([target.artifact]) and i in plan.actions]
+    wanted = [plan.actions[i] for i in target.nodes if i in plan.actions]
+    said = Evidence.read(directory)
+    shown = said or Evidence.of(target.name, target.spec.platform, assess(graph, target, results, history))
+    metrics = shown.metrics
+    gates = msgspec.to_builtins(shown.gates) if said is not None or metrics else []
+    before = _baseline(project, results, target)
+    entries, _ = history.read(target.name)
+    return {
+        "name": target.name,
+        "source": target.spec.source,
+        "platform": target.spec.platform,
+        "baseline": target.baseline,
+        "published": said is not None,
+        "size": _size(project, results, target),
+        "state": _state(target, wanted, said is not None, gates),
+        "missing": [missing.what for missing in target.missing],
+        "metrics": {name: {**result, **_paired(name, before.get(name), result)} for name, result in metrics.items()},
+        "unmeasured": dict(shown.unmeasured),
+        "gates": gates,
+        "warnings": msgspec.to_builtins(shown.warnings),
+        "steps": [_node(project, action) for action in actions],
+        "breakdowns": list(breakdowns(metrics, before)),
+        "layers": None,
+        "logs": _logs(project.state / "logs", [a.node.position for a in (*actions, *wanted)]),
+        "provenance": _provenance(directory / "provenance.json"),
+        "history": [msgspec.to_builtins(entry) for entry in entries[-HISTORY:]],
+        "front": False,
+    }
+
+
+def _size(project: Project, results: Results, target: TargetPlan) -> int | None:
+    """Bytes of the artifact: as published, or else as built."""
+    published = project.publisher.size(target.name, (FILE,))
+    return published if published is not None else results.size(target.artifact)
+
+
+def _state(target: TargetPlan, wanted: Sequence[Action], published: bool, gates: Sequence[Json]) -> str:
+    if target.missing:
+        return "cannot be built here"
+    if any(not gate["ok"] for gate in gates):
+        return "gate failed"
+    if all(action.status == "cached" for action in wanted):
+        return "published" if published else "built"
+    return "out of date" if published else "not built"
+
+
+def _node(project: Project, action: Action) -> Json:
+    """``seconds`` and ``memory``: of the run that made the result, or else of the last one."""
+    node, result = action.node, action.result
+    last = result or project.traces.get(node.position)
+    return {
+        "id": f"n{node.index}",
+        "node": node.position,
+        "name": node.name,
+        "role": node.role,
+        "kind": node.kind,
+        "status": action.status,
+        "params": {key: value for key, value in node.params.items() if value is not None},
+        "key": action.key,
+        "output": result.output if result else None,
+        "seconds": last.seconds if last else None,
+        "memory": last.peak_rss if last else None,
+        "size": result.size if result else None,
+        "facts": dict(result.facts) if result else {},
+    }
+
+
+def _baseline(project: Project, results: Results, target: TargetPlan) -> Mapping[str, Any]:
+    """What has been measured of the baseline: as published, or else where both have a row for each class."""
+    if target.baseline is None:
+        return {}
+    said = Evidence.read(project.publisher.path(target.baseline))
+    if said is not None and said.metrics:
+        return said.metrics
+    found = {m.name: results.metric(m) for m in target.compared}
+    return {name: result for name, result in found.items() if result is not None}
+
+
+def _paired(name: str, base: Mapping[str, Any] | None, own: Mapping[str, Any]) -> Json:
+    """Whether the same samples show a difference from the baseline, where it is known which are right."""
+    if base is None or "hits" not in own or "hits" not in base or own.get("labels") != base.get("labels"):
+        return {}
+    found = compare_quality(name, hits(base) or [], hits(own) or [])
+    return {"paired": {"verdict": found.verdict, "p": found.p, "low": found.low, "high": found.high}}
+
+
+def _layers(project: Project, plan: Plan, names: Sequence[str]) -> tuple[Json, dict[str, str]]:
+    """What was found of layers, by the node that looked at them, which equal models share; and target → that node. It
+    is told by the result: any metric may have ``layers`` and ``vectors``."""
+    found: Json = {}
+    nodes: dict[str, str] = {}
+    results = Results.of_plan(project.store, plan)
+    for target in (project.graph.targets[name] for name in names):
+        for metric in (m for m in (*target.details, *target.metrics) if m.role == "detail" and m.node is not None):
+            position = project.graph.nodes[metric.node].position  # type: ignore[index]
+            result = results.metric(metric) if position not in found else None
+            if result is not None and {"layers", "vectors"} <= result.keys():
+                steps = [plan.actions[i].result for i in project.graph.closure([target.model]) if i in plan.actions]
+                found[position] = shown_layers(result, [step.facts for step in steps if step is not None])
+            if position in found:
+                nodes[target.name] = position
+    return found, nodes
+
+
+def _logs(directory: Path, positions: Sequence[str]) -> dict[str, str]:
+    """The end of each node's log."""
+    found = {}
+    for position in dict.fromkeys(positions):
+        path = directory / f"{position.replace('/', '~')}.log"
+        try:
+            data = path.read_bytes()
+        except OSError:  # nothing was logged, or it was swept
+            continue
+        text = data[-LOG_BYTES:].decode(errors="replace")
+        if len(data) > LOG_BYTES:
+            text = "…" + text.partition("\n")[2]
+        if text.strip():
+            found[position] = text.strip()
+    return found
+
+
+def _provenance(path: Path) -> Json | None:
+    try:
+        said = msgspec.json.decode(path.read_bytes())
+        steps = said["predicate"]["buildDefinition"]["resolvedDependencies"]
+        return {
+            "subjects": [{"name": s["name"], "sha256": s["digest"].get("sha256", "")} for s in said["subject"]],
+            "steps": [{"name": s["name"], "key": s["annotations"].get("key"), "digest": s["digest"]} for s in steps],
+        }
+    except (OSError, msgspec.DecodeError, KeyError, TypeError):  # none, or damaged: 'cbuild verify' says so
+        return None

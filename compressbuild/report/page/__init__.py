@@ -1,0 +1,1 @@
+"""HTML files that ask nothing of the network."""

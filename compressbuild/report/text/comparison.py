@@ -1,0 +1,58 @@
+"""A comparison as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...evaluate.compare import Comparison, Quality
+from ...words import number
+from .columns import columns
+
+__all__ = ["comparison_lines"]
+
+_SHOWN = 20  # samples that flipped
+
+
+def comparison_lines(found: Comparison) -> Iterator[str]:
+    """The verdict first, then what it rests on."""
+    yield found.verdict
+    if found.quality is not None:
+        yield ""
+        yield from _quality(found.quality, found)
+    if found.speed is not None:
+        at = found.speed
+        interval = f" [{at.low:.3g}–{at.high:.3g}]" if at.low is not None and at.high is not None else ""
+        yield ""
+        yield f"{at.metric}: ×{at.ratio:.3g}{interval}, {at.how}: {at.verdict}"
+    if found.rows:
+        yield ""
+        yield from _table(found)
+    for what, why in found.missing.items():
+        yield f"not compared: {what}: {why}"
+
+
+def _quality(at: Quality, found: Comparison) -> Iterator[str]:
+    yield (
+        f"{at.metric}: {at.first:.4g} → {at.second:.4g} on {at.n} samples, difference {at.difference:+.4f} "
+        f"[{at.low:+.4f}–{at.high:+.4f}]"
+    )
+    yield (
+        f"  right only in {found.first}: {at.only_first}, only in {found.second}: {at.only_second}; "
+        f"McNemar ({at.test}) p = {at.p:.3g}: {at.verdict}"
+    )
+    answers: dict[int | str, str] = {flip.sample: f" ({flip.first} → {flip.second})" for flip in found.flipped}
+    for said, which in (("now wrong", at.lost), ("now right", at.won)):
+        if which:
+            more = f" and {len(which) - _SHOWN} more" if len(which) > _SHOWN else ""
+            shown = ", ".join(f"{sample}{answers.get(sample, '')}" for sample in which[:_SHOWN])
+            yield f"  {said}: {shown}{more}"
+
+
+def _table(found: Comparison) -> Iterator[str]:
+    rows = [("metric", found.first, found.second, "ratio", "")]
+    for row in found.rows:
+        values = ["–" if value is None else number(value, row.unit) for value in (row.first, row.second)]
+        ratio = f"×{row.ratio:.3g}" if row.ratio is not None else ""
+        said = {True: "better", False: "worse", None: ""}[row.better]
+        rows.append((row.metric, values[0], values[1], ratio, said))
+    yield from columns(rows, right=(1, 2, 3))

@@ -1,0 +1,60 @@
+"""The report as a comment for a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ...words import number
+
+__all__ = ["markdown"]
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """What to ship, a row for each target, then missed gates and warnings."""
+    return "\n".join(_lines(document)) + "\n"
+
+
+def _lines(document: dict[str, Any]) -> Iterator[str]:
+    targets, metrics, chosen = document["targets"], document["metrics"], document["choice"]
+    yield f"### compressbuild: {_text(document['project'])}"
+    yield ""
+    if chosen is not None:
+        state = next(target["state"] for target in targets if target["name"] == chosen["name"])
+        aside = "" if state == "published" else f" ({_text(state)})"
+        yield f"Ship **{_text(chosen['name'])}**{aside}: {_text('; '.join(chosen['reasons']))}."
+        yield ""
+    names = [n for n, m in metrics.items() if n == document["quality"] or (m["role"] == "cost" and m["priority"] > 0)]
+    yield f"| target | platform | {' | '.join(names)} | gates | state |"
+    yield f"|---|---|{'---:|' * len(names)}---|---|"
+    for target in targets:
+        cells = [_cell(target["metrics"].get(name), metrics[name]["unit"]) for name in names]
+        missed = sum(not gate["ok"] for gate in target["gates"])
+        gates = "–" if not target["gates"] else f"❌ {missed} missed" if missed else f"✅ {len(target['gates'])}"
+        mark = " ★" if chosen is not None and chosen["name"] == target["name"] else ""
+        row = (f"{_text(target['name'])}{mark}", _text(target["platform"] or "–"), *cells, gates, target["state"])
+        yield f"| {' | '.join(row)} |"
+    said = [f"- ❌ **{_text(t['name'])}**: {_gate(g)}" for t in targets for g in t["gates"] if not g["ok"]]
+    said += [f"- ⚠️ **{_text(t['name'])}**: {_text(w['message'])}" for t in targets for w in t["warnings"]]
+    if said:
+        yield ""
+        yield from said
+
+
+def _cell(result: dict[str, Any] | None, unit: str) -> str:
+    if result is None or result.get("value") is None:
+        return "–"
+    text = number(float(result["value"]), unit)
+    return f"{text} (×{result['ratio']:.2f})" if result.get("ratio") is not None else text
+
+
+def _gate(gate: dict[str, Any]) -> str:
+    against = f" of {_text(gate['against'])}" if gate.get("against") else ""
+    value = "" if gate.get("value") is None else f", got {gate['value']:.4g}"
+    reason = f" ({_text(gate['reason'])})" if gate.get("reason") else ""
+    return f"{_text(gate['metric'])} {gate['limit']} {gate['bound']:g}{against}{value}: {gate['verdict']}{reason}"
+
+
+def _text(value: str) -> str:
+    """Text that Markdown takes as text."""
+    return "".join("\\" + c if c in "\\`*_[]|<>#" else " " if c == "\n" else c for c in value)

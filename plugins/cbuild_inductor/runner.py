@@ -1,0 +1,100 @@
+"""Runs a package of native code, on the device that it was compiled for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from cbuild_kit import ModelInput
+from torch import Tensor
+
+from compressbuild.api import Context, Runner, UserError
+
+from .artifact import PACKAGE, Interface
+from .settings import InductorSettings
+
+__all__ = ["PackageRunner", "load", "one_line", "set_precision"]
+
+
+def load(ctx: Context, artifact: Path, settings: InductorSettings | None) -> Runner:
+    """A Runner of a package, on the device that it was made for; without settings: with one thread."""
+    # What loading compiles lands in a cache, which torch keeps in the machine's temporary directory unless named.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(ctx.scratch / "loaded"))
+    return PackageRunner(artifact, settings or InductorSettings())
+
+
+def set_precision(settings: InductorSettings) -> None:
+    """For code that is made, and for cuDNN and cuBLAS, which the code calls: torch lets cuDNN round unless told."""
+    torch.set_float32_matmul_precision("high" if settings.tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = settings.tf32
+
+
+class PackageRunner:
+    """A Runner (see compressbuild.api) on an AOTInductor package. Loading one loads its native code."""
+
+    def __init__(self, artifact: Path, settings: InductorSettings) -> None:
+        from torch import _inductor
+        from torch._inductor import config
+
+        self._interface = Interface.read(artifact)
+        if self._interface.device == "cuda" and not torch.cuda.is_available():
+            raise UserError("the package was compiled for a CUDA device, and this torch finds none")
+        torch.set_num_threads(settings.threads)
+        set_precision(settings)
+        try:
+            # To compare this processor with the package's, torch would compile a program for each instruction set: half
+            # a minute on a server. What the processor says of itself will do.
+            with config.patch({"cpp.vec_isa_ok": True}):
+                self._call = _inductor.aoti_load_package(str(artifact / PACKAGE))
+        except Exception as error:  # the loader raises RuntimeError, OSError and classes of C++ origin
+            raise UserError(
+                f"torch {torch.__version__} cannot load the package: {one_line(error)}",
+                hint=f"it was compiled with torch {self._interface.torch}, on a processor of its own instruction set",
+            ) from error
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
+        return {item.name: (item.shape, item.dtype) for item in self._interface.inputs}
+
+    def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        found = self.run(self.tensors(feeds))
+        values = (found,) if isinstance(found, Tensor) else tuple(found)
+        return {name: value.cpu().numpy() for name, value in zip(self._interface.outputs, values, strict=True)}
+
+    def tensors(self, feeds: Mapping[str, Any]) -> tuple[Tensor, ...]:
+        """What :meth:`run` takes, on the package's device."""
+        return tuple(self._tensor(item, feeds) for item in self._interface.inputs)
+
+    def run(self, values: tuple[Tensor, ...]) -> Any:
+        """The native code alone."""
+        with torch.no_grad():
+            return self._call(*values)
+
+    def _tensor(self, item: ModelInput, feeds: Mapping[str, Any]) -> Tensor:
+        """The native code does not look at types and sizes: it would read past the end of what is too short."""
+        if item.name not in feeds:
+            raise UserError(f"the package cannot be run: no value for input '{item.name}'")
+        array = np.ascontiguousarray(feeds[item.name])
+        fits = len(array.shape) == len(item.shape) and all(
+            isinstance(axis, str) or axis == size for axis, size in zip(item.shape, array.shape, strict=False)
+        )
+        if not fits or array.dtype != item.dtype:
+            raise UserError(f"the package cannot be run: it wants {item}, not {array.dtype} {list(array.shape)}")
+        return torch.from_numpy(array).to(self._interface.device)
+
+    def describe(self) -> dict[str, Any]:
+        device = self._interface.device
+        return {
+            "runtime": "torch-inductor",
+            "version": str(torch.__version__),  # a class of its own, which is no JSON value
+            "device": device if device == "cpu" else f"{device} ({torch.cuda.get_device_name()})",
+            "threads": torch.get_num_threads(),
+        }
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500] or type(error).__name__

@@ -1,0 +1,47 @@
+"""Inputs to measure a model on, when it is only the cost that matters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from compressbuild.api import UserError
+
+from .inputs import ModelInput, axis_sizes, example_arrays, fixed_batch
+
+__all__ = ["Example", "example", "model_inputs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """``feeds``: input name → array of ``batch`` samples. ``axes``: the sizes of the other dynamic axes."""
+
+    feeds: Mapping[str, Any]
+    batch: int
+    axes: Mapping[str, int]
+
+
+def model_inputs(runner: Any) -> tuple[ModelInput, ...]:
+    return tuple(ModelInput(name, tuple(shape), dtype) for name, (shape, dtype) in runner.inputs.items())
+
+
+def example(inputs: Iterable[ModelInput], axes: Mapping[str, int], *, batch: int = 1, seed: int = 0) -> Example:
+    """Arrays that fit the inputs: a fixed batch stays, a dynamic axis that ``axes`` does not name is 16.
+
+    One ``axes`` serves models of several kinds, so names that a model lacks do no harm, unless another of its axes
+    goes without a size: then it is a misspelling, and a UserError.
+    """
+    items = tuple(inputs)
+    batch = fixed_batch(items) or batch
+    dynamic = {axis for item in items for axis in item.shape if isinstance(axis, str)}
+    others = {axis for item in items for axis in item.shape[1:] if isinstance(axis, str)}
+    unknown, unnamed = sorted(axes.keys() - dynamic), sorted(others - axes.keys())
+    if unknown and unnamed:
+        raise UserError(
+            f"no input has an axis '{unknown[0]}', and the axis '{unnamed[0]}' is given no size",
+            hint=f"dynamic axes: {', '.join(sorted(dynamic))}",
+        )
+    sizes = axis_sizes(items, {axis: size for axis, size in axes.items() if axis in dynamic}, batch=batch)
+    feeds = example_arrays(items, sizes, batch=batch, seed=seed)
+    return Example(feeds, batch, {axis: sizes[axis] for axis in sorted(others)})

@@ -1,0 +1,50 @@
+"""The scores of predictions that count, and the labels that they are compared with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from compressbuild.api import UserError
+
+from .predictions import Predictions
+
+__all__ = ["classified", "output"]
+
+
+def classified(predictions: Predictions, name: str | None, ignore: int) -> tuple[np.ndarray, np.ndarray]:
+    """(scores M×C, labels M) of the samples that count; UserError if they do not fit together."""
+    scores, labels = output(predictions, name), predictions.labels
+    _check(scores, labels)
+    scores = scores.reshape(-1, scores.shape[-1])
+    labels = labels.reshape(-1).astype(np.int64)
+    kept = labels != ignore
+    scores, labels = scores[kept], labels[kept]
+    classes = scores.shape[1]
+    if not len(labels):
+        raise UserError(f"every label is {ignore}, which is left out", hint="see the metric's 'ignore'")
+    if labels.min() < 0 or labels.max() >= classes:
+        wrong = int(labels.min() if labels.min() < 0 else labels.max())
+        raise UserError(f"a label is {wrong}, the model has classes 0 … {classes - 1}")
+    return scores, labels
+
+
+def output(predictions: Predictions, name: str | None) -> np.ndarray:
+    """The output called ``name``; by default ``logits``, or else the first."""
+    outputs = predictions.outputs
+    if name is None:
+        name = "logits" if "logits" in outputs else next(iter(outputs))
+    if name not in outputs:
+        raise UserError(f"the model has no output '{name}'", hint=f"it has: {', '.join(outputs)}")
+    return outputs[name]
+
+
+def _check(scores: np.ndarray, labels: np.ndarray) -> None:
+    if labels.dtype.kind not in "iu":
+        raise UserError(f"the labels are {labels.dtype}, not class numbers", hint="top-k accuracy needs integer labels")
+    if scores.dtype.kind != "f" or scores.shape[:-1] != labels.shape:
+        raise UserError(
+            f"an output of {scores.dtype} {list(scores.shape)} does not fit labels {list(labels.shape)}",
+            hint="top-k accuracy needs scores N×…×C for labels N×…; the metric's 'output' chooses another output",
+        )
+    if scores.shape[-1] < 2:
+        raise UserError("the output has one score a sample, so there is nothing to choose from")

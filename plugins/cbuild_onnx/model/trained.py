@@ -1,0 +1,85 @@
+"""Which tensors of an ONNX model are trained numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from onnx import TensorProto
+
+__all__ = ["graphs", "trained", "uses"]
+
+# Positions of inputs that are not weights: the constants of quantisation, and running statistics as in torch.
+_CONSTANTS = {
+    "QuantizeLinear": (1, 2),
+    "DequantizeLinear": (1, 2),
+    "ConvInteger": (2, 3),
+    "MatMulInteger": (2, 3),
+    "DynamicQuantizeMatMul": (2, 3),
+    "MatMulIntegerToFloat": (2, 3, 4, 5),
+    "MatMulNBits": (2, 3, 4),
+    "DynamicQuantizeLSTM": (8, 9, 10, 11),
+    "BatchNormalization": (3, 4),
+}
+# Positions of the operands, with the bias, of operators that carry their scales; of any other it is the first.
+_QLINEAR_OPERANDS = {
+    "QLinearConv": (0, 3, 8),
+    "QGemm": (0, 3, 6),
+    "QLinearMatMul": (0, 3),
+    "QLinearAdd": (0, 3),
+    "QLinearMul": (0, 3),
+}
+
+
+def _is_constant(node: Any, position: int, scales: frozenset[str]) -> bool:
+    """Whether an input of a node is a constant of quantisation. ``scales``: those found at run time."""
+    if node.op_type.startswith("QLinear") or node.op_type == "QGemm":
+        return position not in _QLINEAR_OPERANDS.get(node.op_type, (0,))
+    if node.op_type == "Mul":  # dynamic quantisation multiplies the input's scale by the weight's
+        return node.input[1 - position] in scales
+    return position in _CONSTANTS.get(node.op_type, ())
+
+
+def _holds_integers(node: Any) -> bool:
+    """Whether integers among a node's inputs are weights; elsewhere they are shapes, indices and axes."""
+    return node.op_type in _CONSTANTS or node.op_type.startswith("QLinear") or node.op_type == "QGemm"
+
+
+def trained(model: Any) -> Iterator[tuple[Any, list[tuple[Any, int]], int]]:
+    """(tensor, the nodes that read it with the position of the input, numbers in it where several are packed in a byte,
+    or else 0) of each trained tensor of an ONNX model."""
+    floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
+    for graph in graphs(model.graph):
+        readers = uses(graph)
+        scales = frozenset(n.output[1] for n in graph.node if n.op_type == "DynamicQuantizeLinear")
+        for tensor in graph.initializer:
+            places = readers.get(tensor.name, [])
+            if all(_is_constant(node, position, scales) for node, position in places):
+                continue
+            if tensor.data_type not in floats and not any(_holds_integers(node) for node, _ in places):
+                continue
+            packed = next((node for node, at in places if node.op_type == "MatMulNBits" and at == 1), None)
+            number = 0
+            if packed is not None:  # several weights in a byte: their number is in the attributes
+                sizes = {a.name: a.i for a in packed.attribute}
+                number = sizes["K"] * sizes["N"]
+            yield tensor, places, number
+
+
+def graphs(graph: Any) -> Iterator[Any]:
+    """The graph and those inside its nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                yield from graphs(inner)
+
+
+def uses(graph: Any) -> dict[str, list[tuple[Any, int]]]:
+    """Tensor → the nodes that read it, with the position of the input, in this graph and inside its nodes."""
+    found: dict[str, list[tuple[Any, int]]] = {}
+    every: Iterable[Any] = (node for inner in graphs(graph) for node in inner.node)
+    for node in every:
+        for position, name in enumerate(node.input):
+            found.setdefault(name, []).append((node, position))
+    return found

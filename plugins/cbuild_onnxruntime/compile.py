@@ -1,0 +1,60 @@
+"""The backend's compile function: a graph optimised ahead of time, compared with its source."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from cbuild_onnx.model import parity, soundness
+from msgspec.structs import replace
+
+from compressbuild.api import Context, UserError
+
+from .artifact import count_nodes, onnx_file
+from .runner import SessionRunner, load
+from .session import open_session
+from .settings import OnnxRuntimeSettings
+
+__all__ = ["compile"]
+
+
+def compile(ctx: Context, model: Path, settings: OnnxRuntimeSettings) -> dict[str, Any]:
+    """Optimise the graph ahead of time and prove that a session with these settings takes the result.
+
+    The saved graph is optimised up to ``extended``: the layouts that ``all`` adds hold for one processor only, and the
+    session adds them again in milliseconds. A provider other than the CPU fuses operators itself, so its graph stops
+    at ``basic``. Last, the result is compared with the source (docs/backends.md).
+    """
+    source, target = onnx_file(model), ctx.out / "model.onnx"
+    soundness.check(source)
+    level = settings.optimization
+    if settings.save_optimized:
+        level = "extended" if level == "all" else level
+        if settings.provider != "cpu":
+            level = "basic" if level != "disabled" else level
+        on_cpu = replace(settings, provider="cpu", tf32=False)
+        open_session(source, on_cpu, level=level, save=target)
+        if not target.is_file():
+            raise UserError("ONNX Runtime did not write the optimised model", hint="set save-optimized: false")
+    else:
+        for file in sorted(path for path in model.rglob("*") if path.is_file()):
+            name = "model.onnx" if file == source else str(file.relative_to(model))
+            (ctx.out / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, ctx.out / name)
+    described = SessionRunner(open_session(target, settings), settings).describe()
+    own = parity.precision(source)
+    precision = "fp16" if settings.tf32 and own == "fp32" else own  # TensorFloat-32 has the fraction of float16
+    return {
+        "nodes": count_nodes(target),
+        "saved_level": level if settings.save_optimized else None,
+        **described,
+        **parity.check(
+            ctx,
+            settings.parity,
+            source,
+            lambda: load(ctx, ctx.out, settings),
+            name="ONNX Runtime",
+            coarsest=precision,
+        ),
+    }

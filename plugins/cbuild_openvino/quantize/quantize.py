@@ -1,0 +1,140 @@
+"""Post-training quantization by NNCF: FakeQuantize nodes around 8-bit weights, in OpenVINO IR."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compressbuild.api import Context, UserError
+
+from ..artifact import Interface, write
+from ..runtime import nncf, openvino
+from .params import OpenVinoQuantize
+from .subject import Samples, by_nncf, ignored, open_float
+
+__all__ = ["quantize"]
+
+_VALIDATION_BATCH = 64
+_SILENT = 200.0  # decibels: no noise at all
+_LEAST = 5.0  # decibels; 8 bits cost a sound model down to 20 or so
+
+
+def quantize(ctx: Context, artifact: Path, params: OpenVinoQuantize) -> dict[str, Any]:
+    """Calibrate and quantize; returns the noise, how many nodes quantize and were left alone, the samples used."""
+    if params.max_drop is None and (params.validation or params.score):
+        raise UserError("'validation:' and 'score:' are for 'max-drop:', which is not given")
+    if params.smooth is not None and params.model_type != "transformer":
+        raise UserError("'smooth:' is for transformers", hint="give 'model-type: transformer' too")
+    model = open_float(ctx, artifact)
+    interface = Interface.of(model)
+    library = nncf()
+    samples = Samples(ctx, model, params.data, limit=params.samples, batch_size=params.batch_size)
+    scope, excluded = ignored(model, params.exclude, params.exclude_types)
+    options = {
+        "preset": None if params.preset == "auto" else library.QuantizationPreset(params.preset),
+        "model_type": library.ModelType.TRANSFORMER if params.model_type == "transformer" else None,
+        "target_device": library.TargetDevice(params.target_device.upper()),
+        "subset_size": len(samples),
+        "fast_bias_correction": params.bias_correction == "fast",
+        "ignored_scope": scope,
+    }
+    alphas = library.AdvancedSmoothQuantParameters(matmul=-1 if params.smooth is None else params.smooth)
+    advanced = library.AdvancedQuantizationParameters(smooth_quant_alphas=alphas)
+    facts = {}
+    with by_nncf("quantize the model"):
+        if params.max_drop is None:
+            made = library.quantize(model, library.Dataset(samples), **options, advanced_parameters=advanced)
+        else:
+            options["advanced_quantization_parameters"] = advanced
+            made, facts = _controlled(ctx, model, samples, params, options)
+    count = sum(node.get_type_name() == "FakeQuantize" for node in made.get_ops())
+    if count == 0:
+        raise UserError("nothing could be quantized", hint="see 'exclude:' and 'exclude-types:'")
+    sqnr = _sqnr(model, made, samples)
+    if sqnr < _LEAST:
+        raise UserError(
+            f"what NNCF made is not the model any more: signal to noise is {sqnr:.1f} dB, 20 is usual",
+            hint="leave out 'smooth:'" if params.smooth is not None else "exclude layers, or give other samples",
+        )
+    interface.note(made)
+    write(made, ctx.out)
+    return {
+        **facts,
+        "sqnr": round(sqnr, 3),
+        "quantize_nodes": count,
+        "excluded": excluded,
+        "samples": len(samples.labels),
+    }
+
+
+def _sqnr(model: Any, quantized: Any, samples: Samples) -> float:
+    """Signal to quantization noise of all float outputs on the samples, in decibels."""
+    wanted, found = (_compiled(each) for each in (model, quantized))
+    power = noise = 0.0
+    for batch in samples:
+        for expected, got in zip(wanted(batch).values(), found(batch).values(), strict=True):
+            if expected.dtype.kind == "f":
+                power += float(np.sum(expected.astype(np.float64) ** 2))
+                noise += float(np.sum((got.astype(np.float64) - expected) ** 2))
+    return 10 * math.log10(power / noise) if noise > 0 and power > 0 else _SILENT
+
+
+def _compiled(model: Any) -> Any:
+    return openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
+def _controlled(
+    ctx: Context, model: Any, samples: Samples, params: OpenVinoQuantize, options: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """Quantized with as many layers in float as ``max_drop`` asks for."""
+    library = nncf()
+    outputs = Interface.of(model).outputs
+    data = params.validation or params.data
+    validation = Samples(ctx, model, data, batch_size=_VALIDATION_BATCH, stage="validate")
+    score = _score(ctx, params)
+    scores: list[float] = []
+
+    def validate(compiled: Any, batches: Iterable[dict[str, np.ndarray]]) -> tuple[float, list[float] | None]:
+        results = [compiled(batch) for batch in batches]
+        found = {name: np.concatenate([result[name] for result in results]) for name in outputs}
+        scores.append(score(found, validation.labels))
+        return scores[-1], None
+
+    made = library.quantize_with_accuracy_control(
+        model,
+        library.Dataset(samples),
+        library.Dataset(validation),
+        validate,
+        max_drop=params.max_drop,
+        drop_type=library.DropType.ABSOLUTE,
+        **options,
+    )
+    final, _ = validate(_compiled(made), validation)
+    if scores[0] - final > params.max_drop + 1e-9:
+        raise UserError(
+            f"'max-drop: {params.max_drop:g}' cannot be met: the score is {final:.4f}, in float {scores[0]:.4f}",
+            hint="allow more, or give more samples",
+        )
+    return made, {"score": final, "score_float": scores[0], "measured": len(scores)}
+
+
+def _score(ctx: Context, params: OpenVinoQuantize) -> Callable[[dict[str, np.ndarray], np.ndarray], float]:
+    if params.score is not None:
+        function = ctx.function(params.score)
+        return lambda outputs, labels: float(function(outputs, labels))
+
+    def top1(outputs: dict[str, np.ndarray], labels: np.ndarray) -> float:
+        first = next(iter(outputs.values()))
+        if first.shape[:-1] != labels.shape or labels.dtype.kind not in "iub":
+            raise UserError(
+                f"top1 needs integer labels of shape {list(first.shape[:-1])}, they are {labels.dtype} "
+                f"{list(labels.shape)}",
+                hint="give a 'score:' of your own",
+            )
+        return float((first.argmax(-1) == labels).mean())
+
+    return top1

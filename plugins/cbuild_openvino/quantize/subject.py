@@ -1,0 +1,102 @@
+"""What NNCF is given: a model in float, the nodes to leave alone, and samples."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cbuild_kit import ModelInput, arrays, fit, fixed_batch
+from cbuild_onnx.model import files
+
+from compressbuild.api import Context, UserError
+
+from ..artifact import Interface, one_line, read, read_onnx
+from ..runtime import nncf
+
+__all__ = ["Samples", "by_nncf", "ignored", "model_inputs", "open_float"]
+
+_HEAVY = ("Convolution", "GroupConvolution", "MatMul", "Gather", "LSTMSequence", "GRUSequence")  # worth an example
+
+
+def open_float(ctx: Context, artifact: Path) -> Any:
+    """The model of an ``onnx`` or ``openvino-ir`` artifact. UserError if it is quantized already."""
+    model = read(artifact) if ctx.kind("subject") == "openvino-ir" else read_onnx(files.find(artifact), ctx.scratch)
+    if any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
+        raise UserError("the model is quantized already", hint="quantize its float source")
+    return model
+
+
+def model_inputs(model: Any) -> tuple[ModelInput, ...]:
+    """Its inputs as declared, in order."""
+    dtypes = {name: np.dtype(port.element_type.to_dtype()).name for port in model.inputs for name in port.names}
+    return tuple(ModelInput(name, shape, dtypes[name]) for name, shape in Interface.of(model).inputs.items())
+
+
+def ignored(model: Any, names: Iterable[str], types: Iterable[str]) -> tuple[Any, int]:
+    """NNCF's IgnoredScope, and how many nodes are in it. UserError for a glob or a type that no node has."""
+    nodes = {node.get_friendly_name(): node.get_type_name() for node in model.get_ordered_ops()}
+    chosen: set[str] = set()
+    for what, patterns, found in (
+        ("exclude", names, lambda name, kind: name),
+        ("exclude-types", types, lambda name, kind: kind),
+    ):
+        for pattern in patterns:
+            matched = {name for name, kind in nodes.items() if fnmatchcase(found(name, kind), pattern)}
+            if not matched:
+                some = [found(*item) for item in nodes.items() if item[1] in _HEAVY]
+                there = ", ".join(list(dict.fromkeys(some))[:6])
+                raise UserError(f"'{what}: {pattern}' matches no node", hint=f"there are e.g. {there}")
+            chosen |= matched
+    return nncf().IgnoredScope(names=[name for name in nodes if name in chosen], validate=False), len(chosen)
+
+
+class Samples:
+    """Batches of a dataset as an iterable for NNCF, which goes through it several times.
+
+    ``labels``: N×… of them all.
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        model: Any,
+        data: str,
+        *,
+        limit: int | None = None,
+        batch_size: int,
+        stage: str = "calibrate",
+    ) -> None:
+        inputs = model_inputs(model)
+        columns, labels = arrays(ctx.dataset(data), [item.name for item in inputs], limit=limit)
+        fixed = fixed_batch(inputs)
+        total = len(labels) - len(labels) % fixed if fixed else len(labels)
+        if total == 0:
+            raise UserError(f"the model takes batches of {fixed}, the data has {len(labels)} samples")
+        self._columns = {name: column[:total] for name, column in fit(columns, inputs).items()}
+        self.labels, self._size = labels[:total], fixed or batch_size
+        self._ctx, self._stage = ctx, stage
+
+    def __len__(self) -> int:
+        return -(-len(self.labels) // self._size)
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        for start in range(0, len(self.labels), self._size):
+            yield {name: column[start : start + self._size] for name, column in self._columns.items()}
+            self._ctx.progress(min(start + self._size, len(self.labels)), len(self.labels), stage=self._stage)
+
+
+@contextlib.contextmanager
+def by_nncf(what: str) -> Iterator[None]:
+    """NNCF at work: its bars go nowhere, its errors become one line. ``what``: cannot be done, for the message."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    except UserError:
+        raise
+    except Exception as error:  # NNCF's errors derive from Exception alone, OpenVINO's are RuntimeErrors
+        raise UserError(f"NNCF cannot {what}: {one_line(error)[:600]}") from error

@@ -1,0 +1,101 @@
+"""The statement beside each published artifact, and checking against it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import blake3
+import msgspec
+import pytest
+from toyproject import Toy
+
+from compressbuild.build.provenance import verify
+from compressbuild.publish import SEAL
+
+TEXT = """
+version: 1
+models: {f: {file: f.txt}}
+evaluate: {metrics: [length]}
+targets:
+  a: {from: f, steps: [{toy.mix: {salt: 1}}]}
+  b: {from: a, steps: [{toy.copy: {note: n}}]}
+"""
+
+
+@pytest.fixture
+def built(toy: Toy) -> Toy:
+    toy.write("Compressfile", TEXT)
+    toy.build()
+    return toy
+
+
+def statement(toy: Toy, target: str = "b") -> dict:
+    return msgspec.json.decode((toy.root / "build" / target / SEAL).read_bytes())
+
+
+def test_it_is_an_in_toto_statement(built: Toy):
+    said = statement(built)
+    assert said["_type"] == "https://in-toto.io/Statement/v1"
+    assert said["predicateType"] == "https://slsa.dev/provenance/v1"
+    assert {"buildDefinition", "runDetails"} == said["predicate"].keys()
+    definition = said["predicate"]["buildDefinition"]
+    assert {"buildType", "externalParameters", "internalParameters", "resolvedDependencies"} == definition.keys()
+    assert definition["externalParameters"]["target"] == "b"
+    assert said["predicate"]["runDetails"]["builder"]["id"].startswith("https://")
+
+
+def test_subjects_are_what_lies_there(built: Toy):
+    directory = built.root / "build/b"
+    subjects = {subject["name"]: subject["digest"] for subject in statement(built)["subject"]}
+    assert subjects.keys() == {"value", "metrics.json"}
+    for name, digest in subjects.items():
+        data = (directory / name).read_bytes()
+        assert digest == {"sha256": hashlib.sha256(data).hexdigest(), "blake3": blake3.blake3(data).hexdigest()}
+
+
+def test_steps_in_order_with_all_that_their_keys_cover(built: Toy):
+    steps = statement(built)["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert [step["name"] for step in steps] == ["f/source", "a/toy.mix", "b/toy.copy"]
+    outputs = [step["digest"]["blake3-tree"] for step in steps]
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in outputs)
+    for before, step in zip(outputs, steps[1:], strict=False):
+        assert step["annotations"]["inputs"] == {"subject": before}
+    assert steps[1]["annotations"]["parameters"]["salt"] == 1
+    source = steps[0]["annotations"]["files"]
+    assert source == {"f.txt": blake3.blake3(b"abc").hexdigest()}
+
+
+def test_equal_builds_have_equal_provenance(built: Toy, tmp_path):
+    other = Toy(tmp_path / "in another place")
+    other.write("f.txt", "abc")
+    other.write("Compressfile", "# A comment.\n" + TEXT)
+    other.build()
+    for name in ("a", "b"):
+        paths = [toy.root / "build" / name / SEAL for toy in (built, other)]
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert str(built.root).encode() not in paths[0].read_bytes()
+
+
+def test_verify(built: Toy):
+    directory = built.root / "build/b"
+    assert verify(directory) == []
+    (directory / "extra").write_text("")
+    (directory / "value").write_text("tampered")
+    (directory / "metrics.json").unlink()
+    found = {mismatch.path: mismatch.what for mismatch in verify(directory)}
+    assert found == {"metrics.json": "missing", "extra": "extra", "value": "changed"}
+    (directory / SEAL).write_text("[]")
+    with pytest.raises(msgspec.DecodeError):
+        verify(directory)
+    (directory / SEAL).unlink()
+    with pytest.raises(FileNotFoundError):
+        verify(directory)
+
+
+def test_only_allowed_variables_are_told(toy: Toy, monkeypatch: pytest.MonkeyPatch):
+    toy.write("Compressfile", "env: [ALLOWED]\n" + TEXT)
+    from compressbuild.project import Project
+
+    opened = Project(toy.root / "Compressfile", environ={"ALLOWED": "1", "SECRET": "2"})
+    assert opened.keyer.environment == {"ALLOWED": "1"}

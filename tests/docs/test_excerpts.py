@@ -1,0 +1,65 @@
+"""What ``cbuild help`` shows as an excerpt is a part of a Compressfile that works: every name in it is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pages import ROOT, with_example
+from test_pages import anchors
+from test_techniques import registry
+
+from compressbuild.compressfile.load import loads
+from compressbuild.graph import build_graph
+from compressbuild.platforms import Facts
+from compressbuild.registry.pages import excerpt, page
+
+TARGETS = "targets:\n  measured: {from: onnx, platform: cpu}\n  cpu-fp32: {from: onnx, platform: cpu}\n"
+
+
+def first_party(what: str) -> list[str]:
+    known = registry()
+    named = {"backend": known.backends, "metric": known.metrics}[what]
+    return sorted(name for name in named if known.owner[what, name] not in ("toy", "reference"))
+
+
+def nodes(text: str, place: Path) -> set[str]:
+    graph = build_graph(loads(text, place / "Compressfile"), registry(), Facts.fixed({}))
+    return {node.name for node in graph.nodes}
+
+
+@pytest.mark.parametrize("name", first_party("backend"))
+def test_of_a_backend(name: str, tmp_path: Path) -> None:
+    platforms, _, targets = excerpt(registry(), "backend", registry().backends[name]).partition("targets:\n")
+    assert f"backend: {name}" in platforms
+    whole = with_example(f"targets:\n{targets}")
+    assert whole.count("\nplatforms:\n") == 1
+    assert name in nodes(whole.replace("\nplatforms:\n", f"\n{platforms}"), tmp_path)
+
+
+@pytest.mark.parametrize("name", first_party("metric"))
+def test_of_a_metric(name: str, tmp_path: Path) -> None:
+    text = excerpt(registry(), "metric", registry().metrics[name])
+    assert name in text
+    whole = with_example(TARGETS)
+    assert whole.count("\nevaluate: {data: test}\n") == 1
+    assert name in nodes(whole.replace("\nevaluate: {data: test}\n", f"\n{text}"), tmp_path)
+
+
+def test_every_file_is_of_a_record_of_its_plugin() -> None:
+    known = registry()
+    owners = {(name, known.owner[what, name]) for what, name in known.owner}
+    files = {
+        (file.stem, file.parents[1].name.removeprefix("cbuild_")) for file in (ROOT / "plugins").glob("*/excerpts/*")
+    }
+    assert len(files) > 40
+    assert files <= owners
+
+
+def test_the_page_of_each_record_is_there() -> None:
+    known = registry()
+    for what, name in known.owner:
+        file, _, anchor = page(known, what, name).partition("#")
+        assert bool(file) == (what in ("technique", "backend", "metric"))
+        assert not anchor or anchor in anchors(ROOT / file), name
+        assert not file or (ROOT / file).is_file(), name
