@@ -15,6 +15,7 @@ from . import checks
 from .bench import Ran
 from .contract import Pair, ParameterContract, code_of, input_of, must_run, require
 from .plugin import uncovered
+from .running import counted
 
 __all__ = ["MetricContract"]
 
@@ -42,7 +43,10 @@ class MetricContract(ParameterContract):
 
     def order(self, place: Path, subject: Path | WorkInput) -> WorkRequest:
         kind = self.kind or next(iter(getattr(self.record, "kinds", ())), "")
-        return self.request(place, input_of(subject, kind), self.values(), save_json="metrics.json", **self.typed)
+        entry = input_of(subject, kind)
+        if getattr(self.record, "census", False) and not isinstance(self.record, RunMetric):
+            entry = counted(entry)
+        return self.request(place, entry, self.values(), save_json="metrics.json", **self.typed)
 
     @property
     def _measures(self) -> bool:
