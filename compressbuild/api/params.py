@@ -6,14 +6,14 @@ A parameter is a field of a :class:`Params` struct. Written in a Compressfile it
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from .needs import Needs
 
-__all__ = ["DatasetRef", "FileRef", "FunctionRef", "Meta", "ModelRef", "Params", "Scheme"]
+__all__ = ["DatasetRef", "FileRef", "FunctionRef", "Meta", "ModelRef", "Narrow", "Params", "Scheme"]
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
@@ -55,3 +55,15 @@ Scheme = Annotated[
 ]
 """A value ``auto`` is replaced at plan time by the ``qdq_scheme`` of the backend of the target's platform,
 and by ``fallback`` where a target has no platform. No one int8 file suits both kinds of hardware."""
+
+Narrow = Annotated[
+    bool | Literal["auto"],
+    Meta(
+        description="7-bit weights, whose products no processor saturates; `auto`: where the platform's processor is "
+        "an x86-64 without VNNI",
+        extra={"auto": "saturates", "fallback": False},
+    ),
+]
+"""A value ``auto`` is replaced at plan time: true where 8-bit products saturate on the processors of the target's
+platform, or on this one without a platform. ``extra={"auto": "saturates", "when": {True: …, False: …}}`` gives a
+parameter of your own another value for each."""

@@ -176,7 +176,7 @@ class Measuring:
             use.params,
             owner=f"metric '{record.name}'",
             mark=use.mark,
-            backend=None,
+            settle=lambda question: None,
             problems=draft.problems,
         )
         if found is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from functools import cache
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from ..api import Backend, Needs, Params
+from ..api import Needs, Params
 from ..compressfile.nodes import Map, Node, Seq, plain
 from ..errors import Diagnostic, Mark
 from ..words import suggest
@@ -23,10 +23,16 @@ _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 
 
 class Auto(msgspec.Struct, frozen=True):
-    """Of a parameter that may be ``auto``: the backend's attribute that replaces it; what does without a platform."""
+    """Of a parameter that may be ``auto``: what settles it (:func:`.platforms.automatic`). ``when``: for each answer
+    the value, if that is not the answer itself."""
 
-    attribute: str
-    fallback: Any
+    question: str
+    fallback: Any = None
+    when: Mapping[Any, Any] | None = None
+
+    def value(self, answer: Any) -> Any:
+        found = self.fallback if answer is None else answer
+        return found if self.when is None else self.when[found]
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -101,7 +107,9 @@ def _fields(kind: type[Params]) -> dict[str, Auto | None]:
     found: dict[str, Auto | None] = {}
     for item in _type(kind).fields:
         extra = {key: value for part in _extras(item.type) for key, value in part.items()}
-        found[item.encode_name] = Auto(extra["auto"], extra.get("fallback")) if "auto" in extra else None
+        found[item.encode_name] = (
+            Auto(extra["auto"], extra.get("fallback"), extra.get("when")) if "auto" in extra else None
+        )
     return found
 
 
@@ -168,13 +176,13 @@ def resolve(
     *,
     owner: str,
     mark: Mark,
-    backend: Backend | None,
+    settle: Callable[[str], Any],
     problems: list[Diagnostic],
 ) -> Resolved | None:
     """Type-check what is written against ``kind``; on trouble add located diagnostics and return None.
 
-    ``owner``: what the parameters belong to, for messages (``technique 'distill'``). ``backend``: of the platform the
-    target is for, which settles parameters left at ``auto``.
+    ``owner``: what the parameters belong to, for messages (``technique 'distill'``). ``settle``: what the platform that
+    the target is for says to the question that a parameter left at ``auto`` asks; None: it does not know.
     """
     fields = _fields(kind)
     bad = False
@@ -188,7 +196,7 @@ def resolve(
     raw = plain(written) if written is not None else {}
     for name, item in fields.items():
         if item is not None and raw.get(name, "auto") == "auto":
-            raw[name] = getattr(backend, item.attribute) if backend is not None else item.fallback
+            raw[name] = item.value(settle(item.question))
     try:
         typed = msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from ..api import Backend, Platform
-from ..compressfile.nodes import Map, Scalar, located
+from ..compressfile.nodes import Map, Scalar, located, plain
 from ..compressfile.spec import PlatformSpec
+from ..platforms import saturates
 from .draft import Draft
 
-__all__ = ["backend_of", "filled", "platform_of"]
+__all__ = ["automatic", "backend_of", "filled", "platform_of"]
 
 
 def platform_of(draft: Draft, name: str) -> PlatformSpec | None:
@@ -27,6 +31,28 @@ def backend_of(draft: Draft, platform: str | None) -> Backend | None:
     """The backend of a platform of the file; None without a platform, or if it is unknown."""
     declared = platform_of(draft, platform) if platform is not None else None
     return draft.registry.backends.get(declared.backend) if declared is not None else None
+
+
+def automatic(draft: Draft, platform: str | None) -> Callable[[str], Any]:
+    """What answers the questions of parameters left at ``auto``, for a platform of the file or, without one, here.
+
+    ``qdq_scheme``: the backend's. ``saturates``: whether its 8-bit products do on the processors it is for; without a
+    platform, whether they do on this one.
+    """
+
+    def answer(question: str) -> Any:
+        backend = backend_of(draft, platform)
+        if question == "qdq_scheme":
+            return backend.qdq_scheme if backend is not None else None
+        if question == "saturates":
+            if backend is not None and not backend.saturates:
+                return False
+            declared = platform_of(draft, platform) if platform is not None else None
+            requires = declared.requires if declared is not None else None
+            return saturates(draft.facts, plain(requires) if requires is not None else None)
+        raise ValueError(f"a parameter's 'auto' asks for '{question}', which no platform answers")
+
+    return answer
 
 
 def filled(declared: PlatformSpec, record: Platform) -> PlatformSpec:
