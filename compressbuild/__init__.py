@@ -32,7 +32,6 @@ _HOMES = {
     "Project": "project",
     "RunMetric": "api",
     "Runner": "api",
-    "Scheme": "api",
     "Stack": "api",
     "Spec": "compressfile",
     "Technique": "api",
@@ -40,6 +39,7 @@ _HOMES = {
     "build_targets": "build.run",
     "hookimpl": "api",
     "load": "compressfile.load",
+    "schemes": "api",
 }
 
 __all__ = [*sorted(_HOMES), "__version__"]

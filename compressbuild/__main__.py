@@ -16,7 +16,7 @@ def main() -> int:
         except BrokenPipeError:  # the reader has gone; there was nothing to do anyway
             os._exit(1)
         _leave(0)
-    gc.set_threshold(20_000)  # what starting makes is kept: nothing to collect yet
+    gc.set_threshold(200_000)  # what starting makes is kept: nothing to collect yet
     from compressbuild.cli.main import main as full
 
     status = full(sys.argv[1:])

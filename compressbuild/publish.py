@@ -84,6 +84,22 @@ class Publisher:
             _sync_directory(self.root)
             return True
 
+    def reject(self, target: str, artifact: Digest, files: dict[str, bytes], where: Path) -> None:
+        """Leave what missed a gate at ``where``, to be looked at: its files and ``files``, without a seal."""
+        shutil.rmtree(where, ignore_errors=True)
+        where.parent.mkdir(parents=True, exist_ok=True)
+        staged = where.with_name(f".{target}.{os.getpid()}")
+        shutil.rmtree(staged, ignore_errors=True)
+        self._store.cas.materialise(artifact, staged, writable=True)
+        for name, data in files.items():
+            (staged / name).write_bytes(data)
+        try:
+            os.rename(staged, where)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            shutil.rmtree(staged)  # another build has just put the same there
+
     def withdraw(self, target: str) -> bool:
         """Take back what an earlier build published: it is not what the Compressfile asks for now."""
         aside = self.root / f".{target}.{os.getpid()}.old"

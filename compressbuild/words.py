@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 __all__ = [
     "DURATION",
@@ -68,8 +69,7 @@ def _bytes(unit: str) -> float | None:
     return float((1024 if found[2] else 1000) ** power)
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(msgspec.Struct, frozen=True):
     """``factor``: of a unit, None for what is none; ``""`` is a bare number's. ``expected``: for error messages.
     ``pattern``: a regular expression for the JSON Schema."""
 

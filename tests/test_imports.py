@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
@@ -28,7 +29,7 @@ LAYERS = """
     project
     plan publish
     graph
-    compressfile registry platforms store closure
+    compressfile registry platforms store closure scaffold
     api
     digest
     errors words noop
@@ -229,6 +230,62 @@ def test_plugins_use_the_public_door_alone() -> None:
         and (not name.startswith("compressbuild.api") or name.startswith(FOR_TESTS))
     ]
     assert wrong == []
+
+
+def doors(path: Path) -> list[str]:
+    """What a file of a plugin imports of other plugins that is neither ``cbuild_kit`` nor in their ``model``."""
+    package = module_name(path).partition(".")[0]
+    wrong = []
+    for line, name in imports(path):
+        top, _, rest = name.partition(".")
+        if top.startswith("cbuild_") and top not in (package, "cbuild_kit") and rest.partition(".")[0] != "model":
+            wrong.append(found(path, line, name))
+    return wrong
+
+
+def test_plugins_import_of_each_other_the_kit_and_models_alone() -> None:
+    assert [line for path in PLUGINS for line in doors(path)] == []
+    kit = [path for path in PLUGINS if module_name(path).partition(".")[0] == "cbuild_kit"]
+    used = {name.partition(".")[0] for path in kit for _, name in imports(path)}
+    assert {name for name in used if name.startswith("cbuild_")} <= {"cbuild_kit"}, "the kit is below all plugins"
+
+
+def test_a_side_door_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "plugins" / "cbuild_new" / "work.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "import cbuild_torch.train.optimise\nfrom cbuild_onnx.quantize import static\n"
+        "from cbuild_onnx.model import files\nimport cbuild_kit.parity\nfrom .other import work\n"
+        "def f():\n    from cbuild_torch import prune\n"
+    )
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    assert doors(path) == [
+        "plugins/cbuild_new/work.py:1: cbuild_torch.train.optimise",
+        "plugins/cbuild_new/work.py:2: cbuild_onnx.quantize.static",
+        "plugins/cbuild_new/work.py:7: cbuild_torch.prune",
+    ]
+
+
+def test_a_third_party_needs_the_api_alone() -> None:
+    """The plugin of the documentation, its tests, and those that the engine is tested with."""
+    page = (ROOT / "docs" / "plugins.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert sum("def test_" in block for block in blocks) >= 1
+    sources = [*blocks, *((ROOT / "tests" / "support" / name).read_text() for name in ("toy.py", "tally.py"))]
+    used = {
+        name
+        for source in sources
+        for node in ast.walk(ast.parse(source))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom) and not node.level
+            else []
+        )
+    }
+    ours = {name for name in used if name.startswith(("compressbuild", "cbuild_")) and "cbuild_reference" not in name}
+    assert ours == {"compressbuild.api", "compressbuild.api.testing"}
 
 
 def worker_side() -> list[Path]:

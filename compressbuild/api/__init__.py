@@ -7,11 +7,12 @@ from .context import Context, Runner, UserError
 from .facts import FACTS
 from .needs import Needs
 from .numbers import Amount, Count, Positive, Rate, Ratio, Share
-from .params import DatasetRef, FileRef, FunctionRef, Meta, ModelRef, Narrow, Params, Scheme
+from .params import DatasetRef, FileRef, FunctionRef, Label, Meta, ModelRef, Narrow, Params, schemes
 from .parity import Parity, ParityCheck
 from .profile import Operator, Profile, Profiling
 from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
 from .stack import Stack
+from .version import VERSION
 from .work import WorkDataset, WorkInput, WorkRequest, WorkResult
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FACTS",
+    "VERSION",
     "Amount",
     "AnswerMetric",
     "ArtifactMetric",
@@ -30,6 +32,7 @@ __all__ = [
     "FileRef",
     "FunctionRef",
     "Kind",
+    "Label",
     "Macs",
     "Meta",
     "Metric",
@@ -48,7 +51,6 @@ __all__ = [
     "Ratio",
     "RunMetric",
     "Runner",
-    "Scheme",
     "Share",
     "Stack",
     "Technique",
@@ -59,6 +61,7 @@ __all__ = [
     "WorkRequest",
     "WorkResult",
     "hookimpl",
+    "schemes",
 ]
 
 

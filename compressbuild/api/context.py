@@ -115,7 +115,11 @@ class Context:
         """Load an input through its backend, or through its kind's reference runtime."""
         entry = self._request.inputs[self._role(name)]
         if entry.load is None:
-            raise UserError(f"an artifact of kind '{entry.kind}' cannot be run without a platform")
+            raise UserError(
+                f"there is nothing to run '{name}' with, an artifact of kind '{entry.kind}'",
+                hint="a technique or a compiler reads its subject from ctx.artifact(…), with its kind's library: "
+                "cbuild_torch.model.public, cbuild_onnx.model.public; only metrics are given a runner of it",
+            )
         runner: Runner = resolve(entry.load)(self, Path(entry.path), self.settings(name))
         return runner
 

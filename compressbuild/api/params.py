@@ -6,6 +6,7 @@ A parameter is a field of a :class:`Params` struct. Written in a Compressfile it
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -13,11 +14,23 @@ from msgspec import Meta
 
 from .needs import Needs
 
-__all__ = ["DatasetRef", "FileRef", "FunctionRef", "Meta", "ModelRef", "Narrow", "Params", "Scheme"]
+__all__ = ["DatasetRef", "FileRef", "FunctionRef", "Label", "Meta", "ModelRef", "Narrow", "Params", "schemes"]
+
+
+class Label(msgspec.Struct, frozen=True, kw_only=True):
+    """What a metric's result is called, if its parameters say it: several of one metric can then stand side by side."""
+
+    name: str
+    unit: str
+    direction: str
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """Base of every parameter struct. The docstring of a subclass is the technique's one-line help."""
+
+    def measured_as(self) -> Label | None:
+        """Of a metric's parameters: what its result is called; None: as the record says."""
+        return None
 
     def needs(self) -> Needs:
         """What these values take of the host beyond the record's needs: for a technique to run, a backend to compile
@@ -44,17 +57,6 @@ FunctionRef = Annotated[
 FileRef = Annotated[str, Meta(description="a file of your project", extra={"ref": "file"})]
 """Path relative to the Compressfile; ``ctx.file(params.field)`` is its absolute path. Its bytes join the key."""
 
-Scheme = Annotated[
-    str,
-    Meta(
-        description="how QDQ parameters are chosen: u8-affine (ONNX Runtime, OpenVINO), s8-symmetric (TensorRT), "
-        "or auto: what the target's platform wants",
-        pattern="^(auto|u8-affine|s8-symmetric)$",
-        extra={"auto": "qdq_scheme", "fallback": "u8-affine"},
-    ),
-]
-"""A value ``auto`` is replaced at plan time by the ``qdq_scheme`` of the backend of the target's platform,
-and by ``fallback`` where a target has no platform. No one int8 file suits both kinds of hardware."""
 
 Narrow = Annotated[
     bool | Literal["auto"],
@@ -64,6 +66,24 @@ Narrow = Annotated[
         extra={"auto": "saturates", "fallback": False},
     ),
 ]
-"""A value ``auto`` is replaced at plan time: true where 8-bit products saturate on the processors of the target's
-platform, or on this one without a platform. ``extra={"auto": "saturates", "when": {True: …, False: …}}`` gives a
-parameter of your own another value for each."""
+"""A plan replaces ``auto`` by true where 8-bit products saturate on the processors of the target's platform, or on this
+one without a platform. ``extra={"auto": "saturates", "when": {True: …, False: …}}`` gives a parameter of your own
+another value for each."""
+
+
+def schemes(*known: str) -> Meta:
+    """The annotation of a quantizer's parameter: which schemes it knows, by name. The first is the default.
+
+    ::
+
+        scheme: Annotated[str, schemes("u8-affine", "s8-symmetric")] = "auto"
+
+    A plan replaces ``auto`` by the ``qdq_scheme`` of the backend of the target's platform, and by the first where a
+    target has no platform. Names are open: a backend may ask for a scheme of its own, and a quantizer that does not
+    know it is refused. No one int8 file suits all hardware.
+    """
+    return Meta(
+        description=f"how integers stand for numbers: {', '.join(known)}, or auto: what the target's platform asks for",
+        pattern=f"^({'|'.join(map(re.escape, ('auto', *known)))})$",
+        extra={"auto": "qdq_scheme", "fallback": known[0], "known": known},
+    )

@@ -72,11 +72,11 @@ class Backend(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     ``f(ctx, artifact: Path, settings) -> Runner``. ``settings``: a Params struct, the keys of a platform beside
     ``backend`` and ``requires``. ``compile_needs`` / ``run_needs``: what each takes beside the stack. A backend that
     compiles here but cannot run here cross-compiles. ``compile_facts``: names of probed facts the compiled bytes
-    depend on (``cpu.isa``, ``gpu.sm``); ``run_facts``: those that measurements depend on. ``qdq_scheme``:
-    ``u8-affine`` or ``s8-symmetric``. ``saturates``: its kernels add two products of 8 bits in 16 on x86-64 without
-    VNNI, so weights for it need 7 bits there (see :data:`Narrow`). ``profile``: optional ``f(ctx, artifact: Path,
-    params: Profiling) -> dict``, the fields of a Profile, for ``cbuild profile``; ``ctx.settings("subject")`` are the
-    platform's.
+    depend on (``cpu.isa``, ``gpu.sm``); ``run_facts``: those that measurements depend on. ``qdq_scheme``: how int8
+    models for it are quantized, a name that quantizers know: ``u8-affine``, ``s8-symmetric``, or its own.
+    ``saturates``: its kernels add two products of 8 bits in 16 on x86-64 without VNNI, so weights for it need 7 bits
+    there (see :data:`Narrow`). ``profile``: optional ``f(ctx, artifact: Path, params: Profiling) -> dict``, the
+    fields of a Profile, for ``cbuild profile``; ``ctx.settings("subject")`` are the platform's.
     """
 
     name: str

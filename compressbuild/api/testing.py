@@ -25,7 +25,12 @@ from .context import Context, resolve
 from .params import Params
 from .work import WorkDataset, WorkInput, WorkRequest
 
-__all__ = ["NodeRun", "make_context", "run_node"]
+__all__ = ["NodeRun", "installed_plugin", "make_context", "onnx_model", "run_node", "torch_model"]
+
+
+# By name: the engine imports no model library.
+_TORCH_INIT = "cbuild_torch.model.source:init"
+_EXPORT, _EXPORT_PARAMS = "cbuild_torch.to_onnx.export:export", "cbuild_torch.to_onnx.params.export:ExportOnnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,57 @@ def run_node(
     with _inside(ctx.scratch):
         found = function(ctx, params) if subject is None else function(ctx, ctx.artifact("subject"), params)
     return NodeRun(out, dict(found or {}), reports)
+
+
+def installed_plugin(name: str) -> dict[str, Any]:
+    """What ``cbuild plugins --json`` says of an installed plugin: the names that it offers, ``problems``, ``warnings``.
+
+    LookupError if there is no plugin of that name. It asks in a process of its own, as a command would.
+    """
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "compressbuild", "plugins", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = [msgspec.json.decode(line) for line in done.stdout.splitlines()]
+    found: dict[str, Any] | None = next((row for row in rows if row["plugin"] == name), None)
+    if found is None:
+        raise LookupError(f"no plugin '{name}' is installed; there are {', '.join(row['plugin'] for row in rows)}")
+    return found
+
+
+def torch_model(
+    place: Path,
+    factory: str,
+    inputs: Mapping[str, tuple[tuple[int | str, ...], str]],
+    *,
+    args: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Path:
+    """A ``torch-model`` artifact in ``place / "torch-model"``, as a build makes it of a ``models:`` entry.
+
+    ``factory``: ``module:function`` that returns a ``torch.nn.Module``, called with ``args``. ``inputs``: name →
+    (shape with names for dynamic axes, dtype): ``{"x": (("batch", 4), "float32")}``.
+    """
+    declared = [[name, list(shape), dtype] for name, (shape, dtype) in inputs.items()]
+    source = {"factory": factory, "args": dict(args or {}), "weights": None, "inputs": declared}
+    return run_node(_TORCH_INIT, None, source, place / "torch-model", factories=(factory,), seed=seed).out
+
+
+def onnx_model(
+    place: Path,
+    factory: str,
+    inputs: Mapping[str, tuple[tuple[int | str, ...], str]],
+    *,
+    args: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Path:
+    """As :func:`torch_model`, exported: an ``onnx`` artifact in ``place / "onnx"``."""
+    model = torch_model(place, factory, inputs, args=args, seed=seed)
+    params: Params = resolve(_EXPORT_PARAMS)()
+    return run_node(
+        _EXPORT, WorkInput(path=str(model), kind="torch-model"), params, place / "onnx", factories=(factory,)
+    ).out
 
 
 def _plain(params: Params | Mapping[str, Any] | None) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
     ``root``) that the action key covers; ``read_files``: listed data files. Project code or files
     read beyond these fail the node, for the key would not cover them. ``factories``: the only factories a loader may
     call. ``save_json``: file name in ``out`` where the dict that the function returned is written (metrics), or None:
-    it is only reported.
+    it is only reported. ``measures``: its ``value`` must be a finite number.
     ``validate``: ``module:function`` of the kind, called with ``out`` at the end. ``checkpoint``: see ``Context``.
     """
 
@@ -63,6 +63,7 @@ class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     threads: int = 1
     save_json: str | None = None
+    measures: bool = False
     validate: str | None = None
     checkpoint: str | None = None
 

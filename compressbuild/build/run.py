@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -132,11 +133,11 @@ class Build:
         reports = tuple(sorted(self._reports.values(), key=lambda report: order[report.name]))
         statuses = {report.status for report in reports}
         code = 1 if "failed" in statuses or self.failures else 3 if "gate failed" in statuses else 0
-        roles = Roles.of(self._project.registry.metrics)
+        roles = Roles.of(self._project.graph.metrics)
         return BuildReport(targets=reports, counts=counts, exit_code=code, units=self._units(), roles=roles)
 
     def _units(self) -> dict[str, str]:
-        return {name: metric.unit for name, metric in self._project.registry.metrics.items()}
+        return {name: metric.unit for name, metric in self._project.graph.metrics.items()}
 
     def _platform(self, name: str) -> str | None:
         return self._project.spec.targets[name].platform
@@ -180,8 +181,10 @@ class Build:
             withdrawn = self._project.publisher.withdraw(name)
             reason = "; ".join(f"{v.metric} {v.limit} {v.verdict}" for v in found.missed)
             reason += f"; build/{name} was taken back" if withdrawn else ""
+            reason += f"; it is in {self._reject(target, result.output, found)}"
             self._report(TargetReport(status="gate failed", reason=reason, **base))
         else:
+            shutil.rmtree(self._rejected(name), ignore_errors=True)
             written = self._publish(target, found)
             status: Any = "published" if written else "up to date"
             if written:
@@ -195,6 +198,16 @@ class Build:
         graph, outcomes = self._project.graph, self._scheduler.outcomes
         below = graph.ordered(target.nodes)
         return [graph.nodes[i].position for i in below if i in outcomes and outcomes[i].failure is not None]
+
+    def _rejected(self, name: str) -> Path:
+        return self._project.state / "rejected" / name
+
+    def _reject(self, target: TargetPlan, artifact: Digest, found: Assessment) -> str:
+        """Keep what missed a gate where it can be looked at; never in ``build/``. The place, from the project."""
+        where = self._rejected(target.name)
+        evidence = Evidence.of(target.name, target.spec.platform, found).encoded()
+        self._project.publisher.reject(target.name, artifact, {FILE: evidence}, where)
+        return where.relative_to(self._project.root).as_posix()
 
     def _remember(self, target: TargetPlan, artifact: Digest, found: Assessment) -> None:
         """A line in the history of the target."""

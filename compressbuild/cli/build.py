@@ -12,7 +12,7 @@ import click
 
 from ..errors import Incompatible
 from ..report.text.plan import plan_lines
-from .options import opened, project_options
+from .options import opened, project_options, target_names
 
 if TYPE_CHECKING:
     from ..build.outcome import BuildReport
@@ -23,7 +23,7 @@ __all__ = ["command"]
 
 
 @click.command("build", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET…")
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET…", shell_complete=target_names)
 @project_options
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would run, and run nothing.")
 @click.option(

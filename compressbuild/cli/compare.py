@@ -12,11 +12,21 @@ import msgspec
 from ..compressfile.spec import Spec
 from ..errors import UsageError
 from ..evaluate.answers import Flip, flips
-from ..evaluate.compare import Comparison, Quality, compare_quality, compare_speed, direct_speed, hits, row
+from ..evaluate.compare import (
+    Comparison,
+    Quality,
+    compare_quality,
+    compare_speed,
+    direct_speed,
+    hits,
+    judged_row,
+    row,
+    timed_row,
+)
 from ..evaluate.evidence import Evidence
 from ..evaluate.logs import compare_logs
 from ..evaluate.results import FILE, Results
-from ..evaluate.roles import Roles
+from ..evaluate.roles import Roles, apart
 from ..graph import Ask
 from ..plan import Plan
 from ..project import Project
@@ -138,15 +148,14 @@ def _compare(
         if timed is None:
             missing[speed] = "never measured side by side; '--measure' does"
     sizes = [_size(project, made, name) for name in (first, second)]
-    metrics = project.registry.metrics
-    rows = tuple(
-        row(name, metrics[name].unit, metrics[name].direction, a.get(name), b.get(name))
-        for name in Roles.of(metrics).in_order((*a, *b))
-        if name in metrics
-    )
+    metrics = project.graph.metrics
+    rows = []
+    for name in (n for n in Roles.of(metrics).in_order((*a, *b)) if n in metrics):
+        plain = row(name, metrics[name].unit, metrics[name].direction, a.get(name), b.get(name))
+        rows.append(timed_row(plain, timed) if apart(metrics[name]) else judged_row(plain, quality))
     flipped = _flipped(project, plan, first, second, quality) if quality is not None else ()
     found = Comparison(
-        first=first, second=second, quality=quality, speed=timed, rows=rows, flipped=flipped, missing=missing,
+        first=first, second=second, quality=quality, speed=timed, rows=tuple(rows), flipped=flipped, missing=missing,
         sizes=(sizes[0], sizes[1]) if sizes[0] is not None and sizes[1] is not None else None,
     )  # fmt: skip
     return found, results

@@ -8,13 +8,13 @@ import click
 
 from ..compressfile.select import select
 from ..report.picture import drawing
-from .options import opened, project_options
+from .options import opened, project_options, target_names
 
 __all__ = ["command"]
 
 
 @click.command("graph", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("targets", nargs=-1)
+@click.argument("targets", nargs=-1, shell_complete=target_names)
 @project_options
 @click.option(
     "--format",

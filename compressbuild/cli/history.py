@@ -9,13 +9,13 @@ from ..errors import UsageError
 from ..evaluate.history import History
 from ..report.text.trend import trend_lines
 from ..words import suggest
-from .options import opened, project_options
+from .options import opened, project_options, target_names
 
 __all__ = ["command"]
 
 
 @click.command("history", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("target")
+@click.argument("target", shell_complete=target_names)
 @project_options
 @click.option("-n", "--last", type=click.IntRange(min=1), default=20, show_default=True, help="How many to show.")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
@@ -32,7 +32,7 @@ def command(target: str, file: str, overrides: tuple[str, ...], cache_dir: str |
             shown = {"target": target, "damaged": bad, "entries": msgspec.to_builtins(entries[-last:])}
             click.echo(msgspec.json.encode(shown).decode())
             return 0
-        metrics = project.registry.metrics
+        metrics = project.graph.metrics
         units = {name: metric.unit for name, metric in metrics.items()}
         directions = {name: metric.direction for name, metric in metrics.items()}
         click.echo(f"{target}: published {len(entries)} time{'s' * (len(entries) != 1)}")

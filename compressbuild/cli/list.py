@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
+from ..report.text.columns import columns
 from .options import opened, project_options
 
 __all__ = ["command"]
@@ -35,15 +36,16 @@ def command(file: str, overrides: tuple[str, ...], cache_dir: str | None, as_jso
             for row in rows:
                 click.echo(msgspec.json.encode(row).decode())
             return 0
-        width = max((len(str(row["target"])) for row in rows), default=0)
+        shown = []
         for row in rows:
             mark = "-" if row["missing"] else "*" if row["published"] else " "
             target = project.spec.targets[str(row["target"])]
             steps = [target.source, *(step.technique for step in target.steps)]
             chain = " → ".join([*steps, *([f"[{target.platform}]"] if target.platform else [])])
             note = f"  (needs {row['missing']})" if row["missing"] else ""
-            click.echo(f"{mark} {row['target']:{width}}  {chain}{note}")
-        for name, members in project.spec.groups.items():
-            click.echo(f"  {name:{width}}  group: {', '.join(members)}")
+            shown.append((f"{mark} {row['target']}", f"{chain}{note}"))
+        shown += [(f"  {name}", f"group: {', '.join(members)}") for name, members in project.spec.groups.items()]
+        for line in columns(shown):
+            click.echo(line)
         click.echo("* published, - cannot be built on this machine")
     return 0

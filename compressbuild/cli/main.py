@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from .. import __version__
 from ..errors import CbuildError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ["COMMANDS", "Cbuild", "main"]
 
@@ -63,7 +67,18 @@ class Cbuild(click.Group):
                 ]
             )
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """A first word is a command, or a target."""
+        from click.shell_completion import CompletionItem
+
+        from .options import target_names
+
+        targets = target_names(ctx, self.params[0], incomplete)
+        return [*super().shell_complete(ctx, incomplete), *map(CompletionItem, targets)]
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing and _first_word(args) is None:  # the shell asks what the first word may become
+            return super().parse_args(ctx, args)
         if not any(word in ("--help", "-h", "--version") for word in args) or _first_word(args) is not None:
             args = _command_first(args)
         return super().parse_args(ctx, args)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..errors import UsageError
+from ..errors import CbuildError, UsageError
 from ..words import number
 
 if TYPE_CHECKING:
     from ..project import Project
     from ..registry import Registry
 
-__all__ = ["offered", "opened", "project_options", "written"]
+__all__ = ["offered", "opened", "project_options", "target_names", "written"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -61,6 +61,18 @@ def offered() -> Registry:
 
     state = Path(STATE_DIR)
     return discover(cache=state / "plugins" if state.is_dir() else None)
+
+
+def target_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Targets and groups that a word may become, for the shell; none where the Compressfile cannot be read."""
+    from ..project import Project
+
+    path = Path(ctx.params.get("file") or "Compressfile")
+    try:
+        spec = Project(path).spec
+    except (CbuildError, OSError):
+        return []
+    return [name for name in (*spec.targets, *spec.groups, "all") if name.startswith(incomplete)]
 
 
 def written(text: str, place: str, *, aside: bool) -> None:

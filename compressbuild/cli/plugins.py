@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,20 +14,40 @@ from ..api.needs import Needs
 from ..api.records import Kind, Technique
 from ..platforms import Facts, check, probe, unavailable
 from ..registry import Plugin, Registry
+from ..scaffold import KINDS, write
 from .options import offered
 
 __all__ = ["command"]
 
 
-@click.command("plugins", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("plugins", invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a plugin.")
-def command(as_json: bool) -> int:
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> int:
     """List the installed plugins: distribution, version, what each offers, and why something is unusable here."""
+    if ctx.invoked_subcommand is not None:
+        return 0
     registry = offered()
     facts = probe()
     for plugin in registry.plugins:
         row = _row(registry, plugin, facts)
         click.echo(msgspec.json.encode(row).decode() if as_json else "\n".join(_lines(row)))
+    return 0
+
+
+@command.command("new")
+@click.argument("name")
+@click.option("--kind", type=click.Choice(list(KINDS)), required=True, help="What the plugin offers first.")
+@click.option("--into", type=click.Path(path_type=Path), help="Directory to write; by default cbuild-NAME.")
+def new(name: str, kind: str, into: Path | None) -> int:
+    """Write a plugin that works: a package with NAME, its contract test, a README and a CI file.
+
+    NAME is what a Compressfile will call it: prune.rows.
+    """
+    directory = into or Path(f"cbuild-{name.replace('.', '-')}")
+    for path in write(name, kind, directory):
+        click.echo(f"{directory}/{path}")
+    click.echo(f"next: cd {directory}; pip install -e '.[test]'; pytest")
     return 0
 
 

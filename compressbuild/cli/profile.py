@@ -102,7 +102,7 @@ def _profile(project: Project, name: str, batch: int | None, repeats: int) -> Pr
 def _as_timed(project: Project, name: str) -> dict[str, Any]:
     """The batch and the sizes at which the target's speed is measured."""
     measured = {m.name: m.node for m in project.graph.targets[name].metrics if m.node is not None}
-    speed = Roles.of(project.registry.metrics).speed_of(measured)
+    speed = Roles.of(project.graph.metrics).speed_of(measured)
     params = project.graph.nodes[measured[speed]].params if speed is not None else {}
     return {key: params[key] for key in ("batch", "axes") if key in params}
 

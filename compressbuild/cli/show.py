@@ -12,13 +12,13 @@ from ..evaluate.evidence import Evidence
 from ..plan import Action
 from ..report.text.target import evidence_lines, node_lines
 from ..words import suggest
-from .options import opened, project_options
+from .options import opened, project_options, target_names
 
 __all__ = ["command"]
 
 
 @click.command("show", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("target")
+@click.argument("target", shell_complete=target_names)
 @project_options
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 def command(target: str, file: str, overrides: tuple[str, ...], cache_dir: str | None, as_json: bool) -> int:
@@ -41,7 +41,7 @@ def command(target: str, file: str, overrides: tuple[str, ...], cache_dir: str |
             click.echo(f"  cannot be built here: {missing.what}")
         for line in node_lines(plan.actions.values()):
             click.echo(line)
-        units = {name: metric.unit for name, metric in project.registry.metrics.items()}
+        units = {name: metric.unit for name, metric in project.graph.metrics.items()}
         for line in evidence_lines(published, units) if published is not None else ():
             click.echo(line)
         if published is None:

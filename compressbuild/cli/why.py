@@ -6,13 +6,13 @@ import click
 import msgspec
 
 from ..plan import say
-from .options import opened, project_options
+from .options import opened, project_options, target_names
 
 __all__ = ["command"]
 
 
 @click.command("why", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET…")
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET…", shell_complete=target_names)
 @project_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a node.")
 def command(

@@ -94,7 +94,7 @@ class CodeIndex:
             top = module.partition(".")[0]
             if self._space.find(top) is None and self._space.installed(top):
                 # A library is what its version says; of its code only the named module is looked at.
-                found = self._close(reference, Space((), own=(top,)), self._base, follow=False)
+                found = self._close(reference, Space((), own=(top,), like=self._space), self._base, follow=False)
             else:
                 found = self._close(reference, self._space, self._base)
             self._closures[reference] = found
@@ -114,7 +114,7 @@ class CodeIndex:
     def _plugin_space(self, top: str) -> Space:
         own = frozenset((top, *self._siblings(top)))
         if own not in self._plugin_spaces:
-            self._plugin_spaces[own] = Space((), own=own)
+            self._plugin_spaces[own] = Space((), own=own, like=self._space)
         return self._plugin_spaces[own]
 
     # -- one closure -------------------------------------------------------------------------------------------------

@@ -48,17 +48,17 @@ def relative(path: str, base: str) -> str:
 class Space:
     """The modules whose source counts: those under ``roots`` and, beside them, any that Python finds outside of
     site-packages and the standard library (an editable install is edited without a new version). ``own``: top-level
-    packages that count wherever they lie.
+    packages that count wherever they lie. ``like``: another, of the same moment, whose listings serve here too.
 
     Listings are kept, so this is a snapshot: make a new one after the files changed.
     """
 
-    def __init__(self, roots: Iterable[str], own: Iterable[str] = ()) -> None:
+    def __init__(self, roots: Iterable[str], own: Iterable[str] = (), like: Space | None = None) -> None:
         self.roots = tuple(os.path.abspath(root) for root in roots)
         self._own = frozenset(own)
-        self._listings: dict[str, frozenset[str]] = {}
+        self._listings: dict[str, frozenset[str]] = like._listings if like is not None else {}
         self._found: dict[str, Module | None] = {}
-        self._specs: dict[str, ModuleSpec | None] = {}
+        self._specs: dict[str, ModuleSpec | None] = like._specs if like is not None else {}
         self._absent: dict[str, tuple[str, ...]] = {}
 
     def find(self, name: str) -> Module | None:

@@ -47,8 +47,9 @@ def _metrics(node: Node, checks: Checks) -> tuple[MetricUse, ...]:
     uses: dict[str, MetricUse] = {}
     for item in checks.items(node, "'metrics'"):
         use = _metric(item, checks)
-        if use is not None and uses.setdefault(use.name, use) is not use:
-            checks.add(f"metric '{use.name}' is listed twice", use.mark, "keep one")
+        if use is not None and uses.setdefault(use.label, use) is not use:
+            hint = "keep one" if use.label == use.name else "give each another name"
+            checks.add(f"metric '{use.label}' is listed twice", use.mark, hint)
     return tuple(uses.values())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from ..words import DURATION, SIZE
 from .checks import Checks
@@ -104,7 +104,7 @@ def in_unit(gate: GateSpec, unit: str) -> GateSpec | str:
             return limit
         field = limit.replace("-", "_")
         changed[field] = getattr(gate, field) * factor
-    return replace(gate, units={}, **changed) if changed else gate  # type: ignore[arg-type]
+    return replace(gate, units={}, **changed) if changed else gate
 
 
 def _check_limits(what: str, key: Scalar, node: Map, values: dict[str, float | None], checks: Checks) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import Mark
-from .nodes import Map
+from .nodes import Map, Scalar
 
 __all__ = [
     "HISTORY",
@@ -120,9 +120,16 @@ class GateSpec(msgspec.Struct, frozen=True):
 
 
 class MetricUse(msgspec.Struct, frozen=True):
+    """``label``: what its result is called: as its parameter ``name`` says, or else as the metric."""
+
     name: str
     mark: Mark
     params: Map | None = None
+
+    @property
+    def label(self) -> str:
+        own = self.params.get("name") if self.params is not None else None
+        return own.value if isinstance(own, Scalar) and isinstance(own.value, str) else self.name
 
 
 class EvaluateSpec(msgspec.Struct, frozen=True):

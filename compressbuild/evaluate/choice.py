@@ -1,4 +1,8 @@
-"""Which targets are worth looking at, and which one to ship."""
+"""Which targets are worth looking at, and which one to ship.
+
+As good means not worse than the best by more than a stated margin, with the whole 95 % interval of the difference where
+the samples are known (non-inferiority). What is only "not shown to differ" is not called as good.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +14,35 @@ import msgspec
 from .compare import compare_quality, hits
 from .concerns import NEGLIGIBLE
 
-__all__ = ["Candidate", "Choice", "choose", "front"]
+__all__ = ["MARGIN", "Candidate", "Choice", "Terms", "choose", "front"]
+
+MARGIN = 0.01  # of the best quality, where no gate says how far it may fall
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides. ``quality`` and ``speed``: metrics; ``lower``: the less quality's value the better. ``margin``: how
+    far quality may fall, as a gate's ``max-drop`` says; None: 1 % of the best one's."""
+
+    quality: str
+    speed: str
+    lower: bool = False
+    margin: float | None = None
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """``quality``: higher is better, unless ``lower``; ``speed``: the less the better, as measured or as a ratio;
-    ``size`` in bytes. ``right``: which samples it gets right, where that is known. ``objection``: why it is not to be
-    shipped."""
+    """``speed``: the less the better, as measured or as a ratio, with its 95 % interval ``fastest`` to ``slowest``
+    where it has one; ``size`` in bytes. ``right``: which samples it gets right, where that is known. ``objection``:
+    why it is not to be shipped. ``remarks``: what else has to be said of it."""
 
     name: str
     quality: float | None
     speed: float | None
     size: float | None
+    fastest: float | None = None
+    slowest: float | None = None
     right: tuple[str, tuple[bool, ...]] | None = None
     objection: str = ""
+    remarks: tuple[str, ...] = ()
     lower: bool = False
 
     @classmethod
@@ -31,26 +50,23 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         cls,
         name: str,
         metrics: Mapping[str, Mapping[str, Any]],
-        quality: str,
-        speed: str | None,
+        terms: Terms,
         size: int | None,
         objection: str = "",
-        *,
-        lower: bool = False,
+        remarks: tuple[str, ...] = (),
     ) -> Candidate:
-        """From results of metric functions. ``quality`` and ``speed``: the metrics that say how good and how fast it
-        is."""
-        values = {key: result.get("value") for key, result in metrics.items()}
-        scored = metrics.get(quality, {})
+        """From results of metric functions."""
+        scored = metrics.get(terms.quality, {})
         bits = hits(scored)
         return cls(
             name=name,
-            quality=values.get(quality),
-            speed=values.get(speed) if speed is not None else None,
+            quality=scored.get("value"),
+            speed=metrics.get(terms.speed, {}).get("value"),
             size=size,
             right=(str(scored.get("labels", "")), tuple(bits)) if bits is not None else None,
             objection=objection,
-            lower=lower,
+            remarks=remarks,
+            lower=terms.lower,
         )
 
     @property
@@ -67,11 +83,14 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """``reasons``: why this one. ``rivals``: the others in order, with why not."""
+    """``reasons``: why this one. ``remarks``: what it does not rest on. ``rivals``: the others in order, with why not.
+    ``platform``: what it is for; None: no platform."""
 
     name: str
     reasons: tuple[str, ...]
     rivals: Mapping[str, str]
+    remarks: tuple[str, ...] = ()
+    platform: str | None = None
 
 
 def front(candidates: Sequence[Candidate]) -> frozenset[str]:
@@ -84,35 +103,48 @@ def front(candidates: Sequence[Candidate]) -> frozenset[str]:
     )
 
 
-def choose(candidates: Sequence[Candidate], metric: str, speed: str) -> Choice | None:
-    """The fastest of those whose quality is not shown to be worse than the best one's; of those that are as fast the
-    smallest, then the best. What differs by less than one measurement from the next is equal.
-
-    Shown to be worse: McNemar's test on the same samples at 5 %, or where samples are not known, a lower value.
-    """
+def choose(candidates: Sequence[Candidate], terms: Terms) -> Choice | None:
+    """The fastest of those that are as good as the best; of those that are as fast the smallest, then the best. What
+    differs by less than one measurement from the next is equal."""
     known = [c for c in candidates if c.costs is not None]
     allowed = [c for c in known if not c.objection]
     if not allowed:
         return None
     best = max(allowed, key=lambda c: c.merit)
-    worse = {c.name: why for c in allowed if (why := _worse(best, c, metric))}
+    margin = terms.margin if terms.margin is not None else MARGIN * abs(best.merit)
+    worse = {c.name: why for c in allowed if (why := _worse(best, c, terms, margin))}
     good = [c for c in allowed if c.name not in worse]
     fastest = _least(good, lambda c: c.speed or 0)
     chosen = min(_least(fastest, lambda c: c.size or 0), key=lambda c: (-c.merit, c.speed or 0))
     rivals = {}
     for c in sorted(known, key=lambda c: c.speed or 0):
         if c.name != chosen.name:
-            rivals[c.name] = c.objection or worse.get(c.name) or _beside(chosen, c, speed)
-    less, more = ("above", "lower") if best.lower else ("below", "higher")
+            rivals[c.name] = c.objection or worse.get(c.name) or _beside(chosen, c, terms.speed)
+    alike = [c.name for c in good if c.name != chosen.name and _overlap(chosen, c)]
+    remarks = (f"no difference in {terms.speed} is shown from {', '.join(alike)}: intervals overlap",) if alike else ()
+    return Choice(
+        name=chosen.name,
+        reasons=_reasons(chosen, best, good, allowed, terms, margin),
+        rivals=rivals,
+        remarks=(*remarks, *chosen.remarks),
+    )
+
+
+def _reasons(
+    chosen: Candidate,
+    best: Candidate,
+    good: Sequence[Candidate],
+    allowed: Sequence[Candidate],
+    terms: Terms,
+    margin: float,
+) -> tuple[str, str]:
     if chosen.merit >= best.merit:
-        lead = f"no other has a {more} {metric} ({chosen.quality:.4g})"
+        lead = f"no other has a {'lower' if terms.lower else 'higher'} {terms.quality} ({chosen.quality:.4g})"
     else:
-        lead = (
-            f"{metric} {chosen.quality:.4g} is not shown to be {less} the {best.quality:.4g} of {best.name} (McNemar)"
-        )
+        beside = f"the {best.quality:.4g} of {best.name}"
+        lead = f"{terms.quality} {chosen.quality:.4g} is not worse than {beside} by more than {margin:.2g}"
     alone = "no other can be shipped" if len(allowed) == 1 else "no other is as good"
-    second = f"the fastest of the {len(good)} that are as good" if len(good) > 1 else alone
-    return Choice(name=chosen.name, reasons=(lead, second), rivals=rivals)
+    return lead, f"the fastest of the {len(good)} that are as good" if len(good) > 1 else alone
 
 
 def _least(candidates: Sequence[Candidate], cost: Callable[[Candidate], float]) -> list[Candidate]:
@@ -121,20 +153,33 @@ def _least(candidates: Sequence[Candidate], cost: Callable[[Candidate], float]) 
     return [c for c in candidates if cost(c) <= limit]
 
 
+def _overlap(one: Candidate, other: Candidate) -> bool:
+    if one.fastest is None or one.slowest is None or other.fastest is None or other.slowest is None:
+        return False
+    return one.fastest <= other.slowest and other.fastest <= one.slowest
+
+
 def _beside(chosen: Candidate, other: Candidate, speed: str) -> str:
-    """How much slower and larger what is as good is: little of it may be chance."""
+    """How much slower and larger what is as good is."""
     if not chosen.speed or not chosen.size or other.speed is None or other.size is None:
         return "as good, but not faster"
     slower, larger = other.speed / chosen.speed, other.size / chosen.size
-    said = "as good and about as fast" if slower <= 1 + NEGLIGIBLE else "as good, but not faster"
+    alike = slower <= 1 + NEGLIGIBLE or _overlap(chosen, other)
+    said = "as good and about as fast" if alike else "as good, but slower"
     return f"{said}: ×{slower:.2f} of the {speed} and ×{larger:.2f} of the size of {chosen.name}"
 
 
-def _worse(best: Candidate, other: Candidate, metric: str) -> str:
+def _worse(best: Candidate, other: Candidate, terms: Terms, margin: float) -> str:
+    """Why it is not as good as the best; empty if it is."""
     if other.name == best.name or other.merit >= best.merit:
         return ""
-    said = f"{metric} {other.quality:.4g} is {'above' if best.lower else 'below'} {best.quality:.4g} of {best.name}"
+    side = "above" if terms.lower else "below"
+    said = f"{terms.quality} {other.quality:.4g} is {side} {best.quality:.4g} of {best.name}"
     if best.right is None or other.right is None or best.right[0] != other.right[0]:
-        return said
-    found = compare_quality(metric, best.right[1], other.right[1])
-    return f"{said} (McNemar p = {found.p:.2g})" if found.verdict == "worse" else ""
+        return said if best.merit - other.merit > margin else ""
+    found = compare_quality(terms.quality, best.right[1], other.right[1])
+    if found.verdict == "worse" and found.low < -margin:
+        return f"{said} (McNemar p = {found.p:.2g})"
+    if found.low < -margin:
+        return f"not shown to be as good: {said}, and it may be {-found.low:.2g} worse (margin {margin:.2g})"
+    return ""

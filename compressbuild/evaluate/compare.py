@@ -22,8 +22,10 @@ __all__ = [
     "compare_speed",
     "direct_speed",
     "hits",
+    "judged_row",
     "paired_speed",
     "row",
+    "timed_row",
 ]
 
 SURE = 0.05
@@ -67,7 +69,9 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One metric of both. ``better``: whether the second's value is, None where it is equal or no direction is."""
+    """One metric of both. ``ratio``: second / first, with its 95 % interval where it was measured as one; None for
+    values of different moments. ``better``: whether the second's value is, None where that is not shown or no
+    direction is."""
 
     metric: str
     unit: str
@@ -75,6 +79,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     second: float | None
     ratio: float | None
     better: bool | None
+    low: float | None = None
+    high: float | None = None
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,10 +197,27 @@ def row(
     metric: str, unit: str, direction: str, first: Mapping[str, Any] | None, second: Mapping[str, Any] | None
 ) -> Row:
     """Both values side by side."""
-    a, b = (None if result is None else float(result["value"]) for result in (first, second))
+    a, b = (
+        None if result is None or result.get("value") is None else float(result["value"]) for result in (first, second)
+    )
     ratio = better = None
     if a is not None and b is not None:
         ratio = b / a if a > 0 and b >= 0 else None
         if direction in ("lower", "higher") and a != b and not (math.isnan(a) or math.isnan(b)):
             better = (b < a) == (direction == "lower")
     return Row(metric=metric, unit=unit, first=a, second=b, ratio=ratio, better=better)
+
+
+def timed_row(plain: Row, speed: Speed | None) -> Row:
+    """The row of a metric whose values are of different moments: they are not compared, only ``speed``'s ratio is."""
+    if speed is None or speed.metric != plain.metric:
+        return msgspec.structs.replace(plain, ratio=None, better=None)
+    better = {"faster": True, "slower": False}.get(speed.verdict)
+    return msgspec.structs.replace(plain, ratio=speed.ratio, better=better, low=speed.low, high=speed.high)
+
+
+def judged_row(plain: Row, quality: Quality | None) -> Row:
+    """The row of a metric that was judged on the same samples: better or worse only if that is shown."""
+    if quality is None or quality.metric != plain.metric:
+        return plain
+    return msgspec.structs.replace(plain, better={"better": True, "worse": False}.get(quality.verdict))

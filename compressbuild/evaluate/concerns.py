@@ -48,14 +48,16 @@ def target_concerns(
     bytes of what a node made."""
     found: list[Concern | None] = []
     baseline, own = target.baseline, size(target.artifact)
-    speed = Roles.of(graph.registry.metrics).speed_of(measured)
+    speed = Roles.of(graph.metrics).speed_of(measured)
     node = next((metric.node for metric in target.metrics if metric.name == speed), None)
     index = graph.nodes[node].inputs.get("baseline") if node is not None else None
-    if speed is not None and index is not None and own is not None and baseline is not None:
+    # What is not compiled is not shipped: it need not be as fast as a compiled baseline.
+    fair = index is None or graph.nodes[target.artifact].role == "compile" or graph.nodes[index].role != "compile"
+    if fair and speed is not None and index is not None and own is not None and baseline is not None:
         found.append(smaller_not_faster(speed, measured[speed], own, size(index), baseline))
     others = {metric.name: read(metric) for metric in target.compared}
     for name, value in measured.items():
-        if "per_class" in value and graph.registry.metrics[name].per_class:
+        if "per_class" in value and graph.metrics[name].per_class:
             found.append(collapsed_classes(name, value, others.get(name), baseline))
     return tuple(concern for concern in found if concern is not None)
 

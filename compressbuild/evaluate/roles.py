@@ -8,7 +8,7 @@ import msgspec
 
 from ..api import Metric, RunMetric
 
-__all__ = ["Roles"]
+__all__ = ["Roles", "apart"]
 
 _ROLES = ("quality", "cost")
 
@@ -49,5 +49,10 @@ class Roles(msgspec.Struct, frozen=True, kw_only=True):
         return next((name for name in self.speed if name in given), None)
 
 
+def apart(metric: Metric) -> bool:
+    """Whether its values are measurements of different moments, of which only a ratio measured in turns compares."""
+    return isinstance(metric, RunMetric) and metric.exclusive
+
+
 def _is_speed(metric: Metric) -> bool:
-    return metric.role == "cost" and isinstance(metric, RunMetric) and metric.exclusive and metric.direction == "lower"
+    return metric.role == "cost" and apart(metric) and metric.direction == "lower"

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..api import WorkDataset, WorkInput, WorkRequest
+from ..api import Profiling, WorkDataset, WorkInput, WorkRequest
 from ..compressfile.nodes import plain
 from ..graph import Graph, Node
 from ..plan import Keyer
 
 __all__ = ["make_request", "preloads"]
+
+_PROFILE = f"{Profiling.__module__}:{Profiling.__qualname__}"
+"""Parameters of a profiler, whose result is a profile and no metric's."""
 
 
 def make_request(
@@ -48,6 +51,7 @@ def make_request(
         seed=node.options.seed or 0,
         threads=node.options.threads or 1,
         save_json="metrics.json" if node.role == "metric" else None,
+        measures=node.role == "metric" and node.params_type != _PROFILE,
         checkpoint=str(checkpoint) if node.role == "technique" else None,
         validate=kind.validate if (kind := graph.registry.kinds.get(node.kind)) is not None else None,
     )

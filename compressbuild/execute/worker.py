@@ -9,13 +9,14 @@ from __future__ import annotations
 import faulthandler
 import importlib
 import logging
+import math
 import os
 import random
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -157,8 +158,11 @@ def _call(request: WorkRequest, report: Callable[[dict[str, Any]], None]) -> dic
     function = resolve(request.run)
     params = context.params()
     subject = (context.artifact("subject"),) if context.has("subject") else ()
-    facts = _plain_facts(function(context, *subject, params), request.run)
+    returned = function(context, *subject, params)
+    facts = _plain_facts(returned, request.run)
     guard.check()
+    if request.measures:
+        _check_value(returned, facts, request.run)
     if request.save_json is not None:
         _save(Path(request.out, request.save_json), facts)
     if request.validate is not None:
@@ -183,6 +187,19 @@ def _plain_facts(returned: Any, run: str) -> dict[str, Any]:
     except TypeError as error:
         raise UserError(f"{run} returned facts that are not JSON: {error}") from error
     return msgspec.json.decode(encoded, type=dict[str, Any])
+
+
+def _check_value(returned: Any, facts: Mapping[str, Any], run: str) -> None:
+    """A metric without a finite value would pass for one that nobody can compare."""
+    value = facts.get("value")
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return
+    if "value" not in facts:
+        raise UserError(f"{run} returned no 'value'", hint="a metric returns a dict with at least 'value', a number")
+    raise UserError(
+        f"{run} returned the value {returned['value']!r}, which is no finite number"[:300],
+        hint="look for NaN or infinity in the model's outputs and in the labels; constant outputs have no correlation",
+    )
 
 
 def _save(path: Path, facts: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ..api import Metric
 from ..compressfile.spec import Spec
 from ..errors import CompressfileError
 from ..platforms import Facts
@@ -60,6 +61,12 @@ class Graph:
         """Every node after its inputs, and otherwise in the order of the file. The draft interns inputs first, so
         the indices are that order: the lexicographic topological sort of the graph."""
         return range(len(self.nodes))
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Metric]:
+        """Every installed metric, and those that targets call something else, as they are called there."""
+        plans = [m for target in self.targets.values() for m in (*target.metrics, *(g.metric for g in target.gates))]
+        return {**self.registry.metrics, **{m.name: m.record for m in plans if m.record is not None}}
 
     def consumers(self, index: int) -> tuple[int, ...]:
         return tuple(self.digraph.successors(index))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from ..api import AnswerMetric, ArtifactMetric, Metric, RunMetric
@@ -12,9 +13,10 @@ from ..compressfile.gates import in_unit
 from ..compressfile.spec import HISTORY, EvaluateSpec, GateSpec, MetricUse, TargetSpec
 from ..errors import Diagnostic
 from ..platforms import Missing, lacking
-from .compiling import counted_with, run_with
+from .compiling import run_with
+from .loading import add_loads
 from .node import Ask, GatePlan, MetricPlan, Node, RunWith, TargetPlan
-from .params import Resolved, handed, resolve, type_name
+from .params import NO_PLATFORM, Resolved, handed, resolve, type_name
 from .steps import Steps
 
 __all__ = ["Measuring"]
@@ -39,16 +41,16 @@ class Measuring:
         asked = self._asked(target, evaluate)
         if any(ask.alone for ask in self.asks if ask.of == target.name):
             return TargetPlan(target, artifact, model, (), (), None, self._missing(artifact), asked=asked)
-        uses = {use.name: use for use in evaluate.metrics}
-        written: list[GateSpec | None] = []
+        uses = {use.label: use for use in evaluate.metrics}
         for gate in target.gates:
-            if gate.metric not in draft.registry.metrics:
+            if gate.metric not in uses and gate.metric not in draft.registry.metrics:
                 draft.unknown("metric", gate.metric, gate.mark)
                 return None
-            written.append(self._in_unit(gate))
             uses.setdefault(gate.metric, MetricUse(gate.metric, gate.mark))
         baseline = evaluate.baseline if evaluate.baseline != target.name else None
         metrics = [self.metric(target.name, use, evaluate, baseline) for use in uses.values()]
+        units = {metric.name: metric.unit for metric in metrics if metric is not None}
+        written = [self._in_unit(gate, units.get(gate.metric, "")) for gate in target.gates]
         gates = [self._gate(target, gate, uses[gate.metric], evaluate) if gate else None for gate in written]
         if any(m is None for m in metrics) or any(g is None for g in gates):
             return None
@@ -67,7 +69,7 @@ class Measuring:
 
     def _asked(self, target: TargetSpec, evaluate: EvaluateSpec) -> tuple[MetricPlan, ...]:
         """What commands ask for, in their order."""
-        written = {use.name: use.params for use in evaluate.metrics}
+        written = {use.label: use.params for use in evaluate.metrics}
         found = []
         for ask in self.asks:
             if ask.of == target.name:
@@ -119,9 +121,8 @@ class Measuring:
                 stack += self.draft.nodes[at].inputs.values()
         return tuple(dict.fromkeys(found))
 
-    def _in_unit(self, gate: GateSpec) -> GateSpec | None:
+    def _in_unit(self, gate: GateSpec, unit: str) -> GateSpec | None:
         """With limits in the metric's unit: a problem if one is a size of what is no size."""
-        unit = self.draft.registry.metrics[gate.metric].unit
         found = in_unit(gate, unit)
         if isinstance(found, GateSpec):
             return found
@@ -176,19 +177,21 @@ class Measuring:
             use.params,
             owner=f"metric '{record.name}'",
             mark=use.mark,
-            settle=lambda question: None,
+            settle=NO_PLATFORM,
             problems=draft.problems,
         )
         if found is None:
             return None
-        plan = MetricPlan(record.name, record.unit, record.direction, None, role=record.role, priority=record.priority)
+        plan = self._plan(record, found, use)
+        if plan is None:
+            return None
         if self._missing(artifact):
             return replace(plan, reason=f"'{name}' cannot be built here")
         if missing := draft.missing(record.stack.needs, record.needs):
             return replace(plan, reason=f"not measured here: {lacking(missing)}")
         run: dict[str, RunWith] = {}
         subject = model if isinstance(record, ArtifactMetric) and record.of == "model" else artifact
-        if reason := self._loads(record, subject, model, run):
+        if reason := add_loads(self.draft, record, subject, model, run):
             return replace(plan, reason=reason)
         if isinstance(record, AnswerMetric):
             predictions = self._predictions(name, record, found, artifact, evaluate, use, run)
@@ -201,42 +204,26 @@ class Measuring:
                 return self._paired(name, record, found, plan, subject, evaluate, use, baseline)
         return replace(plan, node=self._node(name, record, found, subject, run, evaluate, use, baseline))
 
-    def _loads(self, record: Metric, subject: int, model: int, run: dict[str, RunWith]) -> str:
-        """Add how the inputs are run or counted to ``run``. Returns why that cannot be, or an empty string."""
-        draft = self.draft
-        kind, kind_of_model = draft.nodes[subject].kind, draft.nodes[model].kind
-        if isinstance(record, AnswerMetric | RunMetric):
-            with_ = run_with(draft, subject)
-            if with_ is None:
-                return f"a {kind} cannot be run"
-            if with_.missing:
-                return f"built, not measured here: {lacking(with_.missing)}"
-            run["subject"] = with_
-        if isinstance(record, AnswerMetric):
-            return ""
-        if isinstance(record, RunMetric) and record.model and kind_of_model not in record.model:
-            return f"does not apply to {kind_of_model}"
-        if isinstance(record, ArtifactMetric | RunMetric):
-            if record.kinds and kind not in record.kinds:
-                return f"does not apply to {kind}"
-            if record.census:
-                counted = ("subject", subject) if isinstance(record, ArtifactMetric) else ("model", model)
-                return self._counts(*counted, run)
-        if isinstance(record, ArtifactMetric) and record.of == "model":
-            of_model = run_with(draft, model)
-            if of_model is not None and not of_model.missing:
-                run["subject"] = of_model  # not to be measured: its libraries are what reads it
-        return ""
-
-    def _counts(self, role: str, index: int, run: dict[str, RunWith]) -> str:
-        """As ``_loads``, for the input that a census counts."""
-        census = counted_with(self.draft, index)
-        if census is None:
-            return f"does not apply to {self.draft.nodes[index].kind}"
-        if census.missing:
-            return f"not measured here: {lacking(census.missing)}"
-        run[role] = census
-        return ""
+    def _plan(self, record: Metric, found: Resolved, use: MetricUse) -> MetricPlan | None:
+        """The metric as its record, or else its parameters, call it. A problem if another metric has that name."""
+        if found.label is not None:
+            own = found.label
+            if own.name != record.name and own.name in self.draft.registry.metrics:
+                message = f"metric '{record.name}' cannot be called '{own.name}': another metric has that name"
+                self.draft.problems.append(Diagnostic(message, use.mark, "choose another name"))
+                return None
+            changed = msgspec.structs.replace(record, name=own.name, unit=own.unit, direction=own.direction)
+        else:
+            changed = record
+        return MetricPlan(
+            changed.name,
+            changed.unit,
+            changed.direction,
+            None,
+            role=record.role,
+            priority=record.priority,
+            record=changed,
+        )
 
     def _paired(
         self,
@@ -370,7 +357,7 @@ class Measuring:
         return draft.intern(
             Node(
                 0,
-                f"{name}/{record.name}{suffix}",
+                f"{name}/{found.label.name if found.label is not None else record.name}{suffix}",
                 "metric",
                 record.name,
                 record.version,

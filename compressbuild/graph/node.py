@@ -83,7 +83,7 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class MetricPlan(msgspec.Struct, frozen=True):
-    """One metric of one target: the node that measures it, or why nothing can."""
+    """One metric of one target: the node that measures it, or why nothing can. ``record``: as it is called here."""
 
     name: str
     unit: str
@@ -92,6 +92,7 @@ class MetricPlan(msgspec.Struct, frozen=True):
     reason: str = ""
     role: str = "detail"
     priority: int = 0
+    record: Metric | None = None
 
 
 class GatePlan(msgspec.Struct, frozen=True):

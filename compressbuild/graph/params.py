@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
 from typing import Any
@@ -11,24 +11,36 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from ..api import Needs, Params
+from ..api import Label, Needs, Params
 from ..compressfile.nodes import Map, Node, Seq, plain
 from ..errors import Diagnostic, Mark
 from ..words import suggest
 
-__all__ = ["Resolved", "complete", "handed", "resolve", "type_name"]
+__all__ = ["NO_PLATFORM", "Resolved", "Settling", "complete", "handed", "resolve", "type_name"]
 
 _PATH = re.compile(r"^(?P<text>.*?)(?: - at `(?P<path>\$[^`]*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 
 
+class Settling(msgspec.Struct, frozen=True):
+    """What the platform that a target is for says to the question that a parameter left at ``auto`` asks; None: it does
+    not know. ``backend``: its name."""
+
+    answer: Callable[[str], Any]
+    backend: str | None = None
+
+
+NO_PLATFORM = Settling(lambda question: None)
+
+
 class Auto(msgspec.Struct, frozen=True):
     """Of a parameter that may be ``auto``: what settles it (:func:`.platforms.automatic`). ``when``: for each answer
-    the value, if that is not the answer itself."""
+    the value, if that is not the answer itself. ``known``: the names that it may be (empty: any)."""
 
     question: str
     fallback: Any = None
     when: Mapping[Any, Any] | None = None
+    known: tuple[str, ...] = ()
 
     def value(self, answer: Any) -> Any:
         found = self.fallback if answer is None else answer
@@ -50,11 +62,13 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 class Resolved(msgspec.Struct, frozen=True):
-    """``values``: every parameter after defaults. ``refs``: what they refer to. ``needs``: of the host."""
+    """``values``: every parameter after defaults. ``refs``: what they refer to. ``needs``: of the host. ``label``: what
+    a metric's result is called."""
 
     values: Mapping[str, Any]
     refs: tuple[Reference, ...] = ()
     needs: Needs = Needs()
+    label: Label | None = None
 
     def of(self, ref: str) -> tuple[Reference, ...]:
         return tuple(found for found in self.refs if found.ref == ref)
@@ -107,9 +121,10 @@ def _fields(kind: type[Params]) -> dict[str, Auto | None]:
     found: dict[str, Auto | None] = {}
     for item in _type(kind).fields:
         extra = {key: value for part in _extras(item.type) for key, value in part.items()}
-        found[item.encode_name] = (
-            Auto(extra["auto"], extra.get("fallback"), extra.get("when")) if "auto" in extra else None
-        )
+        found[item.encode_name] = None
+        if "auto" in extra:
+            auto = Auto(extra["auto"], extra.get("fallback"), extra.get("when"), extra.get("known", ()))
+            found[item.encode_name] = auto
     return found
 
 
@@ -176,13 +191,13 @@ def resolve(
     *,
     owner: str,
     mark: Mark,
-    settle: Callable[[str], Any],
+    settle: Settling,
     problems: list[Diagnostic],
 ) -> Resolved | None:
     """Type-check what is written against ``kind``; on trouble add located diagnostics and return None.
 
-    ``owner``: what the parameters belong to, for messages (``technique 'distill'``). ``settle``: what the platform that
-    the target is for says to the question that a parameter left at ``auto`` asks; None: it does not know.
+    ``owner``: what the parameters belong to, for messages (``technique 'distill'``). ``settle``: of parameters left at
+    ``auto``.
     """
     fields = _fields(kind)
     bad = False
@@ -195,8 +210,15 @@ def resolve(
         return None
     raw = plain(written) if written is not None else {}
     for name, item in fields.items():
-        if item is not None and raw.get(name, "auto") == "auto":
-            raw[name] = item.value(settle(item.question))
+        if item is None:
+            continue
+        automatic = raw.get(name, "auto") == "auto"
+        if automatic:
+            raw[name] = item.value(settle.answer(item.question))
+        if item.known and isinstance(raw[name], str) and raw[name] not in item.known:
+            asking = settle.backend if automatic else None
+            problems.append(_unknown(owner, name, raw[name], item.known, asking, _locate(written, [name], mark)))
+            return None
     try:
         typed = msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
@@ -211,7 +233,17 @@ def resolve(
         return None
     values = _builtins(typed)
     refs = (replace(ref, mark=_locate(written, ref.path, mark)) for ref in _references(_type(kind), values))
-    return Resolved(values, tuple(refs), typed.needs())
+    return Resolved(values, tuple(refs), typed.needs(), typed.measured_as())
+
+
+def _unknown(owner: str, name: str, value: str, known: Sequence[str], asking: str | None, mark: Mark) -> Diagnostic:
+    """A parameter's value, written or asked for by a backend, that is none of the names it knows."""
+    listed = f"it knows {', '.join(known)}"
+    if asking is not None:
+        message = f"{owner} does not know the {name} '{value}', which backend '{asking}' asks for"
+        return Diagnostic(message, mark, f"{listed}; a technique made for '{asking}' may know it")
+    message = f"{owner}, parameter '{name}': unknown {name} '{value}'"
+    return Diagnostic(message, mark, suggest(value, known, otherwise=listed))
 
 
 def handed(kind: type[Params], values: Mapping[str, Any]) -> Resolved:

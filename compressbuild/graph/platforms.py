@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ..api import Backend, Platform
@@ -10,6 +9,7 @@ from ..compressfile.nodes import Map, Scalar, located, plain
 from ..compressfile.spec import PlatformSpec
 from ..platforms import saturates
 from .draft import Draft
+from .params import Settling
 
 __all__ = ["automatic", "backend_of", "filled", "platform_of"]
 
@@ -33,15 +33,16 @@ def backend_of(draft: Draft, platform: str | None) -> Backend | None:
     return draft.registry.backends.get(declared.backend) if declared is not None else None
 
 
-def automatic(draft: Draft, platform: str | None) -> Callable[[str], Any]:
+def automatic(draft: Draft, platform: str | None) -> Settling:
     """What answers the questions of parameters left at ``auto``, for a platform of the file or, without one, here.
 
     ``qdq_scheme``: the backend's. ``saturates``: whether its 8-bit products do on the processors it is for; without a
     platform, whether they do on this one.
     """
 
+    backend = backend_of(draft, platform)
+
     def answer(question: str) -> Any:
-        backend = backend_of(draft, platform)
         if question == "qdq_scheme":
             return backend.qdq_scheme if backend is not None else None
         if question == "saturates":
@@ -52,7 +53,7 @@ def automatic(draft: Draft, platform: str | None) -> Callable[[str], Any]:
             return saturates(draft.facts, plain(requires) if requires is not None else None)
         raise ValueError(f"a parameter's 'auto' asks for '{question}', which no platform answers")
 
-    return answer
+    return Settling(answer, backend.name if backend is not None else None)
 
 
 def filled(declared: PlatformSpec, record: Platform) -> PlatformSpec:

@@ -34,12 +34,13 @@ class GpuProbe(msgspec.Struct, frozen=True):
 def query_smi(root: Path) -> tuple[str, str | None]:
     """Run ``nvidia-smi``; its output, and what went wrong, if anything. Empty and None: there is no NVIDIA driver."""
     import shutil
-    import subprocess
 
     # WSL mounts the binary beside the driver's libraries, off PATH.
     binary = shutil.which("nvidia-smi") or shutil.which("nvidia-smi", path="/usr/lib/wsl/lib:/usr/bin:/bin")
     if binary is None:
         return "", "nvidia-smi is not installed" if (root / "proc/driver/nvidia").exists() else None
+    import subprocess
+
     command = [binary, f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)

@@ -15,8 +15,9 @@ import msgspec
 import pluggy
 
 from ..api import hooks
-from ..api.record import UnknownField
+from ..api.record import UnknownField, reading
 from ..api.records import Backend, Kind, Metric, Platform, Technique
+from ..api.version import VERSION, compare
 from ..words import suggest
 from .asked import resolved
 from .installed import EntryPoint
@@ -65,6 +66,7 @@ class _Draft:
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
         self.broken = False
+        self.newer = False  # built for a later minor version of the API
 
     def problem(self, message: str, hint: str | None = None) -> Problem:
         found = Problem(self.point.name, self.point.distribution, message, hint)
@@ -77,10 +79,12 @@ class _Draft:
         before = _HEAVY.intersection(sys.modules)
         try:
             if self.module is None:
-                self.module = resolved(self.point.value)
+                self.module = self._imported()
         except (Exception, SystemExit) as error:  # noqa: BLE001  plugin border: its import runs its code
             self.broken = True
             self.problem(f"cannot be imported: {_told(error)}", _import_hint(error))
+            return
+        if not self._fits():
             return
         try:
             manager.register(self.module, self.point.name)
@@ -98,8 +102,42 @@ class _Draft:
                 if impl.plugin_name == self.point.name:
                     self._ask(caller.name, impl, known=caller.has_spec())
 
+    def _imported(self) -> object:
+        """Its manifest. Records that it makes at once may have fields of a newer version, if it says so."""
+        before = set(sys.modules)
+        with reading(self.warnings.append, newer=False):
+            try:
+                return resolved(self.point.value)
+            except UnknownField as error:
+                refused = error
+        notes: list[str] = []
+        with reading(notes.append, newer=True):
+            module = resolved(self.point.value)
+        if _relation(module) != "newer":
+            for name in set(sys.modules) - before:
+                if name.partition(".")[0] == self.point.value.partition(":")[0].partition(".")[0]:
+                    del sys.modules[name]  # the next who imports it is refused, too
+            raise refused
+        self.warnings += notes
+        return module
+
+    def _fits(self) -> bool:
+        """Whether it was built for this major version; a problem is recorded if not."""
+        relation = _relation(self.module)
+        stated = str(getattr(self.module, "API_VERSION", VERSION))
+        self.newer, self.broken = relation == "newer", relation in ("other", "unreadable")
+        if relation == "unreadable":
+            self.problem(f"says API_VERSION = '{stated}', which is no version", f"write API_VERSION = '{VERSION}'")
+        elif relation == "other":
+            older = int(stated.partition(".")[0]) < int(VERSION.partition(".")[0])
+            hint = f"install a release of it for version {VERSION}" if older else "upgrade compressbuild"
+            self.problem(f"is built for version {stated} of compressbuild.api, and this is version {VERSION}", hint)
+        return not self.broken
+
     def _ask(self, hook: str, impl: HookImpl, *, known: bool) -> None:
-        if not known:
+        if not known and self.newer:
+            self.warnings.append(f"implements '{hook}', a hook that version {VERSION} of the API does not call")
+        elif not known:
             hint = suggest(hook, (*_ASKED, "compressbuild_event"), "hooks")
             self.problem(f"implements an unknown hook '{hook}'", hint)
         elif impl.hookwrapper or impl.wrapper:
@@ -108,8 +146,9 @@ class _Draft:
             self.observers.append(Observer(self.point.name, impl.function, takes_event=bool(impl.argnames)))
         else:
             try:
-                for record in self._records(hook, impl.function()):
-                    self._take(_ASKED[hook], record)
+                with reading(self.warnings.append, newer=self.newer):
+                    for record in self._records(hook, impl.function()):
+                        self._take(_ASKED[hook], record)
             except (Exception, SystemExit) as error:  # noqa: BLE001  plugin border: the hook is its code
                 self.broken = True
                 self.problem(
@@ -162,6 +201,15 @@ class _Draft:
         )
 
 
+def _relation(module: object) -> str:
+    """As ``compare``, of what a manifest says it was built for; ``same`` if it does not say."""
+    stated = getattr(module, "API_VERSION", VERSION)
+    try:
+        return compare(stated)
+    except (AttributeError, TypeError, ValueError):
+        return "unreadable"
+
+
 def _told(error: BaseException) -> str:
     """The error on one line, with the place in the plugin's own code."""
     if isinstance(error, SyntaxError):
@@ -179,6 +227,8 @@ def _told(error: BaseException) -> str:
 def _import_hint(error: BaseException) -> str | None:
     if isinstance(error, UnknownField):
         return error.hint
+    if isinstance(error, ImportError) and (error.name or "").startswith("compressbuild.api"):
+        return f"this is version {VERSION} of compressbuild.api: upgrade compressbuild, or install a release for it"
     if isinstance(error, ImportError):
         return "a manifest imports compressbuild.api and the standard library only; reinstall or mend the plugin"
     return None

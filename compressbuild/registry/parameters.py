@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
@@ -26,8 +25,7 @@ _PLAIN = re.compile(r"[A-Za-z][\w./-]*")  # text that YAML need not quote
 _BOUNDS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(msgspec.Struct, frozen=True):
     """One field as a Compressfile writes it. ``choices``: the values allowed, where they are listed. ``default``: None
     if it is required, empty if there is none. ``fields``: those of a struct, if it is one."""
 

@@ -26,7 +26,6 @@ _CHOICES: Mapping[tuple[type, str], tuple[str, ...]] = {
     (Metric, "direction"): ("lower", "higher", "none"),
     (Metric, "role"): ("quality", "cost", "detail"),
     (ArtifactMetric, "of"): ("artifact", "model"),
-    (Backend, "qdq_scheme"): ("u8-affine", "s8-symmetric"),
 }
 
 _METHODS = ("needs", "run_needs")  # of Params
@@ -82,6 +81,10 @@ def _check_values(shown: str, record: Record) -> Complaint | None:
         if value is not None and value not in options:
             hint = suggest(value, options, otherwise=f"one of {', '.join(options)}")
             return Complaint(f"{shown}: '{field}' cannot be '{value}'", hint)
+    if isinstance(record, Backend) and not _NAME.fullmatch(record.qdq_scheme):
+        return Complaint(
+            f"{shown}: 'qdq_scheme' cannot be '{record.qdq_scheme}'", "a name of lower-case words: u8-affine"
+        )
     if not isinstance(record, Platform) and record.version < 1:
         return Complaint(f"{shown}: 'version' must be 1 or more, not {record.version}")
     if isinstance(record, Metric) and record.priority < 0:

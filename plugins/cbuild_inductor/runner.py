@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ __all__ = ["PackageRunner", "load", "one_line", "set_precision"]
 
 def load(ctx: Context, artifact: Path, settings: InductorSettings | None) -> Runner:
     """A Runner of a package, on the device that it was made for; without settings: with one thread."""
+    # What loading compiles lands in a cache, which torch keeps in the machine's temporary directory unless named.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(ctx.scratch / "loaded"))
     return PackageRunner(artifact, settings or InductorSettings())
 
 

@@ -7,6 +7,7 @@ from .batches import arrays, batch_indices, batches
 from .example import Example, example, model_inputs
 from .feeds import sample_feeds
 from .inputs import ModelInput, axis_sizes, example_arrays, example_feeds, fit, fixed_batch
+from .schemes import check_scheme
 
 __all__ = [
     "Example",
@@ -15,6 +16,7 @@ __all__ = [
     "axis_sizes",
     "batch_indices",
     "batches",
+    "check_scheme",
     "example",
     "example_arrays",
     "example_feeds",

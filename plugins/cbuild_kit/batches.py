@@ -89,8 +89,14 @@ def _iterate(dataset: Iterable[Any]) -> Iterator[Any]:
 def _row(batch: Any, names: tuple[str, ...], index: int) -> dict[str, np.ndarray]:
     """One batch as name → array, with the labels under the empty name."""
     if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise UserError(f"batch {index} of the dataset is not a pair (inputs, labels)", hint=_FORM)
+        alone = "; without labels, yield (inputs, np.zeros(len(inputs))) for a step that looks at none"
+        raise UserError(f"batch {index} of the dataset is not a pair (inputs, labels)", hint=_FORM + alone)
     inputs, labels = batch
+    if labels is None:
+        raise UserError(
+            f"batch {index} of the dataset has no labels: they are None",
+            hint="a step that looks at no labels takes any: yield (inputs, np.zeros(len(inputs)))",
+        )
     if isinstance(inputs, Mapping):
         missing = [name for name in names if name not in inputs]
         if missing:

@@ -38,6 +38,7 @@ _PRIORITY = {
     "f1": 90,
     "recall": 80,
     "precision": 70,
+    "user": 95,  # what a project measures by itself it cares for
     "top5": 60,
     "pearson": 50,
     "spearman": 40,
@@ -166,6 +167,7 @@ def _quality() -> Iterator[Metric]:
         params=UserFunction,
         via="metrics.predict",
         role="quality",
+        priority=_PRIORITY["user"],
         stack=_NUMPY,
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from chromium import launch
 
-from compressbuild.evaluate.choice import Candidate, front
+from compressbuild.evaluate.choice import Candidate, Terms, front
 from compressbuild.report.page.pages import page
 from compressbuild.report.picture.drawing import Box, Edge, Picture, svg
 
@@ -151,7 +151,11 @@ def document() -> dict[str, Any]:
     targets[1]["metrics"]["top1"]["paired"] = {"verdict": "no difference shown", "p": 1.0, "low": -0.03, "high": 0.02}
     targets[5]["size"] = None
     ahead = front(
-        [Candidate.of(t["name"], t["metrics"], "top1", "latency", t["size"]) for t in targets if t["platform"]]
+        [
+            Candidate.of(t["name"], t["metrics"], Terms(quality="top1", speed="latency"), t["size"])
+            for t in targets
+            if t["platform"]
+        ]
     )
     for one in targets:
         one["front"] = one["name"] in ahead
@@ -162,14 +166,29 @@ def document() -> dict[str, Any]:
         "targets": targets,
         "metrics": {
             "top1": {"unit": "", "direction": "higher", "summary": "", "role": "quality", "priority": 100},
-            "latency": {"unit": "ms", "direction": "lower", "summary": "", "role": "cost", "priority": 100},
+            "latency": {
+                "unit": "ms",
+                "direction": "lower",
+                "summary": "",
+                "role": "cost",
+                "priority": 100,
+                "apart": True,
+            },
             "size": {"unit": "B", "direction": "lower", "summary": "", "role": "cost", "priority": 90},
         },
         "nodes": [],
         "layers": LAYERS,
         "quality": "top1",
         "speed": "latency",
-        "choice": {"name": "int8", "reasons": ["as good"], "rivals": {"big": "as good, but slower"}},
+        "choices": [
+            {
+                "name": "int8",
+                "platform": "cpu",
+                "reasons": ["as good"],
+                "rivals": {"big": "as good, but slower"},
+                "remarks": ["no gate limits it"],
+            }
+        ],
     }
 
 

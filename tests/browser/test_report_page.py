@@ -41,7 +41,11 @@ def test_it_says_what_to_ship_and_why(browser: Any) -> None:
     assert "×0.25 of big" in said  # the size
     assert "big: as good, but slower" in said
     assert "Beside big: no difference in top1 shown, 2.7 times as fast, 4.0 times smaller." in said
-    assert "Not compared: pruned (gate failed), slow (published), late (published)." in said
+    assert (
+        "Not compared: pruned (gate failed), slow (no latency beside the others), late (no latency beside the others)."
+        in said
+    )
+    assert "But: no gate limits it." in said
     assert "has changed since" not in said
 
 

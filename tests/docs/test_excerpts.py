@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from pages import ROOT, with_example
@@ -11,7 +16,7 @@ from test_techniques import registry
 
 from compressbuild.compressfile.load import loads
 from compressbuild.graph import build_graph
-from compressbuild.platforms import Facts
+from compressbuild.platforms import Facts, check, probe
 from compressbuild.registry.pages import excerpt, page
 
 TARGETS = "targets:\n  measured: {from: onnx, platform: cpu}\n  cpu-fp32: {from: onnx, platform: cpu}\n"
@@ -63,3 +68,29 @@ def test_the_page_of_each_record_is_there() -> None:
         assert bool(file) == (what in ("technique", "backend", "metric"))
         assert not anchor or anchor in anchors(ROOT / file), name
         assert not file or (ROOT / file).is_file(), name
+
+
+@pytest.mark.slow
+def test_those_of_the_backends_build(tmp_path: Path) -> None:
+    """On a smaller network, trained for less; a target of a backend that cannot compile here is skipped."""
+    known, facts = registry(), probe()
+    copytree(ROOT / "examples", tmp_path / "examples", ignore=lambda *_: ["__pycache__"])
+    pairs = {
+        name: excerpt(known, "backend", known.backends[name]).removeprefix("platforms:\n").split("targets:\n")
+        for name in first_party("backend")
+    }
+    platforms, targets = ("".join(parts) for parts in zip(*pairs.values(), strict=True))
+    text = with_example(f"targets:\n{targets}").replace("\nplatforms:\n", f"\nplatforms:\n{platforms}")
+    (tmp_path / "Compressfile").write_text(text)
+    command = [sys.executable, "-m", "compressbuild", "all", "--json", "--set", "vars.epochs=1"]
+    command += ["--set", "models.net.args.width=16"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [f"{e['node']}: {e['error']}" for e in events if e.get("status") == "failed" and "error" in e] == []
+    assert done.returncode == 0, done.stderr
+    published = {e["target"] for e in events if e["event"] == "target-finished" and e["status"] == "published"}
+    backends = [known.backends[name] for name in pairs]
+    here = [b.name for b in backends if not check(b.stack.needs, facts) and not check(b.compile_needs, facts)]
+    assert "onnxruntime" in here
+    for name in here:
+        assert set(re.findall(r"(?m)^  ([\w-]+):", pairs[name][1])) <= published, name

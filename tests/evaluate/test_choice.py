@@ -9,8 +9,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressbuild.evaluate.choice import Candidate, choose, front
+from compressbuild.evaluate.choice import Candidate, Terms, choose, front
 
+TOP1 = Terms(quality="top1", speed="latency", margin=0.03)
 numbers = st.integers(0, 4).map(float)
 
 
@@ -35,24 +36,58 @@ def right(correct: int, n: int = 200) -> tuple[str, tuple[bool, ...]]:
     return "same", tuple(i < correct for i in range(n))
 
 
+FOUR = [
+    candidate("full", 0.97, 4, 400, right=right(1940, 2000)),
+    candidate("int8", 0.96, 2, 100, right=right(1920, 2000)),  # between 0.6 and 1.5 points lower
+    candidate("tiny", 0.80, 1, 20, right=right(1600, 2000)),
+    candidate("broken", 0.99, 0.5, 10, objection="misses its gate: top1 min-class"),
+]
+
+
 def test_the_fastest_of_those_that_are_as_good() -> None:
-    found = choose(
-        [
-            candidate("full", 0.97, 4, 400, right=right(194)),
-            candidate("int8", 0.96, 2, 100, right=right(192)),  # two samples: chance
-            candidate("tiny", 0.80, 1, 20, right=right(160)),
-            candidate("broken", 0.99, 0.5, 10, objection="misses its gate: top1 min-class"),
-        ],
-        "top1",
-        "latency",
-    )
+    found = choose(FOUR, TOP1)
     assert found is not None
     assert found.name == "int8"
-    assert found.reasons[0] == "top1 0.96 is not shown to be below the 0.97 of full (McNemar)"
+    assert found.reasons[0] == "top1 0.96 is not worse than the 0.97 of full by more than 0.03"
     assert list(found.rivals) == ["broken", "tiny", "full"]
     assert found.rivals["broken"] == "misses its gate: top1 min-class"
     assert found.rivals["tiny"].startswith("top1 0.8 is below 0.97 of full (McNemar p = ")
-    assert found.rivals["full"] == "as good, but not faster: ×2.00 of the latency and ×4.00 of the size of int8"
+    assert found.rivals["full"] == "as good, but slower: ×2.00 of the latency and ×4.00 of the size of int8"
+
+
+def test_what_is_only_not_shown_to_differ_is_not_as_good() -> None:
+    few = [
+        candidate("full", 0.97, 4, 400, right=right(194)),
+        candidate("int8", 0.96, 2, 100, right=right(192)),  # two samples of 200: McNemar sees nothing
+    ]
+    found = choose(few, Terms(quality="top1", speed="latency"))
+    assert found is not None
+    assert found.name == "full"
+    assert found.rivals["int8"].startswith(
+        "not shown to be as good: top1 0.96 is below 0.97 of full, and it may be 0.0"
+    )
+    assert found.rivals["int8"].endswith(" worse (margin 0.0097)")
+
+
+def test_intervals_that_overlap_are_said() -> None:
+    found = choose(
+        [
+            candidate("a", 0.9, 0.50, 10, fastest=0.45, slowest=0.56),
+            candidate("b", 0.9, 0.54, 9, fastest=0.50, slowest=0.60),
+            candidate("c", 0.9, 0.80, 8, fastest=0.78, slowest=0.82),
+        ],
+        TOP1,
+    )
+    assert found is not None
+    assert (found.name, found.remarks) == ("a", ("no difference in latency is shown from b: intervals overlap",))
+    assert found.rivals["b"].startswith("as good and about as fast")
+    assert found.rivals["c"].startswith("as good, but slower")
+
+
+def test_what_a_choice_does_not_rest_on_is_said() -> None:
+    found = choose([candidate("a", 0.9, 1, 1, remarks=("no gate limits it",))], TOP1)
+    assert found is not None
+    assert found.remarks == ("no gate limits it",)
 
 
 def test_of_those_that_are_as_fast_the_best() -> None:
@@ -63,8 +98,7 @@ def test_of_those_that_are_as_fast_the_best() -> None:
             candidate("better", 0.995, 1.006, 100.3, right=samples["better"]),
             candidate("larger", 1.0, 1.001, 200, right=samples["larger"]),
         ],
-        "top1",
-        "latency",
+        TOP1,
     )
     assert found is not None
     assert found.name == "better"
@@ -73,21 +107,21 @@ def test_of_those_that_are_as_fast_the_best() -> None:
 
 
 def test_without_samples_lower_is_worse() -> None:
-    found = choose([candidate("a", 0.97, 4, 4), candidate("b", 0.96, 1, 1)], "top1", "latency")
+    found = choose([candidate("a", 0.97, 4, 4), candidate("b", 0.96, 1, 1)], Terms(quality="top1", speed="latency"))
     assert found is not None
     assert found.name == "a"
     assert found.rivals == {"b": "top1 0.96 is below 0.97 of a"}
 
 
 def test_nothing_to_ship() -> None:
-    assert choose([candidate("a", 1, 1, 1, objection="is not published")], "top1", "latency") is None
-    assert choose([Candidate(name="a", quality=None, speed=1, size=1)], "top1", "latency") is None
+    assert choose([candidate("a", 1, 1, 1, objection="is not published")], TOP1) is None
+    assert choose([Candidate(name="a", quality=None, speed=1, size=1)], TOP1) is None
 
 
 def test_from_results() -> None:
     bits = np.array([1, 0, 1], bool)
     top1 = {"value": 2 / 3, "n": 3, "hits": base64.b64encode(np.packbits(bits).tobytes()).decode(), "labels": "d"}
-    found = Candidate.of("a", {"top1": top1}, "top1", "latency", 5)
+    found = Candidate.of("a", {"top1": top1}, TOP1, 5)
     assert found.right == ("d", (True, False, True))
     assert (found.quality, found.speed, found.size) == (2 / 3, None, 5)
     assert found.costs is None
@@ -95,7 +129,8 @@ def test_from_results() -> None:
 
 def test_where_less_is_better() -> None:
     found = choose(
-        [candidate("a", 9.5, 4, 4, lower=True), candidate("b", 12.25, 1, 1, lower=True)], "perplexity", "latency"
+        [candidate("a", 9.5, 4, 4, lower=True), candidate("b", 12.25, 1, 1, lower=True)],
+        Terms(quality="perplexity", speed="latency", lower=True),
     )
     assert found is not None
     assert found.reasons[0] == "no other has a lower perplexity (9.5)"

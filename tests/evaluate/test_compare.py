@@ -13,12 +13,15 @@ import pytest
 from compressbuild.errors import UsageError
 from compressbuild.evaluate.compare import (
     Comparison,
+    Row,
     compare_quality,
     compare_speed,
     direct_speed,
     hits,
+    judged_row,
     paired_speed,
     row,
+    timed_row,
 )
 from compressbuild.evaluate.logs import compare_logs
 from compressbuild.report.text.comparison import comparison_lines
@@ -112,6 +115,40 @@ def test_which_is_better(direction: str, a: float, b: float, better: bool | None
 def test_a_metric_that_one_lacks() -> None:
     found = Comparison(first="a", second="b", rows=(row("m", "ms", "lower", {"value": 3.0}, None),))
     assert [line.split() for line in comparison_lines(found)][-1] == ["m", "3", "ms", "–"]
+
+
+def timed(low: float, high: float) -> Row:
+    """A latency whose second value happened to be lower, in turns with these ends of the ratio's interval."""
+    speed = direct_speed(
+        "latency", {**timing(1.04, 1.04), "ratio_low": low, "ratio_high": high, "baseline": {"value": 1}}
+    )
+    return timed_row(row("latency", "ms", "lower", {"value": 9}, {"value": 5}), speed)
+
+
+def test_better_only_if_the_interval_says_so() -> None:
+    found = timed(0.72, 1.49)
+    assert (found.better, found.ratio, found.low, found.high) == (None, 1.04, 0.72, 1.49)
+    assert timed(1.02, 1.06).better is False
+    lines = list(comparison_lines(Comparison(first="a", second="b", rows=(found,))))
+    assert lines[-1].split() == ["latency", "9", "ms", "5", "ms", "×1.04", "[0.72–1.49]"]
+
+
+def test_times_of_different_moments_are_not_compared() -> None:
+    plain = row("load-time", "ms", "lower", {"value": 9}, {"value": 5})
+    assert plain.better is True
+    alone = timed_row(plain, None)
+    assert (alone.first, alone.second, alone.ratio, alone.better) == (9, 5, None, None)
+    other = direct_speed("latency", {**timing(1, 0.5), "baseline": {"value": 2}})
+    assert timed_row(plain, other) == alone
+
+
+def test_quality_is_better_only_if_the_samples_show_it() -> None:
+    plain = row("top1", "", "higher", {"value": 0.97}, {"value": 0.96})
+    alike = compare_quality("top1", [True] * 97 + [False] * 3, [True] * 96 + [False] * 4)
+    assert (plain.better, judged_row(plain, alike).better) == (False, None)
+    worse = compare_quality("top1", [True] * 97 + [False] * 3, [True] * 50 + [False] * 50)
+    assert judged_row(plain, worse).better is False
+    assert judged_row(row("f1", "", "higher", {"value": 1}, {"value": 2}), alike).better is True
 
 
 def log(path: Path, *entries: Any) -> Path:

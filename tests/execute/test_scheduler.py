@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
+from inline import InlineExecutor
 
 from compressbuild.store import Evicted, Hit
 from compressbuild.store.gc import collect
@@ -115,25 +117,56 @@ def test_a_damaged_object_is_rebuilt(toy, how: str) -> None:
     assert toy.build("all")[1] == []
 
 
+def evict(toy, position: str, *, keep: list[str]) -> None:
+    """Have gc remove the bytes of a node's result, oldest first, and keep those of others."""
+    opened = toy.open()
+    key = opened.traces.get(position).key
+    kept = {opened.traces.get(other).key for other in keep}
+    for room in range(collect(opened.store).size_after, 0, -50):
+        collect(opened.store, max_size=room, keep=kept)
+        if isinstance(opened.store.lookup(key, touch=False), Evicted):
+            break
+    assert isinstance(opened.store.lookup(key), Evicted)
+    assert all(isinstance(opened.store.lookup(other), Hit) for other in kept)
+    opened.close()
+
+
 def test_an_evicted_intermediate_is_made_again_only_when_needed(toy) -> None:
     toy.write(
         "Compressfile",
         HEAD + ("  a: {from: m, steps: [toy.mix: {modulus: 1000}, toy.mix: {modulus: 999}, toy.mix: {salt: 1}]}\n"),
     )
     toy.build("all")
-    opened = toy.open()
-    keys = {p: opened.traces.get(p).key for p in ("a/toy.mix", "a/toy.mix#2", "a/toy.mix#3")}
-    keep = {keys["a/toy.mix#3"]}
-    for room in range(collect(opened.store).size_after, 0, -50):
-        collect(opened.store, max_size=room, keep=keep)
-        if isinstance(opened.store.lookup(keys["a/toy.mix#2"], touch=False), Evicted):
-            break
-    assert isinstance(opened.store.lookup(keys["a/toy.mix#2"]), Evicted)
-    assert isinstance(opened.store.lookup(keys["a/toy.mix#3"]), Hit)
-    opened.close()
+    evict(toy, "a/toy.mix#2", keep=["a/toy.mix#3"])
     assert toy.build("all")[1] == [], "its consumer is cached, so its bytes are not needed"
     ran = toy.build("all", overrides=["targets.a.steps.2.toy.mix.salt=2"])[1]
     assert ran[-2:] == ["a/toy.mix#2", "a/toy.mix#3"]
+
+
+def test_an_evicted_input_that_cannot_be_made_again_fails_all_that_wait_for_it(toy) -> None:
+    """One consumer asks for its bytes; the other is ready meanwhile, and there is no room for it before it fails."""
+
+    class Forgetful(InlineExecutor):
+        def start(self, token, request, **options) -> None:
+            if request.label == "s/toy.mix":
+                request = msgspec.structs.replace(request, run="toy:forgotten")
+            super().start(token, request, **options)
+
+    toy.write(
+        "Compressfile",
+        "version: 1\ndefaults: {threads: 2}\nvars: {salt: 1}\nmodels:\n  m: {file: f.txt}\ntargets:\n"
+        "  s: {from: m, steps: [toy.mix: {modulus: 1000}]}\n"
+        '  a: {from: s, steps: [toy.mix: {salt: "${vars.salt}"}]}\n'
+        '  b: {from: s, steps: [toy.mix: {salt: "${vars.salt}", modulus: 50}]}\n'
+        '  c: {from: m, steps: [toy.mix: {salt: "${vars.salt}"}]}\n',
+    )
+    toy.build("a", "b", "c")
+    evict(toy, "s/toy.mix", keep=["m/source", "a/toy.mix", "b/toy.mix"])
+    changed = ["vars.salt=2"]
+    report, ran = toy.build("a", "b", "c", overrides=changed, executor=Forgetful(), keep_going=True)
+    assert statuses(report) == {"a": "failed", "b": "failed", "c": "published"}
+    assert sorted(ran) == ["c/toy.mix", "s/toy.mix"]
+    assert {t.reason.partition(";")[0] for t in report.targets if t.name != "c"} == {"s/toy.mix failed"}
 
 
 def test_check_finds_what_is_not_deterministic(toy) -> None:

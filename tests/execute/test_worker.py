@@ -168,3 +168,26 @@ def test_a_checkpoint_is_made_when_asked_for(bench: Bench, tmp_path: Path) -> No
     assert bench.run("checkpointed", checkpoint=str(tmp_path / "kept")).result.facts == {"seen": []}
     assert bench.run("checkpointed", checkpoint=str(tmp_path / "kept")).result.facts == {"seen": ["epoch"]}
     assert bench.run("checkpointed").result.facts == {"seen": None}
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("nan", "returned the value nan, which is no finite number"),
+        ("infinite", "returned the value inf, which is no finite number"),
+        ("text", "returned the value '0.5', which is no finite number"),
+        ("none", "returned the value None, which is no finite number"),
+        ("yes", "returned the value True, which is no finite number"),
+        ("left out", "returned no 'value'"),
+    ],
+)
+def test_a_metric_without_a_finite_value_fails(value: str, said: str, bench: Bench) -> None:
+    result = bench.run("measured", {"value": value}, save_json="metrics.json", measures=True).result
+    assert (result.ok, result.error) == (False, f"nodes_for_tests:measured {said}")
+    assert result.hint
+    assert not (bench.tmp / "nodes/1/out/metrics.json").exists()
+
+
+def test_a_metric_with_one_does_not(bench: Bench) -> None:
+    assert bench.run("measured", {"value": "good"}, save_json="metrics.json", measures=True).result.ok
+    assert bench.run("measured", {"value": "nan"}).result.ok, "what is no metric may report what it likes"

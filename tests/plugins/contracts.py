@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import digits
-from cbuild_torch.to_onnx.params import ExportOnnx
+from cbuild_torch.to_onnx.params.export import ExportOnnx
 
 from compressbuild.api.conformance import artifact
 from compressbuild.api.work import WorkInput

@@ -24,7 +24,7 @@ OTHERS = {
 }
 BESIDE = {
     "onnxruntime": {"tf32": {"provider": "cuda"}, "cpu-fallback": {"provider": "cuda"}},
-    "executorch": {"data": {"precision": "int8"}, "samples": {"precision": "int8", "data": "train"}},
+    "executorch": {"data": {"precision": "int8", "data": "train"}},
     "torch-inductor": {"tf32": {"device": "cuda"}},
 }
 # What torch itself reads, and the plugin sets.

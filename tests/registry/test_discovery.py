@@ -188,8 +188,8 @@ def test_a_good_plugin(site: Site) -> None:
         ),
         (
             "from compressbuild.api import *\n@hookimpl\ndef compressbuild_backends():\n"
-            "    yield Backend(name='b', compile='a:b', load='a:c', consumes=('weights',), qdq_scheme='u8')",
-            "backend 'b': 'qdq_scheme' cannot be 'u8'",
+            "    yield Backend(name='b', compile='a:b', load='a:c', consumes=('weights',), qdq_scheme='8 bits')",
+            "backend 'b': 'qdq_scheme' cannot be '8 bits'",
         ),
         (
             "from compressbuild.api import *\n@hookimpl\ndef compressbuild_metrics():\n"

@@ -48,9 +48,9 @@ def test_the_data(work: Work) -> None:
     assert [s["name"] for s in targets["two"]["provenance"]["subjects"]] == ["metrics.json", "value"]
     assert len(targets["two"]["history"]) == 1
     assert found["metrics"]["length"] == {
-        "unit": "B", "direction": "lower", "summary": "", "role": "detail", "priority": 0,
+        "unit": "B", "direction": "lower", "summary": "", "role": "detail", "priority": 0, "apart": False,
     }  # fmt: skip
-    assert found["choice"] is None, "no metric says how good these are"
+    assert found["choices"] == [], "no metric says how good these are"
 
 
 def test_some_targets_only(work: Work) -> None:
@@ -101,8 +101,8 @@ def test_markdown_of_what_to_ship() -> None:
         "top1": {"unit": "", "role": "quality", "priority": 100},
         "latency": {"unit": "ms", "role": "cost", "priority": 100},
     }
-    choice = {"name": "int_8", "reasons": ["good", "fast"], "rivals": {}}
-    said = markdown({"project": "p", "targets": [row], "metrics": units, "quality": "top1", "choice": choice})
+    choice = {"name": "int_8", "platform": "cpu", "reasons": ["good", "fast"], "rivals": {}, "remarks": []}
+    said = markdown({"project": "p", "targets": [row], "metrics": units, "quality": "top1", "choices": [choice]})
     assert "Ship **int\\_8**: good; fast." in said
     aged = markdown(
         {
@@ -110,7 +110,7 @@ def test_markdown_of_what_to_ship() -> None:
             "targets": [row | {"state": "out of date"}],
             "metrics": units,
             "quality": "top1",
-            "choice": choice,
+            "choices": [choice],
         }
     )
     assert "Ship **int\\_8** (out of date): good; fast." in aged

@@ -24,7 +24,7 @@ models: {{full: {{file: full.txt}}, half: {{file: half.txt}}, bad: {{file: bad.t
 evaluate: {{metrics: [length, {speed}, {quality}], baseline: big}}
 targets:
   big: {{from: full, steps: [toy.copy]}}
-  small: {{from: half, steps: [toy.copy]}}
+  small: {{from: half, steps: [toy.copy], gates: {{{quality}: {{max-drop: 0.1, against: big}}}}}}
   poor: {{from: bad, steps: [toy.copy]}}
 """
 
@@ -71,7 +71,7 @@ def test_the_verdict_the_tables_and_the_plot_are_those_of_first_party_metrics(tm
     data, text = said(tmp_path / "a", "gold", "tempers")  # names as long as the others: tables are as wide
     assert (data, text) == said(tmp_path / "b", "top1", "latency")
     assert (data["quality"], data["speed"]) == ("Q", "S")
-    assert "Ship **small**: Q 0.975 is not shown to be below the 0.995 of big (McNemar)" in text
+    assert "Ship **small**: Q 0.975 is not worse than the 0.995 of big by more than 0.1; the fastest of the 2 " in text
     assert "| target | platform | Q | S |" in text
     assert "S: median at batch 4; only ratios carry over to other machines" in text
 
@@ -81,7 +81,7 @@ def test_they_come_first_and_decide(tmp_path: Path) -> None:
     toy.build()
     document = gather(toy.open(), ["big", "small", "poor"])
     assert list(document["metrics"])[:2] == ["gold", "tempers"]
-    assert document["choice"]["rivals"]["poor"].startswith("gold 0.595 is below 0.995 of big (McNemar p = ")
+    assert document["choices"][0]["rivals"]["poor"].startswith("gold 0.595 is below 0.995 of big (McNemar p = ")
     assert {t["name"] for t in document["targets"] if t["front"]} >= {"big", "small"}
 
 

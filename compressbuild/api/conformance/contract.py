@@ -228,7 +228,7 @@ class ParameterContract(Contract):
         for field in values.fields(self.params_type):
             name = field.encode_name
             guesses = [self.others[name]] if name in self.others else values.other_values(field, now[name])
-            bases: tuple[dict[str, Any], ...] = (now | dict(self.beside.get(name, {})), {})
+            bases: list[dict[str, Any]] = [now | dict(self.beside.get(name, {})), {}]
             pairs = (self._keys(base, name, guess) for guess in guesses for base in bases)
             changed = next(filter(None, pairs), None)
             assert changed is not None, f"no other valid value of '{name}' is known: others = {{'{name}': …}}"

@@ -122,8 +122,8 @@ def _spoilt(loaded: Runner, feeds: dict[str, Any]) -> Iterator[tuple[str, dict[s
 
 def damage(ctx: Context, artifact: Path, params: Mapping[str, Any]) -> dict[str, Any]:
     """``params``: ``validate``, a kind's, or None; ``loads``: whether it can be loaded here; ``exempt``: patterns of
-    files whose content nothing depends on; ``raw``: of those in which a flip cannot be seen. A damaged file must
-    be noticed by one of the two."""
+    files whose content nothing depends on; ``raw``: of those in which a flip cannot be seen. A damaged file must be
+    noticed by one of the two."""
     problems: dict[str, str] = {}
     names = sorted(str(path.relative_to(artifact)) for path in artifact.rglob("*") if path.is_file())
     for name in names:

@@ -40,8 +40,8 @@ def artifact(
 
 class RunnerContract(Contract):
     """``feeds``: ``module:function`` that makes arrays for a Runner's ``inputs``. ``exempt``: patterns of files whose
-    content nothing depends on; ``raw``: of plain numbers, in which a flipped byte cannot be seen. ``repeatable``: whether one
-    input gives the same values each time."""
+    content nothing depends on; ``raw``: of plain numbers, in which a flipped byte cannot be seen. ``repeatable``:
+    whether one input gives the same values each time."""
 
     feeds: ClassVar[str] = "cbuild_kit:example_feeds"
     exempt: ClassVar[tuple[str, ...]] = ()

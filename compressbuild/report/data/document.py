@@ -11,12 +11,12 @@ import msgspec
 from msgspec.structs import replace
 
 from ... import __version__
-from ...evaluate.choice import Candidate, choose, front
+from ...evaluate.choice import Candidate, Terms, choose, front
 from ...evaluate.compare import compare_quality, hits
 from ...evaluate.evidence import Evidence
 from ...evaluate.history import History
 from ...evaluate.results import FILE, Results
-from ...evaluate.roles import Roles
+from ...evaluate.roles import Roles, apart
 from ...evaluate.target import assess
 from ...graph import TargetPlan
 from ...plan import Action, Plan
@@ -39,7 +39,7 @@ def gather(project: Project, names: Sequence[str]) -> Json:
     """The report's data. Builds and runs nothing."""
     plan = project.plan(names)
     targets = [_target(project, plan, project.graph.targets[name]) for name in names]
-    metrics = project.registry.metrics
+    metrics = project.graph.metrics
     roles = Roles.of(metrics)
     shown = roles.in_order(name for target in targets for name in target["metrics"])
     layers, looked = _layers(project, plan, names)
@@ -50,7 +50,11 @@ def gather(project: Project, names: Sequence[str]) -> Json:
         "version": __version__,
         "time": time.time(),
         "targets": targets,
-        "metrics": {name: {key: getattr(metrics[name], key) for key in _SHOWN} for name in shown if name in metrics},
+        "metrics": {
+            name: {key: getattr(metrics[name], key) for key in _SHOWN} | {"apart": apart(metrics[name])}
+            for name in shown
+            if name in metrics
+        },
         "nodes": [_node(project, action) for action in plan.actions.values()],
         "layers": layers,
     }
@@ -73,35 +77,61 @@ def timed(picture: Picture, plan: Plan, document: Json) -> Picture:
 
 
 def _rank(document: Json, roles: Roles) -> None:
-    """Marks the front and the choice. Where anything is compiled, only that is shipped."""
+    """Marks the front, and makes a choice for each platform. Where anything is compiled, only that is shipped."""
     targets, metrics = document["targets"], document["metrics"]
     quality, speed = roles.quality_of(metrics), roles.speed_of(metrics)
-    document |= {"quality": quality, "speed": speed, "choice": None}
+    document |= {"quality": quality, "speed": speed, "choices": []}
     if quality is None or speed is None:
         return
-    lower = metrics[quality]["direction"] == "lower"
     compiled = [target for target in targets if target["platform"]] or targets
-    candidates = [
-        Candidate.of(t["name"], t["metrics"], quality, speed, t["size"], _objection(t), lower=lower) for t in compiled
-    ]
-    candidates = _relative(candidates, compiled, speed)
-    ahead = front(candidates)
-    for target in targets:
-        target["front"] = target["name"] in ahead
-    chosen = choose(candidates, quality, speed)
-    document["choice"] = msgspec.to_builtins(chosen) if chosen is not None else None
+    for platform in dict.fromkeys(target["platform"] for target in compiled):
+        own = [target for target in compiled if target["platform"] == platform]
+        terms = Terms(
+            quality=quality, speed=speed, lower=metrics[quality]["direction"] == "lower", margin=_margin(own, quality)
+        )
+        candidates = [Candidate.of(t["name"], t["metrics"], terms, t["size"], _objection(t), _remarks(t)) for t in own]
+        candidates = _relative(candidates, own, speed)
+        ahead = front(candidates)
+        for target in own:
+            target["front"] = target["name"] in ahead
+        chosen = choose(candidates, terms)
+        if chosen is not None:
+            document["choices"].append(msgspec.to_builtins(msgspec.structs.replace(chosen, platform=platform)))
+
+
+def _margin(targets: Sequence[Json], quality: str) -> float | None:
+    """How far quality may fall by the strictest gate of these targets."""
+    drops = [g["bound"] for t in targets for g in t["gates"] if (g["metric"], g["limit"]) == (quality, "max-drop")]
+    return min(drops, default=None)
+
+
+def _remarks(target: Json) -> tuple[str, ...]:
+    """What a choice of this target would not rest on."""
+    found = [] if target["gates"] else ["no gate limits it"]
+    off = [step["node"] for step in target["steps"] if _without_parity(step["params"])]
+    return (*found, *(f"its outputs are not compared with its source's: parity is off in {node}" for node in off))
+
+
+def _without_parity(params: Json) -> bool:
+    parity = params.get("parity")
+    return isinstance(parity, dict) and parity.get("check") is False
 
 
 def _relative(candidates: list[Candidate], targets: Sequence[Json], speed: str) -> list[Candidate]:
-    """With speeds as ratios to one baseline, which hold where absolute times do not; else as they are."""
+    """Speeds as ratios to the one baseline of all, with their intervals: times of different moments do not compare, so
+    what has no ratio has no speed. A sole candidate needs none."""
     bases = {target["baseline"] or target["name"] for target in targets if speed in target["metrics"]}
-    ratios = {}
-    for target in targets:
-        measured = target["metrics"].get(speed, {})
-        ratios[target["name"]] = 1.0 if target["name"] in bases else measured.get("ratio")
-    if len(bases) != 1 or any(c.speed is not None and ratios[c.name] is None for c in candidates):
+    if len(targets) == 1 or not bases:
         return candidates
-    return [msgspec.structs.replace(c, speed=ratios[c.name]) if c.speed is not None else c for c in candidates]
+    found = []
+    for candidate, target in zip(candidates, targets, strict=True):
+        measured = target["metrics"].get(speed, {})
+        exact = {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0} if target["name"] in bases else measured
+        ratios = [exact.get(key) if measured else None for key in ("ratio", "ratio_low", "ratio_high")]
+        if len(bases) != 1:
+            ratios = [None, None, None]
+        found.append(msgspec.structs.replace(candidate, speed=ratios[0], fastest=ratios[1], slowest=ratios[2]))
+    return found
 
 
 def _objection(target: Json) -> str:

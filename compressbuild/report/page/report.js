@@ -17,12 +17,22 @@ function beside(target, base) {
 }
 const busy = "measured on a busy machine: --remeasure";
 function choice() {
-  const place = $("choice"), chosen = data.choice;
-  if (!chosen) {
+  const place = $("choice");
+  if (!data.choices.length) {
     place.className = "none";
-    place.append(h("h2", {}, "No artifact to ship"), h("p", {}, "None is published with quality and speed measured, and every gate met."));
+    const baseline = data.quality && data.speed ? " Times of different moments do not compare: of several targets each needs its ratio to one baseline (evaluate: {baseline: …})." : "";
+    place.append(h("h2", {}, "No artifact to ship"), h("p", {}, `None is published with quality and speed measured, and every gate met.${baseline}`));
     return;
   }
+  place.append(...data.choices.map(shipped));
+  const said = data.choices.flatMap((chosen) => [chosen.name, ...Object.keys(chosen.rivals)]);
+  const left = data.targets.filter((t) => t.platform && !said.includes(t.name));
+  const unknown = (t) => [data.quality, data.speed].filter((m) => valueOf(t, m) === null);
+  const reason = (t) => (t.published && unknown(t).length ? `${unknown(t).join(" and ")} not measured` : t.published && t.state === "published" ? `no ${data.speed} beside the others` : t.state);
+  if (left.length) place.append(h("p", { class: "faint" }, `Not compared: ${left.map((t) => `${t.name} (${reason(t)})`).join(", ")}.`));
+}
+/* What to ship on one platform, and why. */
+function shipped(chosen) {
   const target = byName[chosen.name], base = byName[target.baseline];
   const facts = [];
   for (const metric of [data.quality, data.speed]) {
@@ -34,19 +44,16 @@ function choice() {
     facts.push(h("div", { title: data.metrics[metric].summary }, h("span", {}, metric), h("b", {}, number(own.value, unit(metric))), h("span", {}, beside), own.noisy ? h("div", { class: "worse" }, busy) : ""));
   }
   if (target.size) facts.push(h("div", { title: "bytes of the artifact" }, h("span", {}, "size"), h("b", {}, number(target.size, "B")), h("span", {}, base && base !== target && base.size ? `×${(target.size / base.size).toFixed(2)} of ${base.name}` : "")));
-  place.append(
+  const rivals = Object.entries(chosen.rivals);
+  return h("div", { class: "shipped" },
     h("div", { class: "name" }, h("span", { class: "faint" }, "Ship "), chosen.name, target.platform ? h("span", { class: "faint" }, ` on platform ${target.platform}`) : ""),
-    base && base !== target ? beside(target, base) : "", h("div", { class: "facts" }, facts), h("p", {}, `Why: ${chosen.reasons.join("; ")}.`));
-  if (target.state === "out of date") place.append(h("p", { class: "warning", role: "note" }, `⚠ This was published. What it is made from has changed since: 'cbuild why ${chosen.name}'.`));
-  if (Object.keys(chosen.rivals).length)
-    place.append(h("details", { open: Object.keys(chosen.rivals).length <= 8 }, h("summary", {}, "Why not the others"),
-      h("ul", {}, Object.entries(chosen.rivals).map(([name, why]) => h("li", {}, h("b", {}, name), `: ${why}`)))));
-  const left = data.targets.filter((t) => t !== target && t.platform && !chosen.rivals[t.name]);
-  const unknown = (t) => [data.quality, data.speed].filter((m) => valueOf(t, m) === null);
-  const reason = (t) => (t.published && unknown(t).length ? `${unknown(t).join(" and ")} not measured` : t.state);
-  if (left.length) place.append(h("p", { class: "faint" }, `Not compared: ${left.map((t) => `${t.name} (${reason(t)})`).join(", ")}.`));
-  place.append(h("p", {}, h("button", { type: "button", onclick: () => open(chosen.name, true) }, `Look at ${chosen.name}`)));
+    base && base !== target ? beside(target, base) : "", h("div", { class: "facts" }, facts), h("p", {}, `Why: ${chosen.reasons.join("; ")}.`),
+    chosen.remarks.map((said) => h("p", { class: "warning", role: "note" }, `But: ${said}.`)),
+    target.state === "out of date" ? h("p", { class: "warning", role: "note" }, `⚠ This was published. What it is made from has changed since: 'cbuild why ${chosen.name}'.`) : "",
+    rivals.length ? h("details", { open: rivals.length <= 8 }, h("summary", {}, "Why not the others"), h("ul", {}, rivals.map(([name, why]) => h("li", {}, h("b", {}, name), `: ${why}`)))) : "",
+    h("p", {}, h("button", { type: "button", onclick: () => open(chosen.name, true) }, `Look at ${chosen.name}`)));
 }
+const isShipped = (t) => data.choices.some((chosen) => chosen.name === t.name);
 
 /* ---- plot ---- */
 const palette = ["#2b7de1", "#e07b1a", "#1d9a6c", "#c2457e", "#7a5cd6", "#6b7785", "#b59a00", "#0aa2b5"];
@@ -69,31 +76,39 @@ function frontLine(points, x, y) {
   return points.filter((p) => !points.some((q) => beats(q, p))).sort((a, b) => a.x - b.x);
 }
 
+/* What is drawn of a metric: of what is measured side by side its ratio to the baseline, which is 1 for that itself. */
+const byRatio = (metric) => metric === data.speed && data.targets.some((t) => t.metrics[metric] && t.metrics[metric].ratio !== undefined);
+function drawnOf(t, metric) {
+  const m = t.metrics[metric];
+  if (!byRatio(metric)) return valueOf(t, metric);
+  return m === undefined || m.value === null ? null : m.ratio !== undefined ? m.ratio : data.targets.some((o) => o.baseline === t.name) ? 1 : null;
+}
 /* A logarithmic axis where the values span more than it takes to hide the small ones. */
 function scaled(name, metric, values) {
+  const ratio = byRatio(metric), u = ratio ? "" : unit(metric);
   const share = direction(metric) === "higher" && Math.max(...values) <= 1;
   const log = !share && values.length > 1 && Math.min(...values) > 0 && Math.max(...values) / Math.min(...values) > 4;
   const least = Math.min(...values), most = Math.max(...values), room = Math.max(most - least, 0.01);
   const said = direction(metric) === "none" ? "" : `, ${direction(metric)} is better`;
   const middle = Math.sqrt(Math.max(...values) / Math.min(...values)) ** 0.2;
   plot.options.scales[name] = {
-    type: log ? "logarithmic" : "linear", grace: log || share ? undefined : "15%", title: { display: true, text: title(metric) + said + (log ? " (logarithmic)" : "") },
+    type: log ? "logarithmic" : "linear", grace: log || share ? undefined : "15%", title: { display: true, text: (ratio ? `${metric}, ratio to the baseline` : title(metric)) + said + (log ? " (logarithmic)" : "") },
     min: log ? least / middle : share ? Math.max(0, least - 0.15 * room) : undefined, max: log ? most * middle : share ? most + 0.15 * room : undefined,
-    ticks: log ? { callback: (v) => ([1, 2, 5].includes(Number(String(v.toExponential())[0])) && String(v.toExponential()).length < 6 ? number(v, unit(metric)) : null) }
-      : { callback: (v) => (share && v > 1 ? null : number(Number(v.toPrecision(share ? 3 : 6)), unit(metric))) },
+    ticks: log ? { callback: (v) => ([1, 2, 5].includes(Number(String(v.toExponential())[0])) && String(v.toExponential()).length < 6 ? number(v, u) : null) }
+      : { callback: (v) => (share && v > 1 ? null : number(Number(v.toPrecision(share ? 3 : 6)), u)) },
   };
 }
 
 function draw() {
   const [x, y, r] = [$("x").value, $("y").value, $("r").value];
-  const shown = visible().filter((t) => valueOf(t, x) !== null && valueOf(t, y) !== null);
+  const shown = visible().filter((t) => drawnOf(t, x) !== null && drawnOf(t, y) !== null);
   const greatest = Math.max(...shown.map((t) => valueOf(t, r) || 0), 1e-12), room = Math.min(22, $("plot").clientWidth / 40);
-  const points = shown.map((t) => ({ x: valueOf(t, x), y: valueOf(t, y), r: 6 + room * Math.sqrt((valueOf(t, r) || 0) / greatest), target: t }));
+  const points = shown.map((t) => ({ x: drawnOf(t, x), y: drawnOf(t, y), r: 6 + room * Math.sqrt((valueOf(t, r) || 0) / greatest), target: t }));
   const line = direction(x) === "none" || direction(y) === "none" ? [] : frontLine(points, x, y);
   plot.data.datasets = [
     { type: "bubble", data: points, clip: false, backgroundColor: points.map((p) => colour(p.target) + "99"),
-      borderColor: points.map((p) => (wrong(p.target) ? css("--bad") : line.includes(p) ? css("--ink") : colour(p.target))),
-      borderWidth: points.map((p) => (line.includes(p) ? 3 : 1)) },
+      borderColor: points.map((p) => (wrong(p.target) ? css("--bad") : isShipped(p.target) ? css("--good") : line.includes(p) ? css("--ink") : colour(p.target))),
+      borderWidth: points.map((p) => (isShipped(p.target) ? 5 : line.includes(p) ? 3 : 1)) },
     { type: "line", data: line.map((p) => ({ x: p.x, y: p.y })), borderColor: css("--faint"), borderDash: [6, 4], borderWidth: 1.5, pointRadius: 0, fill: false },
   ];
   scaled("x", x, points.map((p) => p.x));
@@ -102,7 +117,7 @@ function draw() {
   plot.update();
   const names = line.map((p) => p.target.name).join(", ");
   $("plot-says").textContent = shown.length
-    ? `Dashed: no other is better in both ${y} and ${x}: ${names || "none"}. The bubble's area is the ${r}.${shown.some(wrong) ? " Red ring: a gate missed, or a class or slice collapsed." : ""} Click a point to see its target.`
+    ? `Dashed: no other is better in both ${y} and ${x}: ${names || "none"}. The bubble's area is the ${r}.${shown.some(wrong) ? " Red ring: a gate missed, or a class or slice collapsed." : ""} ${shown.some(isShipped) ? "Green ring and ★: recommended." : ""}${byRatio(x) || byRatio(y) ? " Bars: the 95 % interval of the ratio." : ""} Click a point to see its target.`
     : "No target has both of these metrics.";
   for (const row of $("table").querySelectorAll("tbody tr")) row.classList.toggle("hidden", !visible().some((t) => t.name === row.dataset.target));
 }
@@ -117,7 +132,7 @@ const labels = {
     context.strokeStyle = css("--card");
     context.lineWidth = 3;
     chart.getDatasetMeta(0).data.forEach((element, index) => {
-      const point = chart.data.datasets[0].data[index], width = context.measureText(point.target.name).width;
+      const point = chart.data.datasets[0].data[index], name = point.target.name + (isShipped(point.target) ? " ★" : ""), width = context.measureText(name).width;
       let left = element.x + point.r + 4, top = element.y;
       if (left + width > chart.chartArea.right) left = element.x - point.r - 4 - width;
       const lies = (o) => Math.abs(o.top - top) < 13 && left < o.left + o.width && o.left < left + width;
@@ -129,9 +144,30 @@ const labels = {
         context.beginPath(); context.moveTo(element.x, element.y); context.lineTo(left < element.x ? left + width : left - 1, top); context.stroke();
         context.restore();
       }
-      context.strokeText(point.target.name, left, top + 4);
-      context.fillText(point.target.name, left, top + 4);
+      context.strokeText(name, left, top + 4);
+      context.fillText(name, left, top + 4);
     });
+    context.restore();
+  },
+};
+
+/* The 95 % interval of a ratio, through its point. */
+const intervals = {
+  id: "intervals",
+  beforeDatasetsDraw(chart) {
+    const context = chart.ctx;
+    context.save();
+    context.strokeStyle = css("--faint");
+    context.lineWidth = 1.5;
+    for (const point of chart.data.datasets[0].data)
+      for (const axis of ["x", "y"]) {
+        const metric = $(axis).value, m = point.target.metrics[metric];
+        if (!byRatio(metric) || !m || m.ratio_low == null) continue;
+        const at = (v, a) => chart.scales[a].getPixelForValue(v), [from, to] = [at(m.ratio_low, axis), at(m.ratio_high, axis)];
+        context.beginPath();
+        if (axis === "x") { context.moveTo(from, at(point.y, "y")); context.lineTo(to, at(point.y, "y")); } else { context.moveTo(at(point.x, "x"), from); context.lineTo(at(point.x, "x"), to); }
+        context.stroke();
+      }
     context.restore();
   },
 };
@@ -147,7 +183,7 @@ function trade() {
       onchange: (event) => { event.target.checked ? chosenPlatforms.add(name) : chosenPlatforms.delete(name); draw(); } }), h("span", { class: "swatch", style: `background:${palette[platforms.indexOf(name) % palette.length]}` }), name));
   for (const id of ["x", "y", "r", "only-front"]) $(id).addEventListener("change", draw);
   plot = new Chart($("plot"), {
-    data: { datasets: [] }, plugins: [labels],
+    data: { datasets: [] }, plugins: [intervals, labels],
     options: {
       animation: false, maintainAspectRatio: false, layout: { padding: { top: 24, right: 30 } },
       scales: { x: { type: "linear" }, y: { type: "linear" } },
@@ -194,7 +230,7 @@ function targetTable() {
     heads.push(head);
   });
   for (const t of data.targets) {
-    const chosen = data.choice && data.choice.name === t.name;
+    const chosen = isShipped(t);
     body.append(h("tr", { "data-target": t.name, class: chosen ? "chosen" : null },
       h("td", {}, h("button", { class: "link", type: "button", onclick: () => open(t.name, true) }, t.name), chosen ? " ★" : "", t.front ? h("span", { class: "faint", title: "no other is better in quality, speed and size at once" }, " ◆") : "",
         t.warnings.length ? h("span", { class: "worse", title: t.warnings.map((w) => w.message).join("; ") }, " ⚠") : ""),
@@ -216,7 +252,7 @@ targetTable();
 if (Object.keys(data.metrics).length) { trade(); draw(); } else $("plot-says").textContent = "Nothing has been measured yet.";
 tabs();
 const asked = decodeURIComponent(location.hash.slice(1));
-if (data.targets.length) open(byName[asked] ? asked : data.choice ? data.choice.name : data.targets[0].name);
+if (data.targets.length) open(byName[asked] ? asked : data.choices.length ? data.choices[0].name : data.targets[0].name);
 $("nodes").append(h("thead", {}, h("tr", {}, ["node", "makes", "state", "time", "memory", "size"].map((c) => h("th", { scope: "col" }, c)))),
   h("tbody", {}, data.nodes.map((n) => row(n.node, n.kind, n.status, seconds(n.seconds), number(n.memory, "B"), number(n.size, "B")))));
 root.dataset.ready = "yes";

@@ -1,11 +1,13 @@
 /* ---- one target ---- */
 function metricRows(t) {
   const base = byName[t.baseline] || null;
-  const rows = inOrder(Object.keys(t.metrics)).map((name) => {
+  const rows = Object.keys(data.metrics).filter((m) => m in t.metrics).map((name) => {
     const m = t.metrics[name];
     const other = base && base !== t ? valueOf(base, name) : null, good = direction(name);
-    const better = m.paired ? { better: "better", worse: "worse" }[m.paired.verdict] || "" : other === null || good === "none" || m.value === other ? "" : (m.value < other) === (good === "lower") ? "better" : "worse";
-    const change = m.ratio !== undefined ? interval(m).trim() : other ? `×${(m.value / other).toFixed(3)}` : "–";
+    const apart = data.metrics[name] && data.metrics[name].apart; /* values of different moments: only a ratio with its interval is compared */
+    const shown = m.ratio_low != null ? (m.ratio_high < 1 ? "better" : m.ratio_low > 1 ? "worse" : "no difference shown") : "";
+    const better = m.paired ? { better: "better", worse: "worse" }[m.paired.verdict] || "" : apart ? shown : other === null || good === "none" || m.value === other ? "" : (m.value < other) === (good === "lower") ? "better" : "worse";
+    const change = m.ratio !== undefined ? interval(m).trim() : other && !apart ? `×${(m.value / other).toFixed(3)}` : "–";
     return row(h("td", { title: (data.metrics[name] || {}).summary || "" }, name), number(m.value, unit(name)), number(other, unit(name)), change, h("td", { class: `text ${better}` }, m.paired ? `${m.paired.verdict} (McNemar p = ${m.paired.p.toPrecision(2)})` : better, m.noisy ? ` (${busy})` : ""));
   });
   for (const [name, why] of Object.entries(t.unmeasured)) rows.push(h("tr", {}, h("td", {}, name), h("td", { colspan: 4, class: "wrap faint" }, `not measured: ${why}`)));

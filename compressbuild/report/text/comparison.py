@@ -53,6 +53,8 @@ def _table(found: Comparison) -> Iterator[str]:
     for row in found.rows:
         values = ["–" if value is None else number(value, row.unit) for value in (row.first, row.second)]
         ratio = f"×{row.ratio:.3g}" if row.ratio is not None else ""
+        if row.low is not None and row.high is not None:
+            ratio += f" [{row.low:.3g}–{row.high:.3g}]"
         said = {True: "better", False: "worse", None: ""}[row.better]
         rows.append((row.metric, values[0], values[1], ratio, said))
     yield from columns(rows, right=(1, 2, 3))

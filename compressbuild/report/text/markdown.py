@@ -16,13 +16,16 @@ def markdown(document: dict[str, Any]) -> str:
 
 
 def _lines(document: dict[str, Any]) -> Iterator[str]:
-    targets, metrics, chosen = document["targets"], document["metrics"], document["choice"]
+    targets, metrics, choices = document["targets"], document["metrics"], document["choices"]
+    shipped = {chosen["name"] for chosen in choices}
     yield f"### compressbuild: {_text(document['project'])}"
     yield ""
-    if chosen is not None:
+    for chosen in choices:
         state = next(target["state"] for target in targets if target["name"] == chosen["name"])
         aside = "" if state == "published" else f" ({_text(state)})"
-        yield f"Ship **{_text(chosen['name'])}**{aside}: {_text('; '.join(chosen['reasons']))}."
+        where = f" on {_text(chosen['platform'])}" if len(choices) > 1 and chosen["platform"] else ""
+        but = f" But: {_text('; '.join(chosen['remarks']))}." if chosen["remarks"] else ""
+        yield f"Ship **{_text(chosen['name'])}**{where}{aside}: {_text('; '.join(chosen['reasons']))}.{but}"
         yield ""
     names = [n for n, m in metrics.items() if n == document["quality"] or (m["role"] == "cost" and m["priority"] > 0)]
     yield f"| target | platform | {' | '.join(names)} | gates | state |"
@@ -31,7 +34,7 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
         cells = [_cell(target["metrics"].get(name), metrics[name]["unit"]) for name in names]
         missed = sum(not gate["ok"] for gate in target["gates"])
         gates = "–" if not target["gates"] else f"❌ {missed} missed" if missed else f"✅ {len(target['gates'])}"
-        mark = " ★" if chosen is not None and chosen["name"] == target["name"] else ""
+        mark = " ★" if target["name"] in shipped else ""
         row = (f"{_text(target['name'])}{mark}", _text(target["platform"] or "–"), *cells, gates, target["state"])
         yield f"| {' | '.join(row)} |"
     said = [f"- ❌ **{_text(t['name'])}**: {_gate(g)}" for t in targets for g in t["gates"] if not g["ok"]]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...build.outcome import BuildReport, TargetReport
 from ...evaluate.roles import Roles
 from ...words import number
+from .columns import framed, ruled
 from .verdicts import missed_table
 
 __all__ = ["summary", "target_table", "with_ratio"]
@@ -41,28 +42,16 @@ def _gates(report: TargetReport) -> str:
 def target_table(report: BuildReport, terminal: bool) -> str:
     """A row for each target that was built: every metric, with the ratio to its baseline, and the gates' verdicts. Of
     many targets, a row for each that changed."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
     rows = [r for r in report.targets if r.status not in ("skipped", "not built")]
     if len(rows) > _MANY:
         rows = [r for r in rows if r.status != "up to date"]
     names = report.roles.in_order(name for r in rows for name in (*r.metrics, *r.unmeasured))
     units = report.units
-    table = Table(box=box.SIMPLE_HEAD if terminal else box.ASCII2, pad_edge=not terminal)
-    for title in ("target", "platform", *names, "gates", "state"):
-        table.add_column(title, justify="right" if title in names else "left", no_wrap=True)
-    for r in rows:
-        style = "red" if "failed" in r.status else None
-        table.add_row(r.name, r.platform or "–", *(_cell(r, n, units) for n in names), _gates(r), r.status, style=style)
-    buffer = io.StringIO()
-    width = None if terminal else 400
-    console = Console(file=buffer, width=width, force_terminal=terminal, highlight=False, markup=False)
-    if terminal:
-        console.width = max(Console().width, console.measure(table).maximum)
-    console.print(table)
-    lines = [line.rstrip() for line in buffer.getvalue().splitlines() if line.strip()]
+    head = ("target", "platform", *names, "gates", "state")
+    cells = [(r.name, r.platform or "–", *(_cell(r, n, units) for n in names), _gates(r), r.status) for r in rows]
+    numbers = range(2, 2 + len(names))
+    red = {at for at, r in enumerate(rows, 1) if "failed" in r.status and not os.environ.get("NO_COLOR")}
+    lines = ruled([head, *cells], numbers, red) if terminal else framed([head, *cells], numbers)
     return "\n".join([*lines, *_legend(rows, report.roles)])
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from ...evaluate.history import Entry
 from ...words import number
+from .columns import columns
 
 __all__ = ["sparkline", "trend_lines"]
 
@@ -32,13 +33,14 @@ def trend_lines(
     """A line for each metric over the ``last`` entries, then one for each of these."""
     shown = entries[-last:]
     names = dict.fromkeys(name for entry in shown for name in entry.metrics)
-    width = max(map(len, names), default=0)
+    rows = []
     for name in names:
         values = [entry.metrics.get(name) for entry in shown]
         known = [value for value in values if value is not None]
         ends = [number(value, units.get(name, "")) for value in (known[:1] + known[-1:])]
         said = " → ".join(ends if len(known) > 1 else ends[:1]) or "–"
-        yield f"{name:{width}}  {sparkline(values)}  {said}{_change(known, directions.get(name, ''))}"
+        rows.append((name, sparkline(values), f"{said}{_change(known, directions.get(name, ''))}"))
+    yield from columns(rows)
     yield ""
     for entry in shown:
         when = datetime.fromtimestamp(entry.time).astimezone().strftime("%Y-%m-%d %H:%M:%S")

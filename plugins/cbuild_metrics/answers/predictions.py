@@ -107,5 +107,8 @@ def _read(directory: Path, index: str, name: Any) -> np.ndarray:
     path = directory / str(name)
     if not path.resolve().is_relative_to(directory.resolve()):
         raise ValueError(f"{index} names the file {name} outside of the artifact")
-    array: np.ndarray = np.load(path, allow_pickle=False)
+    try:
+        array: np.ndarray = np.load(path, allow_pickle=False)
+    except EOFError as error:
+        raise ValueError(f"{name} is damaged: {error}") from error
     return array

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from compressbuild.api import UserError
 
 from .predictions import Predictions
 
-__all__ = ["classified", "output"]
+__all__ = ["classified", "left_out", "output"]
 
 
 def classified(predictions: Predictions, name: str | None, ignore: int) -> tuple[np.ndarray, np.ndarray]:
@@ -31,11 +33,21 @@ def classified(predictions: Predictions, name: str | None, ignore: int) -> tuple
 def output(predictions: Predictions, name: str | None) -> np.ndarray:
     """The output called ``name``; by default ``logits``, or else the first."""
     outputs = predictions.outputs
-    if name is None:
-        name = "logits" if "logits" in outputs else next(iter(outputs))
+    name = _default(predictions) if name is None else name
     if name not in outputs:
         raise UserError(f"the model has no output '{name}'", hint=f"it has: {', '.join(outputs)}")
     return outputs[name]
+
+
+def left_out(predictions: Predictions, name: str | None) -> dict[str, Any]:
+    """Facts for a model with several outputs where nobody said which one counts."""
+    default = _default(predictions)
+    others = [other for other in predictions.outputs if other != default]
+    return {"output": default, "left_out": others} if name is None and others else {}
+
+
+def _default(predictions: Predictions) -> str:
+    return "logits" if "logits" in predictions.outputs else next(iter(predictions.outputs))
 
 
 def _check(scores: np.ndarray, labels: np.ndarray) -> None:

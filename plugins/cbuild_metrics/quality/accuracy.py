@@ -12,7 +12,7 @@ import numpy as np
 from compressbuild.api import Context
 
 from ..answers.predictions import Predictions
-from ..answers.scores import classified
+from ..answers.scores import classified, left_out
 from .params.accuracy import Accuracy
 
 __all__ = ["top1", "top5", "top_k"]
@@ -32,7 +32,8 @@ def top_k(predictions: Predictions, params: Accuracy, k: int) -> dict[str, Any]:
     Scores N×…×C against integer labels N×… . Equal scores count in the order of their classes, as argmax has it; a
     sample with a NaN among its scores is wrong. ``hits``: for paired comparisons, which samples are right, as base64 of
     packed bits, the first sample in the highest bit. ``labels``: digest of the labels that count, in order,
-    so that only results on the same samples are paired.
+    so that only results on the same samples are paired. Of several outputs, if none was asked for: ``output``, the one
+    that counts, and ``left_out``.
     """
     scores, labels = classified(predictions, params.output, params.ignore)
     classes = scores.shape[1]
@@ -53,4 +54,5 @@ def top_k(predictions: Predictions, params: Accuracy, k: int) -> dict[str, Any]:
         "hits": base64.b64encode(np.packbits(hits).tobytes()).decode(),
         "labels": hashlib.blake2b(labels.tobytes(), digest_size=16).hexdigest(),
     }
+    found |= left_out(predictions, params.output)
     return found | ({"not_a_number": int(broken.sum())} if broken.any() else {})

@@ -10,7 +10,7 @@ import numpy as np
 from compressbuild.api import Context, UserError
 
 from ..answers.predictions import Predictions
-from ..answers.scores import output
+from ..answers.scores import left_out, output
 from .params.output import Output
 from .regression import decibel
 
@@ -20,39 +20,47 @@ __all__ = ["agreement", "cosine", "max_abs", "sqnr"]
 def agreement(ctx: Context, subject: Path, params: Output) -> dict[str, Any]:
     """``{"value": share of samples whose likeliest class is the baseline's, "n", "agreeing"}``. A sample with a NaN
     on either side disagrees."""
-    own, base = _pair(ctx, subject, params)
+    own, base, said = _pair(ctx, subject, params)
     if own.ndim < 2 or own.shape[-1] < 2:
         raise UserError("the output has one score a sample, so there is no likeliest class")
     sound = ~(np.isnan(own).any(axis=-1) | np.isnan(base).any(axis=-1))
     same = (own.argmax(axis=-1) == base.argmax(axis=-1)) & sound
-    return {"value": float(same.mean()), "n": int(same.size), "agreeing": int(same.sum())}
+    return {"value": float(same.mean()), "n": int(same.size), "agreeing": int(same.sum()), **said}
 
 
 def cosine(ctx: Context, subject: Path, params: Output) -> dict[str, Any]:
     """``{"value": mean over samples of the cosine between output and baseline's, "least": of any sample, "n"}``. Two
     zero vectors agree, one alone does not."""
-    own, base = (array.reshape(len(array), -1) for array in _pair(ctx, subject, params))
+    own, base, said = _pair(ctx, subject, params)
+    own, base = own.reshape(len(own), -1), base.reshape(len(base), -1)
     sizes = np.linalg.norm(own, axis=1) * np.linalg.norm(base, axis=1)
     both_zero = ~own.any(axis=1) & ~base.any(axis=1)
     each = np.divide((own * base).sum(axis=1), sizes, out=both_zero.astype(np.float64), where=sizes != 0)
-    return {"value": float(each.mean()), "least": float(each.min()), "n": len(each)}
+    return {"value": float(each.mean()), "least": float(each.min()), "n": len(each), **said}
 
 
 def sqnr(ctx: Context, subject: Path, params: Output) -> dict[str, Any]:
     """``{"value": 10 log10(Σ baseline² / Σ (output - baseline)²) dB, "n": numbers}``; 300 where they are equal."""
-    own, base = _pair(ctx, subject, params)
-    return {"value": decibel(base, own - base), "n": int(base.size)}
+    own, base, said = _pair(ctx, subject, params)
+    return {"value": decibel(base, own - base), "n": int(base.size), **said}
 
 
 def max_abs(ctx: Context, subject: Path, params: Output) -> dict[str, Any]:
     """``{"value": largest |output - baseline|, "mean", "baseline_range": largest - least of the baseline, "n"}``."""
-    own, base = _pair(ctx, subject, params)
+    own, base, said = _pair(ctx, subject, params)
     error = np.abs(own - base)
     spread = float(base.max() - base.min())
-    return {"value": float(error.max()), "mean": float(error.mean()), "baseline_range": spread, "n": int(base.size)}
+    return {
+        "value": float(error.max()),
+        "mean": float(error.mean()),
+        "baseline_range": spread,
+        "n": int(base.size),
+        **said,
+    }
 
 
-def _pair(ctx: Context, subject: Path, params: Output) -> tuple[np.ndarray, np.ndarray]:
+def _pair(ctx: Context, subject: Path, params: Output) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """The output of both, and facts about others that are left out."""
     predictions, others = Predictions.read(subject), Predictions.read(ctx.artifact("baseline"))
     own, base = output(predictions, params.output), output(others, params.output)
     if own.shape != base.shape or not np.array_equal(predictions.labels, others.labels):
@@ -60,4 +68,4 @@ def _pair(ctx: Context, subject: Path, params: Output) -> tuple[np.ndarray, np.n
             f"outputs {list(own.shape)} and the baseline's {list(base.shape)} are not of the same samples and form",
             hint="the two must have the same outputs; a loader must yield the same samples every time",
         )
-    return own.astype(np.float64), base.astype(np.float64)
+    return own.astype(np.float64), base.astype(np.float64), left_out(predictions, params.output)

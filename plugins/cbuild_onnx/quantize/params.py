@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from compressbuild.api import Amount, DatasetRef, FunctionRef, Meta, Narrow, Params, Positive, Rate, Scheme, Share
+from compressbuild.api import Amount, DatasetRef, FunctionRef, Meta, Narrow, Params, Positive, Rate, Share, schemes
 
-__all__ = ["QuantizeDynamic", "QuantizeMixed", "QuantizeStatic", "QuantizeWeights"]
+__all__ = ["SCHEMES", "QuantizeDynamic", "QuantizeMixed", "QuantizeStatic", "QuantizeWeights"]
+
+SCHEMES = ("u8-affine", "s8-symmetric")
 
 _Excluded = Annotated[tuple[str, ...], Meta(description="globs of node names left alone")]
 _PerChannel = Annotated[bool, Meta(description="a scale for each output channel of a weight")]
@@ -51,7 +53,8 @@ class QuantizeStatic(Params):
 
     data: Annotated[DatasetRef, Meta(description="dataset to calibrate on")]
     scheme: Annotated[
-        Scheme,
+        str,
+        schemes(*SCHEMES),
         Meta(
             description="how scales are chosen: `u8-affine`, `s8-symmetric`, or `auto`, what the target's platform "
             "wants (`u8-affine` without a platform)"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cbuild_kit import check_scheme
 from onnx import ModelProto, TensorProto
 from onnxruntime.quantization import QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import EntropyCalibrater, MinMaxCalibrater, PercentileCalibrater, TensorsData
@@ -29,7 +30,7 @@ from ..model.selection import node_names, preprocess, with_shapes
 from .calibration import feeds
 from .checking import compared
 from .operators import default_operators
-from .params import QuantizeStatic
+from .params import SCHEMES, QuantizeStatic
 from .smooth import smooth
 
 __all__ = ["CAUSES", "Calibrated", "calibrate", "quantize", "quantize_nodes"]
@@ -45,7 +46,8 @@ _OPSET_16_BIT = 21
 _APART = 64  # ranges that have no common scale of 8 bits
 CAUSES = (
     "ranges that the samples of 'data:' do not reach, one outlier that sets the scale of a tensor "
-    "('method: percentile', 'smooth:' for transformers), or layers that 8 bits do not suit (quantize.mixed finds them; 'exclude:')"
+    "('method: percentile', 'smooth:' for transformers), or layers that "
+    "8 bits do not suit (quantize.mixed finds them; 'exclude:')"
 )
 _UNBOUNDED = 1e30  # masks add the least float, or minus infinity
 
@@ -140,8 +142,7 @@ def calibrate(ctx: Context, model: Path, params: QuantizeStatic) -> Calibrated:
 
 def _activations(params: QuantizeStatic) -> QuantType:
     """The type of activations; UserError where the scheme does not allow the one asked for."""
-    if params.scheme == "auto":
-        raise UserError("'scheme: auto' was not resolved", hint="say u8-affine or s8-symmetric")
+    check_scheme(params.scheme, SCHEMES)
     if params.scheme == "s8-symmetric" and params.activations not in ("auto", "int8"):
         raise UserError(
             f"scheme s8-symmetric has int8 activations, not {params.activations}", hint="leave out 'activations:'"

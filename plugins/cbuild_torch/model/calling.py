@@ -14,7 +14,16 @@ from torch import Tensor, nn
 
 from compressbuild.api import UserError
 
-__all__ = ["by_keyword", "caller", "first_output", "identical", "named_outputs", "takes_any", "tensors"]
+__all__ = [
+    "by_keyword",
+    "caller",
+    "chosen_outputs",
+    "first_output",
+    "identical",
+    "named_outputs",
+    "takes_any",
+    "tensors",
+]
 
 
 def by_keyword(module: nn.Module, names: Iterable[str]) -> bool:
@@ -74,7 +83,22 @@ def named_outputs(result: Any) -> dict[str, Tensor]:
 def first_output(result: Any) -> Tensor:
     """The output that a default loss looks at: the only one, or ``logits``, or else the first."""
     named = named_outputs(result)
-    return named.get("logits", next(iter(named.values())))
+    return named[default_output(named)]
+
+
+def chosen_outputs(result: Any, names: Iterable[str] = ()) -> dict[str, Tensor]:
+    """The outputs of these names; without any the one of :func:`first_output`. UserError for a name that is none."""
+    named, wanted = named_outputs(result), list(names) or [default_output(named_outputs(result))]
+    strange = [name for name in wanted if name not in named]
+    if strange:
+        raise UserError(f"the model has no output '{strange[0]}'", hint=f"it has: {', '.join(named)}")
+    return {name: named[name] for name in wanted}
+
+
+def default_output(named: Iterable[str]) -> str:
+    """``logits``, or else the first."""
+    names = list(named)
+    return "logits" if "logits" in names else names[0]
 
 
 def identical(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:

@@ -93,10 +93,29 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], description: Mode
     try:
         module.load_state_dict(complete, strict=True, assign=large)
     except RuntimeError as error:
-        raise UserError(
-            f"the weights do not fit the module that {description.factory} makes: {error}",
-            hint="did the factory change since the weights were made, or are its 'args:' others?",
-        ) from error
+        raise _misfit(module, complete, description, error) from error
+
+
+def _misfit(
+    module: nn.Module, state: Mapping[str, Tensor], description: ModelDescription, error: Exception
+) -> UserError:
+    own = set(module.state_dict())
+    missing, strange = sorted(own - set(state)), sorted(set(state) - own)
+    parts = (("the file lacks", missing), ("the module has no", strange))
+    said = "; ".join(
+        f"{what} {', '.join(names[:2])}" + (f" and {len(names) - 2} more" if len(names) > 2 else "")
+        for what, names in parts
+        if names
+    )
+    hint = "did the factory change since the weights were made, or are its 'args:' others?"
+    if missing and any(hasattr(layer, "from_pretrained") for layer in module.modules()):
+        hint = (
+            "save_pretrained writes other names than the module has, which only from_pretrained turns back: in the "
+            "factory, without 'weights:', call from_pretrained(DIRECTORY, local_files_only=True); or save the weights "
+            "with safetensors.torch.save_model"
+        )
+    shown = said or " ".join(str(error).split())[:300]
+    return UserError(f"the weights do not fit the module that {description.factory} makes: {shown}", hint=hint)
 
 
 def _parameters(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,23 +1,24 @@
-"""What a training minimises: the samples in memory, the loss their labels call for, and a teacher's soft targets."""
+"""What a training minimises on labels: the samples in memory, and the loss that their labels call for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from cbuild_kit import ModelInput, arrays, batch_indices, fit
+from cbuild_kit import ModelInput, arrays, fit
 from torch import Tensor, nn
-from torch.nn.functional import kl_div, log_softmax
 
-from compressbuild.api import Context, Runner, UserError
+from compressbuild.api import Context, UserError
 
-from .calling import caller, first_output, tensors
-from .runner import load
+from .calling import caller, chosen_outputs, named_outputs, tensors
 
-__all__ = ["Loss", "Samples", "Task", "read_samples", "soft_loss", "soft_targets", "task_loss", "teacher_outputs"]
+__all__ = ["IGNORED", "Loss", "Samples", "Task", "class_axis", "left_out", "read_samples", "task_loss"]
+
+IGNORED = -100  # a label that does not count, as torch has it
+_OWN = "give a 'loss:' of your own"
 
 Loss = Callable[[Any, Tensor], Tensor]  # what the model returned, indices of the samples → scalar
 
@@ -33,6 +34,14 @@ class Objective(Protocol):
     def label_smoothing(self) -> float:
         """For the cross-entropy."""
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs that labels are for; empty for ``logits``, or else the first."""
+
+    @property
+    def class_axis(self) -> int | None:
+        """Where the classes are in an output; by default where labels and shapes say."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -40,6 +49,8 @@ class Task:
 
     loss: str | None = None
     label_smoothing: float = 0.0
+    outputs: tuple[str, ...] = ()
+    class_axis: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,110 +75,106 @@ def read_samples(ctx: Context, dataset: str, inputs: tuple[ModelInput, ...], lim
 
 
 def task_loss(ctx: Context, params: Objective, samples: Samples) -> Loss:
-    """The user's loss, or the one that the labels call for; UserError if none does."""
+    """The user's loss, or the one that the labels call for; UserError if none does. With several outputs ``labels`` are
+    N×outputs×…, a column for each, and the losses are added."""
     labels = samples.labels
     if params.loss is not None:
         function = ctx.function(params.loss)
         return lambda result, chosen: function(result, labels[chosen])
-    if labels.is_floating_point():
-        return lambda result, chosen: nn.functional.mse_loss(
-            _same_shape(first_output(result), labels[chosen]), labels[chosen]
-        )
-
-    def cross_entropy(result: Any, chosen: Tensor) -> Tensor:
-        logits = _classes(first_output(result), labels)
-        if len(logits) != len(chosen):
-            raise UserError(
-                f"the output has {len(logits)} rows for {len(chosen)} samples", hint="give a 'loss:' of your own"
-            )
-        return nn.functional.cross_entropy(logits, labels[chosen], label_smoothing=params.label_smoothing)
-
-    return cross_entropy
-
-
-def _same_shape(output: Tensor, labels: Tensor) -> Tensor:
-    if output.shape != labels.shape:
-        raise UserError(
-            f"labels are float {list(labels.shape)} but the output is {list(output.shape)}",
-            hint="give a 'loss:' of your own",
-        )
-    return output
-
-
-def _classes(logits: Tensor, labels: Tensor) -> Tensor:
-    if logits.dim() != labels.dim() + 1 or int(labels.min()) < 0 or int(labels.max()) >= logits.shape[1]:
-        shape = ", ".join(map(str, ("N", *labels.shape[1:])))
-        raise UserError(
-            f"integer labels {int(labels.min())}…{int(labels.max())} of shape [{shape}] "
-            f"do not fit an output of shape {list(logits.shape)} (N × classes × …)",
-            hint="give a 'loss:' of your own",
-        )
-    return logits
-
-
-def teacher_outputs(ctx: Context, teacher: str, samples: Samples, batch_size: int) -> Tensor:
-    """The teacher's first output (or ``logits``) for every sample, N×… . It may be anything that runs."""
-    runner: Runner = load(ctx, ctx.artifact(teacher)) if ctx.kind(teacher) == "torch-model" else ctx.runner(teacher)
-    if len(runner.inputs) != len(samples.inputs):
-        raise UserError(f"teacher '{teacher}' has {len(runner.inputs)} inputs, the student {len(samples.inputs)}")
-    same_names = set(runner.inputs) == set(samples.inputs)
-    names = list(samples.inputs) if same_names else list(runner.inputs)
-    parts = []
-    for indices in batch_indices(len(samples), batch_size):
-        feeds = {name: tensor[indices].numpy() for name, tensor in zip(names, samples.inputs.values(), strict=True)}
-        parts.append(first_output(tensors(runner(feeds))))
-    return torch.cat(parts)
-
-
-def soft_targets(
-    ctx: Context, teacher: str, student: nn.Module, inputs: tuple[ModelInput, ...], samples: Samples, batch_size: int
-) -> Tensor:
-    """The teacher's outputs, N×classes×…, once it is sure that the student's have the same shape."""
-    with torch.no_grad():
-        logits = first_output(caller(student, inputs)({n: t[:2] for n, t in samples.inputs.items()}))
-    known = teacher_outputs(ctx, teacher, samples, batch_size)
-    if logits.shape[1:] != known.shape[1:]:
-        raise UserError(
-            f"teacher '{teacher}' gives {list(known.shape[1:])} a sample, the student {list(logits.shape[1:])}",
-            hint="distillation compares them one by one: both need the same classes",
-        )
-    return known
-
-
-def soft_loss(
-    known: Tensor, hard: Loss, *, alpha: float, temperature: float, match: Literal["kl", "mse", "cosine"] = "kl"
-) -> Loss:
-    """alpha · soft + (1 − alpha) · ``hard``. ``known``: the teacher's outputs, N×… .
-
-    soft is T²·KL(teacher ‖ student, both at temperature T) over classes on axis 1; or the mean squared error; or
-    1 − cosine over the last axis.
-    """
-    soft = {"kl": _divergence(known, temperature), "mse": _squares(known), "cosine": _angles(known)}[match]
+    if not labels.is_floating_point():
+        _not_the_inputs(samples)
+    names = params.outputs
+    columns = _columns(labels, names)
+    single = _squared_error if labels.is_floating_point() else _CrossEntropy(params)
 
     def loss(result: Any, chosen: Tensor) -> Tensor:
-        total = alpha * soft(first_output(result), chosen)
-        return total + (1 - alpha) * hard(result, chosen) if alpha < 1 else total
+        found = chosen_outputs(result, names)
+        parts = [single(name, *each, chosen) for (name, *each) in zip(found, found.values(), columns, strict=True)]
+        return torch.stack(parts).sum() if len(parts) > 1 else parts[0]
 
     return loss
 
 
-Soft = Callable[[Tensor, Tensor], Tensor]  # the student's output, indices of the samples → scalar
+@torch.no_grad()
+def left_out(
+    ctx: Context, module: nn.Module, inputs: tuple[ModelInput, ...], samples: Samples, names: Iterable[str]
+) -> dict[str, Any]:
+    """Facts for a model with outputs that no loss looks at: ``outputs``, those that count, and ``left_out``."""
+    result = caller(module, inputs)({name: tensor[:1] for name, tensor in samples.inputs.items()})
+    used = list(chosen_outputs(result, names))
+    others = [name for name in named_outputs(result) if name not in used]
+    if not others:
+        return {}
+    ctx.log.warning("trained on %s; no loss looks at %s", ", ".join(used), ", ".join(others))
+    return {"outputs": used, "left_out": others}
 
 
-def _divergence(known: Tensor, temperature: float) -> Soft:
-    targets = log_softmax(known / temperature, dim=1) if known.dim() > 1 else known
-
-    def soft(output: Tensor, chosen: Tensor) -> Tensor:
-        found = log_softmax(output / temperature, dim=1)
-        total = kl_div(found, targets[chosen], reduction="sum", log_target=True)
-        return temperature**2 * (total / (found.numel() / found.shape[1]))
-
-    return soft
-
-
-def _squares(known: Tensor) -> Soft:
-    return lambda output, chosen: nn.functional.mse_loss(output, known[chosen])
+def _columns(labels: Tensor, outputs: tuple[str, ...]) -> list[Tensor]:
+    if len(outputs) < 2:
+        return [labels]
+    if labels.dim() < 2 or labels.shape[1] != len(outputs):
+        raise UserError(
+            f"'outputs:' names {len(outputs)} outputs, and labels are {_form(labels)}",
+            hint=f"labels N×{len(outputs)}×… have a column for each output; or {_OWN}",
+        )
+    return list(labels.unbind(1))
 
 
-def _angles(known: Tensor) -> Soft:
-    return lambda output, chosen: (1 - nn.functional.cosine_similarity(output, known[chosen], dim=-1)).mean()
+def _not_the_inputs(samples: Samples) -> None:
+    """A language model that is trained to repeat each token learns nothing else."""
+    for name, value in samples.inputs.items():
+        if value.dim() > 1 and value.shape[-1] > 1 and torch.equal(value, samples.labels):
+            raise UserError(
+                f"the labels are the input '{name}' itself: the model would learn to repeat it",
+                hint="each label is the next token: have the loader yield ids[:, :-1] with labels ids[:, 1:]; or "
+                f"{_OWN}, which shifts them",
+            )
+
+
+def _squared_error(name: str, output: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
+    wanted = labels[chosen]
+    if output.shape != wanted.shape:
+        raise UserError(f"labels are float {list(wanted.shape)} but the output is {list(output.shape)}", hint=_OWN)
+    return nn.functional.mse_loss(output, wanted)
+
+
+class _CrossEntropy:
+    """Of scores with their classes on any axis."""
+
+    def __init__(self, params: Objective) -> None:
+        self._axis, self._smoothing = params.class_axis, params.label_smoothing
+
+    def __call__(self, name: str, output: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
+        axis = class_axis(output.shape, labels, self._axis)
+        counted = labels[labels != IGNORED]
+        least, most = (int(counted.min()), int(counted.max())) if counted.numel() else (0, 0)
+        if axis is None or least < 0 or most >= output.shape[axis]:
+            raise UserError(
+                f"integer labels {least}…{most} of shape {_form(labels)} do not fit an output of shape "
+                f"{list(output.shape)} (N × classes × …, or N × … × classes)",
+                hint=_OWN,
+            )
+        if len(output) != len(chosen):
+            raise UserError(f"the output has {len(output)} rows for {len(chosen)} samples", hint=_OWN)
+        scores, wanted = output.movedim(axis, 1), labels[chosen]
+        if bool((wanted == IGNORED).all()):
+            return scores.sum() * 0  # the mean over none is not a number
+        return nn.functional.cross_entropy(scores, wanted, ignore_index=IGNORED, label_smoothing=self._smoothing)
+
+
+def class_axis(shape: torch.Size, labels: Tensor, asked: int | None = None) -> int | None:
+    """The axis of an output that labels N×… count classes of: ``asked``, or the one without which the shapes agree;
+    None if there is none. Where both the first and the last would do, sequences N×T×C have it last and maps N×C×H×W
+    first."""
+    size = len(shape)
+    if size != labels.dim() + 1 or size < 2:
+        return None
+    rest = list(labels.shape[1:])
+    fits = {axis for axis in range(1, size) if [*shape[1:axis], *shape[axis + 1 :]] == rest}
+    if asked is not None:
+        return asked % size if -size <= asked < size and asked % size in fits else None
+    return next((axis for axis in ((2, 1) if size == 3 else (1, size - 1)) if axis in fits), None)
+
+
+def _form(labels: Tensor) -> str:
+    return f"[{', '.join(map(str, ('N', *labels.shape[1:])))}]"

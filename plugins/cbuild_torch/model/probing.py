@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,11 +34,18 @@ def answers(module: nn.Module, inputs: Iterable[ModelInput]) -> Answer:
     return answer
 
 
-def probed(module: nn.Module, inputs: Iterable[ModelInput], *, seed: int = 1) -> Probed:
-    """What the module answers at several sizes of every named axis, 1 included."""
+def probed(
+    module: nn.Module, inputs: Iterable[ModelInput], *, axes: Mapping[str, Sequence[int]] | None = None, seed: int = 1
+) -> Probed:
+    """What the module answers at several sizes of every named axis, 1 included. ``axes``: sizes to try, if not the
+    usual ones; the last is where an axis stays while others vary."""
     inputs = tuple(inputs)
-    rows = table_rows(module, inputs, tensors(example_arrays(inputs)))
-    return probe(inputs, answers(module, inputs), axes=window_sizes(module, inputs), rows=rows, seed=seed)
+    rows = table_rows(
+        module, inputs, tensors(example_arrays(inputs, {axis: sizes[-1] for axis, sizes in (axes or {}).items()}))
+    )
+    return probe(
+        inputs, answers(module, inputs), axes={**window_sizes(module, inputs), **(axes or {})}, rows=rows, seed=seed
+    )
 
 
 def varied(module: nn.Module, inputs: Iterable[ModelInput], count: int) -> list[dict[str, Tensor]]:

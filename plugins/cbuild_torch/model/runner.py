@@ -12,13 +12,14 @@ from cbuild_kit import ModelInput
 from cbuild_kit.interface import check_feeds
 from torch import nn
 
-from compressbuild.api import Context
+from compressbuild.api import Context, UserError
 
 from .calling import caller, named_outputs, tensors
 from .description import ModelDescription
 from .module import load_model, prepare
+from .program import one_line
 
-__all__ = ["TorchRunner", "load"]
+__all__ = ["TorchRunner", "load", "narrow_type", "plain"]
 
 
 class TorchRunner:
@@ -27,6 +28,7 @@ class TorchRunner:
     def __init__(self, module: nn.Module, inputs: tuple[ModelInput, ...]) -> None:
         self._call = caller(module.eval(), inputs)
         self._wanted = inputs
+        self._narrow = narrow_type(module)
         self._inputs = {item.name: (item.shape, item.dtype) for item in inputs}
 
     @property
@@ -34,12 +36,34 @@ class TorchRunner:
         return self._inputs
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        with torch.no_grad():
-            result = self._call(tensors(check_feeds(self._wanted, feeds, "the torch-model")))
-        return {name: value.numpy() for name, value in named_outputs(result).items()}
+        given = tensors(check_feeds(self._wanted, feeds, "the torch-model"))
+        try:
+            with torch.no_grad():
+                result = self._call(given)
+        except RuntimeError as error:
+            narrow = self._narrow is not None and any(value.dtype == torch.float32 for value in given.values())
+            if not narrow or not any(kind in str(error) for kind in ("BFloat16", "Half")):
+                raise
+            raise UserError(
+                f"the model computes in {self._narrow} and its inputs are float32: {one_line(error)}",
+                hint=f"cast in its forward, 'x = x.to(torch.{self._narrow})', or '.float()' in the factory",
+            ) from error
+        return {name: plain(value) for name, value in named_outputs(result).items()}
 
     def describe(self) -> dict[str, Any]:
         return {"runtime": f"torch {torch.__version__}", "device": "cpu", "threads": torch.get_num_threads()}
+
+
+def plain(value: torch.Tensor) -> np.ndarray:
+    """As numpy has it: it has no bfloat16, whose values are float32 as they are."""
+    array: np.ndarray = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    return array
+
+
+def narrow_type(module: nn.Module) -> str | None:
+    """``bfloat16`` or ``float16``, if a parameter is of that type."""
+    types = {value.dtype for value in module.parameters()}
+    return next((str(kind).removeprefix("torch.") for kind in (torch.bfloat16, torch.float16) if kind in types), None)
 
 
 def load(ctx: Context, directory: Path, settings: None = None) -> TorchRunner:

@@ -14,8 +14,9 @@ from compressbuild.api import Context
 
 from ..model.description import ModelDescription
 from ..model.module import load_plain, prepare, save_model
-from ..model.objective import Loss, Samples, read_samples, soft_loss, soft_targets, task_loss
+from ..model.objective import Loss, Samples, read_samples, task_loss
 from ..model.selection import ratio_for
+from ..model.soft import soft_loss, soft_targets
 from ..train.companion import Companion
 from ..train.optimise import optimise, updates_per_epoch
 from .masks import lowest, prunable_weights, zero
@@ -50,7 +51,7 @@ def pruning_loss(
     hard = task_loss(ctx, params, samples)
     if params.teacher is None:
         return hard
-    known = soft_targets(ctx, params.teacher, module, description.inputs, samples, params.batch_size)
+    known = soft_targets(ctx, params.teacher, module, description.inputs, samples, params)
     return soft_loss(known, hard, alpha=params.alpha, temperature=params.temperature)
 
 

@@ -4,13 +4,15 @@ Integer-Arithmetic-Only Inference", CVPR 2018; torchao's PT2E flow with a quanti
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from types import MethodType
 from typing import Any
 
 import numpy as np
 import torch
-from cbuild_kit import axis_sizes, example_arrays
+from cbuild_kit import axis_sizes, check_scheme, example_arrays
+from cbuild_kit.probes import Probe, Probed
 from cbuild_onnx.model import files
 from cbuild_onnx.model.checks import compare
 from cbuild_onnx.model.runner import OnnxRunner
@@ -23,15 +25,18 @@ from compressbuild.api import Context, UserError
 from ..model.calling import by_keyword, caller, named_outputs, tensors
 from ..model.description import ModelDescription
 from ..model.module import load_plain, prepare
+from ..model.objective import left_out
+from ..model.probing import answers
 from ..model.program import one_line, place
 from ..model.runner import TorchRunner
 from ..model.selection import check_patterns, matching
-from ..train.distill import soft_loss, teacher_outputs
+from ..train.distill import soft_loss, soft_targets
 from ..train.optimise import Loss, Samples, optimise, read_samples, task_loss
-from .export import check_axes, fixed_axis, trace
-from .params.qat import QuantizeQat
+from .export import check_axes, fixed_axis, free_names, refuse_bfloat16, trace
+from .params.qat import SCHEMES, QuantizeQat
 from .qdq import quantize_biases
 from .quantizer import SchemeQuantizer, fold_batchnorm, remove_dropout
+from .sizes import at_every_size, known_answers
 
 __all__ = ["quantize"]
 
@@ -40,15 +45,26 @@ _CHECK_SAMPLES = 64
 
 def quantize(ctx: Context, model: Path, params: QuantizeQat) -> dict[str, Any]:
     """Train quantized and write ``model.onnx``; returns the scheme, the layers quantized and facts of the training."""
-    if params.scheme == "auto":
-        raise UserError("'scheme: auto' was not resolved", hint="say u8-affine or s8-symmetric")
+    check_scheme(params.scheme, SCHEMES)
     prepare(ctx)
     module, description = load_plain(ctx, model)
+    refuse_bfloat16(module)
     skipped = _check(module, params)
     samples = read_samples(ctx, params.data, description.inputs)
-    loss = _loss(ctx, params, samples)
+    loss = _loss(ctx, params, module, description, samples)
+    said = {} if params.loss else left_out(ctx, module, description.inputs, samples, _outputs(params))
     example = tensors(example_arrays(description.inputs, axis_sizes(description.inputs, params.sizes)))
     graph = _capture(module, description, example)
+    known = _known(module, description, params, samples)
+    captured = answers(graph, description.inputs)  # without its guards
+    at_every_size(
+        known,
+        lambda feeds: {n: value.numpy() for n, value in captured(feeds).items()},
+        known.taken[0][1],
+        what="the captured graph",
+        atol=1e-4,
+        rtol=1e-3,
+    )
     remove_dropout(graph)
     folded = fold_batchnorm(graph)
     quantizer = SchemeQuantizer(params.scheme, skipped, narrow=params.reduce_range is True)
@@ -60,9 +76,10 @@ def quantize(ctx: Context, model: Path, params: QuantizeQat) -> dict[str, Any]:
     _run_once(prepared, description, samples, params.batch_size)  # ranges get their shapes, as a checkpoint has them
     facts = optimise(ctx, prepared, description, samples, params, loss)
     converted = _convert(prepared, description, samples, params.batch_size)
-    nodes, difference = _export(ctx, converted, description, params, samples, example)
+    nodes, difference = _export(ctx, converted, description, params, samples, example, known)
     return {
         **facts,
+        **said,
         "scheme": params.scheme,
         "layers": len(quantizer.layers),
         "batchnorm_folded": folded,
@@ -84,12 +101,19 @@ def _check(module: nn.Module, params: QuantizeQat) -> frozenset[str]:
     return frozenset(name for name in layers if matching(name, params.exclude))
 
 
-def _loss(ctx: Context, params: QuantizeQat, samples: Samples) -> Loss:
+def _outputs(params: QuantizeQat) -> tuple[str, ...]:
+    taught = params.match if params.teacher is not None and isinstance(params.match, dict) else ()
+    return tuple(dict.fromkeys((*params.outputs, *taught)))
+
+
+def _loss(
+    ctx: Context, params: QuantizeQat, module: nn.Module, description: ModelDescription, samples: Samples
+) -> Loss:
     hard = task_loss(ctx, params, samples)
     if params.teacher is None:
         return hard
-    known = teacher_outputs(ctx, params.teacher, samples, params.batch_size)
-    return soft_loss(known, hard, alpha=params.alpha, temperature=params.temperature, match=params.match)
+    known = soft_targets(ctx, params.teacher, module, description.inputs, samples, params, params.match)
+    return soft_loss(known, hard, alpha=params.alpha, temperature=params.temperature)
 
 
 def _capture(module: nn.Module, description: ModelDescription, example: dict[str, Tensor]) -> GraphModule:
@@ -119,6 +143,31 @@ def _capture(module: nn.Module, description: ModelDescription, example: dict[str
             if isinstance(size := values[made].shape[i], int):
                 raise fixed_axis(name, axis, size)
     return graph
+
+
+def _known(module: nn.Module, description: ModelDescription, params: QuantizeQat, samples: Samples) -> Probed:
+    """What the module gives at several sizes, and on samples."""
+    known = known_answers(module, description.inputs, params.sizes)
+    feeds = {name: tensor[:_CHECK_SAMPLES].numpy() for name, tensor in samples.inputs.items()}
+    sizes = {
+        axis: size
+        for item in description.inputs
+        for axis, size in zip(item.shape, feeds[item.name].shape, strict=True)
+        if isinstance(axis, str)
+    }
+    known.taken.append((Probe("the data", sizes, feeds), TorchRunner(module, description.inputs)(feeds)))
+    return known
+
+
+def _redrawn(known: Probed, converted: GraphModule, description: ModelDescription, samples: Samples) -> Probed:
+    """What the quantized graph gives at the same sizes, on values of the data: others are outside of its ranges."""
+    rng, run = np.random.default_rng(0), TorchRunner(converted, description.inputs)
+    pools = {name: tensor.flatten().numpy() for name, tensor in samples.inputs.items()}
+    found = Probed(start=known.start)
+    for item, _ in known.taken:
+        feeds = {name: rng.choice(pools[name], value.shape) for name, value in item.feeds.items()}
+        found.taken.append((replace(item, feeds=feeds), run(feeds)))
+    return found
 
 
 def _without_modes(graph: GraphModule) -> GraphModule:
@@ -154,11 +203,13 @@ def _export(
     params: QuantizeQat,
     samples: Samples,
     example: dict[str, Tensor],
+    known: Probed,
 ) -> tuple[int, float]:
     """Write the ONNX model and compare it with torch's; returns its QuantizeLinear nodes and the difference."""
     inputs = description.inputs
     with torch.no_grad():
-        names = list(named_outputs(caller(converted, inputs)(example)))
+        found = list(named_outputs(caller(converted, inputs)(example)))
+    names = free_names(found, inputs)
     program = trace(converted, inputs, example, names, params.opset)
     raw = ctx.scratch / "traced" / files.NAME
     raw.parent.mkdir()
@@ -169,12 +220,10 @@ def _export(
         quantize_biases(proto)
     files.write(proto, ctx.out)
     feeds: dict[str, np.ndarray] = {name: tensor[:_CHECK_SAMPLES].numpy() for name, tensor in samples.inputs.items()}
-    difference = compare(
-        OnnxRunner(ctx.out / files.NAME, threads=ctx.threads)(feeds),
-        TorchRunner(converted, inputs)(feeds),
-        atol=0.0,
-        rtol=params.tolerance,
-        per_output=True,
-        what="the exported model",
-    )
+    runner = OnnxRunner(ctx.out / files.NAME, threads=ctx.threads)
+    allowed: dict[str, Any] = {"atol": 0.0, "rtol": params.tolerance, "per_output": True}
+    wanted = dict(zip(names, TorchRunner(converted, inputs)(feeds).values(), strict=True))
+    difference = compare(runner(feeds), wanted, what="the exported model", **allowed)
+    redrawn = _redrawn(known, converted, description, samples)
+    difference = max(difference, at_every_size(redrawn, runner, names, **allowed))
     return sum(node.op_type == "QuantizeLinear" for node in files.nodes(proto)), difference

@@ -13,12 +13,13 @@ from compressbuild.api import Context, UserError
 from ..model.calling import caller
 from ..model.description import ModelDescription
 from ..model.module import load_model, prepare, save_model
-from ..model.objective import Samples, read_samples, soft_loss, soft_targets, task_loss, teacher_outputs
+from ..model.objective import Samples, left_out, read_samples, task_loss
+from ..model.soft import soft_loss, soft_targets
 from .features import Call, FeatureMatching
 from .optimise import optimise
 from .params import Distill
 
-__all__ = ["distill", "soft_loss", "teacher_outputs"]
+__all__ = ["distill", "soft_loss", "soft_targets"]
 
 
 def distill(ctx: Context, model: Path, params: Distill) -> dict[str, Any]:
@@ -29,16 +30,22 @@ def distill(ctx: Context, model: Path, params: Distill) -> dict[str, Any]:
     student = load_model(ctx, model)
     samples = read_samples(ctx, params.data, description.inputs)
     matching = _matching(ctx, student, description, samples, teacher, params)
-    known = soft_targets(ctx, teacher, student, description.inputs, samples, params.batch_size)
-    hard = task_loss(ctx, params, samples)
-    loss = soft_loss(known, hard, alpha=params.alpha, temperature=params.temperature, match=params.match)
+    known = soft_targets(ctx, teacher, student, description.inputs, samples, params, params.match)
+    said = left_out(ctx, student, description.inputs, samples, known)
+    hard = task_loss(ctx, params, samples) if params.alpha < 1 else _none
+    loss = soft_loss(known, hard, alpha=params.alpha, temperature=params.temperature)
     if matching is not None:
         loss = matching.loss(loss)
     facts = optimise(ctx, student, description, samples, params, loss, companion=matching)
     if matching is not None:
         matching.close()
     save_model(ctx, student, description)
-    return facts
+    return facts | said
+
+
+def _none(result: Any, chosen: Tensor) -> Tensor:
+    """Of labels that do not count, with ``alpha: 1``."""
+    raise AssertionError("labels have no share in this loss")
 
 
 def _roles(ctx: Context, model: Path, params: Distill) -> tuple[Path, str]:

@@ -9,6 +9,7 @@ from compressbuild.api import Context
 
 from ..model.description import ModelDescription
 from ..model.module import load_model, prepare, save_model
+from ..model.objective import left_out
 from .optimise import optimise, read_samples, task_loss
 from .params import Training
 
@@ -21,6 +22,7 @@ def train(ctx: Context, model: Path, params: Training) -> dict[str, Any]:
     description = ModelDescription.read(model)
     module = load_model(ctx, model)
     samples = read_samples(ctx, params.data, description.inputs)
+    said = {} if params.loss else left_out(ctx, module, description.inputs, samples, params.outputs)
     facts = optimise(ctx, module, description, samples, params, task_loss(ctx, params, samples))
     save_model(ctx, module, description)
-    return facts
+    return facts | said

@@ -44,11 +44,12 @@ TaskLoss = Annotated[
 ]
 Alpha = Annotated[Share, Meta(description="weight of the teacher's outputs; the labels weigh 1 − alpha")]
 Temperature = Annotated[Rate, Meta(description="T, by which both distributions are softened")]
+_Compared = Literal["kl", "mse", "cosine"]
 Match = Annotated[
-    Literal["kl", "mse", "cosine"],
+    _Compared | dict[str, _Compared],
     Meta(
-        description="how outputs are compared: `kl`, of classes on axis 1; `mse`, of numbers; `cosine`, of embeddings "
-        "on the last axis"
+        description="how outputs are compared: `kl`, of classes; `mse`, of numbers; `cosine`, of embeddings on the "
+        "last axis; or a mapping of output → one of these"
     ),
 ]
 
@@ -78,6 +79,17 @@ class Training(Params):
     accumulate: Annotated[
         Positive, Meta(description="batches whose gradients make one update, for batches larger than memory allows")
     ] = 1
+    outputs: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="outputs to train on; with several, labels N×outputs×… have a column for each; without it "
+            "`logits`, or else the first, and what no loss uses is reported as `left_out`"
+        ),
+    ] = ()
+    class_axis: Annotated[
+        int | None,
+        Meta(description="axis of the classes in an output, as 1 or -1; without it, as the shape of the labels says"),
+    ] = None
     validation: Annotated[
         DatasetRef | None,
         Meta(description="labelled data whose loss is measured after every epoch; the best epoch's weights are kept"),

@@ -115,3 +115,13 @@ def test_the_metric_reads_an_artifact_and_gives_plain_json(rng: np.random.Genera
     found.write(tmp_path / "p")
     result = top1(make_context(tmp_path / "out"), tmp_path / "p", Accuracy())
     assert result == top_k(found, Accuracy(), 1) == json.loads(json.dumps(result))
+
+
+def test_outputs_that_are_left_out_are_named() -> None:
+    labels = np.array([0, 1])
+    scores, other = np.eye(2, dtype=np.float32), np.zeros((2, 3), np.float32)
+    found = Predictions({"boxes": other, "logits": scores, "mask": other}, labels)
+    result = top_k(found, Accuracy(), 1)
+    assert (result["output"], result["left_out"]) == ("logits", ["boxes", "mask"])
+    assert "left_out" not in top_k(found, Accuracy(output="logits"), 1)
+    assert "left_out" not in top_k(Predictions({"logits": scores}, labels), Accuracy(), 1)

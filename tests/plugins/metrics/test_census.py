@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from cbuild_metrics.manifest import compressbuild_metrics
@@ -106,7 +106,7 @@ def test_what_a_kind_lacks_is_said(tally: Tally) -> None:
     project = tally.open()
     kinds = dict(project.registry.kinds)
     kinds["tally"] = _with(kinds["tally"], modules=("no_such_counter",))
-    project.__dict__["registry"] = replace(project.registry, kinds=kinds)
+    project.__dict__["registry"] = msgspec.structs.replace(project.registry, kinds=kinds)
     plan = {metric.name: metric for metric in project.graph.targets["t"].metrics}
     project.close()
     assert plan["macs"].node is None
@@ -114,8 +114,6 @@ def test_what_a_kind_lacks_is_said(tally: Tally) -> None:
 
 
 def _with(kind: Any, **stack: Any) -> Any:
-    import msgspec
-
     return msgspec.structs.replace(kind, load=None, stack=kind.stack.also(**stack))
 
 

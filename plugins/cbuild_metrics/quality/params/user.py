@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from compressbuild.api import FunctionRef, Meta, Params
+from compressbuild.api import FunctionRef, Label, Meta, Params
 
 __all__ = ["UserFunction"]
 
@@ -17,3 +17,15 @@ class UserFunction(Params):
         Meta(description="your function, `f(outputs, labels, **args)` → a number, or a mapping with `value`"),
     ]
     args: Annotated[dict[str, Any], Meta(description="keyword arguments of the function")] = {}
+    name: Annotated[
+        str,
+        Meta(
+            description="what the metric is called in tables, gates and reports; of several each needs its own",
+            pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$",
+        ),
+    ] = "user"
+    direction: Annotated[Literal["lower", "higher", "none"], Meta(description="which way is better")] = "none"
+    unit: Annotated[str, Meta(max_length=20, description="what it is counted in: %, dB …")] = ""
+
+    def measured_as(self) -> Label:
+        return Label(name=self.name, unit=self.unit, direction=self.direction)

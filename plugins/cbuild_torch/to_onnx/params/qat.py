@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from compressbuild.api import Amount, Meta, ModelRef, Narrow, Scheme
+from compressbuild.api import Amount, Meta, ModelRef, Narrow, schemes
 
 from ...train.params import Alpha, Epochs, LearningRate, Match, Temperature, Training
 from .fields import Opset, TracedSizes
 
-__all__ = ["QuantizeQat"]
+__all__ = ["SCHEMES", "QuantizeQat"]
+
+SCHEMES = ("u8-affine", "s8-symmetric")
 
 
 class QuantizeQat(Training, kw_only=True):
@@ -21,7 +23,8 @@ class QuantizeQat(Training, kw_only=True):
     epochs: Epochs = 3
     lr: LearningRate = 1e-4
     scheme: Annotated[
-        Scheme,
+        str,
+        schemes(*SCHEMES),
         Meta(
             description="how scales are chosen: `u8-affine`, `s8-symmetric`, or `auto`, what the target's platform "
             "wants (`u8-affine` without a platform)"
