@@ -85,8 +85,8 @@ def _fidelity(
         lambda: _answer(quantized, interface),
         given,
         what="ExecuTorch's quantizer",
-        causes="values of different ranges in one tensor, such as a concatenation of boxes and scores (give them as two "
-        "outputs), or ranges that the samples of 'data:' do not reach",
+        causes="values of different ranges in one tensor, such as a concatenation of boxes and scores (give them "
+        "as two outputs), or ranges that the samples of 'data:' do not reach",
         joined=_joined(program, interface),
     )
 
