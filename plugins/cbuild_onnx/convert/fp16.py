@@ -102,7 +102,8 @@ def _check(ctx: Context, source: Path, target: Path, params: ConvertFp16) -> flo
     else:
         feeds = sample_feeds(ctx.dataset(params.data), inputs, _CHECK_SAMPLES)
     wanted = OnnxRunner(source, threads=ctx.threads)(feeds)
-    half = OnnxRunner(target, threads=ctx.threads)
+    # A file for a GPU: what the CPU's optimiser makes of it, which crashes on a GRU with a state, does not matter.
+    half = OnnxRunner(target, threads=ctx.threads, optimise=False)
     found = half({name: feeds[name].astype(dtype) for name, (_, dtype) in half.inputs.items()})
     return compare(
         found,
@@ -111,5 +112,6 @@ def _check(ctx: Context, source: Path, target: Path, params: ConvertFp16) -> flo
         rtol=params.tolerance,
         what="the float16 model",
         per_output=True,
-        hint="keep sensitive parts in float32 with 'block-ops:' or 'block-nodes:', or raise 'tolerance:'",
+        hint="values beyond 65504, or sums that need more than 11 bits: keep such parts in float32 with 'block-ops:' "
+        "or 'block-nodes:'",
     )
