@@ -1,4 +1,5 @@
-"""The parity check of backends that compile ONNX: against ONNX Runtime on the CPU with every optimisation off."""
+"""The parity check of backends that compile ONNX: against ONNX Runtime on the CPU, with every optimisation off
+and integer products in floats."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ from onnx import ModelProto, TensorProto, numpy_helper
 from compressbuild.api import Context, Parity, Runner
 
 from . import files
+from .exact import reference
 from .lookups import table_rows
-from .runner import OnnxRunner
 
 __all__ = ["check", "precision"]
 
@@ -62,7 +63,7 @@ def check(
         return {"parity": f"not checked: {chance} gives random numbers, which no two runtimes share"}
     found = precision(source) if coarsest is None else coarsest
 
-    def reference() -> Runner:
-        return OnnxRunner(source, threads=ctx.threads, optimise=False)
+    def exactly() -> Runner:
+        return reference(source, ctx.scratch / "exact", threads=ctx.threads)
 
-    return check_parity(ctx, settings, found, reference, compiled, name=name, rows=table_rows(proto))
+    return check_parity(ctx, settings, found, exactly, compiled, name=name, rows=table_rows(proto))

@@ -19,6 +19,7 @@ from .subject import Samples, by_nncf, ignored, open_float
 __all__ = ["quantize"]
 
 _VALIDATION_BATCH = 64
+_OVERFLOW = {"first-layer": "first_layer_only", "all": "enable", "none": "disable"}
 _SILENT = 200.0  # decibels: no noise at all
 _LEAST = 5.0  # decibels; 8 bits cost a sound model down to 20 or so
 
@@ -43,7 +44,10 @@ def quantize(ctx: Context, artifact: Path, params: OpenVinoQuantize) -> dict[str
         "ignored_scope": scope,
     }
     alphas = library.AdvancedSmoothQuantParameters(matmul=-1 if params.smooth is None else params.smooth)
-    advanced = library.AdvancedQuantizationParameters(smooth_quant_alphas=alphas)
+    fix = _OVERFLOW.get(params.overflow_fix)
+    advanced = library.AdvancedQuantizationParameters(
+        smooth_quant_alphas=alphas, overflow_fix=library.OverflowFix(fix) if fix else None
+    )
     facts = {}
     with by_nncf("quantize the model"):
         if params.max_drop is None:

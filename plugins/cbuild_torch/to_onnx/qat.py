@@ -67,7 +67,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeQat) -> dict[str, Any]:
     )
     remove_dropout(graph)
     folded = fold_batchnorm(graph)
-    quantizer = SchemeQuantizer(params.scheme, skipped)
+    quantizer = SchemeQuantizer(params.scheme, skipped, narrow=params.reduce_range is True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on torch's own renamed interfaces
         prepared = _without_modes(prepare_qat_pt2e(graph, quantizer))
