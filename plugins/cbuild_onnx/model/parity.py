@@ -16,7 +16,7 @@ from . import files
 from .exact import reference
 from .lookups import table_rows
 
-__all__ = ["check", "precision"]
+__all__ = ["check", "precision", "random_node"]
 
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulNBits", "ConvInteger")
 _RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
@@ -33,7 +33,7 @@ def precision(model: Path) -> Precision:
     return next((name for kind, name in _TYPES.items() if kind in present), "fp32")
 
 
-def _random(model: ModelProto) -> str | None:
+def random_node(model: ModelProto) -> str | None:
     """A node whose result is another in each run."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in files.nodes(model):
@@ -58,7 +58,7 @@ def check(
     if not settings.check:
         return {"parity": "not checked"}
     proto = files.read(source, weights=False)
-    chance = _random(proto)
+    chance = random_node(proto)
     if chance is not None:
         return {"parity": f"not checked: {chance} gives random numbers, which no two runtimes share"}
     found = precision(source) if coarsest is None else coarsest
