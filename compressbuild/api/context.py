@@ -17,7 +17,7 @@ __all__ = ["Context", "Runner", "UserError"]
 
 
 class UserError(Exception):
-    """Raised by a plugin for what the user can mend: shown as one line with its hint, without a traceback."""
+    """Raised by a plugin for what the user can fix. It is shown as one line with its hint, without a traceback."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

@@ -93,7 +93,9 @@ def gc(
             f"{number(report.size_after, 'B')} remain"
         )
         if report.damaged:
-            click.echo(f"{report.damaged} results are damaged: the next build mends them, or 'cbuild cache verify'")
+            click.echo(
+                f"{report.damaged} results are damaged: the next build repairs them; so does 'cbuild cache verify'"
+            )
     return 0
 
 
@@ -110,7 +112,7 @@ def _parsed(option: str, text: str | None, quantity: Quantity) -> float | None:
 @project_options
 @click.option("--no-repair", is_flag=True, help="Only look.")
 def verify(file: str, overrides: tuple[str, ...], cache_dir: str | None, no_repair: bool) -> int:
-    """Hash every object again. Bad ones are quarantined and made anew by the next build. Exit 1 if any was found."""
+    """Hash every object again. Bad ones are quarantined, and the next build rebuilds them. Exit 1 if any was found."""
     from ..store.fsck import verify as fsck
 
     with _store(file, overrides, cache_dir) as (store, _):

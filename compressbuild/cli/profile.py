@@ -71,7 +71,7 @@ def command(
 
 
 def _profile(project: Project, name: str, batch: int | None, repeats: int) -> Profile:
-    """Measured anew each time, as a metric of its own."""
+    """Measured again on each call, as a metric of its own."""
     from ..build.run import build_targets
     from ..report.text.progress import PlainProgress
 

@@ -297,7 +297,7 @@ class Scheduler:
             changed = _differences(self._store, action.result, out)
             if changed:
                 text = f"declared deterministic, but it made other bytes this time: {', '.join(changed)}"
-                return self._fail(run, "differs", text, "declare it nondeterministic with the reason, or mend it")
+                return self._fail(run, "differs", text, "fix it; or declare it nondeterministic, with the reason")
             return self._release(run, Outcome("built", action.result))
         result = self._store.commit(
             out,

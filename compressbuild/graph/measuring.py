@@ -81,7 +81,7 @@ class Measuring:
     def _details(
         self, target: TargetSpec, uses: Mapping[str, MetricUse], evaluate: EvaluateSpec
     ) -> tuple[MetricPlan, ...]:
-        """What is measured without being asked for, of a target of which anything is."""
+        """What is measured unasked for a target that has any measurement."""
         known = self.draft.registry.metrics.values()
         records = [m for m in known if isinstance(m, ArtifactMetric) and m.unasked and m.name not in uses]
         found = [self.metric(target.name, MetricUse(m.name, target.mark), evaluate, None) for m in records if uses]

@@ -112,7 +112,10 @@ def calibrate(ctx: Context, model: Path, params: QuantizeStatic) -> Calibrated:
     proto = files.read(source, weights=False)
     opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset < _OPSET:
-        raise UserError(f"the model has opset {opset}; quantization per channel needs {_OPSET}", hint="export it anew")
+        raise UserError(
+            f"the model has opset {opset}; quantization per channel needs {_OPSET}",
+            hint=f"export it again with opset {_OPSET} or later",
+        )
     if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in files.nodes(proto)):
         raise UserError("the model is quantized already", hint="quantize its float source")
     prepared = preprocess(ctx, source)
