@@ -16,7 +16,7 @@ from ..platforms import Missing, lacking
 from .compiling import run_with
 from .loading import add_loads
 from .node import Ask, GatePlan, MetricPlan, Node, RunWith, TargetPlan
-from .params import Resolved, handed, resolve, type_name
+from .params import NO_PLATFORM, Resolved, handed, resolve, type_name
 from .steps import Steps
 
 __all__ = ["Measuring"]
@@ -177,7 +177,7 @@ class Measuring:
             use.params,
             owner=f"metric '{record.name}'",
             mark=use.mark,
-            backend=None,
+            settle=NO_PLATFORM,
             problems=draft.problems,
         )
         if found is None:
