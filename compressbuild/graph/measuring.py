@@ -209,7 +209,7 @@ class Measuring:
         if found.label is not None:
             own = found.label
             if own.name != record.name and own.name in self.draft.registry.metrics:
-                message = f"metric '{record.name}' cannot be called '{own.name}': another metric has that name"
+                message = f"metric '{record.name}' cannot have the name '{own.name}': another metric has that name"
                 self.draft.problems.append(Diagnostic(message, use.mark, "choose another name"))
                 return None
             changed = msgspec.structs.replace(record, name=own.name, unit=own.unit, direction=own.direction)

@@ -127,7 +127,7 @@ class _Draft:
         stated = str(getattr(self.module, "API_VERSION", VERSION))
         self.newer, self.broken = relation == "newer", relation in ("other", "unreadable")
         if relation == "unreadable":
-            self.problem(f"says API_VERSION = '{stated}', which is no version", f"write API_VERSION = '{VERSION}'")
+            self.problem(f"says API_VERSION = '{stated}', which is not a version", f"write API_VERSION = '{VERSION}'")
         elif relation == "other":
             older = int(stated.partition(".")[0]) < int(VERSION.partition(".")[0])
             hint = f"install a release of it for version {VERSION}" if older else "upgrade compressbuild"
