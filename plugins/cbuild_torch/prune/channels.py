@@ -164,7 +164,9 @@ def _check(ctx: Context, module: nn.Module, description: ModelDescription, param
                 hint="prune.recurrent and prune.magnitude can",
             )
     if params.criterion == "bn-scale" and not any(isinstance(m, _BatchNorm) and m.affine for m in module.modules()):
-        raise UserError("criterion bn-scale ranks by batch normalisation, of which the model has none", hint="use l2")
+        raise UserError(
+            "criterion bn-scale ranks by batch normalisation, but the model has no such layer", hint="use l2"
+        )
     if params.recover_epochs and params.steps == 1:
         raise UserError("'recover-epochs' trains between two steps, and there is one", hint="finetune comes after it")
     if params.recover_epochs and params.data is None:

@@ -74,7 +74,7 @@ class _Position:
 
 
 class _Run:
-    """One training, of which everything that decides its next step can be saved."""
+    """One training. Everything that decides its next step can be saved."""
 
     def __init__(
         self,
