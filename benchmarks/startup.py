@@ -6,6 +6,7 @@ Whole processes, interleaved in one run. Ratios to the bare interpreter hold on 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--example", type=Path, metavar="DIR", help="the example, built there; time its commands alone")
     options = parser.parse_args()
     rounds = 5 if options.quick else options.rounds
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has its modules compiled
     if options.example:
         reading(options.example, rounds)
         return

@@ -13,6 +13,7 @@ from onnx.utils import Extractor
 from compressbuild.api import Context, UserError
 
 from ..model import files, soundness
+from ..model.normal import with_constant_weights
 from ..model.runner import session
 from .params import ExtractSubgraph
 
@@ -21,7 +22,7 @@ __all__ = ["extract"]
 
 def extract(ctx: Context, model: Path, params: ExtractSubgraph) -> dict[str, Any]:
     """Write the nodes between ``inputs`` and ``outputs``, with the weights they use; returns how many there are."""
-    source = soundness.find(model)
+    source = with_constant_weights(ctx, soundness.find(model))
     proto = files.read(source)
     weights = {tensor.name for tensor in proto.graph.initializer}
     own = [value.name for value in proto.graph.input if value.name not in weights]

@@ -16,7 +16,7 @@ from compressbuild.api import Context, UserError
 
 from . import files
 
-__all__ = ["OPSET", "name_nodes", "normal", "opset_of"]
+__all__ = ["OPSET", "name_nodes", "normal", "opset_of", "with_constant_weights"]
 
 OPSET = 13  # DequantizeLinear per channel
 
@@ -36,8 +36,17 @@ def normal(ctx: Context, source: Path) -> Path:
         proto = _converted(proto, source)
         name_nodes(proto)
         changed.append(1)
-    if not any(changed):
-        return source
+    return _written(ctx, proto, source) if any(changed) else source
+
+
+def with_constant_weights(ctx: Context, source: Path) -> Path:
+    """The model, or a copy in the scratch directory where it lists weights among its inputs, as IR 3 must. Libraries
+    that replace weights leave such inputs behind, and the file is then not valid."""
+    proto = files.read(source, weights=False)
+    return _written(ctx, proto, source) if files.raise_ir(proto) else source
+
+
+def _written(ctx: Context, proto: ModelProto, source: Path) -> Path:
     place = ctx.scratch / "normal"
     place.mkdir(exist_ok=True)
     return files.write(proto, place, weights_from=source.parent)
