@@ -23,6 +23,7 @@ __all__ = [
     "CLOCK_GRANULARITY_NS",
     "Digest",
     "FileStat",
+    "Seen",
     "StatCache",
     "bytes_digest",
     "digest_value",
@@ -152,6 +153,31 @@ class FileStat(msgspec.Struct, frozen=True, array_like=True, gc=False):
             and self.ctime_ns == st.st_ctime_ns
             and max(self.mtime_ns, self.ctime_ns) < self.checked - CLOCK_GRANULARITY_NS
         )
+
+
+class Seen(msgspec.Struct, frozen=True, gc=False):
+    """A file at the moment when its digest was taken for a key."""
+
+    stat: FileStat
+    digest: Digest
+
+    @classmethod
+    def of(cls, path: str, digest: Callable[[str], Digest]) -> Seen:
+        """The stat is the older of the two, so a write between them shows as a change."""
+        checked = time.time_ns()
+        return cls(FileStat.of(os.stat(path), checked), digest(path))
+
+    def changed(self, path: str) -> bool:
+        """Whether it was written since, even if the old bytes are back: others may have been read between."""
+        try:
+            now = os.stat(path)
+            if self.stat.matches(now):
+                return False
+            if FileStat.of(now, self.stat.checked) != self.stat:
+                return True
+            return file_digest(path) != self.digest  # too young for its stat to prove anything
+        except OSError:
+            return True
 
 
 def _digest_and_stat(path: str) -> tuple[Digest, FileStat]:

@@ -62,7 +62,7 @@ def infinite(spec: Any) -> str | None:
                     tensor = attribute.immediateValue.tensor
                     data = tensor.bytes.values
                     half = operation.outputs and operation.outputs[0].type.tensorType.dataType == _FLOAT16
-                    if operation.type == "const" and half and data and len(data) % 2 == 0:
-                        if not np.isfinite(np.frombuffer(data, np.float16)).all():
-                            return str(operation.outputs[0].name)
+                    halves = operation.type == "const" and half and data and len(data) % 2 == 0
+                    if halves and not np.isfinite(np.frombuffer(data, np.float16)).all():
+                        return str(operation.outputs[0].name)
     return None
