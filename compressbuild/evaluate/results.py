@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,11 @@ class Results:
         """Bytes of what a node made."""
         result = self.made(index)
         return result.size if result is not None else None
+
+    def facts(self, index: int) -> Mapping[str, Any]:
+        """What a node's function reported."""
+        result = self.made(index)
+        return result.facts if result is not None else {}
 
 
 def read_metrics(store: Store, output: Digest) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from . import files
 __all__ = ["OPSET", "name_nodes", "normal", "opset_of", "with_constant_weights"]
 
 OPSET = 13  # DequantizeLinear per channel
-_IR = 4  # the first in which weights are no inputs
 
 
 def opset_of(model: ModelProto) -> int:
@@ -32,7 +31,7 @@ def normal(ctx: Context, source: Path) -> Path:
     and for an old opset that onnx cannot convert."""
     proto = files.read(source, weights=False)
     _check_types(proto)
-    changed = [_raise_ir(proto), _constants_to_initializers(proto), name_nodes(proto), _plain_gemms(proto, source)]
+    changed = [files.raise_ir(proto), _constants_to_initializers(proto), name_nodes(proto), _plain_gemms(proto, source)]
     if 0 < opset_of(proto) < OPSET:
         proto = _converted(proto, source)
         name_nodes(proto)
@@ -62,18 +61,6 @@ def _check_types(model: ModelProto) -> None:
             f"the weights are float64 ('{wide.name or 'a constant'}'), and quantizers take float32",
             hint="save it in float32: in torch 'model.float()' before the export, in numpy '.astype(np.float32)'",
         )
-
-
-def _raise_ir(model: ModelProto) -> int:
-    """Weights are constants, not inputs with a default."""
-    weights = {tensor.name for tensor in model.graph.initializer}
-    places = [number for number, value in enumerate(model.graph.input) if value.name in weights]
-    for number in reversed(places):
-        del model.graph.input[number]
-    old = model.ir_version < _IR
-    if old:
-        model.ir_version = _IR
-    return len(places) + old
 
 
 def _constants_to_initializers(model: ModelProto) -> int:

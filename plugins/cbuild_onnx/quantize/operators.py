@@ -1,7 +1,8 @@
 """Which operators are quantized where nobody says: in models with attention, the products alone.
 
 The mean square of a normalisation and the sum of a residual stream have one scale for all tokens in 8 bits, though
-their magnitudes differ from token to token. quantize.qat leaves them in float for the same reason.
+their magnitudes differ from token to token. So has a table of embeddings for all its rows. quantize.qat leaves them in
+float for the same reason.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from ..model import files
 
 __all__ = ["default_operators"]
 
-_PRODUCTS = ("Conv", "ConvTranspose", "Gather", "Gemm", "MatMul")
+_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _MOVES = ("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 _NORMS = frozenset({"LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"})
 _PASSES = frozenset({"Cast", "Dropout", "Identity", "Mul", "Where"})
