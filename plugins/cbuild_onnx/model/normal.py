@@ -43,7 +43,7 @@ def with_constant_weights(ctx: Context, source: Path) -> Path:
     """The model, or a copy in the scratch directory where it lists weights among its inputs, as IR 3 must. Libraries
     that replace weights leave such inputs behind, and the file is then not valid."""
     proto = files.read(source, weights=False)
-    return _written(ctx, proto, source) if _raise_ir(proto) else source
+    return _written(ctx, proto, source) if files.raise_ir(proto) else source
 
 
 def _written(ctx: Context, proto: ModelProto, source: Path) -> Path:
