@@ -1,7 +1,7 @@
 """What each publication of a target measured: ``.cbuild/history/<target>.jsonl``, one object a line, only appended to.
 
-A line is written with one ``write`` and synced. A crash can leave a torn last line; readers skip it, and the next line
-starts on a line of its own.
+A line is written with one ``write``, and not synced. A crash can leave a torn last line; readers skip it, and the next
+line starts on a line of its own.
 """
 
 from __future__ import annotations

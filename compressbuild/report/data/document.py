@@ -236,7 +236,7 @@ def _paired(name: str, base: Mapping[str, Any] | None, own: Mapping[str, Any]) -
 
 def _layers(project: Project, plan: Plan, names: Sequence[str]) -> tuple[Json, dict[str, str]]:
     """What was found of layers, by the node that looked at them, which equal models share; and target → that node. It
-    is told by the result: any metric may have ``layers`` and ``vectors``."""
+    is known from the result: any metric may have ``layers`` and ``vectors``."""
     found: Json = {}
     nodes: dict[str, str] = {}
     results = Results.of_plan(project.store, plan)
