@@ -43,7 +43,10 @@ class Publisher:
         for path in self.root.glob(".*.*"):
             owner = path.name.removesuffix(".old").rpartition(".")[2]
             if owner.isdigit() and not _alive(int(owner)):
-                shutil.rmtree(path, ignore_errors=True)
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:  # a seal
+                    path.unlink(missing_ok=True)
 
     def publish(
         self,
@@ -123,6 +126,16 @@ class Publisher:
             return False
         shutil.rmtree(aside) if aside.is_dir() and not aside.is_symlink() else aside.unlink()
         return True
+
+    def reseal(self, target: str, seal: bytes) -> None:
+        """Replace the seal of a published target, whole or not at all."""
+        staged = self.root / f".{target}.{os.getpid()}"
+        with staged.open("wb") as file:
+            file.write(seal)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(staged, self.path(target) / SEAL)
+        _sync_directory(self.path(target))
 
     def _current(
         self, directory: Path, tree: Tree, files: dict[str, bytes], made_of: Digest, seal: Callable[[Path, Tree], bytes]

@@ -26,8 +26,10 @@ from ..execute.pools import Pools
 from ..execute.scheduler import Scheduler
 from ..graph import TargetPlan
 from ..project import Project, Selection
+from ..publish import SEAL
 from ..store import ActionResult, Tree
-from . import provenance
+from . import provenance, signing
+from .envelope import sealed
 from .outcome import BuildReport, TargetReport
 
 __all__ = ["Build", "build_targets", "measure_targets"]
@@ -91,6 +93,7 @@ class Build:
         self._observe = observe
         self._judge_only = check or not publish
         self._leave = not publish
+        self._signer = None if self._judge_only else signing.from_environment(project.environ)
         self._reports: dict[str, TargetReport] = {}
         self._scheduler = Scheduler(
             project.graph, project.keyer, project.store, executor, pools, project.traces, observe, self._finish,
@@ -230,8 +233,10 @@ class Build:
         environment = project.keyer.environment
 
         def seal(directory: Path, tree: Tree) -> bytes:
-            return provenance.statement(target.name, tree, directory, [FILE], steps, project.stat, environment)
+            said = provenance.statement(target.name, tree, directory, [FILE], steps, project.stat, environment)
+            return sealed(said, directory / SEAL, self._signer)
 
-        made_of = provenance.made_of(target.name, steps, environment)
+        signer = self._signer.keyid if self._signer else None
+        made_of = provenance.made_of(target.name, steps, environment, signer)
         artifact = steps[-1][1].output
         return project.publisher.publish(target.name, artifact, {FILE: metrics}, made_of, seal)

@@ -61,7 +61,8 @@ def command(
             for name, reason in selection.skipped.items():
                 click.echo(f"skipped {name}: {reason}", err=as_json)
             raise Incompatible(
-                "nothing of this can be built here", hint="'cbuild doctor' shows what this machine lacks"
+                "none of these targets can be built on this machine",
+                hint="'cbuild doctor' shows what this machine lacks",
             )
         from ..build.run import build_targets  # what executes, which a plan does without
 

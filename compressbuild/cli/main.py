@@ -28,6 +28,7 @@ COMMANDS = {
     "profile": "Show where the time of a target's run goes.",
     "graph": "Draw the DAG as svg, dot or mermaid.",
     "verify": "Check published artifacts against their provenance.",
+    "sign": "Sign the provenance of published artifacts.",
     "cache": "Statistics, clean-up and verification of the cache.",
     "platforms": "List common hardware to build for, and what this machine can do for it.",
     "plugins": "List plugins, what they offer, and why one is unusable.",
@@ -37,7 +38,7 @@ COMMANDS = {
 }
 
 _TAKES_VALUE = frozenset(
-    ("-f", "--file", "-j", "--jobs", "--set", "--cache-dir", "--trace", "--profile", "--format", "-o")
+    ("-f", "--file", "-j", "--jobs", "--set", "--cache-dir", "--trace", "--profile", "--format", "-o", "--key")
 )
 
 

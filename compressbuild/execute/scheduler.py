@@ -323,7 +323,7 @@ class Scheduler:
         if self._check and action.result is not None and action.why.reason == "requested" and not node.nondeterministic:
             changed = _differences(self._store, action.result, out)
             if changed:
-                text = f"declared deterministic, but it made other bytes this time: {', '.join(changed)}"
+                text = f"declared deterministic, but this run produced different bytes: {', '.join(changed)}"
                 return self._fail(run, "differs", text, "fix it; or declare it nondeterministic, with the reason")
             return self._release(run, Outcome("built", action.result))
         result = self._store.commit(

@@ -180,7 +180,7 @@ def test_check_finds_what_is_not_deterministic(toy) -> None:
     report, _ = toy.build("all", check=True)
     assert report.exit_code == 1
     errors = [e.error for e in toy.events if getattr(e, "error", "")]
-    assert errors == ["declared deterministic, but it made other bytes this time: value"]
+    assert errors == ["declared deterministic, but this run produced different bytes: value"]
 
 
 def test_remeasure_runs_only_measurements(toy) -> None:

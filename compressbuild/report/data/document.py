@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ... import __version__
+from ...build.envelope import BadEnvelope, Envelope
 from ...evaluate.choice import Candidate, Terms, choose, front
 from ...evaluate.compare import compare_quality, hits
 from ...evaluate.evidence import Evidence
@@ -270,11 +271,17 @@ def _logs(directory: Path, positions: Sequence[str]) -> dict[str, str]:
 
 def _provenance(path: Path) -> Json | None:
     try:
-        said = msgspec.json.decode(path.read_bytes())
+        said = msgspec.json.decode(Envelope.read(path).payload)
         steps = said["predicate"]["buildDefinition"]["resolvedDependencies"]
         return {
             "subjects": [{"name": s["name"], "sha256": s["digest"].get("sha256", "")} for s in said["subject"]],
             "steps": [{"name": s["name"], "key": s["annotations"].get("key"), "digest": s["digest"]} for s in steps],
         }
-    except (OSError, msgspec.DecodeError, KeyError, TypeError):  # none, or damaged: 'cbuild verify' says so
+    except (
+        BadEnvelope,
+        msgspec.DecodeError,
+        AttributeError,
+        KeyError,
+        TypeError,
+    ):  # none, or damaged: 'cbuild verify' says so
         return None

@@ -102,7 +102,7 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
         }
         found = ", ".join(f"'{name}' has {width}" for name, width in list(widths.items())[:4])
         raise UserError(
-            f"nothing can go so that multiples of {params.round_to} channels, and of a layer's groups, are left: "
+            f"no channel can be removed: widths must stay multiples of {params.round_to} and of the layer's groups: "
             f"{found}",
             hint="a larger 'ratio', a smaller 'round-to'; or the code ties the widths, and prune.magnitude fits",
         )
