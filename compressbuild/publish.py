@@ -68,6 +68,20 @@ class Publisher:
         final = self.path(target)
         if self._current(final, tree, files, made_of, seal):
             return False
+        try:
+            self._replace(target, artifact, files, tree, seal)
+        except OSError as error:
+            raise CbuildError(
+                f"target '{target}' cannot be published in {final}: {error.strerror or error}",
+                hint="its artifact is in the cache; once the directory can be written, build again",
+            ) from error
+        return True
+
+    def _replace(
+        self, target: str, artifact: Digest, files: dict[str, bytes], tree: Tree, seal: Callable[[Path, Tree], bytes]
+    ) -> None:
+        """Write the directory beside its place, then put it there."""
+        final = self.path(target)
         self.root.mkdir(parents=True, exist_ok=True)
         staged = self.root / f".{target}.{os.getpid()}"
         shutil.rmtree(staged, ignore_errors=True)
@@ -85,7 +99,7 @@ class Publisher:
                     raise
                 continue  # another build has just published the same target: the later one stays
             _sync_directory(self.root)
-            return True
+            return
 
     def reject(self, target: str, artifact: Digest, files: dict[str, bytes], where: Path) -> None:
         """Leave what missed a gate at ``where``, to be looked at: its files and ``files``, without a seal."""

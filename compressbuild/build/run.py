@@ -190,9 +190,9 @@ class Build:
             shutil.rmtree(self._rejected(name), ignore_errors=True)
             written = self._publish(target, found)
             status: Any = "published" if written else "up to date"
-            if written:
-                self._remember(target, result.output, found)
-            self._report(TargetReport(status=status, directory=f"build/{name}", **base))
+            lost = self._remember(target, result.output, found) if written else None
+            reason = f"its history cannot be written: {lost}" if lost else ""
+            self._report(TargetReport(status=status, directory=f"build/{name}", reason=reason, **base))
 
     def _made(self, index: int) -> ActionResult | None:
         return self._scheduler.outcomes[index].result
@@ -212,13 +212,13 @@ class Build:
         self._project.publisher.reject(target.name, artifact, {FILE: evidence}, where)
         return where.relative_to(self._project.root).as_posix()
 
-    def _remember(self, target: TargetPlan, artifact: Digest, found: Assessment) -> None:
-        """A line in the history of the target."""
+    def _remember(self, target: TargetPlan, artifact: Digest, found: Assessment) -> OSError | None:
+        """A line in the history of the target; what prevented it."""
         graph, actions = self._project.graph, self._scheduler.actions
         keys = {graph.nodes[i].position: actions[i].key or "" for i in target.nodes if i in actions}
         said = [concern.message for concern in found.warnings]
         entry = Entry.of(target.name, time.time(), artifact, keys, found.metrics, said, target.baseline)
-        History(self._project.state / "history").append(entry)
+        return History(self._project.state / "history").append(entry)
 
     def _publish(self, target: TargetPlan, found: Assessment) -> bool:
         project = self._project

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -143,4 +144,13 @@ def main(argv: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone; Python would complain of it at exit
         return 1
+    except OSError as error:
+        click.echo(f"cbuild: error: {_system_error(error)}", err=True)
+        return 1
     return outcome if isinstance(outcome, int) else 0
+
+
+def _system_error(error: OSError) -> str:
+    """One line: the file, and what the system says about it. A full or broken disk is not a bug worth a traceback."""
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    return where + (error.strerror or str(error))
