@@ -18,7 +18,7 @@ from ..digest import Digest, file_digest
 from ..errors import CbuildError
 from ..graph import Graph, Node
 from ..plan import Action, Cover, Explanation, Keyer, Trace, Traces, judge
-from ..store import ActionResult, CorruptObject, Hit, Lock, Store
+from ..store import ActionResult, BadOutput, CorruptObject, Hit, Lock, Store
 from .agenda import Agenda
 from .executor import Executor, Finished, Progress
 from .inputs import Inputs, Taken
@@ -326,16 +326,19 @@ class Scheduler:
                 text = f"declared deterministic, but this run produced different bytes: {', '.join(changed)}"
                 return self._fail(run, "differs", text, "fix it; or declare it nondeterministic, with the reason")
             return self._release(run, Outcome("built", action.result))
-        result = self._store.commit(
-            out,
-            key=action.key,
-            kind=node.kind,
-            label=node.position,
-            seconds=seconds,
-            peak_rss=peak_rss,
-            facts=dict(facts),
-            consume=True,
-        )
+        try:
+            result = self._store.commit(
+                out,
+                key=action.key,
+                kind=node.kind,
+                label=node.position,
+                seconds=seconds,
+                peak_rss=peak_rss,
+                facts=dict(facts),
+                consume=True,
+            )
+        except BadOutput as error:
+            return self._fail(run, "raised", str(error), error.hint)
         shutil.rmtree(self._observe.checkpoint_path(action.key), ignore_errors=True)
         self._absent.discard(node.index)
         self._wanted.discard(node.index)
