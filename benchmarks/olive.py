@@ -48,7 +48,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from scipy.stats import bootstrap, spearmanr
 
-from compressbuild.evaluate.compare import compare_quality, direct_latency
+from compressbuild.evaluate.compare import compare_quality, direct_speed
 
 Feeds = dict[str, np.ndarray]
 Run = Callable[[Feeds], np.ndarray]
@@ -319,7 +319,7 @@ def speed(ours: Path, other: Path, start: Start, feeds: Feeds, params: Latency) 
 
     sample = measure(session, params, time.perf_counter)
     ratio = sample.ratio()
-    found = direct_latency(
+    found = direct_speed(
         {
             "value": 1e3 * sample.time(0).value, "baseline": {"value": 1e3 * sample.time(1).value},
             "ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high,

@@ -55,14 +55,14 @@ def has_infinity(program: ExportedProgram) -> bool:
 
 def infinite(spec: Any) -> str | None:
     """Name of a float16 constant of an ML program that is not finite."""
-    for function in spec.mlProgram.functions.values():
-        for block in function.block_specializations.values():
-            for operation in block.operations:
-                for attribute in operation.attributes.values():
-                    tensor = attribute.immediateValue.tensor
-                    data = tensor.bytes.values
-                    half = operation.outputs and operation.outputs[0].type.tensorType.dataType == _FLOAT16
-                    if operation.type == "const" and half and data and len(data) % 2 == 0:
-                        if not np.isfinite(np.frombuffer(data, np.float16)).all():
-                            return str(operation.outputs[0].name)
-    return None
+    return next((name for name, values in _constants(spec) if not np.isfinite(values).all()), None)
+
+
+def _constants(spec: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """The float16 constants that are written into a program, not beside it."""
+    blocks = (b for function in spec.mlProgram.functions.values() for b in function.block_specializations.values())
+    for operation in (each for block in blocks for each in block.operations if each.type == "const"):
+        output = operation.outputs[0]
+        if output.type.tensorType.dataType == _FLOAT16:
+            for attribute in operation.attributes.values():
+                yield output.name, np.frombuffer(attribute.immediateValue.tensor.bytes.values, np.float16)

@@ -104,7 +104,12 @@ def _check(ctx: Context, source: Path, target: Path, params: ConvertFp16) -> flo
         feeds = example_arrays(inputs)
     else:
         feeds = sample_feeds(ctx.dataset(params.data), inputs, _CHECK_SAMPLES)
+<<<<<<< HEAD
     wanted = OnnxRunner(source, threads=ctx.threads, optimise=False)(feeds)
+=======
+    wanted = OnnxRunner(source, threads=ctx.threads)(feeds)
+    # A file for a GPU: what the CPU's optimiser makes of it, which crashes on a GRU with a state, does not matter.
+>>>>>>> wt/quant
     half = OnnxRunner(target, threads=ctx.threads, optimise=False)
     found = half({name: feeds[name].astype(dtype) for name, (_, dtype) in half.inputs.items()})
     return compare(
