@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from compressbuild.evaluate.compare import direct_latency
+from compressbuild.evaluate.compare import direct_speed
 
 AGREE = 19 / 20
 
@@ -55,7 +55,7 @@ def repeat(subject: Path, baseline: Path, batch: int, repeats: int) -> Counter[s
     verdicts: Counter[str] = Counter()
     for number in range(1, repeats + 1):
         found = measure(subject, baseline, batch)
-        said = direct_latency(found)
+        said = direct_speed(found)
         assert said is not None
         assert said.low is not None
         assert said.high is not None

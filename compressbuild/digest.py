@@ -187,7 +187,7 @@ def _digest_and_stat(path: str) -> tuple[Digest, FileStat]:
         before = os.stat(path)
         if stat.S_ISDIR(before.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        if not stat.S_ISREG(before.st_mode):  # opening a FIFO would wait for ever
+        if not stat.S_ISREG(before.st_mode):  # opening a FIFO could block without end
             raise OSError(errno.EINVAL, "not a regular file", path)
         digest = _hash(path, before.st_size)
         after = os.stat(path)

@@ -7,7 +7,7 @@ from .context import Context, Runner, UserError
 from .facts import FACTS
 from .needs import Needs
 from .numbers import Amount, Count, Positive, Rate, Ratio, Share
-from .params import DatasetRef, FileRef, FunctionRef, Label, Meta, ModelRef, Params, schemes
+from .params import DatasetRef, FileRef, FunctionRef, Label, Meta, ModelRef, Narrow, Params, schemes
 from .parity import Parity, ParityCheck
 from .profile import Operator, Profile, Profiling
 from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
@@ -37,6 +37,7 @@ __all__ = [
     "Meta",
     "Metric",
     "ModelRef",
+    "Narrow",
     "Needs",
     "Operator",
     "Params",

@@ -7,14 +7,14 @@ A parameter is a field of a :class:`Params` struct. Written in a Compressfile it
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from .needs import Needs
 
-__all__ = ["DatasetRef", "FileRef", "FunctionRef", "Label", "Meta", "ModelRef", "Params", "schemes"]
+__all__ = ["DatasetRef", "FileRef", "FunctionRef", "Label", "Meta", "ModelRef", "Narrow", "Params", "schemes"]
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +56,19 @@ FunctionRef = Annotated[
 
 FileRef = Annotated[str, Meta(description="a file of your project", extra={"ref": "file"})]
 """Path relative to the Compressfile; ``ctx.file(params.field)`` is its absolute path. Its bytes join the key."""
+
+
+Narrow = Annotated[
+    bool | Literal["auto"],
+    Meta(
+        description="7-bit weights, whose products no processor saturates; `auto`: where the platform's processor is "
+        "an x86-64 without VNNI",
+        extra={"auto": "saturates", "fallback": False},
+    ),
+]
+"""A plan replaces ``auto`` by true where 8-bit products saturate on the processors of the target's platform, or on this
+one without a platform. ``extra={"auto": "saturates", "when": {True: …, False: …}}`` gives a parameter of your own
+another value for each."""
 
 
 def schemes(*known: str) -> Meta:

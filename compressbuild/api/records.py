@@ -74,8 +74,9 @@ class Backend(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     compiles here but cannot run here cross-compiles. ``compile_facts``: names of probed facts the compiled bytes
     depend on (``cpu.isa``, ``gpu.sm``); ``run_facts``: those that measurements depend on. ``qdq_scheme``: how int8
     models for it are quantized, a name that quantizers know: ``u8-affine``, ``s8-symmetric``, or its own.
-    ``profile``: optional ``f(ctx, artifact: Path, params: Profiling) -> dict``, the fields of a Profile, for
-    ``cbuild profile``; ``ctx.settings("subject")`` are the platform's.
+    ``saturates``: its kernels add two products of 8 bits in 16 on x86-64 without VNNI, so weights for it need 7 bits
+    there (see :data:`Narrow`). ``profile``: optional ``f(ctx, artifact: Path, params: Profiling) -> dict``, the
+    fields of a Profile, for ``cbuild profile``; ``ctx.settings("subject")`` are the platform's.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Backend(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     produces: str = "engine"
     version: int = 1
     qdq_scheme: str = "u8-affine"
+    saturates: bool = False
     stack: Stack = Stack()
     compile_needs: Needs = Needs()
     run_needs: Needs = Needs()

@@ -30,7 +30,7 @@ __all__ = ["NodeRun", "installed_plugin", "make_context", "onnx_model", "run_nod
 
 # By name: the engine imports no model library.
 _TORCH_INIT = "cbuild_torch.model.source:init"
-_EXPORT, _EXPORT_PARAMS = "cbuild_torch.to_onnx.export:export", "cbuild_torch.to_onnx.params.export:ExportOnnx"
+_EXPORT, _EXPORT_PARAMS = "cbuild_torch.to_onnx.export:export", "cbuild_torch.to_onnx.export:ExportOnnx"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
 """Digests of code by its syntax tree, and what it imports; nothing is imported to find out."""
 
-from .index import CodeClosure, CodeIndex, CodeProblem, code_digest_of_plugin
+from .index import CodeClosure, CodeIndex, code_digest_of_plugin
 
-__all__ = ["CodeClosure", "CodeIndex", "CodeProblem", "code_digest_of_plugin"]
+__all__ = ["CodeClosure", "CodeIndex", "code_digest_of_plugin"]

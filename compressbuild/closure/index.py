@@ -10,12 +10,12 @@ from typing import Any, Protocol
 import msgspec
 
 from ..digest import Digest, Seen, digest_value, file_digest
-from ..errors import Mark
+from ..errors import Diagnostic, Mark
 from ..words import did_you_mean
 from .modules import Module, Space, relative
 from .syntax import Import, Syntax, SyntaxProblem, column, parse
 
-__all__ = ["CodeClosure", "CodeIndex", "CodeProblem", "Memo", "code_digest_of_plugin"]
+__all__ = ["CodeClosure", "CodeIndex", "Memo", "code_digest_of_plugin"]
 
 
 class Memo(Protocol):
@@ -24,14 +24,6 @@ class Memo(Protocol):
     def memo(self, path: str | os.PathLike[str], column: str, compute: Callable[[Path], Any], /) -> Any: ...
 
     def digest(self, path: str | os.PathLike[str], /) -> Digest: ...
-
-
-class CodeProblem(msgspec.Struct, frozen=True):
-    """Why there is no digest. ``mark``: the place in the code (a syntax error), if it has one."""
-
-    message: str
-    hint: str | None = None
-    mark: Mark | None = None
 
 
 class CodeClosure(msgspec.Struct, frozen=True):
@@ -45,7 +37,7 @@ class CodeClosure(msgspec.Struct, frozen=True):
     reference: str
     digest: str
     files: tuple[str, ...]
-    missing: tuple[CodeProblem, ...] = ()
+    missing: tuple[Diagnostic, ...] = ()
     paths: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     external: tuple[str, ...] = ()
@@ -53,7 +45,7 @@ class CodeClosure(msgspec.Struct, frozen=True):
 
 class _Collected(msgspec.Struct, frozen=True):
     modules: tuple[Module, ...]
-    problems: tuple[CodeProblem, ...]
+    problems: tuple[Diagnostic, ...]
     absent: tuple[str, ...]
     external: tuple[str, ...]
 
@@ -156,7 +148,7 @@ class CodeIndex:
         modules: dict[str, Module] = {}
         absent: set[str] = set()
         external: set[str] = set()
-        problems: list[CodeProblem] = []
+        problems: list[Diagnostic] = []
         queue = [start]
         seen: set[str] = set()
         while queue:
@@ -177,7 +169,7 @@ class CodeIndex:
             syntax = self._syntax_of(module)
             if syntax.problem is not None and module.file is not None:
                 mark = Mark(relative(module.file, base), syntax.problem.line, syntax.problem.column)
-                problems.append(CodeProblem(f"Python cannot read this file: {syntax.problem.message}", None, mark))
+                problems.append(Diagnostic(f"Python cannot read this file: {syntax.problem.message}", mark))
             queue += self._imports(space, module, syntax) if follow else ()
         return _Collected(tuple(modules.values()), tuple(problems), tuple(sorted(absent)), tuple(sorted(external)))
 
@@ -246,15 +238,15 @@ class CodeIndex:
         hint = f"did you mean '{'.'.join([*parts[:known], guess, *parts[known + 1 :]])}'?" if guess else None
         return _failed(reference, f"'{reference}': no module '{path}'", hint)
 
-    def _attribute_missing(self, reference: str, module: Module, name: str, base: str) -> tuple[CodeProblem, ...]:
+    def _attribute_missing(self, reference: str, module: Module, name: str, base: str) -> tuple[Diagnostic, ...]:
         if module.file is None:
-            return (CodeProblem(f"'{reference}': '{module.name}' is a directory of modules, not a module"),)
+            return (Diagnostic(f"'{reference}': '{module.name}' is a directory of modules, not a module"),)
         syntax = self._syntax_of(module)
         if syntax.open or name in syntax.names:
             return ()
         guess = did_you_mean(name, syntax.names)
         hint = f"did you mean '{module.name}:{guess}'?" if guess else None
-        return (CodeProblem(f"'{reference}': '{relative(module.file, base)}' defines no '{name}'", hint),)
+        return (Diagnostic(f"'{reference}': '{relative(module.file, base)}' defines no '{name}'", hint=hint),)
 
 
 def code_digest_of_plugin(reference: str, stat_cache: Memo | None = None) -> CodeClosure:
@@ -263,4 +255,4 @@ def code_digest_of_plugin(reference: str, stat_cache: Memo | None = None) -> Cod
 
 
 def _failed(reference: str, message: str, hint: str | None = None) -> CodeClosure:
-    return CodeClosure(reference, "", (), (CodeProblem(message, hint),))
+    return CodeClosure(reference, "", (), (Diagnostic(message, hint=hint),))

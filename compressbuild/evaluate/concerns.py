@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -31,7 +31,7 @@ FEWEST = 10  # samples of a class
 class Concern(msgspec.Struct, frozen=True, kw_only=True):
     """``classes``: those that collapsed; ``rows``: what they are, one of them (class, slice, corruption …)."""
 
-    kind: Literal["smaller-not-faster", "class-collapsed"]
+    kind: Literal["smaller-not-faster", "class-collapsed", "doubtful-step"]
     message: str
     classes: tuple[str, ...] = ()
     rows: str = "class"
@@ -43,9 +43,10 @@ def target_concerns(
     measured: Mapping[str, Mapping[str, Any]],
     read: Callable[[MetricPlan], Mapping[str, Any] | None],
     size: Callable[[int], int | None],
+    facts: Callable[[int], Mapping[str, Any]] = lambda index: {},
 ) -> tuple[Concern, ...]:
     """All there is to say of a target. ``measured``: its results; ``read``: the result of a metric's node; ``size``:
-    bytes of what a node made."""
+    bytes of what a node made; ``facts``: what its function reported, with ``concern``, a sentence for people."""
     found: list[Concern | None] = []
     baseline, own = target.baseline, size(target.artifact)
     speed = Roles.of(graph.metrics).speed_of(measured)
@@ -59,7 +60,19 @@ def target_concerns(
     for name, value in measured.items():
         if "per_class" in value and graph.metrics[name].per_class:
             found.append(collapsed_classes(name, value, others.get(name), baseline))
+    found.extend(_said(graph, target, facts))
     return tuple(concern for concern in found if concern is not None)
+
+
+def _said(graph: Graph, target: TargetPlan, facts: Callable[[int], Mapping[str, Any]]) -> Iterator[Concern]:
+    """What the steps of a target are concerned about, the first step first."""
+    steps = [target.artifact]
+    while "subject" in (inputs := graph.nodes[steps[-1]].inputs):
+        steps.append(inputs["subject"])
+    for index in reversed(steps):
+        said = facts(index).get("concern")
+        if isinstance(said, str):
+            yield Concern(kind="doubtful-step", message=f"{graph.nodes[index].name}: {said}")
 
 
 def smaller_not_faster(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,17 @@ class Results:
         result = self.made(index)
         return result.size if result is not None else None
 
+    def facts(self, index: int) -> Mapping[str, Any]:
+        """What a node's function reported."""
+        result = self.made(index)
+        return result.facts if result is not None else {}
+
 
 def read_metrics(store: Store, output: Digest) -> dict[str, Any]:
     """What a metric function returned. StoreError if its artifact is not what the digest says."""
     file = next((f for f in store.cas.read_tree(output).files if f.path == FILE), None)
     if file is None:
-        raise StoreError(f"artifact {output[:12]} holds no {FILE}")
+        raise StoreError(f"artifact {output[:12]} has no file {FILE}")
     data = Path(store.dir.object(file.digest)).read_bytes()
     if bytes_digest(data) != file.digest:
         raise StoreError(f"object {file.digest[:12]} is corrupt", hint="build again: a build replaces it")

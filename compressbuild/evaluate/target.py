@@ -41,5 +41,5 @@ def assess(graph: Graph, target: TargetPlan, results: Results, history: History)
         verdicts=tuple(
             verdict for gate in target.gates for verdict in judge_gate(gate, results.metric, recorded, target.baseline)
         ),
-        warnings=target_concerns(graph, target, metrics, results.metric, results.size),
+        warnings=target_concerns(graph, target, metrics, results.metric, results.size, results.facts),
     )

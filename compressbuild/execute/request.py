@@ -1,4 +1,4 @@
-"""A node with its inputs on disk → what the worker is told."""
+"""A node with its inputs on disk → the worker's request."""
 
 from __future__ import annotations
 

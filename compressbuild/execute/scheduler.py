@@ -316,13 +316,15 @@ class Scheduler:
         kind = self.graph.registry.kinds.get(node.kind)
         unmet = [pattern for pattern in (kind.files if kind is not None else ("*",)) if not any(out.glob(pattern))]
         if unmet:
-            return self._fail(run, "raised", f"it made no '{unmet[0]}', which a {node.kind} has to hold")
+            return self._fail(
+                run, "raised", f"its output has no file matching '{unmet[0]}', which kind '{node.kind}' requires"
+            )
         assert action.key is not None
         if self._check and action.result is not None and action.why.reason == "requested" and not node.nondeterministic:
             changed = _differences(self._store, action.result, out)
             if changed:
-                text = f"declared deterministic, but it made other bytes this time: {', '.join(changed)}"
-                return self._fail(run, "differs", text, "declare it nondeterministic with the reason, or mend it")
+                text = f"declared deterministic, but this run produced different bytes: {', '.join(changed)}"
+                return self._fail(run, "differs", text, "fix it; or declare it nondeterministic, with the reason")
             return self._release(run, Outcome("built", action.result))
         try:
             result = self._store.commit(

@@ -11,7 +11,7 @@ from ..platforms import Missing, check_requires, requires_met
 from .draft import Draft
 from .node import Node, RunWith
 from .params import Resolved, resolve, type_name
-from .platforms import backend_of, platform_of
+from .platforms import automatic, backend_of, platform_of
 
 __all__ = ["compiled", "counted_with", "run_with", "settings_of"]
 
@@ -32,7 +32,7 @@ def settings_of(draft: Draft, platform: str) -> Resolved | None:
                 declared.settings,
                 owner=f"backend '{backend.name}'",
                 mark=declared.mark,
-                backend=backend,
+                settle=automatic(draft, platform),
                 problems=draft.problems,
             )
             if found is not None and not draft.datasets_known(found, declared.mark):

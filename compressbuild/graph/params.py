@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
 from typing import Any
@@ -11,24 +11,40 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from ..api import Backend, Label, Needs, Params
+from ..api import Label, Needs, Params
 from ..compressfile.nodes import Map, Node, Seq, plain
 from ..errors import Diagnostic, Mark
 from ..words import suggest
 
-__all__ = ["Resolved", "complete", "handed", "resolve", "type_name"]
+__all__ = ["NO_PLATFORM", "Resolved", "Settling", "complete", "handed", "resolve", "type_name"]
 
 _PATH = re.compile(r"^(?P<text>.*?)(?: - at `(?P<path>\$[^`]*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 
 
-class Auto(msgspec.Struct, frozen=True):
-    """Of a parameter that may be ``auto``: the backend's attribute that replaces it; what does without a platform; the
-    names that it knows (empty: any)."""
+class Settling(msgspec.Struct, frozen=True):
+    """What the platform that a target is for says to the question that a parameter left at ``auto`` asks; None: it does
+    not know. ``backend``: its name."""
 
-    attribute: str
-    fallback: Any
+    answer: Callable[[str], Any]
+    backend: str | None = None
+
+
+NO_PLATFORM = Settling(lambda question: None)
+
+
+class Auto(msgspec.Struct, frozen=True):
+    """Of a parameter that may be ``auto``: what settles it (:func:`.platforms.automatic`). ``when``: for each answer
+    the value, if that is not the answer itself. ``known``: the names that it may be (empty: any)."""
+
+    question: str
+    fallback: Any = None
+    when: Mapping[Any, Any] | None = None
     known: tuple[str, ...] = ()
+
+    def value(self, answer: Any) -> Any:
+        found = self.fallback if answer is None else answer
+        return found if self.when is None else self.when[found]
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -105,8 +121,10 @@ def _fields(kind: type[Params]) -> dict[str, Auto | None]:
     found: dict[str, Auto | None] = {}
     for item in _type(kind).fields:
         extra = {key: value for part in _extras(item.type) for key, value in part.items()}
-        auto = Auto(extra["auto"], extra.get("fallback"), extra.get("known", ())) if "auto" in extra else None
-        found[item.encode_name] = auto
+        found[item.encode_name] = None
+        if "auto" in extra:
+            auto = Auto(extra["auto"], extra.get("fallback"), extra.get("when"), extra.get("known", ()))
+            found[item.encode_name] = auto
     return found
 
 
@@ -173,13 +191,13 @@ def resolve(
     *,
     owner: str,
     mark: Mark,
-    backend: Backend | None,
+    settle: Settling,
     problems: list[Diagnostic],
 ) -> Resolved | None:
     """Type-check what is written against ``kind``; on trouble add located diagnostics and return None.
 
-    ``owner``: what the parameters belong to, for messages (``technique 'distill'``). ``backend``: of the platform the
-    target is for, which settles parameters left at ``auto``.
+    ``owner``: what the parameters belong to, for messages (``technique 'distill'``). ``settle``: of parameters left at
+    ``auto``.
     """
     fields = _fields(kind)
     bad = False
@@ -194,10 +212,11 @@ def resolve(
     for name, item in fields.items():
         if item is None:
             continue
-        asking = backend if raw.get(name, "auto") == "auto" else None
-        if raw.get(name, "auto") == "auto":
-            raw[name] = getattr(backend, item.attribute) if backend is not None else item.fallback
+        automatic = raw.get(name, "auto") == "auto"
+        if automatic:
+            raw[name] = item.value(settle.answer(item.question))
         if item.known and isinstance(raw[name], str) and raw[name] not in item.known:
+            asking = settle.backend if automatic else None
             problems.append(_unknown(owner, name, raw[name], item.known, asking, _locate(written, [name], mark)))
             return None
     try:
@@ -217,12 +236,12 @@ def resolve(
     return Resolved(values, tuple(refs), typed.needs(), typed.measured_as())
 
 
-def _unknown(owner: str, name: str, value: str, known: Sequence[str], asking: Backend | None, mark: Mark) -> Diagnostic:
+def _unknown(owner: str, name: str, value: str, known: Sequence[str], asking: str | None, mark: Mark) -> Diagnostic:
     """A parameter's value, written or asked for by a backend, that is none of the names it knows."""
     listed = f"it knows {', '.join(known)}"
     if asking is not None:
-        message = f"{owner} does not know the {name} '{value}', which backend '{asking.name}' asks for"
-        return Diagnostic(message, mark, f"{listed}; a technique made for '{asking.name}' may know it")
+        message = f"{owner} does not know the {name} '{value}', which backend '{asking}' asks for"
+        return Diagnostic(message, mark, f"{listed}; use a technique that is made for '{asking}'")
     message = f"{owner}, parameter '{name}': unknown {name} '{value}'"
     return Diagnostic(message, mark, suggest(value, known, otherwise=listed))
 

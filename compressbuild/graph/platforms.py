@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from ..api import Backend, Platform
-from ..compressfile.nodes import Map, Scalar, located
-from ..compressfile.spec import PlatformSpec
-from .draft import Draft
+from typing import Any
 
-__all__ = ["backend_of", "filled", "platform_of"]
+from ..api import Backend, Platform
+from ..compressfile.nodes import Map, Scalar, located, plain
+from ..compressfile.spec import PlatformSpec
+from ..platforms import saturates
+from .draft import Draft
+from .params import Settling
+
+__all__ = ["automatic", "backend_of", "filled", "platform_of"]
 
 
 def platform_of(draft: Draft, name: str) -> PlatformSpec | None:
@@ -27,6 +31,29 @@ def backend_of(draft: Draft, platform: str | None) -> Backend | None:
     """The backend of a platform of the file; None without a platform, or if it is unknown."""
     declared = platform_of(draft, platform) if platform is not None else None
     return draft.registry.backends.get(declared.backend) if declared is not None else None
+
+
+def automatic(draft: Draft, platform: str | None) -> Settling:
+    """What answers the questions of parameters left at ``auto``, for a platform of the file or, without one, here.
+
+    ``qdq_scheme``: the backend's. ``saturates``: whether its 8-bit products do on the processors it is for; without a
+    platform, whether they do on this one.
+    """
+
+    backend = backend_of(draft, platform)
+
+    def answer(question: str) -> Any:
+        if question == "qdq_scheme":
+            return backend.qdq_scheme if backend is not None else None
+        if question == "saturates":
+            if backend is not None and not backend.saturates:
+                return False
+            declared = platform_of(draft, platform) if platform is not None else None
+            requires = declared.requires if declared is not None else None
+            return saturates(draft.facts, plain(requires) if requires is not None else None)
+        raise ValueError(f"a parameter's 'auto' asks for '{question}', which no platform answers")
+
+    return Settling(answer, backend.name if backend is not None else None)
 
 
 def filled(declared: PlatformSpec, record: Platform) -> PlatformSpec:

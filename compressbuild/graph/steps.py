@@ -11,7 +11,7 @@ from .compiling import compiled, run_with
 from .draft import Draft
 from .node import Node, RunWith
 from .params import Resolved, resolve, type_name
-from .platforms import backend_of
+from .platforms import automatic
 from .sources import source
 
 __all__ = ["Steps"]
@@ -59,7 +59,7 @@ class Steps:
             step.params,
             owner=owner,
             mark=step.mark,
-            backend=backend_of(draft, platform),
+            settle=automatic(draft, platform),
             problems=draft.problems,
         )
         if found is None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from .keys import Parts
 
-__all__ = ["Change", "Explanation", "compare", "say"]
+__all__ = ["Change", "Explanation", "Reason", "compare", "say"]
+
+Reason = Literal["cached", "first build", "changed", "depends", "lost", "evicted", "requested"]
+"""``lost``: the result is known, its bytes are gone or damaged. ``requested``: by --remeasure or --check."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -21,11 +24,9 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """``reason``: one of ``cached``, ``first build``, ``changed``, ``depends``, ``lost`` (the result is known,
-    its bytes are gone or damaged), ``evicted``, ``requested`` (--remeasure, --check). ``depends``: positions
-    of the nodes that it waits for."""
+    """``depends``: positions of the nodes that it waits for."""
 
-    reason: str
+    reason: Reason
     changes: tuple[Change, ...] = ()
     depends: tuple[str, ...] = ()
     detail: str = ""

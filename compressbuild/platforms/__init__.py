@@ -8,6 +8,7 @@ from .catalogue import Ability, assess
 from .facts import Fact, Facts, Host, probe
 from .needs import Missing, check, lacking, unavailable
 from .requires import check_requires, requires_met
+from .saturation import saturates
 
 __all__ = [
     "Ability",
@@ -21,5 +22,6 @@ __all__ = [
     "lacking",
     "probe",
     "requires_met",
+    "saturates",
     "unavailable",
 ]

@@ -14,10 +14,11 @@ from ..api.needs import Needs
 from ..api.params import Params
 from ..api.records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
 from ..api.stack import Stack
+from ..errors import Diagnostic
 from ..words import did_you_mean, suggest
 from .registry import Record
 
-__all__ = ["Complaint", "Names", "check_links", "check_record"]
+__all__ = ["Names", "check_links", "check_record"]
 
 _NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -31,9 +32,9 @@ _CHOICES: Mapping[tuple[type, str], tuple[str, ...]] = {
 _METHODS = ("needs", "run_needs")  # of Params
 
 
-class Complaint(msgspec.Struct, frozen=True):
-    message: str
-    hint: str | None = None
+def _wrong(message: str, hint: str | None = None) -> Diagnostic:
+    """A record has no place in a file: what it says of itself is enough to find it."""
+    return Diagnostic(message, hint=hint)
 
 
 class Names(msgspec.Struct, frozen=True):
@@ -44,10 +45,10 @@ class Names(msgspec.Struct, frozen=True):
     backends: frozenset[str] = frozenset()
 
 
-def check_record(what: str, record: Record) -> Complaint | None:
+def check_record(what: str, record: Record) -> Diagnostic | None:
     """The first thing wrong with a record by itself, or None."""
     if not isinstance(record.name, str) or not _NAME.fullmatch(record.name):
-        return Complaint(
+        return _wrong(
             f"offers a {what} with the name {record.name!r}", "lower-case words joined by '.' or '-': prune.channels"
         )
     shown = f"{what} '{record.name}'"
@@ -57,7 +58,7 @@ def check_record(what: str, record: Record) -> Complaint | None:
         value = getattr(record, field)
         if not right(value):
             hint = f"write {field}=({value!r},)" if annotation == "tuple[str, ...]" and isinstance(value, str) else None
-            return Complaint(f"{shown}: '{field}' must be {expected}, not {value!r}", hint)
+            return _wrong(f"{shown}: '{field}' must be {expected}, not {value!r}", hint)
     return _check_values(shown, record) or _check_params(shown, record)
 
 
@@ -71,60 +72,56 @@ def _annotations(record: type) -> dict[str, str]:
     }
 
 
-def _check_values(shown: str, record: Record) -> Complaint | None:
+def _check_values(shown: str, record: Record) -> Diagnostic | None:
     for field in _REFERENCES:
         value = getattr(record, field, None)
         if isinstance(value, str) and not _REFERENCE.fullmatch(value):
-            return Complaint(f"{shown}: '{field}' must be 'module:function', not '{value}'")
+            return _wrong(f"{shown}: '{field}' must be 'module:function', not '{value}'")
     for (kind, field), options in _CHOICES.items():
         value = getattr(record, field) if isinstance(record, kind) else None
         if value is not None and value not in options:
             hint = suggest(value, options, otherwise=f"one of {', '.join(options)}")
-            return Complaint(f"{shown}: '{field}' cannot be '{value}'", hint)
+            return _wrong(f"{shown}: '{field}' cannot be '{value}'", hint)
     if isinstance(record, Backend) and not _NAME.fullmatch(record.qdq_scheme):
-        return Complaint(
-            f"{shown}: 'qdq_scheme' cannot be '{record.qdq_scheme}'", "a name of lower-case words: u8-affine"
-        )
+        return _wrong(f"{shown}: 'qdq_scheme' cannot be '{record.qdq_scheme}'", "a name of lower-case words: u8-affine")
     if not isinstance(record, Platform) and record.version < 1:
-        return Complaint(f"{shown}: 'version' must be 1 or more, not {record.version}")
+        return _wrong(f"{shown}: 'version' must be 1 or more, not {record.version}")
     if isinstance(record, Metric) and record.priority < 0:
-        return Complaint(f"{shown}: 'priority' must be 0 or more, not {record.priority}", "0 comes last")
+        return _wrong(f"{shown}: 'priority' must be 0 or more, not {record.priority}", "0 comes last")
     if isinstance(record, Kind) and not record.files:
-        return Complaint(
-            f"{shown}: 'files' is empty", "glob patterns that its directory must hold: files=('model.onnx',)"
-        )
+        return _wrong(f"{shown}: 'files' is empty", "glob patterns that its directory must hold: files=('model.onnx',)")
     for fact in (*record.compile_facts, *record.run_facts) if isinstance(record, Backend) else ():
         if fact not in FACTS:
             hint = suggest(fact, FACTS, otherwise=f"known: {', '.join(FACTS)}")
-            return Complaint(f"{shown}: unknown platform fact '{fact}'", hint)
+            return _wrong(f"{shown}: unknown platform fact '{fact}'", hint)
     return None
 
 
-def _check_params(shown: str, record: Record) -> Complaint | None:
+def _check_params(shown: str, record: Record) -> Diagnostic | None:
     """A parameter struct is its technique's help, and its types must resolve."""
     field = "settings" if isinstance(record, Backend) else "params"
     params: type[Params] | None = getattr(record, field, None)
     if params is None or params is Params:
         return None
     if not (params.__doc__ or "").strip():
-        return Complaint(f"{shown}: {params.__name__} has no docstring", "its first line is the help that users see")
+        return _wrong(f"{shown}: {params.__name__} has no docstring", "its first line is the help that users see")
     taken = next((name for name in params.__struct_fields__ if name in _METHODS), None)
     if taken is not None:
-        return Complaint(f"{shown}: {params.__name__} calls a parameter '{taken}', as a method of Params is called")
+        return _wrong(f"{shown}: {params.__name__} calls a parameter '{taken}', as a method of Params is called")
     try:
         typed = msgspec.convert({}, params)
     except msgspec.ValidationError:  # a required field: its types did resolve
         return None
     except Exception as error:  # noqa: BLE001  plugin border: evaluating a plugin's annotations runs its code
-        return Complaint(f"{shown}: the types of {params.__name__} are unusable: {type(error).__name__}: {error}")
+        return _wrong(f"{shown}: the types of {params.__name__} are unusable: {type(error).__name__}: {error}")
     for method in _METHODS:
         value = getattr(typed, method)()
         if not _needs(value):
-            return Complaint(f"{shown}: '{method}' of {params.__name__} must give a well-formed Needs, not {value!r}")
+            return _wrong(f"{shown}: '{method}' of {params.__name__} must give a well-formed Needs, not {value!r}")
     return None
 
 
-def check_links(what: str, record: Record, names: Names) -> tuple[Complaint | None, list[str]]:
+def check_links(what: str, record: Record, names: Names) -> tuple[Diagnostic | None, list[str]]:
     """What a record uses of other records: why it cannot work, and what of it is only dead wood.
 
     One unknown kind among several it consumes may belong to a plugin that is not installed; if it is the only one, or
@@ -156,10 +153,10 @@ def _consumed(record: Record) -> tuple[str, ...]:
     return record.consumes if isinstance(record, Technique | Backend) else ()
 
 
-def _unknown(shown: str, verb: str, what: str, name: str, options: frozenset[str]) -> Complaint:
+def _unknown(shown: str, verb: str, what: str, name: str, options: frozenset[str]) -> Diagnostic:
     near = did_you_mean(name, options)
     hint = f"did you mean '{near}'?" if near else None
-    return Complaint(f"{shown} {verb} '{name}', a {what} that no plugin offers", hint)
+    return _wrong(f"{shown} {verb} '{name}', a {what} that no plugin offers", hint)
 
 
 def _text(value: object) -> bool:

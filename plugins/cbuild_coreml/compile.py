@@ -27,6 +27,7 @@ from torch.export import ExportedProgram
 from compressbuild.api import Context, UserError
 
 from .artifact import NAME, narrowed, operations, write
+from .halves import clamp, has_infinity, infinite
 from .runner import load
 from .settings import CoreMlSettings
 
@@ -69,20 +70,35 @@ def _convert(
     """The model, and what it was made from: coremltools knows recurrent layers in TorchScript only."""
     outputs = [value.meta["val"].dtype for value in program.graph.output_node().args[0]]
     arguments = _arguments(interface, outputs, settings)
-    graphs: dict[str, Callable[[], Any]] = {"torch.export": lambda: program.run_decompositions({})}
+    graphs: dict[str, Callable[[], Any]] = {"torch.export": lambda: _decomposed(program, settings)}
     if not any(isinstance(node.target, HigherOrderOperator) for node in program.graph.nodes):
         graphs["torch.jit.trace"] = lambda: _traced(flat(module, interface.inputs), interface)
     refusals: list[Exception] = []
     for name, graph in graphs.items():
         try:
-            return coremltools.convert(graph(), **arguments), name
+            converted = coremltools.convert(graph(), **arguments)
         except Exception as error:  # noqa: BLE001 (converters of single operators raise whatever they trip over)
             ctx.log.info("coremltools does not take what %s makes: %s", name, one_line(error))
             refusals.append(error)
+            continue
+        lost = infinite(converted.get_spec())
+        if lost is not None and not has_infinity(program):
+            raise UserError(
+                f"the constant '{lost}' is finite in the model and infinite in float16, whose largest number is 65504",
+                hint="a mask of the least float32, most likely: use -1e4 in the model, or 'precision: fp32'",
+            )
+        return converted, name
     raise UserError(
         f"coremltools cannot convert this model: {one_line(refusals[0])}",
         hint="Core ML has no such operator, or no such form of it; write the model without it",
     ) from refusals[0]
+
+
+def _decomposed(program: ExportedProgram, settings: CoreMlSettings) -> ExportedProgram:
+    made = program.run_decompositions({})
+    if settings.precision == "fp16":
+        clamp(made)
+    return made
 
 
 def _traced(module: nn.Module, interface: Interface) -> Any:

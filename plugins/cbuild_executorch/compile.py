@@ -148,10 +148,17 @@ def _operators(nodes: Iterable[Node]) -> list[str]:
 
 
 def _refusal(what: str, error: Exception) -> UserError:
-    """What ExecuTorch says, up to the traces and the advice about its own interfaces."""
+    """What ExecuTorch says, up to the traces and the advice about its own interfaces. A pass that fails says only its
+    own name; what it fails at is in the cause."""
+    folds = "FuseBatchNormPass" in str(error)
+    while isinstance(error.__cause__, Exception):
+        error = error.__cause__
     text = re.split(r"\s+(?:stack trace:|Original traceback:|There are a few things|While executing)", one_line(error))[
         0
     ]
     at = re.search(r"While executing %(\w+)", one_line(error))
     hint = "fix the size that varies: 'sizes: {batch: 1}'" if "shape_dynamism" in text else None
+    if folds:
+        text = f"it cannot fold a batch normalisation into the layer before it: {text}"
+        hint = "add the step fold.batchnorm, which folds it before"
     return UserError(f"ExecuTorch cannot {what} this model: {text}{f' (at {at[1]})' if at else ''}", hint=hint)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from cbuild_kit import fixed_batch, sample_feeds
+from cbuild_kit.fidelity import check_fidelity
 from cbuild_kit.interface import Interface
 from cbuild_torch.model.calling import tensors
 from cbuild_torch.model.program import example, one_line, retraced
@@ -23,6 +26,8 @@ __all__ = ["quantize"]
 
 _aten = torch.ops.aten
 _LAYERS = (_aten.conv1d.default, _aten.conv2d.default, _aten.linear.default, _aten.conv_transpose2d.input)
+_CHECK_SAMPLES = 64
+_Arrays = Mapping[str, np.ndarray]
 _BATCH = 32  # samples at a time, of a model that takes any number
 
 
@@ -54,19 +59,79 @@ def quantize(
     if not done:
         raise UserError("no layer of this model could be quantized", hint="convolutions and linear layers can be")
     facts = {"layers": done, "float_layers": len(layers) - done}
-    return quantized, facts if dynamic else {**facts, "samples": seen}
+    facts |= {} if dynamic else {"samples": seen}
+    return quantized, {**facts, **_fidelity(ctx, program, quantized, interface, settings)}
+
+
+def _fidelity(
+    ctx: Context,
+    program: ExportedProgram,
+    quantized: ExportedProgram,
+    interface: Interface,
+    settings: ExecuTorchSettings,
+) -> dict[str, Any]:
+    """The quantized program against the float one, on samples where there are some."""
+    if settings.data is not None:
+        columns = sample_feeds(ctx.dataset(settings.data), interface.inputs, min(settings.samples, _CHECK_SAMPLES))
+        count = len(next(iter(columns.values())))
+        size = _chunk(interface)
+        whole = count - count % size if fixed_batch(interface.inputs) else count
+        given = [{n: column[at : at + size] for n, column in columns.items()} for at in range(0, whole, size)]
+    else:
+        given = [{n: value.numpy() for n, value in example(interface.inputs, interface.sizes).items()}]
+    return check_fidelity(
+        ctx,
+        lambda: _answer(program, interface),
+        lambda: _answer(quantized, interface),
+        given,
+        what="ExecuTorch's quantizer",
+        causes="values of different ranges in one tensor, such as a concatenation of boxes and scores (give them "
+        "as two outputs), or ranges that the samples of 'data:' do not reach",
+        joined=_joined(program, interface),
+    )
+
+
+def _answer(
+    program: ExportedProgram, interface: Interface
+) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+    module = program.module(check_guards=False)
+
+    def run(feeds: _Arrays) -> dict[str, np.ndarray]:
+        values = module(*tensors(interface.checked(feeds, "the data")).values())
+        listed = (
+            values.values() if isinstance(values, dict) else values if isinstance(values, list | tuple) else [values]
+        )
+        return dict(zip(interface.outputs, (value.numpy() for value in listed), strict=True))
+
+    return run
+
+
+def _joined(program: ExportedProgram, interface: Interface) -> dict[str, int]:
+    """Output → the axis along which a concatenation makes it."""
+    returned = next(node for node in program.graph.nodes if node.op == "output").args[0]
+    cats = {name: node for name, node in zip(interface.outputs, returned, strict=False) if isinstance(node, Node)}
+    return {
+        name: int(node.args[1]) if len(node.args) > 1 else 0
+        for name, node in cats.items()
+        if node.target == _aten.cat.default
+    }
 
 
 def _calibrate(ctx: Context, prepared: GraphModule, interface: Interface, settings: ExecuTorchSettings) -> int:
     """Run samples through the observers; returns how many."""
-    fixed = fixed_batch(interface.inputs)
     feeds = sample_feeds(ctx.dataset(settings.data), interface.inputs, settings.samples)
     count = len(next(iter(feeds.values())))
-    size = fixed or min(_BATCH, interface.sizes[str(interface.inputs[0].shape[0])][1])
+    size = _chunk(interface)
     for start in range(0, count, size):
         chunk = interface.checked({name: array[start : start + size] for name, array in feeds.items()}, "the data")
         prepared(*tensors(chunk).values())
     return count
+
+
+def _chunk(interface: Interface) -> int:
+    """Samples run at once."""
+    fixed = fixed_batch(interface.inputs)
+    return fixed or min(_BATCH, interface.sizes[str(interface.inputs[0].shape[0])][1])
 
 
 def _is_quantized(layer: Node) -> bool:

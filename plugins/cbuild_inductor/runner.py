@@ -22,8 +22,9 @@ __all__ = ["PackageRunner", "load", "one_line", "set_precision"]
 
 def load(ctx: Context, artifact: Path, settings: InductorSettings | None) -> Runner:
     """A Runner of a package, on the device that it was made for; without settings: with one thread."""
-    # What loading compiles lands in a cache, which torch keeps in the machine's temporary directory unless named.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(ctx.scratch / "loaded"))
+    # Loading may compile, into a cache that torch keeps in the machine's temporary directory unless named. Importing
+    # torch has settled on one already, so this replaces it.
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(ctx.scratch / "loaded")
     return PackageRunner(artifact, settings or InductorSettings())
 
 

@@ -8,7 +8,7 @@ from compressbuild.api import AnswerMetric, ArtifactMetric, Kind, Metric, RunMet
 
 from .answers.params import Predict
 from .cost.params import Compressed, Shapes
-from .quality.params.accuracy import Accuracy
+from .quality.params.accuracy import Accuracy, Perplexity
 from .quality.params.averaged import Averaged
 from .quality.params.output import Output
 from .quality.params.text import Text
@@ -138,7 +138,7 @@ def _quality() -> Iterator[Metric]:
         summary="exp of the mean negative log-likelihood of the labels under softmax(scores)",
         source="Jelinek et al. 1977",
         run="cbuild_metrics.quality.perplexity:perplexity",
-        params=Accuracy,
+        params=Perplexity,
         via="metrics.predict",
         role="quality",
         direction="lower",

@@ -46,6 +46,7 @@ def compressbuild_backends() -> Iterator[Backend]:
         consumes=("onnx",),
         produces="onnxruntime-model",
         qdq_scheme="u8-affine",
+        saturates=True,
         stack=_COMPILE,
         # Fusions of quantised operators differ between architectures and instruction sets.
         compile_facts=("cpu.arch", "cpu.isa"),
@@ -61,6 +62,7 @@ def compressbuild_backends() -> Iterator[Backend]:
         consumes=("onnx",),
         produces="ort-model",
         qdq_scheme="u8-affine",
+        saturates=True,
         stack=_COMPILE,
         compile_facts=("cpu.arch", "cpu.isa"),
         run_facts=("cpu.model", "cpu.isa"),

@@ -50,6 +50,7 @@ def compressbuild_backends() -> Iterator[Backend]:
         consumes=("onnx", "openvino-ir"),
         produces="openvino-ir",
         qdq_scheme="u8-affine",
+        saturates=True,
         stack=_STACK,
         # The IR is the same everywhere; whether it computes what its source does is seen on one processor.
         compile_facts=("cpu.arch", "cpu.isa"),

@@ -37,7 +37,7 @@ class OfBackend(BackendContract):
     datasets = contracts.DATASETS
     preload = contracts.TORCH
     twice = False
-    raw = ("model.bin",)
+    raw = ("model.bin", "model.xml")  # OpenVINO needs nothing of what stands before the XML's first element
     environment = VARIABLES
 
     def subject(self, place):

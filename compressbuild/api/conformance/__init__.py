@@ -20,7 +20,7 @@ only: it needs pytest, and a plugin's own code does not import it.
 from .backend import BackendContract
 from .kind import KindContract
 from .metric import MetricContract
-from .running import artifact
+from .running import artifact, counted
 from .technique import TechniqueContract
 
-__all__ = ["BackendContract", "KindContract", "MetricContract", "TechniqueContract", "artifact"]
+__all__ = ["BackendContract", "KindContract", "MetricContract", "TechniqueContract", "artifact", "counted"]

@@ -100,7 +100,7 @@ class Contract:
 
     @property
     def functions(self) -> tuple[str, ...]:
-        """The functions of the record, of which the first is the main one; a record without any has its manifest."""
+        """The functions of the record, the main one first. A record without any is known by its manifest."""
         names = ("run", "compile", "load", "init", "validate", "profile")
         found = tuple(value for name in names if (value := getattr(self.record, name, None)))
         return found or (f"{plugin_of(self.what, self.name).module}:__name__",)
@@ -125,8 +125,8 @@ class Contract:
 
     def needs(self) -> tuple[Needs, ...]:
         """What it takes to run the main function here."""
-        found: Needs = self.record.needs
-        return (found, msgspec.convert(self.values(), self.params_type).needs())
+        stack: Needs = self.record.stack.needs
+        return (stack, self.record.needs, msgspec.convert(self.values(), self.params_type).needs())
 
     def request(self, place: Path, subject: WorkInput | None, params: Mapping[str, Any], **more: Any) -> WorkRequest:
         """The node, as the engine would order it."""
@@ -163,7 +163,7 @@ class Contract:
         return run(
             request,
             place / "run",
-            preload=self.record.preload if self.preload is None else self.preload,
+            preload=self.record.stack.preload if self.preload is None else self.preload,
             readable=self.files,
             environment=self.environment,
             **options,
@@ -229,10 +229,12 @@ class ParameterContract(Contract):
             name = field.encode_name
             guesses = [self.others[name]] if name in self.others else values.other_values(field, now[name])
             bases: list[dict[str, Any]] = [now | dict(self.beside.get(name, {})), {}]
-            pairs = (self._keys(base, name, guess) for guess in guesses for base in bases)
-            changed = next(filter(None, pairs), None)
-            assert changed is not None, f"no other valid value of '{name}' is known: others = {{'{name}': …}}"
-            assert changed[0] != changed[1], f"parameter '{name}' does not join the key: two values of it give one key"
+            pairs = [keys for guess in guesses for base in bases if (keys := self._keys(base, name, guess))]
+            assert pairs, f"no other valid value of '{name}' is known: others = {{'{name}': …}}"
+            # One guess may stand for the same: a record that is written out, and its defaults.
+            assert any(before != after for before, after in pairs), (
+                f"parameter '{name}' does not join the key: two values of it give one key"
+            )
 
     def _keys(self, now: Mapping[str, Any], name: str, value: Any) -> tuple[str, str] | None:
         """Keys without and with another value; None for one that cannot stand beside the others."""

@@ -37,7 +37,7 @@ class KindContract(RunnerContract):
     source: ClassVar[Mapping[str, Any] | None] = None
 
     def needs(self) -> tuple[Needs, ...]:
-        return (self.record.load_needs,)
+        return (self.record.stack.needs, self.record.needs)
 
     def _artifact(self, place: Path) -> Path:
         """A good artifact: what ``init`` makes of ``source``, or ``subject``."""

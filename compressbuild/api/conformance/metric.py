@@ -9,11 +9,13 @@ from typing import ClassVar
 
 import pytest
 
+from ..records import RunMetric
 from ..work import WorkInput, WorkRequest
 from . import checks
 from .bench import Ran
 from .contract import Pair, ParameterContract, code_of, input_of, must_run, require
 from .plugin import uncovered
+from .running import counted
 
 __all__ = ["MetricContract"]
 
@@ -41,13 +43,21 @@ class MetricContract(ParameterContract):
 
     def order(self, place: Path, subject: Path | WorkInput) -> WorkRequest:
         kind = self.kind or next(iter(getattr(self.record, "kinds", ())), "")
-        return self.request(place, input_of(subject, kind), self.values(), save_json="metrics.json", **self.typed)
+        entry = input_of(subject, kind)
+        if getattr(self.record, "census", False) and not isinstance(self.record, RunMetric):
+            entry = counted(entry)
+        return self.request(place, entry, self.values(), save_json="metrics.json", **self.typed)
+
+    @property
+    def _measures(self) -> bool:
+        """Two results of it may differ."""
+        return isinstance(self.record, RunMetric) and self.record.exclusive
 
     def run_both(self, places: list[Path]) -> Pair:
         subject = self.subject(places[0])
         return Pair(
             self.run(places[1], self.order(places[1], subject)),
-            self.run(places[2], self.order(places[2], subject), world=1, twice=not self.record.exclusive),
+            self.run(places[2], self.order(places[2], subject), world=1, twice=not self._measures),
         )
 
     def test_it_gives_a_number(self, ran: Pair) -> None:
@@ -65,7 +75,7 @@ class MetricContract(ParameterContract):
     def test_two_runs_agree(self, ran: Pair) -> None:
         must_run(ran)
         checks.check_succeeded(ran.second)
-        if self.record.exclusive:
+        if self._measures:
             pytest.skip("it is a measurement: two results may differ")
         first, second = ran.first.result.facts, ran.second.result.facts
         differ = [name for name in {*first, *second} if first.get(name) != second.get(name)]

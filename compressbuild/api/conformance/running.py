@@ -15,7 +15,7 @@ from .bench import Ran
 from .contract import Contract
 from .plugin import record, registry
 
-__all__ = ["RunnerContract", "artifact"]
+__all__ = ["RunnerContract", "artifact", "counted"]
 
 _RUNNER = "compressbuild.api.conformance.exercise:runner"
 _DAMAGE = "compressbuild.api.conformance.exercise:damage"
@@ -36,6 +36,12 @@ def artifact(
         settings=dict(settings or {}),
         settings_type=f"{made.settings.__module__}:{made.settings.__qualname__}",
     )
+
+
+def counted(entry: WorkInput) -> WorkInput:
+    """An artifact with its kind's census, for a metric that counts."""
+    found = registry().kinds.get(entry.kind)
+    return msgspec.structs.replace(entry, census=found.census if found is not None else None)
 
 
 class RunnerContract(Contract):

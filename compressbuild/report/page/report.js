@@ -159,7 +159,7 @@ const intervals = {
     context.save();
     context.strokeStyle = css("--faint");
     context.lineWidth = 1.5;
-    for (const point of chart.data.datasets[0].data)
+    for (const point of chart.data.datasets[0]?.data ?? [])
       for (const axis of ["x", "y"]) {
         const metric = $(axis).value, m = point.target.metrics[metric];
         if (!byRatio(metric) || !m || m.ratio_low == null) continue;

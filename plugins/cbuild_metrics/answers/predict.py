@@ -31,19 +31,31 @@ def run_over(ctx: Context, runner: Runner, dataset: Any, batch: int) -> Predicti
     size = fixed_batch(inputs) or batch
     pieces: dict[str, list[np.ndarray]] = {}
     labels: list[np.ndarray] = []
+    copied: set[str] | None = None
     total = len(dataset) if hasattr(dataset, "__len__") else 0
     for done, feeds, chunk in regrouped(dataset, [item.name for item in inputs], size):
         outputs = answers(runner, fit(feeds, inputs), len(chunk), fixed_batch(inputs))
         for name, array in outputs.items():
             pieces.setdefault(name, []).append(array)
         labels.append(chunk)
+        same = {name for name, array in feeds.items() if _is_copy(chunk, array)}
+        copied = same if copied is None else copied & same
         ctx.progress(done, max(total, done))
     if not labels:
         raise UserError("the dataset is empty", hint="a loader yields batches (inputs, labels)")
     outputs = {name: joined(f"output '{name}'", parts) for name, parts in pieces.items()}
-    return Predictions(outputs, joined("labels", labels))
+    return Predictions(outputs, joined("labels", labels), min(copied, default=None) if copied else None)
 
 
+def _is_copy(labels: np.ndarray, values: np.ndarray) -> bool:
+    """Whether labels are the tokens of an input, some of them left out by -100."""
+    if labels.ndim < 2 or labels.dtype.kind not in "iu" or labels.shape != values.shape:
+        return False
+    kept = labels != _LEFT_OUT
+    return bool(kept.any() and (labels[kept] == values[kept]).all())
+
+
+_LEFT_OUT = -100  # PyTorch's label of what does not count
 Row = tuple[dict[str, np.ndarray], np.ndarray]  # feeds, labels
 
 

@@ -26,18 +26,21 @@ __all__ = ["Examples", "Predictions", "validate", "validate_examples"]
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """``outputs``: name → array N×…, in the model's order. ``labels``: N×…, in the dataset's order."""
+    """``outputs``: name → array N×…, in the model's order. ``labels``: N×…, in the dataset's order. ``labels_of``: the
+    input of which they are a copy, if they are, as of language models."""
 
     outputs: Mapping[str, np.ndarray]
     labels: np.ndarray
+    labels_of: str | None = None
 
     def write(self, directory: Path) -> None:
-        _store(directory, "predictions", "outputs", self.outputs, self.labels)
+        _store(directory, "predictions", "outputs", self.outputs, self.labels, self.labels_of)
 
     @classmethod
     def read(cls, directory: Path) -> Predictions:
         """ValueError if a file is not what :meth:`write` makes."""
-        return cls(*_fetch(directory, "predictions", "outputs"))
+        outputs, labels, labels_of = _fetch(directory, "predictions", "outputs")
+        return cls(outputs, labels, labels_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,8 @@ class Examples:
     @classmethod
     def read(cls, directory: Path) -> Examples:
         """ValueError if a file is not what :meth:`write` makes."""
-        return cls(*_fetch(directory, "examples", "inputs"))
+        inputs, labels, _ = _fetch(directory, "examples", "inputs")
+        return cls(inputs, labels)
 
 
 def validate(directory: Path) -> None:
@@ -66,7 +70,14 @@ def validate_examples(directory: Path) -> None:
     Examples.read(directory)
 
 
-def _store(directory: Path, kind: str, folder: str, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> None:
+def _store(
+    directory: Path,
+    kind: str,
+    folder: str,
+    arrays: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    labels_of: str | None = None,
+) -> None:
     (directory / folder).mkdir()
     rows: list[dict[str, str]] = []
     used: set[str] = set()
@@ -79,23 +90,25 @@ def _store(directory: Path, kind: str, folder: str, arrays: Mapping[str, np.ndar
         rows.append({"name": name, "file": file})
         _write(directory / file, array)
     _write(directory / "labels.npy", labels)
-    index = {"count": len(labels), "labels": "labels.npy", folder: rows}
+    index: dict[str, Any] = {"count": len(labels), "labels": "labels.npy", folder: rows}
+    if labels_of is not None:
+        index["labels_of"] = labels_of
     (directory / f"{kind}.json").write_text(json.dumps(index, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _fetch(directory: Path, kind: str, folder: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _fetch(directory: Path, kind: str, folder: str) -> tuple[dict[str, np.ndarray], np.ndarray, str | None]:
     file = f"{kind}.json"
     try:
         index = json.loads((directory / file).read_text(encoding="utf-8"))
         arrays = {row["name"]: _read(directory, file, row["file"]) for row in index[folder]}
         labels = _read(directory, file, index["labels"])
-        count = index["count"]
+        count, labels_of = index["count"], index.get("labels_of")
     except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{file} is damaged: {error!r}") from error
     for name, array in (("labels", labels), *arrays.items()):
         if array.ndim == 0 or len(array) != count:
             raise ValueError(f"{name} has the shape {array.shape}, not {count} rows")
-    return arrays, labels
+    return arrays, labels, labels_of
 
 
 def _write(path: Path, array: np.ndarray) -> None:

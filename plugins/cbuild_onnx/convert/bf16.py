@@ -20,6 +20,7 @@ from compressbuild.api import Context, UserError
 
 from ..model import files, soundness
 from ..model.checks import compare
+from ..model.normal import with_constant_weights
 from ..model.runner import OnnxRunner, declared_inputs, session
 from ..model.selection import node_names
 from .params import ConvertBf16
@@ -32,7 +33,7 @@ _TYPE = "tensor(bfloat16)"
 
 def convert(ctx: Context, model: Path, params: ConvertBf16) -> dict[str, Any]:
     """Convert and compare with the source; returns how many nodes compute in bfloat16 and the largest difference."""
-    source = soundness.find(model)
+    source = with_constant_weights(ctx, soundness.find(model))
     proto = files.read(source)
     _check(proto, params)
     blocked = set(node_names(proto, params.block_nodes, "block-nodes"))

@@ -16,6 +16,7 @@ from compressbuild.api import Context, UserError
 
 from ..model import files, soundness
 from ..model.checks import compare
+from ..model.normal import with_constant_weights
 from ..model.offline import offline
 from ..model.runner import OnnxRunner, declared_inputs, session
 from .params import OptimizeOnnx
@@ -28,7 +29,7 @@ _STANDARD = ("", "ai.onnx", "ai.onnx.ml")
 
 def optimize(ctx: Context, model: Path, params: OptimizeOnnx) -> dict[str, Any]:
     """Rewrite the graph and compare it with its source; returns node counts and operators beyond the standard."""
-    source = soundness.find(model)
+    source = with_constant_weights(ctx, soundness.find(model))
     before = sum(1 for _ in files.nodes(files.read(source, weights=False)))
     place = ctx.scratch / "optimized"
     place.mkdir(exist_ok=True)

@@ -13,6 +13,7 @@ from onnx.utils import Extractor
 from compressbuild.api import Context, UserError
 
 from ..model import files, soundness
+from ..model.normal import with_constant_weights
 from ..model.runner import session
 from .params import ExtractSubgraph
 
@@ -21,7 +22,7 @@ __all__ = ["extract"]
 
 def extract(ctx: Context, model: Path, params: ExtractSubgraph) -> dict[str, Any]:
     """Write the nodes between ``inputs`` and ``outputs``, with the weights they use; returns how many there are."""
-    source = soundness.find(model)
+    source = with_constant_weights(ctx, soundness.find(model))
     proto = files.read(source)
     weights = {tensor.name for tensor in proto.graph.initializer}
     own = [value.name for value in proto.graph.input if value.name not in weights]
@@ -46,10 +47,10 @@ def _known(what: str, names: Iterable[str], values: list[str]) -> None:
         if name not in values:
             near = difflib.get_close_matches(name, values, 1, 0.6)
             hint = f"did you mean '{near[0]}'?" if near else f"there are e.g. {', '.join(values[:6])}"
-            raise UserError(f"'{what}: {name}' is no value of the graph", hint=hint)
+            raise UserError(f"'{what}: {name}' is not a value of the graph", hint=hint)
     repeated = [name for name in names if list(names).count(name) > 1]
     if repeated:
-        raise UserError(f"'{what}: {repeated[0]}' is there twice")
+        raise UserError(f"'{what}: {repeated[0]}' occurs twice")
 
 
 def _needed(outputs: Iterable[str], stops: set[str], made_by: dict[str, onnx.NodeProto]) -> set[str]:

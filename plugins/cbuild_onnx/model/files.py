@@ -26,6 +26,7 @@ __all__ = [
     "nodes",
     "pieces",
     "put",
+    "raise_ir",
     "read",
     "reads",
     "sort",
@@ -44,6 +45,7 @@ NAME = "model.onnx"
 DATA = NAME + ".data"
 MESSAGE_LIMIT = 1_800_000_000  # bytes of weights; protobuf refuses messages of 2 GiB
 INLINE_LIMIT = 1_000_000_000  # of what is written: protobuf holds a message three times meanwhile
+_IR = 4  # the first in which weights are no inputs with a default
 _SMALL, _ALIGNMENT, _CHUNK = 1024, 64, 1 << 24  # bytes
 _PACKED = dict.fromkeys((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1), 2)
 _PACKED |= dict.fromkeys((TensorProto.INT2, TensorProto.UINT2), 4)
@@ -102,6 +104,7 @@ def write(model: ModelProto, directory: Path, *, weights_from: Path | None = Non
     if total <= INLINE_LIMIT:
         for tensor in filter(is_external, tensors(model)):
             take(tensor, place)
+    raise_ir(model)
     strip(model)
     sort(model)
     target = directory / NAME
@@ -109,6 +112,18 @@ def write(model: ModelProto, directory: Path, *, weights_from: Path | None = Non
         _move_weights(model, target.with_name(DATA), place)
     target.write_bytes(model.SerializeToString(deterministic=True))
     return target
+
+
+def raise_ir(model: ModelProto) -> bool:
+    """Make an IR version below 4 one in which weights are constants; whether it was."""
+    if model.ir_version >= _IR:
+        return False
+    model.ir_version = _IR
+    weights = {tensor.name for tensor in model.graph.initializer}
+    for number in reversed(range(len(model.graph.input))):
+        if model.graph.input[number].name in weights:
+            del model.graph.input[number]
+    return True
 
 
 def is_external(tensor: TensorProto) -> bool:

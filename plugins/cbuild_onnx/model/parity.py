@@ -1,4 +1,5 @@
-"""The parity check of backends that compile ONNX: against ONNX Runtime on the CPU with every optimisation off."""
+"""The parity check of backends that compile ONNX: against ONNX Runtime on the CPU, with every optimisation off
+and integer products in floats."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ from onnx import ModelProto, TensorProto, numpy_helper
 from compressbuild.api import Context, Parity, Runner
 
 from . import files
+from .exact import reference
 from .lookups import table_rows
-from .runner import OnnxRunner
 
-__all__ = ["check", "precision"]
+__all__ = ["check", "precision", "random_node"]
 
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulNBits", "ConvInteger")
 _RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
@@ -32,7 +33,7 @@ def precision(model: Path) -> Precision:
     return next((name for kind, name in _TYPES.items() if kind in present), "fp32")
 
 
-def _random(model: ModelProto) -> str | None:
+def random_node(model: ModelProto) -> str | None:
     """A node whose result is another in each run."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in files.nodes(model):
@@ -57,12 +58,12 @@ def check(
     if not settings.check:
         return {"parity": "not checked"}
     proto = files.read(source, weights=False)
-    chance = _random(proto)
+    chance = random_node(proto)
     if chance is not None:
         return {"parity": f"not checked: {chance} gives random numbers, which no two runtimes share"}
     found = precision(source) if coarsest is None else coarsest
 
-    def reference() -> Runner:
-        return OnnxRunner(source, threads=ctx.threads, optimise=False)
+    def exactly() -> Runner:
+        return reference(source, ctx.scratch / "exact", threads=ctx.threads)
 
-    return check_parity(ctx, settings, found, reference, compiled, name=name, rows=table_rows(proto))
+    return check_parity(ctx, settings, found, exactly, compiled, name=name, rows=table_rows(proto))

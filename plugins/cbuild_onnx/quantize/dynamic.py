@@ -15,17 +15,24 @@ from onnxruntime.quantization.quant_utils import QuantizationMode
 from compressbuild.api import Context, UserError
 
 from ..model import files, soundness
+from ..model.normal import normal
 from ..model.selection import node_names, preprocess, with_shapes
+from .checking import compared
 from .params import QuantizeDynamic
 
 __all__ = ["quantize"]
 
+_CAUSES = (
+    "outliers of activations, which have one scale for a whole tensor (quantize.static with 'smooth:', or "
+    "quantize.weights, which leaves activations in float), or a layer that 8 bits do not suit: 'exclude:'"
+)
 _INTEGER_OPS = ("MatMulInteger", "ConvInteger", "DynamicQuantizeLSTM", "QAttention", "QGemm")
 
 
 def quantize(ctx: Context, model: Path, params: QuantizeDynamic) -> dict[str, Any]:
     """Quantize weights; returns how many operators became integer ones."""
-    source = soundness.find(model)
+    original = soundness.find(model)
+    source = normal(ctx, original)
     present = {node.op_type for node in files.nodes(files.read(source, weights=False))}
     if not present & set(params.op_types):
         raise UserError(
@@ -43,7 +50,8 @@ def quantize(ctx: Context, model: Path, params: QuantizeDynamic) -> dict[str, An
             "no operator could be quantized: their weights are not float32 constants, or 'exclude:' names all",
             hint="quantize the float32 model; optimize.onnx before may fold what makes the weights",
         )
-    return {"quantized": count, "excluded": len(skipped)}
+    facts = {"quantized": count, "excluded": len(skipped), "weights": params.weights}
+    return {**facts, **compared(ctx, original, params.data, what="quantize.dynamic", causes=_CAUSES)}
 
 
 def _without_gemm(ctx: Context, model: Path) -> Path:
@@ -63,7 +71,7 @@ def _quantized(model: Path, skipped: list[str], params: QuantizeDynamic) -> Mode
         quantizer = ONNXQuantizer(
             with_shapes(model),
             params.per_channel,
-            params.reduce_range,
+            params.weights == "int8" and params.reduce_range is True,  # products of uint8 saturate nowhere
             QuantizationMode.IntegerOps,
             True,  # static: until it is made, else it replaces Gemm itself and loads the model with all weights for it
             QuantType.QInt8 if params.weights == "int8" else QuantType.QUInt8,

@@ -18,8 +18,9 @@ from compressbuild.api import Context, UserError
 
 from ..model import files
 from ..model.runner import OnnxRunner, declared_inputs, session
+from .checking import compared
 from .params import QuantizeMixed
-from .static import Calibrated, calibrate, quantize_nodes
+from .static import CAUSES, Calibrated, calibrate, quantize_nodes
 
 __all__ = ["quantize"]
 
@@ -112,7 +113,8 @@ def quantize(ctx: Context, model: Path, params: QuantizeMixed) -> dict[str, Any]
         if len(kept) == len(ranked):
             raise UserError(
                 f"{_limit(params)} cannot be met even with every layer in float",
-                hint="what is left is activations between layers: allow more, or narrow 'op-types:'",
+                hint="what is left is activations between layers: 'op-types: [Conv, MatMul, Gemm]' leaves them in "
+                "float; if these suit the model, the limit is below what 8 bits can give",
             )
         kept.append(ranked[len(kept)])
         final, ratio = judge(ready, without=kept)
@@ -135,6 +137,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeMixed) -> dict[str, Any]
         "sensitivity": [_fact(layers[name]) for name in ranked],
         "quantize_nodes": count,
         "measured": judge.measured,
+        **compared(ctx, ready.source, params.validation or params.data, what="quantize.mixed", causes=CAUSES),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from compressbuild.api import Amount, DatasetRef, FunctionRef, Meta, Params, Positive, Rate, Share, schemes
+from compressbuild.api import Amount, DatasetRef, FunctionRef, Meta, Narrow, Params, Positive, Rate, Share, schemes
 
 __all__ = ["SCHEMES", "QuantizeDynamic", "QuantizeMixed", "QuantizeStatic", "QuantizeWeights"]
 
@@ -12,15 +12,25 @@ SCHEMES = ("u8-affine", "s8-symmetric")
 
 _Excluded = Annotated[tuple[str, ...], Meta(description="globs of node names left alone")]
 _PerChannel = Annotated[bool, Meta(description="a scale for each output channel of a weight")]
-_ReducedRange = Annotated[bool, Meta(description="7-bit weights, for processors without VNNI")]
 _BatchSize = Annotated[Positive, Meta(description="samples run at once")]
 
 
 class QuantizeDynamic(Params):
     """Weights to 8 bits; activations are quantized while running, so no data is needed. For transformers and MLPs."""
 
-    weights: Annotated[Literal["int8", "uint8"], Meta(description="type of the quantized weights")] = "int8"
+    weights: Annotated[
+        Literal["auto", "int8", "uint8"],
+        Meta(
+            description="type of the quantized weights; products of `uint8` are exact on every processor; `auto`: "
+            "`uint8` where the platform's processor is an x86-64 without VNNI, else `int8`",
+            extra={"auto": "saturates", "fallback": False, "when": {True: "uint8", False: "int8"}},
+        ),
+    ] = "auto"
     per_channel: _PerChannel = True
+    data: Annotated[
+        DatasetRef | None,
+        Meta(description="dataset on which the result is compared with the float model; without it, made-up inputs"),
+    ] = None
     op_types: Annotated[
         tuple[str, ...],
         Meta(
@@ -29,7 +39,13 @@ class QuantizeDynamic(Params):
         ),
     ] = ("MatMul", "Gemm")
     exclude: _Excluded = ()
-    reduce_range: _ReducedRange = False
+    reduce_range: Annotated[
+        Narrow,
+        Meta(
+            description="7-bit weights, if they are `int8`; `auto`: where the platform's processor is an x86-64 "
+            "without VNNI, which saturates products of 8 bits"
+        ),
+    ] = "auto"
 
 
 class QuantizeStatic(Params):
@@ -62,7 +78,13 @@ class QuantizeStatic(Params):
         tuple[str, ...], Meta(description="operators to quantize; without it, every one that can be")
     ] = ()
     exclude: _Excluded = ()
-    reduce_range: _ReducedRange = False
+    reduce_range: Annotated[
+        Narrow,
+        Meta(
+            description="7-bit weights; `auto`: where the platform's processor is an x86-64 without VNNI, which "
+            "saturates products of 8 bits"
+        ),
+    ] = "auto"
     smooth: Annotated[
         Share | None,
         Meta(
@@ -114,7 +136,10 @@ class QuantizeWeights(Params):
             "al. 2022) and needs `data`"
         ),
     ] = "rtn"
-    data: Annotated[DatasetRef | None, Meta(description="dataset whose inputs `gptq` sees")] = None
+    data: Annotated[
+        DatasetRef | None,
+        Meta(description="dataset whose inputs `gptq` sees, and on which the result is compared with the float model"),
+    ] = None
     samples: Annotated[Positive, Meta(description="how many samples of `data` are used")] = 128
     batch_size: _BatchSize = 32
     op_types: Annotated[

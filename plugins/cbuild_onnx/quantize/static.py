@@ -19,18 +19,21 @@ from cbuild_kit import check_scheme
 from onnx import ModelProto, TensorProto
 from onnxruntime.quantization import QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import EntropyCalibrater, MinMaxCalibrater, PercentileCalibrater, TensorsData
-from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from compressbuild.api import Context, UserError
 
 from ..model import files, soundness
+from ..model.joins import MOVES
+from ..model.normal import normal, opset_of
 from ..model.runner import session
 from ..model.selection import node_names, preprocess, with_shapes
 from .calibration import feeds
+from .checking import compared
+from .operators import default_operators
 from .params import SCHEMES, QuantizeStatic
 from .smooth import smooth
 
-__all__ = ["Calibrated", "calibrate", "quantize", "quantize_nodes"]
+__all__ = ["CAUSES", "Calibrated", "calibrate", "quantize", "quantize_nodes"]
 
 _METHODS = {"minmax": MinMaxCalibrater, "entropy": EntropyCalibrater, "percentile": PercentileCalibrater}
 _TYPES = {
@@ -39,14 +42,20 @@ _TYPES = {
     "uint16": QuantType.QUInt16,
     "int16": QuantType.QInt16,
 }
-_OPSET = 13  # DequantizeLinear per channel
 _OPSET_16_BIT = 21
+_APART = 64  # ranges that have no common scale of 8 bits
+CAUSES = (
+    "ranges that the samples of 'data:' do not reach, one outlier that sets the scale of a tensor "
+    "('method: percentile', 'smooth:' for transformers), or layers that "
+    "8 bits do not suit (quantize.mixed finds them; 'exclude:')"
+)
 _UNBOUNDED = 1e30  # masks add the least float, or minus infinity
 
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """A float model made ready, with the ranges of its tensors. ``skipped``: names of the nodes to leave in float."""
+    """A float model made ready, with the ranges of its tensors. ``skipped``: names of the nodes to leave in float.
+    ``source``: the float file that it was made of."""
 
     model: Path
     params: QuantizeStatic
@@ -56,6 +65,7 @@ class Calibrated:
     options: dict[str, Any]
     samples: int
     smoothed: int
+    source: Path
 
     def quantized(self, *, only: Iterable[str] = (), without: Iterable[str] = ()) -> ModelProto:
         """The model with QDQ nodes, at the nodes ``only`` (default: all) and not at ``without``. What is external and
@@ -64,7 +74,7 @@ class Calibrated:
             quantizer = QDQQuantizer(
                 with_shapes(self.model),
                 self.params.per_channel,
-                self.params.reduce_range,
+                self.params.reduce_range is True,
                 QuantType.QInt8,
                 _activations(self.params),
                 deepcopy(self.ranges),
@@ -94,7 +104,10 @@ def quantize(ctx: Context, model: Path, params: QuantizeStatic) -> dict[str, Any
         "excluded": len(ready.skipped),
         "samples": ready.samples,
     }
-    return facts if params.smooth is None else {**facts, "smoothed": ready.smoothed}
+    if params.smooth is not None:
+        facts["smoothed"] = ready.smoothed
+    compared_with = compared(ctx, ready.source, params.data, what="quantize.static", causes=CAUSES)
+    return {**facts, **compared_with}
 
 
 def quantize_nodes(model: ModelProto) -> int:
@@ -108,22 +121,23 @@ def quantize_nodes(model: ModelProto) -> int:
 def calibrate(ctx: Context, model: Path, params: QuantizeStatic) -> Calibrated:
     """Prepare, smooth if asked, and find the ranges; UserError for a model that cannot be quantized."""
     _activations(params)
-    source = soundness.find(model)
+    original = soundness.find(model)
+    source = normal(ctx, original)
     proto = files.read(source, weights=False)
-    opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
-    if opset < _OPSET:
-        raise UserError(f"the model has opset {opset}; quantization per channel needs {_OPSET}", hint="export it anew")
     if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in files.nodes(proto)):
         raise UserError("the model is quantized already", hint="quantize its float source")
     prepared = preprocess(ctx, source)
-    operators = sorted(params.op_types) or sorted({*QLinearOpsRegistry, *QDQRegistry})
+    operators = sorted(params.op_types) or default_operators(proto, params.scheme)
     skipped = node_names(files.read(prepared, weights=False), params.exclude, "exclude")
     smoothed = 0
     if params.smooth is not None:
         prepared, smoothed = smooth(ctx, prepared, _batches(ctx, prepared, params), params.smooth)
     ranges, used, unbounded = _calibrate(ctx, prepared, operators, params)
-    skipped += [name for name in _touching(files.read(prepared, weights=False), unbounded) if name not in skipped]
-    return Calibrated(prepared, params, operators, skipped, ranges, _options(params, opset), used, smoothed)
+    bare = files.read(prepared, weights=False)
+    unfit = [*_touching(bare, unbounded | _mixed(bare, ranges)), *_grouped_transposed(bare, params)]
+    skipped += [name for name in dict.fromkeys(unfit) if name not in skipped]
+    options = _options(params, opset_of(bare))
+    return Calibrated(prepared, params, operators, skipped, ranges, options, used, smoothed, original)
 
 
 def _activations(params: QuantizeStatic) -> QuantType:
@@ -183,6 +197,37 @@ class _Bounded:
 def _touching(model: ModelProto, tensors: set[str]) -> list[str]:
     """Names of the nodes that read or write one of these tensors."""
     return [node.name for node in model.graph.node if tensors.intersection((*node.input, *node.output))]
+
+
+def _mixed(model: ModelProto, ranges: TensorsData) -> set[str]:
+    """Values of a Concat whose inputs have no common scale, and what only moves them."""
+    found: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type == "Concat":
+            sizes = [size for name in node.input if (size := _magnitude(ranges, name))]
+            apart = len(sizes) > 1 and max(sizes) > _APART * min(sizes)
+            if apart or found.intersection(node.input):
+                found.update(node.output)
+        elif node.op_type in MOVES and found.intersection(node.input[:1]):
+            found.update(node.output)
+    return found
+
+
+def _magnitude(ranges: TensorsData, name: str) -> float:
+    if name not in ranges.keys():  # noqa: SIM118 - a class of its own that cannot be asked with 'in'
+        return 0.0
+    return float(np.max(np.abs(np.concatenate([np.ravel(bound) for bound in ranges[name].range_value]))))
+
+
+def _grouped_transposed(model: ModelProto, params: QuantizeStatic) -> list[str]:
+    """Names of transposed convolutions with groups, for which the quantizer takes too few scales per channel."""
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "ConvTranspose"
+        and params.per_channel
+        and any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
+    ]
 
 
 def _calibrate(

@@ -13,9 +13,11 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from compressbuild.api import Context, UserError
 
 from ..model import files, soundness
+from ..model.normal import normal
 from ..model.selection import node_names, preprocess
 from .blocks import Blocks, gptq, hqq, round_to_nearest
 from .calibration import feeds, observed
+from .checking import compared
 from .params import QuantizeWeights
 
 __all__ = ["quantize"]
@@ -23,6 +25,10 @@ __all__ = ["quantize"]
 _DOMAIN = "com.microsoft"
 _OPSET_BLOCKS = 21  # DequantizeLinear in blocks, and 4-bit types
 _OPSET_CHANNELS = 13
+_CAUSES = (
+    "too few bits for some layers: 'method: hqq' or 'gptq', a smaller 'block-size:', 'bits: 8', or 'exclude:' of the "
+    "layers that suffer most"
+)
 # Operators whose weights get a scale per output channel: position of each weight, and its axis of output channels.
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _CHANNELS = {"Conv": ((1, 0),), **dict.fromkeys(_RECURRENT, ((1, 1), (2, 1)))}
@@ -30,7 +36,8 @@ _CHANNELS = {"Conv": ((1, 0),), **dict.fromkeys(_RECURRENT, ((1, 1), (2, 1)))}
 
 def quantize(ctx: Context, model: Path, params: QuantizeWeights) -> dict[str, Any]:
     """Write the model with quantized weights; returns layers, bytes before and after, and the weights' mean error."""
-    source = soundness.find(model)
+    original = soundness.find(model)
+    source = normal(ctx, original)
     proto = files.read(source, weights=False)  # what is external stays so until it is quantized
     _check(proto, params)
     if any(node.op_type in _RECURRENT for node in proto.graph.node if node.op_type in params.op_types):
@@ -66,6 +73,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeWeights) -> dict[str, An
         "weight_error": round(float(np.mean(errors)), 6),
         "bytes_before": sum(path.stat().st_size for path in model.iterdir()),
         "bytes": sum(path.stat().st_size for path in ctx.out.iterdir()),
+        **compared(ctx, original, params.data, what="quantize.weights", causes=_CAUSES),
     }
 
 

@@ -45,6 +45,14 @@ class OpenVinoQuantize(Params):
     target_device: Annotated[
         Literal["any", "cpu", "gpu", "npu"], Meta(description="device whose instructions the scheme is for")
     ] = "any"
+    overflow_fix: Annotated[
+        Literal["auto", "nncf", "all", "first-layer", "none"],
+        Meta(
+            description="layers whose weights get 7 bits, against products that saturate on x86-64 without VNNI; "
+            "`auto`: `all` where the platform's processor is one, else what NNCF takes for the model",
+            extra={"auto": "saturates", "fallback": False, "when": {True: "all", False: "nncf"}},
+        ),
+    ] = "auto"
     exclude: _Excluded = ()
     exclude_types: _ExcludedTypes = ()
     max_drop: Annotated[

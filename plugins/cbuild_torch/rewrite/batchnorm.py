@@ -135,7 +135,7 @@ def _describable(layer: nn.Module) -> bool:
         describe(layer)
     except ValueError:
         return False
-    return not getattr(layer, "transposed", False) or layer.groups == 1
+    return True
 
 
 @torch.no_grad()
@@ -148,13 +148,20 @@ def _folded(layer: Any, norm: Any) -> nn.Module:
     scale = (variance + norm.eps).rsqrt()
     if norm.weight is not None:
         scale = scale * norm.weight.double()
-    shape = [1] * layer.weight.dim()
-    shape[1 if getattr(layer, "transposed", False) else 0] = -1
-    made.weight.copy_(layer.weight.double() * scale.view(shape))
+    made.weight.copy_(_scaled(layer, scale))
     bias = torch.zeros_like(mean) if layer.bias is None else layer.bias.double()
     shift = 0.0 if norm.bias is None else norm.bias.double()
     made.bias.copy_((bias - mean) * scale + shift)
     return made
+
+
+def _scaled(layer: Any, scale: Tensor) -> Tensor:
+    """The weights, each output channel times its scale. Transposed ones lie as inputs × outputs of a group × kernel."""
+    weight = layer.weight.double()
+    if not getattr(layer, "transposed", False):
+        return weight * scale.view(-1, *[1] * (weight.dim() - 1))
+    groups = weight.unflatten(0, (layer.groups, -1))
+    return (groups * scale.view(layer.groups, 1, -1, *[1] * (weight.dim() - 2))).flatten(0, 1)
 
 
 def _compare(before: Mapping[str, Tensor], after: Mapping[str, Tensor], params: FoldBatchnorm) -> float:

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 from cbuild_kit import axis_sizes, check_scheme, example_arrays
+from cbuild_kit.fidelity import check_fidelity
 from cbuild_kit.probes import Probe, Probed
 from cbuild_onnx.model import files
 from cbuild_onnx.model.checks import compare
+from cbuild_onnx.model.joins import joined
 from cbuild_onnx.model.runner import OnnxRunner
 from torch import Tensor, nn
 from torch.fx import GraphModule
+from torchao.quantization.pt2e import FakeQuantizeBase
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_qat_pt2e
 
 from compressbuild.api import Context, UserError
@@ -41,6 +44,10 @@ from .sizes import at_every_size, known_answers
 __all__ = ["quantize"]
 
 _CHECK_SAMPLES = 64
+_CAUSES = (
+    "too few steps for the ranges to settle ('epochs:', a smaller 'lr:'), values of different ranges in one tensor "
+    "('exclude:' of the layers that make them), or layers that 8 bits do not suit"
+)
 
 
 def quantize(ctx: Context, model: Path, params: QuantizeQat) -> dict[str, Any]:
@@ -67,7 +74,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeQat) -> dict[str, Any]:
     )
     remove_dropout(graph)
     folded = fold_batchnorm(graph)
-    quantizer = SchemeQuantizer(params.scheme, skipped)
+    quantizer = SchemeQuantizer(params.scheme, skipped, narrow=params.reduce_range is True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on torch's own renamed interfaces
         prepared = _without_modes(prepare_qat_pt2e(graph, quantizer))
@@ -75,11 +82,13 @@ def quantize(ctx: Context, model: Path, params: QuantizeQat) -> dict[str, Any]:
         raise UserError("no layer could be quantized", hint="see 'exclude:'; convolutions and linear layers can be")
     _run_once(prepared, description, samples, params.batch_size)  # ranges get their shapes, as a checkpoint has them
     facts = optimise(ctx, prepared, description, samples, params, loss)
+    floats = _float_answers(prepared, description, samples)
     converted = _convert(prepared, description, samples, params.batch_size)
     nodes, difference = _export(ctx, converted, description, params, samples, example, known)
     return {
         **facts,
         **said,
+        **_fidelity(ctx, floats, samples),
         "scheme": params.scheme,
         "layers": len(quantizer.layers),
         "batchnorm_folded": folded,
@@ -191,6 +200,42 @@ def _convert(prepared: GraphModule, description: ModelDescription, samples: Samp
         return _without_modes(convert_pt2e(prepared))
 
 
+def _float_answers(prepared: GraphModule, description: ModelDescription, samples: Samples) -> dict[str, np.ndarray]:
+    """What the trained weights answer in float: name in the torch model → outputs on the samples of the check."""
+    quantizers = [part for part in prepared.modules() if isinstance(part, FakeQuantizeBase)]
+    states = [(part.fake_quant_enabled.clone(), part.observer_enabled.clone()) for part in quantizers]
+    for part in quantizers:
+        part.disable_fake_quant()
+        part.disable_observer()
+    found = TorchRunner(prepared, description.inputs)(_check_feeds(samples))
+    for part, (fake, observed) in zip(quantizers, states, strict=True):
+        part.fake_quant_enabled.copy_(fake)
+        part.observer_enabled.copy_(observed)
+    return dict(found)
+
+
+def _check_feeds(samples: Samples) -> dict[str, np.ndarray]:
+    return {name: tensor[:_CHECK_SAMPLES].numpy() for name, tensor in samples.inputs.items()}
+
+
+def _fidelity(ctx: Context, floats: dict[str, np.ndarray], samples: Samples) -> dict[str, Any]:
+    """The file, run as it is written, against the same weights in float. Outputs are in the same order."""
+    path = ctx.out / files.NAME
+    runner = OnnxRunner(path, threads=ctx.threads, optimise=False)
+    feeds = _check_feeds(samples)
+    found = runner(feeds)
+    wanted = dict(zip(found, floats.values(), strict=True))
+    return check_fidelity(
+        ctx,
+        lambda: lambda _: wanted,
+        lambda: lambda _: found,
+        [feeds],
+        what="quantize.qat",
+        causes=_CAUSES,
+        joined=joined(files.read(path, weights=False)),
+    )
+
+
 @torch.no_grad()
 def _run_once(prepared: GraphModule, description: ModelDescription, samples: Samples, batch_size: int) -> None:
     caller(prepared, description.inputs)({name: tensor[:batch_size] for name, tensor in samples.inputs.items()})
@@ -219,8 +264,8 @@ def _export(
     if params.scheme == "u8-affine":
         quantize_biases(proto)
     files.write(proto, ctx.out)
-    feeds: dict[str, np.ndarray] = {name: tensor[:_CHECK_SAMPLES].numpy() for name, tensor in samples.inputs.items()}
-    runner = OnnxRunner(ctx.out / files.NAME, threads=ctx.threads)
+    feeds = _check_feeds(samples)
+    runner = OnnxRunner(ctx.out / files.NAME, threads=ctx.threads, optimise=False)  # fused kernels may saturate
     allowed: dict[str, Any] = {"atol": 0.0, "rtol": params.tolerance, "per_output": True}
     wanted = dict(zip(names, TorchRunner(converted, inputs)(feeds).values(), strict=True))
     difference = compare(runner(feeds), wanted, what="the exported model", **allowed)

@@ -42,11 +42,12 @@ _AVERAGING = 0.05  # share of the newest batch in the running range of an activa
 
 
 class SchemeQuantizer(Quantizer):  # type: ignore[misc]
-    """Annotates the graph for ``u8-affine`` or ``s8-symmetric``. ``skipped``: layer names that stay in float."""
+    """Annotates the graph for ``u8-affine`` or ``s8-symmetric``. ``skipped``: layer names that stay in float.
+    ``narrow``: weights of 7 bits."""
 
-    def __init__(self, scheme: str, skipped: frozenset[str] = frozenset()) -> None:
+    def __init__(self, scheme: str, skipped: frozenset[str] = frozenset(), *, narrow: bool = False) -> None:
         self._activation = _activation(scheme)
-        self._weight = _weight()
+        self._weight = _weight(narrow)
         self._skipped = skipped
         self.layers: list[str] = []  # names of the layers that were annotated
 
@@ -103,12 +104,13 @@ def _activation(scheme: str) -> QuantizationSpec:
     return QuantizationSpec(torch.uint8 if affine else torch.int8, fake, low, high, qscheme)
 
 
-def _weight() -> QuantizationSpec:
+def _weight(narrow: bool) -> QuantizationSpec:
     """Per output channel, symmetric; the range is that of the weights as they are now."""
     fake = FusedMovingAvgObsFakeQuantize.with_args(
         observer=MovingAveragePerChannelMinMaxObserver, averaging_constant=1.0, eps=2**-20
     )
-    return QuantizationSpec(torch.int8, fake, -127, 127, torch.per_channel_symmetric, ch_axis=0)
+    limit = 63 if narrow else 127  # 2 · 63 · 255 fits in 16 bits
+    return QuantizationSpec(torch.int8, fake, -limit, limit, torch.per_channel_symmetric, ch_axis=0)
 
 
 def parameter_of(value: Any) -> str | None:

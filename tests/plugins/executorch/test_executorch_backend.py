@@ -95,7 +95,11 @@ def test_the_same_bytes_twice(source: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("factory", "message"),
-    [("singular", "linalg_svd"), ("running", "no operator of this model runs on XNNPACK")],
+    [
+        ("singular", "linalg_svd"),
+        ("running", "no operator of this model runs on XNNPACK"),
+        ("grouped_up", r"cannot fold a batch normalisation into the layer before it: The size of tensor a \(4\)"),
+    ],
 )
 def test_what_cannot_be_lowered_is_one_line(factory: str, message: str, tmp_path: Path) -> None:
     factory = f"{unlowerable_models.__name__}:{factory}"

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cbuild_metrics.answers.predict import run_over
 from cbuild_metrics.answers.predictions import Predictions
 from cbuild_metrics.quality import agreement as agree
 from cbuild_metrics.quality.confusion import confusion, scores
-from cbuild_metrics.quality.params.accuracy import Accuracy
+from cbuild_metrics.quality.params.accuracy import Perplexity
 from cbuild_metrics.quality.params.averaged import Averaged
 from cbuild_metrics.quality.params.output import Output
 from cbuild_metrics.quality.params.user import UserFunction
@@ -134,11 +135,48 @@ def test_perplexity(measure: Measure, rng: np.random.Generator) -> None:
     logits = 30 * rng.standard_normal((20, 9, 11)).astype(np.float32) + 1000  # overflows unless shifted
     kept = tokens != -100
     likelihood = np.take_along_axis(log_softmax(logits.astype(float), -1), np.where(kept, tokens, 0)[..., None], -1)
-    result = measure(perplexity, logits, tokens, Accuracy())
+    result = measure(perplexity, logits, tokens, Perplexity())
     assert result["nll"] == pytest.approx(-likelihood[..., 0][kept].mean())
     assert result["value"] == pytest.approx(math.exp(result["nll"]))
     assert result["n"] == 140
-    assert measure(perplexity, np.zeros((6, 8)), np.arange(6), Accuracy())["value"] == pytest.approx(8)
+    assert measure(perplexity, np.zeros((6, 8)), np.arange(6), Perplexity())["value"] == pytest.approx(8)
+
+
+def test_perplexity_of_tokens_that_are_their_own_labels(tmp_path: Path, rng: np.random.Generator) -> None:
+    tokens = rng.integers(0, 11, (4, 9))
+    logits = rng.standard_normal((4, 9, 11)).astype(np.float32)
+    place = tmp_path / "predictions"
+    place.mkdir()
+    Predictions({"logits": logits}, tokens, "input_ids").write(place)
+    with pytest.raises(UserError, match="the labels are a copy of the input 'input_ids'") as caught:
+        perplexity(SimpleNamespace(), place, Perplexity())
+    assert "shift: true" in (caught.value.hint or "")
+    likelihood = np.take_along_axis(log_softmax(logits[:, :-1].astype(float), -1), tokens[:, 1:, None], -1)
+    result = perplexity(SimpleNamespace(), place, Perplexity(shift=True))
+    assert result["nll"] == pytest.approx(-likelihood.mean())
+    assert result["n"] == 4 * 8
+
+
+@pytest.mark.parametrize(("left_out", "copied"), [(False, "ids"), (True, "ids"), (None, None)])
+def test_labels_that_copy_an_input_are_noticed(
+    left_out: bool | None, copied: str | None, rng: np.random.Generator
+) -> None:
+    ids = rng.integers(0, 11, (4, 9))
+    labels = np.roll(ids, -1, axis=1) if left_out is None else ids.copy()
+    if left_out:
+        labels[:, :3] = -100
+    runner = SimpleNamespace(inputs={"ids": (("batch", "tokens"), "int64")})
+    answer = Answering(runner.inputs)
+    context = SimpleNamespace(progress=lambda *at: None)
+    assert run_over(context, answer, [({"ids": ids}, labels)], 2).labels_of == copied
+
+
+class Answering:
+    def __init__(self, inputs: Any) -> None:
+        self.inputs = inputs
+
+    def __call__(self, feeds: Any) -> dict[str, np.ndarray]:
+        return {"logits": np.zeros((*feeds["ids"].shape, 11), np.float32)}
 
 
 def test_agreement_with_the_baseline(measure: Measure, rng: np.random.Generator) -> None:

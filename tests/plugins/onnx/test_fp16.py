@@ -67,3 +67,30 @@ def test_a_quantized_model_is_refused(technique, exported):
     done = technique("cbuild_onnx.quantize.static:quantize", exported, params).out
     with pytest.raises(UserError, match="the model is quantized"):
         technique(CONVERT, done, ConvertFp16())
+
+
+def test_a_gru_whose_state_goes_in_and_out(technique, tmp_path):
+    """ONNX Runtime's optimiser crashes on its float16 file, which is for other runtimes."""
+    generator = np.random.default_rng(0)
+    weights = {"w": (1, 24, 4), "r": (1, 24, 8), "b": (1, 48)}
+    graph = helper.make_graph(
+        [helper.make_node("GRU", ["x", "w", "r", "b", "", "state"], ["y", "next"], "cells", hidden_size=8)],
+        "step",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, ["time", "batch", 4]),
+            helper.make_tensor_value_info("state", TensorProto.FLOAT, [1, "batch", 8]),
+        ],
+        [
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, ["time", 1, "batch", 8]),
+            helper.make_tensor_value_info("next", TensorProto.FLOAT, [1, "batch", 8]),
+        ],
+        [
+            numpy_helper.from_array(generator.standard_normal(shape).astype(np.float32) * 0.3, name)
+            for name, shape in weights.items()
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    (tmp_path / "step").mkdir()
+    files.write(model, tmp_path / "step")
+    node = technique(CONVERT, tmp_path / "step", ConvertFp16())
+    assert 0 < node.facts["max_difference"] < 0.01

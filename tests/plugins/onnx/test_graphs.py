@@ -5,6 +5,7 @@ import numpy as np
 import onnx
 import onnx_models
 import pytest
+from cbuild_onnx.convert.params import ConvertBf16, ConvertFp16
 from cbuild_onnx.graph.params import ExtractSubgraph, OptimizeOnnx
 from cbuild_onnx.model import files
 from cbuild_torch.to_onnx.params.export import ExportOnnx
@@ -42,6 +43,41 @@ def wasteful(tmp_path):
         ]
     )
     return onnx_models.save(proto, tmp_path / "wasteful")
+
+
+@pytest.fixture
+def of_ir_3(tmp_path):
+    """A CNN that lists its weights among its inputs, as files of IR 3 must."""
+    proto = onnx_models.cnn()
+    proto.ir_version = 3
+    proto.graph.input.extend(
+        helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+        for tensor in proto.graph.initializer
+    )
+    onnx.checker.check_model(proto)
+    return onnx_models.save(proto, tmp_path / "old")
+
+
+@pytest.mark.parametrize(
+    ("run", "params"),
+    [
+        (OPTIMIZE, OptimizeOnnx(method="slim")),
+        (OPTIMIZE, OptimizeOnnx(method="basic")),
+        (OPTIMIZE, OptimizeOnnx(method="extended")),
+        ("cbuild_onnx.convert.fp16:convert", ConvertFp16()),
+        ("cbuild_onnx.convert.bf16:convert", ConvertBf16()),
+        (EXTRACT, ExtractSubgraph(outputs=("logits",))),
+    ],
+    ids=lambda value: None if isinstance(value, str) else f"{type(value).__name__}-{getattr(value, 'method', '')}",
+)
+def test_weights_among_the_inputs_are_no_inputs_afterwards(technique, of_ir_3, run, params):
+    made = technique(run, of_ir_3, params).out
+    proto = onnx.load(made / "model.onnx")
+    assert [value.name for value in proto.graph.input] == ["image"]
+    onnx.checker.check_model(made / "model.onnx")
+    if not isinstance(params, ConvertBf16):  # for which the CPU has no kernels
+        found, wanted = (digits.outputs(each, {"image": onnx_models.images(3)})["logits"] for each in (made, of_ir_3))
+        np.testing.assert_allclose(found, wanted, atol=0.02 * np.abs(wanted).max())
 
 
 class TestOptimize:
@@ -131,10 +167,10 @@ class TestExtract:
 
     def test_wrong_names_are_explained(self, technique, cnn):
         for params, message, hint in (
-            (ExtractSubgraph(outputs=("logit",)), "'outputs: logit' is no value", "did you mean 'logits'?"),
+            (ExtractSubgraph(outputs=("logit",)), "'outputs: logit' is not a value", "did you mean 'logits'?"),
             (ExtractSubgraph(outputs=("logits",), inputs=("imag",)), "'inputs: imag' is no", "did you mean 'image'?"),
             (ExtractSubgraph(outputs=("stem",), inputs=("image", "flat")), "'inputs: flat' is needed by no", "leave"),
-            (ExtractSubgraph(outputs=("flat", "flat")), "'outputs: flat' is there twice", ""),
+            (ExtractSubgraph(outputs=("flat", "flat")), "'outputs: flat' occurs twice", ""),
         ):
             with pytest.raises(UserError, match=message) as error:
                 technique(EXTRACT, cnn, params)

@@ -68,6 +68,7 @@ BUILT = [
     *((name, model) for name in RUNTIMES for model in ("bfloat16_weight", "float8_weight", "int4_weight")),
     *((name, "sparse_weight") for name in ("onnxruntime", "openvino")),
     *((name, model) for name in ("dynamic", "fp16") for model in ("opset_11", "opset_newest", "external_data")),
+    ("static", "opset_11"),
     ("static", "opset_newest"),
     ("static", "external_data"),
     ("fp16", "branches"),
@@ -144,7 +145,6 @@ REFUSED = [
     ("openvino", "sequence_output", "Sequence"),
     ("tensorrt-rtx", "sequence_output", "node 'split' (SplitToSequence)"),
     ("dynamic", "branches", "no operator could be quantized"),
-    ("static", "opset_11", "the model has opset 11"),
 ]
 
 

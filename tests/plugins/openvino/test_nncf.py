@@ -65,7 +65,7 @@ def test_a_cnn_in_8_bits_is_small_and_as_good(exported: Path, apply: Apply) -> N
     weights = sum(tensor.ByteSize() for tensor in onnx.load(exported / "model.onnx").graph.initializer)
     assert (node.out / "model.bin").stat().st_size < 0.35 * weights
     assert digits.accuracy(node.out) > digits.accuracy(exported) - 0.01
-    assert node.facts["sqnr"] > 20
+    assert node.facts["sqnr_db"]["logits"] > 20
     assert node.facts["samples"] == 50
     assert node.progress[-1] == {"done": 50, "total": 50, "stage": "calibrate"}
 
@@ -111,7 +111,7 @@ def test_what_is_not_the_model_any_more_is_refused(tmp_path: Path, apply: Apply)
         {"logits": (TensorProto.FLOAT, ["batch", 10])},
         [numpy_helper.from_array(large, "one"), numpy_helper.from_array(other, "other")],
     )
-    with pytest.raises(UserError, match=r"not the model any more: signal to noise is -?\d+\.\d dB"):
+    with pytest.raises(UserError, match=r"made another model: the signal of output 'logits' is -?\d+\.\d dB"):
         apply(models.save(proto, tmp_path / "fragile"), quantized())
 
 

@@ -151,6 +151,7 @@ class Normalised(nn.Module):
         self.stem, self.stem_ok = nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
         self.up, self.up_ok = nn.ConvTranspose2d(8, 6, 2), nn.BatchNorm2d(6, affine=False)
         self.grouped, self.grouped_ok = nn.Conv2d(6, 12, 3, groups=2), nn.BatchNorm2d(12)
+        self.groups_up, self.groups_up_ok = nn.ConvTranspose2d(12, 12, 1, groups=3), nn.BatchNorm2d(12)
         self.twice, self.twice_norm = nn.Conv2d(12, 12, 1), nn.BatchNorm2d(12)
         self.shared, self.shared_norm = nn.Conv2d(12, 12, 1), nn.BatchNorm2d(12)
         self.sequence, self.sequence_norm = nn.Linear(12, 12), nn.BatchNorm1d(49)
@@ -164,6 +165,7 @@ class Normalised(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         x = torch.relu(self.stem_ok(self.stem(self.before(image))))
         x = torch.relu_(self.grouped_ok(self.grouped(self.up_ok(self.up(x)))))
+        x = self.groups_up_ok(self.groups_up(x))
         x = self.twice_norm(self.twice(x)) + self.twice(x)
         y = self.shared(x)
         x = self.shared_norm(y) + y.abs()

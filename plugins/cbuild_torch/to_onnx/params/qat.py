@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from compressbuild.api import Amount, Meta, ModelRef, schemes
+from compressbuild.api import Amount, Meta, ModelRef, Narrow, schemes
 
 from ...train.params import Alpha, Epochs, LearningRate, Match, Temperature, Training
 from .fields import Opset, TracedSizes
@@ -28,6 +28,13 @@ class QuantizeQat(Training, kw_only=True):
         Meta(
             description="how scales are chosen: `u8-affine`, `s8-symmetric`, or `auto`, what the target's platform "
             "wants (`u8-affine` without a platform)"
+        ),
+    ] = "auto"
+    reduce_range: Annotated[
+        Narrow,
+        Meta(
+            description="7-bit weights; `auto`: where the platform's processor is an x86-64 without VNNI, which "
+            "saturates products of 8 bits"
         ),
     ] = "auto"
     exclude: Annotated[tuple[str, ...], Meta(description="globs of the torch model's layers left in float")] = ()

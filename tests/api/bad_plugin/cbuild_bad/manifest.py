@@ -4,7 +4,9 @@ from typing import Annotated
 
 import msgspec
 
-from compressbuild.api import Kind, Meta, Metric, Params, Technique, hookimpl
+from compressbuild.api import ArtifactMetric, Kind, Meta, Params, Stack, Technique, hookimpl
+
+STACK = Stack(preload=("numpy",))
 
 
 class Factor(Params):
@@ -59,7 +61,7 @@ def compressbuild_kinds():
             files=("value.txt",),
             validate="cbuild_bad.work:validate",
             load=f"cbuild_bad.runners:{name}",
-            preload=("numpy",),
+            stack=STACK,
         )
 
 
@@ -71,17 +73,17 @@ def compressbuild_techniques():
             run=f"cbuild_bad.work:{name if name not in PARAMS else 'good'}",
             params=PARAMS.get(name, Factor),
             consumes=("bad-text",),
-            preload=("numpy",),
+            stack=STACK,
         )
 
 
 @hookimpl
 def compressbuild_metrics():
     for name in METRICS.split():
-        yield Metric(
+        yield ArtifactMetric(
             name=f"bad.{name.replace('_', '-')}",
             run=f"cbuild_bad.work:{name}",
             summary="a number",
             kinds=("bad-text",),
-            preload=("numpy",),
+            stack=STACK,
         )

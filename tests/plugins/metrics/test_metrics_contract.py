@@ -11,7 +11,7 @@ import pytest
 from cbuild_metrics.answers.params import Predict
 from cbuild_metrics.manifest import compressbuild_metrics
 
-from compressbuild.api.conformance import KindContract, MetricContract, TechniqueContract, artifact
+from compressbuild.api.conformance import KindContract, MetricContract, TechniqueContract, artifact, counted
 
 NUMBERS = ("mse", "pearson", "spearman", "snr")
 QUICK = {"seconds": 0.05}
@@ -54,9 +54,10 @@ class OfMetric(MetricContract):
         return contracts.onnx_model()
 
     def inputs(self, place):
-        if self.record.paired:
+        if getattr(self.record, "paired", False):
             return {"baseline": artifact(answers("numbers" if self.metric in NUMBERS else "load"), "predictions")}
-        return {"model": artifact(contracts.onnx_model(), "onnx")} if self.record.model else {}
+        counts = self.metric in RUNNING and self.record.census
+        return {"model": counted(artifact(contracts.onnx_model(), "onnx"))} if counts else {}
 
 
 for name, params in {**ON_ANSWERS, **ON_FILES, **RUNNING}.items():

@@ -42,6 +42,7 @@ class OfTechnique(TechniqueContract):
     datasets = contracts.DATASETS
     preload = contracts.TORCH
     model: str | None = None
+    others = {"scheme": "s8-symmetric"}
 
     def subject(self, place):
         return contracts.torch_model(self.model) if self.model else contracts.torch_model()

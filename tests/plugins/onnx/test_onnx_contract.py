@@ -27,6 +27,7 @@ class OfTechnique(TechniqueContract):
     factories = contracts.FACTORIES
     datasets = contracts.DATASETS
     preload = contracts.TORCH
+    others = {"scheme": "s8-symmetric"}
 
     def subject(self, place):
         if self.technique == "extract.subgraph":

@@ -1,0 +1,68 @@
+"""Constants that float16 cannot hold: the least float32, which masks add, would become minus infinity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+__all__ = ["clamp", "has_infinity", "infinite"]
+
+_MOST = 65504.0
+_FLOAT16 = 10  # coremltools' MIL data type
+
+
+def clamp(program: ExportedProgram) -> int:
+    """Bring finite constants into the range of float16, as convert.fp16 does; returns how many. Infinities stay."""
+    count = 0
+
+    def number(value: Any) -> Any:
+        nonlocal count
+        if isinstance(value, float) and math.isfinite(value) and abs(value) > _MOST:
+            count += 1
+            return math.copysign(_MOST, value)
+        return value
+
+    for node in program.graph.nodes:
+        if node.op == "call_function":
+            node.args = torch.fx.node.map_aggregate(node.args, number)
+            node.kwargs = torch.fx.node.map_aggregate(node.kwargs, number)
+    for tensor in _tensors(program):
+        beyond = tensor.isfinite() & (tensor.abs() > _MOST)
+        if beyond.any():
+            tensor.data = torch.where(beyond, tensor.sign() * _MOST, tensor)
+            count += int(beyond.sum())
+    return count
+
+
+def _tensors(program: ExportedProgram) -> Iterator[torch.Tensor]:
+    for value in (*program.state_dict.values(), *program.constants.values()):
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            yield value
+
+
+def has_infinity(program: ExportedProgram) -> bool:
+    """Whether the model itself has infinite constants."""
+    scalars = [arg for node in program.graph.nodes for arg in (*node.args, *node.kwargs.values())]
+    found = any(isinstance(value, float) and math.isinf(value) for value in scalars if not isinstance(value, Node))
+    return found or any(bool(tensor.isinf().any()) for tensor in _tensors(program))
+
+
+def infinite(spec: Any) -> str | None:
+    """Name of a float16 constant of an ML program that is not finite."""
+    return next((name for name, values in _constants(spec) if not np.isfinite(values).all()), None)
+
+
+def _constants(spec: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """The float16 constants that are written into a program, not beside it."""
+    blocks = (b for function in spec.mlProgram.functions.values() for b in function.block_specializations.values())
+    for operation in (each for block in blocks for each in block.operations if each.type == "const"):
+        output = operation.outputs[0]
+        if output.type.tensorType.dataType == _FLOAT16:
+            for attribute in operation.attributes.values():
+                yield output.name, np.frombuffer(attribute.immediateValue.tensor.bytes.values, np.float16)
