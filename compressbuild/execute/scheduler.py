@@ -21,6 +21,7 @@ from ..plan import Action, Cover, Explanation, Keyer, Trace, Traces, judge
 from ..store import ActionResult, BadOutput, CorruptObject, Hit, Lock, Store
 from .agenda import Agenda
 from .executor import Executor, Finished, Progress
+from .holding import acquire, release
 from .inputs import Inputs, Taken
 from .observe import Observe
 from .outcome import NodeFailure, Outcome
@@ -102,7 +103,7 @@ class Scheduler:
         finally:
             self._executor.close()
             for run in self._running.values():
-                _release(run.locks)
+                release(run.locks)
                 shutil.rmtree(run.base, ignore_errors=True)
             self._inputs.close()
 
@@ -190,13 +191,13 @@ class Scheduler:
         need = Need(cpus=node.options.threads or 1, memory=memory, exclusive=node.exclusive)
         if not self._pools.try_acquire(need):
             return self._agenda.put_off(index)
-        locks = _acquire(self._store, _key(action), exclusive=node.exclusive)
+        locks = acquire(self._store, _key(action), exclusive=node.exclusive)
         if locks is None:
             self._pools.release(need)
             return self._agenda.hold(index)
         found = self._store.lookup(_key(action))
         if isinstance(found, Hit) and action.why.reason != "requested":
-            _release(locks)
+            release(locks)
             self._pools.release(need)
             self._record(action, found.result)
             return self._end(index, Outcome("cached", found.result))
@@ -356,7 +357,7 @@ class Scheduler:
 
     def _free(self, run: _Run) -> None:
         del self._running[run.action.node.index]
-        _release(run.locks)
+        release(run.locks)
         self._pools.release(run.need)
         shutil.rmtree(run.base, ignore_errors=True)
 
@@ -382,20 +383,3 @@ def _differences(store: Store, result: ActionResult, out: Path) -> list[str]:
     cached = {file.path: file.digest for file in store.cas.read_tree(result.output).files}
     made = {p.relative_to(out).as_posix(): file_digest(p) for p in out.rglob("*") if p.is_file()}
     return sorted(name for name in {*cached, *made} if cached.get(name) != made.get(name))
-
-
-def _acquire(store: Store, key: Digest, *, exclusive: bool) -> tuple[Lock, ...] | None:
-    """The action's lock, and a share in (or the whole of) the machine; None while another process has them."""
-    action = store.locks.try_acquire(key)
-    if action is None:
-        return None
-    machine = store.measuring.try_exclusive() if exclusive else store.measuring.try_shared()
-    if machine is None:
-        action.release()
-        return None
-    return action, machine
-
-
-def _release(locks: tuple[Lock, ...]) -> None:
-    for lock in reversed(locks):
-        lock.release()
