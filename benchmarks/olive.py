@@ -4,7 +4,7 @@ A float ONNX model is built with ``cbuild`` and quantized three ways: by targets
 that call onnxruntime.quantization or nncf, and by an Olive workflow. Ours is then compared with each of the others,
 with the float model, and with itself, which shows what chance and the order in memory do:
 
-* speed: one thread, blocks of runs in turns, models loaded anew in each session; the ratio has a 95 % interval over
+* speed: one thread, blocks of runs in turns, models loaded again in each session; the ratio has a 95 % interval over
   sessions (``cbuild_metrics.speed.timing``), and is called faster or slower as ``cbuild compare`` would, where the
   interval lies beyond 1 by more than one percent, which a file differs by from itself;
 * quality, on the same samples: McNemar's test of top-1, or for embeddings Spearman's correlation on STS 2014, with a

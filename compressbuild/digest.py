@@ -23,6 +23,7 @@ __all__ = [
     "CLOCK_GRANULARITY_NS",
     "Digest",
     "FileStat",
+    "Seen",
     "StatCache",
     "bytes_digest",
     "digest_value",
@@ -154,6 +155,31 @@ class FileStat(msgspec.Struct, frozen=True, array_like=True, gc=False):
         )
 
 
+class Seen(msgspec.Struct, frozen=True, gc=False):
+    """A file at the moment when its digest was taken for a key."""
+
+    stat: FileStat
+    digest: Digest
+
+    @classmethod
+    def of(cls, path: str, digest: Callable[[str], Digest]) -> Seen:
+        """The stat is the older of the two, so a write between them shows as a change."""
+        checked = time.time_ns()
+        return cls(FileStat.of(os.stat(path), checked), digest(path))
+
+    def changed(self, path: str) -> bool:
+        """Whether it was written since, even if the old bytes are back: others may have been read between."""
+        try:
+            now = os.stat(path)
+            if self.stat.matches(now):
+                return False
+            if FileStat.of(now, self.stat.checked) != self.stat:
+                return True
+            return file_digest(path) != self.digest  # too young for its stat to prove anything
+        except OSError:
+            return True
+
+
 def _digest_and_stat(path: str) -> tuple[Digest, FileStat]:
     """Hash a file, again if it changed meanwhile, so that the stat is that of the bytes."""
     for _ in range(_ATTEMPTS):
@@ -161,7 +187,7 @@ def _digest_and_stat(path: str) -> tuple[Digest, FileStat]:
         before = os.stat(path)
         if stat.S_ISDIR(before.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        if not stat.S_ISREG(before.st_mode):  # opening a FIFO would wait for ever
+        if not stat.S_ISREG(before.st_mode):  # opening a FIFO could block without end
             raise OSError(errno.EINVAL, "not a regular file", path)
         digest = _hash(path, before.st_size)
         after = os.stat(path)

@@ -43,7 +43,10 @@ class Publisher:
         for path in self.root.glob(".*.*"):
             owner = path.name.removesuffix(".old").rpartition(".")[2]
             if owner.isdigit() and not _alive(int(owner)):
-                shutil.rmtree(path, ignore_errors=True)
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:  # a seal
+                    path.unlink(missing_ok=True)
 
     def publish(
         self,
@@ -65,6 +68,20 @@ class Publisher:
         final = self.path(target)
         if self._current(final, tree, files, made_of, seal):
             return False
+        try:
+            self._replace(target, artifact, files, tree, seal)
+        except OSError as error:
+            raise CbuildError(
+                f"target '{target}' cannot be published in {final}: {error.strerror or error}",
+                hint="its artifact is in the cache; once the directory can be written, build again",
+            ) from error
+        return True
+
+    def _replace(
+        self, target: str, artifact: Digest, files: dict[str, bytes], tree: Tree, seal: Callable[[Path, Tree], bytes]
+    ) -> None:
+        """Write the directory beside its place, then put it there."""
+        final = self.path(target)
         self.root.mkdir(parents=True, exist_ok=True)
         staged = self.root / f".{target}.{os.getpid()}"
         shutil.rmtree(staged, ignore_errors=True)
@@ -82,7 +99,7 @@ class Publisher:
                     raise
                 continue  # another build has just published the same target: the later one stays
             _sync_directory(self.root)
-            return True
+            return
 
     def reject(self, target: str, artifact: Digest, files: dict[str, bytes], where: Path) -> None:
         """Leave what missed a gate at ``where``, to be looked at: its files and ``files``, without a seal."""
@@ -109,6 +126,16 @@ class Publisher:
             return False
         shutil.rmtree(aside) if aside.is_dir() and not aside.is_symlink() else aside.unlink()
         return True
+
+    def reseal(self, target: str, seal: bytes) -> None:
+        """Replace the seal of a published target, whole or not at all."""
+        staged = self.root / f".{target}.{os.getpid()}"
+        with staged.open("wb") as file:
+            file.write(seal)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(staged, self.path(target) / SEAL)
+        _sync_directory(self.path(target))
 
     def _current(
         self, directory: Path, tree: Tree, files: dict[str, bytes], made_of: Digest, seal: Callable[[Path, Tree], bytes]

@@ -50,6 +50,7 @@ ONLY_IN = {
     "yaml": {"compressfile"},
     "click": {"cli"},
     "rich": {"cli", "report"},
+    "cryptography": {"build"},
     "fsspec": {"store"},
     "distributed": {"execute"},
     "pytest": {"conformance"},

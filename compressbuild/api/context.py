@@ -17,7 +17,7 @@ __all__ = ["Context", "Runner", "UserError"]
 
 
 class UserError(Exception):
-    """Raised by a plugin for what the user can mend: shown as one line with its hint, without a traceback."""
+    """Raised by a plugin for what the user can fix. It is shown as one line with its hint, without a traceback."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -50,7 +50,9 @@ def resolve(reference: str) -> Any:
         raise
     for attribute in attributes.split("."):
         if not hasattr(found, attribute):
-            raise UserError(f"'{module_name}' has no '{attributes}'", hint=f"it was asked for as {reference}")
+            raise UserError(
+                f"'{module_name}' has no '{attributes}'", hint=f"check the spelling of the reference {reference}"
+            )
         found = getattr(found, attribute)
     return found
 
@@ -116,7 +118,7 @@ class Context:
         entry = self._request.inputs[self._role(name)]
         if entry.load is None:
             raise UserError(
-                f"there is nothing to run '{name}' with, an artifact of kind '{entry.kind}'",
+                f"nothing can run '{name}', an artifact of kind '{entry.kind}'",
                 hint="a technique or a compiler reads its subject from ctx.artifact(…), with its kind's library: "
                 "cbuild_torch.model.public, cbuild_onnx.model.public; only metrics are given a runner of it",
             )

@@ -1,4 +1,4 @@
-"""What a worker is told and what it answers: plain data that crosses the process border as JSON."""
+"""A worker's request and its answer: plain data that crosses the process border as JSON."""
 
 from __future__ import annotations
 

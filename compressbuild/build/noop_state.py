@@ -13,6 +13,7 @@ from .. import noop
 from ..digest import CLOCK_GRANULARITY_NS, Digest
 from ..project import Project
 from ..store import Hit, Store
+from . import signing
 from .outcome import BuildReport
 
 __all__ = ["write"]
@@ -26,6 +27,8 @@ def _watched(project: Project, targets: Iterable[str]) -> Iterable[str]:
     yield str(spec.path)
     yield from (path for path, _ in project.registry.fingerprint())
     yield from _engine()
+    if key := project.environ.get(signing.VARIABLE):
+        yield os.path.abspath(key)
     graph, keyer = project.graph, project.keyer
     for index in graph.needed(targets):
         node = graph.nodes[index]
@@ -77,7 +80,7 @@ def write(project: Project, argv: list[str], report: BuildReport, text: str) -> 
     except OverflowError:  # a file from before 1970
         return
     files = [path.removeprefix(root) if path != root[:-1] else "." for path in full]
-    names = [*project.spec.env, "CBUILD_CACHE"]
+    names = [*project.spec.env, "CBUILD_CACHE", signing.VARIABLE]
     environment = [(n.encode(), v.encode() if (v := project.environ.get(n)) is not None else None) for n in names]
     state = (noop.identity(), argv, environment, files, packed, text)
     path = os.path.join(project.root, noop.locate(argv)[1].removeprefix(noop.locate(argv)[0]))

@@ -2,7 +2,7 @@
 
 https://in-toto.io/Statement/v1, https://slsa.dev/provenance/v1. Subjects carry SHA-256, which other tools check, and
 BLAKE3, which the cache uses. Nothing in it depends on when or where the build ran: equal builds have equal
-provenance.
+provenance. :mod:`.envelope` wraps it, and :mod:`.verification` checks against it.
 """
 
 from __future__ import annotations
@@ -17,17 +17,12 @@ import msgspec
 from .. import __version__
 from ..digest import Digest, StatCache, bytes_digest
 from ..plan import Action
-from ..publish import SEAL
 from ..store import ActionResult, Tree
 
-__all__ = ["Mismatch", "made_of", "sha256", "statement", "verify"]
+__all__ = ["PREDICATE", "STATEMENT", "made_of", "sha256", "statement"]
 
-
-class Mismatch(msgspec.Struct, frozen=True):
-    """A published file that is not what its provenance says. ``what``: ``missing``, ``changed``, ``extra``."""
-
-    path: str
-    what: str
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE = "https://slsa.dev/provenance/v1"
 
 
 def sha256(path: Path) -> str:
@@ -46,14 +41,14 @@ def statement(
 ) -> bytes:
     """The statement about ``directory``, which holds the files of ``tree`` and the ``extra`` ones.
 
-    ``steps``: the actions that led to the artifact, in order, with their results.
+    ``steps``: the actions that led to the artifact, in order, with their results. The last one made it.
     """
     names = sorted([*(file.path for file in tree.files), *extra])
     subject = [{"name": name, "digest": _digests(directory / name, stat)} for name in names]
     document = {
-        "_type": "https://in-toto.io/Statement/v1",
+        "_type": STATEMENT,
         "subject": subject,
-        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicateType": PREDICATE,
         "predicate": {
             "buildDefinition": {
                 "buildType": "https://compressbuild.dev/compressfile/v1",
@@ -69,10 +64,15 @@ def statement(
     return msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2) + b"\n"
 
 
-def made_of(target: str, steps: Iterable[tuple[Action, ActionResult]], environment: Mapping[str, str]) -> Digest:
-    """Digest of all that a statement tells beside the published bytes: a key covers the rest of its action."""
+def made_of(
+    target: str, steps: Iterable[tuple[Action, ActionResult]], environment: Mapping[str, str], signer: str | None
+) -> Digest:
+    """Digest of all that a statement tells beside the published bytes: a key covers the rest of its action.
+
+    ``signer``: the id of the key that signs it.
+    """
     told = [[action.node.position, action.key, result.kind, result.output] for action, result in steps]
-    return bytes_digest(msgspec.json.encode([__version__, target, told, environment], order="deterministic"))
+    return bytes_digest(msgspec.json.encode([__version__, target, told, environment, signer], order="deterministic"))
 
 
 def _digests(path: Path, stat: StatCache) -> dict[str, str]:
@@ -86,28 +86,3 @@ def _step(action: Action, result: ActionResult) -> dict[str, Any]:
         "digest": {"blake3-tree": result.output},
         "annotations": {"key": action.key, "kind": result.kind, **(action.parts or {})},
     }
-
-
-class _Subject(msgspec.Struct):
-    name: str
-    digest: dict[str, Digest]
-
-
-class _Statement(msgspec.Struct):
-    subject: list[_Subject]
-
-
-def verify(directory: Path) -> list[Mismatch]:
-    """Compare every file of a published directory with its provenance. Raises FileNotFoundError without one, and
-    msgspec.DecodeError for one that is not a statement."""
-    said = msgspec.json.decode((directory / SEAL).read_bytes(), type=_Statement)
-    expected = {subject.name: subject.digest.get("sha256") for subject in said.subject}
-    present = {p.relative_to(directory).as_posix() for p in directory.rglob("*") if not p.is_dir()} - {SEAL}
-    found = [Mismatch(name, "missing") for name in sorted(expected.keys() - present)]
-    found += [Mismatch(name, "extra") for name in sorted(present - expected.keys())]
-    found += [
-        Mismatch(name, "changed")
-        for name in sorted(present & expected.keys())
-        if sha256(directory / name) != expected[name]
-    ]
-    return found

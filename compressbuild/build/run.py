@@ -26,8 +26,10 @@ from ..execute.pools import Pools
 from ..execute.scheduler import Scheduler
 from ..graph import TargetPlan
 from ..project import Project, Selection
+from ..publish import SEAL
 from ..store import ActionResult, Tree
-from . import provenance
+from . import provenance, signing
+from .envelope import sealed
 from .outcome import BuildReport, TargetReport
 
 __all__ = ["Build", "build_targets", "measure_targets"]
@@ -91,6 +93,7 @@ class Build:
         self._observe = observe
         self._judge_only = check or not publish
         self._leave = not publish
+        self._signer = None if self._judge_only else signing.from_environment(project.environ)
         self._reports: dict[str, TargetReport] = {}
         self._scheduler = Scheduler(
             project.graph, project.keyer, project.store, executor, pools, project.traces, observe, self._finish,
@@ -187,9 +190,9 @@ class Build:
             shutil.rmtree(self._rejected(name), ignore_errors=True)
             written = self._publish(target, found)
             status: Any = "published" if written else "up to date"
-            if written:
-                self._remember(target, result.output, found)
-            self._report(TargetReport(status=status, directory=f"build/{name}", **base))
+            lost = self._remember(target, result.output, found) if written else None
+            reason = f"its history cannot be written: {lost}" if lost else ""
+            self._report(TargetReport(status=status, directory=f"build/{name}", reason=reason, **base))
 
     def _made(self, index: int) -> ActionResult | None:
         return self._scheduler.outcomes[index].result
@@ -209,13 +212,13 @@ class Build:
         self._project.publisher.reject(target.name, artifact, {FILE: evidence}, where)
         return where.relative_to(self._project.root).as_posix()
 
-    def _remember(self, target: TargetPlan, artifact: Digest, found: Assessment) -> None:
-        """A line in the history of the target."""
+    def _remember(self, target: TargetPlan, artifact: Digest, found: Assessment) -> OSError | None:
+        """A line in the history of the target; what prevented it."""
         graph, actions = self._project.graph, self._scheduler.actions
         keys = {graph.nodes[i].position: actions[i].key or "" for i in target.nodes if i in actions}
         said = [concern.message for concern in found.warnings]
         entry = Entry.of(target.name, time.time(), artifact, keys, found.metrics, said, target.baseline)
-        History(self._project.state / "history").append(entry)
+        return History(self._project.state / "history").append(entry)
 
     def _publish(self, target: TargetPlan, found: Assessment) -> bool:
         project = self._project
@@ -230,8 +233,10 @@ class Build:
         environment = project.keyer.environment
 
         def seal(directory: Path, tree: Tree) -> bytes:
-            return provenance.statement(target.name, tree, directory, [FILE], steps, project.stat, environment)
+            said = provenance.statement(target.name, tree, directory, [FILE], steps, project.stat, environment)
+            return sealed(said, directory / SEAL, self._signer)
 
-        made_of = provenance.made_of(target.name, steps, environment)
+        signer = self._signer.keyid if self._signer else None
+        made_of = provenance.made_of(target.name, steps, environment, signer)
         artifact = steps[-1][1].output
         return project.publisher.publish(target.name, artifact, {FILE: metrics}, made_of, seal)

@@ -29,12 +29,12 @@ __all__ = ["command"]
 @click.option(
     "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="CPU slots (default: this machine's cores)."
 )
-@click.option("-k", "--keep-going", is_flag=True, help="After a failure build what does not depend on it.")
+@click.option("-k", "--keep-going", is_flag=True, help="After a failure, build whatever does not depend on it.")
 @click.option("--check", is_flag=True, help="Rebuild what is cached, and compare the bytes.")
 @click.option("--remeasure", is_flag=True, help="Measure times again.")
 @click.option("--json", "as_json", is_flag=True, help="Print events (or with -n the plan) as JSON lines.")
 @click.option("--trace", "--profile", "trace", metavar="FILE", help="Write a Chrome trace of the build.")
-@click.option("-v", "--verbose", is_flag=True, help="Name cached nodes and the reason for each that runs.")
+@click.option("-v", "--verbose", is_flag=True, help="Also name cached nodes, and why each node runs.")
 def command(
     targets: tuple[str, ...],
     file: str,
@@ -61,7 +61,8 @@ def command(
             for name, reason in selection.skipped.items():
                 click.echo(f"skipped {name}: {reason}", err=as_json)
             raise Incompatible(
-                "nothing of this can be built here", hint="'cbuild doctor' shows what this machine lacks"
+                "none of these targets can be built on this machine",
+                hint="'cbuild doctor' shows what this machine lacks",
             )
         from ..build.run import build_targets  # what executes, which a plan does without
 

@@ -65,7 +65,7 @@ def stats(file: str, overrides: tuple[str, ...], cache_dir: str | None, as_json:
 @project_options
 @click.option("--max-size", metavar="SIZE", help="Evict the least recently used outputs beyond this (10GiB).")
 @click.option("--max-age", metavar="AGE", help="Drop results not used for this long (30d).")
-@click.option("-n", "--dry-run", is_flag=True, help="Say what would go.")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 def gc(
     file: str,
     overrides: tuple[str, ...],
@@ -93,7 +93,9 @@ def gc(
             f"{number(report.size_after, 'B')} remain"
         )
         if report.damaged:
-            click.echo(f"{report.damaged} results are damaged: the next build mends them, or 'cbuild cache verify'")
+            click.echo(
+                f"{report.damaged} results are damaged: the next build repairs them; so does 'cbuild cache verify'"
+            )
     return 0
 
 
@@ -108,9 +110,9 @@ def _parsed(option: str, text: str | None, quantity: Quantity) -> float | None:
 
 @command.command("verify")
 @project_options
-@click.option("--no-repair", is_flag=True, help="Only look.")
+@click.option("--no-repair", is_flag=True, help="Report damage without repairing it.")
 def verify(file: str, overrides: tuple[str, ...], cache_dir: str | None, no_repair: bool) -> int:
-    """Hash every object again. Bad ones are quarantined and made anew by the next build. Exit 1 if any was found."""
+    """Hash every object again. Bad ones are quarantined, and the next build rebuilds them. Exit 1 if any was found."""
     from ..store.fsck import verify as fsck
 
     with _store(file, overrides, cache_dir) as (store, _):

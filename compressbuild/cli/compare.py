@@ -119,7 +119,7 @@ def _measure(project: Project, first: str, second: str, speed: str | None) -> No
     from ..build.run import measure_targets
 
     if speed is None:
-        raise UsageError("no plugin offers a metric that is measured side by side")
+        raise UsageError("no installed plugin offers a metric that is measured in turns")
     failed = [report for report in measure_targets(project, (first, second)).targets if report.status == "failed"]
     if failed:
         raise UsageError(f"{failed[0].name} cannot be measured: {failed[0].reason}", hint=f"cbuild {failed[0].name}")

@@ -22,7 +22,7 @@ __all__ = ["command"]
     type=click.Choice(["svg", "dot", "mermaid"]),
     default="mermaid",
     show_default=True,
-    help="What to draw: mermaid is what Markdown viewers show.",
+    help="Output format; Markdown viewers draw mermaid.",
 )
 @click.option("-o", "--output", metavar="FILE", help="Write there instead of to standard output.")
 @click.option("--metrics", is_flag=True, help="Draw the nodes that measure, too.")

@@ -20,7 +20,7 @@ __all__ = ["command"]
 @click.option("-n", "--last", type=click.IntRange(min=1), default=20, show_default=True, help="How many to show.")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 def command(target: str, file: str, overrides: tuple[str, ...], cache_dir: str | None, last: int, as_json: bool) -> int:
-    """Show how the metrics of a target went, from each time that it was published anew."""
+    """Show a target's metrics over time: one line for each time it was published."""
     with opened(file, overrides, cache_dir) as project:
         entries, bad = History(project.state / "history").read(target)
         if not entries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ COMMANDS = {
     "profile": "Show where the time of a target's run goes.",
     "graph": "Draw the DAG as svg, dot or mermaid.",
     "verify": "Check published artifacts against their provenance.",
+    "sign": "Sign the provenance of published artifacts.",
     "cache": "Statistics, clean-up and verification of the cache.",
     "platforms": "List common hardware to build for, and what this machine can do for it.",
     "plugins": "List plugins, what they offer, and why one is unusable.",
@@ -36,7 +38,7 @@ COMMANDS = {
 }
 
 _TAKES_VALUE = frozenset(
-    ("-f", "--file", "-j", "--jobs", "--set", "--cache-dir", "--trace", "--profile", "--format", "-o")
+    ("-f", "--file", "-j", "--jobs", "--set", "--cache-dir", "--trace", "--profile", "--format", "-o", "--key")
 )
 
 
@@ -142,4 +144,13 @@ def main(argv: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone; Python would complain of it at exit
         return 1
+    except OSError as error:
+        click.echo(f"cbuild: error: {_system_error(error)}", err=True)
+        return 1
     return outcome if isinstance(outcome, int) else 0
+
+
+def _system_error(error: OSError) -> str:
+    """One line: the file, and what the system says about it. A full or broken disk is not a bug worth a traceback."""
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    return where + (error.strerror or str(error))

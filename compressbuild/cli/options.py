@@ -24,9 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def project_options(function: F) -> F:
     """``-f``, ``--set`` and ``--cache-dir``: which Compressfile, with what changed, and where its cache is."""
     for option in (
-        click.option(
-            "--cache-dir", metavar="DIR", help="The cache (default: as the Compressfile or $CBUILD_CACHE says)."
-        ),
+        click.option("--cache-dir", metavar="DIR", help="The cache (default: $CBUILD_CACHE, or the Compressfile's)."),
         click.option(
             "--set",
             "overrides",

@@ -30,12 +30,22 @@ _NAME = "profile"  # of the measurement, and so of its log
 @click.argument("target")
 @project_options
 @click.option(
-    "--batch", type=click.IntRange(min=1), metavar="N", help="Samples a run (default: as its speed is measured)."
+    "--batch",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Samples in a run (default: the batch of its latency, or 1).",
 )
-@click.option("--repeats", type=click.IntRange(min=1), default=50, show_default=True, help="Runs that are counted.")
-@click.option("-n", "--rows", type=click.IntRange(min=1), default=20, show_default=True, help="Operators in the text.")
+@click.option("--repeats", type=click.IntRange(min=1), default=50, show_default=True, help="Number of runs to count.")
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json", "html"]), default="text", show_default=True, help="As what."
+    "-n", "--rows", type=click.IntRange(min=1), default=20, show_default=True, help="Rows in each table of the text."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "html"]),
+    default="text",
+    show_default=True,
+    help="Output format.",
 )
 @click.option("-o", "--output", metavar="FILE", help="Write there instead of to standard output.")
 def command(
@@ -71,7 +81,7 @@ def command(
 
 
 def _profile(project: Project, name: str, batch: int | None, repeats: int) -> Profile:
-    """Measured anew each time, as a metric of its own."""
+    """Measured again on each call, as a metric of its own."""
     from ..build.run import build_targets
     from ..report.text.progress import PlainProgress
 
@@ -96,7 +106,7 @@ def _profile(project: Project, name: str, batch: int | None, repeats: int) -> Pr
     try:
         return msgspec.convert(Results.of_plan(project.store, project.plan((name,))).metric(plan), Profile)
     except msgspec.ValidationError as error:
-        raise CbuildError(f"the profiler of '{name}' returned something else than a profile: {error}") from error
+        raise CbuildError(f"the profiler of '{name}' did not return a profile: {error}") from error
 
 
 def _as_timed(project: Project, name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ..digest import digest_value, file_digest
+from ..digest import Digest, Seen, digest_value, file_digest
 from ..errors import Diagnostic, Mark
 from ..words import did_you_mean
 from .modules import Module, Space, relative
@@ -22,6 +22,8 @@ class Memo(Protocol):
     """What is used of :class:`compressbuild.digest.StatCache`."""
 
     def memo(self, path: str | os.PathLike[str], column: str, compute: Callable[[Path], Any], /) -> Any: ...
+
+    def digest(self, path: str | os.PathLike[str], /) -> Digest: ...
 
 
 class CodeClosure(msgspec.Struct, frozen=True):
@@ -68,7 +70,9 @@ class CodeIndex:
         base: Path | None = None,
         siblings: Callable[[str], Iterable[str]] = lambda top: (),
     ) -> None:
+        self._arguments = (roots, stat_cache, base, siblings)
         self._space = Space(map(str, roots))
+        self.seen: dict[str, Seen] = {}  # every file that was read, as it was
         self._memo = stat_cache
         self._base = os.path.abspath(base if base is not None else (roots[0] if roots else "."))
         self._syntax: dict[str, Syntax] = {}
@@ -77,6 +81,10 @@ class CodeIndex:
         self._siblings = siblings
         self._plugin_spaces: dict[frozenset[str], Space] = {}
         self._wanted: dict[tuple[Space, str], tuple[str, ...]] = {}
+
+    def renewed(self) -> CodeIndex:
+        """A snapshot of the sources as they are now."""
+        return CodeIndex(*self._arguments)
 
     def closure(self, reference: str) -> CodeClosure:
         """The closure of a function of the project, or of an installed package (``torchvision.models:resnet18``)."""
@@ -210,6 +218,7 @@ class CodeIndex:
         return self._syntax[file]
 
     def _read(self, file: str) -> Syntax:
+        self.seen[file] = Seen.of(file, self._memo.digest if self._memo is not None else file_digest)
         if not file.endswith(".py"):
             return Syntax(file_digest(file), open=True)
         plain = self._memo.memo(file, column(), parse) if self._memo is not None else parse(Path(file))

@@ -120,7 +120,7 @@ def _check_limits(what: str, key: Scalar, node: Map, values: dict[str, float | N
         )
     elif not relative and node.get("against") is not None:
         checks.add(
-            f"'against' of {what} has no use: no limit compares",
+            f"'against' of {what} does nothing: no limit compares",
             node.key_mark("against"),
             f"add one of {', '.join(RELATIVE_LIMITS)}, or remove it",
         )
@@ -130,7 +130,7 @@ def _check_limits(what: str, key: Scalar, node: Map, values: dict[str, float | N
         message = f"'max-class-drop' of {what} cannot look at history: values of classes are not recorded"
         checks.add(message, node.key_mark("max-class-drop"), "name a target or model")
     if node.get("record") is not None and not recorded:
-        checks.add(f"'record' of {what} has no use", node.key_mark("record"), f"it goes with against: {HISTORY}")
+        checks.add(f"'record' of {what} does nothing here", node.key_mark("record"), f"it needs against: {HISTORY}")
     for low, high in (("min", "max"), ("min-ratio", "max-ratio")):
         least, most = values.get(low), values.get(high)
         if least is not None and most is not None and least > most:

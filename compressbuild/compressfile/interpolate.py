@@ -88,7 +88,7 @@ class Scope:
     def _loop(self, names: list[str]) -> None:
         mark = self._variables[names[-1]].mark
         said = " -> ".join(names)
-        self._problems.add(f"variables refer to each other: {said}", mark, "one of them has to be a value")
+        self._problems.add(f"variables refer to each other: {said}", mark, "make one of them a value")
         self._resolved.update({name: Broken(None, mark) for name in names})
 
     def _resolve(self, written: Node, name: str) -> Node:

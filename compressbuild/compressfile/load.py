@@ -202,7 +202,7 @@ class _Loader:
         together = ("model", "target", "group") if kind in ("model", "target", "group") else (kind,)
         if kind in together[:3] and len(together) == 3 and name in COMMANDS:
             self._checks.add(
-                f"a {kind} cannot be called '{name}': that is a command of cbuild", key.mark, "choose another name"
+                f"a {kind} cannot have the name '{name}': it is a command of cbuild", key.mark, "choose another name"
             )
             return False
         for other in together:

@@ -99,7 +99,7 @@ def _named(key: Scalar, matrix: Map, axes: Axes, checks: Checks) -> bool:
     missing = [axis for axis in axes if axis not in used]
     for axis in missing:
         checks.add(
-            f"axis '{axis}' is not in the target's name, so its targets would all be called alike",
+            f"axis '{axis}' is not in the target's name, so all its targets would have the same name",
             matrix.key_mark(axis),
             f"name the target '{key.value}-${{{axis}}}'",
         )

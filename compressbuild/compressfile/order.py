@@ -10,7 +10,7 @@ __all__ = ["dependencies_first"]
 def dependencies_first(
     names: Iterable[str], needs: Callable[[str], Iterable[str]], loop: Callable[[list[str]], None]
 ) -> list[str]:
-    """``names`` so ordered that what a name needs comes before it. ``loop`` is told each loop, closed:
+    """``names`` so ordered that what a name needs comes before it. ``loop`` is called with each loop, closed:
     ``[a, b, a]``; its members are ordered somehow."""
     order: list[str] = []
     done: set[str] = set()

@@ -1,4 +1,4 @@
-"""Collects every complaint of one pass, so that the user mends a file in one round."""
+"""Collects every problem of one pass, so that the user can fix a file in one round."""
 
 from __future__ import annotations
 

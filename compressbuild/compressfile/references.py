@@ -82,7 +82,7 @@ def flatten_groups(groups: Map, declared: Declared, checks: Checks) -> dict[str,
 
     def loop(names: list[str]) -> None:
         closing = members[names[-2]][names[-1]]
-        checks.add(f"groups hold each other: {' -> '.join(names)}", closing.mark, "take one out of the other")
+        checks.add(f"groups contain each other: {' -> '.join(names)}", closing.mark, "take one out of the other")
 
     found: dict[str, set[str]] = {}
     for group in dependencies_first(members, nested, loop):

@@ -117,4 +117,4 @@ class Targets:
             hint = f"if it is a parameter of '{name}', indent it further; if a technique, start it with '- '"
         else:
             hint = "start each step with its own '- '"
-        self._checks.add(f"a step has one technique, and this has '{name}' and '{word}'", extra.mark, hint)
+        self._checks.add(f"a step has one technique, but this one has '{name}' and '{word}'", extra.mark, hint)

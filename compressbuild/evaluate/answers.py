@@ -49,7 +49,7 @@ def _likeliest(scores: Sequence[float]) -> int:
 
 
 class _Array:
-    """An array in NumPy's file format (NEP 1), of which single rows are read. ValueError for what it cannot hold."""
+    """An array in NumPy's file format (NEP 1), read row by row. ValueError for what it cannot hold."""
 
     def __init__(self, data: bytes) -> None:
         if data[:6] != b"\x93NUMPY":

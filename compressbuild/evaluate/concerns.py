@@ -46,7 +46,7 @@ def target_concerns(
     facts: Callable[[int], Mapping[str, Any]] = lambda index: {},
 ) -> tuple[Concern, ...]:
     """All there is to say of a target. ``measured``: its results; ``read``: the result of a metric's node; ``size``:
-    bytes of what a node made; ``facts``: what its function reported, of which ``concern`` is a sentence for people."""
+    bytes of what a node made; ``facts``: what its function reported, with ``concern``, a sentence for people."""
     found: list[Concern | None] = []
     baseline, own = target.baseline, size(target.artifact)
     speed = Roles.of(graph.metrics).speed_of(measured)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from ..digest import read_regular
 from .concerns import Concern
 from .gates import Verdict
 from .results import FILE
@@ -41,8 +42,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     def read(cls, directory: Path) -> Evidence | None:
         """None if there is none, or what is there is something else: ``cbuild verify`` says what is damaged."""
         try:
-            return msgspec.json.decode((directory / FILE).read_bytes(), type=cls)
-        except (OSError, msgspec.DecodeError):
+            return msgspec.json.decode(read_regular(directory / FILE), type=cls)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def encoded(self) -> bytes:

@@ -1,7 +1,7 @@
 """What each publication of a target measured: ``.cbuild/history/<target>.jsonl``, one object a line, only appended to.
 
-A line is written with one ``write`` and synced. A crash can leave a torn last line; readers skip it, and the next line
-starts on a line of its own.
+A line is written with one ``write``, and not synced. A crash can leave a torn last line; readers skip it, and the next
+line starts on a line of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 
 from ..compressfile.spec import HISTORY
+from ..digest import read_regular
+from ..errors import CbuildError
 from ..graph import GatePlan
 
 __all__ = ["Entry", "History", "earlier"]
@@ -68,7 +70,15 @@ class History:
     def path(self, target: str) -> Path:
         return self._directory / f"{target}.jsonl"
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: Entry) -> OSError | None:
+        """Add a line. What prevents it is returned, not raised: the artifact it speaks of is published."""
+        try:
+            self._append(entry)
+        except OSError as error:
+            return error
+        return None
+
+    def _append(self, entry: Entry) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
         line = msgspec.json.encode(entry, order="deterministic") + b"\n"
         descriptor = os.open(self.path(entry.target), os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
@@ -91,9 +101,14 @@ class History:
     def read(self, target: str) -> tuple[list[Entry], int]:
         """(entries, oldest first; how many lines were torn or damaged and are left out)."""
         try:
-            lines = self.path(target).read_bytes().splitlines()
+            lines = read_regular(self.path(target)).splitlines()
         except FileNotFoundError:
             return [], 0
+        except OSError as error:
+            raise CbuildError(
+                f"the history of '{target}' cannot be read: {self.path(target)}: {error.strerror or error}",
+                hint="if it is damaged, move the file away: the next publication starts another",
+            ) from error
         found, bad = [], 0
         for line in filter(None, lines):
             try:

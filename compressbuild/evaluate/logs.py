@@ -49,9 +49,7 @@ def read_log(path: Path) -> dict[str | int, Entry]:
         if entry.latency is not None and not 0 < entry.latency < math.inf:
             raise UsageError(f"{path}:{number}: 'latency' is {entry.latency:g}; it must be above 0")
         if entry.id in found:
-            raise UsageError(
-                f"{path}:{number}: the id {entry.id!r} is there twice", hint="give each request its own id"
-            )
+            raise UsageError(f"{path}:{number}: the id {entry.id!r} occurs twice", hint="give each request its own id")
         found[entry.id] = entry
     if not found:
         raise UsageError(f"{path} is empty")

@@ -55,7 +55,7 @@ def read_metrics(store: Store, output: Digest) -> dict[str, Any]:
     """What a metric function returned. StoreError if its artifact is not what the digest says."""
     file = next((f for f in store.cas.read_tree(output).files if f.path == FILE), None)
     if file is None:
-        raise StoreError(f"artifact {output[:12]} holds no {FILE}")
+        raise StoreError(f"artifact {output[:12]} has no file {FILE}")
     data = Path(store.dir.object(file.digest)).read_bytes()
     if bytes_digest(data) != file.digest:
         raise StoreError(f"object {file.digest[:12]} is corrupt", hint="build again: a build replaces it")

@@ -50,7 +50,7 @@ class Roles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def apart(metric: Metric) -> bool:
-    """Whether its values are measurements of different moments, of which only a ratio measured in turns compares."""
+    """Whether its values depend on the moment of measuring, so that only a ratio measured in turns can be compared."""
     return isinstance(metric, RunMetric) and metric.exclusive
 
 

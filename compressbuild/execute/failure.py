@@ -1,4 +1,4 @@
-"""What a user is told of an exception in a node: one line, a hint, and the frames that are theirs to read."""
+"""What a user sees of an exception in a node: one line, a hint, and the frames of their own code."""
 
 from __future__ import annotations
 

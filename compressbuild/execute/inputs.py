@@ -17,7 +17,7 @@ Stats = dict[str, tuple[int, int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """An artifact as one node was given it. ``generation``: how often it had to be written anew before."""
+    """An artifact as one node was given it. ``generation``: how often it was rewritten before."""
 
     digest: Digest
     path: Path

@@ -1,9 +1,10 @@
-"""A node with its inputs on disk → what the worker is told."""
+"""A node with its inputs on disk → the worker's request."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..api import Profiling, WorkDataset, WorkInput, WorkRequest
 from ..compressfile.nodes import plain
@@ -33,7 +34,7 @@ def make_request(
     return WorkRequest(
         label=node.position,
         run=node.run,
-        params=dict(node.params),
+        params=_canonical(dict(node.params)),
         params_type=node.params_type,
         inputs={role: _input(graph, node, role, path) for role, path in inputs.items()},
         references=dict(node.references),
@@ -70,11 +71,20 @@ def _input(graph: Graph, node: Node, role: str, path: Path) -> WorkInput:
         return WorkInput(path=str(path), kind=kind)
     if run.is_census:
         return WorkInput(path=str(path), kind=kind, census=run.load)
-    settings = dict(run.settings) if run.settings is not None else None
+    settings = _canonical(dict(run.settings)) if run.settings is not None else None
     return WorkInput(path=str(path), kind=kind, load=run.load, settings=settings, settings_type=run.settings_type)
 
 
 def _dataset(keyer: Keyer, node: Node, name: str) -> WorkDataset:
     data = keyer.spec.datasets[name]
-    args = plain(data.args) if data.args is not None else {}
+    args = _canonical(plain(data.args)) if data.args is not None else {}
     return WorkDataset(loader=data.loader, args=args, files=data.files)
+
+
+def _canonical(value: Any) -> Any:
+    """Mappings in the order of their names. The key does not cover how they were written, so no code may see it."""
+    if isinstance(value, dict):
+        return {name: _canonical(value[name]) for name in sorted(value, key=lambda name: (str(type(name)), name))}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_canonical, value))
+    return value

@@ -7,6 +7,7 @@ with that. A node that runs again and yields the same bytes leaves its dependent
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,8 @@ from msgspec.structs import replace
 from ..digest import Digest, file_digest
 from ..errors import CbuildError
 from ..graph import Graph, Node
-from ..plan import Action, Explanation, Keyer, Trace, Traces, judge
-from ..store import ActionResult, CorruptObject, Hit, Lock, Store
+from ..plan import Action, Cover, Explanation, Keyer, Trace, Traces, judge
+from ..store import ActionResult, BadOutput, CorruptObject, Hit, Lock, Store
 from .agenda import Agenda
 from .executor import Executor, Finished, Progress
 from .inputs import Inputs, Taken
@@ -29,6 +30,7 @@ from .source import import_file
 
 __all__ = ["Scheduler"]
 
+_ATTEMPTS = 3  # at a node whose inputs change while it runs
 _POLL = 0.05  # seconds between looks at what another process holds
 
 
@@ -70,6 +72,8 @@ class Scheduler:
         self._inputs = Inputs(store)
         self._agenda = Agenda({}, ())
         self.actions: dict[int, Action] = {}
+        self._covers: dict[int, Cover] = {}  # what the keys of nodes that must run cover
+        self._attempts: Counter[int] = Counter()
         self._absent: set[int] = set()  # result known, bytes evicted
         self._wanted: set[int] = set()  # of those, the ones whose bytes a node needs
         self._running: dict[int, _Run] = {}
@@ -80,7 +84,11 @@ class Scheduler:
         """Bring every target to an end. Failures are in ``outcomes``; only the engine's own trouble raises."""
         needed = self.graph.needed(targets)
         inputs = {i: self.graph.nodes[i].inputs.values() for i in self.graph.order if i in needed}
-        self._agenda = Agenda(inputs, self.graph.criticality(self._cost), keep_going=self._keep_going)
+        self._agenda = Agenda(
+            inputs,
+            self.graph.criticality(lambda node: _cost(self._traces.get(node.position))),
+            keep_going=self._keep_going,
+        )
         for name in targets:
             nodes = self.graph.targets[name].nodes
             self._pending[name] = len(nodes)
@@ -98,10 +106,6 @@ class Scheduler:
                 shutil.rmtree(run.base, ignore_errors=True)
             self._inputs.close()
 
-    def _cost(self, node: Node) -> float:
-        last = self._traces.get(node.position)
-        return last.seconds if last is not None else 1.0
-
     # -- deciding ----------------------------------------------------------------------------------------------------
 
     def _consider(self, index: int) -> None:
@@ -111,6 +115,9 @@ class Scheduler:
             return self._end(index, Outcome("skipped"))
         inputs = {role: self._result(source).output for role, source in node.inputs.items()}
         parts = self._keyer.parts(node, inputs)
+        if self._keyer.problems:  # something went, or broke, since the build began
+            return self._end(index, Outcome("failed", failure=_unreadable(node, self._keyer)))
+        self._covers[index] = self._keyer.cover(node)
         action = judge(node, self._keyer.key(parts), parts, self._store.lookup, self._traces.get(node.position))
         self.actions[index] = action
         if action.status != "cached":
@@ -126,11 +133,6 @@ class Scheduler:
             self._absent.add(index)
         self._record(action, action.result)
         return self._end(index, Outcome("cached", action.result))
-
-    def _key(self, index: int) -> Digest:
-        key = self.actions[index].key
-        assert key is not None
-        return key
 
     def _result(self, index: int) -> ActionResult:
         result = self.outcomes[index].result
@@ -188,11 +190,11 @@ class Scheduler:
         need = Need(cpus=node.options.threads or 1, memory=memory, exclusive=node.exclusive)
         if not self._pools.try_acquire(need):
             return self._agenda.put_off(index)
-        locks = _acquire(self._store, self._key(index), exclusive=node.exclusive)
+        locks = _acquire(self._store, _key(action), exclusive=node.exclusive)
         if locks is None:
             self._pools.release(need)
             return self._agenda.hold(index)
-        found = self._store.lookup(self._key(index))
+        found = self._store.lookup(_key(action))
         if isinstance(found, Hit) and action.why.reason != "requested":
             _release(locks)
             self._pools.release(need)
@@ -222,7 +224,7 @@ class Scheduler:
             paths,
             out=out,
             scratch=scratch,
-            checkpoint=self._observe.checkpoint_path(self._key(node.index)),
+            checkpoint=self._observe.checkpoint_path(_key(action)),
             ignore=self._observe.own_dirs,
         )
         self._executor.start(
@@ -241,7 +243,7 @@ class Scheduler:
         except (OSError, CbuildError) as error:
             self._fail(run, "raised", str(error), getattr(error, "hint", None))
             return
-        self._commit(run, 0.0, 0, {})
+        self._settle(run, 0.0, 0, {})
 
     def _gone(self, index: int) -> set[int]:
         """The inputs whose bytes were evicted or are corrupt. They are made again first."""
@@ -272,6 +274,8 @@ class Scheduler:
             self._free(run)  # another node wrote into its input: what it made is worth nothing
             self._agenda.queue(message.token)
             return
+        if message.cause == "raised" and self._covers[message.token].changed() and self._try_again(run):
+            return  # what it complains of may be half an edit
         if message.cause != "ok":
             text = result.error or message.detail
             self._fail(run, message.cause, text, result.hint, result.trace)
@@ -283,7 +287,28 @@ class Scheduler:
                 "an input is for reading; write to ctx.out",
             )
         else:
-            self._commit(run, result.seconds, result.peak_rss, result.facts)
+            self._settle(run, result.seconds, result.peak_rss, result.facts)
+
+    def _settle(self, run: _Run, seconds: float, peak_rss: int, facts: Mapping[str, object]) -> None:
+        """Commit what a node made, unless something that its key covers changed while it ran: then run it again."""
+        changed = self._covers[run.action.node.index].changed()
+        if changed is None:
+            return self._commit(run, seconds, peak_rss, facts)
+        if self._try_again(run):
+            return None
+        text = f"'{changed}' changed while it ran, {_ATTEMPTS} times"
+        return self._fail(run, "raised", text, "stop whatever writes to it; a node itself writes to ctx.out alone")
+
+    def _try_again(self, run: _Run) -> bool:
+        """Decide the node once more, by what is in the project now; False after too many attempts."""
+        index = run.action.node.index
+        self._attempts[index] += 1
+        if self._attempts[index] == _ATTEMPTS:
+            return False
+        self._keyer.renew()
+        self._free(run)
+        self._consider(index)
+        return True
 
     def _commit(self, run: _Run, seconds: float, peak_rss: int, facts: Mapping[str, object]) -> None:
         action, node = run.action, run.action.node
@@ -291,24 +316,29 @@ class Scheduler:
         kind = self.graph.registry.kinds.get(node.kind)
         unmet = [pattern for pattern in (kind.files if kind is not None else ("*",)) if not any(out.glob(pattern))]
         if unmet:
-            return self._fail(run, "raised", f"it made no '{unmet[0]}', which a {node.kind} has to hold")
+            return self._fail(
+                run, "raised", f"its output has no file matching '{unmet[0]}', which kind '{node.kind}' requires"
+            )
         assert action.key is not None
         if self._check and action.result is not None and action.why.reason == "requested" and not node.nondeterministic:
             changed = _differences(self._store, action.result, out)
             if changed:
-                text = f"declared deterministic, but it made other bytes this time: {', '.join(changed)}"
-                return self._fail(run, "differs", text, "declare it nondeterministic with the reason, or mend it")
+                text = f"declared deterministic, but this run produced different bytes: {', '.join(changed)}"
+                return self._fail(run, "differs", text, "fix it; or declare it nondeterministic, with the reason")
             return self._release(run, Outcome("built", action.result))
-        result = self._store.commit(
-            out,
-            key=action.key,
-            kind=node.kind,
-            label=node.position,
-            seconds=seconds,
-            peak_rss=peak_rss,
-            facts=dict(facts),
-            consume=True,
-        )
+        try:
+            result = self._store.commit(
+                out,
+                key=action.key,
+                kind=node.kind,
+                label=node.position,
+                seconds=seconds,
+                peak_rss=peak_rss,
+                facts=dict(facts),
+                consume=True,
+            )
+        except BadOutput as error:
+            return self._fail(run, "raised", str(error), error.hint)
         shutil.rmtree(self._observe.checkpoint_path(action.key), ignore_errors=True)
         self._absent.discard(node.index)
         self._wanted.discard(node.index)
@@ -329,6 +359,22 @@ class Scheduler:
         _release(run.locks)
         self._pools.release(run.need)
         shutil.rmtree(run.base, ignore_errors=True)
+
+
+def _cost(last: Trace | None) -> float:
+    return last.seconds if last is not None else 1.0
+
+
+def _key(action: Action) -> Digest:
+    assert action.key is not None
+    return action.key
+
+
+def _unreadable(node: Node, keyer: Keyer) -> NodeFailure:
+    first, *_ = keyer.problems
+    keyer.problems.clear()
+    keyer.renew()  # what was not found is looked for again by the next node
+    return NodeFailure(node, "raised", first.message, first.hint)
 
 
 def _differences(store: Store, result: ActionResult, out: Path) -> list[str]:

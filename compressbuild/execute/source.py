@@ -17,7 +17,7 @@ def import_file(root: Path, file: str, listed: tuple[str, ...], out: Path) -> No
     for path in dict.fromkeys((file, *listed)):
         relative = os.path.relpath(path, home)
         if relative.startswith(".."):
-            raise NodeFailed(f"'{path}' is not beside '{file}'", hint="files of a model lie in its directory or below")
+            raise NodeFailed(f"'{path}' is not beside '{file}'", hint="put the model's files in its directory or below")
         target = out / relative
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / path, target)

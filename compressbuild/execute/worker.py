@@ -169,7 +169,7 @@ def _call(request: WorkRequest, report: Callable[[dict[str, Any]], None]) -> dic
         try:
             resolve(request.validate)(Path(request.out))
         except ValueError as error:
-            raise UserError(f"what it made is not valid: {error}") from error
+            raise UserError(f"its output is not valid: {error}") from error
     return facts
 
 

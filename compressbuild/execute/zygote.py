@@ -199,7 +199,7 @@ class _Zygote:
             os.killpg(node.pid, signum)
 
     def _bury(self) -> None:
-        """Reap what has ended; a worker's end is told once everything it started has ended too."""
+        """Reap what has ended; a worker's end is reported once everything it started has ended too."""
         while (pid := _ended()) is not None:
             node = self._nodes.get(pid)
             if node is None:

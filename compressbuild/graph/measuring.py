@@ -81,7 +81,7 @@ class Measuring:
     def _details(
         self, target: TargetSpec, uses: Mapping[str, MetricUse], evaluate: EvaluateSpec
     ) -> tuple[MetricPlan, ...]:
-        """What is measured without being asked for, of a target of which anything is."""
+        """What is measured unasked for a target that has any measurement."""
         known = self.draft.registry.metrics.values()
         records = [m for m in known if isinstance(m, ArtifactMetric) and m.unasked and m.name not in uses]
         found = [self.metric(target.name, MetricUse(m.name, target.mark), evaluate, None) for m in records if uses]
@@ -209,7 +209,7 @@ class Measuring:
         if found.label is not None:
             own = found.label
             if own.name != record.name and own.name in self.draft.registry.metrics:
-                message = f"metric '{record.name}' cannot be called '{own.name}': another metric has that name"
+                message = f"metric '{record.name}' cannot have the name '{own.name}': another metric has that name"
                 self.draft.problems.append(Diagnostic(message, use.mark, "choose another name"))
                 return None
             changed = msgspec.structs.replace(record, name=own.name, unit=own.unit, direction=own.direction)

@@ -241,7 +241,7 @@ def _unknown(owner: str, name: str, value: str, known: Sequence[str], asking: st
     listed = f"it knows {', '.join(known)}"
     if asking is not None:
         message = f"{owner} does not know the {name} '{value}', which backend '{asking}' asks for"
-        return Diagnostic(message, mark, f"{listed}; a technique made for '{asking}' may know it")
+        return Diagnostic(message, mark, f"{listed}; use a technique that is made for '{asking}'")
     message = f"{owner}, parameter '{name}': unknown {name} '{value}'"
     return Diagnostic(message, mark, suggest(value, known, otherwise=listed))
 

@@ -1,5 +1,6 @@
 """Action keys, hit / run / may run, and explanations."""
 
+from .cover import Cover
 from .explain import Change, Explanation, compare, say
 from .keys import Keyer, Parts
 from .plan import Action, Plan, judge, make_plan
@@ -8,6 +9,7 @@ from .traces import Trace, Traces
 __all__ = [
     "Action",
     "Change",
+    "Cover",
     "Explanation",
     "Keyer",
     "Parts",

@@ -23,13 +23,12 @@ What is not in it: names of targets and datasets, comments and formatting, absol
 
 from __future__ import annotations
 
-import glob
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..closure import CodeIndex
+from ..closure import CodeClosure, CodeIndex
 from ..compressfile.nodes import plain
 from ..compressfile.spec import Spec
 from ..digest import Digest, StatCache, digest_value
@@ -37,6 +36,8 @@ from ..errors import Diagnostic, Mark
 from ..graph import Node
 from ..platforms import Facts
 from ..registry import Registry
+from .cover import Cover
+from .listing import Listings
 
 __all__ = ["KEY_FORMAT", "Keyer", "Parts"]
 
@@ -62,10 +63,9 @@ class Keyer:
         self.problems: list[Diagnostic] = []
         self._facts = facts
         self._code = code
-        self._stat = stat
         self._registry = registry
         self.environment = {name: environ[name] for name in spec.env if name in environ}
-        self._files: dict[str, dict[str, Digest]] = {}
+        self._listings = Listings(str(spec.root), spec.path.name, stat, self.problems)
 
     @staticmethod
     def key(parts: Parts) -> Digest:
@@ -88,7 +88,7 @@ class Keyer:
             "files": {
                 path: digest
                 for pattern, mark in self.file_patterns(node)
-                for path, digest in self._listed(pattern, mark).items()
+                for path, digest in self._listings.get(pattern, mark).parts().items()
             },
             "tools": self._tools(node),
             "facts": self.facts_of(node),
@@ -102,7 +102,17 @@ class Keyer:
         for reference, mark in self.code_references(node):
             self._user_code(reference, mark)
         for pattern, mark in self.file_patterns(node):
-            self._listed(pattern, mark)
+            self._listings.get(pattern, mark)
+
+    def cover(self, node: Node) -> Cover:
+        """Every file that the node's key covers, as it was when the key was made."""
+        found = tuple(self._listings.get(pattern, mark) for pattern, mark in self.file_patterns(node))
+        return Cover(str(self.spec.root), self._listings, found, self._closures(node), self._code.seen)
+
+    def renew(self) -> None:
+        """Forget what was read of the project: something has changed."""
+        self._code = self._code.renewed()
+        self._listings.forget()
 
     def facts_of(self, node: Node) -> dict[str, Any]:
         return {name: self._facts.get(name) for name in sorted(set(node.facts))}
@@ -135,7 +145,9 @@ class Keyer:
 
     def read_files(self, node: Node) -> tuple[str, ...]:
         return tuple(
-            sorted({path for pattern, mark in self.file_patterns(node) for path in self._listed(pattern, mark)})
+            sorted(
+                {path for pattern, mark in self.file_patterns(node) for path in self._listings.get(pattern, mark).files}
+            )
         )
 
     def code_files(self, node: Node) -> tuple[str, ...]:
@@ -143,15 +155,17 @@ class Keyer:
 
     def watched(self, node: Node) -> Iterator[str]:
         """Absolute paths whose change can change the key: files that count, and those that would if they were made."""
-        closures = [self._code.closure(ref) for ref, _ in self.code_references(node)]
-        closures += [self._code.plugin(ref) for ref in self._plugin_references(node)]
-        for closure in closures:
+        for closure in self._closures(node):
             yield from closure.paths
             yield from closure.absent
         for path in self.read_files(node):
             yield os.path.join(self.spec.root, path)
         for pattern, _ in self.file_patterns(node):
-            yield from self._folders(pattern)
+            yield from self._listings.watched(pattern)
+
+    def _closures(self, node: Node) -> tuple[CodeClosure, ...]:
+        own = [self._code.closure(ref) for ref, _ in self.code_references(node)]
+        return (*own, *(self._code.plugin(ref) for ref in self._plugin_references(node)))
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -195,50 +209,3 @@ class Keyer:
             Diagnostic(problem.message, problem.mark or mark, problem.hint) for problem in closure.missing
         ]
         return closure.digest
-
-    def _listed(self, pattern: str, mark: Mark) -> dict[str, Digest]:
-        """Listed file, directory or glob → digest of each file, by path relative to the project."""
-        if pattern not in self._files:
-            self._files[pattern] = found = {}
-            for path in self._expand(pattern):
-                try:
-                    found[path] = self._stat.digest(self.spec.root / path)
-                except OSError as error:
-                    self.problems.append(Diagnostic(f"cannot read '{path}': {error.strerror}", mark))
-            if not found:
-                self.problems.append(
-                    Diagnostic(
-                        f"there is no file '{pattern}'",
-                        mark,
-                        f"paths are relative to {self.spec.path.name}'s directory",
-                    )
-                )
-        return self._files[pattern]
-
-    def _folders(self, pattern: str) -> Iterator[str]:
-        """Directories in which a file that appears or goes changes what a pattern lists."""
-        hits = self._hits(pattern)
-        if hits != [pattern]:
-            above = os.path.dirname(pattern)
-            deep = glob.has_magic(above)
-            while glob.has_magic(above):
-                above = os.path.dirname(above)
-            yield os.path.join(self.spec.root, above)
-            hits += [above] if deep else []
-        for hit in hits:
-            yield from (base for base, _, _ in os.walk(os.path.join(self.spec.root, hit)))  # nothing, for a file
-
-    def _hits(self, pattern: str) -> list[str]:
-        """What a pattern stands for: itself, if there is something of that name."""
-        if os.path.lexists(os.path.join(self.spec.root, pattern)):
-            return [pattern]
-        return glob.glob(pattern, root_dir=self.spec.root, recursive=True)
-
-    def _expand(self, pattern: str) -> list[str]:
-        files = []
-        for hit in (os.path.join(self.spec.root, each) for each in self._hits(pattern)):
-            if os.path.isdir(hit):
-                files += [os.path.join(base, name) for base, _, names in os.walk(hit) for name in names]
-            else:
-                files.append(hit)
-        return sorted(os.path.relpath(path, self.spec.root) for path in files)

@@ -127,7 +127,7 @@ class _Draft:
         stated = str(getattr(self.module, "API_VERSION", VERSION))
         self.newer, self.broken = relation == "newer", relation in ("other", "unreadable")
         if relation == "unreadable":
-            self.problem(f"says API_VERSION = '{stated}', which is no version", f"write API_VERSION = '{VERSION}'")
+            self.problem(f"says API_VERSION = '{stated}', which is not a version", f"write API_VERSION = '{VERSION}'")
         elif relation == "other":
             older = int(stated.partition(".")[0]) < int(VERSION.partition(".")[0])
             hint = f"install a release of it for version {VERSION}" if older else "upgrade compressbuild"
@@ -230,7 +230,7 @@ def _import_hint(error: BaseException) -> str | None:
     if isinstance(error, ImportError) and (error.name or "").startswith("compressbuild.api"):
         return f"this is version {VERSION} of compressbuild.api: upgrade compressbuild, or install a release for it"
     if isinstance(error, ImportError):
-        return "a manifest imports compressbuild.api and the standard library only; reinstall or mend the plugin"
+        return "a manifest imports compressbuild.api and the standard library only; reinstall or fix the plugin"
     return None
 
 
@@ -271,7 +271,7 @@ def _assemble(drafts: Sequence[_Draft]) -> Registry:
             twice = " twice" if len(set(by)) == 1 else ""
             for draft in dict.fromkeys(by):
                 problem = draft.problem(
-                    f"{what} '{name}' is offered by {plugins}{twice}", "uninstall or mend one of them"
+                    f"{what} '{name}' is offered by {plugins}{twice}", "uninstall or fix one of them"
                 )
                 draft.refuse(what, name, problem)
     names = Names(

@@ -82,7 +82,7 @@ def scan() -> Installed:
     import importlib.metadata
 
     identity = _identity()
-    # Before the listing: a change meanwhile makes the answer stale, never wrong for ever.
+    # Before the listing: a change meanwhile makes the answer stale for one call, never permanently wrong.
     watched = {path: mtime for path in _path() if _holds_metadata(path) and (mtime := _mtime(path)) is not None}
     versions: dict[str, str] = {}
     points: list[EntryPoint] = []

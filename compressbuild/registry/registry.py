@@ -39,7 +39,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 class Plugin(msgspec.Struct, frozen=True):
     """An entry point and what it offers. ``problem``: the first of its problems; what it does offer still works.
-    ``broken``: it could not be asked for all it offers. ``warnings``: what works, but should be mended. ``file``: its
+    ``broken``: it could not be asked for all it offers. ``warnings``: what works, but should be fixed. ``file``: its
     manifest."""
 
     name: str
@@ -77,7 +77,9 @@ class Observer:
             self._function(*([deepcopy(dict(event))] if self._takes_event else []))
         except Exception as error:  # noqa: BLE001  plugin border: an observer must not fail a build
             self.problem = Problem(self.plugin, "", f"raised in compressbuild_event: {type(error).__name__}: {error}")
-            logging.getLogger(__name__).warning("plugin '%s' %s; it is told no more", self.plugin, self.problem.message)
+            logging.getLogger(__name__).warning(
+                "plugin '%s' %s; it will get no more events", self.plugin, self.problem.message
+            )
 
 
 class Registry(msgspec.Struct, frozen=True):

@@ -40,7 +40,7 @@ def files(name: str, kind: str) -> dict[str, str]:
     """Path → text of every file. UsageError for a name that no record may have."""
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"a plugin cannot be called '{name}'", hint="lower-case words joined by '.' or '-': prune.rows"
+            f"'{name}' cannot be the name of a plugin", hint="lower-case words joined by '.' or '-': prune.rows"
         )
     what, module, dependencies, usage = KINDS[kind]
     word = name.replace(".", "-")
@@ -76,7 +76,7 @@ def write(name: str, kind: str, directory: Path) -> list[str]:
     """Write the plugin into ``directory``, which is new or empty; the files that were written."""
     made = files(name, kind)
     if directory.is_file() or (directory.is_dir() and any(directory.iterdir())):
-        raise UsageError(f"'{directory}' is there already, and not empty", hint="name another place: --into DIR")
+        raise UsageError(f"'{directory}' already exists and is not empty", hint="name another place: --into DIR")
     for path, text in made.items():
         target = directory / path
         target.parent.mkdir(parents=True, exist_ok=True)

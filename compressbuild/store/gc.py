@@ -21,7 +21,7 @@ class GcReport(msgspec.Struct, frozen=True, kw_only=True):
 
     ``dropped``: records older than the limit. ``evicted``: records whose output went for want of space. ``leftovers``:
     unfinished, quarantined, stray and unreadable files. ``damaged``:
-    records whose output was found missing or corrupt: the next build, or `cbuild cache verify`, mends them.
+    records whose output was found missing or corrupt: the next build, or `cbuild cache verify`, repairs them.
     """
 
     dropped: int = 0

@@ -18,7 +18,7 @@ __all__ = ["Objects", "hash_object"]
 
 
 class Objects:
-    """The files below ``cas``. Nothing here moves or mends one."""
+    """The files below ``cas``. Nothing here moves or repairs one."""
 
     def __init__(self, cachedir: CacheDir) -> None:
         self._dir = cachedir

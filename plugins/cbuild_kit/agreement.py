@@ -23,7 +23,7 @@ _PIECE = 1 << 20  # elements
 
 
 class Agreement:
-    """``wanted``: all that the source gave for the output, of which :meth:`add` gets one after the other."""
+    """``wanted``: all that the source gave for the output; :meth:`add` gets the other side's one by one."""
 
     def __init__(self, wanted: Iterable[np.ndarray], max_error: float) -> None:
         """``max_error``: share of the largest magnitude beyond which an element counts as off."""

@@ -48,11 +48,11 @@ def size_ranges(inputs: Iterable[ModelInput], given: Mapping[str, int | list[int
         if axis not in found:
             raise UserError(f"sizes: no input has an axis '{axis}'", hint=f"dynamic axes: {', '.join(found) or 'none'}")
         if found[axis][0] > found[axis][1]:
-            raise UserError(f"sizes: '{axis}' is from {found[axis][0]} to {found[axis][1]}, which is no range")
+            raise UserError(f"sizes: '{axis}' is from {found[axis][0]} to {found[axis][1]}, which is not a range")
     for axis, item in missing.items():
         if axis not in found:
             raise UserError(
-                f"the size of axis '{axis}' of input '{item.name}' must be bounded, as memory is planned ahead",
+                f"the size of axis '{axis}' of input '{item.name}' must be bounded, because memory is planned ahead",
                 hint=f"say its range or its size: 'sizes: {{{axis}: [1, 128]}}', 'sizes: {{{axis}: 128}}'",
             )
     return found

@@ -97,7 +97,7 @@ def check_parity(
     judged = [case.name for case, _ in wanted if case.judged]
     if not judged:
         why = next(reversed(refused.values()), "")
-        ctx.log.warning("parity: the source takes none of the made-up inputs: %s", why)
+        ctx.log.warning("parity: the source accepts none of the generated inputs: %s", why)
         return {"parity": f"not checked: the source takes no made-up inputs ({why})"}
     runner, limit, edges = compiled(), _tolerance(settings, precision), {}
     tallies = _tallies(wanted, limit)

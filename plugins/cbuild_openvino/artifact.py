@@ -1,6 +1,6 @@
 """The kind ``openvino-ir``: ``model.xml`` (the graph) and ``model.bin`` (the weights).
 
-OpenVINO forgets what dynamic axes are called and may order the several names of an output anew, so the IR carries both
+OpenVINO drops the names of dynamic axes and may reorder the several names of an output, so the IR carries both
 in its runtime information, under ``compressbuild``.
 """
 

@@ -86,7 +86,7 @@ class ThriftyRunner:
     """A Runner for a few runs, with the weights in memory once, as OpenVINO copied them.
 
     OpenVINO copies them again for a batch of another size, where another layout suits it, and keeps both. So the model
-    is loaded anew for other shapes, which takes seconds for each gigabyte.
+    is loaded again for other shapes, which takes seconds for each gigabyte.
     """
 
     def __init__(self, weights: Weights, settings: OpenVinoSettings) -> None:

@@ -44,7 +44,7 @@ def parse(trt: Any, title: str, network: Any, logger: Any, sink: Sink, model: Pa
 
 
 def _checked(model: Path) -> Any:
-    """The model without its data, or None without the package onnx. UserError for a faulty file, of which TensorRT
+    """The model without its data, or None without the package onnx. UserError for a faulty file: TensorRT
     says little, or crashes."""
     try:
         from cbuild_onnx.model import soundness
@@ -68,7 +68,7 @@ def _message(title: str, error: Any, proto: Any) -> str:
 
 
 def _strange_input(proto: Any) -> str | None:
-    """The input whose type TensorRT does not know, of which it says no more."""
+    """The input whose type TensorRT does not know; its own message does not name it."""
     if proto is None:
         return None
     from onnx import TensorProto

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 
@@ -10,7 +11,8 @@ import msgspec
 import pytest
 from toyproject import Toy
 
-from compressbuild.build.provenance import verify
+from compressbuild.build.envelope import Envelope
+from compressbuild.build.verification import Mismatch, verify
 from compressbuild.publish import SEAL
 
 TEXT = """
@@ -31,7 +33,15 @@ def built(toy: Toy) -> Toy:
 
 
 def statement(toy: Toy, target: str = "b") -> dict:
-    return msgspec.json.decode((toy.root / "build" / target / SEAL).read_bytes())
+    return msgspec.json.decode(Envelope.read(toy.root / "build" / target / SEAL).payload)
+
+
+def test_it_is_in_a_dsse_envelope(built: Toy):
+    data = (built.root / "build/b" / SEAL).read_bytes()
+    envelope = msgspec.json.decode(data)
+    assert envelope["payloadType"] == "application/vnd.in-toto+json"
+    assert envelope["signatures"] == []
+    assert msgspec.json.decode(base64.b64decode(envelope["payload"], validate=True)) == statement(built)
 
 
 def test_it_is_an_in_toto_statement(built: Toy):
@@ -79,18 +89,17 @@ def test_equal_builds_have_equal_provenance(built: Toy, tmp_path):
 
 def test_verify(built: Toy):
     directory = built.root / "build/b"
-    assert verify(directory) == []
+    assert verify(directory, "b").mismatches == ()
     (directory / "extra").write_text("")
     (directory / "value").write_text("tampered")
     (directory / "metrics.json").unlink()
-    found = {mismatch.path: mismatch.what for mismatch in verify(directory)}
+    found = {mismatch.path: mismatch.what for mismatch in verify(directory, "b").mismatches}
     assert found == {"metrics.json": "missing", "extra": "extra", "value": "changed"}
     (directory / SEAL).write_text("[]")
-    with pytest.raises(msgspec.DecodeError):
-        verify(directory)
+    (found,) = verify(directory, "b").mismatches
+    assert str(found).startswith("provenance.json cannot be read (Expected `object`")
     (directory / SEAL).unlink()
-    with pytest.raises(FileNotFoundError):
-        verify(directory)
+    assert verify(directory, "b").mismatches == (Mismatch(SEAL, "cannot be read (No such file or directory)"),)
 
 
 def test_only_allowed_variables_are_told(toy: Toy, monkeypatch: pytest.MonkeyPatch):

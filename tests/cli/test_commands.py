@@ -83,7 +83,7 @@ def test_check_finds_what_is_not_deterministic(toys: Work):
     toys("all")
     before = toys.published()
     ran = toys("all", "--check", code=1)
-    assert "declared deterministic, but it made other bytes this time: value" in ran.out
+    assert "declared deterministic, but this run produced different bytes: value" in ran.out
     assert "differs" in ran.out
     assert toys.json("all").started == []  # the cache is as it was
     assert toys.published() == before

@@ -35,12 +35,12 @@ def test_it_overwrites_nothing(tmp_path: Path) -> None:
     (tmp_path / "cbuild-mine" / "notes").write_text("kept")
     refused = new(tmp_path, "mine", "--kind", "metric")
     assert refused.returncode == 2
-    assert "'cbuild-mine' is there already" in refused.stderr
+    assert "'cbuild-mine' already exists" in refused.stderr
     assert [path.name for path in (tmp_path / "cbuild-mine").iterdir()] == ["notes"]
 
 
 def test_a_name_that_no_record_may_have_is_refused(tmp_path: Path) -> None:
     refused = new(tmp_path, "Prune_Rows", "--kind", "technique")
     assert refused.returncode == 2
-    assert "a plugin cannot be called 'Prune_Rows'" in refused.stderr
+    assert "'Prune_Rows' cannot be the name of a plugin" in refused.stderr
     assert list(tmp_path.iterdir()) == []

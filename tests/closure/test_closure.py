@@ -521,6 +521,9 @@ class CountingMemo:
         self.asked: list[str] = []
         self.parsed: list[str] = []
 
+    def digest(self, path: str | os.PathLike[str]) -> str:
+        return self.cache.digest(path)
+
     def memo(self, path: str | os.PathLike[str], column: str, compute: object) -> object:
         self.asked.append(os.path.basename(path))
 

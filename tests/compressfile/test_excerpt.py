@@ -26,8 +26,8 @@ def test_a_place_without_its_text() -> None:
 
 
 def test_texts_can_be_given() -> None:
-    error = CbuildError("broken", mark=Mark("f", 1, 3, 2), hint="mend it")
-    assert render(error, {"f": "a bc d"}) == "f:1:3: error: broken\n    1 | a bc d\n      |   ^~\n  hint: mend it"
+    error = CbuildError("broken", mark=Mark("f", 1, 3, 2), hint="fix it")
+    assert render(error, {"f": "a bc d"}) == "f:1:3: error: broken\n    1 | a bc d\n      |   ^~\n  hint: fix it"
 
 
 def test_several_are_counted() -> None:

@@ -66,5 +66,5 @@ def test_words_that_select_nothing(loaded: Spec, word: str, message: str, hint: 
 def test_no_target_is_called_as_a_command(refused: Callable[..., list[str]]) -> None:
     for word in COMMANDS:
         assert refused(f"targets: {{{word}: {{from: net}}}}\n") == [
-            f"a target cannot be called '{word}': that is a command of cbuild"
+            f"a target cannot have the name '{word}': it is a command of cbuild"
         ]

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 from pages import EXAMPLE, ROOT, blocks, with_example
 from test_techniques import registry
 
 from compressbuild.compressfile.load import loads
 from compressbuild.graph import build_graph
-from compressbuild.platforms import Facts
+from compressbuild.platforms import Facts, probe
 
 README = ROOT / "README.md"
 TEXT = README.read_text()
@@ -88,6 +89,9 @@ def test_its_plugin_works(tmp_path: Path) -> None:
 
 def test_its_picture_is_of_the_example(tmp_path: Path) -> None:
     """What ``cbuild graph`` draws today, but for what happened to be built, and the tooltips."""
+    isa = probe().get("cpu.isa") or []
+    if probe().get("cpu.arch") == "x86_64" and not any("vnni" in name for name in isa):
+        pytest.skip("drawn for a processor with VNNI: without it, weights of 8 bits get another range")
     (tmp_path / "Compressfile").write_text(EXAMPLE)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     command = [sys.executable, "-m", "compressbuild", "graph", "--format", "svg", "-o", "graph.svg"]

@@ -31,7 +31,7 @@ CASES = {
     "exit": ("{fail: exit}", "", "crashed", "exited with status 7"),
     "memory": ("{fail: hog}", "memory: 200MiB", "memory", "more than its memory limit of 200 MiB"),
     "timeout": ("{fail: sleep, seconds: 60}", "timeout: 0.5s", "timeout", "exceeded its timeout of 0.5 s"),
-    "empty": ("{fail: empty}", "", "raised", "it made no '*', which a text has to hold"),
+    "empty": ("{fail: empty}", "", "raised", "its output has no file matching '*', which kind 'text' requires"),
 }
 
 

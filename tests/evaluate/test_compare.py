@@ -186,7 +186,7 @@ def test_logs_are_paired_by_id(tmp_path: Path) -> None:
         ('{"id": 2, "correct": "yes"}', "a.jsonl:2: .*correct"),
         ('{"id": 2, "correct": 7}', "a.jsonl:2: 'correct' is 7"),
         ('{"id": 2, "latency": 0}', "a.jsonl:2: 'latency' is 0"),
-        ('{"id": 1}', "a.jsonl:2: the id 1 is there twice"),
+        ('{"id": 1}', "a.jsonl:2: the id 1 occurs twice"),
     ],
 )
 def test_a_bad_line_is_named(line: str, said: str, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_an_output_that_lacks_its_files_fails(toy) -> None:
     report, _ = toy.build("all")
     finished = [e for e in toy.events if getattr(e, "status", "") == "failed" and hasattr(e, "error")]
     assert report.exit_code == 1
-    assert finished[0].error == "it made no '*', which a text has to hold"
+    assert finished[0].error == "its output has no file matching '*', which kind 'text' requires"
 
 
 def test_changing_an_input_fails_the_node(toy) -> None:
@@ -180,7 +180,7 @@ def test_check_finds_what_is_not_deterministic(toy) -> None:
     report, _ = toy.build("all", check=True)
     assert report.exit_code == 1
     errors = [e.error for e in toy.events if getattr(e, "error", "")]
-    assert errors == ["declared deterministic, but it made other bytes this time: value"]
+    assert errors == ["declared deterministic, but this run produced different bytes: value"]
 
 
 def test_remeasure_runs_only_measurements(toy) -> None:

@@ -161,7 +161,7 @@ def test_the_log_of_a_node_run_again_holds_the_last_run(bench: Bench, tmp_path: 
 
 def test_the_kind_validates_what_was_made(bench: Bench) -> None:
     finished = bench.run("nothing", validate="nodes_for_tests:refuse")
-    assert (finished.cause, finished.result.error) == ("raised", "what it made is not valid: the file 'made' is empty")
+    assert (finished.cause, finished.result.error) == ("raised", "its output is not valid: the file 'made' is empty")
 
 
 def test_a_checkpoint_is_made_when_asked_for(bench: Bench, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_without_a_direction_it_decides_nothing(tmp_path: Path) -> None:
         (f"[{STARS}, {STARS}]", "metric 'stars' is listed twice"),
         (
             "[{user: {name: top1, function: 'm:f'}}]",
-            "metric 'user' cannot be called 'top1': another metric has that name",
+            "metric 'user' cannot have the name 'top1': another metric has that name",
         ),
         ("[{user: {name: Top One, function: 'm:f'}}]", "metric 'user', parameter 'name'"),
         ("[{user: {direction: up, function: 'm:f'}}]", "metric 'user', parameter 'direction'"),

@@ -74,7 +74,7 @@ def test_a_quantizer_refuses_what_it_does_not_know(npu: ModuleType, tmp_path: Pa
     assert problem.message == (
         "technique 'quantize.static' does not know the scheme 'u4-log', which backend 'npu' asks for"
     )
-    assert problem.hint == "it knows u8-affine, s8-symmetric; a technique made for 'npu' may know it"
+    assert problem.hint == "it knows u8-affine, s8-symmetric; use a technique that is made for 'npu'"
     assert problem.mark.line == 7
     found = graph(npu, tmp_path, "quantize.static: {data: few, scheme: u8-affine}")
     assert scheme(found, "quantize.static") == "u8-affine", "what is written stands"

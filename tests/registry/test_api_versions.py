@@ -122,8 +122,8 @@ def test_a_hook_of_a_newer_minor_is_not_called(ask: Ask) -> None:
             f"is built for version 0.9 of compressbuild.api, and this is version {VERSION}",
             f"install a release of it for version {VERSION}",
         ),
-        ("'new'", "says API_VERSION = 'new', which is no version", f"write API_VERSION = '{VERSION}'"),
-        ("2", "says API_VERSION = '2', which is no version", f"write API_VERSION = '{VERSION}'"),
+        ("'new'", "says API_VERSION = 'new', which is not a version", f"write API_VERSION = '{VERSION}'"),
+        ("2", "says API_VERSION = '2', which is not a version", f"write API_VERSION = '{VERSION}'"),
     ],
 )
 def test_another_major_version_is_refused(ask: Ask, stated: str, message: str, hint: str) -> None:

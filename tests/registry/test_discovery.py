@@ -299,7 +299,7 @@ def test_a_name_offered_twice_is_nobodys(site: Site) -> None:
         "technique 'shared.name' cannot be used: technique 'shared.name' is offered by "
         "plugin 'one' (one-dist 1.0) and plugin 'two' (two-dist 1.0)"
     )
-    assert caught.value.hint == "uninstall or mend one of them"
+    assert caught.value.hint == "uninstall or fix one of them"
     assert [p.plugin for p in registry.problems] == ["one", "two"]
 
 
@@ -417,7 +417,7 @@ def test_observers_see_events_and_cannot_change_or_fail_them(site: Site, caplog:
     assert all(event["values"] == [] for event in events)
     assert calm.problem is None
     assert watch.problem is not None
-    message = "plugin 'watch' raised in compressbuild_event: ValueError: cannot cope; it is told no more"
+    message = "plugin 'watch' raised in compressbuild_event: ValueError: cannot cope; it will get no more events"
     assert [record.getMessage() for record in caplog.records] == [message]
 
 

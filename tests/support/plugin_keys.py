@@ -17,6 +17,7 @@ asked = json.loads(sys.argv[1])
 sys.path[:0] = asked["path"]
 
 from compressbuild.closure import CodeIndex  # noqa: E402  of the tree that is asked about
+from compressbuild.digest import file_digest  # noqa: E402
 from compressbuild.graph.params import type_name  # noqa: E402
 from compressbuild.registry import Registry, discover  # noqa: E402
 
@@ -26,6 +27,9 @@ class ByContent:
 
     def __init__(self) -> None:
         self._parsed: dict[bytes, Any] = {}
+
+    def digest(self, path: str) -> str:
+        return file_digest(path)
 
     def memo(self, path: str, column: str, compute: Callable[[Path], Any]) -> Any:
         content = Path(path).read_bytes()

@@ -33,6 +33,7 @@ class Toy:
     def __init__(self, root: Path, cache: Path | None = None) -> None:
         self.root = root
         self.cache = cache or root / "cache"
+        self.environ: dict[str, str] = {}
         root.mkdir(parents=True, exist_ok=True)
 
     def write(self, name: str, text: str) -> None:
@@ -41,7 +42,7 @@ class Toy:
         path.write_text(text)
 
     def open(self, overrides: Sequence[str] = ()) -> Project:
-        project = Project(self.root / "Compressfile", overrides, cache=self.cache, environ={})
+        project = Project(self.root / "Compressfile", overrides, cache=self.cache, environ=self.environ)
         project.__dict__["registry"] = _registry()
         return project
 

@@ -174,4 +174,4 @@ def check_refusal(ran: Ran, what: str) -> None:
         f"for {what} it raises {report.raised} with a traceback: raise compressbuild.api.UserError with one line that "
         f"says what is wrong, and a hint"
     )
-    assert report.lines == 1, f"for {what} its message has {report.lines} lines, of which users see one: {ran.error}"
+    assert report.lines == 1, f"for {what} its message has {report.lines} lines; users see only the first: {ran.error}"

@@ -100,7 +100,7 @@ class Contract:
 
     @property
     def functions(self) -> tuple[str, ...]:
-        """The functions of the record, of which the first is the main one; a record without any has its manifest."""
+        """The functions of the record, the main one first. A record without any is known by its manifest."""
         names = ("run", "compile", "load", "init", "validate", "profile")
         found = tuple(value for name in names if (value := getattr(self.record, name, None)))
         return found or (f"{plugin_of(self.what, self.name).module}:__name__",)

@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ... import __version__
+from ...build.envelope import BadEnvelope, Envelope
 from ...evaluate.choice import Candidate, Terms, choose, front
 from ...evaluate.compare import compare_quality, hits
 from ...evaluate.evidence import Evidence
@@ -235,7 +236,7 @@ def _paired(name: str, base: Mapping[str, Any] | None, own: Mapping[str, Any]) -
 
 def _layers(project: Project, plan: Plan, names: Sequence[str]) -> tuple[Json, dict[str, str]]:
     """What was found of layers, by the node that looked at them, which equal models share; and target → that node. It
-    is told by the result: any metric may have ``layers`` and ``vectors``."""
+    is known from the result: any metric may have ``layers`` and ``vectors``."""
     found: Json = {}
     nodes: dict[str, str] = {}
     results = Results.of_plan(project.store, plan)
@@ -270,11 +271,17 @@ def _logs(directory: Path, positions: Sequence[str]) -> dict[str, str]:
 
 def _provenance(path: Path) -> Json | None:
     try:
-        said = msgspec.json.decode(path.read_bytes())
+        said = msgspec.json.decode(Envelope.read(path).payload)
         steps = said["predicate"]["buildDefinition"]["resolvedDependencies"]
         return {
             "subjects": [{"name": s["name"], "sha256": s["digest"].get("sha256", "")} for s in said["subject"]],
             "steps": [{"name": s["name"], "key": s["annotations"].get("key"), "digest": s["digest"]} for s in steps],
         }
-    except (OSError, msgspec.DecodeError, KeyError, TypeError):  # none, or damaged: 'cbuild verify' says so
+    except (
+        BadEnvelope,
+        msgspec.DecodeError,
+        AttributeError,
+        KeyError,
+        TypeError,
+    ):  # none, or damaged: 'cbuild verify' says so
         return None

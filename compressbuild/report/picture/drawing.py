@@ -74,7 +74,9 @@ def _node_box(graph: Graph, index: int, telling: set[tuple[str, str]], *, cached
     shown = [
         f"{name} {_short(node.params[name])}"
         for name, default in usual.items()
-        if name in node.key_params and (node.params[name] != default or (node.name, name) in telling)
+        if name in node.key_params
+        # What 'auto' came to is worth its place only where it parts nodes.
+        and ((node.name, name) in telling or node.params[name] != default != "auto")
     ]
     said = ", ".join(shown)
     below = (said if len(said) <= _LONGEST else said[: _LONGEST - 1] + "…") or node.kind

@@ -29,7 +29,7 @@ def finished_line(event: NodeFinished) -> str:
 
 
 def failure_lines(event: NodeFinished) -> Iterator[str]:
-    """What is needed to mend a failed node: error, hint, the user's frames, the end of its log and where it is."""
+    """What is needed to fix a failed node: error, hint, the user's frames, the end of its log and where it is."""
     yield finished_line(event)
     yield f"  error: {event.error}"
     if event.hint:
@@ -46,7 +46,7 @@ def failure_lines(event: NodeFinished) -> Iterator[str]:
 
 def log_tail(path: Path, lines: int = _TAIL) -> tuple[list[str], int]:
     """The last ``lines`` of what a node printed, and how many came before. Without the traceback of what its
-    function raised, of which a report shows the part that matters."""
+    function raised; a report shows the part that matters."""
     try:
         text = path.read_text("utf-8", errors="replace")
     except OSError:  # a node that never got a process has no log

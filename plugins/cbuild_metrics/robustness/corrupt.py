@@ -92,7 +92,7 @@ def corrupted(x: np.ndarray, name: str, severity: int, rng: np.random.Generator)
     if name == "blur" and x.ndim < 3:
         raise UserError(f"inputs of the shape N×{list(x.shape[1:])} cannot be blurred", hint=_CHOOSE)
     if name == "jpeg" and (x.ndim != 4 or x.shape[1] not in (1, 3)):
-        raise UserError(f"inputs of the shape N×{list(x.shape[1:])} are no images N×1×H×W or N×3×H×W", hint=_CHOOSE)
+        raise UserError(f"inputs of the shape N×{list(x.shape[1:])} are not images N×1×H×W or N×3×H×W", hint=_CHOOSE)
     return CORRUPTIONS[name](x.astype(np.float64), severity, rng).astype(x.dtype)
 
 

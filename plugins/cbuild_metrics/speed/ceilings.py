@@ -1,7 +1,7 @@
 """How fast this machine is at most, measured: bytes read and arithmetic a second.
 
 Bytes: ``sdot`` of an array with itself reads it once, for a run mostly reads weights. Arithmetic: matrix products by
-the libraries that are at hand, each with kernels of its own, of which the fastest counts. Each thread has its own
+the libraries that are at hand, each with kernels of its own; the fastest counts. Each thread has its own
 arrays and computes in one thread.
 
 A ceiling is the most that was ever reached, so a round is short: on a crowded machine the kernel takes the processor
@@ -129,7 +129,7 @@ def _torch_product(kind: str, side: int) -> Kernel:
 
 def _rate(kernels: list[Kernel], amount: float, seconds: float) -> float:
     """The most a second that all threads did together in one round of the first: a ceiling, so the best and not the
-    median. What the others did in that time is told from their own rounds, of which the ends may count in part."""
+    median. What the others did in that time is taken from their own rounds; those at the ends may count in part."""
     clock = time.perf_counter
     once = math.inf
     for kernel in (*kernels, *kernels):  # the first call of each also makes room

@@ -78,7 +78,7 @@ class _Sessions:
         self.error: str | None = None
 
     def open(self) -> list[Timed]:
-        """The models loaded anew, in random order, to other places in memory."""
+        """The models loaded again, in random order, to other places in memory."""
         gc.collect()  # what the last session held
         self._scatter()
         if not self.described:

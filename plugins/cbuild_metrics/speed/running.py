@@ -82,7 +82,7 @@ def _reset() -> int:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError as error:
         hint = "leave 'peak-memory' out of the metrics"
-        raise UserError(f"this system does not tell peak memory: {error}", hint=hint) from error
+        raise UserError(f"this system does not report peak memory: {error}", hint=hint) from error
     return _status("VmRSS")
 
 
@@ -90,4 +90,4 @@ def _status(field: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return 1024 * int(line.split()[1])
-    raise UserError(f"this system does not tell {field}")
+    raise UserError(f"this system does not report {field}")

@@ -1,7 +1,7 @@
 """Timing models in turns, in several sessions.
 
 A *block* runs one model a few times and keeps the median. A *pair* is one block of each model, A B, then B A, and so
-on: what slows the machine for longer than a block slows both sides. A *session* loads the models anew, to other places
+on: what slows the machine for longer than a block slows both sides. A *session* loads the models again, to other places
 in memory, and takes some pairs: within one process the layout of memory and the state of the processor's tables are
 accidents that stay (Mytkowicz et al., "Producing wrong data without doing anything obviously wrong!", ASPLOS 2009), so
 repeating runs inside one session says little about the next one. The interval is therefore taken over sessions
@@ -185,7 +185,7 @@ def measure(
     progress: Callable[[float], None] = lambda _: None,
     switches: Callable[[], int] = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw,
 ) -> Sample:
-    """Time one model, or two in turns. ``session`` loads them anew.
+    """Time one model, or two in turns. ``session`` loads them again.
 
     It takes ``params.seconds`` and what loading takes, and up to twice as many sessions while the result is noisy.
     Where loading or a single run is slow there are fewer sessions, four at least: after twice the time it ends, after

@@ -115,6 +115,5 @@ def _check(ctx: Context, source: Path, target: Path, params: ConvertFp16) -> flo
         rtol=params.tolerance,
         what="the float16 model",
         per_output=True,
-        hint="values beyond 65504, or sums that need more than 11 bits: keep such parts in float32 with 'block-ops:' "
-        "or 'block-nodes:'",
+        hint="keep sensitive parts in float32 with 'block-ops:' or 'block-nodes:', or raise 'tolerance:'",
     )

@@ -47,10 +47,10 @@ def _known(what: str, names: Iterable[str], values: list[str]) -> None:
         if name not in values:
             near = difflib.get_close_matches(name, values, 1, 0.6)
             hint = f"did you mean '{near[0]}'?" if near else f"there are e.g. {', '.join(values[:6])}"
-            raise UserError(f"'{what}: {name}' is no value of the graph", hint=hint)
+            raise UserError(f"'{what}: {name}' is not a value of the graph", hint=hint)
     repeated = [name for name in names if list(names).count(name) > 1]
     if repeated:
-        raise UserError(f"'{what}: {repeated[0]}' is there twice")
+        raise UserError(f"'{what}: {repeated[0]}' occurs twice")
 
 
 def _needed(outputs: Iterable[str], stops: set[str], made_by: dict[str, onnx.NodeProto]) -> set[str]:

@@ -65,7 +65,7 @@ def preprocess(ctx: Context, source: Path) -> Path:
 
 
 def _prepare_large(ctx: Context, source: Path, target: Path) -> bool:
-    """The same without the weights, of which the library takes two copies into memory: ONNX Runtime moves them from
+    """The same without the weights, which the library would copy into memory twice: ONNX Runtime moves them from
     file to file. False where that does not do, because the opset is old or shapes stay unknown."""
     opset = next(
         (entry.version for entry in files.read(source, weights=False).opset_import if entry.domain in ("", "ai.onnx")),
@@ -95,7 +95,7 @@ def with_shapes(path: Path) -> ModelProto:
 
 
 def _untyped(model: ModelProto) -> list[str]:
-    """Names of the values of which neither type nor rank is known: they could not be quantized."""
+    """Names of the values whose type and rank are both unknown: they could not be quantized."""
     values = (*model.graph.value_info, *model.graph.output)
     known = {value.name for value in values if value.type.tensor_type.HasField("shape")}
     return [name for node in model.graph.node for name in node.output if name and name not in known]

@@ -43,7 +43,7 @@ def check(path: Path) -> ModelProto:
             _check_external(tensor, path.parent)
     wrong = next(faults(model), None)
     if wrong is not None:
-        raise UserError(f"'{path.name}': {wrong}", hint="ONNX forbids it; mend what wrote the file")
+        raise UserError(f"'{path.name}': {wrong}", hint="ONNX forbids it: fix the program that wrote the file")
     return model
 
 

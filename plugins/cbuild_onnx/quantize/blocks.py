@@ -58,7 +58,7 @@ def hqq(weight: np.ndarray, *, bits: int, block: int) -> Blocks:
 
 
 def gptq(weight: np.ndarray, hessian: np.ndarray, *, bits: int, block: int, symmetric: bool) -> Blocks:
-    """Round input by input and mend the error in the inputs that follow (Frantar et al. 2022). ``hessian``: K×K, Xᵀ·X
+    """Round input by input and correct the error in the later inputs (Frantar et al. 2022). ``hessian``: K×K, Xᵀ·X
     of the layer's inputs."""
     count = weight.shape[1]
     upper = _inverse_factor(hessian)

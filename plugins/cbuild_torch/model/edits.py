@@ -60,7 +60,7 @@ def replay(module: nn.Module, edits: tuple[Mapping[str, Any], ...]) -> None:
 
 
 def drop(container: nn.Module, names: Iterable[str]) -> None:
-    """Take members out of a sequence or list. Numbered ones are numbered anew, others keep their names."""
+    """Take members out of a sequence or list. Numbered members are renumbered, others keep their names."""
     gone = set(names)
     if type(container) not in (nn.Sequential, nn.ModuleList) or not gone <= set(dict(container.named_children())):
         raise ValueError(f"model.json drops {sorted(gone)} of a {type(container).__name__}, which has no such members")

@@ -1,4 +1,4 @@
-"""Torch modules to and from artifacts: the factory is called anew, edits are replayed, weights are loaded strictly."""
+"""Torch modules to and from artifacts: the factory is called again, edits are replayed, weights are loaded strictly."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def flat(module: nn.Module, inputs: Iterable[ModelInput]) -> nn.Module:
 
 
 def retraced(module: nn.Module, inputs: Iterable[ModelInput], sizes: Sizes) -> Any:
-    """A program whose graph was changed, traced anew."""
+    """A program whose graph was changed, traced again."""
     inputs = tuple(inputs)
     return _export(module, example(inputs, sizes), _shapes(inputs, sizes))
 

@@ -76,7 +76,9 @@ def _axis(known: Tensor, labels: Tensor, asked: int | None) -> int:
     """Where the classes of an output are: as asked, as the labels say, or else last, but second of maps N×C×H×W."""
     if asked is not None:
         if not -known.dim() <= asked < known.dim() or asked % known.dim() == 0:
-            raise UserError(f"'class-axis: {asked}' is no axis of an output {list(known.shape)}", hint="e.g. 1 or -1")
+            raise UserError(
+                f"'class-axis: {asked}' is not an axis of an output {list(known.shape)}", hint="e.g. 1 or -1"
+            )
         return asked % known.dim()
     said = None if labels.is_floating_point() else class_axis(known.shape, labels)
     return said if said is not None else (known.dim() - 1 if known.dim() < 4 else 1)

@@ -102,7 +102,7 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
         }
         found = ", ".join(f"'{name}' has {width}" for name, width in list(widths.items())[:4])
         raise UserError(
-            f"nothing can go so that multiples of {params.round_to} channels, and of a layer's groups, are left: "
+            f"no channel can be removed: widths must stay multiples of {params.round_to} and of the layer's groups: "
             f"{found}",
             hint="a larger 'ratio', a smaller 'round-to'; or the code ties the widths, and prune.magnitude fits",
         )
@@ -164,7 +164,9 @@ def _check(ctx: Context, module: nn.Module, description: ModelDescription, param
                 hint="prune.recurrent and prune.magnitude can",
             )
     if params.criterion == "bn-scale" and not any(isinstance(m, _BatchNorm) and m.affine for m in module.modules()):
-        raise UserError("criterion bn-scale ranks by batch normalisation, of which the model has none", hint="use l2")
+        raise UserError(
+            "criterion bn-scale ranks by batch normalisation, but the model has no such layer", hint="use l2"
+        )
     if params.recover_epochs and params.steps == 1:
         raise UserError("'recover-epochs' trains between two steps, and there is one", hint="finetune comes after it")
     if params.recover_epochs and params.data is None:

@@ -33,7 +33,7 @@ def prune(ctx: Context, model: Path, params: PruneLayers) -> dict[str, Any]:
     """Take blocks out. Returns the blocks and parameters before and after, and the names of those dropped."""
     prepare(ctx)
     if sum(choice is not None for choice in (params.drop, params.keep, params.count)) != 1:
-        raise UserError("say which blocks go: one of 'drop', 'keep' and 'count'", hint="e.g. 'count: 2'")
+        raise UserError("say which blocks to drop: one of 'drop', 'keep' and 'count'", hint="e.g. 'count: 2'")
     edited = EditedModel(ctx, model)
     description = ModelDescription.read(model)
     before = edited.cost()[1]
@@ -71,7 +71,7 @@ def _blocks(edited: EditedModel, params: PruneLayers) -> list[str]:
         strange = [name for name in asked if name not in found]
         if strange:
             raise UserError(
-                f"'{strange[0]}' cannot be left out: it is not called once, or its output has not its input's shape",
+                f"'{strange[0]}' cannot be left out: it is not called once, or its output lacks its input's shape",
                 hint=f"these can: {', '.join(list(found)[:8]) or 'none'}",
             )
     else:  # a block has layers of its own; a single layer is none

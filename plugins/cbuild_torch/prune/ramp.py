@@ -47,7 +47,7 @@ class Ramp:
         return self.begin + self.every * self.times
 
     def moves(self, update: int) -> bool:
-        """Whether the masks are made anew before this update."""
+        """Whether the masks are computed again before this update."""
         return self.begin <= update <= self.end and (update - self.begin) % self.every == 0
 
     def at(self, update: int, final: float) -> float:
@@ -61,7 +61,7 @@ class Ramp:
 
 
 def make_ramp(params: RampParams, per_epoch: int) -> Ramp:
-    """In updates of the weights, of which an epoch has ``per_epoch``; UserError if it does not fit in the training."""
+    """The ramp in updates of the weights, ``per_epoch`` to an epoch. UserError if it does not fit in the training."""
     total = params.epochs * per_epoch
     scale = per_epoch if params.unit == "epochs" else 1
     begin = round(params.begin * scale)

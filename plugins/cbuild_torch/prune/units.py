@@ -188,7 +188,7 @@ def columns_of(found: Followers, units: Iterable[Unit]) -> dict[str, set[int]]:
 
 @torch.no_grad()
 def silence(layers: Mapping[str, nn.RNNBase], gone: Iterable[Unit]) -> None:
-    """Make these units give zero for ever: without weights and biases, an LSTM, GRU or tanh unit stays at zero."""
+    """Make these units always give zero: without weights and biases, an LSTM, GRU or tanh unit stays at zero."""
     for name, depth, way, position in gone:
         layer = layers[name]
         for _, value in _weights(layer, depth, way):

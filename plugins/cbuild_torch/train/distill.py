@@ -52,7 +52,7 @@ def _roles(ctx: Context, model: Path, params: Distill) -> tuple[Path, str]:
     """The student's directory, and the name of the input that teaches."""
     if params.student is None:
         if params.teacher is None:
-            raise UserError("nobody teaches", hint="name a 'teacher:', or a 'student:' for this model to teach")
+            raise UserError("distill has no teacher", hint="name a 'teacher:', or a 'student:' for this model to teach")
         return model, params.teacher
     if ctx.kind(params.student) != "torch-model":
         kind = ctx.kind(params.student)
@@ -67,7 +67,7 @@ def _matching(
         return None
     if ctx.kind(teacher) != "torch-model":
         raise UserError(
-            f"teacher '{teacher}' is of kind {ctx.kind(teacher)}: its layers cannot be looked into",
+            f"teacher '{teacher}' is of kind {ctx.kind(teacher)}: its layers cannot be read",
             hint="'hidden' and 'attention' need a torch-model to teach",
         )
     directory = ctx.artifact(teacher)

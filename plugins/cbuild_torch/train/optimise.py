@@ -74,7 +74,7 @@ class _Position:
 
 
 class _Run:
-    """One training, of which everything that decides its next step can be saved."""
+    """One training. Everything that decides its next step can be saved."""
 
     def __init__(
         self,
@@ -266,7 +266,7 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 def _validation(ctx: Context, params: Training, description: ModelDescription) -> tuple[Samples, Loss] | None:
     if params.validation is None:
         if params.patience is not None:
-            raise UserError("'patience' needs data to look at", hint="add 'validation: DATASET'")
+            raise UserError("'patience' needs validation data", hint="add 'validation: DATASET'")
         return None
     samples = read_samples(ctx, params.validation, description.inputs)
     return samples, task_loss(ctx, params, samples)

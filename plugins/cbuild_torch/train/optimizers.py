@@ -18,7 +18,7 @@ __all__ = ["make_optimizer", "rate_factor", "trained_parameters"]
 
 
 def trained_parameters(module: nn.Module, params: Training, more: nn.Module | None = None) -> list[nn.Parameter]:
-    """The parameters that are trained, then those of ``more``; the frozen ones are told to torch."""
+    """The parameters that are trained, then those of ``more``; torch learns which ones are frozen."""
     names = [name for name, _ in module.named_parameters()]
     for pattern in params.freeze:
         if not any(fnmatchcase(name, pattern) for name in names):

@@ -66,7 +66,7 @@ def test_what_cannot_be_corrupted(rng: np.random.Generator) -> None:
         corrupted(np.ones((2, 3), np.float32), "blur", 1, rng)
     assert caught.value.hint is not None
     assert "corruptions: [noise" in caught.value.hint
-    with pytest.raises(UserError, match=r"N×\[2, 8, 8\] are no images"):
+    with pytest.raises(UserError, match=r"N×\[2, 8, 8\] are not images"):
         corrupted(np.ones((2, 2, 8, 8), np.float32), "jpeg", 1, rng)
 
 

@@ -167,10 +167,10 @@ class TestExtract:
 
     def test_wrong_names_are_explained(self, technique, cnn):
         for params, message, hint in (
-            (ExtractSubgraph(outputs=("logit",)), "'outputs: logit' is no value", "did you mean 'logits'?"),
+            (ExtractSubgraph(outputs=("logit",)), "'outputs: logit' is not a value", "did you mean 'logits'?"),
             (ExtractSubgraph(outputs=("logits",), inputs=("imag",)), "'inputs: imag' is no", "did you mean 'image'?"),
             (ExtractSubgraph(outputs=("stem",), inputs=("image", "flat")), "'inputs: flat' is needed by no", "leave"),
-            (ExtractSubgraph(outputs=("flat", "flat")), "'outputs: flat' is there twice", ""),
+            (ExtractSubgraph(outputs=("flat", "flat")), "'outputs: flat' occurs twice", ""),
         ):
             with pytest.raises(UserError, match=message) as error:
                 technique(EXTRACT, cnn, params)

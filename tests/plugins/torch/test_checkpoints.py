@@ -9,8 +9,10 @@ import torch
 from cbuild_onnx.model.runner import OnnxRunner
 from cbuild_torch.model.module import load_model
 from cbuild_torch.model.runner import load
-from cbuild_torch.prune.params import PruneChannels, PruneMagnitude
-from cbuild_torch.to_onnx.params import ExportOnnx, QuantizeQat
+from cbuild_torch.prune.params.channels import PruneChannels
+from cbuild_torch.prune.params.magnitude import PruneMagnitude
+from cbuild_torch.to_onnx.params.export import ExportOnnx
+from cbuild_torch.to_onnx.params.qat import QuantizeQat
 from cbuild_torch.train.params import Distill, Finetune
 
 from compressbuild.api import UserError

@@ -132,13 +132,13 @@ def test_outputs_that_are_no_classes(technique, trained, untrained, match):
 
 def test_what_cannot_be_matched_is_explained(technique, trained, untrained, exported, toy):
     for params, teacher, said in (
-        ({"teacher": None}, trained, "nobody teaches"),
+        ({"teacher": None}, trained, "distill has no teacher"),
         ({"hidden": {"body": "blocks.0"}}, trained, "'hidden: body' matches no layer of the student"),
         ({"hidden": {"blocks.0": "body"}}, trained, "'hidden: body' matches no layer of the teacher"),
         ({"hidden": {"blocks.0": "blocks.1"}}, trained, "differ in more than their width"),
         ({"attention": {"blocks.0": "blocks.1"}}, trained, "have other shapes"),
         ({"attention": {"classify": "classify"}}, trained, "neither an attention layer nor a feature map"),
-        ({"hidden": {"blocks.0": "blocks.0"}}, exported, "is of kind onnx: its layers cannot be looked into"),
+        ({"hidden": {"blocks.0": "blocks.0"}}, exported, "is of kind onnx: its layers cannot be read"),
     ):
         setting = Distill(**{"data": "train", "teacher": "big", "epochs": 1, **params})
         with pytest.raises(UserError, match=said):

@@ -210,7 +210,7 @@ class TestChannels:
             assert "prune.magnitude" in (error.value.hint or "")
         with pytest.raises(UserError, match="taylor needs labelled data"):
             technique(CHANNELS, trained, PruneChannels(criterion="taylor"))
-        with pytest.raises(UserError, match="of which the model has none"):
+        with pytest.raises(UserError, match="but the model has no such layer"):
             technique(CHANNELS, toy("mlp"), PruneChannels(criterion="bn-scale"))
         with pytest.raises(UserError, match="'overrides: head' matches nothing"):
             technique(CHANNELS, trained, PruneChannels(overrides={"head": 0.1}))

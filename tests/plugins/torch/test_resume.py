@@ -92,7 +92,7 @@ def plain(params):
 
 
 def test_patience_needs_data(technique, untrained):
-    with pytest.raises(UserError, match="'patience' needs data to look at"):
+    with pytest.raises(UserError, match="'patience' needs validation data"):
         technique(TRAIN, untrained, Train(data="train", patience=1))
 
 

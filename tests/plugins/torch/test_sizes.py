@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from cbuild_onnx.model.runner import OnnxRunner
 from cbuild_torch.model.runner import load
-from cbuild_torch.to_onnx.params import ExportOnnx, QuantizeQat
+from cbuild_torch.to_onnx.params.export import ExportOnnx
+from cbuild_torch.to_onnx.params.qat import QuantizeQat
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import make_context, run_node

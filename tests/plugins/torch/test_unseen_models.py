@@ -333,7 +333,9 @@ def test_channels_of_groups_are_counted_over_all(tmp_path: Path, args: dict[str,
 
 
 def test_what_removes_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nothing can go so that multiples of 8 .*: 'conv1' has 16"):
+    with pytest.raises(
+        UserError, match=r"no channel can be removed: widths must stay multiples of 8 .*: 'conv1' has 16"
+    ):
         pruned_groups(tmp_path, 0.1)
 
 

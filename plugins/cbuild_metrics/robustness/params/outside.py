@@ -24,7 +24,7 @@ class Outside(Params):
 
 
 class OutsideScores(Params):
-    """Data that the model was not made for, and by what score it is told apart."""
+    """Data that the model was not made for, and the score that separates it."""
 
     outside: _Outside
     score: Annotated[

@@ -1,0 +1,156 @@
+"""Every file-system call of a whole command fails once, below Python, or is its last: a plain build sets it right."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command import Ran, Work, finish
+
+KILL = 0
+FAULTS = (KILL, errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE, errno.EROFS)
+COMMANDS = {"all": ("all", "--json"), "gc": ("cache", "gc"), "verify": ("verify",), "report": ("report",)}
+SECONDS = 60
+"""After these, a command counts as hung. The slowest takes two on a loaded machine."""
+TEXT = """
+version: 1
+models: {f: {file: f.txt}}
+evaluate: {metrics: [length]}
+targets:
+  a: {from: f, steps: [{toy.mix: {salt: 1}}]}
+  b: {from: a, steps: [{toy.mix: {salt: 2, modulus: 1000}}]}
+"""
+
+
+def name(fault: int) -> str:
+    return errno.errorcode[fault] if fault else "SIGKILL"
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler (cc): faults cannot be injected below Python")
+    library = tmp_path_factory.mktemp("shim") / "shim.so"
+    source = Path(__file__).with_name("shim.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True)
+    return library
+
+
+class Sweep:
+    """A project that each fault starts from, and what it publishes without one."""
+
+    def __init__(self, shim: Path, root: Path) -> None:
+        self.shim, self.root = shim, root
+        self.start = Work(root / "start", toy=True)
+        self.start.write("f.txt", "a model\n")
+        self.start.write("Compressfile", TEXT)
+        self.built = self.start.copy(root / "built")
+        self.built("all")
+        self.want = self.built.published()
+        assert self.want
+
+    def begin(self, command: str) -> Work:
+        shutil.rmtree(self.root / "work", ignore_errors=True)
+        return (self.start if command == "all" else self.built).copy(self.root / "work")
+
+    def struck(self, work: Work, command: str, at: int, fault: int) -> tuple[Ran, list[str]]:
+        """What the command did, and its calls by name."""
+        log = self.root / "calls"
+        log.unlink(missing_ok=True)
+        process = work.start(
+            *COMMANDS[command], LD_PRELOAD=str(self.shim), SHIM_ROOT=str(work.root), SHIM_AT=str(at),
+            SHIM_FAULT=str(fault), SHIM_LOG=str(log),
+        )  # fmt: skip
+        ran = finish(process, SECONDS)
+        return ran, [line.split()[1] for line in log.read_text().splitlines()]
+
+    def calls(self, command: str) -> list[str]:
+        ran, calls = self.struck(self.begin(command), command, -1, KILL)
+        assert ran.code == 0, ran.text
+        return calls
+
+    def check(self, command: str, at: int, fault: int) -> bool:
+        """Whether the fault came to pass: with threads, a run may make fewer calls than another."""
+        work = self.begin(command)
+        ran, calls = self.struck(work, command, at, fault)
+        if len(calls) <= at:
+            return False
+        where = f"{command}: {name(fault)} at call {at} ({calls[at]})"
+        if fault == KILL:
+            assert ran.code == -signal.SIGKILL, f"{where}: exit {ran.code}\n{ran.text}"
+        assert "Traceback" not in ran.text, f"{where}\n{ran.text}"
+        if ran.code not in (0, -signal.SIGKILL):
+            assert ran.err.strip() or ran.out.strip(), f"{where}: failed without a word"
+        assert work.settle() == [], f"{where}: a process outlived its engine"
+        finished = ran.built if command == "all" else set()
+        again = work.json("all", code=None)
+        assert again.code == 0, f"{where}: the next build fails\n{ran.text}\n{again.text}"
+        assert "Traceback" not in again.text, f"{where}\n{again.text}"
+        assert not finished & set(again.started), f"{where}: what had finished ran again"
+        assert work.published() == self.want, f"{where}: other bytes"
+        assert work("verify", code=None).code == 0, f"{where}: verify fails"
+        return True
+
+
+@pytest.fixture(scope="module")
+def sweep(shim: Path, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    return Sweep(shim, tmp_path_factory.mktemp("sweep").resolve())
+
+
+def seed() -> int:
+    return int(os.environ.get("CBUILD_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
+
+
+def test_the_shim_sees_what_a_build_does(sweep: Sweep):
+    calls = set(sweep.calls("all"))
+    assert {"mkdir", "write", "fsync", "read"} <= calls
+    assert calls & {"rename", "renameat"}
+    assert calls & {"open", "open64", "openat", "openat64"}
+
+
+def test_a_sample_of_calls(sweep: Sweep, record_property: Callable[[str, object], None]):
+    chosen = seed()
+    print(f"CBUILD_SEED={chosen}")  # shown with a failure
+    record_property("seed", chosen)
+    rng = random.Random(chosen)
+    struck = 0
+    for command, times in {"all": 4, rng.choice(("gc", "verify", "report")): 1}.items():
+        count = len(sweep.calls(command))
+        struck += sum(sweep.check(command, rng.randrange(count), rng.choice(FAULTS)) for _ in range(times))
+    record_property("tried", struck)
+    assert struck
+
+
+def test_a_target_that_cannot_be_moved_into_place(sweep: Sweep):
+    """The case that a random sample may miss: the system refuses the rename into build/."""
+    renames = [number for number, call in enumerate(sweep.calls("all")) if call == "rename"]
+    assert renames
+    for number in renames[-3:]:
+        sweep.check("all", number, errno.EACCES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS, ids=name)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_call(sweep: Sweep, command: str, fault: int, record_property: Callable[[str, object], None]):
+    count = len(sweep.calls(command))
+    failed: list[str] = []
+    struck = 0
+    for at in range(count):
+        try:
+            struck += sweep.check(command, at, fault)
+        except (AssertionError, subprocess.TimeoutExpired) as error:
+            struck += 1
+            failed.append(str(error))
+    record_property("tried", struck)
+    record_property("failed", len(failed))
+    assert struck
+    assert not failed, "\n\n".join(failed)
