@@ -27,7 +27,7 @@ __all__ = ["Examples", "Predictions", "validate", "validate_examples"]
 @dataclass(frozen=True, slots=True)
 class Predictions:
     """``outputs``: name → array N×…, in the model's order. ``labels``: N×…, in the dataset's order. ``labels_of``: the
-    input of which they are a copy, if they are, as of language models."""
+    input that they copy, if they do, as in language models."""
 
     outputs: Mapping[str, np.ndarray]
     labels: np.ndarray

@@ -98,15 +98,15 @@ def _half(piece: bytes) -> bytes:
 
 def _check(ctx: Context, source: Path, target: Path, params: ConvertFp16) -> float:
     """With no optimisation: the file is for other processors, and what the CPU's optimiser makes of float16 (it crashes
-    on a GRU whose state goes in and out) says nothing of it."""
+    on a GRU whose state goes in and out) says nothing of it. A large model is optimised,
+    else all its weights are in memory twice."""
     inputs = declared_inputs(session(source, threads=ctx.threads, optimise=False))
     if params.data is None:
         feeds = example_arrays(inputs)
     else:
         feeds = sample_feeds(ctx.dataset(params.data), inputs, _CHECK_SAMPLES)
     wanted = OnnxRunner(source, threads=ctx.threads)(feeds)
-    # A file for a GPU: what the CPU's optimiser makes of it, which crashes on a GRU with a state, does not matter.
-    half = OnnxRunner(target, threads=ctx.threads, optimise=False)
+    half = OnnxRunner(target, threads=ctx.threads, optimise=files.is_large(target))  # else it holds all weights twice
     found = half({name: feeds[name].astype(dtype) for name, (_, dtype) in half.inputs.items()})
     return compare(
         found,
