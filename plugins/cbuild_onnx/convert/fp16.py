@@ -104,12 +104,7 @@ def _check(ctx: Context, source: Path, target: Path, params: ConvertFp16) -> flo
         feeds = example_arrays(inputs)
     else:
         feeds = sample_feeds(ctx.dataset(params.data), inputs, _CHECK_SAMPLES)
-<<<<<<< HEAD
     wanted = OnnxRunner(source, threads=ctx.threads, optimise=False)(feeds)
-=======
-    wanted = OnnxRunner(source, threads=ctx.threads)(feeds)
-    # A file for a GPU: what the CPU's optimiser makes of it, which crashes on a GRU with a state, does not matter.
->>>>>>> wt/quant
     half = OnnxRunner(target, threads=ctx.threads, optimise=False)
     found = half({name: feeds[name].astype(dtype) for name, (_, dtype) in half.inputs.items()})
     return compare(
@@ -119,5 +114,6 @@ def _check(ctx: Context, source: Path, target: Path, params: ConvertFp16) -> flo
         rtol=params.tolerance,
         what="the float16 model",
         per_output=True,
-        hint="keep sensitive parts in float32 with 'block-ops:' or 'block-nodes:', or raise 'tolerance:'",
+        hint="values beyond 65504, or sums that need more than 11 bits: keep such parts in float32 with 'block-ops:' or "
+        "'block-nodes:'",
     )
