@@ -114,6 +114,6 @@ def _check(ctx: Context, source: Path, target: Path, params: ConvertFp16) -> flo
         rtol=params.tolerance,
         what="the float16 model",
         per_output=True,
-        hint="values beyond 65504, or sums that need more than 11 bits: keep such parts in float32 with 'block-ops:' or "
+        hint="values beyond 65504, or sums of more than 11 bits: keep such parts in float32 with 'block-ops:' or "
         "'block-nodes:'",
     )
