@@ -183,7 +183,25 @@ targets: {t: {from: f}, s: {from: f, platform: p}}
     project("all")
     again = project("all")
     assert "skipped s: needs" in again.out
-    assert not is_noop(project, "all"), "what it needs may be installed, and nothing that is watched would show it"
+    assert is_noop(project, "all")
+
+
+def test_what_a_skipped_target_needs_is_watched(project: Inline, tmp_path_factory, monkeypatch):
+    """A driver or compiler that is installed later ends the no-op."""
+    programs = tmp_path_factory.mktemp("bin")
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    project.environ = os.environ
+    project.write("f.onnx", "any bytes")
+    project.write("Compressfile", """
+version: 1
+models: {f: {file: f.onnx}}
+platforms: {p: {backend: tensorrt}}
+targets: {t: {from: f}, s: {from: f, platform: p}}
+""")  # fmt: skip
+    project("all")
+    assert is_noop(project, "all")
+    (programs / "nvidia-smi").write_text("#!/bin/sh\n")
+    assert not is_noop(project, "all")
 
 
 def test_a_file_of_the_future_is_not_waited_for(project: Inline):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from .. import noop
 from ..digest import CLOCK_GRANULARITY_NS, Digest
+from ..platforms.libraries import searched
 from ..project import Project
 from ..store import Hit, Store
 from . import signing
@@ -19,6 +20,7 @@ from .outcome import BuildReport
 __all__ = ["write"]
 
 _KEEP = 32  # command lines remembered
+_SEARCHED = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 
 
 def _watched(project: Project, targets: Iterable[str]) -> Iterable[str]:
@@ -63,14 +65,12 @@ def _objects(store: Store, key: Digest) -> Iterator[str]:
 def write(project: Project, argv: list[str], report: BuildReport, text: str) -> None:
     """Remember that ``argv`` has nothing left to do. Waits for the file system's clock, so that later writes show.
 
-    Nothing is remembered of a build that skipped a target: what the machine lacks may be installed, and no file that
-    is watched would show it.
+    Of a build that skipped a target, the places where what the machine lacks would appear are watched, too.
     """
-    if any(target.status == "skipped" for target in report.targets):
-        return
+    lacking = any(target.status == "skipped" for target in report.targets)
     targets = [r.name for r in report.targets if r.status in ("published", "up to date")]
     root = str(project.root) + "/"
-    full = list(dict.fromkeys(_watched(project, targets)))
+    full = list(dict.fromkeys((*_watched(project, targets), *(map(os.path.abspath, searched()) if lacking else ()))))
     newest = 0
     signatures = []
     for path in full:
@@ -88,7 +88,7 @@ def write(project: Project, argv: list[str], report: BuildReport, text: str) -> 
     except OverflowError:  # a file from before 1970
         return
     files = [path.removeprefix(root) if path != root[:-1] else "." for path in full]
-    names = [*project.spec.env, "CBUILD_CACHE", signing.VARIABLE]
+    names = [*project.spec.env, "CBUILD_CACHE", signing.VARIABLE, *(_SEARCHED if lacking else ())]
     environment = [(n.encode(), v.encode() if (v := project.environ.get(n)) is not None else None) for n in names]
     state = (noop.identity(), argv, environment, files, packed, text)
     path = os.path.join(project.root, noop.locate(argv)[1].removeprefix(noop.locate(argv)[0]))

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 
-__all__ = ["find_library"]
+__all__ = ["find_library", "searched"]
 
 _SYSTEM_DIRS = "/lib64 /usr/lib64 /lib /usr/lib /usr/local/lib /usr/local/cuda/lib64 /usr/lib/wsl/lib".split()  # noqa: SIM905
 # e_machine of the ELF header (System V ABI), for the architectures that wheels exist for.
@@ -28,6 +28,16 @@ def find_library(name: str) -> str | None:
         if _loadable(candidate):
             return candidate
     return name if _dlopen(name) else None
+
+
+def searched() -> Iterator[str]:
+    """Where what a host lacks would appear: the directories of programs and libraries, and the marks of a GPU that is
+    not there yet."""
+    yield from filter(None, os.environ.get("PATH", "").split(os.pathsep))
+    yield from _directories()
+    yield "/etc/ld.so.cache"
+    marks = ("/dev/nvidiactl", "/dev/dxg", "/proc/driver/nvidia")
+    yield from (mark for mark in marks if not os.path.lexists(mark))  # what is there changes all the time
 
 
 def _directories() -> Iterator[str]:
