@@ -133,7 +133,7 @@ def test_as_a_process(process: Work):
     ("line", "offered"),
     [
         (["li"], ["list"]),
-        (["s"], ["show", "schema", "small"]),
+        (["s"], ["show", "sign", "schema", "small"]),
         (["show", "s"], ["small"]),
         (["-f", "Compressfile", "sm"], ["small"]),
         (["why", "bo"], ["both"]),

@@ -87,7 +87,7 @@ class Training(Params):
         ),
     ] = ()
     class_axis: Annotated[
-        int | None,
+        Annotated[int, Meta(ge=-8, le=7)] | None,
         Meta(description="axis of the classes in an output, as 1 or -1; without it, as the shape of the labels says"),
     ] = None
     validation: Annotated[
