@@ -13,6 +13,7 @@ import pytest
 
 from compressbuild.api import DatasetRef, Meta, Params, Positive
 from compressbuild.closure import CodeIndex
+from compressbuild.digest import Digest, file_digest
 from compressbuild.graph.params import type_name
 from compressbuild.registry import Registry, discover
 from compressbuild.registry.parameters import Parameter, parameters
@@ -140,6 +141,9 @@ class Parsed:
         if key not in self._kept:
             self._kept[key] = compute(Path(path))
         return self._kept[key]
+
+    def digest(self, path: Any, /) -> Digest:
+        return file_digest(path)
 
 
 @pytest.fixture(scope="module")
