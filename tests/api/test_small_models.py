@@ -30,6 +30,6 @@ def test_a_model_of_each_kind(tmp_path: Path) -> None:
 def test_a_technique_is_given_no_runner_of_its_subject(tmp_path: Path) -> None:
     model = torch_model(tmp_path, "tiny_factory:build", INPUTS, args={"width": 3})
     ctx = make_context(tmp_path / "run", subject=model, kind="torch-model")
-    with pytest.raises(UserError, match="nothing to run 'subject' with") as refused:
+    with pytest.raises(UserError, match="nothing can run 'subject'") as refused:
         ctx.runner("subject")
     assert "cbuild_torch.model.public" in refused.value.hint
