@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -157,9 +158,14 @@ def test_a_build_keeps_gc_away_and_gc_a_build(filled: Store, commit: Commit) -> 
     collect(filled)
     alone = filled.users.try_exclusive()
     assert alone is not None
-    with alone, Store(filled.path, sync=False) as build:
-        with pytest.raises(StoreError, match="being cleaned by another process"):
-            commit(build, "x", {})
+    with Store(filled.path, sync=False) as build:
+        waiting = Thread(target=commit, args=(build, "x", {}), daemon=True)
+        waiting.start()
+        waiting.join(0.5)
+        assert waiting.is_alive()
+        alone.release()
+        waiting.join(20)
+        assert not waiting.is_alive()
     commit(filled, "x", {})  # the first write is enough to hold the cache
     with pytest.raises(StoreError, match="a build is using this cache"):
         collect(Store(filled.path))
