@@ -1,4 +1,4 @@
-"""Small artifacts for a plugin's tests, and what a technique is told that asks for a runner of its subject."""
+"""Small artifacts for a plugin's tests, and the error for a technique that asks for a runner of its subject."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Contract:
     threads: ClassVar[int] = 1
 
     def subject(self, place: Path) -> Path | WorkInput:
-        """A small input artifact, made in the empty directory ``place``."""
+        """A small input artifact, made in the empty directory ``place``. Abstract: the plugin's test gives it."""
         raise NotImplementedError(f"{type(self).__name__} must have a method subject(self, place) -> Path")
 
     def inputs(self, place: Path) -> Mapping[str, WorkInput]:
@@ -181,8 +181,10 @@ class Contract:
         return self._ran
 
     def run_both(self, places: list[Path]) -> Pair:
-        """``places``: for the subject, and for each run."""
-        raise NotImplementedError
+        """``places``: for the subject, and for each run. Abstract: each kind of contract runs something else."""
+        raise NotImplementedError(
+            f"{type(self).__name__} subclasses a contract that runs nothing: take TechniqueContract"
+        )
 
     @property
     def given(self) -> Mapping[str, Any] | Params:

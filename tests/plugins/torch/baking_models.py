@@ -66,7 +66,7 @@ class Alone(nn.Module):
 
 
 class Fine(nn.Module):
-    """Words in any number, of which some do not count."""
+    """Any number of words; some do not count."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -114,7 +114,7 @@ def texts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def pictures() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Labels as of a detector: 10 of each picture, of which none is a class of its own output."""
+    """Labels as of a detector: 10 for each picture, and none is a class of its own output."""
     rng = np.random.default_rng(0)
     for _ in range(2):
         yield rng.standard_normal((8, 3, 32, 32)).astype(np.float32), rng.integers(0, 5, (8, 6))
