@@ -154,7 +154,7 @@ class Build:
     # -- one target --------------------------------------------------------------------------------------------------
 
     def _finish(self, name: str) -> None:
-        """All that a target asks for has come to an end: judge it, then publish it or remove what was published before."""
+        """All that a target asks for has come to an end: judge it, and publish it or remove it."""
         target = self._project.graph.targets[name]
         outcomes = self._scheduler.outcomes
         complete = all(outcomes[i].result is not None for i in target.nodes)
