@@ -11,7 +11,8 @@
     platform      settings with which an input is run (metrics)                     a platform's settings
     data          loader and arguments of each dataset, factory and its arguments   the Compressfile
     code          syntax-tree digest of each factory, loader and function used      the user's code, or what it imports
-    files         bytes of each listed file                                         the file
+    files         bytes of each listed file, and whether it is executable; each     the files
+                  empty directory in a listed one
     tools         versions of Python, of the distributions that the record          an upgrade
                   declares, and of those that the code imports
     facts         the platform facts that the record declares                       another machine
