@@ -138,7 +138,7 @@ def test_as_a_process(process: Work):
     ("line", "offered"),
     [
         (["li"], ["list"]),
-        (["s"], ["show", "sign", "schema", "small"]),
+        (["s"], ["show", "sign", "sbom", "schema", "small"]),
         (["show", "s"], ["small"]),
         (["-f", "Compressfile", "sm"], ["small"]),
         (["why", "bo"], ["both"]),
