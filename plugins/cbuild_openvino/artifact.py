@@ -16,6 +16,7 @@ from typing import Any
 from compressbuild.api import UserError
 
 from .plain import plain
+from .ranks import settle_ranks
 from .runtime import openvino
 
 __all__ = ["GRAPH", "WEIGHTS", "Interface", "one_line", "read", "read_onnx", "validate", "write"]
@@ -85,10 +86,12 @@ def read(directory: Path, weights: Any = None) -> Any:
 
 def _read(*what: Any) -> Any:
     try:
-        return openvino.Core().read_model(*what)
+        model = openvino.Core().read_model(*what)
     except Exception as error:  # OpenVINO raises RuntimeError for all it refuses, and others for what it trips over
         text = one_line(error)
         raise UserError(f"OpenVINO cannot read the model: {text[:600]}", hint=_hint(text)) from error
+    settle_ranks(model)
+    return model
 
 
 def _hint(text: str) -> str:

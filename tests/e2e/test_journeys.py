@@ -14,12 +14,6 @@ pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).parent / "journeys"
 LEARNT = 0.85  # of the pruned float model: what has learnt nothing can lose nothing
 QUANTIZED = {"static-ort", "static-ov", "qat-ort", "qat-ov"}
-MISCOMPUTED = {
-    "vit": {"static-ov", "qat-ov"},
-    "convnext": {"static-ov", "qat-ov"},
-}
-"""OpenVINO 2026.4 gives other numbers for these where the batch is dynamic (right where it is fixed). Parity refuses
-them; once OpenVINO is right, this test fails, and the entries go."""
 
 
 def measured(work: Work, target: str) -> dict:
@@ -32,12 +26,8 @@ def test_every_8_bit_model_is_within_a_point_of_its_pruned_source(tmp_path: Path
         pytest.importorskip(name)
     shutil.copytree(PROJECT, tmp_path / net, ignore=shutil.ignore_patterns("__pycache__"))
     work = Work(tmp_path / net)
-    ran = work("all", "-k", "--json", "--set", f"vars.net={net}", code=None, timeout=1200)
-    states = {target: event.status for target, event in ran.targets.items()}
-    refused = MISCOMPUTED.get(net, set())
-    assert {target for target, status in states.items() if status != "published"} == refused, ran.text
-    assert all("parity: output" in str(event.error) for event in ran.failures)
-    top1 = {target: measured(work, target)["top1"]["value"] for target in {"float", *QUANTIZED} - refused}
+    work("all", "-k", "--json", "--set", f"vars.net={net}", timeout=1200)
+    top1 = {target: measured(work, target)["top1"]["value"] for target in {"float", *QUANTIZED}}
     assert top1["float"] > LEARNT
     assert min(top1.values()) >= top1["float"] - 0.01, top1
     before, after = (measured(work, target)["parameters"]["value"] for target in ("trained", "float"))
