@@ -49,9 +49,14 @@ _CAUSES: Mapping[Precision, str] = {
     "fp32": "a size or a path was fixed when the model was compiled, or the runtime computes in a coarser type",
     "fp16": "values beyond 65504, or sums that need more than 11 bits: leave such operators in float32",
     "bf16": "sums or differences that need more than 8 bits: leave such operators in float32",
-    "int8": "8-bit products that saturate on this processor (x86-64 without VNNI: quantize weights to 7 bits), "
-    "or another rounding",
+    "int8": "an 8-bit kernel that computes something else, or rounds otherwise: a number for the batch in 'inputs:' or "
+    "operators left in float ('exclude:') lead to other kernels",
 }
+_SATURATES = (
+    "8-bit products that saturate, for this processor is an x86-64 without VNNI: quantize weights to 7 bits "
+    "('reduce-range: true')"
+)
+_EXACT = frozenset({"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +80,14 @@ def check_parity(
     *,
     name: str,
     rows: Mapping[str, int] | None = None,
+    saturates: bool = False,
 ) -> dict[str, Any]:
     """Facts: ``max_abs``, ``cosine``, ``sqnr_db`` of the worst output, and ``parity`` with what was tried.
 
     ``precision``: the coarsest arithmetic of the compiled model. ``source``, ``compiled``: open a Runner; they are
     called one after the other, so that two large models are never in memory at once. ``name``: what runs the compiled
     model, for messages. ``rows``: integer input → rows of the table that it indexes, so that ids reach them all.
+    ``saturates``: as in the backend's record.
     UserError: an output is beyond its tolerance, or the compiled model refuses what its source takes.
     """
     if not settings.check:
@@ -109,11 +116,18 @@ def check_parity(
         else:
             edges[case.name] = _verdict(outputs, found)
     kinds = next(outputs for case, outputs in wanted if case.judged)
-    worst = min(_judge(tallies, kinds, limit, precision, name, farthest), key=lambda row: row["sqnr_db"])
+    cause = _SATURATES if precision == "int8" and saturates and _lacks_vnni(ctx.facts) else _CAUSES[precision]
+    rows_judged = _judge(tallies, kinds, limit, precision, name, farthest, cause)
+    worst = min(rows_judged, key=lambda row: row["sqnr_db"])
     tried: dict[str, Any] = {"output": worst["output"], "precision": precision, "cases": judged, **edges}
     if refused:
         tried["refused"] = refused
     return {**{key: worst[key] for key in ("max_abs", "cosine", "sqnr_db")}, "parity": tried}
+
+
+def _lacks_vnni(facts: Mapping[str, Any]) -> bool:
+    """Whether the processor is known to be an x86-64 without VNNI."""
+    return facts.get("cpu.arch") == "x86_64" and bool(isa := facts.get("cpu.isa")) and _EXACT.isdisjoint(isa)
 
 
 def _tolerance(settings: Parity, precision: Precision) -> Tolerance:
@@ -287,8 +301,10 @@ def _judge(
     precision: Precision,
     name: str,
     farthest: Mapping[str, str],
+    cause: str,
 ) -> list[dict[str, Any]]:
-    """Measures of each output; UserError for one beyond its tolerance. ``kinds``: an array of each."""
+    """Measures of each output; UserError for one beyond its tolerance. ``kinds``: an array of each. ``cause``: the
+    likely one, for the hint."""
     result = []
     for output, tally in tallies.items():
         row = {"output": output, **tally.measures()}
@@ -299,7 +315,7 @@ def _judge(
             raise UserError(
                 f"parity: output '{output}' of {name} is not what its source computes: {wrong}, "
                 f"beyond the tolerance of {precision}; most in the case '{where}'",
-                hint=f"{_CAUSES[precision]}; see how it does on samples: parity: {{data: NAME}}",
+                hint=f"{cause}; see how it does on samples: parity: {{data: NAME}}",
             )
         result.append(row)
     return result

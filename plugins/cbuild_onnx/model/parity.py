@@ -52,9 +52,11 @@ def check(
     *,
     name: str,
     coarsest: Precision | None = None,
+    saturates: bool = False,
 ) -> dict[str, Any]:
     """Facts of :func:`cbuild_kit.parity.check_parity`. ``source``: the ``.onnx`` file that was compiled.
-    ``coarsest``: the precision that the backend computes in, where that is not the model's."""
+    ``coarsest``: the precision that the backend computes in, where that is not the model's. ``saturates``: as in the
+    backend's record."""
     if not settings.check:
         return {"parity": "not checked"}
     proto = files.read(source, weights=False)
@@ -66,4 +68,5 @@ def check(
     def exactly() -> Runner:
         return reference(source, ctx.scratch / "exact", threads=ctx.threads)
 
-    return check_parity(ctx, settings, found, exactly, compiled, name=name, rows=table_rows(proto))
+    rows = table_rows(proto)
+    return check_parity(ctx, settings, found, exactly, compiled, name=name, rows=rows, saturates=saturates)
