@@ -1,6 +1,6 @@
 """Compile quantized models with each runtime and count right answers: a script, for a processor that is emulated.
 
-Prints ``{model: {runtime: {"top1": …, "sqnr_db": …}}}``, with the processor's extensions under ``isa``.
+Prints ``{model: {runtime: {"top1": …, "sqnr_db": …}}}``.
 """
 
 import json
