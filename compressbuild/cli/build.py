@@ -12,7 +12,8 @@ import click
 
 from ..errors import Incompatible
 from ..report.text.plan import plan_lines
-from .options import opened, project_options, target_names
+from . import completion
+from .options import opened, project_options
 
 if TYPE_CHECKING:
     from ..build.outcome import BuildReport
@@ -23,7 +24,7 @@ __all__ = ["command"]
 
 
 @click.command("build", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET…", shell_complete=target_names)
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET…", shell_complete=completion.targets)
 @project_options
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would run, and run nothing.")
 @click.option(
@@ -33,7 +34,14 @@ __all__ = ["command"]
 @click.option("--check", is_flag=True, help="Rebuild what is cached, and compare the bytes.")
 @click.option("--remeasure", is_flag=True, help="Measure times again.")
 @click.option("--json", "as_json", is_flag=True, help="Print events (or with -n the plan) as JSON lines.")
-@click.option("--trace", "--profile", "trace", metavar="FILE", help="Write a Chrome trace of the build.")
+@click.option(
+    "--trace",
+    "--profile",
+    "trace",
+    metavar="FILE",
+    shell_complete=completion.files,
+    help="Write a Chrome trace of the build.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Also name cached nodes, and why each node runs.")
 def command(
     targets: tuple[str, ...],
