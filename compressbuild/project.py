@@ -62,7 +62,7 @@ class Project:
         self.published = self.root / "build"
         from .compressfile.load import load
 
-        self.spec: Spec = load(path, overrides, lambda: self.registry.platforms)
+        self.spec: Spec = load(path, overrides, lambda: self.registry.platforms, self.state / "parsed")
         self.environ = os.environ if environ is None else environ
         self._cache = cache
 
