@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .closure import CodeIndex
     from .compressfile.spec import Spec
     from .digest import StatCache
-    from .graph import Ask, Graph
+    from .graph import Ask, Graph, Types
     from .plan import Keyer, Plan, Traces
     from .platforms import Facts
     from .publish import Publisher
@@ -79,16 +79,22 @@ class Project:
         return probe()
 
     @cached_property
+    def types(self) -> Types:
+        from .graph import Types
+
+        return Types(self.state / "params", self.registry.stamp)
+
+    @cached_property
     def graph(self) -> Graph:
         from .graph import build_graph
 
-        return build_graph(self.spec, self.registry, self.facts)
+        return build_graph(self.spec, self.registry, self.facts, types=self.types)
 
     def ask(self, *asks: Ask) -> None:
         """Add measurements to the graph that the Compressfile does not name."""
         from .graph import build_graph
 
-        self.graph = build_graph(self.spec, self.registry, self.facts, asks)
+        self.graph = build_graph(self.spec, self.registry, self.facts, asks, self.types)
 
     @cached_property
     def cache_path(self) -> Path:
@@ -158,7 +164,7 @@ class Project:
 
     def save(self) -> None:
         """Keep what was learnt for the next time."""
-        for part in ("stat", "traces"):
+        for part in ("stat", "traces", "types"):
             if part in self.__dict__:
                 self.__dict__[part].save()
 
