@@ -117,7 +117,11 @@ class Project:
         from .closure import CodeIndex
 
         return CodeIndex(
-            [self.root / path for path in self.spec.python_path], self.stat, self.root, self.registry.siblings
+            [self.root / path for path in self.spec.python_path],
+            self.stat,
+            self.root,
+            self.registry.siblings,
+            (self.state / "closures", self.registry.stamp),
         )
 
     @cached_property
@@ -164,7 +168,7 @@ class Project:
 
     def save(self) -> None:
         """Keep what was learnt for the next time."""
-        for part in ("stat", "traces", "types"):
+        for part in ("code", "stat", "traces", "types"):
             if part in self.__dict__:
                 self.__dict__[part].save()
 
