@@ -39,11 +39,11 @@ def offered(*line: str) -> list[str]:
     ("line", "expected"),
     [
         ("li", ["list"]),
-        ("s", ["show", "sign", "schema", "small"]),
+        ("s", ["show", "sign", "sbom", "schema", "small"]),
         ("bo", ["both"]),
         ("--ke", ["--keep-going"]),
         ("--ver", ["--version", "--verbose"]),
-        ("--keep-going s", ["show", "sign", "schema", "small"]),
+        ("--keep-going s", ["show", "sign", "sbom", "schema", "small"]),
         ("-n small s", ["small"]),
         ("small --re", ["--remeasure"]),
         ("-f Compressfile sm", ["small"]),
@@ -78,7 +78,7 @@ def test_every_command_that_takes_a_target_offers_it(project: Path) -> None:
         assert command is not None
         if any(isinstance(parameter, click.Argument) for parameter in command.params):
             taking[name] = offered(name, "sma")
-    expected = {"build", "why", "show", "compare", "history", "report", "profile", "graph", "verify", "sign"}
+    expected = {"build", "why", "show", "compare", "history", "report", "profile", "graph", "verify", "sign", "sbom"}
     assert taking == {**{name: ["small"] for name in expected}, "help": []}
 
 
