@@ -66,10 +66,13 @@ class Closures:
         new = {reference: plain for reference, plain in closures.items() if reference not in self._kept.closures}
         if self._path is None or not new:
             return None
+        files = {path for plain in new.values() for path in plain[2]}
+        if any(seen[path].changed(path) for path in files):  # what was parsed may not be what was hashed
+            return None
         kept = _Kept(
             self._kept.maker,
             {**self._kept.folders, **{folder: signature(folder) for folder in folders}},
-            {**self._kept.files, **{path: seen[path].digest for plain in new.values() for path in plain[2]}},
+            {**self._kept.files, **{path: seen[path].digest for path in files}},
             {**self._kept.closures, **new},
         )
         if kept.maker != self._maker() or not all(map(_settled, (*kept.folders.values(), *_signed(kept.maker)))):

@@ -153,6 +153,21 @@ def test_young_directories_are_not_remembered(tree: Tree, monkeypatch: pytest.Mo
     assert not tree.memo.exists()
 
 
+def test_a_file_that_changes_meanwhile_is_not_remembered(tree: Tree) -> None:
+    """Even if its old bytes are back: others may have been parsed."""
+    tree.memo.unlink()
+    index = CodeIndex((), memo=(tree.memo, "installed"))
+    index.plugin("kit.work:work")
+    helper = tree.root / "kit" / "helper.py"
+    before = helper.stat()
+    helper.unlink()
+    tree.write("kit/helper.py", TREE["kit/helper.py"])
+    os.utime(helper, ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.utime(tree.root / "kit", ns=(10**18, 10**18))
+    index.save()
+    assert not tree.memo.exists()
+
+
 def test_a_file_of_the_project_disturbs_no_plugin(tree: Tree, closed: list[str], tmp_path: Path) -> None:
     """What user code is imported from is listed, too, but not for plugins."""
     project = tmp_path / "project"
