@@ -80,7 +80,8 @@ class OrtFormatSettings(Params):
     optimization: Annotated[
         Literal["disabled", "basic", "extended", "all"],
         Meta(
-            description="optimisation before the file is written; there is none later; `all` suits this processor only"
+            description="optimisation before the file is written, for there is none afterwards; `all` suits "
+            "this processor only"
         ),
     ] = "extended"
     parity: ParityCheck = Parity()
