@@ -286,7 +286,7 @@ def _verdict(node: _Node, end: Exited) -> tuple[Cause, str, str | None]:
 
 def _crash_by(number: int) -> tuple[Cause, str, str | None]:
     if number == signal.SIGKILL:
-        note = "the kernel kills so when memory runs out"
+        note = "the kernel does this when memory runs out"
         return "crashed", f"crashed: killed by {_signal_name(number)}; {note}", None
     words = next((text for each, text in _SIGNALS.items() if each == number), None)
     if words is None:

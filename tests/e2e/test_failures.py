@@ -96,7 +96,7 @@ def test_unmet_gate(toys: Work):
     toys("all")
     toys.write("f.txt", "abcdefgh")
     ran = toys("all", code=3)
-    assert "short: gate failed: length max fail; build/short was taken back" in ran.text
+    assert "short: gate failed: length max fail; build/short was removed" in ran.text
     titles, row = ran.out.splitlines()[-3:-1]
     assert titles.split() == ["target", "gate", "got", "off", "by", "verdict"]
     assert row.split() == ["short", "length:", "max", "5", "8", "3", "fail"]

@@ -26,7 +26,7 @@ def fixed_layers(
     module: nn.Module, call: Call, example: dict[str, Tensor], ignore: Iterable[str]
 ) -> tuple[dict[nn.Module, str], set[nn.Module]]:
     """Layer → why it stays: ``ignore`` names it, its channels are the model's outputs, it is part of attention, or the
-    code counts on its width. And the layers whose channels are averaged or counted."""
+    code depends on its width. And the layers whose channels are averaged or counted."""
     layers = prunable_layers(module)
     fixed = {layer: "'ignore:' names it" for name, layer in layers.items() if matching(name, ignore)}
     flow, outputs, made_by = _watched(module, call, example, layers.values())

@@ -1,7 +1,7 @@
-"""Which layers' channels reach what, through every operation of a model, whether it has a gradient or not.
+"""Where layers' channels go, through every operation of a model, whether it has a gradient or not.
 
 torch-pruning follows gradients, and takes an operation that it does not know for one on each channel by itself. So one
-run of the model is watched, to find the layers whose widths the code counts on: they stay as they are.
+run of the model is watched, to find the layers whose widths the code depends on: they stay as they are.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ class Flow(TorchFunctionMode):
         return replace(source, stays=True)
 
     def _made(self, name: str, value: Tensor, source: Source, given: list[tuple[Tensor, Source]]) -> Source:
-        """What is true of one result: where its channels are, and whether it has a gradient."""
+        """The source of one result: where its channels are, and whether it has a gradient."""
         integers = not value.is_floating_point() and value.dtype != torch.bool
         chosen = integers and any(each.is_floating_point() or other.chosen for each, other in given)
         cut = source.cut

@@ -116,7 +116,7 @@ def _made(module: nn.Module, path: str, name: str) -> nn.Module:
 
 
 def _tell_owner(edited: EditedModel, path: str, name: str) -> None:
-    """torch's fused encoder goes by a number that says which activation its layer has."""
+    """torch's fused encoder reads a number that stands for its layer's activation."""
     parent = path.rpartition(".")[0]
     if isinstance(edited.module.get_submodule(parent), nn.TransformerEncoderLayer):
         edited.set(parent, "activation_relu_or_gelu", _FUSED.get(name, 0))

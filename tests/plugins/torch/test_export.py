@@ -82,7 +82,7 @@ def test_outputs_are_named_as_asked(technique, toy):
     found, wanted = digits.outputs(out, feeds), digits.outputs(made, feeds, ("toy_models:two_inputs",))
     assert list(found) == ["scores", "length"]
     np.testing.assert_allclose(found["length"], wanted["norm"], atol=1e-4, rtol=1e-3)
-    with pytest.raises(UserError, match="gives 1 names, the model has 2 outputs: logits, norm"):
+    with pytest.raises(UserError, match="gives 1 names, but the model has 2 outputs: logits, norm"):
         technique(EXPORT, made, ExportOnnx(outputs=("scores",)))
 
 
