@@ -1,4 +1,4 @@
-"""One node, in a process of its own: make the world it was promised, call its function, answer.
+"""One node, in a process of its own: set up its environment, call its function, answer.
 
 Forked by the warm parent (:mod:`.zygote`). The process ends with the node: nothing that user code does to it matters
 to the next one.
