@@ -98,5 +98,5 @@ def test_fit_widens_but_does_not_reinterpret():
 def test_a_fixed_batch_is_filled_exactly():
     fixed = (ModelInput("image", (4, 3), "float32"),)
     assert len(sample_feeds(pairs(6), fixed, 64)["image"]) == 4
-    with pytest.raises(UserError, match="takes batches of 4, the dataset has 3"):
+    with pytest.raises(UserError, match="takes batches of 4, but the dataset has only 3"):
         sample_feeds(pairs(3), fixed, 64)

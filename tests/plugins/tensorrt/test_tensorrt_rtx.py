@@ -139,7 +139,7 @@ def test_current_needs_a_gpu(artifacts: dict[str, Path], tmp_path: Path) -> None
 
 
 def test_current_stands_alone(artifacts: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="'current' stands alone"):
+    with pytest.raises(UserError, match="'current' cannot stand beside others"):
         build(artifacts["fp32"], tmp_path / "out", capability=["current", "sm89"])
 
 

@@ -151,7 +151,7 @@ def test_a_shape_outside_the_profile(driver: str) -> None:
 
 
 def test_a_missing_input(driver: str) -> None:
-    with pytest.raises(UserError, match="wants an input 'x'"):
+    with pytest.raises(UserError, match="expects an input 'x'"):
         runner(driver)({"z": np.zeros((1, 3), np.float32)})
 
 

@@ -121,7 +121,7 @@ def test_what_cannot_be_exported_is_explained(technique, toy, tmp_path):
         technique(EXPORT, toy("branching"), ExportOnnx())
     assert "control flow" in (error.value.hint or "")
     free = toy("mlp", inputs=[["image", ["batch", 1, "height", 8], "float32"]])
-    with pytest.raises(UserError, match="only takes 8 for the axis 'height' of input 'image'") as error:
+    with pytest.raises(UserError, match="accepts only 8 for the axis 'height' of input 'image'") as error:
         technique(EXPORT, free, ExportOnnx(sizes={"height": 8}))
     assert "write the number there" in (error.value.hint or "")
     with pytest.raises(UserError, match="no input has an axis 'width'"):
