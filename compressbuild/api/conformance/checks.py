@@ -140,7 +140,7 @@ def check_covered_reads(ran: Ran) -> None:
         f"old result. Put the data into a Python module"
     )
     assert not report.reads, (
-        f"it reads {report.reads[0]}, which is no input and not declared: make it a FileRef parameter and open it with "
+        f"it reads {report.reads[0]}, which is neither an input nor declared: make it a FileRef parameter and open it with "
         f"ctx.file"
     )
     assert not report.variables, (

@@ -44,7 +44,7 @@ _FAILURES = (  # of torch-pruning, which expects what it knows
     AssertionError,
     ArithmeticError,
 )
-_HINT = "prune.magnitude fits every model; 'ignore:' names layers to leave alone"
+_HINT = "use prune.magnitude, which fits every model, or name layers in 'ignore:'"
 
 
 class _Pruner(tp.pruner.BasePruner):  # type: ignore[misc]
@@ -332,7 +332,7 @@ def _gradients(
     if unused:
         raise UserError(
             f"criterion taylor cannot rank {', '.join(unused)}: the loss does not depend on it",
-            hint="'loss:' of all outputs, 'ignore:' for these layers, or criterion l2",
+            hint="give a 'loss:' of all outputs, name these layers in 'ignore:', or use 'criterion: l2'",
         )
     for parameter in module.parameters():
         if parameter.grad is None:

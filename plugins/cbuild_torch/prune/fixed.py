@@ -18,7 +18,7 @@ from .flow import Flow, Source
 
 __all__ = ["fixed_layers", "some_left"]
 
-_HINT = "prune.magnitude fits every model; 'ignore:' names layers to leave alone"
+_HINT = "use prune.magnitude, which fits every model, or name layers in 'ignore:'"
 Call = Callable[[dict[str, Tensor]], Any]
 
 

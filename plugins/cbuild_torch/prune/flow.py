@@ -122,7 +122,7 @@ class Flow(TorchFunctionMode):
             if source.mixed:
                 self.keep(own, "it takes the result of attention, or of another product of activations")
             if own and source.axis not in (None, axis) and source.channels(value) > 1:
-                self.keep(own | source.layers, "a layer works along another axis than that of the channels")
+                self.keep(own | source.layers, "a layer works along an axis other than the channels")
         for value in _tensors(output):
             cut = "" if value.requires_grad else "no_grad"
             self._sources[id(value)] = (value, Source(own, axis, cut=cut))
@@ -194,7 +194,7 @@ class Flow(TorchFunctionMode):
         )
         if name in _PRODUCTS:
             matrices = sum(each.dim() > 1 for each in _tensors((args, kwargs)))
-            self.keep(layers, "its outputs are multiplied with a matrix that is no layer's, as attention does")
+            self.keep(layers, "its outputs are multiplied by a matrix that is not a layer's weight, as in attention")
             return replace(source, axis=None, mixed=matrices > 1)
         if name in ("cat", "concat", "concatenate"):
             return self._concatenated(args, kwargs, given, source)

@@ -66,7 +66,7 @@ def replace(ctx: Context, model: Path, params: ReplaceActivation) -> dict[str, A
     for path, name in chosen.items():
         edited.replace(path, _made(edited.module, path, params.map[name]))
         _tell_owner(edited, path, params.map[name])
-    edited.save(hint="'ignore:' names layers left alone")
+    edited.save(hint="name the layers to leave alone in 'ignore:'")
     replaced: dict[str, list[str]] = {}
     for path, name in chosen.items():
         replaced.setdefault(name, []).append(path)

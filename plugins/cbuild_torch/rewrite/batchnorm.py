@@ -22,7 +22,7 @@ from .params.batchnorm import FoldBatchnorm
 
 __all__ = ["fold"]
 
-_HINT = "'ignore:' names batch normalisation layers left alone"
+_HINT = "name such batch normalisation layers in 'ignore:'"
 
 
 def fold(ctx: Context, model: Path, params: FoldBatchnorm) -> dict[str, Any]:
