@@ -40,7 +40,7 @@ class Run(Params):
 
 
 class Latency(Params):
-    runs: int
+    warmup: int
 
 
 def tree(text: str) -> Any:

@@ -36,11 +36,17 @@ def known_answers(module: nn.Module, inputs: Sequence[ModelInput], sizes: Mappin
 
 
 def at_every_size(
-    known: Probed, run: Run, names: Iterable[str], *, what: str = "the exported model", **allowed: Any
+    known: Probed,
+    run: Run,
+    names: Iterable[str],
+    *,
+    hint: str,
+    what: str = "the exported model",
+    **allowed: Any,
 ) -> float:
     """The largest difference of any output; UserError with the sizes and the axis where ``run`` fails or differs.
 
-    ``names``: of the outputs, in the order of those that are known. ``allowed``: as of
+    ``names``: of the outputs, in the order of those that are known. ``hint``, ``allowed``: as of
     :func:`cbuild_onnx.model.checks.compare`.
     """
     worst = 0.0
@@ -51,7 +57,7 @@ def at_every_size(
             continue  # all is masked: there is nothing to compare
         try:
             found = run(item.feeds)
-            worst = max(worst, compare(found, wanted, what=what, **allowed))
+            worst = max(worst, compare(found, wanted, what=what, hint=hint, **allowed))
         except UserError as error:
             raise _wrong(known, item.sizes, what, str(error), error.hint) from error
         except Exception as error:  # of the runtime, which raises classes of its own

@@ -99,7 +99,7 @@ def test_logits_are_chosen_and_another_output_may_be() -> None:
         (np.zeros((2, 3), np.float32), np.zeros((2, 3), int), r"float32 \[2, 3\] does not fit labels \[2, 3\]"),
         (np.zeros((2, 3), np.int64), np.zeros(2, int), r"int64 \[2, 3\] does not fit"),
         (np.zeros((2, 1), np.float32), np.zeros(2, int), "one score per sample"),
-        (np.zeros((2, 3), np.float32), np.array([0, 3]), "a label is 3, the model has classes 0 … 2"),
+        (np.zeros((2, 3), np.float32), np.array([0, 3]), "a label is 3, but the model has classes 0 … 2"),
         (np.zeros((2, 3), np.float32), np.array([-1, 0]), "a label is -1"),
         (np.zeros((2, 3), np.float32), np.array([-100, -100]), "every label is -100"),
     ],
