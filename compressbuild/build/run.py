@@ -184,7 +184,7 @@ class Build:
             withdrawn = self._project.publisher.withdraw(name)
             reason = "; ".join(f"{v.metric} {v.limit} {v.verdict}" for v in found.missed)
             reason += f"; build/{name} was removed" if withdrawn else ""
-            reason += f"; it is in {self._reject(target, result.output, found)}"
+            reason += f"; the new artifact is in {self._reject(target, result.output, found)}"
             self._report(TargetReport(status="gate failed", reason=reason, **base))
         else:
             shutil.rmtree(self._rejected(name), ignore_errors=True)

@@ -52,7 +52,7 @@ def test_failing_node(toys: Work, case: str):
     assert {name: t.status for name, t in ran.targets.items()} == {
         "good": "up to date", "bad": "failed", "below": "failed",
     }  # fmt: skip
-    assert sorted(os.listdir(toys.root / "build")) == ["good"]  # what it published before was taken back
+    assert sorted(os.listdir(toys.root / "build")) == ["good"]  # what it published before was removed
     assert toys.settle() == []
 
     again = toys.json("bad", code=1)  # a failure is not cached, what led to it is
