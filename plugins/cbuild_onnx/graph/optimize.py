@@ -73,7 +73,8 @@ def _fuse(source: Path, params: OptimizeOnnx) -> onnx.ModelProto:
             )
         except Exception as error:
             raise UserError(
-                f"the fusions for model type {params.model_type} fail: {error}", hint="is 'model-type:' right?"
+                f"the fusions for model type {params.model_type} fail: {error}",
+                hint="check that 'model-type:' names the model's architecture",
             ) from error
         fused = {name: count for name, count in made.get_fused_operator_statistics().items() if count}
     if not fused:
@@ -119,8 +120,16 @@ def _check(ctx: Context, source: Path, target: Path, params: OptimizeOnnx) -> fl
     wanted_inputs, wanted = _run(ctx, source, feeds, optimise=False)
     found_inputs, found = _run(ctx, target, feeds)
     if found_inputs != wanted_inputs:
-        raise UserError(f"the optimised model takes {found_inputs}, its source {wanted_inputs}")
-    return compare(found, wanted, atol=params.atol, rtol=params.rtol, what="the optimised model")
+        raise UserError(f"the optimised model has inputs {found_inputs}, its source {wanted_inputs}")
+    return compare(
+        found,
+        wanted,
+        atol=params.atol,
+        rtol=params.rtol,
+        what="the optimised model",
+        hint="a fusion may be inexact (try 'method: basic'), or the generated inputs do not suit the model ('data: "
+        "DATASET'); raise 'atol:' or 'rtol:' only if the model's quality metric holds",
+    )
 
 
 def _run(

@@ -49,7 +49,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeWeights) -> dict[str, An
     if not chosen:
         raise UserError(
             f"no {' or '.join(params.op_types)} with constant float weights to quantize",
-            hint="see 'op-types:' and 'exclude:'; quantize.dynamic and quantize.static take other operators",
+            hint="'exclude:' may name them all; quantize.dynamic and quantize.static take other operators",
         )
     hessians = _hessians(ctx, source, chosen, params)
     errors = []

@@ -55,7 +55,9 @@ def compress(ctx: Context, artifact: Path, params: OpenVinoCompress) -> dict[str
         made = library.compress_weights(model, mode=mode, ignored_scope=scope, **options)
     now = _compressed(made) - before
     if not now:
-        raise UserError("no weight could be compressed", hint="are they compressed already? See 'exclude:'")
+        raise UserError(
+            "no weight could be compressed", hint="they may be compressed already, or 'exclude:' names them all"
+        )
     interface.note(made)
     write(made, ctx.out)
     return {"weights_8_bit": now[8], "weights_4_bit": now[4], "excluded": excluded}
