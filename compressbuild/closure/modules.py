@@ -67,6 +67,11 @@ class Space:
             self._found[name] = self._find(name)
         return self._found[name]
 
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The directories that were searched, of this space and those ``like`` it."""
+        return tuple(self._listings)
+
     def installed(self, top: str) -> bool:
         """Whether Python finds this top-level module beyond the roots and the standard library."""
         return top != ENGINE and self._spec(top) is not None

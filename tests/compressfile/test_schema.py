@@ -11,8 +11,9 @@ from compressbuild.api import DatasetRef, Meta, Params
 from compressbuild.compressfile.load import loads
 from compressbuild.compressfile.nodes import plain
 from compressbuild.compressfile.problems import Problems
-from compressbuild.compressfile.reader import decode, read
+from compressbuild.compressfile.reader import read
 from compressbuild.compressfile.schema import schema
+from compressbuild.compressfile.text import decode
 from compressbuild.errors import CompressfileError
 from compressbuild.registry import discover
 

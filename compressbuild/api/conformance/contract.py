@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from ...graph.params import complete
+from ...graph.typed import complete
 from ...platforms import check, probe
 from ..needs import Needs
 from ..params import Params
