@@ -18,9 +18,12 @@ _CONSTANTS = {
     "DynamicQuantizeMatMul": (2, 3),
     "MatMulIntegerToFloat": (2, 3, 4, 5),
     "MatMulNBits": (2, 3, 4),
+    "GatherBlockQuantized": (2, 3),
     "DynamicQuantizeLSTM": (8, 9, 10, 11),
     "BatchNormalization": (3, 4),
 }
+# Integers that are too narrow for shapes, indices and axes: with two dimensions they are weights.
+_NARROW = (TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4)
 # Positions of the operands, with the bias, of operators that carry their scales; of any other it is the first.
 _QLINEAR_OPERANDS = {
     "QLinearConv": (0, 3, 8),
@@ -45,6 +48,13 @@ def _holds_integers(node: Any) -> bool:
     return node.op_type in _CONSTANTS or node.op_type.startswith("QLinear") or node.op_type == "QGemm"
 
 
+def _is_scale(places: list[tuple[Any, int]], scales: frozenset[str]) -> bool:
+    """Whether a tensor is a constant of quantisation wherever it is read, but for lookups: an embedding in 8 bits has a
+    scale for each row."""
+    constant = [_is_constant(node, position, scales) for node, position in places if node.op_type != "Gather"]
+    return all(constant) and (bool(constant) or not places)
+
+
 def trained(model: Any) -> Iterator[tuple[Any, list[tuple[Any, int]], int]]:
     """(tensor, the nodes that read it with the position of the input, numbers in it where several are packed in a byte,
     or else 0) of each trained tensor of an ONNX model."""
@@ -54,9 +64,10 @@ def trained(model: Any) -> Iterator[tuple[Any, list[tuple[Any, int]], int]]:
         scales = frozenset(n.output[1] for n in graph.node if n.op_type == "DynamicQuantizeLinear")
         for tensor in graph.initializer:
             places = readers.get(tensor.name, [])
-            if all(_is_constant(node, position, scales) for node, position in places):
+            if _is_scale(places, scales):
                 continue
-            if tensor.data_type not in floats and not any(_holds_integers(node) for node, _ in places):
+            narrow = tensor.data_type in _NARROW and len(tensor.dims) > 1
+            if tensor.data_type not in floats and not narrow and not any(_holds_integers(node) for node, _ in places):
                 continue
             packed = next((node for node, at in places if node.op_type == "MatMulNBits" and at == 1), None)
             number = 0
