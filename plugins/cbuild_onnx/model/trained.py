@@ -69,12 +69,22 @@ def trained(model: Any) -> Iterator[tuple[Any, list[tuple[Any, int]], int]]:
             narrow = tensor.data_type in _NARROW and len(tensor.dims) > 1
             if tensor.data_type not in floats and not narrow and not any(_holds_integers(node) for node, _ in places):
                 continue
-            packed = next((node for node, at in places if node.op_type == "MatMulNBits" and at == 1), None)
+            packed = next(
+                (node for node, at in _moved(places, readers) if node.op_type == "MatMulNBits" and at == 1), None
+            )
             number = 0
             if packed is not None:  # several weights in a byte: their number is in the attributes
                 sizes = {a.name: a.i for a in packed.attribute}
                 number = sizes["K"] * sizes["N"]
             yield tensor, places, number
+
+
+def _moved(places: list[tuple[Any, int]], readers: dict[str, list[tuple[Any, int]]]) -> Iterator[tuple[Any, int]]:
+    """What reads a tensor, and what reads views of it."""
+    for node, position in places:
+        yield node, position
+        if node.op_type == "Reshape" and position == 0:
+            yield from readers.get(node.output[0], [])
 
 
 def graphs(graph: Any) -> Iterator[Any]:

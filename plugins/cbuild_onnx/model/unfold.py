@@ -6,6 +6,7 @@ reads it, a Transpose or Reshape of it is a second copy. A session folds it agai
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from . import files
 
-__all__ = ["unfold"]
+__all__ = ["share_tables", "unfold"]
 
 _MOVES = frozenset({"Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 _LEAST = 1024  # bytes of a copy that is worth a node
@@ -43,23 +44,23 @@ def unfold(source: ModelProto, made: ModelProto, place: Path) -> int:
             stored[name].CopyFrom(small[name])
             stored[name].name = name
         count += 1
-    count += _turn_back(made, {tensor.name for tensor in source.graph.initializer}, place)
+    count += share_tables(made, place, known={tensor.name for tensor in source.graph.initializer})
     if count:
         files.sort(made)
     return count
 
 
-def _turn_back(made: ModelProto, known: set[str], place: Path) -> int:
-    """The same for tables of embeddings that an optimiser turned under a name of its own: a constant that the source
-    does not have, and that is the transpose of a table."""
+def share_tables(made: ModelProto, place: Path, *, known: Container[str] = ()) -> int:
+    """Make each constant that is the transpose of a table of embeddings one that is computed from it; returns how many.
+    ``known``: constants to leave as they are. ``place``: the directory of the external weights."""
     read = {node.input[0] for node in made.graph.node if node.op_type == "Gather"}
     stored = {t.name: t for t in made.graph.initializer if len(t.dims) == 2 and (files.data_bytes(t) or 0) >= _LEAST}
     count = 0
     for table in [stored[name] for name in stored if name in read]:
-        wanted = None
-        for name in sorted(stored.keys() - known - {table.name}):
+        wanted: np.ndarray | None = None
+        for name in sorted(stored.keys() - {table.name}):
             other = stored[name]
-            if other.data_type != table.data_type or list(other.dims) != list(reversed(table.dims)):
+            if name in known or other.data_type != table.data_type or list(other.dims) != list(reversed(table.dims)):
                 continue
             wanted = numpy_helper.to_array(table, str(place)).T if wanted is None else wanted
             if np.array_equal(numpy_helper.to_array(other, str(place)), wanted):

@@ -63,35 +63,36 @@ def _stem(product: Product) -> str:
 
 def _nbits(proto: ModelProto, product: Product, blocks: Blocks, output: str, symmetric: bool) -> list[NodeProto]:
     """MatMulNBits of ONNX Runtime: weights N × blocks × bytes, zero points packed along the blocks. Constants that a
-    lookup reads too have a row for each output."""
-    node, zeros = product.node, blocks.zeros
+    lookup reads too have a row for each output, of which the product's weights are a view."""
+    node, stem, zeros = product.node, _stem(product), blocks.zeros
     constants = [_pack(blocks.values, blocks.bits), blocks.scales]
     if not symmetric:
         constants.append(zeros if zeros.dtype == np.float32 else _pack(zeros, blocks.bits))
+    shape, made = constants[0].shape, []
     if product.table is None:
         constants[1:] = [each.reshape(-1) for each in constants[1:]]
-    names = store(proto, _stem(product), constants)
-    attributes = {"K": blocks.inputs, "N": len(blocks.values), "bits": blocks.bits, "block_size": blocks.size}
-    return [
-        helper.make_node(
-            "MatMulNBits", [node.input[0], *names], [output], node.name or output, domain=DOMAIN, **attributes
-        )
-    ]
+    else:
+        constants[0] = constants[0].reshape(len(blocks.values), -1)
+    fresh = not _has(proto, f"{stem}/values")
+    names = store(proto, stem, constants)
+    if product.table is not None:
+        if fresh:
+            proto.graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), f"{stem}/shape"))
+            made.append(helper.make_node("Reshape", [names[0], f"{stem}/shape"], [f"{stem}/blocks"], f"{stem}/blocks"))
+        names[0] = f"{stem}/blocks"
+    sizes = {"K": blocks.inputs, "N": len(blocks.values), "bits": blocks.bits, "block_size": blocks.size}
+    inputs = [node.input[0], *names]
+    return [*made, helper.make_node("MatMulNBits", inputs, [output], node.name or output, domain=DOMAIN, **sizes)]
 
 
 def _rows(proto: ModelProto, gather: NodeProto, stem: str, blocks: Blocks, symmetric: bool) -> list[NodeProto]:
-    """GatherBlockQuantized on the constants of a MatMulNBits, as rows; what fills the last block is cut off."""
+    """GatherBlockQuantized on the constants of a MatMulNBits; what fills the last block is cut off."""
     name, result = gather.name or gather.output[0], gather.output[0]
-    width = len(blocks.scales[0]) * blocks.size
-    shape = np.array([len(blocks.values), width * blocks.bits // 8], np.int64)
-    proto.graph.initializer.append(numpy_helper.from_array(shape, f"{stem}/shape"))
-    read = [f"{stem}/rows", gather.input[1], f"{stem}/scales", *([] if symmetric else [f"{stem}/zeros"])]
-    full = result if width == blocks.inputs else f"{result}/full"
+    parts = ("scales",) if symmetric else ("scales", "zeros")
+    read = [f"{stem}/values", gather.input[1], *(f"{stem}/{part}" for part in parts)]
+    full = result if blocks.inputs % blocks.size == 0 else f"{result}/full"
     attributes = {"bits": blocks.bits, "block_size": blocks.size, "gather_axis": 0, "quantize_axis": 1}
-    made = [
-        helper.make_node("Reshape", [f"{stem}/values", f"{stem}/shape"], [f"{stem}/rows"], f"{name}/rows"),
-        helper.make_node("GatherBlockQuantized", read, [full], name, domain=DOMAIN, **attributes),
-    ]
+    made = [helper.make_node("GatherBlockQuantized", read, [full], name, domain=DOMAIN, **attributes)]
     if full != result:
         bounds = (("start", 0), ("end", blocks.inputs), ("axis", -1))
         proto.graph.initializer.extend(
