@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from onnx import TensorProto
 
-__all__ = ["graphs", "trained", "uses"]
+__all__ = ["float_bytes", "graphs", "trained", "uses"]
+
+_WIDTHS = {TensorProto.FLOAT: 4, TensorProto.FLOAT16: 2, TensorProto.BFLOAT16: 2, TensorProto.DOUBLE: 8}
 
 # Positions of inputs that are not weights: the constants of quantisation, and running statistics as in torch.
 _CONSTANTS = {
@@ -58,7 +61,6 @@ def _is_scale(places: list[tuple[Any, int]], scales: frozenset[str]) -> bool:
 def trained(model: Any) -> Iterator[tuple[Any, list[tuple[Any, int]], int]]:
     """(tensor, the nodes that read it with the position of the input, numbers in it where several are packed in a byte,
     or else 0) of each trained tensor of an ONNX model."""
-    floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
     for graph in graphs(model.graph):
         readers = uses(graph)
         scales = frozenset(n.output[1] for n in graph.node if n.op_type == "DynamicQuantizeLinear")
@@ -67,7 +69,7 @@ def trained(model: Any) -> Iterator[tuple[Any, list[tuple[Any, int]], int]]:
             if _is_scale(places, scales):
                 continue
             narrow = tensor.data_type in _NARROW and len(tensor.dims) > 1
-            if tensor.data_type not in floats and not narrow and not any(_holds_integers(node) for node, _ in places):
+            if tensor.data_type not in _WIDTHS and not narrow and not any(_holds_integers(node) for node, _ in places):
                 continue
             packed = next(
                 (node for node, at in _moved(places, readers) if node.op_type == "MatMulNBits" and at == 1), None
@@ -77,6 +79,23 @@ def trained(model: Any) -> Iterator[tuple[Any, list[tuple[Any, int]], int]]:
                 sizes = {a.name: a.i for a in packed.attribute}
                 number = sizes["K"] * sizes["N"]
             yield tensor, places, number
+
+
+def float_bytes(model: Any) -> dict[str, int]:
+    """Name → bytes of each trained float tensor, those in Constant nodes too. External weights are not needed."""
+    found = {
+        tensor.name: math.prod(tensor.dims) * _WIDTHS[tensor.data_type]
+        for tensor, _, _ in trained(model)
+        if tensor.data_type in _WIDTHS
+    }
+    for graph in graphs(model.graph):
+        for node in graph.node:
+            value = next((a.t for a in node.attribute if a.name == "value"), None)
+            if node.op_type != "Constant" or value is None or len(value.dims) < 2:
+                continue
+            if value.data_type in _WIDTHS:
+                found[node.output[0]] = math.prod(value.dims) * _WIDTHS[value.data_type]
+    return found
 
 
 def _moved(places: list[tuple[Any, int]], readers: dict[str, list[tuple[Any, int]]]) -> Iterator[tuple[Any, int]]:

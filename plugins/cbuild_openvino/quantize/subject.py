@@ -37,7 +37,7 @@ def _read_shared(ctx: Context, path: Path) -> Any:
     proto = soundness.check(path)
     if share_tables(proto, path.parent):
         place = ctx.scratch / "shared"
-        place.mkdir()
+        place.mkdir(exist_ok=True)
         path = files.write(proto, place, weights_from=path.parent)
     return read_onnx(path, ctx.scratch)
 

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 from cbuild_kit import axis_sizes, check_scheme, example_arrays
+from cbuild_kit.coverage import coverage, merged
 from cbuild_kit.fidelity import check_fidelity
 from cbuild_kit.probes import Probe, Probed
 from cbuild_onnx.model import files
 from cbuild_onnx.model.checks import compare
 from cbuild_onnx.model.joins import joined
 from cbuild_onnx.model.runner import OnnxRunner
+from cbuild_onnx.model.trained import float_bytes
 from torch import Tensor, nn
 from torch.fx import GraphModule
 from torchao.quantization.pt2e import FakeQuantizeBase
@@ -88,7 +90,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeQat) -> dict[str, Any]:
     return {
         **facts,
         **said,
-        **_fidelity(ctx, floats, samples),
+        **merged(_coverage(ctx, module), _fidelity(ctx, floats, samples)),
         "scheme": params.scheme,
         "layers": len(quantizer.layers),
         "batchnorm_folded": folded,
@@ -234,6 +236,11 @@ def _fidelity(ctx: Context, floats: dict[str, np.ndarray], samples: Samples) -> 
         causes=_CAUSES,
         joined=joined(files.read(path, weights=False)),
     )
+
+
+def _coverage(ctx: Context, module: nn.Module) -> dict[str, Any]:
+    before = {name: value.numel() * value.element_size() for name, value in module.named_parameters()}
+    return coverage(ctx, before, float_bytes(files.read(ctx.out / files.NAME, weights=False)))
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from cbuild_onnx.model.lookups import table_rows
 from cbuild_onnx.model.trained import trained
 from cbuild_onnx.quantize.params import QuantizeDynamic, QuantizeStatic, QuantizeWeights
 from cbuild_onnxruntime.settings import OnnxRuntimeSettings
-from tied_models import ROWS, WIDTH, tied
+from tied_models import ROWS, WIDTH, samples, tied
 
 from compressbuild.api.testing import run_node
 
@@ -34,12 +34,6 @@ CASES = {
     "static": ("static", QuantizeStatic(data="ids", scheme="u8-affine"), 1, 25),
     "static-symmetric": ("static", QuantizeStatic(data="ids", scheme="s8-symmetric"), 1, 25),
 }
-
-
-def ids() -> Iterator[Any]:
-    generator = np.random.default_rng(5)
-    for _ in range(8):
-        yield generator.integers(0, ROWS, (4, 7)), np.zeros(4, np.int64)
 
 
 def answer(batch: np.ndarray, constants: dict[str, np.ndarray]) -> np.ndarray:
@@ -64,7 +58,7 @@ def test_quantized_once_and_right(
 ) -> None:
     subject = tied(tmp_path / "tied", form)
     name, params, width, least = CASES[case]
-    node = technique(f"cbuild_onnx.quantize.{name}:quantize", subject, params, datasets={"ids": "test_tied:ids"})
+    node = technique(f"cbuild_onnx.quantize.{name}:quantize", subject, params, datasets={"ids": "tied_models:samples"})
     model = onnx.load(node.out / "model.onnx")
     counts = [packed or int(np.prod(tensor.dims)) for tensor, _, packed in trained(model)]
     assert sorted(counts) == [WIDTH * WIDTH, ROWS * WIDTH]  # one table, one layer
@@ -76,7 +70,7 @@ def test_quantized_once_and_right(
         tensor.name: onnx.numpy_helper.to_array(tensor)
         for tensor in onnx.load(subject / "model.onnx").graph.initializer
     }
-    batch = next(ids())[0]
+    batch = next(samples())[0]
     wanted = answer(batch, constants)
     compiled = run_node(COMPILE, node.out, OnnxRuntimeSettings(), tmp_path / "compiled").out
     for directory in (node.out, compiled):
@@ -99,7 +93,7 @@ def test_optimisers_keep_one_copy(technique: Callable[..., Any], tmp_path: Path,
     assert large(made) == large(subject)
     compiled = run_node(COMPILE, subject, OnnxRuntimeSettings(), tmp_path / "compiled").out
     assert large(compiled) == large(subject)
-    batch = next(ids())[0]
+    batch = next(samples())[0]
     (wanted,) = onnx_session(subject).run(None, {"ids": batch})
     for directory in (made, compiled):
         np.testing.assert_allclose(onnx_session(directory).run(None, {"ids": batch})[0], wanted, atol=1e-4)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from cbuild_onnx.model import files
@@ -13,15 +14,15 @@ Form = Literal["transpose", "gemm", "copy"]
 ROWS, WIDTH = 300, 48
 
 
-def table() -> np.ndarray:
+def table(width: int = WIDTH) -> np.ndarray:
     generator = np.random.default_rng(0)
-    return (generator.standard_normal((ROWS, WIDTH)) * generator.uniform(0.2, 2, (ROWS, 1))).astype(np.float32)
+    return (generator.standard_normal((ROWS, width)) * generator.uniform(0.2, 2, (ROWS, 1))).astype(np.float32)
 
 
 def tied(place: Path, form: Form, *, width: int = WIDTH) -> Path:
     """ids → rows of a table → a layer → scores by the same table. ``form``: how the file has the head's weight."""
     generator = np.random.default_rng(1)
-    shared = table()[:, :width].copy()
+    shared = table(width)
     layer = (generator.standard_normal((width, width)) / 6).astype(np.float32)
     constants = {"embedding": shared, "layer": layer}
     nodes = [
@@ -61,3 +62,10 @@ def _head(form: Form, constants: dict[str, np.ndarray]) -> list[NodeProto]:
         helper.make_node("Transpose", ["embedding"], ["turned"], "turn", perm=[1, 0]),
         helper.make_node("MatMul", ["hidden", "turned"], ["scores"], "head"),
     ]
+
+
+def samples() -> Iterator[Any]:
+    """Batches of ids, as a dataset."""
+    generator = np.random.default_rng(5)
+    for _ in range(8):
+        yield generator.integers(0, ROWS, (4, 7)), np.zeros(4, np.int64)
