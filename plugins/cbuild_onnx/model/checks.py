@@ -46,7 +46,7 @@ def compare(
         largest = np.max(magnitude, initial=0.0)
         if per_output:
             magnitude = largest
-        if not np.all(difference <= atol + np.maximum(rtol * magnitude, _ROUNDING * largest)):
+        if not np.all(difference <= atol + np.maximum(rtol * magnitude, min(rtol, _ROUNDING) * largest)):
             raise UserError(
                 f"{what} differs from its source: output '{name}' by up to {np.max(difference):.3g} "
                 f"(values up to {np.max(magnitude):.3g})",

@@ -57,13 +57,18 @@ def ignored(model: Any, names: Iterable[str], types: Iterable[str]) -> tuple[Any
         ("exclude-types", types, lambda name, kind: kind),
     ):
         for pattern in patterns:
-            matched = {name for name, kind in nodes.items() if fnmatchcase(found(name, kind), pattern)}
+            matched = {name for name, kind in nodes.items() if _matches(found(name, kind), pattern)}
             if not matched:
                 some = [found(*item) for item in nodes.items() if item[1] in _HEAVY]
                 there = ", ".join(list(dict.fromkeys(some))[:6])
                 raise UserError(f"'{what}: {pattern}' matches no node", hint=f"there are e.g. {there}")
             chosen |= matched
     return nncf().IgnoredScope(names=[name for name in nodes if name in chosen], validate=False), len(chosen)
+
+
+def _matches(text: str, pattern: str) -> bool:
+    """As a whole, or after the module that an exported node is of."""
+    return fnmatchcase(text, pattern) or fnmatchcase(text.rpartition("/")[2], pattern)
 
 
 class Samples:

@@ -38,6 +38,7 @@ from ..model.selection import check_patterns, matching
 from ..train.distill import soft_loss, soft_targets
 from ..train.optimise import Loss, Samples, optimise, read_samples, task_loss
 from .export import check_axes, fixed_axis, free_names, refuse_bfloat16, trace
+from .naming import name_layers
 from .params.qat import SCHEMES, QuantizeQat
 from .qdq import quantize_biases
 from .quantizer import SchemeQuantizer, fold_batchnorm, remove_dropout
@@ -267,6 +268,7 @@ def _export(
     raw.parent.mkdir()
     program.save(str(raw))
     proto = files.read(raw)
+    name_layers(proto, converted)
     check_axes(proto, inputs)
     if params.scheme == "u8-affine":
         quantize_biases(proto)
