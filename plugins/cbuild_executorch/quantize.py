@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from cbuild_kit import fixed_batch, sample_feeds
+from cbuild_kit.coverage import coverage, merged
 from cbuild_kit.fidelity import check_fidelity
 from cbuild_kit.interface import Interface
 from cbuild_torch.model.calling import tensors
@@ -60,7 +61,18 @@ def quantize(
         raise UserError("no layer of this model could be quantized", hint="convolutions and linear layers can be")
     facts = {"layers": done, "float_layers": len(layers) - done}
     facts |= {} if dynamic else {"samples": seen}
-    return quantized, {**facts, **_fidelity(ctx, program, quantized, interface, settings)}
+    reached = coverage(ctx, _float_bytes(program), _float_bytes(quantized))
+    return quantized, {**facts, **merged(reached, _fidelity(ctx, program, quantized, interface, settings))}
+
+
+def _float_bytes(program: ExportedProgram) -> dict[str, int]:
+    """Name → bytes of each float weight; scales and zero points, of one dimension, are none."""
+    held = {**program.state_dict, **program.constants}
+    return {
+        name: value.numel() * value.element_size()
+        for name, value in held.items()
+        if isinstance(value, torch.Tensor) and value.is_floating_point() and value.dim() > 1
+    }
 
 
 def _fidelity(

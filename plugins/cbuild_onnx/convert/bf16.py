@@ -13,21 +13,19 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import onnx
-from cbuild_kit import example_arrays, sample_feeds
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from compressbuild.api import Context, UserError
 
 from ..model import files, soundness
-from ..model.checks import compare
 from ..model.normal import with_constant_weights
-from ..model.runner import OnnxRunner, declared_inputs, session
+from ..model.runner import OnnxRunner
 from ..model.selection import node_names
+from ..model.trials import compare_all, trials
 from .params import ConvertBf16
 
 __all__ = ["convert"]
 
-_CHECK_SAMPLES = 32
 _TYPE = "tensor(bfloat16)"
 
 
@@ -193,18 +191,15 @@ def _float_values(proto: ModelProto) -> set[str]:
 
 
 def _compare(ctx: Context, source: Path, imitation: ModelProto, params: ConvertBf16) -> float:
-    inputs = declared_inputs(session(source, threads=ctx.threads, optimise=False))
-    if params.data is None:
-        feeds = example_arrays(inputs)
-    else:
-        feeds = sample_feeds(ctx.dataset(params.data), inputs, _CHECK_SAMPLES)
+    tried = trials(ctx, source, params.data, optimise=True)
     place = ctx.scratch / "imitation"
     place.mkdir(exist_ok=True)
-    rounded = session(files.write(imitation, place), threads=ctx.threads, optimise=False)  # else it drops the rounding
-    wanted = OnnxRunner(source, threads=ctx.threads)(feeds)
-    return compare(
-        dict(zip(wanted, rounded.run(list(wanted), feeds), strict=True)),
-        wanted,
+    rounded = OnnxRunner(
+        files.write(imitation, place), threads=ctx.threads, optimise=False
+    )  # else it drops the rounding
+    return compare_all(
+        tried,
+        rounded,
         atol=0.0,
         rtol=params.tolerance,
         what="the bfloat16 model",

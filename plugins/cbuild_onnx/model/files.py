@@ -18,6 +18,7 @@ __all__ = [
     "MESSAGE_LIMIT",
     "NAME",
     "data_bytes",
+    "drop_dead",
     "drop_unused",
     "external_files",
     "find",
@@ -240,6 +241,19 @@ def drop_unused(model: ModelProto) -> None:
     for number in reversed(range(len(model.graph.initializer))):
         if model.graph.initializer[number].name not in read:
             del model.graph.initializer[number]
+
+
+def drop_dead(model: ModelProto) -> None:
+    """Remove the nodes of the main graph whose results nothing reads, and then the weights that nothing reads."""
+    graph = model.graph
+    while True:
+        read = {name for node in graph.node for name in reads(node)} | {value.name for value in graph.output}
+        dead = [number for number, node in enumerate(graph.node) if not read.intersection(node.output)]
+        if not dead:
+            break
+        for number in reversed(dead):
+            del graph.node[number]
+    drop_unused(model)
 
 
 def reads(node: NodeProto) -> Iterator[str]:

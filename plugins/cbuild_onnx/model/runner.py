@@ -73,7 +73,8 @@ class OnnxRunner:
         self._session = session(path, threads=threads, optimise=optimise, profile=profile)
         self._threads = threads
         self._outputs = [output.name for output in self._session.get_outputs()]
-        self._inputs = {item.name: (item.shape, item.dtype) for item in declared_inputs(self._session)}
+        self.declared = declared_inputs(self._session)
+        self._inputs = {item.name: (item.shape, item.dtype) for item in self.declared}
 
     @property
     def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:

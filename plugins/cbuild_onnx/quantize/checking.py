@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cbuild_kit.coverage import coverage, merged
 from cbuild_kit.fidelity import check_fidelity
 from cbuild_kit.probes import probe
+from onnx import ModelProto
 
 from compressbuild.api import Context, UserError
 
@@ -19,6 +21,7 @@ from ..model.joins import joined
 from ..model.lookups import table_rows
 from ..model.parity import random_node
 from ..model.runner import OnnxRunner, declared_inputs, session
+from ..model.trained import float_bytes
 from .calibration import feeds
 
 __all__ = ["compared"]
@@ -28,8 +31,16 @@ _SIZES = (4,)  # of the first axis of made-up inputs
 
 
 def compared(ctx: Context, source: Path, data: str | None, *, what: str, causes: str) -> dict[str, Any]:
-    """Facts of :func:`cbuild_kit.fidelity.check_fidelity` for the model in ``ctx.out``. ``source``: the float file."""
+    """Facts of :func:`cbuild_kit.coverage.coverage` and :func:`cbuild_kit.fidelity.check_fidelity` for the model in
+    ``ctx.out``. ``source``: the float file."""
     proto = files.read(source, weights=False)
+    reached = coverage(ctx, float_bytes(proto), float_bytes(files.read(ctx.out / files.NAME, weights=False)))
+    return merged(reached, _fidelity(ctx, proto, source, data, what, causes))
+
+
+def _fidelity(
+    ctx: Context, proto: ModelProto, source: Path, data: str | None, what: str, causes: str
+) -> dict[str, Any]:
     chance = random_node(proto)
     if chance is not None:
         return {"fidelity": f"not measured: {chance} draws random numbers"}

@@ -24,6 +24,7 @@ from ..model.description import ModelDescription
 from ..model.module import load_model, prepare
 from ..model.program import one_line, place
 from ..model.runner import TorchRunner, narrow_type
+from .naming import name_layers
 from .params.export import ExportOnnx
 from .sizes import FIXED, at_every_size, known_answers
 
@@ -70,6 +71,7 @@ def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
     large = _bytes(module) > _INLINE
     program.save(str(raw), external_data=large)
     proto = files.read(raw, weights=False)
+    name_layers(proto, module)
     check_axes(proto, description.inputs)
     feeds = _feeds(ctx, description.inputs, params, sizes)
     wanted = TorchRunner(module, description.inputs)(feeds)

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 from cbuild_kit import axis_sizes, check_scheme, example_arrays
+from cbuild_kit.coverage import coverage, merged
 from cbuild_kit.fidelity import check_fidelity
 from cbuild_kit.probes import Probe, Probed
 from cbuild_onnx.model import files
 from cbuild_onnx.model.checks import compare
 from cbuild_onnx.model.joins import joined
 from cbuild_onnx.model.runner import OnnxRunner
+from cbuild_onnx.model.trained import float_bytes
 from torch import Tensor, nn
 from torch.fx import GraphModule
 from torchao.quantization.pt2e import FakeQuantizeBase
@@ -36,6 +38,7 @@ from ..model.selection import check_patterns, matching
 from ..train.distill import soft_loss, soft_targets
 from ..train.optimise import Loss, Samples, optimise, read_samples, task_loss
 from .export import check_axes, fixed_axis, free_names, refuse_bfloat16, trace
+from .naming import name_layers
 from .params.qat import SCHEMES, QuantizeQat
 from .qdq import quantize_biases
 from .quantizer import SchemeQuantizer, fold_batchnorm, remove_dropout
@@ -95,7 +98,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeQat) -> dict[str, Any]:
     return {
         **facts,
         **said,
-        **_fidelity(ctx, floats, samples),
+        **merged(_coverage(ctx, module), _fidelity(ctx, floats, samples)),
         "scheme": params.scheme,
         "layers": len(quantizer.layers),
         "batchnorm_folded": folded,
@@ -243,6 +246,11 @@ def _fidelity(ctx: Context, floats: dict[str, np.ndarray], samples: Samples) -> 
     )
 
 
+def _coverage(ctx: Context, module: nn.Module) -> dict[str, Any]:
+    before = {name: value.numel() * value.element_size() for name, value in module.named_parameters()}
+    return coverage(ctx, before, float_bytes(files.read(ctx.out / files.NAME, weights=False)))
+
+
 @torch.no_grad()
 def _run_once(prepared: GraphModule, description: ModelDescription, samples: Samples, batch_size: int) -> None:
     caller(prepared, description.inputs)({name: tensor[:batch_size] for name, tensor in samples.inputs.items()})
@@ -267,6 +275,7 @@ def _export(
     raw.parent.mkdir()
     program.save(str(raw))
     proto = files.read(raw)
+    name_layers(proto, converted)
     check_axes(proto, inputs)
     if params.scheme == "u8-affine":
         quantize_biases(proto)
