@@ -26,7 +26,8 @@ def compare(
     """The largest difference of any output; UserError where it exceeds ``atol + rtol·|wanted|``, or where names,
     shapes or NaNs differ, or where nothing finite is there to compare. ``per_output``: relative to the largest
     magnitude of the output, not to each value. Rounding of float32 is no difference: sums in another order, of terms
-    as large as the output's largest value, leave some 2^-15 of it in a value near zero. ``hint``: the likely causes of a difference."""
+    as large as the output's largest value, leave some 2^-15 of it in a value near zero. ``hint``: the likely causes
+    of a difference."""
     if list(found) != list(wanted):
         raise UserError(f"{what} has outputs {list(found)}, its source {list(wanted)}")
     if wanted and not any(np.isfinite(value).any() or not np.size(value) for value in wanted.values()):
