@@ -1,4 +1,4 @@
-"""An opened project: its Spec, graph, cache and keys, and the two things one does with it: plan and build."""
+"""An opened project: its Spec, graph, cache and keys; it is planned and built."""
 
 from __future__ import annotations
 

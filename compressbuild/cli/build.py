@@ -29,7 +29,7 @@ _SHOWN = 5
 @click.command("build", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET…", shell_complete=completion.targets)
 @project_options
-@click.option("-n", "--dry-run", is_flag=True, help="Say what would run, and run nothing.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show what would run, without running it.")
 @click.option(
     "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="CPU slots (default: this machine's cores)."
 )

@@ -46,7 +46,7 @@ _EXACTLY = {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0}
 @click.argument("second", required=False, metavar="B", shell_complete=completion.target)
 @project_options
 @click.option("--from-logs", nargs=2, metavar="A.JSONL B.JSONL", help="Compare two logs of the same requests.")
-@click.option("--measure", is_flag=True, help="Build both, and measure B in turns with A.")
+@click.option("--measure", is_flag=True, help="Build both, and measure B alternately with A.")
 @click.option(
     "--format", "form", type=click.Choice(["text", "json", "html"]), default="text", show_default=True,
     help="Lines, one JSON object, or one HTML file.",
@@ -126,7 +126,7 @@ def _measure(project: Project, first: str, second: str, speed: str | None) -> No
     from ..build.run import measure_targets
 
     if speed is None:
-        raise UsageError("no installed plugin offers a metric that is measured in turns")
+        raise UsageError("no installed plugin offers a metric that is measured alternately with another target's")
     failed = [report for report in measure_targets(project, (first, second)).targets if report.status == "failed"]
     if failed:
         raise UsageError(f"{failed[0].name} cannot be measured: {failed[0].reason}", hint=f"cbuild {failed[0].name}")

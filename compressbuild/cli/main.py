@@ -20,11 +20,11 @@ __all__ = ["COMMANDS", "Cbuild", "main"]
 
 COMMANDS = {
     "build": "Build targets (the default: 'cbuild TARGET…').",
-    "why": "Say why a target's nodes run, or do not.",
+    "why": "Explain why a target's nodes run, or do not.",
     "list": "List targets, groups, and what is built.",
     "show": "Show one target: steps, parameters, metrics, gates.",
     "compare": "Compare two targets on the same samples.",
-    "history": "Show how a target's metrics went from build to build.",
+    "history": "Show a target's metrics from build to build.",
     "report": "Write an HTML report of what is built, and what to ship.",
     "profile": "Show where the time of a target's run goes.",
     "graph": "Draw the DAG as svg, dot or mermaid.",

@@ -1,4 +1,4 @@
-"""``cbuild report``: what has been built, to look at."""
+"""``cbuild report``: what has been built, what it measures, what to ship."""
 
 from __future__ import annotations
 

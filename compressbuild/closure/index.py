@@ -99,7 +99,7 @@ class CodeIndex:
             module = reference.partition(":")[0]
             top = module.partition(".")[0]
             if self._space.find(top) is None and self._space.installed(top):
-                # A library is what its version says; of its code only the named module is looked at.
+                # A library is what its version says; of its code only the named module is read.
                 found = self._close(reference, Space((), own=(top,), like=self._space), self._base, follow=False)
             else:
                 found = self._close(reference, self._space, self._base)

@@ -1,4 +1,4 @@
-"""What discovery found: records by name, who offers them, and why something is not to be had."""
+"""What discovery found: records by name, who offers them, and why something is unavailable."""
 
 from __future__ import annotations
 

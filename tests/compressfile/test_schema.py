@@ -41,7 +41,7 @@ class Run(Params):
 
 
 class Latency(Params):
-    runs: int
+    warmup: int
 
 
 def tree(text: str) -> Any:
@@ -91,7 +91,7 @@ GOOD = [
     "{version: 1, targets: {a: {from: b, steps: '${vars.all}', platform: '${vars.p}', evaluate: false, gates: }}}",
     "{version: 1, targets: {'a-${x}': {matrix: {x: [1, {name: b, k: []}], exclude: [{x: 1}]}, from: b}}}",
     "{version: 1, targets: {a: {from: b, steps: [{'prune.${vars.k}': {z: 1}, memory: 4GiB}]}}}",
-    "{version: 1, evaluate: {data: d, metrics: [size, latency: {runs: 3}], baseline: x}}",
+    "{version: 1, evaluate: {data: d, metrics: [size, latency: {warmup: 3}], baseline: x}}",
     "{version: 1, targets: {a: {from: b, gates: {x: {max-drop: 0.1, against: b}, y: {min: '${vars.m}'}}}}}",
     "{version: 1, groups: {g: [a, 'b*', '${vars.c}']}, env: [A], outside: [../x, /y], python-path: [src]}",
 ]
@@ -121,7 +121,7 @@ BAD = [
     "{version: 1, targets: {a: {from: b, gates: {x: {max-drop: 0.1}}}}}",
     "{version: 1, targets: {a: {from: b, gates: {x: {}}}}}",
     "{version: 1, evaluate: {metrics: [latency: {}]}}",
-    "{version: 1, evaluate: {metrics: [{latency: {runs: 1}, size: }]}}",
+    "{version: 1, evaluate: {metrics: [{latency: {warmup: 1}, size: }]}}",
     "{version: 1, targets: {'a-${x}': {matrix: {x: fp16}, from: b}}}",
 ]
 
