@@ -33,6 +33,7 @@ from ..project import Project
 from ..report.data.breakdowns import breakdowns
 from ..report.text.comparison import comparison_lines
 from ..words import suggest
+from . import completion
 from .options import opened, project_options, written
 
 __all__ = ["command"]
@@ -41,8 +42,8 @@ _EXACTLY = {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0}
 
 
 @click.command("compare", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("first", required=False, metavar="A")
-@click.argument("second", required=False, metavar="B")
+@click.argument("first", required=False, metavar="A", shell_complete=completion.target)
+@click.argument("second", required=False, metavar="B", shell_complete=completion.target)
 @project_options
 @click.option("--from-logs", nargs=2, metavar="A.JSONL B.JSONL", help="Compare two logs of the same requests.")
 @click.option("--measure", is_flag=True, help="Build both, and measure B alternately with A.")
@@ -51,7 +52,13 @@ _EXACTLY = {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0}
     help="Lines, one JSON object, or one HTML file.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@click.option("-o", "--output", metavar="FILE", help="Write there ('-': standard output). HTML: compare.html.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    shell_complete=completion.files,
+    help="Write there ('-': standard output). HTML: compare.html.",
+)
 def command(
     first: str | None,
     second: str | None,
