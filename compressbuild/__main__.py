@@ -20,7 +20,7 @@ def main() -> int:
     from compressbuild.cli.main import main as full
 
     status = full(sys.argv[1:])
-    if "compressbuild.build" not in sys.modules:
+    if "compressbuild.build.run" not in sys.modules:
         _leave(status)
     return status
 
