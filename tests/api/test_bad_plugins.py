@@ -67,7 +67,7 @@ FAULTS = {
     "r_any_feeds": (RUNNER, "takes no array for input 'x'"),
     "r_mute": (RUNNER, "must have describe()"),
     "r_reuses": (RUNNER, "overwrites what it returned"),
-    "r_no_inputs": (RUNNER, "'inputs' of its Runner must be a mapping"),
+    "r_no_inputs": (RUNNER, "'inputs' of its Runner must be a tuple of"),
     "r_unnamed_axis": (RUNNER, "a dynamic axis needs a name"),
     "r_changes_feeds": (RUNNER, "changes the arrays that it is fed"),
     "r_drifts": (RUNNER, "other values for the same arrays"),

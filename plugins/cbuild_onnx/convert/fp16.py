@@ -107,7 +107,7 @@ def _check(ctx: Context, source: Path, target: Path, params: ConvertFp16) -> flo
         feeds = sample_feeds(ctx.dataset(params.data), inputs, _CHECK_SAMPLES)
     wanted = OnnxRunner(source, threads=ctx.threads)(feeds)
     half = OnnxRunner(target, threads=ctx.threads, optimise=files.is_large(target))  # else it holds all weights twice
-    found = half({name: feeds[name].astype(dtype) for name, (_, dtype) in half.inputs.items()})
+    found = half({item.name: feeds[item.name].astype(item.dtype) for item in half.inputs})
     return compare(
         found,
         wanted,

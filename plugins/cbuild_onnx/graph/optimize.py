@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 from cbuild_kit import example_arrays, sample_feeds
 
-from compressbuild.api import Context, UserError
+from compressbuild.api import Context, ModelInput, UserError
 
 from ..model import files, soundness
 from ..model.checks import compare
@@ -118,14 +118,15 @@ def _check(ctx: Context, source: Path, target: Path, params: OptimizeOnnx) -> fl
         feeds = sample_feeds(ctx.dataset(params.data), inputs, _CHECK_SAMPLES)
     wanted_inputs, wanted = _run(ctx, source, feeds, optimise=False)
     found_inputs, found = _run(ctx, target, feeds)
-    if found_inputs != wanted_inputs:
-        raise UserError(f"the optimised model takes {found_inputs}, its source {wanted_inputs}")
+    if set(found_inputs) != set(wanted_inputs):
+        takes, took = (", ".join(map(str, each)) for each in (found_inputs, wanted_inputs))
+        raise UserError(f"the optimised model takes {takes}, its source {took}")
     return compare(found, wanted, atol=params.atol, rtol=params.rtol, what="the optimised model")
 
 
 def _run(
     ctx: Context, path: Path, feeds: dict[str, Any], *, optimise: bool = True
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[tuple[ModelInput, ...], dict[str, Any]]:
     """The inputs and, for ``feeds``, the outputs. Its session is closed, so that two models are never open at once."""
     runner = OnnxRunner(path, threads=ctx.threads, optimise=optimise)
-    return dict(runner.inputs), runner(feeds)
+    return runner.inputs, runner(feeds)

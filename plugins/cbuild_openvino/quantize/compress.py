@@ -9,7 +9,7 @@ from typing import Any
 
 from compressbuild.api import Context, UserError
 
-from ..artifact import Interface, write
+from ..artifact import interface, note, write
 from ..runtime import nncf
 from .params import OpenVinoCompress
 from .subject import Samples, by_nncf, ignored, open_float
@@ -30,7 +30,7 @@ def compress(ctx: Context, artifact: Path, params: OpenVinoCompress) -> dict[str
             "'scale-estimation' and 'awq' are for 4 bits"
         )
     model = open_float(ctx, artifact)
-    interface = Interface.of(model)
+    declared = interface(model)
     before = _compressed(model)
     library = nncf()
     scope, excluded = ignored(model, params.exclude, params.exclude_types)
@@ -56,7 +56,7 @@ def compress(ctx: Context, artifact: Path, params: OpenVinoCompress) -> dict[str
     now = _compressed(made) - before
     if not now:
         raise UserError("no weight could be compressed", hint="are they compressed already? See 'exclude:'")
-    interface.note(made)
+    note(made, {item.name: item.shape for item in declared.inputs}, declared.outputs)
     write(made, ctx.out)
     return {"weights_8_bit": now[8], "weights_4_bit": now[4], "excluded": excluded}
 

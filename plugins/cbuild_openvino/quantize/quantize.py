@@ -11,7 +11,7 @@ from cbuild_kit.fidelity import check_fidelity
 
 from compressbuild.api import Context, UserError
 
-from ..artifact import Interface, write
+from ..artifact import interface, note, write
 from ..runtime import nncf, openvino
 from .params import OpenVinoQuantize
 from .subject import Samples, by_nncf, ignored, open_float
@@ -34,7 +34,7 @@ def quantize(ctx: Context, artifact: Path, params: OpenVinoQuantize) -> dict[str
     if params.smooth is not None and params.model_type != "transformer":
         raise UserError("'smooth:' is for transformers", hint="give 'model-type: transformer' too")
     model = open_float(ctx, artifact)
-    interface = Interface.of(model)
+    declared = interface(model)
     library = nncf()
     samples = Samples(ctx, model, params.data, limit=params.samples, batch_size=params.batch_size)
     scope, excluded = ignored(model, params.exclude, params.exclude_types)
@@ -70,7 +70,7 @@ def quantize(ctx: Context, artifact: Path, params: OpenVinoQuantize) -> dict[str
         causes=("'smooth:'; " if params.smooth is not None else "") + _CAUSES,
         joined=_joined(model),
     )
-    interface.note(made)
+    note(made, {item.name: item.shape for item in declared.inputs}, declared.outputs)
     write(made, ctx.out)
     return {
         **facts,
@@ -83,14 +83,14 @@ def quantize(ctx: Context, artifact: Path, params: OpenVinoQuantize) -> dict[str
 
 def _answer(model: Any) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
     """Runs a model, compiled for the CPU."""
-    compiled, names = _compiled(model), Interface.of(model).outputs
+    compiled, names = _compiled(model), interface(model).outputs
     return lambda batch: dict(zip(names, (np.array(value) for value in compiled(batch).values()), strict=True))
 
 
 def _joined(model: Any) -> dict[str, int]:
     """Output → the axis along which a Concat makes it."""
     found = {}
-    for name, port in zip(Interface.of(model).outputs, model.outputs, strict=True):
+    for name, port in zip(interface(model).outputs, model.outputs, strict=True):
         node = port.get_node().input_value(0).get_node()
         if node.get_type_name() == "Concat":
             found[name] = int(node.get_attributes()["axis"])
@@ -106,7 +106,7 @@ def _controlled(
 ) -> tuple[Any, dict[str, Any]]:
     """Quantized with as many layers in float as ``max_drop`` asks for."""
     library = nncf()
-    outputs = Interface.of(model).outputs
+    outputs = interface(model).outputs
     data = params.validation or params.data
     validation = Samples(ctx, model, data, batch_size=_VALIDATION_BATCH, stage="validate")
     score = _score(ctx, params)

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_kit import ModelInput, arrays, fit, fixed_batch
+from cbuild_kit import arrays, fit, fixed_batch
 from cbuild_onnx.model import files
 
 from compressbuild.api import Context, UserError
 
-from ..artifact import Interface, one_line, read, read_onnx
+from ..artifact import fed, one_line, read, read_onnx
 from ..runtime import nncf
 
-__all__ = ["Samples", "by_nncf", "ignored", "model_inputs", "open_float"]
+__all__ = ["Samples", "by_nncf", "ignored", "open_float"]
 
 _HEAVY = ("Convolution", "GroupConvolution", "MatMul", "Gather", "LSTMSequence", "GRUSequence")  # worth an example
 
@@ -29,12 +29,6 @@ def open_float(ctx: Context, artifact: Path) -> Any:
     if any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
         raise UserError("the model is quantized already", hint="quantize its float source")
     return model
-
-
-def model_inputs(model: Any) -> tuple[ModelInput, ...]:
-    """Its inputs as declared, in order."""
-    dtypes = {name: np.dtype(port.element_type.to_dtype()).name for port in model.inputs for name in port.names}
-    return tuple(ModelInput(name, shape, dtypes[name]) for name, shape in Interface.of(model).inputs.items())
 
 
 def ignored(model: Any, names: Iterable[str], types: Iterable[str]) -> tuple[Any, int]:
@@ -71,7 +65,7 @@ class Samples:
         batch_size: int,
         stage: str = "calibrate",
     ) -> None:
-        inputs = model_inputs(model)
+        inputs = fed(model).inputs
         columns, labels = arrays(ctx.dataset(data), [item.name for item in inputs], limit=limit)
         fixed = fixed_batch(inputs)
         total = len(labels) - len(labels) % fixed if fixed else len(labels)

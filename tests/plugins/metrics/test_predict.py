@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import onnx_models as models
 import pytest
+from cbuild_kit.predictions import Predictions, validate
 from cbuild_metrics.answers.params import Predict
 from cbuild_metrics.answers.predict import predict
-from cbuild_metrics.answers.predictions import Predictions, validate
 from fake_runner import FakeRunner
 from onnxruntime import InferenceSession
 

@@ -19,7 +19,7 @@ from cbuild_openvino.runner import load
 from cbuild_openvino.settings import OpenVinoSettings
 from onnx import TensorProto, helper, numpy_helper
 
-from compressbuild.api import Parity, Runner, UserError
+from compressbuild.api import ModelInput, Parity, Runner, UserError
 from compressbuild.api.testing import NodeRun, make_context, run_node
 
 COMPILE = "cbuild_openvino.compile:compile"
@@ -55,7 +55,7 @@ def test_compiles_and_computes_the_same(form: str, fp32: Path, int8: Path, tmp_p
     runner = runner_of(node.out, tmp_path)
     assert isinstance(runner, Runner)
     dtype = "float16" if form == "half" else "float32"
-    assert runner.inputs == {"image": (("batch", 1, 8, 8), dtype)}
+    assert runner.inputs == (ModelInput("image", ("batch", 1, 8, 8), dtype),)
     x = models.images(5).astype(dtype)
     session = onnxruntime.InferenceSession(str(source / "model.onnx"), providers=["CPUExecutionProvider"])
     (wanted,) = session.run(None, {"image": x})
@@ -88,10 +88,10 @@ def test_names_and_order_of_inputs_outputs_and_axes_survive(tmp_path: Path) -> N
         [numpy_helper.from_array(np.arange(12, dtype=np.float32).reshape(4, 3), "w")],
     )
     runner = runner_of(compiled(models.save(proto, tmp_path / "m"), tmp_path / "out").out, tmp_path)
-    assert runner.inputs == {
-        "tokens": (("batch", "length", 4), "float32"),
-        "mask": (("batch", "length", 1), "float32"),
-    }
+    assert runner.inputs == (
+        ModelInput("tokens", ("batch", "length", 4), "float32"),
+        ModelInput("mask", ("batch", "length", 1), "float32"),
+    )
     found = runner({"tokens": np.ones((2, 5, 4), np.float32), "mask": np.full((2, 5, 1), 7, np.float32)})
     assert list(found) == ["z_last", "same", "a_first"]
     np.testing.assert_allclose(found["same"], found["z_last"] + 7)
@@ -131,7 +131,7 @@ def test_an_ir_is_compiled_again(fp32: Path, tmp_path: Path) -> None:
     first = compiled(fp32, tmp_path / "first").out
     node = compiled(first, tmp_path / "second", OpenVinoSettings(compress_to_fp16=True), kind="openvino-ir")
     assert node.facts["parity"]["precision"] == "fp16"
-    assert runner_of(node.out, tmp_path).inputs == {"image": (("batch", 1, 8, 8), "float32")}
+    assert runner_of(node.out, tmp_path).inputs == (ModelInput("image", ("batch", 1, 8, 8), "float32"),)
 
 
 def test_parity_beyond_its_tolerance_fails(fp32: Path, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_validate_refuses_damage(fp32: Path, tmp_path: Path) -> None:
 def test_wrong_feeds_are_one_line(fp32: Path, tmp_path: Path) -> None:
     runner = runner_of(compiled(fp32, tmp_path / "out").out, tmp_path)
     for feeds in ({"image": np.zeros((1, 1, 9, 8), np.float32)}, {"image": np.zeros((1, 1, 8, 8))}, {}):
-        with pytest.raises(UserError, match="cannot run the model: ") as caught:
+        with pytest.raises(UserError, match="the OpenVINO model cannot be run: ") as caught:
             runner(feeds)
         assert "\n" not in str(caught.value)
 

@@ -4,11 +4,11 @@ import itertools
 
 import numpy as np
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 
 
 class Good:
-    inputs = {"x": (("batch", 3), "float32")}
+    inputs = (ModelInput("x", ("batch", 3), "float32"),)
 
     def __call__(self, feeds):
         x = feeds.get("x")
@@ -43,7 +43,7 @@ class NoInputs(Good):
 
 
 class UnnamedAxis(Good):
-    inputs = {"x": ((-1, 3), "float32")}
+    inputs = (ModelInput("x", (-1, 3), "float32"),)
 
 
 class ChangesFeeds(Good):

@@ -1,0 +1,39 @@
+"""Every technique, backend, metric and kind of the first-party plugins keeps its contract.
+
+All in one file: they share models, and warm parents that take long to start.
+"""
+
+from __future__ import annotations
+
+import contracts.of_backends
+import contracts.of_metrics
+import contracts.of_onnx
+import contracts.of_torch
+import pytest
+from contracts.classes import named
+
+from compressbuild.registry import discover
+
+CLASSES = {
+    name: found
+    for module in (contracts.of_torch, contracts.of_onnx, contracts.of_metrics, contracts.of_backends)
+    for name, found in named(module).items()
+}
+globals().update(CLASSES)
+
+# Whatever they are given has a size.
+TAKES_ALL = ("size", "compressed-size")
+
+
+def records(what: str) -> list[tuple[str, str]]:
+    return [(what, name) for name in sorted(getattr(discover(cache=None), f"{what}s"))]
+
+
+@pytest.mark.parametrize(
+    ("what", "name"), [each for what in ("technique", "backend", "metric", "kind") for each in records(what)]
+)
+def test_each_record_has_a_contract(what: str, name: str) -> None:
+    (found,) = [each for each in CLASSES.values() if each.what == what and each().name == name]
+    if what != "kind" and name not in TAKES_ALL:
+        own = [vars(each) for each in found.__mro__ if not each.__module__.startswith("compressbuild.")]
+        assert any("unfit" in each or each.get("unfit_params") for each in own), f"what can '{name}' not take?"
