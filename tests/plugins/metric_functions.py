@@ -6,7 +6,9 @@ import numpy as np
 
 
 def mean(outputs, labels):
-    return float(np.mean(next(iter(outputs.values()))))
+    """None where there is no mean, which is no number."""
+    found = float(np.mean(next(iter(outputs.values()))))
+    return found if np.isfinite(found) else None
 
 
 def text(tokens):

@@ -47,9 +47,9 @@ def predictions(name: str) -> Path:
 
 
 @cache
-def examples(height: int = 8) -> Path:
+def examples() -> Path:
     """Images to predict on."""
-    out = subjects.place() / f"examples-{height}"
+    out = subjects.place() / "examples"
     out.mkdir()
-    Examples({"image": RNG.standard_normal((20, 1, height, 8)).astype(np.float32)}, CLASSES[:20]).write(out)
+    Examples({"image": RNG.standard_normal((20, 1, 8, 8)).astype(np.float32)}, CLASSES[:20]).write(out)
     return out

@@ -17,7 +17,7 @@ class OfMetric(MetricContract):
     preload = subjects.TORCH
     factories = subjects.FACTORIES
     unbounded = ("ignore",)
-    others = {"args": {"axis": 1}}
+    others = {"args": {"axis": 1}, "clip": [-100.0, 100.0]}
     beside = {"column": {"by": None}}
 
 
@@ -107,10 +107,9 @@ class OfPrediction(TechniqueContract):
 class OfExamples(OfPrediction):
     references = {"examples": "examples"}
     unfit_params = ()
-    seen = 8  # height of the images
 
     def inputs(self, place):
-        return {"examples": artifact(examples(self.seen), "examples")}
+        return {"examples": artifact(examples(), "examples")}
 
     def unfit(self, place):
         return [artifact(subjects.strange_onnx(), "onnx")]
