@@ -232,7 +232,7 @@ class ParameterContract(Contract):
             name = field.encode_name
             guesses = [self.others[name]] if name in self.others else list(values.other_values(field, now[name]))
             bases: list[dict[str, Any]] = [now | dict(self.beside.get(name, {})), {}]
-            tried = [self._keys(base, name, [now[name], *guesses]) for base in bases]
+            tried = [self._keys(base, name, [base.get(name, now[name]), *guesses]) for base in bases]
             assert any(len(keys) > 1 for keys in tried), (
                 f"no other valid value of '{name}' is known: others = {{'{name}': …}}"
             )

@@ -54,7 +54,7 @@ class OfKind(KindContract):
     """What the contract of its backend compiled, or else compiles."""
 
     preload = subjects.TORCH
-    raw = OfBackend.raw
+    raw = (*OfBackend.raw, "model.engine")  # which only its GPU can open
     environment = OfBackend.environment
     backend: str
 

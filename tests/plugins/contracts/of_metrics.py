@@ -24,6 +24,7 @@ class OfMetric(MetricContract):
 class OfAnswers(OfMetric):
     """``good``, ``bad``: names of answers that can be measured, and that cannot."""
 
+    preload = subjects.NUMBERS
     kind = "predictions"
     good: str
     bad: str
