@@ -46,6 +46,14 @@ class UnnamedAxis(Good):
     inputs = (ModelInput("x", (-1, 3), "float32"),)
 
 
+class Pairs(Good):
+    inputs = {"x": (("batch", 3), "float32")}
+
+
+class SameNames(Good):
+    inputs = (*Good.inputs, *Good.inputs)
+
+
 class ChangesFeeds(Good):
     def __call__(self, feeds):
         found = super().__call__(feeds)
@@ -74,4 +82,4 @@ def _loader(runner):
 
 r_good, r_any_feeds, r_mute, r_reuses = map(_loader, (Good, AnyFeeds, Mute, Reuses))
 r_no_inputs, r_unnamed_axis, r_changes_feeds = map(_loader, (NoInputs, UnnamedAxis, ChangesFeeds))
-r_drifts, r_lists = map(_loader, (Drifts, Lists))
+r_drifts, r_lists, r_pairs, r_same_names = map(_loader, (Drifts, Lists, Pairs, SameNames))
