@@ -154,7 +154,7 @@ class Build:
     # -- one target --------------------------------------------------------------------------------------------------
 
     def _finish(self, name: str) -> None:
-        """All that a target asks for has come to an end: judge it, and publish it or remove it."""
+        """Everything that a target needs has ended: judge it, and publish or withdraw it."""
         target = self._project.graph.targets[name]
         outcomes = self._scheduler.outcomes
         complete = all(outcomes[i].result is not None for i in target.nodes)
@@ -206,7 +206,7 @@ class Build:
         return self._project.state / "rejected" / name
 
     def _reject(self, target: TargetPlan, artifact: Digest, found: Assessment) -> str:
-        """Keep what missed a gate where it can be looked at; never in ``build/``. The place, from the project."""
+        """Keep what missed a gate for inspection, never in ``build/``. The place, from the project."""
         where = self._rejected(target.name)
         evidence = Evidence.of(target.name, target.spec.platform, found).encoded()
         self._project.publisher.reject(target.name, artifact, {FILE: evidence}, where)

@@ -21,7 +21,7 @@ _INTERFACE = "interface.json"
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What ``interface.json`` says. ``torch``: the version whose libraries the package wants."""
+    """What ``interface.json`` says. ``torch``: the version whose libraries the package needs."""
 
     interface: Interface
     device: str

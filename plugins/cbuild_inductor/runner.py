@@ -28,7 +28,7 @@ def load(ctx: Context, artifact: Path, settings: InductorSettings | None) -> Run
 
 
 def set_precision(settings: InductorSettings) -> None:
-    """For code that is made, and for cuDNN and cuBLAS, which the code calls: torch lets cuDNN round unless told."""
+    """For compiled code, and for cuDNN and cuBLAS, which it calls: by default torch lets cuDNN round."""
     torch.set_float32_matmul_precision("high" if settings.tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = settings.tf32
 
@@ -42,7 +42,7 @@ class PackageRunner:
 
         self._package = Package.read(artifact)
         if self._package.device == "cuda" and not torch.cuda.is_available():
-            raise UserError("the package was compiled for a CUDA device, and this torch finds none")
+            raise UserError("the package was compiled for a CUDA device, but this torch finds none")
         torch.set_num_threads(settings.threads)
         set_precision(settings)
         try:
@@ -67,7 +67,7 @@ class PackageRunner:
 
     def tensors(self, feeds: Mapping[str, Any]) -> tuple[Tensor, ...]:
         """What :meth:`run` takes, on the package's device. The native code does not look at types and sizes: it would
-        read past the end of what is too short."""
+        read past the end of a short array."""
         arrays = self._package.interface.checked(feeds, "the package")
         return tuple(torch.from_numpy(np.ascontiguousarray(a)).to(self._package.device) for a in arrays.values())
 

@@ -49,7 +49,7 @@ def fed(model: Any) -> Interface:
         except TypeError:
             raise UserError(
                 f"input '{item.name}' is of type {item.dtype}, which numpy cannot hold",
-                hint="numbers and truth values can be fed",
+                hint="inputs can be numbers or booleans",
             ) from None
     return found
 
@@ -74,7 +74,7 @@ def _dtype(port: Any) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """What OpenVINO says, without the places in its source, paths and line breaks."""
+    """OpenVINO's message, without positions in its source, paths and line breaks."""
     text = str(error)
     text = re.sub(r"(Exception from|Check '.*?' failed at) \S+:\d+:?", "", text)
     text = re.sub(r"/\S*/([^/\s]+)", r"\1", text)
