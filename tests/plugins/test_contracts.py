@@ -33,7 +33,8 @@ def records(what: str) -> list[tuple[str, str]]:
     ("what", "name"), [each for what in ("technique", "backend", "metric", "kind") for each in records(what)]
 )
 def test_each_record_has_a_contract(what: str, name: str) -> None:
-    (found,) = [each for each in CLASSES.values() if each.what == what and each().name == name]
+    found = [each for each in CLASSES.values() if each.what == what and each().name == name]
+    assert len(found) == 1, f"{what} '{name}' has no contract: list it in contracts/of_….py"
     if what != "kind" and name not in TAKES_ALL:
-        own = [vars(each) for each in found.__mro__ if not each.__module__.startswith("compressbuild.")]
+        own = [vars(each) for each in found[0].__mro__ if not each.__module__.startswith("compressbuild.")]
         assert any("unfit" in each or each.get("unfit_params") for each in own), f"what can '{name}' not take?"
