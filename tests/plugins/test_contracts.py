@@ -5,6 +5,8 @@ All in one file: they share models, and warm parents that take long to start.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import contracts.of_backends
 import contracts.of_metrics
 import contracts.of_onnx
@@ -32,9 +34,10 @@ def records(what: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("what", "name"), [each for what in ("technique", "backend", "metric", "kind") for each in records(what)]
 )
-def test_each_record_has_a_contract(what: str, name: str) -> None:
+def test_each_record_has_a_contract(what: str, name: str, tmp_path: Path) -> None:
     found = [each for each in CLASSES.values() if each.what == what and each().name == name]
     assert len(found) == 1, f"{what} '{name}' has no contract: list it in contracts/of_….py"
     if what != "kind" and name not in TAKES_ALL:
-        own = [vars(each) for each in found[0].__mro__ if not each.__module__.startswith("compressbuild.")]
-        assert any("unfit" in each or each.get("unfit_params") for each in own), f"what can '{name}' not take?"
+        contract = found[0]()
+        refused = [*contract.unfit(tmp_path), *getattr(contract, "unfit_params", ())]
+        assert refused, f"what can {what} '{name}' not take? Say it in unfit() or unfit_params"
