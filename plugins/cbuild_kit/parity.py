@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from compressbuild.api import Context, Parity, Runner, UserError
+from compressbuild.api import Context, ModelInput, Parity, Runner, UserError
 
 from .agreement import Agreement
-from .batches import arrays, batches
-from .inputs import ModelInput, fit, fixed_batch
+from .batching import arrays, batches
+from .inputs import fit, fixed_batch
 from .probes import first_range, probe, probe_arrays
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def check_parity(
     except UserError as error:
         ctx.log.warning("parity: the source cannot be run: %s", error)
         return {"parity": f"not checked: {error}"}
-    inputs = tuple(ModelInput(key, tuple(shape), dtype) for key, (shape, dtype) in reference.inputs.items())
+    inputs = tuple(reference.inputs)
     _check_axes(inputs, settings)
     wanted, refused = _wanted(ctx, reference, inputs, settings, rows or {})
     del reference

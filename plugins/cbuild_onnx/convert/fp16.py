@@ -101,7 +101,7 @@ def _check(ctx: Context, source: Path, target: Path, params: ConvertFp16) -> flo
     half = OnnxRunner(target, threads=ctx.threads, optimise=files.is_large(target))  # else it holds all weights twice
     return compare_all(
         tried,
-        lambda feeds: half({name: feeds[name].astype(dtype) for name, (_, dtype) in half.inputs.items()}),
+        lambda feeds: half({item.name: feeds[item.name].astype(item.dtype) for item in half.inputs}),
         atol=0.0,
         rtol=params.tolerance,
         what="the float16 model",

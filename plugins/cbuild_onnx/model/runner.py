@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from cbuild_kit import ModelInput
 
-from compressbuild.api import Context, UserError
+from compressbuild.api import Context, ModelInput, UserError
 
 from . import soundness
 from .files import find
@@ -73,15 +72,15 @@ class OnnxRunner:
         self._session = session(path, threads=threads, optimise=optimise, profile=profile)
         self._threads = threads
         self._outputs = [output.name for output in self._session.get_outputs()]
-        self.declared = declared_inputs(self._session)
-        self._inputs = {item.name: (item.shape, item.dtype) for item in self.declared}
+        self._inputs = declared_inputs(self._session)
 
     @property
-    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
+    def inputs(self) -> tuple[ModelInput, ...]:
         return self._inputs
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        arrays = {name: np.asarray(feeds[name], order="C") for name in self._inputs}  # keeps scalars what they are
+        # Not ascontiguousarray, which gives a scalar an axis.
+        arrays = {item.name: np.asarray(feeds[item.name], order="C") for item in self._inputs}
         with by_onnxruntime("run the model"):
             values = self._session.run(None, arrays)
         return dict(zip(self._outputs, values, strict=True))

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_kit import ModelInput, arrays, fit, fixed_batch
+from cbuild_kit import arrays, fit, fixed_batch
 from cbuild_onnx.model import files, soundness
 from cbuild_onnx.model.unfold import share_tables
 
 from compressbuild.api import Context, UserError
 
-from ..artifact import Interface, one_line, read, read_onnx
+from ..artifact import fed, one_line, read, read_onnx
 from ..runtime import nncf
 
-__all__ = ["Samples", "by_nncf", "ignored", "model_inputs", "open_float"]
+__all__ = ["Samples", "by_nncf", "ignored", "open_float"]
 
 _HEAVY = ("Convolution", "GroupConvolution", "MatMul", "Gather", "LSTMSequence", "GRUSequence")  # worth an example
 
@@ -40,12 +40,6 @@ def _read_shared(ctx: Context, path: Path) -> Any:
         place.mkdir(exist_ok=True)
         path = files.write(proto, place, weights_from=path.parent)
     return read_onnx(path, ctx.scratch)
-
-
-def model_inputs(model: Any) -> tuple[ModelInput, ...]:
-    """Its inputs as declared, in order."""
-    dtypes = {name: np.dtype(port.element_type.to_dtype()).name for port in model.inputs for name in port.names}
-    return tuple(ModelInput(name, shape, dtypes[name]) for name, shape in Interface.of(model).inputs.items())
 
 
 def ignored(model: Any, names: Iterable[str], types: Iterable[str]) -> tuple[Any, int]:
@@ -87,7 +81,7 @@ class Samples:
         batch_size: int,
         stage: str = "calibrate",
     ) -> None:
-        inputs = model_inputs(model)
+        inputs = fed(model).inputs
         columns, labels = arrays(ctx.dataset(data), [item.name for item in inputs], limit=limit)
         fixed = fixed_batch(inputs)
         total = len(labels) - len(labels) % fixed if fixed else len(labels)

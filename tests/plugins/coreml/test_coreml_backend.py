@@ -12,7 +12,7 @@ import unlowerable_models
 from cbuild_coreml.manifest import compressbuild_backends, compressbuild_kinds
 from cbuild_coreml.settings import CoreMlSettings
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 from compressbuild.api.testing import NodeRun, make_context
 
 coremltools = pytest.importorskip("coremltools", reason="needs coremltools: pip install 'compressbuild[coreml]'")
@@ -105,7 +105,7 @@ def test_a_package_is_run_by_name(built: dict[str, NodeRun], tmp_path: Path, mon
     settings = CoreMlSettings(compute_units="cpu-only")
     runner = load(make_context(tmp_path / "ctx"), built["fp16"].out, settings)
     assert asked["units"] == coremltools.ComputeUnit.CPU_ONLY
-    assert runner.inputs == {"image": (("batch", 1, 8, 8), "float32")}
+    assert runner.inputs == (ModelInput("image", ("batch", 1, 8, 8), "float32"),)
     found = runner({"image": np.ones((2, 1, 8, 8), np.float32)})
     assert {name: value.tolist() for name, value in found.items()} == {"output": [[8.0] * 8] * 2}
     assert runner.describe()["compute_units"] == "cpu-only"
