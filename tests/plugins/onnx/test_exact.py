@@ -13,9 +13,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 RNG = np.random.default_rng(0)
 
 
-def run(
-    tmp_path: Path, nodes: list[NodeProto], x: np.ndarray, constants: dict[str, np.ndarray], kind: int
-) -> np.ndarray:
+def run(tmp_path: Path, node: NodeProto, x: np.ndarray, constants: dict[str, np.ndarray], kind: int) -> np.ndarray:
     graph = helper.make_graph(
         [node],
         "integers",
