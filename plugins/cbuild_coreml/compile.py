@@ -81,7 +81,7 @@ def _convert(
             ctx.log.info("coremltools does not take what %s makes: %s", name, one_line(error))
             refusals.append(error)
             continue
-        lost = infinite(converted.get_spec())
+        lost = infinite(converted)
         if lost is not None and not has_infinity(program):
             raise UserError(
                 f"the constant '{lost}' is finite in the model and infinite in float16, whose largest number is 65504",
