@@ -21,14 +21,14 @@ _QLINEAR = {"QLinearMatMul": "MatMul", "QLinearConv": "Conv"}
 _GATES = ("W", "R")  # weights of an LSTM; in ONNX Runtime's quantized one they are inputs × gates
 
 
-def reference(path: Path, place: Path, *, threads: int) -> OnnxRunner:
+def reference(path: Path, place: Path, *, threads: int, fused: bool = False) -> OnnxRunner:
     """Runs a model as it is written: nothing fused, products of integers exact. ``place``: for a copy, if one is
-    needed."""
+    needed. ``fused``: float operators are, so that they round in another order; products stay exact."""
     proto = files.read(path, weights=False)
     if spell_out(proto):
         place.mkdir(exist_ok=True, parents=True)
         path = files.write(proto, place, weights_from=path.parent)
-    return OnnxRunner(path, threads=threads, optimise=False)
+    return OnnxRunner(path, threads=threads, optimise=fused, integers=False)
 
 
 def spell_out(model: ModelProto) -> int:
