@@ -1,4 +1,4 @@
-"""An opened project: its Spec, graph, cache and keys, and the two things one does with it: plan and build."""
+"""An opened project: its Spec, graph, cache and keys; it is planned and built."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .closure import CodeIndex
     from .compressfile.spec import Spec
     from .digest import StatCache
-    from .graph import Ask, Graph
+    from .graph import Ask, Graph, Types
     from .plan import Keyer, Plan, Traces
     from .platforms import Facts
     from .publish import Publisher
@@ -60,9 +60,10 @@ class Project:
         self.root = Path(os.path.abspath(path)).parent
         self.state = self.root / STATE_DIR
         self.published = self.root / "build"
+        self.lock = path.with_name(path.name + ".lock")
         from .compressfile.load import load
 
-        self.spec: Spec = load(path, overrides, lambda: self.registry.platforms)
+        self.spec: Spec = load(path, overrides, lambda: self.registry.platforms, self.state / "parsed")
         self.environ = os.environ if environ is None else environ
         self._cache = cache
 
@@ -79,16 +80,22 @@ class Project:
         return probe()
 
     @cached_property
+    def types(self) -> Types:
+        from .graph import Types
+
+        return Types(self.state / "params", self.registry.stamp)
+
+    @cached_property
     def graph(self) -> Graph:
         from .graph import build_graph
 
-        return build_graph(self.spec, self.registry, self.facts)
+        return build_graph(self.spec, self.registry, self.facts, types=self.types)
 
     def ask(self, *asks: Ask) -> None:
         """Add measurements to the graph that the Compressfile does not name."""
         from .graph import build_graph
 
-        self.graph = build_graph(self.spec, self.registry, self.facts, asks)
+        self.graph = build_graph(self.spec, self.registry, self.facts, asks, self.types)
 
     @cached_property
     def cache_path(self) -> Path:
@@ -111,7 +118,11 @@ class Project:
         from .closure import CodeIndex
 
         return CodeIndex(
-            [self.root / path for path in self.spec.python_path], self.stat, self.root, self.registry.siblings
+            [self.root / path for path in self.spec.python_path],
+            self.stat,
+            self.root,
+            self.registry.siblings,
+            (self.state / "closures", self.registry.stamp),
         )
 
     @cached_property
@@ -158,7 +169,7 @@ class Project:
 
     def save(self) -> None:
         """Keep what was learnt for the next time."""
-        for part in ("stat", "traces"):
+        for part in ("code", "stat", "traces", "types"):
             if part in self.__dict__:
                 self.__dict__[part].save()
 

@@ -1,4 +1,4 @@
-"""Post-training quantization to int8 as XNNPACK wants it: torchao's PT2E flow with ExecuTorch's own quantizer."""
+"""Post-training quantization to int8 for XNNPACK: torchao's PT2E flow with ExecuTorch's own quantizer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def quantize(
     ctx: Context, program: ExportedProgram, interface: Interface, settings: ExecuTorchSettings
 ) -> tuple[ExportedProgram, dict[str, Any]]:
     """The quantized program, weights per output channel; ``layers``: convolutions and linear layers that are int8,
-    ``float_layers``: those that are not, ``samples``: how many were looked at."""
+    ``float_layers``: those that are not, ``samples``: how many were used."""
     dynamic = settings.precision == "int8-dynamic"
     config = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=dynamic)
     with warnings.catch_warnings():

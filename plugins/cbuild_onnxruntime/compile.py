@@ -37,7 +37,10 @@ def compile(ctx: Context, model: Path, settings: OnnxRuntimeSettings) -> dict[st
         on_cpu = replace(settings, provider="cpu", tf32=False)
         open_session(source, on_cpu, level=level, save=target)
         if not target.is_file():
-            raise UserError("ONNX Runtime did not write the optimised model", hint="set save-optimized: false")
+            raise UserError(
+                "ONNX Runtime did not write the optimised model",
+                hint="set 'save-optimized: false' on the platform, which publishes the model as it came",
+            )
         _drop_copies(ctx, source, target)
     else:
         for file in sorted(path for path in model.rglob("*") if path.is_file()):

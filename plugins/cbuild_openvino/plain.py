@@ -1,4 +1,4 @@
-"""ONNX as OpenVINO reads it. What it does not know or misreads is written out in what it does (found with 2026.4)."""
+"""ONNX that OpenVINO reads correctly: what it does not know or misreads is rewritten (found with 2026.4)."""
 
 from __future__ import annotations
 

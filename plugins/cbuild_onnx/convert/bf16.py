@@ -39,8 +39,8 @@ def convert(ctx: Context, model: Path, params: ConvertBf16) -> dict[str, Any]:
     converted, imitation = conversion.result(), conversion.imitation()
     if not conversion.nodes:
         raise UserError(
-            "no operator of this model may have bfloat16 inputs",
-            hint="convolutions may since opset 22: export it with 'opset: 22'; or is everything blocked?",
+            "no operator of this model can take bfloat16 inputs",
+            hint="convolutions can since opset 22 (export with 'opset: 22'); or 'block-ops:' names everything",
         )
     files.write(converted, ctx.out)
     worst = _compare(ctx, source, imitation, params)
@@ -53,7 +53,7 @@ def _check(proto: ModelProto, params: ConvertBf16) -> None:
     if operators & {"QuantizeLinear", "DequantizeLinear"}:
         raise UserError("the model is quantized; its scales must stay float32", hint="convert its float source")
     if operators & {"If", "Loop", "Scan"}:
-        raise UserError("convert.bf16 does not reach into control flow", hint="convert.fp16 does")
+        raise UserError("convert.bf16 does not convert models with If, Loop or Scan", hint="use convert.fp16")
     unknown = [name for name in params.block_ops if name not in operators]
     if unknown:
         raise UserError(f"'block-ops: {unknown[0]}' matches no node", hint=f"there are {', '.join(sorted(operators))}")
@@ -185,7 +185,7 @@ def _float_values(proto: ModelProto) -> set[str]:
             if name and not known.get(name):
                 raise UserError(
                     f"the type of '{name}', made by {node.op_type} '{node.name}', is not known",
-                    hint="custom operators hide it; optimize or convert before they are put in",
+                    hint="a custom operator hides it: put convert.bf16 before the step that adds custom operators",
                 )
     return {name for name, kind in known.items() if kind == TensorProto.FLOAT}
 
@@ -204,5 +204,6 @@ def _compare(ctx: Context, source: Path, imitation: ModelProto, params: ConvertB
         rtol=params.tolerance,
         what="the bfloat16 model",
         per_output=True,
-        hint="keep sensitive parts in float32 with 'block-ops:' or 'block-nodes:', or raise 'tolerance:'",
+        hint="most likely sums or differences that need more than bfloat16's 8 bits: keep those operators in float32 "
+        "with 'block-ops:' or 'block-nodes:'; raise 'tolerance:' only if the model's quality metric holds",
     )

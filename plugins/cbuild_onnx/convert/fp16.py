@@ -129,5 +129,6 @@ def _check(ctx: Context, source: Path, target: Path, params: ConvertFp16) -> flo
         rtol=params.tolerance,
         what="the float16 model",
         per_output=True,
-        hint="keep sensitive parts in float32 with 'block-ops:' or 'block-nodes:', or raise 'tolerance:'",
+        hint="most likely values beyond 65504, or sums that need more than 11 bits: keep those operators in float32 "
+        "with 'block-ops:' or 'block-nodes:'; raise 'tolerance:' only if the model's quality metric holds",
     )

@@ -71,7 +71,8 @@ def _fuse(source: Path, params: OptimizeOnnx) -> onnx.ModelProto:
             )
         except Exception as error:
             raise UserError(
-                f"the fusions for model type {params.model_type} fail: {error}", hint="is 'model-type:' right?"
+                f"the fusions for model type {params.model_type} fail: {error}",
+                hint="check that 'model-type:' names the model's architecture",
             ) from error
         fused = {name: count for name, count in made.get_fused_operator_statistics().items() if count}
     if not fused:
@@ -114,7 +115,15 @@ def _check(ctx: Context, source: Path, target: Path, params: OptimizeOnnx) -> fl
     if found != wanted:
         raise UserError(f"the optimised model takes {found}, its source {wanted}")
     optimised = OnnxRunner(target, threads=ctx.threads)
-    return compare_all(tried, optimised, atol=params.atol, rtol=params.rtol, what="the optimised model")
+    return compare_all(
+        tried,
+        optimised,
+        atol=params.atol,
+        rtol=params.rtol,
+        what="the optimised model",
+        hint="a fusion may be inexact (try 'method: basic'), or the generated inputs do not suit the model ('data: "
+        "DATASET'); raise 'atol:' or 'rtol:' only if the model's quality metric holds",
+    )
 
 
 def _inputs(path: Path) -> list[str]:

@@ -60,7 +60,7 @@ def find(directory: Path) -> Path:
     found = sorted(directory.glob("*.onnx"))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
-        raise UserError(f"the artifact must hold one .onnx file, it holds {names}")
+        raise UserError(f"the artifact must hold one .onnx file, but it holds {names}")
     return found[0]
 
 
@@ -70,7 +70,9 @@ def read(path: Path, *, weights: bool = True) -> ModelProto:
         return onnx.load(path, load_external_data=weights)
     except Exception as error:  # protobuf's DecodeError, onnx's ValidationError, OSError for data: no common base
         text = " ".join(str(error).replace(f"{path.parent}/", "").split())
-        raise UserError(f"'{path.name}' cannot be read as ONNX: {text}", hint="is it cut off?") from error
+        raise UserError(
+            f"'{path.name}' cannot be read as ONNX: {text}", hint="it may be cut off, or not an ONNX model"
+        ) from error
 
 
 def validate(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which tensors of an ONNX model are trained numbers."""
+"""Which tensors of an ONNX model are trained parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a quantizer made, compared with its float source: on samples where there are some, else on made-up inputs."""
+"""A quantized model, compared with its float source on samples if there are any, else on generated inputs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _fidelity(
 ) -> dict[str, Any]:
     chance = random_node(proto)
     if chance is not None:
-        return {"fidelity": f"not measured: {chance} gives random numbers"}
+        return {"fidelity": f"not measured: {chance} draws random numbers"}
     try:
         session(ctx.out / files.NAME, threads=ctx.threads, optimise=False)
     except UserError as error:  # of an opset that ONNX Runtime's CPU kernels do not have yet, for another runtime
@@ -51,9 +51,9 @@ def _fidelity(
         return {"fidelity": f"not measured: {error}"}
     given = _samples(ctx, source, data) if data is not None else _made_up(ctx, source)
     if given is None:
-        return {"fidelity": "not measured: the model takes no made-up inputs; name a dataset: 'data:'"}
+        return {"fidelity": "not measured: the model rejects generated inputs; name a dataset: 'data:'"}
     if data is None:
-        causes = f"the inputs are made up, real ones are named by 'data: DATASET'; then: {causes}"
+        causes = f"generated inputs, which may not suit the model ('data: DATASET' checks on real ones); else {causes}"
     return check_fidelity(
         ctx,
         lambda: OnnxRunner(source, threads=ctx.threads, optimise=False),
@@ -77,6 +77,6 @@ def _made_up(ctx: Context, source: Path) -> list[Mapping[str, np.ndarray]] | Non
     probed = probe(inputs, runner, axes=dict.fromkeys(first, _SIZES), rows=rows, seed=ctx.seed)
     del runner
     if not probed.taken:
-        ctx.log.warning("the float model takes no made-up inputs: %s", next(iter(probed.refused.values()), ""))
+        ctx.log.warning("the float model rejects generated inputs: %s", next(iter(probed.refused.values()), ""))
         return None
     return [item.feeds for item, _ in islice(probed.taken, _PROBES)]

@@ -59,7 +59,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeDynamic) -> dict[str, An
 
 
 def _without_gemm(ctx: Context, model: Path) -> Path:
-    """A copy in the scratch directory in which every Gemm is a MatMul and an addition, as the quantizer wants it."""
+    """A copy in the scratch directory in which every Gemm is a MatMul and an addition, as the quantizer needs it."""
     with contextlib.chdir(model.parent):  # where external weights are read from, one by one
         products = ONNXModel(files.read(model, weights=False))
         products.replace_gemm_with_matmul()

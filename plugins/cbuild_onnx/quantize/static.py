@@ -117,7 +117,10 @@ def quantize_nodes(model: ModelProto) -> int:
     """How many QuantizeLinear nodes there are; UserError if none."""
     count = sum(node.op_type == "QuantizeLinear" for node in files.nodes(model))
     if count == 0:
-        raise UserError("nothing could be quantized", hint="see 'op-types:' and 'exclude:'")
+        raise UserError(
+            "nothing could be quantized",
+            hint="'op-types:' names no operator of the model, or 'exclude:' names them all",
+        )
     return count
 
 

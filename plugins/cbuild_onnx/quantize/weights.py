@@ -52,7 +52,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeWeights) -> dict[str, An
     if not products and not layers:
         raise UserError(
             f"no {' or '.join(params.op_types)} with constant float weights to quantize",
-            hint="see 'op-types:' and 'exclude:'; quantize.dynamic and quantize.static take other operators",
+            hint="'exclude:' may name them all; quantize.dynamic and quantize.static take other operators",
         )
     hessians = _hessians(ctx, source, products, params)
     errors = []

@@ -75,7 +75,7 @@ def stored(model: Any) -> Counter[int]:
 
 
 def _floats(model: Any) -> dict[str, int]:
-    """Name → bytes of each float weight. What follows integers restores them: a scale, of which there are few."""
+    """Name → bytes of each float weight. What follows integers restores them: one of a few scales."""
     integers = {
         node.get_name()
         for node in model.get_ordered_ops()

@@ -58,7 +58,9 @@ def compress(ctx: Context, artifact: Path, params: OpenVinoCompress) -> dict[str
         made = library.compress_weights(model, mode=mode, ignored_scope=scope, **options)
     now = stored(made) - before
     if not now:
-        raise UserError("no weight could be compressed", hint="are they compressed already? See 'exclude:'")
+        raise UserError(
+            "no weight could be compressed", hint="they may be compressed already, or 'exclude:' names them all"
+        )
     source = open_float(ctx, artifact)  # NNCF changed the other one
     causes = _CAUSES if params.data is not None else f"the inputs are made up, real ones need 'data:'; then: {_CAUSES}"
     facts = compared(

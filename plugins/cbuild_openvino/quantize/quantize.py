@@ -30,7 +30,7 @@ _CAUSES = (
 def quantize(ctx: Context, artifact: Path, params: OpenVinoQuantize) -> dict[str, Any]:
     """Calibrate and quantize; returns the noise, how many nodes quantize and were left alone, the samples used."""
     if params.max_drop is None and (params.validation or params.score):
-        raise UserError("'validation:' and 'score:' are for 'max-drop:', which is not given")
+        raise UserError("'validation:' and 'score:' are only used with 'max-drop:', which is not set")
     if params.smooth is not None and params.model_type != "transformer":
         raise UserError("'smooth:' is for transformers", hint="give 'model-type: transformer' too")
     model = open_float(ctx, artifact)
@@ -60,7 +60,7 @@ def quantize(ctx: Context, artifact: Path, params: OpenVinoQuantize) -> dict[str
             made, facts = _controlled(ctx, model, samples, params, options)
     count = sum(node.get_type_name() == "FakeQuantize" for node in made.get_ops())
     if count == 0:
-        raise UserError("nothing could be quantized", hint="see 'exclude:' and 'exclude-types:'")
+        raise UserError("nothing could be quantized", hint="'exclude:' or 'exclude-types:' may name every layer")
     facts |= compared(
         ctx,
         model,
@@ -109,7 +109,7 @@ def _controlled(
     if scores[0] - final > params.max_drop + 1e-9:
         raise UserError(
             f"'max-drop: {params.max_drop:g}' cannot be met: the score is {final:.4f}, in float {scores[0]:.4f}",
-            hint="allow more, or give more samples",
+            hint=f"too few samples in 'validation:' to show so small a drop, {_CAUSES}",
         )
     return made, {"score": final, "score_float": scores[0], "measured": len(scores)}
 

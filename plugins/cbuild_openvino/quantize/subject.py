@@ -1,4 +1,4 @@
-"""What NNCF is given: a model in float, the nodes to leave alone, and samples."""
+"""The input of NNCF: a float model, the nodes to leave alone, and samples."""
 
 from __future__ import annotations
 
