@@ -59,7 +59,7 @@ def build_targets(
     build = Build(
         project,
         selection or project.select(targets),
-        LocalExecutor(project.environ),
+        LocalExecutor(project.environ, packages=project.keyer.packages(project.graph.nodes)),
         pools,
         observe,
         keep_going=keep_going,

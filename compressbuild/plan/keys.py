@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..closure import CodeClosure, CodeIndex
@@ -152,6 +152,11 @@ class Keyer:
 
     def code_files(self, node: Node) -> tuple[str, ...]:
         return tuple(sorted({f for ref, _ in self.code_references(node) for f in self._code.closure(ref).files}))
+
+    def packages(self, nodes: Iterable[Node]) -> frozenset[str]:
+        """Every package of plugins, wherever it is installed, whose code counts by its source."""
+        tops = {ref.partition(":")[0].partition(".")[0] for node in nodes for ref in self._plugin_references(node)}
+        return frozenset(tops).union(*(self._registry.siblings(top) for top in tops))
 
     def watched(self, node: Node) -> Iterator[str]:
         """Absolute paths whose change can change the key: files that count, and those that would if they were made."""
