@@ -13,7 +13,7 @@ from .profile import Operator, Profile, Profiling
 from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
 from .stack import Stack
 from .version import VERSION
-from .work import WorkDataset, WorkInput, WorkRequest, WorkResult
+from .work import WorkDataset, WorkInput, WorkRequest, WorkResult, WorkSight
 
 if TYPE_CHECKING:
     from .hooks import hookimpl
@@ -60,6 +60,7 @@ __all__ = [
     "WorkInput",
     "WorkRequest",
     "WorkResult",
+    "WorkSight",
     "hookimpl",
     "schemes",
 ]

@@ -10,13 +10,14 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterable
+from functools import cache
 from importlib import machinery
 from types import CodeType
 from typing import Any
 
 from ..noop import signature
 
-__all__ = ["Sources", "import_from_source"]
+__all__ = ["Sources", "import_from_source", "libraries"]
 
 Sources = dict[str, tuple[int, int, int, int]]
 """File → its signature when it was about to be read."""
@@ -26,12 +27,12 @@ def import_from_source(packages: Iterable[str]) -> Sources:
     """From now on, in this process and its forks. Libraries count by their versions and load as ever. ``packages``:
     those among what is installed that count by their source. What is loaded so joins the result."""
     found: Sources = {}
-    libraries = _libraries()
-    own = tuple(each + name + end for each in libraries for name in packages for end in ("/", ".py"))
+    installed = libraries()
+    own = tuple(each + name + end for each in installed for name in packages for end in ("/", ".py"))
     plain = machinery.SourceFileLoader.get_code
 
     def is_library(path: str) -> bool:
-        return path.startswith(libraries) and not path.startswith(own)
+        return path.startswith(installed) and not path.startswith(own)
 
     def get_code(loader: Any, name: str) -> CodeType | None:
         path = os.path.abspath(loader.path)
@@ -51,8 +52,9 @@ def import_from_source(packages: Iterable[str]) -> Sources:
     return found
 
 
-def _libraries() -> tuple[str, ...]:
-    """Prefixes of the standard library and of where distributions are unpacked."""
+@cache
+def libraries() -> tuple[str, ...]:
+    """Prefixes of the standard library and of where distributions are unpacked, as of the first call."""
     places = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
     places |= {each for each in sys.path if _holds_installed(each)}
     both = {form for each in places for form in (os.path.abspath(each), os.path.realpath(each))}
