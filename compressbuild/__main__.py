@@ -1,5 +1,6 @@
 """The command ``cbuild``."""
 
+import contextlib
 import gc
 import os
 import sys
@@ -9,30 +10,47 @@ def main() -> int:
     """Run the command line; the exit status."""
     from compressbuild import noop
 
+    _open_streams()
     text = noop.check(sys.argv[1:])
     if text is not None:
-        try:
-            sys.stdout.write(text)
-        except BrokenPipeError:  # the reader has gone; there was nothing to do anyway
-            os._exit(1)
-        _leave(0)
+        _leave(0, text)
     gc.set_threshold(200_000)  # what starting makes is kept: nothing to collect yet
     from compressbuild.cli.main import main as full
+    from compressbuild.cli.streams import Output
 
-    status = full(sys.argv[1:])
+    output = Output()
+    status = output.conclude(full(sys.argv[1:]))
     if "compressbuild.build" not in sys.modules:
         _leave(status)
     return status
 
 
-def _leave(status: int) -> None:
+def _leave(status: int, text: str = "") -> None:
     """End a process that only read. Taking the interpreter down, module by module, costs a tenth of a listing."""
     try:
+        sys.stdout.write(text)
         sys.stdout.flush()
         sys.stderr.flush()
     except (BrokenPipeError, ValueError):  # the reader has gone, as the status already says
         status = status or 1
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.write(2, f"cbuild: error: standard output: {error.strerror}\n".encode())
+        status = status or 1
     os._exit(status)
+
+
+def _open_streams() -> None:
+    """A closed standard stream is one that nobody wants; else the next file to be opened would take its place."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,7 @@ class WorkResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of it. ``error``: one line; ``hint``: what may help; ``trace``: the user's part of the traceback.
 
     ``facts``: what the function returned. ``seconds``: wall time; ``peak_rss``: bytes (VmHWM).
+    ``sandbox``: what kept it from other files, ``landlock`` or ``none``.
     """
 
     ok: bool
@@ -92,3 +93,4 @@ class WorkResult(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, Any] = {}
     seconds: float = 0.0
     peak_rss: int = 0
+    sandbox: str = "none"

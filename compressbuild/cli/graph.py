@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from ..compressfile.select import select
 from ..report.picture import drawing
-from .options import opened, project_options, target_names
+from .options import opened, project_options, target_names, written
 
 __all__ = ["command"]
 
@@ -41,7 +39,7 @@ def command(
         picture = drawing.make(project.plan(names), with_metrics=metrics)
         text = {"svg": drawing.svg, "dot": drawing.dot, "mermaid": drawing.mermaid}[form](picture)
     if output:
-        Path(output).write_text(text)
+        written(text, output, aside=True)
     else:
         click.echo(text)
     return 0

@@ -29,6 +29,7 @@ COMMANDS = {
     "graph": "Draw the DAG as svg, dot or mermaid.",
     "verify": "Check published artifacts against their provenance.",
     "sign": "Sign the provenance of published artifacts.",
+    "clean": "Remove what targets published that are no longer declared.",
     "cache": "Statistics, clean-up and verification of the cache.",
     "platforms": "List common hardware to build for, and what this machine can do for it.",
     "plugins": "List plugins, what they offer, and why one is unusable.",

@@ -45,8 +45,9 @@ def _file(function: Any) -> str:
 
 
 _TOOLS = tuple(map(_file, (os.makedirs, os.path.join, genericpath.exists, pathlib.Path.exists, glob.glob)))
+_IMPORTS = "<frozen importlib"
 _MACHINERY = (
-    "<frozen importlib",
+    _IMPORTS,
     os.path.dirname(os.path.abspath(__file__)) + os.sep,
     *map(_file, (linecache.getline, inspect.getfile, traceback.print_exc, pkgutil.get_data)),
     os.path.dirname(str(importlib.__file__)) + os.sep,
@@ -78,6 +79,7 @@ class Notes:
 
     def __init__(self, watched: tuple[str, ...], ignored: tuple[str, ...], inputs: tuple[str, ...]) -> None:
         self.reads: set[str] = set()
+        self.imports: set[str] = set()
         self.lists: set[str] = set()
         self.looks: set[str] = set()
         self.writes: set[str] = set()
@@ -107,7 +109,8 @@ class Notes:
                 if self._may_not_change(path):
                     self.writes.add(path)
             elif self.concerns(path):
-                self.reads.add(path)
+                by_import = sys._getframe(1).f_code.co_filename.startswith(_IMPORTS)
+                (self.imports if by_import else self.reads).add(path)
         elif event in _LISTS:
             path = absolute(args[0])
             # The directory itself is watched, too, so with a slash.

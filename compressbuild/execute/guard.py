@@ -86,7 +86,7 @@ class Guard:
         self._before = set(sys.modules)
         self._notes = Notes(self._watched, self._ignored, self._inputs)
         self._log = _reader(2)
-        self._confined = False
+        self.confined = False
 
     def _not_project(self) -> list[str]:
         """Directories that may lie below the root and yet hold nothing of the project: caches and what is installed."""
@@ -98,7 +98,7 @@ class Guard:
     def watch(self) -> None:
         """Start noting, and have the kernel keep the rest away where it can. The process is expected to end with the
         node."""
-        self._confined = confine(self._request)
+        self.confined = confine(self._request)
         self._notes.start()
 
     def check(self) -> None:
@@ -121,7 +121,7 @@ class Guard:
             self.check()
         except UserError as found:
             return found
-        paths = {path for path in _mentioned(chain, texts) if hidden(path)} if self._confined else ()
+        paths = {path for path in _mentioned(chain, texts) if hidden(path)} if self.confined else ()
         return self._undeclared(sorted(paths), "read") if paths else error
 
     def _check_changes(self) -> None:
@@ -140,7 +140,7 @@ class Guard:
             )
 
     def _check_reads(self) -> None:
-        modules = self._modules()
+        modules = self._modules() | self._notes.imports
         covered = self._covered()
         installed = self._installed_packages()
         sources = {source for path in self._notes.reads | modules if (source := _source(path))}

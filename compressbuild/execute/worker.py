@@ -147,7 +147,13 @@ def run_node(request: WorkRequest, report: Callable[[dict[str, Any]], None]) -> 
             seconds=time.monotonic() - started,
             peak_rss=procfs.peak_rss(),
         )
-    return WorkResult(ok=True, seconds=time.monotonic() - started, peak_rss=procfs.peak_rss(), facts=facts)
+    return WorkResult(
+        ok=True,
+        seconds=time.monotonic() - started,
+        peak_rss=procfs.peak_rss(),
+        facts=facts,
+        sandbox="landlock" if guard.confined else "none",
+    )
 
 
 def _call(request: WorkRequest, report: Callable[[dict[str, Any]], None], guard: Guard) -> dict[str, Any]:

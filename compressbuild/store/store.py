@@ -151,6 +151,7 @@ class Store:
         seconds: float,
         peak_rss: int,
         facts: Mapping[str, Any],
+        sandbox: str = "",
         consume: bool = False,
     ) -> ActionResult:
         """Store a finished action's output directory, then its record; both are durable when this returns (in a
@@ -175,6 +176,7 @@ class Store:
                 peak_rss=int(peak_rss),
                 facts=dict(facts),
                 created=time.time(),
+                sandbox=sandbox,
             )
             self._pending[key] = result
             if not self._batches:
