@@ -1,6 +1,5 @@
 """The command ``cbuild``."""
 
-import contextlib
 import gc
 import os
 import sys
@@ -8,10 +7,20 @@ import sys
 
 def main() -> int:
     """Run the command line; the exit status."""
-    from compressbuild import noop
+    from compressbuild import interrupts, noop
+
+    interrupts.catch()
+    try:
+        return _run(noop.check(sys.argv[1:]))
+    except KeyboardInterrupt:  # before the command was reached, or after it
+        os._exit(interrupts.status())
+
+
+def _run(text: "str | None") -> int:
+    """The command line, of which the no-op knows the answer if there is a ``text``."""
+    from compressbuild import interrupts
 
     _open_streams()
-    text = noop.check(sys.argv[1:])
     if text is not None:
         _leave(0, text)
     gc.set_threshold(200_000)  # what starting makes is kept: nothing to collect yet
@@ -20,6 +29,7 @@ def main() -> int:
 
     output = Output()
     status = output.conclude(full(sys.argv[1:]))
+    interrupts.leave()
     if "compressbuild.build" not in sys.modules:
         _leave(status)
     return status
@@ -34,9 +44,11 @@ def _leave(status: int, text: str = "") -> None:
     except (BrokenPipeError, ValueError):  # the reader has gone, as the status already says
         status = status or 1
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.write(2, f"cbuild: error: standard output: {error.strerror}\n".encode())
         status = status or 1
+        try:
+            os.write(2, f"cbuild: error: standard output: {error.strerror}\n".encode())
+        except OSError:  # nobody can be told
+            status = status or 1
     os._exit(status)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import CbuildError, UsageError
+from ..interrupts import Held
 from ..words import number
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def opened(file: str, overrides: tuple[str, ...], cache_dir: str | None) -> Iter
     try:
         yield project
     finally:
-        project.close()
+        with Held():
+            project.close()
 
 
 def offered() -> Registry:

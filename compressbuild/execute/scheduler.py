@@ -19,6 +19,7 @@ from ..api.work import WorkResult
 from ..digest import Digest, file_digest
 from ..errors import CbuildError
 from ..graph import Graph, Node
+from ..interrupts import Held
 from ..plan import Action, Cover, Explanation, Keyer, Trace, Traces, judge
 from ..store import ActionResult, BadOutput, CorruptObject, Hit, Lock, Store
 from .agenda import Agenda
@@ -103,11 +104,12 @@ class Scheduler:
             for index in self._agenda.left():
                 self._end(index, Outcome("skipped"))
         finally:
-            self._executor.close()
-            for run in self._running.values():
-                release(run.locks)
-                shutil.rmtree(run.base, ignore_errors=True)
-            self._inputs.close()
+            with Held():
+                self._executor.close()
+                for run in self._running.values():
+                    release(run.locks)
+                    shutil.rmtree(run.base, ignore_errors=True)
+                self._inputs.close()
 
     # -- deciding ----------------------------------------------------------------------------------------------------
 

@@ -141,6 +141,12 @@ class Store:
         with explained(f"remove {scratch}"):
             self.dir.fs.remove_tree(os.fspath(scratch))
 
+    def tidy(self) -> None:
+        """Remove what this store's process has left unfinished, as after an interrupt."""
+        for path in self.dir.own_temporaries():
+            with suppress(OSError):  # gc does it later
+                self.dir.fs.remove_tree(path)
+
     def commit(
         self,
         directory: Path,
