@@ -117,6 +117,9 @@ class Guard:
         about_files = failed or _NO_FILE.search("\n".join(texts))
         if isinstance(error, UserError) or not about_files:
             return error
+        refused = {os.path.abspath(str(each.filename)) for each in chain if isinstance(each, PermissionError)}
+        if changed := sorted(refused & (self._notes.writes | self._notes.removals)):
+            return self._changed(changed)
         try:
             self.check()
         except UserError as found:
@@ -127,17 +130,20 @@ class Guard:
     def _check_changes(self) -> None:
         written = {path for path in self._notes.writes if os.path.lexists(path)} | self._notes.removals
         changed = sorted(path for path in written if "/__pycache__/" not in path)
-        if into_input := [path for path in changed if path.startswith(self._inputs)]:
-            raise UserError(
+        if changed:
+            raise self._changed(changed)
+
+    def _changed(self, paths: list[str]) -> UserError:
+        if into_input := [path for path in paths if path.startswith(self._inputs)]:
+            return UserError(
                 f"{self._shown(into_input)} changed, but belongs to an input of this node",
                 hint="inputs are read-only and shared with other nodes: copy what you change to ctx.out or ctx.scratch",
             )
-        if changed:
-            verb = "written" if changed[0] in self._notes.writes else "removed"
-            raise UserError(
-                f"{self._shown(changed)} {verb}, but a node may not change the project",
-                hint="write results to ctx.out and temporary files to ctx.scratch",
-            )
+        verb = "written" if paths[0] in self._notes.writes else "removed"
+        return UserError(
+            f"{self._shown(paths)} {verb}, but a node may not change the project",
+            hint="write results to ctx.out and temporary files to ctx.scratch",
+        )
 
     def _check_reads(self) -> None:
         modules = self._modules() | self._notes.imports

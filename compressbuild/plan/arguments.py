@@ -9,17 +9,18 @@ import os
 from collections.abc import Iterable, Iterator
 
 from ..compressfile.nodes import Map, Node, Scalar
+from ..compressfile.spec import DatasetSpec, ModelSpec
 from ..errors import Diagnostic
-from .listing import Listing
+from .listing import Listing, Listings
 
 __all__ = ["unlisted"]
 
 
-def unlisted(args: Map | None, listings: Iterable[Listing], root: str, owner: str) -> Iterator[Diagnostic]:
-    """A complaint for each argument that names a file, or clearly a directory, that no listing covers. ``owner``: whose
-    arguments these are."""
-    found = tuple(listings)
-    for scalar in _texts(args) if args is not None else ():
+def unlisted(source: ModelSpec | DatasetSpec, listings: Listings, root: str, owner: str) -> Iterator[Diagnostic]:
+    """A complaint for each argument that names a file, or clearly a directory, that the source does not list.
+    ``owner``: what it is called."""
+    found = [listings.get(pattern, source.marks.get("files", source.mark)) for pattern in source.files]
+    for scalar in _texts(source.args) if source.args is not None else ():
         text = str(scalar.value)
         path = os.path.normpath(os.path.join(root, text))
         if (what := _what(text, path)) is None or _covers(found, root, path):

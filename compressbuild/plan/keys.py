@@ -28,10 +28,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..api.work import WorkSight
 from ..closure import CodeClosure, CodeIndex
 from ..compressfile.nodes import plain
-from ..compressfile.spec import DatasetSpec, ModelSpec, Spec
+from ..compressfile.spec import Spec
 from ..digest import Digest, StatCache, digest_value
 from ..errors import Diagnostic, Mark
 from ..graph import Node
@@ -105,19 +104,19 @@ class Keyer:
             self._user_code(reference, mark)
         for pattern, mark in self.file_patterns(node):
             self._listings.get(pattern, mark)
-        for name in node.models:
-            self._check_arguments(self.spec.models[name], f"model '{name}'")
-        for name in node.datasets:
-            self._check_arguments(self.spec.datasets[name], f"dataset '{name}'")
-
-    def _check_arguments(self, source: ModelSpec | DatasetSpec, owner: str) -> None:
-        listed = (self._listings.get(pattern, source.marks.get("files", source.mark)) for pattern in source.files)
-        self.problems += unlisted(source.args, listed, str(self.spec.root), owner)
+        for what, names, declared in (
+            ("model", node.models, self.spec.models),
+            ("dataset", node.datasets, self.spec.datasets),
+        ):
+            for name in names:
+                self.problems += unlisted(declared[name], self._listings, str(self.spec.root), f"{what} '{name}'")
 
     def cover(self, node: Node) -> Cover:
         """Every file that the node's key covers, as it was when the key was made."""
         found = tuple(self._listings.get(pattern, mark) for pattern, mark in self.file_patterns(node))
-        return Cover(str(self.spec.root), self._listings, found, self._closures(node), self._code.seen)
+        kind = self._registry.kinds.get(node.kind)
+        checks = (self._code.plugin(kind.validate),) if kind is not None and kind.validate else ()
+        return Cover(str(self.spec.root), self._listings, found, self._closures(node), self._code.seen, checks)
 
     def renew(self) -> None:
         """Forget what was read of the project: something has changed."""
@@ -162,21 +161,6 @@ class Keyer:
 
     def code_files(self, node: Node) -> tuple[str, ...]:
         return tuple(sorted({f for ref, _ in self.code_references(node) for f in self._code.closure(ref).files}))
-
-    def sight(self, node: Node) -> WorkSight:
-        """All that the key covers on disk, as the worker may see it."""
-        kind = self._registry.kinds.get(node.kind)
-        checks = [kind.validate] if kind is not None and kind.validate else []
-        closures = [*self._closures(node), *map(self._code.plugin, checks)]
-        files = {path for closure in closures for path in closure.paths}
-        trees: set[str] = set()
-        folders: set[str] = set()
-        for pattern, mark in self.file_patterns(node):
-            of = self._listings.sight(self._listings.get(pattern, mark))
-            files.update(of[0])
-            trees.update(of[1])
-            folders.update(of[2])
-        return WorkSight(files=tuple(sorted(files)), trees=tuple(sorted(trees)), folders=tuple(sorted(folders)))
 
     def packages(self, nodes: Iterable[Node]) -> frozenset[str]:
         """Every package of plugins, wherever it is installed, whose code counts by its source."""
