@@ -1,4 +1,4 @@
-"""An opened project: its Spec, graph, cache and keys, and the two things one does with it: plan and build."""
+"""An opened project: its Spec, graph, cache and keys; it is planned and built."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .closure import CodeIndex
     from .compressfile.spec import Spec
     from .digest import StatCache
-    from .graph import Ask, Graph
+    from .graph import Ask, Graph, Types
     from .plan import Keyer, Plan, Traces
     from .platforms import Facts
     from .publish import Publisher
@@ -62,9 +62,10 @@ class Project:
         self.root = _utf8(Path(os.path.abspath(path)).parent, "the project's directory")
         self.state = self.root / STATE_DIR
         self.published = self.root / "build"
+        self.lock = path.with_name(path.name + ".lock")
         from .compressfile.load import load
 
-        self.spec: Spec = load(path, overrides, lambda: self.registry.platforms)
+        self.spec: Spec = load(path, overrides, lambda: self.registry.platforms, self.state / "parsed")
         self.environ = os.environ if environ is None else environ
         self._cache = cache
 
@@ -81,16 +82,22 @@ class Project:
         return probe()
 
     @cached_property
+    def types(self) -> Types:
+        from .graph import Types
+
+        return Types(self.state / "params", self.registry.stamp)
+
+    @cached_property
     def graph(self) -> Graph:
         from .graph import build_graph
 
-        return build_graph(self.spec, self.registry, self.facts)
+        return build_graph(self.spec, self.registry, self.facts, types=self.types)
 
     def ask(self, *asks: Ask) -> None:
         """Add measurements to the graph that the Compressfile does not name."""
         from .graph import build_graph
 
-        self.graph = build_graph(self.spec, self.registry, self.facts, asks)
+        self.graph = build_graph(self.spec, self.registry, self.facts, asks, self.types)
 
     @cached_property
     def cache_path(self) -> Path:
@@ -113,7 +120,11 @@ class Project:
         from .closure import CodeIndex
 
         return CodeIndex(
-            [self.root / path for path in self.spec.python_path], self.stat, self.root, self.registry.siblings
+            [self.root / path for path in self.spec.python_path],
+            self.stat,
+            self.root,
+            self.registry.siblings,
+            (self.state / "closures", self.registry.stamp),
         )
 
     @cached_property
@@ -160,7 +171,8 @@ class Project:
 
     def save(self) -> OSError | None:
         """Keep what was learnt for the next time; what prevented it. The work is done all the same."""
-        saved = [self.__dict__[part].save() for part in ("stat", "traces") if part in self.__dict__]
+        parts = ("code", "stat", "traces", "types")
+        saved = [self.__dict__[part].save() for part in parts if part in self.__dict__]
         return next((error for error in saved if error is not None), None)
 
     def close(self) -> None:

@@ -111,7 +111,7 @@ class Publisher:
             return
 
     def reject(self, target: str, artifact: Digest, files: dict[str, bytes], where: Path) -> None:
-        """Leave what missed a gate at ``where``, to be looked at: its files and ``files``, without a seal."""
+        """Leave what missed a gate at ``where``, for inspection: its files and ``files``, without a seal."""
         shutil.rmtree(where, ignore_errors=True)
         where.parent.mkdir(parents=True, exist_ok=True)
         staged = where.with_name(f".{target}.{os.getpid()}")
@@ -127,7 +127,7 @@ class Publisher:
             shutil.rmtree(staged)  # another build has just put the same there
 
     def withdraw(self, target: str) -> bool:
-        """Take back what an earlier build published: it is not what the Compressfile asks for now."""
+        """Remove what an earlier build published: the Compressfile no longer asks for it."""
         aside = self.root / f".{target}.{os.getpid()}.old"
         try:
             os.rename(self.path(target), aside)

@@ -67,7 +67,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """``hookimpl`` comes with pluggy, which takes only a manifest, so whoever reads parameters does without."""
+    """``hookimpl`` needs pluggy, which only manifests use; code that only reads parameters does not import it."""
     if name != "hookimpl":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from . import hooks

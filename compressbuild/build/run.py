@@ -157,7 +157,7 @@ class Build:
     # -- one target --------------------------------------------------------------------------------------------------
 
     def _finish(self, name: str) -> None:
-        """All that a target asks for has come to an end: judge it, publish it or take it back."""
+        """Everything that a target needs has ended: judge it, and publish or withdraw it."""
         with Held():
             self._settle(name)
 
@@ -169,7 +169,7 @@ class Build:
         base: dict[str, Any] = {"name": name, "platform": target.spec.platform, "baseline": target.baseline}
         if culprits:
             withdrawn = not self._leave and self._project.publisher.withdraw(name)
-            reason = f"{', '.join(culprits)} failed" + (f"; build/{name} was taken back" if withdrawn else "")
+            reason = f"{', '.join(culprits)} failed" + (f"; build/{name} was removed" if withdrawn else "")
             self._report(TargetReport(status="failed", reason=reason, **base))
             return
         if not complete:
@@ -190,8 +190,8 @@ class Build:
         elif found.missed:
             withdrawn = self._project.publisher.withdraw(name)
             reason = "; ".join(f"{v.metric} {v.limit} {v.verdict}" for v in found.missed)
-            reason += f"; build/{name} was taken back" if withdrawn else ""
-            reason += f"; it is in {self._reject(target, result.output, found)}"
+            reason += f"; build/{name} was removed" if withdrawn else ""
+            reason += f"; the new artifact is in {self._reject(target, result.output, found)}"
             self._report(TargetReport(status="gate failed", reason=reason, **base))
         else:
             shutil.rmtree(self._rejected(name), ignore_errors=True)
@@ -213,7 +213,7 @@ class Build:
         return self._project.state / "rejected" / name
 
     def _reject(self, target: TargetPlan, artifact: Digest, found: Assessment) -> str:
-        """Keep what missed a gate where it can be looked at; never in ``build/``. The place, from the project."""
+        """Keep what missed a gate for inspection, never in ``build/``. The place, from the project."""
         where = self._rejected(target.name)
         evidence = Evidence.of(target.name, target.spec.platform, found).encoded()
         self._project.publisher.reject(target.name, artifact, {FILE: evidence}, where)

@@ -82,7 +82,7 @@ def _limits() -> list[str]:
     if not Path("/proc/self/status").exists():
         found.append("there is no /proc: memory limits do not hold, and peak memory is not reported")
     if os.name != "posix":
-        found.append("workers are forked, which this system does not do")
+        found.append("workers are forked, which this system does not support")
     return found
 
 

@@ -6,13 +6,14 @@ import click
 
 from ..compressfile.select import select
 from ..report.picture import drawing
-from .options import opened, project_options, target_names, written
+from . import completion
+from .options import opened, project_options, written
 
 __all__ = ["command"]
 
 
 @click.command("graph", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("targets", nargs=-1, shell_complete=target_names)
+@click.argument("targets", nargs=-1, shell_complete=completion.targets)
 @project_options
 @click.option(
     "--format",
@@ -22,7 +23,9 @@ __all__ = ["command"]
     show_default=True,
     help="Output format; Markdown viewers draw mermaid.",
 )
-@click.option("-o", "--output", metavar="FILE", help="Write there instead of to standard output.")
+@click.option(
+    "-o", "--output", metavar="FILE", shell_complete=completion.files, help="Write there instead of to standard output."
+)
 @click.option("--metrics", is_flag=True, help="Draw the nodes that measure, too.")
 def command(
     targets: tuple[str, ...],

@@ -12,6 +12,7 @@ import click
 
 from .. import __version__, interrupts
 from ..errors import CbuildError, Interrupted
+from . import completion
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -20,17 +21,19 @@ __all__ = ["COMMANDS", "Cbuild", "main"]
 
 COMMANDS = {
     "build": "Build targets (the default: 'cbuild TARGET…').",
-    "why": "Say why a target's nodes run, or do not.",
+    "why": "Explain why a target's nodes run, or do not.",
     "list": "List targets, groups, and what is built.",
     "show": "Show one target: steps, parameters, metrics, gates.",
     "compare": "Compare two targets on the same samples.",
-    "history": "Show how a target's metrics went from build to build.",
+    "history": "Show a target's metrics from build to build.",
     "report": "Write an HTML report of what is built, and what to ship.",
     "profile": "Show where the time of a target's run goes.",
     "graph": "Draw the DAG as svg, dot or mermaid.",
     "verify": "Check published artifacts against their provenance.",
     "sign": "Sign the provenance of published artifacts.",
     "clean": "Remove what targets published that are no longer declared.",
+    "sbom": "Write the bill of materials of a published target (CycloneDX ML-BOM).",
+    "lock": "Pin the software that targets are built with.",
     "cache": "Statistics, clean-up and verification of the cache.",
     "platforms": "List common hardware to build for, and what this machine can do for it.",
     "plugins": "List plugins, what they offer, and why one is unusable.",
@@ -40,7 +43,20 @@ COMMANDS = {
 }
 
 _TAKES_VALUE = frozenset(
-    ("-f", "--file", "-j", "--jobs", "--set", "--cache-dir", "--trace", "--profile", "--format", "-o", "--key")
+    (
+        "-f",
+        "--file",
+        "-j",
+        "--jobs",
+        "--set",
+        "--cache-dir",
+        "--trace",
+        "--profile",
+        "--format",
+        "-o",
+        "--output",
+        "--key",
+    )
 )
 
 
@@ -66,23 +82,27 @@ class Cbuild(click.Group):
                     ("1", "a node failed"),
                     ("2", "bad usage or Compressfile"),
                     ("3", "a gate failed"),
-                    ("4", "a requested target cannot be built on this machine"),
+                    ("4", "a requested target cannot be built on this machine, or software is not as locked"),
                     ("130", "interrupted"),
                 ]
             )
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """A first word is a command, or a target."""
+        """A first word is a command, or a target; an option may be one of ``build``."""
         from click.shell_completion import CompletionItem
 
-        from .options import target_names
-
-        targets = target_names(ctx, self.params[0], incomplete)
-        return [*super().shell_complete(ctx, incomplete), *map(CompletionItem, targets)]
+        found = super().shell_complete(ctx, incomplete)
+        build = importlib.import_module(".build", __package__).command
+        with build.make_context("build", [], parent=ctx, resilient_parsing=True) as inner:
+            known = {item.value for item in found}
+            found += [item for item in build.shell_complete(inner, incomplete) if item.value not in known]
+            return [*found, *map(CompletionItem, completion.targets(inner, self.params[0], incomplete))]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if ctx.resilient_parsing and _first_word(args) is None:  # the shell asks what the first word may become
-            return super().parse_args(ctx, args)
+            if not args:
+                return super().parse_args(ctx, args)
+            ctx.meta[completion.FIRST] = tuple(COMMANDS)
         if not any(word in ("--help", "-h", "--version") for word in args) or _first_word(args) is not None:
             args = _command_first(args)
         return super().parse_args(ctx, args)

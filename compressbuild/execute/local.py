@@ -294,16 +294,16 @@ def _verdict(node: _Node, end: Exited) -> tuple[Cause, str, str | None]:
         return (
             "timeout",
             f"exceeded its timeout of {node.timeout:g} s",
-            "raise `timeout:` of the step if the work needs it",
+            "the log shows how far it got; raise `timeout:` of the step if the work needs longer",
         )
     if end.killed == "memory":
         detail = f"used {memory(end.rss)}, more than its memory limit of {memory(node.memory or 0)}"
-        return "memory", detail, "raise `memory:` of the step, or make its batches smaller"
+        return "memory", detail, "make its batches smaller, or raise `memory:` of the step"
     if end.killed == "cancelled":
         return "cancelled", "cancelled", None
     if end.oom:
         detail = f"killed by the kernel: out of memory (it had used up to {memory(end.rss)})"
-        return "memory", detail, "run fewer nodes at once (-j), or make its batches smaller"
+        return "memory", detail, "make its batches smaller, or run fewer nodes at once (-j)"
     if os.WIFSIGNALED(end.status):
         return _crash_by(os.WTERMSIG(end.status))
     code = os.waitstatus_to_exitcode(end.status)
@@ -314,7 +314,7 @@ def _verdict(node: _Node, end: Exited) -> tuple[Cause, str, str | None]:
 
 def _crash_by(number: int) -> tuple[Cause, str, str | None]:
     if number == signal.SIGKILL:
-        note = "the kernel kills so when memory runs out"
+        note = "the kernel does this when memory runs out"
         return "crashed", f"crashed: killed by {_signal_name(number)}; {note}", None
     words = next((text for each, text in _SIGNALS.items() if each == number), None)
     if words is None:

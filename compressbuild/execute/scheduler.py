@@ -51,7 +51,7 @@ class _Run:
 
 
 class Scheduler:
-    """One build. ``finish(name)`` is called as soon as all that a target asks for has come to an end."""
+    """One build. ``finish(name)`` is called as soon as everything that a target needs has ended."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class Scheduler:
     # -- deciding ----------------------------------------------------------------------------------------------------
 
     def _consider(self, index: int) -> None:
-        """All inputs have come to an end: is the result known, or must the node run?"""
+        """All inputs have ended: is the result known, or must the node run?"""
         node = self.graph.nodes[index]
         if self._agenda.lacks(index):
             return self._end(index, Outcome("skipped"))
@@ -151,7 +151,7 @@ class Scheduler:
         self._traces.record(self.graph.positions[action.node.index], trace)
 
     def _end(self, index: int, outcome: Outcome) -> None:
-        """A node has come to an end: say so to the observers, the agenda and its targets."""
+        """A node has ended: notify the observers, the agenda and its targets."""
         again = index in self.outcomes
         self.outcomes[index] = outcome
         self._observe.finished(self.graph.nodes[index], outcome)

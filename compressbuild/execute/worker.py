@@ -1,4 +1,4 @@
-"""One node, in a process of its own: make the world it was promised, call its function, answer.
+"""One node, in a process of its own: set up its environment, call its function, answer.
 
 Forked by the warm parent (:mod:`.zygote`). The process ends with the node: nothing that user code does to it matters
 to the next one.
@@ -203,7 +203,7 @@ def _check_value(returned: Any, facts: Mapping[str, Any], run: str) -> None:
     if "value" not in facts:
         raise UserError(f"{run} returned no 'value'", hint="a metric returns a dict with at least 'value', a number")
     raise UserError(
-        f"{run} returned the value {returned['value']!r}, which is no finite number"[:300],
+        f"{run} returned the value {returned['value']!r}, which is not finite"[:300],
         hint="look for NaN or infinity in the model's outputs and in the labels; constant outputs have no correlation",
     )
 

@@ -119,7 +119,7 @@ class _Zygote:
             self._enforce()
 
     def _pause(self) -> float | None:
-        """Milliseconds until a limit has to be looked at."""
+        """Milliseconds until a limit has to be checked."""
         times = []
         for node in self._nodes.values():
             times += [each for each in (node.kill_at or node.deadline,) if each is not None]

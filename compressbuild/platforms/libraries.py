@@ -90,10 +90,12 @@ def _loadable(path: str) -> bool:
 
 
 def _dlopen(name: str) -> bool:
-    import ctypes
-
     try:
-        ctypes.CDLL(name)
+        from _ctypes import dlopen  # of POSIX; all of ctypes takes longer than the answer
+    except ImportError:
+        from ctypes import CDLL as dlopen  # type: ignore[assignment]
+    try:
+        dlopen(name)
     except OSError:
         return False
     return True

@@ -26,7 +26,7 @@ def discover(*, cache: Path | None = None, extra: Sequence[ModuleType | str] = (
     known = read(cache)
     installed = known.installed if known is not None and known.installed.current() else scan()
     if known is not None and known.installed is installed and not extra and known.asked and known.asked.current():
-        return replace(known.asked.registry(), remembered=_lost(known.offers), installed=installed)
+        return replace(known.asked.registry(), remembered=_lost(known.offers), installed=installed, stamp=known.stamp)
     from .asking import ask  # with pluggy, which a remembered answer does not take
 
     before = frozenset(sys.modules)

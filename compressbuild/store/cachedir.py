@@ -134,7 +134,7 @@ class CacheDir:
                 raise
             raise StoreError(
                 f"{self.root}/version is not a readable file: {error.strerror}",
-                hint="if this is a cache, remove that entry and it is written again",
+                hint="if this is a cache, remove that entry: the next build writes it again",
             ) from error
         if text.strip() != b"%d" % VERSION:
             found = text.strip().decode("ascii", "replace") or "an empty file"
@@ -150,7 +150,7 @@ class CacheDir:
         strangers = sorted(set(_names(self.root)) - _TOLERATED)
         if strangers:
             raise StoreError(
-                f"{self.root} is no cache, and it is not empty (it holds {strangers[0]!r})",
+                f"{self.root} is not a cache, and not empty (it holds {strangers[0]!r})",
                 hint="choose an empty or a new directory with --cache-dir",
             )
         self.queue.make_dir(self.root)

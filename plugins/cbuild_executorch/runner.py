@@ -41,7 +41,7 @@ class ProgramRunner:
         except RuntimeError as error:
             raise UserError(
                 f"ExecuTorch {version('executorch')} cannot load the program: {one_line(error)}",
-                hint="the node's log has what the runtime says",
+                hint="the node's log shows the runtime's own message",
             ) from error
 
     @property
@@ -57,7 +57,7 @@ class ProgramRunner:
         return {name: value.numpy() for name, value in zip(self._interface.outputs, found, strict=True)}
 
     def write_events(self, file: Path) -> None:
-        """Write those since it was loaded, or since the last call, as an ETDump."""
+        """Write the events since the program was loaded, or since the last call, as an ETDump."""
         self._program.write_etdump_result_to_file(str(file), str(file.with_suffix(".debug")))
 
     def describe(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _set_threads(threads: int) -> None:
     if _C._threadpool_get_thread_count() != threads:
         if _open:
             raise UserError(
-                f"ExecuTorch has one pool of threads in a process: a program with {threads} cannot run beside one with "
+                f"ExecuTorch has one thread pool per process: a program with {threads} cannot run beside one with "
                 f"{_C._threadpool_get_thread_count()}",
                 hint="give both platforms the same 'threads:'",
             )

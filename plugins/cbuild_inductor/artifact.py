@@ -22,7 +22,7 @@ _INTERFACE = "interface.json"
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """``outputs``: names, in order. ``torch``: the version whose libraries the package wants."""
+    """``outputs``: names, in order. ``torch``: the version whose libraries the package needs."""
 
     inputs: tuple[ModelInput, ...]
     outputs: tuple[str, ...]

@@ -75,15 +75,15 @@ def _trace(module: nn.Module, inputs: tuple[ModelInput, ...], device: str) -> tu
         raise
     except Exception as error:  # the tracer wraps whatever the user's forward raises
         fixed = "Constraints violated" in str(error)
-        hint = "the model fixes a size that 'inputs:' gives a name: write the number there instead"
-        other = "see the node's log; control flow that depends on data cannot be traced"
+        hint = "the model fixes a size that is dynamic in 'inputs:': write the number there instead"
+        other = "control flow that depends on data cannot be traced: the node's log shows where"
         raise UserError(f"torch cannot trace this model: {one_line(error)}", hint=hint if fixed else other) from error
     return program, names
 
 
 @contextlib.contextmanager
 def _workplace(place: Path, settings: InductorSettings) -> Iterator[None]:
-    """An empty cache directory of this node's own: what another run left there would be taken unasked."""
+    """An empty cache directory of this node's own: what another run left there would be reused silently."""
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
@@ -121,7 +121,7 @@ def _compile(program: Any, target: Path, settings: InductorSettings) -> None:
     except Exception as error:  # a C++ compiler's failure comes as torch's own classes, which differ between versions
         raise UserError(
             f"TorchInductor cannot compile this model: {one_line(error)}",
-            hint="the node's log has the compiler's output",
+            hint="the node's log shows the compiler's output",
         ) from error
 
 

@@ -29,7 +29,7 @@ def load(ctx: Context, artifact: Path, settings: InductorSettings | None) -> Run
 
 
 def set_precision(settings: InductorSettings) -> None:
-    """For code that is made, and for cuDNN and cuBLAS, which the code calls: torch lets cuDNN round unless told."""
+    """For compiled code, and for cuDNN and cuBLAS, which it calls: by default torch lets cuDNN round."""
     torch.set_float32_matmul_precision("high" if settings.tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = settings.tf32
 
@@ -43,7 +43,7 @@ class PackageRunner:
 
         self._interface = Interface.read(artifact)
         if self._interface.device == "cuda" and not torch.cuda.is_available():
-            raise UserError("the package was compiled for a CUDA device, and this torch finds none")
+            raise UserError("the package was compiled for a CUDA device, but this torch finds none")
         torch.set_num_threads(settings.threads)
         set_precision(settings)
         try:
@@ -76,7 +76,7 @@ class PackageRunner:
             return self._call(*values)
 
     def _tensor(self, item: ModelInput, feeds: Mapping[str, Any]) -> Tensor:
-        """The native code does not look at types and sizes: it would read past the end of what is too short."""
+        """The native code does not look at types and sizes: it would read past the end of a short array."""
         if item.name not in feeds:
             raise UserError(f"the package cannot be run: no value for input '{item.name}'")
         array = np.ascontiguousarray(feeds[item.name])
@@ -84,7 +84,7 @@ class PackageRunner:
             isinstance(axis, str) or axis == size for axis, size in zip(item.shape, array.shape, strict=False)
         )
         if not fits or array.dtype != item.dtype:
-            raise UserError(f"the package cannot be run: it wants {item}, not {array.dtype} {list(array.shape)}")
+            raise UserError(f"the package cannot be run: it expects {item}, not {array.dtype} {list(array.shape)}")
         return torch.from_numpy(array).to(self._interface.device)
 
     def describe(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Inputs to measure a model on, when it is only the cost that matters."""
+"""Inputs to measure a model's cost on: their values do not matter."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def example(inputs: Iterable[ModelInput], axes: Mapping[str, int], *, batch: int
     unknown, unnamed = sorted(axes.keys() - dynamic), sorted(others - axes.keys())
     if unknown and unnamed:
         raise UserError(
-            f"no input has an axis '{unknown[0]}', and the axis '{unnamed[0]}' is given no size",
+            f"no input has an axis '{unknown[0]}', and the axis '{unnamed[0]}' has no size",
             hint=f"dynamic axes: {', '.join(sorted(dynamic))}",
         )
     sizes = axis_sizes(items, {axis: size for axis, size in axes.items() if axis in dynamic}, batch=batch)

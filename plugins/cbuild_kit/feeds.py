@@ -21,5 +21,5 @@ def sample_feeds(dataset: Iterable[Any], inputs: tuple[ModelInput, ...], count: 
     wanted = fixed_batch(inputs)
     columns, labels = arrays(dataset, [item.name for item in inputs], limit=wanted or count)
     if wanted is not None and len(labels) < wanted:
-        raise UserError(f"the model takes batches of {wanted}, the dataset has {len(labels)} samples")
+        raise UserError(f"the model takes batches of {wanted}, but the dataset has only {len(labels)} samples")
     return fit(columns, inputs)

@@ -1,8 +1,8 @@
 """Whether a compiled model computes what its source does: both run on the same samples and seeded inputs.
 
 An output is judged over all cases at once (see ``agreement``), so that a case whose answers are near zero is measured
-against the magnitude that the output usually has. Whole numbers and truth values may flip where two answers tie, so of
-those a small share may differ.
+against the magnitude that the output usually has. Whole numbers and truth values may flip where two answers tie, so a
+small share of them may differ.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ PRECISIONS: Mapping[Precision, Tolerance] = {
 }
 
 _CAUSES: Mapping[Precision, str] = {
-    "fp32": "a size or a path was fixed when the model was compiled, or the runtime computes in a coarser type",
-    "fp16": "values beyond 65504, or sums that need more than 11 bits: leave such operators in float32",
-    "bf16": "sums or differences that need more than 8 bits: leave such operators in float32",
+    "fp32": "compiling fixed a size or a branch of the model, or the runtime computes in a narrower type",
+    "fp16": "values beyond 65504, or sums that need more than 11 bits: keep such operators in float32",
+    "bf16": "sums or differences that need more than 8 bits: keep such operators in float32",
     "int8": "8-bit products that saturate on this processor (x86-64 without VNNI: quantize weights to 7 bits), "
-    "or another rounding",
+    "or the runtime rounds differently",
 }
 
 
@@ -81,7 +81,7 @@ def check_parity(
     ``precision``: the coarsest arithmetic of the compiled model. ``source``, ``compiled``: open a Runner; they are
     called one after the other, so that two large models are never in memory at once. ``name``: what runs the compiled
     model, for messages. ``rows``: integer input → rows of the table that it indexes, so that ids reach them all.
-    UserError: an output is beyond its tolerance, or the compiled model refuses what its source takes.
+    UserError: an output is beyond its tolerance, or the compiled model rejects what its source accepts.
     """
     if not settings.check:
         return {"parity": "not checked"}
@@ -97,8 +97,8 @@ def check_parity(
     judged = [case.name for case, _ in wanted if case.judged]
     if not judged:
         why = next(reversed(refused.values()), "")
-        ctx.log.warning("parity: the source accepts none of the generated inputs: %s", why)
-        return {"parity": f"not checked: the source takes no made-up inputs ({why})"}
+        ctx.log.warning("parity: the source rejects all generated inputs: %s", why)
+        return {"parity": f"not checked: the source rejects generated inputs ({why})"}
     runner, limit, edges = compiled(), _tolerance(settings, precision), {}
     tallies = _tallies(wanted, limit)
     farthest: dict[str, str] = {}
@@ -144,7 +144,7 @@ def _samples(ctx: Context, inputs: Sequence[ModelInput], data: str, settings: Pa
     fixed = fixed_batch(inputs)
     least, size = first_range(inputs, settings.axes) if fixed is None else (fixed, fixed)
     if len(labels) < least:
-        raise UserError(f"parity: '{data}' gives {len(labels)} samples, and the model takes {least} at once")
+        raise UserError(f"parity: '{data}' gives {len(labels)} samples, but the model takes {least} at once")
     for number, (batch, chosen) in enumerate(batches(fit(columns, inputs), labels, size)):
         if len(chosen) >= least:
             yield Case(f"{data} {number * size}–{number * size + len(chosen) - 1}", batch)
@@ -153,7 +153,7 @@ def _samples(ctx: Context, inputs: Sequence[ModelInput], data: str, settings: Pa
 def _edges(
     inputs: Sequence[ModelInput], sizes: Mapping[str, int], rows: Mapping[str, int], rng: np.random.Generator
 ) -> Iterator[Case]:
-    """Zeros, and what floats can be at most."""
+    """Zeros, and the largest finite floats."""
     import numpy as np
 
     yield Case("zeros", {item.name: np.zeros(_shape(item, sizes), item.dtype) for item in inputs})
@@ -193,7 +193,7 @@ def _wanted(
         try:
             kept.append((case, _numeric(reference(case.feeds))))
         except Exception as error:  # a runtime's border
-            raise UserError(f"parity: the source does not take '{case.name}': {_line(error)}") from error
+            raise UserError(f"parity: the source rejects the case '{case.name}': {_line(error)}") from error
     probed = probe(inputs, lambda feeds: _numeric(reference(feeds)), axes=settings.axes, rows=rows, seed=ctx.seed)
     kept.extend((Case(item.name, item.feeds), outputs) for item, outputs in probed.taken)
     refused = probed.refused
@@ -204,7 +204,7 @@ def _wanted(
             except Exception as error:  # noqa: BLE001 a runtime's border: made-up inputs may be wrong
                 refused[case.name] = _line(error)
     for shown, why in refused.items():
-        ctx.log.info("parity: the source does not take the case '%s': %s", shown, why)
+        ctx.log.info("parity: the source rejects the case '%s': %s", shown, why)
     return kept, refused
 
 
@@ -231,9 +231,9 @@ def _run(runner: Runner, case: Case, name: str) -> Outputs:
         if not case.judged:
             return {}
         raise UserError(
-            f"parity: {name} does not take the case '{case.name}', which the source takes: {_line(error)}",
-            hint="the compiled model is fixed to sizes that it was made with: write a number for such an axis in "
-            "'inputs:'; if other sizes never come, name those that do: parity: {axes: {…}}",
+            f"parity: {name} fails on the case '{case.name}', which its source accepts: {_line(error)}",
+            hint="compiling fixed a size that is dynamic in 'inputs:': write the number there; "
+            "if only some sizes occur, list them: 'parity: {axes: {…}}'",
         ) from error
 
 
@@ -266,8 +266,8 @@ def _add(
         expected, got = np.asarray(wanted[output]), np.asarray(found[output])
         if expected.shape != got.shape:
             raise UserError(
-                f"parity: {name} gives '{output}' the shape {list(got.shape)}, its source {list(expected.shape)} "
-                f"(case '{case.name}')"
+                f"parity: output '{output}' of {name} has the shape {list(got.shape)}, its source's "
+                f"{list(expected.shape)} (case '{case.name}')"
             )
         before = tally.worst
         finite = tally.add(expected, got)
@@ -275,7 +275,7 @@ def _add(
             farthest[output] = case.name
         if not finite:
             raise UserError(
-                f"parity: {name} gives '{output}' values that are not finite where its source's are "
+                f"parity: output '{output}' of {name} is infinite or NaN where its source's is finite "
                 f"(case '{case.name}')"
             )
 
@@ -298,8 +298,8 @@ def _judge(
             where = farthest.get(output, "zeros")  # nothing is off where a limit asks for more than equality
             raise UserError(
                 f"parity: output '{output}' of {name} is not what its source computes: {wrong}, "
-                f"beyond the tolerance of {precision}; most in the case '{where}'",
-                hint=f"{_CAUSES[precision]}; see how it does on samples: parity: {{data: NAME}}",
+                f"beyond the tolerance of {precision}, worst in the case '{where}'",
+                hint=f"{_CAUSES[precision]}; to compare on real samples, 'parity: {{data: NAME}}'",
             )
         result.append(row)
     return result
@@ -325,7 +325,7 @@ def _share(off: float, limit: Tolerance) -> str:
 
 
 def _verdict(wanted: Outputs, found: Outputs) -> str:
-    """Whether two models treat inputs that are hardly meant alike: infinities and NaNs in the same places."""
+    """Whether two models agree on extreme inputs: infinities and NaNs in the same places."""
     import numpy as np
 
     if not found:

@@ -1,4 +1,4 @@
-"""What every profiler does before and after: inputs to run on, and medians over runs."""
+"""What profilers share: inputs to run on, and medians over runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def feeds(inputs: Mapping[str, tuple[tuple[int | str, ...], str]], params: Profi
 
 
 def answer(runs: Sequence[Run], batch: int, describe: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a Profile: medians over runs, for one run may have had to wait for the processor."""
+    """The fields of a Profile: medians over runs, because a single run may have waited for the processor."""
     keys = dict.fromkeys(key for run in runs for key in run.operators)
     nothing = (0.0, 0)
     rows = []

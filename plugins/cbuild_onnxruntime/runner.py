@@ -54,7 +54,7 @@ class SessionRunner:
         return dict(zip(self._outputs, (np.asarray(value) for value in values), strict=True))
 
     def end_profile(self) -> str:
-        """The file in which the profiler of a session opened with ``profile`` wrote what it saw."""
+        """The file in which the profiler of a session opened with ``profile`` wrote its events."""
         return str(self._session.end_profiling())
 
     def describe(self) -> dict[str, Any]:
@@ -78,6 +78,6 @@ def _dtype(item: Any) -> str:
     if name not in _DTYPES:
         raise UserError(
             f"input '{item.name}' is of type {item.type}, which numpy cannot hold",
-            hint="numbers and truth values can be fed",
+            hint="inputs can be numbers or booleans",
         )
     return _DTYPES[name]

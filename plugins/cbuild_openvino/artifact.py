@@ -52,7 +52,7 @@ class Interface:
 
 
 def one_line(error: BaseException) -> str:
-    """What OpenVINO says, without the places in its source, paths and line breaks."""
+    """OpenVINO's message, without positions in its source, paths and line breaks."""
     text = str(error)
     text = re.sub(r"(Exception from|Check '.*?' failed at) \S+:\d+:?", "", text)
     text = re.sub(r"/\S*/([^/\s]+)", r"\1", text)

@@ -28,7 +28,7 @@ def load(ctx: Context, artifact: Path, settings: OpenVinoSettings | None) -> Run
 
 
 def opened(artifact: Path, settings: OpenVinoSettings) -> Runner:
-    """What :func:`load` gives; of large weights with less of them in memory."""
+    """As :func:`load`, but with less memory for large weights."""
     if Weights.worthwhile(artifact):
         return ThriftyRunner(Weights(artifact), settings)
     return OpenVinoRunner(read(artifact), settings)
@@ -150,7 +150,7 @@ def _compile(model: Any, settings: OpenVinoSettings, *, count: bool = False) -> 
     if settings.inference_precision not in ("device", got):
         raise UserError(
             f"asked for {settings.inference_precision}, but OpenVINO computes this model in {got} on {', '.join(used)}",
-            hint="this processor has no such arithmetic; choose another inference-precision",
+            hint="this processor lacks that arithmetic: choose another 'inference-precision:'",
         )
     return compiled
 
@@ -158,7 +158,7 @@ def _compile(model: Any, settings: OpenVinoSettings, *, count: bool = False) -> 
 def _hint(text: str) -> str:
     if "dynamic rank" in text:
         return "declare the shape of every input; an axis may have a name instead of a size"
-    return "does another device or inference-precision, or another backend, take it?"
+    return "try another 'device:', another 'inference-precision:' or another backend"
 
 
 def _dtype(name: str, port: Any) -> str:
@@ -167,7 +167,7 @@ def _dtype(name: str, port: Any) -> str:
     except (RuntimeError, TypeError):
         kind = port.element_type.get_type_name()
         raise UserError(
-            f"input '{name}' is of type {kind}, which numpy cannot hold", hint="numbers and truth values can be fed"
+            f"input '{name}' is of type {kind}, which numpy cannot hold", hint="inputs can be numbers or booleans"
         ) from None
 
 

@@ -58,7 +58,7 @@ class EngineRunner:
         held = []  # keeps the host copies alive until the stream has read them
         for name, (_, dtype) in self._inputs.items():
             if name not in feeds:
-                raise UserError(f"the engine wants an input '{name}'", hint=f"it was given: {', '.join(feeds)}")
+                raise UserError(f"the engine expects an input '{name}'", hint=f"it was given: {', '.join(feeds)}")
             array = np.ascontiguousarray(feeds[name], dtype=np.dtype(dtype))
             if not context.set_input_shape(name, array.shape):
                 raise self._failure(f"does not take '{name}' of shape {list(array.shape)}")

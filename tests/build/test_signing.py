@@ -306,7 +306,7 @@ def test_a_bad_key_ends_the_build_before_anything_runs(toy: Toy, pair: Pair, tmp
         tmp_path / "text": "holds no private key in PEM form",
         pair.public: "holds no private key in PEM form",
         encrypted: "has a passphrase",
-        curve: "is no ed25519 key",
+        curve: "is not an ed25519 key",
     }.items():
         toy.environ = {"CBUILD_SIGNING_KEY": str(path)}
         with pytest.raises(UsageError, match=message) as raised:

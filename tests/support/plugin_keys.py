@@ -18,7 +18,7 @@ sys.path[:0] = asked["path"]
 
 from compressbuild.closure import CodeIndex  # noqa: E402  of the tree that is asked about
 from compressbuild.digest import file_digest  # noqa: E402
-from compressbuild.graph.params import type_name  # noqa: E402
+from compressbuild.graph.typed import type_name  # noqa: E402
 from compressbuild.registry import Registry, discover  # noqa: E402
 
 

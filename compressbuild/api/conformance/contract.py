@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from ...graph.params import complete
+from ...graph.typed import complete
 from ...platforms import check, probe
 from ..needs import Needs
 from ..params import Params
@@ -42,7 +42,7 @@ def require(*needs: Needs) -> None:
 
 
 def must_run(ran: Pair) -> None:
-    """Skip what cannot be seen of a function that fails: another test says that it does."""
+    """Skip a check that needs a working function; another test reports the failure."""
     if not ran.first.result.ok:
         pytest.skip("its function failed")
 

@@ -1,4 +1,4 @@
-"""Accuracy under adversarial examples that were made on a torch model and are shown to the artifact."""
+"""Accuracy under adversarial examples that are made on a torch model and given to the artifact."""
 
 from __future__ import annotations
 

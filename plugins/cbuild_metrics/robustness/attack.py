@@ -137,7 +137,7 @@ def _balls(samples: Samples, params: Fgsm | Pgd, eps: float) -> dict[str, Ball]:
         outside = max(low - float(unscaled.min()), float(unscaled.max()) - high)
         if outside > 1e-4 * (high - low):
             raise UserError(
-                f"input '{name}' reaches from {float(unscaled.min()):.4g} to {float(unscaled.max()):.4g}, outside of "
+                f"input '{name}' ranges from {float(unscaled.min()):.4g} to {float(unscaled.max()):.4g}, outside of "
                 f"clip {low:g} … {high:g}",
                 hint="if the loader normalises, give its mean and std: clip and eps are then those of the pixels",
             )

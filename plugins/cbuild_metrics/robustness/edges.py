@@ -1,4 +1,4 @@
-"""What a target does with inputs that hardly occur: nothing at all, saturation, values that are no numbers."""
+"""What a target does with extreme inputs: zeros, saturation, NaN and infinity."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def predict_edges(ctx: Context, subject: Path, params: PredictEdges) -> dict[str
         ctx.progress(number + 1, len(params.cases))
     form = next((answer for answer in found.values() if answer), None)
     if form is None:
-        raise UserError(f"the model answers none of the cases {', '.join(params.cases)}", hint="see the log")
+        raise UserError(f"the model fails on every case: {', '.join(params.cases)}", hint="the node's log shows why")
     outputs = {
         name: np.concatenate([answer.get(name, _nothing(array)) for answer in found.values()])
         for name, array in form.items()
@@ -119,8 +119,8 @@ def _compared(own: Predictions, base: Predictions, code: int, params: Edges) -> 
     (first, refused), (second, other_refused) = (_of(predictions, code, params) for predictions in (own, base))
     if first.shape != second.shape:
         raise UserError(
-            f"an output {list(first.shape)} and the baseline's {list(second.shape)} are not of one form",
-            hint="the two must have the same outputs; the metric's 'output' chooses one",
+            f"an output {list(first.shape)} and the baseline's {list(second.shape)} differ in shape",
+            hint="both models must have the same outputs; the metric's 'output' chooses one",
         )
     finite, wanted = np.isfinite(first), np.isfinite(second)
     row = {"finite": bool(finite.all()) and not refused, "baseline_finite": bool(wanted.all()) and not other_refused}

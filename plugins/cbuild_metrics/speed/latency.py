@@ -115,6 +115,6 @@ class _Sessions:
             return None
         own, other = self.batches["subject"], self.batches["baseline"]
         if own != other:
-            self.error = f"the baseline takes batches of {other}, this model of {own}: they cannot be compared"
+            self.error = f"the baseline takes batches of {other}, but this model of {own}: they cannot be compared"
             return None
         return run

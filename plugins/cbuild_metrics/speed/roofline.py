@@ -1,4 +1,4 @@
-"""How near a run comes to what this machine can do at most: the roofline model.
+"""How close a run comes to the limits of this machine: the roofline model.
 
 Williams, Waterman and Patterson, "Roofline: an insightful visual performance model for multicore architectures",
 CACM 2009. A run takes at least the time for its operations at the machine's arithmetic, and that for its bytes at the
@@ -140,6 +140,6 @@ def _check_processor(described: Mapping[str, Any]) -> None:
         place = str(described.get(key, "cpu"))
         if not _PROCESSOR.fullmatch(place):
             raise UserError(
-                f"the roofline is that of this machine's processor, and the artifact runs on {place}",
+                f"the roofline is that of this machine's processor, but the artifact runs on {place}",
                 hint="give this target an 'evaluate:' of its own, without 'roofline'",
             )

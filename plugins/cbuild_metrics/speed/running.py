@@ -1,4 +1,4 @@
-"""What it costs to have a model: throughput, the time to load it, the memory it takes."""
+"""Throughput, load time and memory of a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An integer model in float arithmetic: what it means, whatever the processor's 8-bit products do.
+"""An integer model in float arithmetic: its exact results, whatever the processor's 8-bit products do.
 
 ONNX Runtime runs MatMulInteger and ConvInteger by kernels that saturate on x86-64 without VNNI, with optimisations off
 too. A reference that runs them would be as wrong as what is compared with it.

@@ -34,7 +34,7 @@ def precision(model: Path) -> Precision:
 
 
 def random_node(model: ModelProto) -> str | None:
-    """A node whose result is another in each run."""
+    """A node whose result differs from run to run."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in files.nodes(model):
         training = constants.get(node.input[2]) if len(node.input) > 2 else None
@@ -60,7 +60,7 @@ def check(
     proto = files.read(source, weights=False)
     chance = random_node(proto)
     if chance is not None:
-        return {"parity": f"not checked: {chance} gives random numbers, which no two runtimes share"}
+        return {"parity": f"not checked: {chance} draws random numbers, which differ between runtimes"}
     found = precision(source) if coarsest is None else coarsest
 
     def exactly() -> Runner:

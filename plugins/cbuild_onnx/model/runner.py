@@ -51,7 +51,7 @@ def by_onnxruntime(what: str, path: Path | None = None) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # onnxruntime's errors derive from Exception alone
-        hint = soundness.complaint(path) if path else "are the shapes and types of its inputs declared as they are?"
+        hint = soundness.complaint(path) if path else "check the declared shapes and types of its inputs"
         raise UserError(f"ONNX Runtime cannot {what}: {one_line(error)}", hint=hint) from error
 
 
@@ -73,7 +73,8 @@ class OnnxRunner:
         self._session = session(path, threads=threads, optimise=optimise, profile=profile)
         self._threads = threads
         self._outputs = [output.name for output in self._session.get_outputs()]
-        self._inputs = {item.name: (item.shape, item.dtype) for item in declared_inputs(self._session)}
+        self.declared = declared_inputs(self._session)
+        self._inputs = {item.name: (item.shape, item.dtype) for item in self.declared}
 
     @property
     def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
@@ -86,7 +87,7 @@ class OnnxRunner:
         return dict(zip(self._outputs, values, strict=True))
 
     def end_profile(self) -> str:
-        """The file in which the profiler of a session with ``profile`` wrote what it saw."""
+        """The file of events that the profiler of a session with ``profile`` wrote."""
         return str(self._session.end_profiling())
 
     def describe(self) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def declared_inputs(made: ort.InferenceSession) -> tuple[ModelInput, ...]:
         if item.type not in _TYPES:
             raise UserError(
                 f"input '{item.name}' has the type {item.type}, which numpy does not know",
-                hint="numbers and truth values can be fed",
+                hint="inputs can be numbers or booleans",
             )
         found.append(ModelInput(item.name, shape, _TYPES[item.type]))
     return tuple(found)

@@ -45,7 +45,7 @@ class TorchRunner:
             if not narrow or not any(kind in str(error) for kind in ("BFloat16", "Half")):
                 raise
             raise UserError(
-                f"the model computes in {self._narrow} and its inputs are float32: {one_line(error)}",
+                f"the model computes in {self._narrow}, but its inputs are float32: {one_line(error)}",
                 hint=f"cast in its forward, 'x = x.to(torch.{self._narrow})', or '.float()' in the factory",
             ) from error
         return {name: plain(value) for name, value in named_outputs(result).items()}

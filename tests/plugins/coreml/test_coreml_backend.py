@@ -109,7 +109,7 @@ def test_a_package_is_run_by_name(built: dict[str, NodeRun], tmp_path: Path, mon
     found = runner({"image": np.ones((2, 1, 8, 8), np.float32)})
     assert {name: value.tolist() for name, value in found.items()} == {"output": [[8.0] * 8] * 2}
     assert runner.describe()["compute_units"] == "cpu-only"
-    with pytest.raises(UserError, match="the package cannot be run: it wants image"):
+    with pytest.raises(UserError, match="the package cannot be run: it expects image"):
         runner({"image": np.ones((65, 1, 8, 8), np.float32)})
 
 

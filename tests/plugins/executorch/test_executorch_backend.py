@@ -127,7 +127,7 @@ def test_records() -> None:
     assert (backend.consumes, backend.produces) == (("torch-model",), kind.name)
     for settings, message in (
         ({"precision": "int8"}, "'precision: int8' needs 'data'"),
-        ({"precision": "fp16", "data": "calib"}, "'data' is for 'precision: int8', and this is fp16"),
+        ({"precision": "fp16", "data": "calib"}, "'data' is only for 'precision: int8', but the precision is fp16"),
         ({"precision": "int4"}, "Invalid enum value 'int4'"),
         ({"sizes": {"batch": [1, 2, 3]}}, "Expected `array` of length <= 2"),
     ):

@@ -118,5 +118,7 @@ def test_records() -> None:
     assert backend.nondeterministic
     with pytest.raises(msgspec.ValidationError, match="Invalid enum value 'gpu'"):
         msgspec.convert({"device": "gpu"}, InductorSettings)
-    with pytest.raises(msgspec.ValidationError, match="'kernel-profile' is for 'device: cpu', and this is cuda"):
+    with pytest.raises(
+        msgspec.ValidationError, match="'kernel-profile' is only for 'device: cpu', but the device is cuda"
+    ):
         msgspec.convert({"device": "cuda", "kernel-profile": True}, InductorSettings)

@@ -111,7 +111,7 @@ def test_batches_of_other_shapes_are_not_mixed(fake: Callable[..., Any], tmp_pat
         ([(X[:2], LABELS[:2]), X[:2]], "batch 1 of the dataset is not a pair"),
         ([(X[:2], LABELS[:3])], "batch 0 of the dataset has 2 samples of input 'image' but 3 labels"),
         ([({"picture": X[:2]}, LABELS[:2])], "batch 0 of the dataset has no input 'image'"),
-        ([(X[:2, :, :4], LABELS[:2])], "the data does not fit the model: it wants image: float32"),
+        ([(X[:2, :, :4], LABELS[:2])], "the data does not fit the model: it expects image: float32"),
         ([((X[:2] * 255).astype(np.uint8), LABELS[:2])], "the data does not fit the model"),
     ],
 )

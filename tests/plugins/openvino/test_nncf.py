@@ -112,7 +112,7 @@ def test_what_is_not_the_model_any_more_is_refused(tmp_path: Path, apply: Apply)
         {"logits": (TensorProto.FLOAT, ["batch", 10])},
         [numpy_helper.from_array(large, "one"), numpy_helper.from_array(other, "other")],
     )
-    with pytest.raises(UserError, match=r"made another model: the signal of output 'logits' is -?\d+\.\d dB"):
+    with pytest.raises(UserError, match=r"damaged the model: the signal of output 'logits' is only -?\d+\.\d dB"):
         apply(models.save(proto, tmp_path / "fragile"), quantized())
 
 
@@ -151,7 +151,7 @@ def test_a_fragile_model_is_brought_within_max_drop(apply: Apply, exported: Path
         (quantized(exclude=("nothing*",)), r"'exclude: nothing\*' matches no node"),
         (quantized(exclude_types=("Conv",)), "'exclude-types: Conv' matches no node"),
         (quantized(exclude=("*",)), "nothing could be quantized"),
-        (quantized(validation="test"), "'validation:' and 'score:' are for 'max-drop:'"),
+        (quantized(validation="test"), "'validation:' and 'score:' are only used with 'max-drop:'"),
         (quantized(smooth=0.5), "'smooth:' is for transformers"),
         (OpenVinoCompress(exclude=("*",)), "no weight could be compressed"),
         (OpenVinoCompress(mode="int4-sym", awq=True), "need data"),
@@ -183,7 +183,7 @@ def test_a_fixed_batch_is_obeyed(tmp_path: Path, apply: Apply) -> None:
 
 
 def test_data_that_does_not_fit(tmp_path: Path, apply: Apply) -> None:
-    with pytest.raises(UserError, match="the data does not fit the model: it wants x: float32"):
+    with pytest.raises(UserError, match="the data does not fit the model: it expects x: float32"):
         apply(models.save(models.one_op("Relu"), tmp_path / "other"), quantized())
 
 
