@@ -90,4 +90,6 @@ def _check_types(names: Iterable[str], model: onnx.ModelProto) -> None:
     known = {value.name for value in (*graph.input, *graph.output, *graph.value_info)}
     for name in names:
         if name not in known:
-            raise UserError(f"the type of value '{name}' is not known", hint="'optimize.onnx' before may infer it")
+            raise UserError(
+                f"the type of value '{name}' is not known", hint="put optimize.onnx before this step: it infers types"
+            )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_kit.fidelity import check_fidelity
 
 from compressbuild.api import Context, UserError
 
-from ..artifact import Interface, write
-from ..runtime import nncf, openvino
+from ..artifact import interface, note, write
+from ..runtime import nncf
+from .checking import compared, compiled
 from .params import OpenVinoQuantize
 from .subject import Samples, by_nncf, ignored, open_float
 
@@ -30,11 +30,11 @@ _CAUSES = (
 def quantize(ctx: Context, artifact: Path, params: OpenVinoQuantize) -> dict[str, Any]:
     """Calibrate and quantize; returns the noise, how many nodes quantize and were left alone, the samples used."""
     if params.max_drop is None and (params.validation or params.score):
-        raise UserError("'validation:' and 'score:' are for 'max-drop:', which is not given")
+        raise UserError("'validation:' and 'score:' are only used with 'max-drop:', which is not set")
     if params.smooth is not None and params.model_type != "transformer":
         raise UserError("'smooth:' is for transformers", hint="give 'model-type: transformer' too")
     model = open_float(ctx, artifact)
-    interface = Interface.of(model)
+    declared = interface(model)
     library = nncf()
     samples = Samples(ctx, model, params.data, limit=params.samples, batch_size=params.batch_size)
     scope, excluded = ignored(model, params.exclude, params.exclude_types)
@@ -60,45 +60,23 @@ def quantize(ctx: Context, artifact: Path, params: OpenVinoQuantize) -> dict[str
             made, facts = _controlled(ctx, model, samples, params, options)
     count = sum(node.get_type_name() == "FakeQuantize" for node in made.get_ops())
     if count == 0:
-        raise UserError("nothing could be quantized", hint="see 'exclude:' and 'exclude-types:'")
-    compared = check_fidelity(
+        raise UserError("nothing could be quantized", hint="'exclude:' or 'exclude-types:' may name every layer")
+    facts |= compared(
         ctx,
-        lambda: _answer(model),
-        lambda: _answer(made),
+        model,
+        made,
         samples,
         what="openvino.quantize",
         causes=("'smooth:'; " if params.smooth is not None else "") + _CAUSES,
-        joined=_joined(model),
     )
-    interface.note(made)
+    note(made, {item.name: item.shape for item in declared.inputs}, declared.outputs)
     write(made, ctx.out)
     return {
         **facts,
-        **compared,
         "quantize_nodes": count,
         "excluded": excluded,
         "samples": len(samples.labels),
     }
-
-
-def _answer(model: Any) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
-    """Runs a model, compiled for the CPU."""
-    compiled, names = _compiled(model), Interface.of(model).outputs
-    return lambda batch: dict(zip(names, (np.array(value) for value in compiled(batch).values()), strict=True))
-
-
-def _joined(model: Any) -> dict[str, int]:
-    """Output → the axis along which a Concat makes it."""
-    found = {}
-    for name, port in zip(Interface.of(model).outputs, model.outputs, strict=True):
-        node = port.get_node().input_value(0).get_node()
-        if node.get_type_name() == "Concat":
-            found[name] = int(node.get_attributes()["axis"])
-    return found
-
-
-def _compiled(model: Any) -> Any:
-    return openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
 def _controlled(
@@ -106,7 +84,7 @@ def _controlled(
 ) -> tuple[Any, dict[str, Any]]:
     """Quantized with as many layers in float as ``max_drop`` asks for."""
     library = nncf()
-    outputs = Interface.of(model).outputs
+    outputs = interface(model).outputs
     data = params.validation or params.data
     validation = Samples(ctx, model, data, batch_size=_VALIDATION_BATCH, stage="validate")
     score = _score(ctx, params)
@@ -127,11 +105,11 @@ def _controlled(
         drop_type=library.DropType.ABSOLUTE,
         **options,
     )
-    final, _ = validate(_compiled(made), validation)
+    final, _ = validate(compiled(made), validation)
     if scores[0] - final > params.max_drop + 1e-9:
         raise UserError(
             f"'max-drop: {params.max_drop:g}' cannot be met: the score is {final:.4f}, in float {scores[0]:.4f}",
-            hint="allow more, or give more samples",
+            hint=f"too few samples in 'validation:' to show so small a drop, {_CAUSES}",
         )
     return made, {"score": final, "score_float": scores[0], "measured": len(scores)}
 
