@@ -14,7 +14,7 @@ from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platfo
 from .runner import ModelInput, Runner
 from .stack import Stack
 from .version import VERSION
-from .work import WorkDataset, WorkInput, WorkRequest, WorkResult
+from .work import WorkDataset, WorkInput, WorkRequest, WorkResult, WorkSight
 
 if TYPE_CHECKING:
     from .hooks import hookimpl
@@ -62,6 +62,7 @@ __all__ = [
     "WorkInput",
     "WorkRequest",
     "WorkResult",
+    "WorkSight",
     "hookimpl",
     "schemes",
 ]

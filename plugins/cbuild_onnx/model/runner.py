@@ -27,15 +27,19 @@ _TYPES = {
 }
 
 
-def session(path: Path, *, threads: int, optimise: bool = True, profile: Path | None = None) -> ort.InferenceSession:
-    """A session on the CPU. ``profile``: how the names of its profiler's files begin. UserError if the model cannot be
-    loaded."""
+def session(
+    path: Path, *, threads: int, optimise: bool = True, integers: bool = True, profile: Path | None = None
+) -> ort.InferenceSession:
+    """A session on the CPU. ``integers``: whether it may fuse QDQ nodes to kernels of integers. ``profile``: how the
+    names of its profiler's files begin. UserError if the model cannot be loaded."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     level = ort.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+    if not integers:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
@@ -68,8 +72,16 @@ def one_line(error: Exception) -> str:
 class OnnxRunner:
     """Runs a model: arrays in, arrays out."""
 
-    def __init__(self, path: Path, *, threads: int = 1, optimise: bool = True, profile: Path | None = None) -> None:
-        self._session = session(path, threads=threads, optimise=optimise, profile=profile)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int = 1,
+        optimise: bool = True,
+        integers: bool = True,
+        profile: Path | None = None,
+    ) -> None:
+        self._session = session(path, threads=threads, optimise=optimise, integers=integers, profile=profile)
         self._threads = threads
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._inputs = declared_inputs(self._session)

@@ -74,7 +74,7 @@ def stored(model: Any) -> Counter[int]:
 
 
 def _floats(model: Any) -> dict[str, int]:
-    """Name → bytes of each float weight. A float that restores integers is a scale, not a weight."""
+    """Name → bytes of each float weight. What follows integers restores them: one of a few scales."""
     integers = {
         node.get_name()
         for node in model.get_ordered_ops()

@@ -23,6 +23,8 @@ __all__ = ["Samples", "by_nncf", "ignored", "open_float"]
 
 _HEAVY = ("Convolution", "GroupConvolution", "MatMul", "Gather", "LSTMSequence", "GRUSequence")  # worth an example
 
+_RECURRENT = ("GRUSequence", "LSTMSequence", "RNNSequence")
+
 
 def open_float(ctx: Context, artifact: Path) -> Any:
     """The model of an ``onnx`` or ``openvino-ir`` artifact. UserError if it is quantized already."""
@@ -57,7 +59,14 @@ def ignored(model: Any, names: Iterable[str], types: Iterable[str]) -> tuple[Any
                 there = ", ".join(list(dict.fromkeys(some))[:6])
                 raise UserError(f"'{what}: {pattern}' matches no node", hint=f"there are e.g. {there}")
             chosen |= matched
+    chosen |= {node.get_friendly_name() for node in model.get_ordered_ops() if _goes_both_ways(node)}
     return nncf().IgnoredScope(names=[name for name in nodes if name in chosen], validate=False), len(chosen)
+
+
+def _goes_both_ways(node: Any) -> bool:
+    """Whether it is a recurrent layer in two directions, whose weights OpenVINO's CPU plugin takes as plain constants
+    only: it stays in float."""
+    return node.get_type_name() in _RECURRENT and node.get_attributes().get("direction") == "bidirectional"
 
 
 def _matches(text: str, pattern: str) -> bool:

@@ -40,7 +40,12 @@ def compare(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Compare a model with itself, its answers changed."""
 
     def run(
-        proto: onnx.ModelProto, change: Change, settings: Parity = DEFAULT, precision: Any = "fp32", loader: str = ""
+        proto: onnx.ModelProto,
+        change: Change,
+        settings: Parity = DEFAULT,
+        precision: Any = "fp32",
+        loader: str = "",
+        again: Change | None = None,
     ) -> Any:
         path = models.save(proto, tmp_path / "model") / "model.onnx"
         return check_parity(
@@ -50,6 +55,7 @@ def compare(tmp_path: Path) -> Callable[..., dict[str, Any]]:
             lambda: OnnxRunner(path, optimise=False),
             lambda: Altered(OnnxRunner(path), change),
             name="the engine",
+            again=None if again is None else lambda: Altered(OnnxRunner(path), again),
         )
 
     return run
@@ -347,3 +353,18 @@ def test_onnxruntime_compares_what_it_compiled(form: str, tmp_path: Path) -> Non
     strict = OnnxRuntimeSettings(parity=Parity(sqnr_db=190, axes={"batch": [64]}))  # a few answers round otherwise
     with pytest.raises(UserError, match=r"output 'logits' of ONNX Runtime .* SQNR .* dB \(at least 190\)"):
         run_node(compiled, source, strict, tmp_path / "strict")
+
+
+def test_what_rounding_alone_moves_is_no_fault_of_the_engine(compare) -> None:
+    off = {"precision": "int8"}
+    with pytest.raises(UserError, match=r"of its magnitude \(allowed: 0\.25\)"):
+        compare(models.cnn(), noisy(0.3), **off)
+    facts = compare(models.cnn(), noisy(0.3), **off, again=noisy(0.25))
+    assert "rounding in another order alone moves its answers by 0.25" in facts["concern"]
+    assert "concern" not in compare(models.cnn(), noisy(0.01), **off, again=noisy(0.25)), "it is not even asked"
+    with pytest.raises(UserError, match="is not what its source computes"):  # sturdy: the engine is wrong
+        compare(models.cnn(), noisy(0.3), **off, again=noisy(0.01))
+    with pytest.raises(UserError, match="is not what its source computes"):  # far more than rounding
+        compare(models.cnn(), lambda _, value: -value, **off, again=noisy(0.25))
+    with pytest.raises(UserError, match=r"allowed: 0\.2\)"):  # who names a limit means it
+        compare(models.cnn(), noisy(0.3), Parity(max_error=0.2), **off, again=noisy(0.25))
