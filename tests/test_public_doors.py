@@ -31,8 +31,8 @@ Names = dict[str, list[str] | None]
 
 
 def parameters(found: Any) -> list[str] | None:
-    """Names of a function's or a constructor's parameters; None for a value. ``*`` marks one that is named in a call, ``=``
-    one that has a default."""
+    """Names of a function's or a constructor's parameters; None for a value. ``*`` marks one that is named in a
+    call, ``=`` one that has a default."""
     if not callable(found):
         return None
     try:
