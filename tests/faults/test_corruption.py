@@ -1,0 +1,174 @@
+"""Every file that a build leaves, damaged in every way: found out, refused or made again; never used, never a hang."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from command import Inline, Ran
+from damage import DAMAGES, HARMLESS, Hang, modes_count, within
+from inline import InlineExecutor
+
+from compressbuild import noop
+
+TEXT = """
+version: 1
+models: {f: {file: f.txt}}
+evaluate: {metrics: [length, wait], baseline: a}
+targets:
+  a: {from: f, steps: [{toy.mix: {salt: 1}}]}
+  b: {from: a, steps: [{toy.copy: {note: x}}], gates: {length: {max: 100}}}
+"""
+READING = (("verify",), ("show", "b"), ("report",), ("history", "b"), ("list",), ("why", "b"), ("cache", "stats"))
+SECONDS = 20
+"""After these, a command counts as hung. Each takes a tenth of one."""
+REFUSED = ("cache/version", "cache/locks/")
+"""Places that a build does not clear by itself: what lies there may be somebody's."""
+
+
+class Project(Inline):
+    """Commands in this process, nodes too; the no-op is asked first, as the real command does."""
+
+    def __call__(self, *args: str, code: int | None = 0, timeout: float = SECONDS, **env: str) -> Ran:
+        with (
+            mock.patch("compressbuild.build.run.LocalExecutor", lambda *_, **__: InlineExecutor()),
+            modes_count(),
+            within(timeout),
+        ):
+            with self.world(*args, **env):
+                if (text := noop.check(list(args))) is not None:
+                    return Ran(0, text, "")
+            return super().__call__(*args, code=code, timeout=timeout, **env)
+
+    def files(self) -> list[str]:
+        """What a build reads again or publishes; logs are only written."""
+        found = sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file())
+        return [name for name in found if name.startswith(("cache/", ".cbuild/", "build/"))]
+
+    def state(self) -> dict[str, bytes | None]:
+        """The published files, seals and metrics too; None for what is no regular file."""
+        build = self.root / "build"
+        return {
+            path.relative_to(build).as_posix(): path.read_bytes() if path.is_file() and not path.is_symlink() else None
+            for path in sorted(build.rglob("*"))
+            if path.is_symlink() or not path.is_dir()
+        }
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("corrupt") / "built", toy=True)
+    project.write("f.txt", "abc")
+    project.write("Compressfile", TEXT)
+    project("all")
+    assert "nothing to do" in project("all").out
+    return project
+
+
+class Case:
+    """One file, damaged in one way."""
+
+    def __init__(self, built: Project, root: Path, name: str, damage: str, seed: int) -> None:
+        self.name, self.damage, self.built = name, damage, built
+        self.where = f"{name}: {damage}, seed {seed}"
+        for directory in ("work", "spare"):
+            shutil.rmtree(root / directory, ignore_errors=True)
+        self.spare = root / "spare"
+        self.spare.mkdir()
+        self.work = built.copy(root / "work")
+        DAMAGES[damage](self.work.root / name, self.spare, random.Random(seed))
+
+    def run(self, *args: str) -> Ran:
+        try:
+            ran = self.work(*args, code=None)
+        except (Exception, Hang) as error:
+            raise AssertionError(f"{self.where}: {args} {type(error).__name__}: {error}") from error
+        assert "Traceback" not in ran.text, f"{self.where}: {args}\n{ran.text}"
+        return ran
+
+    def check(self) -> None:
+        area, harmless = self.name.partition("/")[0], self.damage in HARMLESS
+        for args in READING:
+            ran = self.run(*args)
+            assert ran.code in (0, 1), f"{self.where}: {args} exits {ran.code}\n{ran.text}"
+            if args == ("verify",) and area == "build" and not harmless:
+                assert ran.code == 1, f"{self.where}: verify believes it\n{ran.text}"
+        ran = self.run("all", "--json")
+        if ran.code and self.name.startswith(REFUSED):
+            assert "hint:" in ran.err and self.name.split("/")[1] in ran.err, f"{self.where}: no way out\n{ran.text}"
+            self.clear()
+            ran = self.run("all", "--json")
+        assert ran.code == 0, f"{self.where}: the next build fails\n{ran.text}"
+        self.right()
+        self.run("cache", "verify")
+        assert self.run("all").code == 0, self.where
+        assert self.run("cache", "verify").code == 0, f"{self.where}: the cache stays damaged"
+        assert self.run("verify").code == 0, f"{self.where}: verify fails"
+        assert not self.run("all", "--json").started, f"{self.where}: not settled"
+        self.right()
+        assert Path("/etc/passwd").stat().st_size > 0
+        if (there := self.spare / "elsewhere").exists() and self.damage == "hard link":
+            assert there.read_bytes(), f"{self.where}: somebody's file was emptied"
+
+    def right(self) -> None:
+        assert self.work.state() == self.built.state(), f"{self.where}: other bytes are published"
+
+    def clear(self) -> None:
+        """Do what the hint says."""
+        path = self.work.root / self.name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+@contextlib.contextmanager
+def cases(root: Path) -> Iterator[Path]:
+    place = root / "cases"
+    place.mkdir()
+    yield place
+    for path in place.rglob("*"):
+        if not path.is_symlink():
+            os.chmod(path, 0o700 if path.is_dir() else 0o600)
+
+
+def seed() -> int:
+    return int(os.environ.get("CBUILD_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
+
+
+def test_a_sample(built: Project, tmp_path: Path, record_property: Callable[[str, object], None]):
+    """A few files of each area, each damaged in one way."""
+    chosen = seed()
+    print(f"CBUILD_SEED={chosen}")
+    record_property("seed", chosen)
+    rng = random.Random(chosen)
+    areas = ("cache/cas/", "cache/ac/", "cache/", ".cbuild/", "build/a/", "build/b/")
+    with cases(tmp_path) as place:
+        for area in areas:
+            name = rng.choice([name for name in built.files() if name.startswith(area)])
+            Case(built, place, name, rng.choice(sorted(DAMAGES)), chosen).check()
+    record_property("tried", len(areas))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", sorted(DAMAGES))
+def test_every_file(built: Project, tmp_path: Path, damage: str, record_property: Callable[[str, object], None]):
+    chosen = seed()
+    record_property("seed", chosen)
+    failed = []
+    names = built.files()
+    with cases(tmp_path) as place:
+        for number, name in enumerate(names):
+            try:
+                Case(built, place, name, damage, chosen + number).check()
+            except AssertionError as error:
+                failed.append(str(error))
+    record_property("tried", len(names))
+    record_property("failed", len(failed))
+    assert not failed, "\n\n".join(failed)
