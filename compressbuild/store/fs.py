@@ -26,8 +26,8 @@ _FICLONE = 0x40049409  # linux/fs.h: share the extents of another file, copy on 
 _CLONE_FROM = 64 << 10
 _SYNCFS_FROM = 64
 
-# What reading says of a bad block, and of something that is no regular file.
-UNREADABLE = (errno.EIO, errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO)
+# What reading says of a bad block, of something that is no regular file, and of what its owner keeps to himself.
+UNREADABLE = (errno.EIO, errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO, errno.EACCES)
 
 _HINTS = {
     errno.ENOSPC: "free some space, or run `cbuild cache gc --max-size SIZE`",
