@@ -15,7 +15,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from ..digest import Digest, file_digest
-from ..errors import CbuildError, StoreError
+from ..errors import CbuildError
 from ..graph import Graph, Node
 from ..plan import Action, Cover, Explanation, Keyer, Trace, Traces, judge
 from ..store import ActionResult, BadOutput, CorruptObject, Hit, Lock, Store
@@ -104,7 +104,7 @@ class Scheduler:
             self._executor.close()
             for run in self._running.values():
                 release(run.locks)
-                self._discard(run)
+                self._store.abandon(run.base)
             self._inputs.close()
 
     # -- deciding ----------------------------------------------------------------------------------------------------
@@ -359,11 +359,7 @@ class Scheduler:
         del self._running[run.action.node.index]
         release(run.locks)
         self._pools.release(run.need)
-        self._discard(run)
-
-    def _discard(self, run: _Run) -> None:
-        with contextlib.suppress(StoreError):  # gc does it later
-            self._store.discard(run.base)
+        self._store.abandon(run.base)
 
 
 def _cost(last: Trace | None) -> float:

@@ -141,6 +141,11 @@ class Store:
         with explained(f"remove {scratch}"):
             self.dir.fs.remove_tree(os.fspath(scratch))
 
+    def abandon(self, scratch: Path) -> None:
+        """The same, as far as it can be done: gc removes the rest."""
+        with suppress(StoreError):
+            self.discard(scratch)
+
     def commit(
         self,
         directory: Path,

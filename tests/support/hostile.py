@@ -49,7 +49,7 @@ def daemon(ctx, model):
 
 
 def nohup(ctx, model):
-    subprocess.Popen("trap '' TERM HUP INT; while :; do sleep 1; done", shell=True, start_new_session=True)
+    subprocess.Popen(["sh", "-c", "trap '' TERM HUP INT; while :; do sleep 1; done"], start_new_session=True)
 
 
 def junk(ctx, model):
