@@ -49,6 +49,8 @@ class Project:
         cache: Path | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
+        if path.is_dir():
+            raise UsageError(f"{path} is a directory", hint=f"name the file in it: -f {path / 'Compressfile'}")
         if not path.is_file():
             beside = path.with_name(path.name + ".example")
             hint = (
@@ -57,7 +59,7 @@ class Project:
                 else "name another with -f FILE"
             )
             raise UsageError(f"there is no {path}", hint=hint)
-        self.root = Path(os.path.abspath(path)).parent
+        self.root = _utf8(Path(os.path.abspath(path)).parent, "the project's directory")
         self.state = self.root / STATE_DIR
         self.published = self.root / "build"
         self.lock = path.with_name(path.name + ".lock")
@@ -99,7 +101,7 @@ class Project:
 
     @cached_property
     def cache_path(self) -> Path:
-        return Path(self._cache or self.environ.get("CBUILD_CACHE") or self.root / self.spec.cache)
+        return _utf8(Path(self._cache or self.environ.get("CBUILD_CACHE") or self.root / self.spec.cache), "the cache")
 
     @cached_property
     def store(self) -> Store:
@@ -167,13 +169,24 @@ class Project:
 
         return make_plan(self.graph, targets, self.keyer, self.store.lookup, self.traces.get, remeasure=remeasure)
 
-    def save(self) -> None:
-        """Keep what was learnt for the next time."""
-        for part in ("code", "stat", "traces", "types"):
-            if part in self.__dict__:
-                self.__dict__[part].save()
+    def save(self) -> OSError | None:
+        """Keep what was learnt for the next time; what prevented it. The work is done all the same."""
+        parts = ("code", "stat", "traces", "types")
+        saved = [self.__dict__[part].save() for part in parts if part in self.__dict__]
+        return next((error for error in saved if error is not None), None)
 
     def close(self) -> None:
         self.save()
         if "store" in self.__dict__:
             self.store.close()
+
+
+def _utf8(path: Path, what: str) -> Path:
+    """Workers are sent paths as text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{what}, {os.fsencode(path)!r}, has a name that is not UTF-8", hint="rename it, or move what is in it"
+        ) from None
+    return path

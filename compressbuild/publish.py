@@ -39,6 +39,15 @@ class Publisher:
         except OSError:  # not published, or replaced at this moment
             return None
 
+    def undeclared(self, targets: Collection[str]) -> list[str]:
+        """What lies published of targets that are not among these: directories with a seal."""
+        try:
+            names = sorted(os.listdir(self.root))
+        except OSError:  # nothing is published
+            return []
+        seals = ((name, self.root / name / SEAL) for name in names if name not in targets and name[0] != ".")
+        return [name for name, seal in seals if seal.is_file() and not seal.parent.is_symlink()]
+
     def sweep(self) -> None:
         """Remove what a killed build left half-written."""
         for path in self.root.glob(".*.*"):
@@ -125,7 +134,18 @@ class Publisher:
             os.rename(self.path(target), aside)
         except FileNotFoundError:
             return False
-        shutil.rmtree(aside) if aside.is_dir() and not aside.is_symlink() else aside.unlink()
+        except OSError as error:
+            raise CbuildError(
+                f"{self.path(target)} cannot be taken back: {error.strerror or error}",
+                hint="it is not what the Compressfile asks for now; make its directory writable, then build again",
+            ) from error
+        try:
+            shutil.rmtree(aside) if aside.is_dir() and not aside.is_symlink() else aside.unlink()
+        except OSError as error:
+            raise CbuildError(
+                f"{aside} cannot be removed: {error.strerror or error}",
+                hint=f"'{target}' is no longer published; what is left there is rubbish",
+            ) from error
         return True
 
     def reseal(self, target: str, seal: bytes) -> None:

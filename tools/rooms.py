@@ -31,7 +31,7 @@ LAYERS = """
     compressfile registry platforms store closure scaffold
     api
     digest
-    errors words noop
+    errors words noop interrupts
 """
 RANK = {room: rank for rank, line in enumerate(reversed(LAYERS.split("\n"))) for room in line.split()}
 

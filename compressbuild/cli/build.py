@@ -144,9 +144,12 @@ def _conclude(project: Project, report: BuildReport, *, as_json: bool, plain: bo
     if changed:
         click.echo(target_table(report, sys.stdout.isatty()))
     click.echo(text, nl=False)
+    unsaved = project.save()
     if report.exit_code == 0 and plain:
         from ..build.noop_state import write
 
-        project.save()
-        write(project, sys.argv[1:], report, summary(report, again=True))
+        unsaved = write(project, sys.argv[1:], report, summary(report, again=True)) or unsaved
+    if unsaved is not None:
+        why = f"{unsaved.filename or project.state}: {unsaved.strerror}"
+        click.echo(f"warning: what was learnt is not kept, so the next build is slower: {why}", err=True)
     return report.exit_code

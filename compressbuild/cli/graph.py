@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from ..compressfile.select import select
 from ..report.picture import drawing
 from . import completion
-from .options import opened, project_options
+from .options import opened, project_options, written
 
 __all__ = ["command"]
 
@@ -44,7 +42,7 @@ def command(
         picture = drawing.make(project.plan(names), with_metrics=metrics)
         text = {"svg": drawing.svg, "dot": drawing.dot, "mermaid": drawing.mermaid}[form](picture)
     if output:
-        Path(output).write_text(text)
+        written(text, output, aside=True)
     else:
         click.echo(text)
     return 0

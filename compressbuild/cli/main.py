@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import __version__
-from ..errors import CbuildError
+from .. import __version__, interrupts
+from ..errors import CbuildError, Interrupted
 from . import completion
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ COMMANDS = {
     "graph": "Draw the DAG as svg, dot or mermaid.",
     "verify": "Check published artifacts against their provenance.",
     "sign": "Sign the provenance of published artifacts.",
+    "clean": "Remove what targets published that are no longer declared.",
     "sbom": "Write the bill of materials of a published target (CycloneDX ML-BOM).",
     "lock": "Pin the software that targets are built with.",
     "cache": "Statistics, clean-up and verification of the cache.",
@@ -147,20 +149,18 @@ def main(argv: list[str]) -> int:
     """Run a command line; errors are printed as the user should read them. Returns the exit status."""
     try:
         outcome = cbuild.main(argv, prog_name="cbuild", standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("interrupted", err=True)
-        return 130
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return _interrupted("interrupted")
     except click.ClickException as error:
         error.show()
         return 2
+    except Interrupted as error:
+        return _interrupted(str(error))
     except CbuildError as error:
         from ..compressfile.excerpt import render
 
         click.echo(render(error, getattr(error, "texts", {})), err=True)
         return error.exit_code
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        return 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone; Python would complain of it at exit
         return 1
@@ -168,6 +168,12 @@ def main(argv: list[str]) -> int:
         click.echo(f"cbuild: error: {_system_error(error)}", err=True)
         return 1
     return outcome if isinstance(outcome, int) else 0
+
+
+def _interrupted(text: str) -> int:
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        click.echo(text, err=True)
+    return interrupts.status()
 
 
 def _system_error(error: OSError) -> str:

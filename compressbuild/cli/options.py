@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import UsageError
+from ..interrupts import Held
 from ..words import number
 from . import completion
 
@@ -62,7 +63,8 @@ def opened(file: str, overrides: tuple[str, ...], cache_dir: str | None) -> Iter
     try:
         yield project
     finally:
-        project.close()
+        with Held():
+            project.close()
 
 
 def locked(project: Project, targets: Iterable[str]) -> list[str] | None:

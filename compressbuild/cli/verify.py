@@ -50,15 +50,19 @@ def command(
     """
     places = [word for word in targets if "/" in word]
     names = [word for word in targets if "/" not in word]
+    gone: list[str] = []
     found = [pair for place in places for pair in _within(Path(place))]
     if names or not places:
         with opened(file, overrides, cache_dir) as project:
             found += [(n, project.publisher.path(n)) for n in select(project.spec, tuple(names) or ("all",))[0]]
+            gone = [] if targets else project.publisher.undeclared(project.spec.targets)
     if not targets:
         found = [(name, directory) for name, directory in found if os.path.lexists(directory)]
     if len(found) != 1 and (artifact or expected):
         option = "--artifact" if artifact else "--target"
         raise UsageError(f"{option} is about one artifact, and this names {len(found)}", hint="name one directory")
+    for name in gone:
+        click.echo(f"{name}: published, but no longer declared ('cbuild clean' removes it)")
     return _report(found, PublicKey(Path(key)) if key else None, artifact, expected)
 
 

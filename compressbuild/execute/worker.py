@@ -132,12 +132,13 @@ def _shown(value: Any) -> float | str:
 def run_node(request: WorkRequest, report: Callable[[dict[str, Any]], None]) -> WorkResult:
     """Call the node's function in this process; never raises. Expects the process to end afterwards."""
     started = time.monotonic()
+    guard = Guard(request)
     try:
-        facts = _call(request, report)
+        facts = _call(request, report, guard)
     except BaseException as error:  # noqa: BLE001  the plugin border: whatever it raises is the node's failure
         print(RAISED, file=sys.stderr)
         traceback.print_exc()
-        failure = describe(error, root=request.root, run=request.run)
+        failure = describe(guard.explain(error), root=request.root, run=request.run)
         return WorkResult(
             ok=False,
             error=failure.error,
@@ -146,11 +147,16 @@ def run_node(request: WorkRequest, report: Callable[[dict[str, Any]], None]) -> 
             seconds=time.monotonic() - started,
             peak_rss=procfs.peak_rss(),
         )
-    return WorkResult(ok=True, seconds=time.monotonic() - started, peak_rss=procfs.peak_rss(), facts=facts)
+    return WorkResult(
+        ok=True,
+        seconds=time.monotonic() - started,
+        peak_rss=procfs.peak_rss(),
+        facts=facts,
+        sandbox="landlock" if guard.confined else "none",
+    )
 
 
-def _call(request: WorkRequest, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    guard = Guard(request)
+def _call(request: WorkRequest, report: Callable[[dict[str, Any]], None], guard: Guard) -> dict[str, Any]:
     sys.path[:0] = request.code_roots
     importlib.invalidate_caches()
     guard.watch()

@@ -14,19 +14,22 @@ from msgspec.structs import replace
 from ..digest import bytes_digest, seal, unseal
 from .asked import Asked
 from .installed import Installed, scan
+from .trial import Tried
 
 __all__ = ["Remembered", "read", "tool_versions", "write"]
 
-_MAGIC = b"compressbuild-installed-3"
+_MAGIC = b"compressbuild-installed-4"
 
 
 class Remembered(msgspec.Struct, frozen=True):
     """The content of the file. ``offers``: plugin → what (``technique`` …) → names, when it last worked. ``asked``: the
-    records, if every plugin was sound. ``stamp``: the digest of the file, which changes whenever any of it does."""
+    records, if every plugin was sound. ``tried``: by ``module:attribute``, whether a manifest can be asked at all.
+    ``stamp``: the digest of the file, which changes whenever any of it does."""
 
     installed: Installed
     offers: dict[str, dict[str, tuple[str, ...]]] = {}
     asked: Asked | None = None
+    tried: dict[str, Tried] = {}
     stamp: str = ""
 
 

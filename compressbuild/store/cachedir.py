@@ -74,6 +74,11 @@ class CacheDir:
         """Paths in ``tmp`` that this program made."""
         return [f"{self.root}/tmp/{name}" for name in _names(f"{self.root}/tmp") if _TEMPORARY.fullmatch(name)]
 
+    def own_temporaries(self) -> list[str]:
+        """Those of this object."""
+        mine = f"{os.getpid():x}-{self._token}-"
+        return [path for path in self.leftovers() if os.path.basename(path).startswith(mine)]
+
     def quarantined(self) -> list[str]:
         return [f"{self.root}/quarantine/{name}" for name in _names(f"{self.root}/quarantine")]
 

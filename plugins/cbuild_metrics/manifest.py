@@ -57,7 +57,7 @@ def compressbuild_kinds() -> Iterator[Kind]:
         name="predictions",
         files=("predictions.json", "labels.npy", "outputs/*.npy"),
         summary="a model's outputs on a dataset, with the labels",
-        validate="cbuild_metrics.answers.predictions:validate",
+        validate="cbuild_kit.predictions:validate",
     )
     yield from records_robustness.kinds()
 

@@ -63,7 +63,7 @@ def _stem(product: Product) -> str:
 
 def _nbits(proto: ModelProto, product: Product, blocks: Blocks, output: str, symmetric: bool) -> list[NodeProto]:
     """MatMulNBits of ONNX Runtime: weights N × blocks × bytes, zero points packed along the blocks. Constants that a
-    lookup reads too have a row for each output, of which the product's weights are a view."""
+    lookup reads too have a row for each output; the product's weights are a view of them."""
     node, stem, zeros = product.node, _stem(product), blocks.zeros
     constants = [_pack(blocks.values, blocks.bits), blocks.scales]
     if not symmetric:

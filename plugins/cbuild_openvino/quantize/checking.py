@@ -14,10 +14,9 @@ from cbuild_kit.probes import probe
 
 from compressbuild.api import Context
 
-from ..artifact import Interface
+from ..artifact import fed, interface
 from ..lookups import table_rows
 from ..runtime import openvino
-from .subject import model_inputs
 
 __all__ = ["compared", "compiled", "made_up", "stored"]
 
@@ -54,7 +53,7 @@ def compared(
 
 def made_up(ctx: Context, source: Any) -> list[Mapping[str, np.ndarray]] | None:
     """Inputs that a float model takes, of several sizes; None if it takes none."""
-    inputs = model_inputs(source)
+    inputs = fed(source).inputs
     first = {axis for item in inputs for axis in item.shape[:1] if isinstance(axis, str)}
     axes = dict.fromkeys(first, _SIZES)
     probed = probe(inputs, _answer(source), axes=axes, rows=table_rows(source), seed=ctx.seed)
@@ -75,7 +74,7 @@ def stored(model: Any) -> Counter[int]:
 
 
 def _floats(model: Any) -> dict[str, int]:
-    """Name → bytes of each float weight. What follows integers restores them: a scale, of which there are few."""
+    """Name → bytes of each float weight. What follows integers restores them: one of a few scales."""
     integers = {
         node.get_name()
         for node in model.get_ordered_ops()
@@ -108,7 +107,7 @@ def _restores(constant: Any, integers: set[str]) -> bool:
 
 def _answer(model: Any) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
     """Runs a model, compiled for the CPU."""
-    ready, names = compiled(model), Interface.of(model).outputs
+    ready, names = compiled(model), interface(model).outputs
     return lambda batch: dict(zip(names, (np.array(value) for value in ready(dict(batch)).values()), strict=True))
 
 
@@ -119,7 +118,7 @@ def compiled(model: Any) -> Any:
 def _joined(model: Any) -> dict[str, int]:
     """Output → the axis along which a Concat makes it."""
     found = {}
-    for name, port in zip(Interface.of(model).outputs, model.outputs, strict=True):
+    for name, port in zip(interface(model).outputs, model.outputs, strict=True):
         node = port.get_node().input_value(0).get_node()
         if node.get_type_name() == "Concat":
             found[name] = int(node.get_attributes()["axis"])

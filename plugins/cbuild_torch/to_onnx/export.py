@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from cbuild_kit import ModelInput, axis_sizes, example_arrays, sample_feeds
+from cbuild_kit import axis_sizes, example_arrays, sample_feeds
 from cbuild_onnx.model import files
 from cbuild_onnx.model.checks import compare
 from cbuild_onnx.model.runner import OnnxRunner
 from torch import nn
 
-from compressbuild.api import Context, UserError
+from compressbuild.api import Context, ModelInput, UserError
 
 from ..model.calling import by_keyword, caller, named_outputs, takes_any, tensors
 from ..model.description import ModelDescription
