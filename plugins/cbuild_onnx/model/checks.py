@@ -10,6 +10,8 @@ from compressbuild.api import UserError
 
 __all__ = ["compare"]
 
+_LEAST = 1e-3  # of an output that is zero but for rounding
+
 
 def compare(
     found: Mapping[str, np.ndarray],
@@ -23,7 +25,8 @@ def compare(
 ) -> float:
     """The largest difference of any output; UserError where it exceeds ``atol + rtol·|wanted|``, or where names,
     shapes or NaNs differ, or where nothing finite is there to compare. ``per_output``: relative to the largest
-    magnitude of the output, not to each value."""
+    magnitude of the output, not to each value. ``atol`` is for values up to 1: where all of an output are smaller,
+    as probabilities of many classes, it shrinks with them, down to a thousandth."""
     if list(found) != list(wanted):
         raise UserError(f"{what} has outputs {list(found)}, its source {list(wanted)}")
     if wanted and not any(np.isfinite(value).any() or not np.size(value) for value in wanted.values()):
@@ -40,9 +43,10 @@ def compare(
         with np.errstate(invalid="ignore"):
             difference = np.where((got == expected) | (np.isnan(got) & np.isnan(expected)), 0.0, np.abs(got - expected))
         magnitude = np.where(np.isfinite(expected), np.abs(expected), 0.0)
+        peak = np.max(magnitude, initial=0.0)
         if per_output:
-            magnitude = np.max(magnitude, initial=0.0)
-        if not np.all(difference <= atol + rtol * magnitude):
+            magnitude = peak
+        if not np.all(difference <= atol * np.clip(peak, _LEAST, 1.0) + rtol * magnitude):
             raise UserError(
                 f"{what} differs from its source: output '{name}' by up to {np.max(difference):.3g} "
                 f"(values up to {np.max(magnitude):.3g})",

@@ -83,6 +83,7 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
     except _FAILURES as error:
         raise _strange(module, error) from error
     some_left(module, reasons)
+    recovered: dict[str, Any] = {}
     for step in range(params.steps):
         if samples is not None:
             _gradients(module, call, samples, task_loss(ctx, Task(params.loss), samples), reasons)
@@ -92,7 +93,7 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
         _same(removal, module, description, blended)
         if step + 1 < params.steps:
             _require(module, frozen)
-            _recover(ctx, module, description, params, step)
+            recovered = _recover(ctx, module, description, params, step)
             _require(module)
         ctx.progress(step + 1, params.steps)
     after = _cost(module, call, example)
@@ -114,6 +115,7 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
         "macs_before": before[0],
         "removed": round(1 - after[1] / before[1], 6),
         **_achieved(ctx, module, widths, reasons, params),
+        **{name: value for name, value in recovered.items() if name == "concern"},
     }
 
 
@@ -335,10 +337,12 @@ def _gradients(
             parameter.grad = torch.zeros_like(parameter)
 
 
-def _recover(ctx: Context, module: nn.Module, description: ModelDescription, params: PruneChannels, step: int) -> None:
-    """A short training between two rounds; a killed one goes on where it stood."""
+def _recover(
+    ctx: Context, module: nn.Module, description: ModelDescription, params: PruneChannels, step: int
+) -> dict[str, Any]:
+    """A short training between two rounds; a killed one goes on where it stood. Returns its facts."""
     if not params.recover_epochs or params.data is None:
-        return
+        return {}
     training = Finetune(
         data=params.data,
         epochs=params.recover_epochs,
@@ -348,8 +352,10 @@ def _recover(ctx: Context, module: nn.Module, description: ModelDescription, par
     )
     samples = read_samples(ctx, params.data, description.inputs)
     loss = task_loss(ctx, training, samples)
-    optimise(ctx, module, description, samples, training, loss, stage=f"recovery-{step}", within=(step, params.steps))
+    within, stage = (step, params.steps), f"recovery-{step}"
+    facts = optimise(ctx, module, description, samples, training, loss, stage=stage, within=within, judged=True)
     module.zero_grad(set_to_none=True)
+    return facts
 
 
 @torch.no_grad()

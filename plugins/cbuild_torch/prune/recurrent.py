@@ -18,6 +18,7 @@ from ..model.structure import EditedModel
 from .masks import lowest, zero
 from .params.recurrent import PruneRecurrent
 from .units import Cell, Followers, Unit, cells, cut, follow, silence, unit_norms
+from .zeroed import check_lowest, check_zeroed, check_zeros, ranked
 
 __all__ = ["prune"]
 
@@ -59,6 +60,11 @@ def _weights(ctx: Context, model: Path, params: PruneRecurrent) -> dict[str, Any
     magnitudes = {name: weight.detach().abs() for name, weight in weights.items()}
     facts = zero(weights, lowest(magnitudes, params.ratio, params.scope, own))
     save_model(ctx, module, description, [{"op": "sparse", "parameters": sorted({*description.sparse, *weights})}])
+    before, after = check_zeroed(model, ctx.out, weights, "prune.recurrent")
+    groups = ranked(weights, params.ratio, params.scope, own)
+    check_zeros(ctx.out, groups, "prune.recurrent")
+    for group in groups:
+        check_lowest(before, after, group, "prune.recurrent")
     return facts
 
 
