@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from cbuild_kit import fixed_batch, sample_feeds
-from cbuild_kit.fidelity import check_fidelity
+from cbuild_kit.fidelity import Answer, check_fidelity
 from cbuild_kit.interface import Interface
 from cbuild_torch.model.calling import tensors
 from cbuild_torch.model.program import example, one_line, retraced
@@ -33,9 +33,15 @@ _BATCH = 32  # samples at a time, of a model that takes any number
 
 @torch.no_grad()
 def quantize(
-    ctx: Context, program: ExportedProgram, interface: Interface, settings: ExecuTorchSettings
+    ctx: Context,
+    program: ExportedProgram,
+    interface: Interface,
+    settings: ExecuTorchSettings,
+    source: Callable[[], Answer],
 ) -> tuple[ExportedProgram, dict[str, Any]]:
-    """The quantized program, weights per output channel; ``layers``: convolutions and linear layers that are int8,
+    """The quantized program, weights per output channel. ``source``: runs the module that was traced.
+
+    Facts: ``layers``: convolutions and linear layers that are int8,
     ``float_layers``: those that are not, ``samples``: how many were looked at."""
     dynamic = settings.precision == "int8-dynamic"
     config = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=dynamic)
@@ -60,7 +66,7 @@ def quantize(
         raise UserError("no layer of this model could be quantized", hint="convolutions and linear layers can be")
     facts = {"layers": done, "float_layers": len(layers) - done}
     facts |= {} if dynamic else {"samples": seen}
-    return quantized, {**facts, **_fidelity(ctx, program, quantized, interface, settings)}
+    return quantized, {**facts, **_fidelity(ctx, program, quantized, interface, settings, source)}
 
 
 def _fidelity(
@@ -69,8 +75,9 @@ def _fidelity(
     quantized: ExportedProgram,
     interface: Interface,
     settings: ExecuTorchSettings,
+    source: Callable[[], Answer],
 ) -> dict[str, Any]:
-    """The quantized program against the float one, on samples where there are some."""
+    """The quantized program against the float module, on samples where there are some."""
     if settings.data is not None:
         columns = sample_feeds(ctx.dataset(settings.data), interface.inputs, min(settings.samples, _CHECK_SAMPLES))
         count = len(next(iter(columns.values())))
@@ -81,7 +88,7 @@ def _fidelity(
         given = [{n: value.numpy() for n, value in example(interface.inputs, interface.sizes).items()}]
     return check_fidelity(
         ctx,
-        lambda: _answer(program, interface),
+        source,
         lambda: _answer(quantized, interface),
         given,
         what="ExecuTorch's quantizer",

@@ -11,11 +11,16 @@ from compressbuild.api import Context, UserError
 
 from ..artifact import Interface, write
 from ..runtime import nncf
+from .checking import compared
 from .params import OpenVinoCompress
 from .subject import Samples, by_nncf, ignored, open_float
 
 __all__ = ["compress"]
 
+_CAUSES = (
+    "too few bits for some layers: 'mode: int8-asym', a smaller 'group-size:', 'scale-estimation: true' with 'data:', "
+    "or 'exclude:' of the layers that suffer most"
+)
 _BITS = {"i8": 8, "u8": 8, "i4": 4, "u4": 4}
 
 
@@ -47,6 +52,7 @@ def compress(ctx: Context, artifact: Path, params: OpenVinoCompress) -> dict[str
             "scale_estimation": params.scale_estimation,
             "advanced_parameters": advanced,
         }
+    samples = None
     if params.data is not None:
         samples = Samples(ctx, model, params.data, limit=params.samples, batch_size=1)
         options |= {"dataset": library.Dataset(samples), "subset_size": len(samples)}
@@ -58,7 +64,8 @@ def compress(ctx: Context, artifact: Path, params: OpenVinoCompress) -> dict[str
         raise UserError("no weight could be compressed", hint="are they compressed already? See 'exclude:'")
     interface.note(made)
     write(made, ctx.out)
-    return {"weights_8_bit": now[8], "weights_4_bit": now[4], "excluded": excluded}
+    facts = {"weights_8_bit": now[8], "weights_4_bit": now[4], "excluded": excluded}
+    return {**facts, **compared(ctx, artifact, samples, what="openvino.compress", causes=_CAUSES)}
 
 
 def _compressed(model: Any) -> Counter[int]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_kit.fidelity import check_fidelity
 
 from compressbuild.api import Context, UserError
 
 from ..artifact import Interface, write
-from ..runtime import nncf, openvino
+from ..runtime import nncf
+from .checking import compared, compiled
 from .params import OpenVinoQuantize
 from .subject import Samples, by_nncf, ignored, open_float
 
@@ -61,44 +61,16 @@ def quantize(ctx: Context, artifact: Path, params: OpenVinoQuantize) -> dict[str
     count = sum(node.get_type_name() == "FakeQuantize" for node in made.get_ops())
     if count == 0:
         raise UserError("nothing could be quantized", hint="see 'exclude:' and 'exclude-types:'")
-    compared = check_fidelity(
-        ctx,
-        lambda: _answer(model),
-        lambda: _answer(made),
-        samples,
-        what="openvino.quantize",
-        causes=("'smooth:'; " if params.smooth is not None else "") + _CAUSES,
-        joined=_joined(model),
-    )
     interface.note(made)
     write(made, ctx.out)
+    causes = ("'smooth:'; " if params.smooth is not None else "") + _CAUSES
     return {
         **facts,
-        **compared,
+        **compared(ctx, artifact, samples, what="openvino.quantize", causes=causes),
         "quantize_nodes": count,
         "excluded": excluded,
         "samples": len(samples.labels),
     }
-
-
-def _answer(model: Any) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
-    """Runs a model, compiled for the CPU."""
-    compiled, names = _compiled(model), Interface.of(model).outputs
-    return lambda batch: dict(zip(names, (np.array(value) for value in compiled(batch).values()), strict=True))
-
-
-def _joined(model: Any) -> dict[str, int]:
-    """Output → the axis along which a Concat makes it."""
-    found = {}
-    for name, port in zip(Interface.of(model).outputs, model.outputs, strict=True):
-        node = port.get_node().input_value(0).get_node()
-        if node.get_type_name() == "Concat":
-            found[name] = int(node.get_attributes()["axis"])
-    return found
-
-
-def _compiled(model: Any) -> Any:
-    return openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
 def _controlled(
@@ -112,8 +84,8 @@ def _controlled(
     score = _score(ctx, params)
     scores: list[float] = []
 
-    def validate(compiled: Any, batches: Iterable[dict[str, np.ndarray]]) -> tuple[float, list[float] | None]:
-        results = [compiled(batch) for batch in batches]
+    def validate(ready: Any, batches: Iterable[dict[str, np.ndarray]]) -> tuple[float, list[float] | None]:
+        results = [ready(batch) for batch in batches]
         found = {name: np.concatenate([result[name] for result in results]) for name in outputs}
         scores.append(score(found, validation.labels))
         return scores[-1], None
@@ -127,7 +99,7 @@ def _controlled(
         drop_type=library.DropType.ABSOLUTE,
         **options,
     )
-    final, _ = validate(_compiled(made), validation)
+    final, _ = validate(compiled(made), validation)
     if scores[0] - final > params.max_drop + 1e-9:
         raise UserError(
             f"'max-drop: {params.max_drop:g}' cannot be met: the score is {final:.4f}, in float {scores[0]:.4f}",

@@ -25,12 +25,11 @@ from ..model.module import load_model, load_plain, make_module, prepare, save_mo
 from ..model.objective import Loss, Samples, Task, read_samples, task_loss
 from ..model.probing import varied
 from ..model.selection import check_patterns, matching, prunable_layers, ratio_for
-from ..train.optimise import optimise
-from ..train.params import Finetune
 from .fixed import fixed_layers, some_left
 from .groups import noted, obstacle, parts_counted, tied
 from .masked import Removal, difference, informed
 from .params.channels import PruneChannels
+from .recovery import recover
 
 __all__ = ["prune"]
 
@@ -93,7 +92,7 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
         _same(removal, module, description, blended)
         if step + 1 < params.steps:
             _require(module, frozen)
-            recovered = _recover(ctx, module, description, params, step)
+            recovered = recover(ctx, module, description, params, step)
             _require(module)
         ctx.progress(step + 1, params.steps)
     after = _cost(module, call, example)
@@ -335,27 +334,6 @@ def _gradients(
     for parameter in module.parameters():
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-
-
-def _recover(
-    ctx: Context, module: nn.Module, description: ModelDescription, params: PruneChannels, step: int
-) -> dict[str, Any]:
-    """A short training between two rounds; a killed one goes on where it stood. Returns its facts."""
-    if not params.recover_epochs or params.data is None:
-        return {}
-    training = Finetune(
-        data=params.data,
-        epochs=params.recover_epochs,
-        lr=params.recover_lr,
-        batch_size=params.recover_batch_size,
-        loss=params.loss,
-    )
-    samples = read_samples(ctx, params.data, description.inputs)
-    loss = task_loss(ctx, training, samples)
-    within, stage = (step, params.steps), f"recovery-{step}"
-    facts = optimise(ctx, module, description, samples, training, loss, stage=stage, within=within, judged=True)
-    module.zero_grad(set_to_none=True)
-    return facts
 
 
 @torch.no_grad()

@@ -81,6 +81,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeQat) -> dict[str, Any]:
     if not quantizer.layers:
         raise UserError("no layer could be quantized", hint="see 'exclude:'; convolutions and linear layers can be")
     _run_once(prepared, description, samples, params.batch_size)  # ranges get their shapes, as a checkpoint has them
+    _unchanged(_float_answers(prepared, description, samples), known)
     facts = optimise(ctx, prepared, description, samples, params, loss)
     floats = _float_answers(prepared, description, samples)
     converted = _convert(prepared, description, samples, params.batch_size)
@@ -212,6 +213,13 @@ def _float_answers(prepared: GraphModule, description: ModelDescription, samples
         part.fake_quant_enabled.copy_(fake)
         part.observer_enabled.copy_(observed)
     return dict(found)
+
+
+def _unchanged(floats: dict[str, np.ndarray], known: Probed) -> None:
+    """UserError unless the graph that is to be trained computes in float what the module does on the data."""
+    wanted = {name: np.asarray(value) for name, value in known.taken[-1][1].items()}
+    found = dict(zip(wanted, floats.values(), strict=True))
+    compare(found, wanted, atol=1e-4, rtol=1e-3, per_output=True, what="the graph with batch normalisation folded")
 
 
 def _check_feeds(samples: Samples) -> dict[str, np.ndarray]:
