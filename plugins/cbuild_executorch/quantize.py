@@ -41,8 +41,9 @@ def quantize(
 ) -> tuple[ExportedProgram, dict[str, Any]]:
     """The quantized program, weights per output channel. ``source``: runs the module that was traced.
 
-    Facts: ``layers``: convolutions and linear layers that are int8,
-    ``float_layers``: those that are not, ``samples``: how many were looked at."""
+    Facts: ``layers``: convolutions and linear layers that are int8, ``float_layers``: those that are not,
+    ``samples``: how many were looked at.
+    """
     dynamic = settings.precision == "int8-dynamic"
     config = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=dynamic)
     with warnings.catch_warnings():
