@@ -5,7 +5,7 @@
     │   └── CompressfileError   exit 2   one or more located diagnostics
     ├── PluginError             exit 2   a plugin that is broken, duplicate or missing
     ├── NodeFailed              exit 1   a node raised, crashed, ran out of memory or time
-    ├── Incompatible            exit 4   a requested target cannot be built on this host
+    ├── Incompatible            exit 4   a requested target cannot be built on this host, or software is not as locked
     ├── StoreError              exit 1   the cache cannot be read or written
     └── Interrupted             exit 130 Ctrl-C
 

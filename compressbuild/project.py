@@ -60,6 +60,7 @@ class Project:
         self.root = Path(os.path.abspath(path)).parent
         self.state = self.root / STATE_DIR
         self.published = self.root / "build"
+        self.lock = path.with_name(path.name + ".lock")
         from .compressfile.load import load
 
         self.spec: Spec = load(path, overrides, lambda: self.registry.platforms)

@@ -13,7 +13,10 @@ def test_it_is_kept_beside_the_project_until_its_gates_hold(tmp_path: Path) -> N
     toy = one_collapsed(tmp_path, "{shares: {min: 0.9}}")
     report, _ = toy.build()
     (target,) = report.targets
-    assert (target.status, target.reason) == ("gate failed", "shares min fail; it is in .cbuild/rejected/t")
+    assert (target.status, target.reason) == (
+        "gate failed",
+        "shares min fail; the new artifact is in .cbuild/rejected/t",
+    )
     assert not (toy.root / "build/t").exists()
     kept = toy.root / ".cbuild/rejected/t"
     assert (kept / "value").read_text() == "bad"

@@ -27,6 +27,7 @@ def _watched(project: Project, targets: Iterable[str]) -> Iterable[str]:
     """Every file and directory that can change what this command would do."""
     spec, store = project.spec, project.store
     yield str(spec.path)
+    yield os.path.abspath(project.lock)
     yield from (path for path, _ in project.registry.fingerprint())
     yield from _engine()
     if key := project.environ.get(signing.VARIABLE):

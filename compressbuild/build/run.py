@@ -154,7 +154,7 @@ class Build:
     # -- one target --------------------------------------------------------------------------------------------------
 
     def _finish(self, name: str) -> None:
-        """All that a target asks for has come to an end: judge it, publish it or take it back."""
+        """All that a target asks for has come to an end: judge it, and publish it or remove it."""
         target = self._project.graph.targets[name]
         outcomes = self._scheduler.outcomes
         complete = all(outcomes[i].result is not None for i in target.nodes)
@@ -162,7 +162,7 @@ class Build:
         base: dict[str, Any] = {"name": name, "platform": target.spec.platform, "baseline": target.baseline}
         if culprits:
             withdrawn = not self._leave and self._project.publisher.withdraw(name)
-            reason = f"{', '.join(culprits)} failed" + (f"; build/{name} was taken back" if withdrawn else "")
+            reason = f"{', '.join(culprits)} failed" + (f"; build/{name} was removed" if withdrawn else "")
             self._report(TargetReport(status="failed", reason=reason, **base))
             return
         if not complete:
@@ -183,8 +183,8 @@ class Build:
         elif found.missed:
             withdrawn = self._project.publisher.withdraw(name)
             reason = "; ".join(f"{v.metric} {v.limit} {v.verdict}" for v in found.missed)
-            reason += f"; build/{name} was taken back" if withdrawn else ""
-            reason += f"; it is in {self._reject(target, result.output, found)}"
+            reason += f"; build/{name} was removed" if withdrawn else ""
+            reason += f"; the new artifact is in {self._reject(target, result.output, found)}"
             self._report(TargetReport(status="gate failed", reason=reason, **base))
         else:
             shutil.rmtree(self._rejected(name), ignore_errors=True)

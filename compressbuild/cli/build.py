@@ -12,7 +12,7 @@ import click
 
 from ..errors import Incompatible
 from ..report.text.plan import plan_lines
-from .options import opened, project_options, target_names
+from .options import locked, opened, project_options, target_names
 
 if TYPE_CHECKING:
     from ..build.outcome import BuildReport
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ..project import Project
 
 __all__ = ["command"]
+
+_SHOWN = 5
+"""Differences from the lock that a build shows."""
 
 
 @click.command("build", context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,6 +37,7 @@ __all__ = ["command"]
 @click.option("--remeasure", is_flag=True, help="Measure times again.")
 @click.option("--json", "as_json", is_flag=True, help="Print events (or with -n the plan) as JSON lines.")
 @click.option("--trace", "--profile", "trace", metavar="FILE", help="Write a Chrome trace of the build.")
+@click.option("--locked", "must_match", is_flag=True, help="Refuse software that is not in Compressfile.lock.")
 @click.option("-v", "--verbose", is_flag=True, help="Also name cached nodes, and why each node runs.")
 def command(
     targets: tuple[str, ...],
@@ -47,11 +51,13 @@ def command(
     remeasure: bool,
     as_json: bool,
     trace: str | None,
+    must_match: bool,
     verbose: bool,
 ) -> int:
     """Build targets: names, groups, globs ('sweep-*'), or 'all'."""
     with opened(file, overrides, cache_dir) as project:
         selection = project.select(targets)
+        differing = _differing(project, selection.names, must_match=must_match)
         if dry_run:
             plan = project.plan(selection.names, remeasure=remeasure)
             for line in plan_lines(plan, selection.skipped, as_json=as_json, verbose=verbose):
@@ -76,7 +82,28 @@ def command(
                 check=check,
                 remeasure=remeasure,
             )
-        return _conclude(project, report, as_json=as_json, plain=not (check or remeasure or trace or verbose))
+        plain = not (check or remeasure or trace or verbose or differing)
+        return _conclude(project, report, as_json=as_json, plain=plain)
+
+
+def _differing(project: Project, targets: tuple[str, ...], *, must_match: bool) -> bool:
+    """Say how the installed software differs from the locked, if it does. Raises Incompatible if it must not."""
+    found = locked(project, targets)
+    name = project.lock.name
+    if must_match and found is None:
+        raise Incompatible(f"--locked, but there is no {name}", hint="'cbuild lock' writes it")
+    if not found:
+        return False
+    if must_match:
+        raise Incompatible(
+            f"the installed software differs from {name}: {'; '.join(found)}",
+            hint="install what is locked, or accept what is installed with 'cbuild lock'",
+        )
+    for line in found[:_SHOWN]:
+        click.echo(f"warning: {name}: {line}", err=True)
+    if len(found) > _SHOWN:
+        click.echo(f"warning: {name}: {len(found) - _SHOWN} more differ; see 'cbuild lock --check'", err=True)
+    return True
 
 
 @contextmanager

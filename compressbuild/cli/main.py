@@ -29,6 +29,8 @@ COMMANDS = {
     "graph": "Draw the DAG as svg, dot or mermaid.",
     "verify": "Check published artifacts against their provenance.",
     "sign": "Sign the provenance of published artifacts.",
+    "sbom": "Write the bill of materials of a published target (CycloneDX ML-BOM).",
+    "lock": "Pin the software that targets are built with.",
     "cache": "Statistics, clean-up and verification of the cache.",
     "platforms": "List common hardware to build for, and what this machine can do for it.",
     "plugins": "List plugins, what they offer, and why one is unusable.",
@@ -38,7 +40,20 @@ COMMANDS = {
 }
 
 _TAKES_VALUE = frozenset(
-    ("-f", "--file", "-j", "--jobs", "--set", "--cache-dir", "--trace", "--profile", "--format", "-o", "--key")
+    (
+        "-f",
+        "--file",
+        "-j",
+        "--jobs",
+        "--set",
+        "--cache-dir",
+        "--trace",
+        "--profile",
+        "--format",
+        "-o",
+        "--output",
+        "--key",
+    )
 )
 
 
@@ -64,7 +79,7 @@ class Cbuild(click.Group):
                     ("1", "a node failed"),
                     ("2", "bad usage or Compressfile"),
                     ("3", "a gate failed"),
-                    ("4", "a requested target cannot be built on this machine"),
+                    ("4", "a requested target cannot be built on this machine, or software is not as locked"),
                     ("130", "interrupted"),
                 ]
             )

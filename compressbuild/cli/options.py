@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ..project import Project
     from ..registry import Registry
 
-__all__ = ["offered", "opened", "project_options", "target_names", "written"]
+__all__ = ["locked", "offered", "opened", "project_options", "target_names", "written"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,6 +51,17 @@ def opened(file: str, overrides: tuple[str, ...], cache_dir: str | None) -> Iter
         yield project
     finally:
         project.close()
+
+
+def locked(project: Project, targets: Iterable[str]) -> list[str] | None:
+    """How the software that ``targets`` need differs from what is locked; None where nothing is locked."""
+    if not os.path.lexists(project.lock):  # before the import: most projects have none
+        return None
+    from ..plan.lock import Lock
+
+    lock = Lock.read(project.lock)
+    graph = project.graph
+    return list(lock.differences(Lock.of([graph.nodes[i] for i in sorted(graph.needed(targets))], project.keyer)))
 
 
 def offered() -> Registry:

@@ -11,7 +11,8 @@
     platform      settings with which an input is run (metrics)                     a platform's settings
     data          loader and arguments of each dataset, factory and its arguments   the Compressfile
     code          syntax-tree digest of each factory, loader and function used      the user's code, or what it imports
-    files         bytes of each listed file                                         the file
+    files         bytes of each listed file, and whether it is executable; each     the files
+                  empty directory in a listed one
     tools         versions of Python, of the distributions that the record          an upgrade
                   declares, and of those that the code imports
     facts         the platform facts that the record declares                       another machine
@@ -76,7 +77,7 @@ class Keyer:
         return {
             "format": {"version": KEY_FORMAT},
             "technique": {"name": node.name, "version": node.version, "role": node.role},
-            "plugin code": self._plugin_code(node),
+            "plugin code": self.plugin_code(node),
             "parameters": dict(node.key_params),
             "inputs": dict(inputs),
             "platform": {
@@ -90,7 +91,7 @@ class Keyer:
                 for pattern, mark in self.file_patterns(node)
                 for path, digest in self._listings.get(pattern, mark).parts().items()
             },
-            "tools": self._tools(node),
+            "tools": self.tools(node),
             "facts": self.facts_of(node),
             "run": {"seed": node.options.seed, "threads": node.options.threads, "timeout": node.options.timeout},
             "environment": dict(self.environment) if node.run else {},
@@ -98,7 +99,7 @@ class Keyer:
 
     def check(self, node: Node) -> None:
         """Look for all files and code that the node's key covers. What is not there joins ``problems``."""
-        self._plugin_code(node)
+        self.plugin_code(node)
         for reference, mark in self.code_references(node):
             self._user_code(reference, mark)
         for pattern, mark in self.file_patterns(node):
@@ -116,6 +117,24 @@ class Keyer:
 
     def facts_of(self, node: Node) -> dict[str, Any]:
         return {name: self._facts.get(name) for name in sorted(set(node.facts))}
+
+    def plugin_code(self, node: Node) -> dict[str, Digest]:
+        """Function or type of a plugin → the digest of its syntax tree. What is missing joins ``problems``."""
+        closures = {ref: self._code.plugin(ref) for ref in self._plugin_references(node)}
+        for ref, closure in closures.items():
+            for problem in closure.missing:
+                hint = problem.hint or f"it is the function of '{node.name}': reinstall the plugin, or fix its record"
+                self.problems.append(Diagnostic(f"{ref}: {problem.message}", problem.mark or node.mark, hint))
+        return {ref: closure.digest for ref, closure in closures.items()}
+
+    def tools(self, node: Node) -> dict[str, str | None]:
+        """Versions of Python, of the record's declared distributions, and of those that the code imports."""
+        external = {module for ref, _ in self.code_references(node) for module in self._code.closure(ref).external}
+        external |= {module for ref in self._plugin_references(node) for module in self._code.plugin(ref).external}
+        found = dict(self._registry.tool_versions(node.tools))
+        for versions in self._registry.module_versions(sorted(external)).values():
+            found.update(versions)
+        return {"python": f"{sys.version_info[0]}.{sys.version_info[1]}", **dict(sorted(found.items()))}
 
     # -- what a node reads, also for the worker ----------------------------------------------------------------------
 
@@ -168,23 +187,6 @@ class Keyer:
         return (*own, *(self._code.plugin(ref) for ref in self._plugin_references(node)))
 
     # -- parts -------------------------------------------------------------------------------------------------------
-
-    def _plugin_code(self, node: Node) -> dict[str, Digest]:
-        closures = {ref: self._code.plugin(ref) for ref in self._plugin_references(node)}
-        for ref, closure in closures.items():
-            for problem in closure.missing:
-                hint = problem.hint or f"it is the function of '{node.name}': reinstall the plugin, or fix its record"
-                self.problems.append(Diagnostic(f"{ref}: {problem.message}", problem.mark or node.mark, hint))
-        return {ref: closure.digest for ref, closure in closures.items()}
-
-    def _tools(self, node: Node) -> dict[str, str | None]:
-        """Versions of Python, of the record's declared distributions, and of those that the code imports."""
-        external = {module for ref, _ in self.code_references(node) for module in self._code.closure(ref).external}
-        external |= {module for ref in self._plugin_references(node) for module in self._code.plugin(ref).external}
-        found = dict(self._registry.tool_versions(node.tools))
-        for versions in self._registry.module_versions(sorted(external)).values():
-            found.update(versions)
-        return {"python": f"{sys.version_info[0]}.{sys.version_info[1]}", **dict(sorted(found.items()))}
 
     def _plugin_references(self, node: Node) -> list[str]:
         """The functions of plugins that run, and the types that check their parameters. A type of the engine's own

@@ -11,6 +11,7 @@ import pytest
 from command import Work
 
 from compressbuild.cli.main import COMMANDS
+from compressbuild.compressfile.names import COMMANDS as RESERVED
 
 
 def test_help(bare: Work):
@@ -29,6 +30,10 @@ def test_help_of_each_command(bare: Work, command: str):
     ran = bare(command, "--help")
     assert ran.out.startswith(f"Usage: cbuild {command}")
     assert "Traceback" not in ran.text
+
+
+def test_no_target_can_hide_a_command():
+    assert set(COMMANDS) <= set(RESERVED)
 
 
 def test_no_arguments(bare: Work):
@@ -133,7 +138,7 @@ def test_as_a_process(process: Work):
     ("line", "offered"),
     [
         (["li"], ["list"]),
-        (["s"], ["show", "sign", "schema", "small"]),
+        (["s"], ["show", "sign", "sbom", "schema", "small"]),
         (["show", "s"], ["small"]),
         (["-f", "Compressfile", "sm"], ["small"]),
         (["why", "bo"], ["both"]),

@@ -16,6 +16,7 @@ from compressbuild import errors
 from compressbuild.build.outcome import TargetReport
 from compressbuild.cli.main import COMMANDS
 from compressbuild.execute import events
+from compressbuild.registry import discover
 
 PAGE = (ROOT / "docs" / "cli.md").read_text()
 SHARED = PAGE.partition("\n## build\n")[0]
@@ -79,3 +80,18 @@ def test_every_exit_status_is_there() -> None:
     codes = {e.exit_code for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.CbuildError)}
     missed_a_gate = 3  # the exit status of a build's outcome; nothing is raised
     assert {int(row[0]) for row in table[1:]} == codes | {0, missed_a_gate}
+
+
+def test_the_sample_of_plugins_is_what_they_offer() -> None:
+    """Every name of each, and nothing broken. What a machine lacks (``!``) is that of some machine."""
+    sample = re.search(r"^\$ cbuild plugins\n(.*?)^```$", section("plugins"), re.MULTILINE | re.DOTALL)
+    assert sample is not None
+    said = {
+        (kind.removesuffix("s"), name): plugin
+        for plugin, lines in re.findall(r"^([\w-]+)  \(compressbuild .*\)\n((?:  .*\n)+)", sample[1], re.MULTILINE)
+        for kind, names in re.findall(r"^  ([a-z]+) +(.*)$", lines, re.MULTILINE)
+        for name in names.split(", ")
+    }
+    assert said == {record: plugin for record, plugin in discover(cache=None).owner.items() if plugin in said.values()}
+    assert len(set(said.values())) > 8
+    assert "cannot be imported" not in sample[1]

@@ -52,7 +52,7 @@ def test_failing_node(toys: Work, case: str):
     assert {name: t.status for name, t in ran.targets.items()} == {
         "good": "up to date", "bad": "failed", "below": "failed",
     }  # fmt: skip
-    assert sorted(os.listdir(toys.root / "build")) == ["good"]  # what it published before was taken back
+    assert sorted(os.listdir(toys.root / "build")) == ["good"]  # what it published before was removed
     assert toys.settle() == []
 
     again = toys.json("bad", code=1)  # a failure is not cached, what led to it is
@@ -96,7 +96,7 @@ def test_unmet_gate(toys: Work):
     toys("all")
     toys.write("f.txt", "abcdefgh")
     ran = toys("all", code=3)
-    assert "short: gate failed: length max fail; build/short was taken back" in ran.text
+    assert "short: gate failed: length max fail; build/short was removed" in ran.text
     titles, row = ran.out.splitlines()[-3:-1]
     assert titles.split() == ["target", "gate", "got", "off", "by", "verdict"]
     assert row.split() == ["short", "length:", "max", "5", "8", "3", "fail"]

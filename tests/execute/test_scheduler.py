@@ -56,7 +56,7 @@ def test_an_older_publication_is_taken_back(toy) -> None:
     toy.build("all")
     assert toy.value("t") == "abc"
     report, _ = toy.build("all", overrides=["targets.t.steps.0.toy.copy.fail=raise"])
-    assert report.targets[0].reason == "t/toy.copy failed; build/t was taken back"
+    assert report.targets[0].reason == "t/toy.copy failed; build/t was removed"
     assert not (toy.root / "build" / "t").exists()
     assert toy.build("all")[1] == []
     assert toy.value("t") == "abc"
