@@ -347,7 +347,7 @@ TABLE: dict[str, dict[str, tuple[m.Plant, str]]] = {
     "executorch int8": traced_wrong("cbuild_executorch.compile:load_model", says="another model|only .* dB|parity"),
     "torch-inductor": traced_wrong("cbuild_inductor.compile:load_model"),
 }
-LONG = ("torch-inductor", "executorch", "executorch int8")  # compilers of seconds
+LONG = ("torch-inductor", "executorch", "executorch int8", "quantize.qat", "openvino.quantize", "quantize.mixed")
 QUICK = {(case, next(iter(faults))) for case, faults in TABLE.items() if case not in LONG}
 """One fault of each in a common run; all in a long one."""
 
