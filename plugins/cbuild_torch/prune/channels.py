@@ -25,6 +25,7 @@ from ..model.module import load_model, load_plain, make_module, prepare, save_mo
 from ..model.objective import Loss, Samples, Task, read_samples, task_loss
 from ..model.probing import varied
 from ..model.selection import check_patterns, matching, prunable_layers, ratio_for
+from ..model.structure import BROKEN
 from .fixed import fixed_layers, some_left
 from .groups import noted, obstacle, parts_counted, tied
 from .masked import Removal, difference, informed
@@ -34,15 +35,6 @@ from .recovery import recover
 __all__ = ["prune"]
 
 _SAME = 1e-3  # of an output's magnitude: sums in another order
-_FAILURES = (  # of torch-pruning, which expects what it knows
-    RuntimeError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-)
 _HINT = "prune.magnitude fits every model; 'ignore:' names layers to leave alone"
 
 
@@ -79,7 +71,7 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
     before, widths = _cost(module, call, example), _widths(module)
     try:
         pruner = _pruner(module, call, example, params, reasons)
-    except _FAILURES as error:
+    except BROKEN as error:
         raise _strange(module, error) from error
     some_left(module, reasons)
     recovered: dict[str, Any] = {}
@@ -231,7 +223,7 @@ def _step(pruner: _Pruner, module: nn.Module) -> Removal:
         for group in pruner.step(interactive=True):
             removal.add(group, pruner.DG)
             group.prune()
-    except _FAILURES as error:
+    except BROKEN as error:
         found = pruner.obstacle(pruner.asked, failed=True)
         if found is not None:
             raise found from error
@@ -297,7 +289,7 @@ def _runs(
         hooks.append(layer.register_forward_hook(leave))
     try:
         found = _shapes(call, example)
-    except (RuntimeError, ValueError) as error:
+    except BROKEN as error:
         place = f"'{inside[-1]}'" if inside[-1] else "the model itself"
         raise UserError(
             f"the pruned model does not run, in {place}: {error}",
