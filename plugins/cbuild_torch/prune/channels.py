@@ -27,7 +27,7 @@ from ..model.probing import varied
 from ..model.selection import check_patterns, matching, prunable_layers, ratio_for
 from ..model.structure import BROKEN
 from .fixed import fixed_layers, some_left
-from .groups import noted, obstacle, parts_counted, tied
+from .groups import nearest, noted, obstacle, parts_counted, tied
 from .masked import Removal, difference, informed
 from .params.channels import PruneChannels
 from .recovery import recover
@@ -80,7 +80,7 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
             _gradients(module, call, samples, task_loss(ctx, Task(params.loss), samples), reasons)
         removal = _step(pruner, module)
         module.zero_grad(set_to_none=True)
-        _runs(module, call, example, shapes)
+        _runs(module, call, example, shapes, removal.narrowed)
         _same(removal, module, description, blended)
         if step + 1 < params.steps:
             _require(module, frozen)
@@ -209,10 +209,11 @@ def _pruner(
             output_transform=lambda result: [v for v in named_outputs(result).values() if v.grad_fn is not None],
         )
     pruner.obstacle = partial(obstacle, made_by=made_by, names=names)
-    groups = list(pruner.DG.get_all_groups(ignored_layers=list(fixed), root_module_types=pruner.root_module_types))
-    for found in filter(None, map(pruner.obstacle, groups)):
-        raise found
-    fixed.update(tied(pruner.DG, groups, names, fixed))
+    with parts_counted():
+        groups = list(pruner.DG.get_all_groups(ignored_layers=list(fixed), root_module_types=pruner.root_module_types))
+        for found in filter(None, map(pruner.obstacle, groups)):
+            raise found
+        fixed.update(tied(pruner.DG, groups, names, fixed))
     return pruner
 
 
@@ -220,9 +221,10 @@ def _step(pruner: _Pruner, module: nn.Module) -> Removal:
     """Prune all groups once; what went."""
     removal = Removal(module)
     try:
-        for group in pruner.step(interactive=True):
-            removal.add(group, pruner.DG)
-            group.prune()
+        with parts_counted():
+            for group in pruner.step(interactive=True):
+                removal.add(group, pruner.DG)
+                group.prune()
     except BROKEN as error:
         found = pruner.obstacle(pruner.asked, failed=True)
         if found is not None:
@@ -276,6 +278,7 @@ def _runs(
     call: Callable[[dict[str, Tensor]], Any],
     example: dict[str, Tensor],
     shapes: dict[str, list[int]],
+    narrowed: Iterable[str],
 ) -> None:
     """UserError unless the pruned model runs, and its outputs have the shapes they had."""
     inside = [""]  # the modules whose forward has not returned
@@ -291,9 +294,12 @@ def _runs(
         found = _shapes(call, example)
     except BROKEN as error:
         place = f"'{inside[-1]}'" if inside[-1] else "the model itself"
+        near = nearest(inside[-1], narrowed)
         raise UserError(
             f"the pruned model does not run, in {place}: {error}",
-            hint="the code there fixes a width: 'ignore:' the layers before and after it, or use prune.magnitude",
+            hint=f"the code there fixes a width: try \"ignore: ['{near}']\", the layer before it; or prune.magnitude"
+            if near
+            else "the code there fixes a width: 'ignore:' the layers before and after it, or use prune.magnitude",
         ) from error
     finally:
         for hook in hooks:
