@@ -7,32 +7,62 @@ import sys
 
 def main() -> int:
     """Run the command line; the exit status."""
-    from compressbuild import noop
+    from compressbuild import interrupts, noop
 
-    text = noop.check(sys.argv[1:])
+    interrupts.catch()
+    try:
+        return _run(noop.check(sys.argv[1:]))
+    except KeyboardInterrupt:  # before the command was reached, or after it
+        os._exit(interrupts.status())
+
+
+def _run(text: "str | None") -> int:
+    """Print ``text``, the answer of the no-op, if there is one; else run the command line."""
+    from compressbuild import interrupts
+
+    _open_streams()
     if text is not None:
-        try:
-            sys.stdout.write(text)
-        except BrokenPipeError:  # the reader has gone; there was nothing to do anyway
-            os._exit(1)
-        _leave(0)
+        _leave(0, text)
     gc.set_threshold(200_000)  # what starting makes is kept: nothing to collect yet
     from compressbuild.cli.main import main as full
+    from compressbuild.cli.streams import Output
 
-    status = full(sys.argv[1:])
-    if "compressbuild.build" not in sys.modules:
+    output = Output()
+    status = output.conclude(full(sys.argv[1:]))
+    interrupts.leave()
+    if "compressbuild.build.run" not in sys.modules:
         _leave(status)
     return status
 
 
-def _leave(status: int) -> None:
+def _leave(status: int, text: str = "") -> None:
     """End a process that only read. Taking the interpreter down, module by module, costs a tenth of a listing."""
     try:
+        sys.stdout.write(text)
         sys.stdout.flush()
         sys.stderr.flush()
     except (BrokenPipeError, ValueError):  # the reader has gone, as the status already says
         status = status or 1
+    except OSError as error:
+        status = status or 1
+        try:
+            os.write(2, f"cbuild: error: standard output: {error.strerror}\n".encode())
+        except OSError:  # nobody can read it
+            status = status or 1
     os._exit(status)
+
+
+def _open_streams() -> None:
+    """A closed standard stream is one that nobody wants; else the next file to be opened would take its place."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
 if __name__ == "__main__":

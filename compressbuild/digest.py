@@ -260,7 +260,7 @@ def save_sealed(path: str | os.PathLike[str], magic: bytes, value: object) -> OS
             with open(temporary, "xb", buffering=0) as file:
                 file.write(seal(magic, msgspec.msgpack.encode(value)))
             os.replace(temporary, path)
-        except OSError:
+        except BaseException:  # a signal, too, leaves nothing behind
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise

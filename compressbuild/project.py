@@ -1,4 +1,4 @@
-"""An opened project: its Spec, graph, cache and keys, and the two things one does with it: plan and build."""
+"""An opened project: its Spec, graph, cache and keys; it is planned and built."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .closure import CodeIndex
     from .compressfile.spec import Spec
     from .digest import StatCache
-    from .graph import Ask, Graph
+    from .graph import Ask, Graph, Types
     from .plan import Keyer, Plan, Traces
     from .platforms import Facts
     from .publish import Publisher
@@ -49,6 +49,8 @@ class Project:
         cache: Path | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
+        if path.is_dir():
+            raise UsageError(f"{path} is a directory", hint=f"name the file in it: -f {path / 'Compressfile'}")
         if not path.is_file():
             beside = path.with_name(path.name + ".example")
             hint = (
@@ -57,13 +59,13 @@ class Project:
                 else "name another with -f FILE"
             )
             raise UsageError(f"there is no {path}", hint=hint)
-        self.root = Path(os.path.abspath(path)).parent
+        self.root = _utf8(Path(os.path.abspath(path)).parent, "the project's directory")
         self.state = self.root / STATE_DIR
         self.published = self.root / "build"
         self.lock = path.with_name(path.name + ".lock")
         from .compressfile.load import load
 
-        self.spec: Spec = load(path, overrides, lambda: self.registry.platforms)
+        self.spec: Spec = load(path, overrides, lambda: self.registry.platforms, self.state / "parsed")
         self.environ = os.environ if environ is None else environ
         self._cache = cache
 
@@ -80,20 +82,26 @@ class Project:
         return probe()
 
     @cached_property
+    def types(self) -> Types:
+        from .graph import Types
+
+        return Types(self.state / "params", self.registry.stamp)
+
+    @cached_property
     def graph(self) -> Graph:
         from .graph import build_graph
 
-        return build_graph(self.spec, self.registry, self.facts)
+        return build_graph(self.spec, self.registry, self.facts, types=self.types)
 
     def ask(self, *asks: Ask) -> None:
         """Add measurements to the graph that the Compressfile does not name."""
         from .graph import build_graph
 
-        self.graph = build_graph(self.spec, self.registry, self.facts, asks)
+        self.graph = build_graph(self.spec, self.registry, self.facts, asks, self.types)
 
     @cached_property
     def cache_path(self) -> Path:
-        return Path(self._cache or self.environ.get("CBUILD_CACHE") or self.root / self.spec.cache)
+        return _utf8(Path(self._cache or self.environ.get("CBUILD_CACHE") or self.root / self.spec.cache), "the cache")
 
     @cached_property
     def store(self) -> Store:
@@ -112,7 +120,11 @@ class Project:
         from .closure import CodeIndex
 
         return CodeIndex(
-            [self.root / path for path in self.spec.python_path], self.stat, self.root, self.registry.siblings
+            [self.root / path for path in self.spec.python_path],
+            self.stat,
+            self.root,
+            self.registry.siblings,
+            (self.state / "closures", self.registry.stamp),
         )
 
     @cached_property
@@ -157,13 +169,24 @@ class Project:
 
         return make_plan(self.graph, targets, self.keyer, self.store.lookup, self.traces.get, remeasure=remeasure)
 
-    def save(self) -> None:
-        """Keep what was learnt for the next time."""
-        for part in ("stat", "traces"):
-            if part in self.__dict__:
-                self.__dict__[part].save()
+    def save(self) -> OSError | None:
+        """Keep what was learnt for the next time; what prevented it. The work is done all the same."""
+        parts = ("code", "stat", "traces", "types")
+        saved = [self.__dict__[part].save() for part in parts if part in self.__dict__]
+        return next((error for error in saved if error is not None), None)
 
     def close(self) -> None:
         self.save()
         if "store" in self.__dict__:
             self.store.close()
+
+
+def _utf8(path: Path, what: str) -> Path:
+    """Workers are sent paths as text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{what}, {os.fsencode(path)!r}, has a name that is not UTF-8", hint="rename it, or move what is in it"
+        ) from None
+    return path

@@ -38,6 +38,15 @@ class Publisher:
         except OSError:  # not published, or replaced at this moment
             return None
 
+    def undeclared(self, targets: Collection[str]) -> list[str]:
+        """What lies published of targets that are not among these: directories with a seal."""
+        try:
+            names = sorted(os.listdir(self.root))
+        except OSError:  # nothing is published
+            return []
+        seals = ((name, self.root / name / SEAL) for name in names if name not in targets and name[0] != ".")
+        return [name for name, seal in seals if seal.is_file() and not seal.parent.is_symlink()]
+
     def sweep(self) -> None:
         """Remove what a killed build left half-written."""
         for path in self.root.glob(".*.*"):
@@ -102,7 +111,7 @@ class Publisher:
             return
 
     def reject(self, target: str, artifact: Digest, files: dict[str, bytes], where: Path) -> None:
-        """Leave what missed a gate at ``where``, to be looked at: its files and ``files``, without a seal."""
+        """Leave what missed a gate at ``where``, for inspection: its files and ``files``, without a seal."""
         shutil.rmtree(where, ignore_errors=True)
         where.parent.mkdir(parents=True, exist_ok=True)
         staged = where.with_name(f".{target}.{os.getpid()}")
@@ -118,13 +127,24 @@ class Publisher:
             shutil.rmtree(staged)  # another build has just put the same there
 
     def withdraw(self, target: str) -> bool:
-        """Take back what an earlier build published: it is not what the Compressfile asks for now."""
+        """Remove what an earlier build published: the Compressfile no longer asks for it."""
         aside = self.root / f".{target}.{os.getpid()}.old"
         try:
             os.rename(self.path(target), aside)
         except FileNotFoundError:
             return False
-        shutil.rmtree(aside) if aside.is_dir() and not aside.is_symlink() else aside.unlink()
+        except OSError as error:
+            raise CbuildError(
+                f"{self.path(target)} cannot be taken back: {error.strerror or error}",
+                hint="it is not what the Compressfile asks for now; make its directory writable, then build again",
+            ) from error
+        try:
+            shutil.rmtree(aside) if aside.is_dir() and not aside.is_symlink() else aside.unlink()
+        except OSError as error:
+            raise CbuildError(
+                f"{aside} cannot be removed: {error.strerror or error}",
+                hint=f"'{target}' is no longer published; what is left there is rubbish",
+            ) from error
         return True
 
     def reseal(self, target: str, seal: bytes) -> None:

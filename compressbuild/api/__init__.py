@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from .census import Census, Macs, Weight
-from .context import Context, Runner, UserError
+from .context import Context, UserError
 from .facts import FACTS
 from .needs import Needs
 from .numbers import Amount, Count, Positive, Rate, Ratio, Share
@@ -11,9 +11,10 @@ from .params import DatasetRef, FileRef, FunctionRef, Label, Meta, ModelRef, Nar
 from .parity import Parity, ParityCheck
 from .profile import Operator, Profile, Profiling
 from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
+from .runner import ModelInput, Runner
 from .stack import Stack
 from .version import VERSION
-from .work import WorkDataset, WorkInput, WorkRequest, WorkResult
+from .work import WorkDataset, WorkInput, WorkRequest, WorkResult, WorkSight
 
 if TYPE_CHECKING:
     from .hooks import hookimpl
@@ -36,6 +37,7 @@ __all__ = [
     "Macs",
     "Meta",
     "Metric",
+    "ModelInput",
     "ModelRef",
     "Narrow",
     "Needs",
@@ -60,13 +62,14 @@ __all__ = [
     "WorkInput",
     "WorkRequest",
     "WorkResult",
+    "WorkSight",
     "hookimpl",
     "schemes",
 ]
 
 
 def __getattr__(name: str) -> object:
-    """``hookimpl`` comes with pluggy, which takes only a manifest, so whoever reads parameters does without."""
+    """``hookimpl`` needs pluggy, which only manifests use; code that only reads parameters does not import it."""
     if name != "hookimpl":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from . import hooks

@@ -1,19 +1,20 @@
-"""What a plugin function is given: :class:`Context`, and the protocol of what it loads: :class:`Runner`."""
+"""What a plugin function is given: :class:`Context`."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import msgspec
 
 from .census import Census
 from .params import Params
+from .runner import Runner
 from .work import WorkRequest
 
-__all__ = ["Context", "Runner", "UserError"]
+__all__ = ["Context", "UserError"]
 
 
 class UserError(Exception):
@@ -24,21 +25,6 @@ class UserError(Exception):
         self.hint = hint
 
 
-@runtime_checkable
-class Runner(Protocol):
-    """A loaded artifact that can be run. Arrays are numpy, shapes include the batch axis."""
-
-    @property
-    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
-        """Input name → (shape with names for dynamic axes, numpy dtype name), in positional order."""
-
-    def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
-        """Run once. ``feeds``: input name → array. Returns output name → array, in the model's order."""
-
-    def describe(self) -> dict[str, Any]:
-        """What really runs: ``{"provider": "CPUExecutionProvider", "threads": 1, …}``."""
-
-
 def resolve(reference: str) -> Any:
     """Import ``module:attr.attr``; UserError if it is not there."""
     module_name, _, attributes = reference.partition(":")
@@ -46,7 +32,10 @@ def resolve(reference: str) -> Any:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise UserError(f"cannot import '{module_name}' ({reference})", hint="is it in the project?") from error
+            raise UserError(
+                f"cannot import '{module_name}' ({reference})",
+                hint="the reference may be misspelt, or the module outside the project",
+            ) from error
         raise
     for attribute in attributes.split("."):
         if not hasattr(found, attribute):
@@ -61,8 +50,8 @@ class Context:
     """The world of one node: where to read, where to write, how to report.
 
     ``out``: an empty directory to fill. ``scratch``: the working directory, for temporary files, removed afterwards.
-    ``seed``, ``threads``: what the key says; use them. ``facts``: the probed platform facts that the record declared.
-    ``log``: a logger that writes to the node's log.
+    ``seed``, ``threads``: the values in the key; use them, not your own. ``facts``: the probed platform facts that the
+    record declared. ``log``: a logger that writes to the node's log.
     """
 
     def __init__(self, request: WorkRequest, report: Callable[[dict[str, Any]], None]) -> None:
@@ -82,7 +71,7 @@ class Context:
     def checkpoint(self) -> Path | None:
         """A directory of this very action that outlives a killed or failed run, and goes when the action succeeds.
 
-        What lies there must lead to the same bytes as a run without it. None where nobody keeps one.
+        What lies there must lead to the same bytes as a run without it. None if none is kept.
         """
         if self._request.checkpoint is None:
             return None
@@ -130,8 +119,8 @@ class Context:
         entry = self._request.inputs[self._role(name)]
         if entry.census is None:
             raise UserError(
-                f"an artifact of kind '{entry.kind}' is not counted here",
-                hint="the kind needs a census, and the metric census=True",
+                f"nothing counts the weights and operators of kind '{entry.kind}' here",
+                hint="give the kind's record a 'census', and the metric's census=True",
             )
         found: Census = resolve(entry.census)(self, Path(entry.path))
         return found
@@ -166,7 +155,7 @@ class Context:
 
     def factory(self, reference: str) -> Callable[..., Any]:
         """The user's model factory. Only factories that the Compressfile declares for this node are imported:
-        a name that came out of a cached artifact is never called on its own word."""
+        a name that came out of a cached artifact is never trusted."""
         if reference not in self.factories:
             raise UserError(f"the artifact names a factory '{reference}' that this target does not declare")
         found: Callable[..., Any] = resolve(reference)

@@ -16,7 +16,7 @@ class Needs(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     load (``(("libnvinfer.so.11", "libnvinfer.so.10"),)``). ``programs``: groups of commands, one of each group must be
     on PATH (``(("g++", "clang++"),)``). ``gpu``: an NVIDIA GPU with its driver. ``gpu_sm``: the compute capabilities
     that will do (``("sm89",)``), where not every such GPU will. ``system``: values of ``platform.system()`` that will
-    do. ``install``: what to tell the user.
+    do. ``install``: how to get what is missing.
     """
 
     modules: tuple[str, ...] = ()

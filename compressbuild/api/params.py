@@ -18,7 +18,7 @@ __all__ = ["DatasetRef", "FileRef", "FunctionRef", "Label", "Meta", "ModelRef", 
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True):
-    """What a metric's result is called, if its parameters say it: several of one metric can then stand side by side."""
+    """The name of a metric's result, if its parameters give one: a target can then use one metric several times."""
 
     name: str
     unit: str
@@ -29,7 +29,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Base of every parameter struct. The docstring of a subclass is the technique's one-line help."""
 
     def measured_as(self) -> Label | None:
-        """Of a metric's parameters: what its result is called; None: as the record says."""
+        """For a metric: the name of its result; None: the record's name."""
         return None
 
     def needs(self) -> Needs:

@@ -32,7 +32,7 @@ class Parity(Params, frozen=True):
         dict[str, Annotated[list[Positive], Meta(min_length=1, max_length=8)]],
         Meta(description="dynamic axis → the sizes at which it is tried, as `{batch: [1, 64], tokens: [8, 128]}`"),
     ] = {}
-    data: Annotated[DatasetRef | None, Meta(description="dataset to compare on too, beside made-up inputs")] = None
+    data: Annotated[DatasetRef | None, Meta(description="dataset to compare on, besides generated inputs")] = None
     samples: Annotated[int, Meta(ge=1, le=100_000, description="how many samples of `data` are compared")] = 64
 
 

@@ -14,11 +14,11 @@ __all__ = ["Operator", "Profile", "Profiling"]
 class Profiling(Params, frozen=True, kw_only=True):
     """How an artifact is run under its runtime's profiler."""
 
-    batch: Annotated[int, Meta(ge=1, description="samples a run, where the model leaves it open")] = 1
+    batch: Annotated[int, Meta(ge=1, description="samples per run, if the model's batch axis is dynamic")] = 1
     axes: Annotated[dict[str, Annotated[int, Meta(ge=1)]], Meta(description="dynamic axis → size")] = {}
     repeats: Annotated[int, Meta(ge=1, le=100_000, description="runs that are counted")] = 50
-    warmup: Annotated[int, Meta(ge=0, le=100_000, description="runs before those")] = 5
-    seed: Annotated[int, Meta(ge=0, description="of the random inputs")] = 0
+    warmup: Annotated[int, Meta(ge=0, le=100_000, description="warm-up runs, which are not counted")] = 5
+    seed: Annotated[int, Meta(ge=0, description="seed of the random inputs")] = 0
 
 
 class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -102,5 +102,5 @@ def _known(record: type[msgspec.Struct], fields: Mapping[str, Any]) -> dict[str,
             unknown = UnknownField(record, name)
             if reader is None or not reader.newer or unknown.moved:
                 raise unknown
-            reader.note(f"{unknown} in version {VERSION} of compressbuild.api: it is passed over")
+            reader.note(f"{unknown} in version {VERSION} of compressbuild.api: it is ignored")
     return found

@@ -99,7 +99,9 @@ class Backend(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
 
 
 class Metric(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
-    """What all metrics say. A plugin yields an :class:`ArtifactMetric`, :class:`AnswerMetric` or :class:`RunMetric`.
+    """The fields that all metrics share.
+
+    A plugin yields an :class:`ArtifactMetric`, :class:`AnswerMetric` or :class:`RunMetric`.
 
     ``run``: ``f(ctx, subject: Path, params) -> dict``, with at least ``{"value": number}``. ``direction``: ``lower``,
     ``higher`` or ``none`` is better.
@@ -173,7 +175,7 @@ class RunMetric(Metric, frozen=True, kw_only=True):
 
 
 class Platform(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
-    """Hardware that many have, for the catalogue: ``platforms: {mine: {like: NAME}}``, or NAME in a target.
+    """Common hardware, for the catalogue: ``platforms: {mine: {like: NAME}}``, or NAME in a target.
 
     ``settings``: of the backend, as a Compressfile would write them. ``requires``: facts that the host must have to
     build for it.

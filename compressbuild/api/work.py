@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["WorkDataset", "WorkInput", "WorkRequest", "WorkResult"]
+__all__ = ["WorkDataset", "WorkInput", "WorkRequest", "WorkResult", "WorkSight"]
 
 
 class WorkInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +30,15 @@ class WorkDataset(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()
 
 
+class WorkSight(msgspec.Struct, frozen=True, kw_only=True):
+    """What the action key covers on disk, by absolute paths. ``files``: listed ones and code; ``trees``: listed
+    directories, with all below; ``folders``: those that a glob looks through, whose files' names count."""
+
+    files: tuple[str, ...] = ()
+    trees: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+
+
 class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One node to run: ``run(ctx, inputs["subject"], params)``.
 
@@ -41,6 +50,7 @@ class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
     call. ``save_json``: file name in ``out`` where the dict that the function returned is written (metrics), or None:
     it is only reported. ``measures``: its ``value`` must be a finite number.
     ``validate``: ``module:function`` of the kind, called with ``out`` at the end. ``checkpoint``: see ``Context``.
+    ``sight``: all that the node may read beside its inputs; None: nobody said, so the kernel keeps it from nothing.
     """
 
     label: str
@@ -66,12 +76,14 @@ class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
     measures: bool = False
     validate: str | None = None
     checkpoint: str | None = None
+    sight: WorkSight | None = None
 
 
 class WorkResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of it. ``error``: one line; ``hint``: what may help; ``trace``: the user's part of the traceback.
 
     ``facts``: what the function returned. ``seconds``: wall time; ``peak_rss``: bytes (VmHWM).
+    ``sandbox``: what kept it from other files, ``landlock`` or ``none``.
     """
 
     ok: bool
@@ -81,3 +93,4 @@ class WorkResult(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, Any] = {}
     seconds: float = 0.0
     peak_rss: int = 0
+    sandbox: str = "none"

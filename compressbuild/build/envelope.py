@@ -1,7 +1,7 @@
-"""``provenance.json``: a DSSE envelope around an in-toto statement, with the signatures of whoever vouches for it.
+"""``provenance.json``: a DSSE envelope around an in-toto statement, with its signatures.
 
-https://github.com/secure-systems-lab/dsse. Beside the fields of DSSE stands ``checksum``, over all the others. The
-file has exactly one form for what it says, so a changed byte shows wherever it is, also without a key.
+https://github.com/secure-systems-lab/dsse. Beside the fields of DSSE stands ``checksum``, over all the others. Equal
+content has exactly one form, so a changed byte shows wherever it is, even without a key.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import os
 import sys
@@ -63,8 +64,9 @@ def _objects(store: Store, key: Digest) -> Iterator[str]:
         yield from (store.dir.object(file.digest) for file in store.cas.read_tree(output).files)
 
 
-def write(project: Project, argv: list[str], report: BuildReport, text: str) -> None:
-    """Remember that ``argv`` has nothing left to do. Waits for the file system's clock, so that later writes show.
+def write(project: Project, argv: list[str], report: BuildReport, text: str) -> OSError | None:
+    """Remember that ``argv`` has nothing left to do; what prevented it. Waits for the file system's clock, so that
+    later writes show.
 
     Of a build that skipped a target, the places where what the machine lacks would appear are watched, too.
     """
@@ -79,26 +81,34 @@ def write(project: Project, argv: list[str], report: BuildReport, text: str) -> 
         newest = max(newest, seen[0], seen[3]) if seen[0] != noop.ABSENT else newest
         signatures.append(seen)
     if newest > time.time_ns() + CLOCK_GRANULARITY_NS:
-        return  # a file of the future: its stat will prove nothing until then
+        return None  # a file of the future: its stat will prove nothing until then
     while time.time_ns() - newest < CLOCK_GRANULARITY_NS:
         time.sleep(0.002)
     if [noop.signature(path) for path in full] != signatures:
-        return  # somebody is writing at this moment: the next build looks again
+        return None  # somebody is writing at this moment: the next build looks again
     try:
         packed = array("Q", [number for four in signatures for number in four]).tobytes()
     except OverflowError:  # a file from before 1970
-        return
+        return None
     files = [path.removeprefix(root) if path != root[:-1] else "." for path in full]
     names = [*project.spec.env, "CBUILD_CACHE", signing.VARIABLE, *(_SEARCHED if lacking else ())]
     environment = [(n.encode(), v.encode() if (v := project.environ.get(n)) is not None else None) for n in names]
     state = (noop.identity(), argv, environment, files, packed, text)
     path = os.path.join(project.root, noop.locate(argv)[1].removeprefix(noop.locate(argv)[0]))
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}.{os.getpid()}"
-    with open(temporary, "wb") as file:
-        marshal.dump(state, file)  # type: ignore[arg-type]
-    os.replace(temporary, path)
-    _prune(os.path.dirname(path))
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                marshal.dump(state, file)  # type: ignore[arg-type]
+            os.replace(temporary, path)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        _prune(os.path.dirname(path))
+    except OSError as error:
+        return error
+    return None
 
 
 def _prune(directory: str) -> None:

@@ -1,8 +1,8 @@
 """Provenance of a published artifact: an in-toto Statement v1 with a SLSA Provenance v1 predicate.
 
 https://in-toto.io/Statement/v1, https://slsa.dev/provenance/v1. Subjects carry SHA-256, which other tools check, and
-BLAKE3, which the cache uses. Nothing in it depends on when or where the build ran: equal builds have equal
-provenance. :mod:`.envelope` wraps it, and :mod:`.verification` checks against it.
+BLAKE3, which the cache uses. Nothing in it depends on when or where the build ran, but the sandbox that each step had:
+equal builds have equal provenance. :mod:`.envelope` wraps it, and :mod:`.verification` checks against it.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def made_of(
 
     ``signer``: the id of the key that signs it.
     """
-    told = [[action.node.position, action.key, result.kind, result.output] for action, result in steps]
+    told = [[action.node.position, action.key, result.kind, result.output, result.sandbox] for action, result in steps]
     return bytes_digest(msgspec.json.encode([__version__, target, told, environment, signer], order="deterministic"))
 
 
@@ -84,5 +84,10 @@ def _step(action: Action, result: ActionResult) -> dict[str, Any]:
     return {
         "name": action.node.position,
         "digest": {"blake3-tree": result.output},
-        "annotations": {"key": action.key, "kind": result.kind, **(action.parts or {})},
+        "annotations": {
+            "key": action.key,
+            "kind": result.kind,
+            "sandbox": result.sandbox or "unknown",
+            **(action.parts or {}),
+        },
     }

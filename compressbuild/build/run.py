@@ -25,6 +25,7 @@ from ..execute.outcome import NodeFailure
 from ..execute.pools import Pools
 from ..execute.scheduler import Scheduler
 from ..graph import TargetPlan
+from ..interrupts import Held
 from ..project import Project, Selection
 from ..publish import SEAL
 from ..store import ActionResult, Tree
@@ -59,7 +60,7 @@ def build_targets(
     build = Build(
         project,
         selection or project.select(targets),
-        LocalExecutor(project.environ),
+        LocalExecutor(project.environ, packages=project.keyer.packages(project.graph.nodes)),
         pools,
         observe,
         keep_going=keep_going,
@@ -119,7 +120,9 @@ class Build:
         except KeyboardInterrupt:
             raise Interrupted("interrupted; finished nodes are kept") from None
         finally:
-            project.save()
+            with Held():
+                project.save()
+                project.store.tidy()
         report = self._summary()
         self._observe.ended(report.exit_code, time.monotonic() - began, dict(report.counts))
         return report
@@ -154,7 +157,11 @@ class Build:
     # -- one target --------------------------------------------------------------------------------------------------
 
     def _finish(self, name: str) -> None:
-        """All that a target asks for has come to an end: judge it, and publish it or remove it."""
+        """Everything that a target needs has ended: judge it, and publish or withdraw it."""
+        with Held():
+            self._settle(name)
+
+    def _settle(self, name: str) -> None:
         target = self._project.graph.targets[name]
         outcomes = self._scheduler.outcomes
         complete = all(outcomes[i].result is not None for i in target.nodes)
@@ -206,7 +213,7 @@ class Build:
         return self._project.state / "rejected" / name
 
     def _reject(self, target: TargetPlan, artifact: Digest, found: Assessment) -> str:
-        """Keep what missed a gate where it can be looked at; never in ``build/``. The place, from the project."""
+        """Keep what missed a gate for inspection, never in ``build/``. The place, from the project."""
         where = self._rejected(target.name)
         evidence = Evidence.of(target.name, target.spec.platform, found).encoded()
         self._project.publisher.reject(target.name, artifact, {FILE: evidence}, where)

@@ -104,7 +104,7 @@ def _loaded(path: Path, half: str, load: Any) -> Any:
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise UsageError(f"{path} holds no {half} key in PEM form", hint=hint) from error
     if not isinstance(key, ed25519.Ed25519PublicKey if half == "public" else ed25519.Ed25519PrivateKey):
-        raise UsageError(f"{path} is no ed25519 key", hint=hint)
+        raise UsageError(f"{path} is not an ed25519 key", hint=hint)
     return key
 
 

@@ -1,4 +1,4 @@
-"""Whether a published directory is what its provenance says, by whomever it is vouched for."""
+"""Whether a published directory matches its provenance, whoever signed it."""
 
 from __future__ import annotations
 

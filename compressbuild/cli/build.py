@@ -12,7 +12,8 @@ import click
 
 from ..errors import Incompatible
 from ..report.text.plan import plan_lines
-from .options import locked, opened, project_options, target_names
+from . import completion
+from .options import locked, opened, project_options
 
 if TYPE_CHECKING:
     from ..build.outcome import BuildReport
@@ -26,9 +27,9 @@ _SHOWN = 5
 
 
 @click.command("build", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET…", shell_complete=target_names)
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET…", shell_complete=completion.targets)
 @project_options
-@click.option("-n", "--dry-run", is_flag=True, help="Say what would run, and run nothing.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show what would run, without running it.")
 @click.option(
     "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="CPU slots (default: this machine's cores)."
 )
@@ -36,7 +37,14 @@ _SHOWN = 5
 @click.option("--check", is_flag=True, help="Rebuild what is cached, and compare the bytes.")
 @click.option("--remeasure", is_flag=True, help="Measure times again.")
 @click.option("--json", "as_json", is_flag=True, help="Print events (or with -n the plan) as JSON lines.")
-@click.option("--trace", "--profile", "trace", metavar="FILE", help="Write a Chrome trace of the build.")
+@click.option(
+    "--trace",
+    "--profile",
+    "trace",
+    metavar="FILE",
+    shell_complete=completion.files,
+    help="Write a Chrome trace of the build.",
+)
 @click.option("--locked", "must_match", is_flag=True, help="Refuse software that is not in Compressfile.lock.")
 @click.option("-v", "--verbose", is_flag=True, help="Also name cached nodes, and why each node runs.")
 def command(
@@ -136,9 +144,12 @@ def _conclude(project: Project, report: BuildReport, *, as_json: bool, plain: bo
     if changed:
         click.echo(target_table(report, sys.stdout.isatty()))
     click.echo(text, nl=False)
+    unsaved = project.save()
     if report.exit_code == 0 and plain:
         from ..build.noop_state import write
 
-        project.save()
-        write(project, sys.argv[1:], report, summary(report, again=True))
+        unsaved = write(project, sys.argv[1:], report, summary(report, again=True)) or unsaved
+    if unsaved is not None:
+        why = f"{unsaved.filename or project.state}: {unsaved.strerror}"
+        click.echo(f"warning: what was learnt is not kept, so the next build is slower: {why}", err=True)
     return report.exit_code

@@ -65,7 +65,7 @@ def stats(file: str, overrides: tuple[str, ...], cache_dir: str | None, as_json:
 @project_options
 @click.option("--max-size", metavar="SIZE", help="Evict the least recently used outputs beyond this (10GiB).")
 @click.option("--max-age", metavar="AGE", help="Drop results not used for this long (30d).")
-@click.option("-n", "--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show what would be removed, without removing it.")
 def gc(
     file: str,
     overrides: tuple[str, ...],

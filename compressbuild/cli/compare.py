@@ -33,6 +33,7 @@ from ..project import Project
 from ..report.data.breakdowns import breakdowns
 from ..report.text.comparison import comparison_lines
 from ..words import suggest
+from . import completion
 from .options import opened, project_options, written
 
 __all__ = ["command"]
@@ -41,17 +42,23 @@ _EXACTLY = {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0}
 
 
 @click.command("compare", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("first", required=False, metavar="A")
-@click.argument("second", required=False, metavar="B")
+@click.argument("first", required=False, metavar="A", shell_complete=completion.target)
+@click.argument("second", required=False, metavar="B", shell_complete=completion.target)
 @project_options
 @click.option("--from-logs", nargs=2, metavar="A.JSONL B.JSONL", help="Compare two logs of the same requests.")
-@click.option("--measure", is_flag=True, help="Build both, and measure B in turns with A.")
+@click.option("--measure", is_flag=True, help="Build both, and measure B alternately with A.")
 @click.option(
     "--format", "form", type=click.Choice(["text", "json", "html"]), default="text", show_default=True,
     help="Lines, one JSON object, or one HTML file.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@click.option("-o", "--output", metavar="FILE", help="Write there ('-': standard output). HTML: compare.html.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    shell_complete=completion.files,
+    help="Write there ('-': standard output). HTML: compare.html.",
+)
 def command(
     first: str | None,
     second: str | None,
@@ -119,7 +126,7 @@ def _measure(project: Project, first: str, second: str, speed: str | None) -> No
     from ..build.run import measure_targets
 
     if speed is None:
-        raise UsageError("no installed plugin offers a metric that is measured in turns")
+        raise UsageError("no installed plugin offers a metric that is measured alternately with another target's")
     failed = [report for report in measure_targets(project, (first, second)).targets if report.status == "failed"]
     if failed:
         raise UsageError(f"{failed[0].name} cannot be measured: {failed[0].reason}", hint=f"cbuild {failed[0].name}")

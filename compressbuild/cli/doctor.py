@@ -13,6 +13,7 @@ import msgspec
 from .. import __version__
 from ..api.facts import FACTS
 from ..api.needs import Needs
+from ..execute import landlock
 from ..platforms import Facts, check, probe
 from ..registry import Registry
 from ..words import memory
@@ -54,6 +55,7 @@ def _examine(registry: Registry, facts: Facts) -> dict[str, Any]:
             if not (state := _state(facts, record.stack.needs, record.needs))["possible"]
         },
         "problems": [f"plugin '{p.plugin}' {p.message}" + (f": {p.hint}" if p.hint else "") for p in registry.problems],
+        "sandbox": _sandbox(),
         "limits": _limits(),
     }
 
@@ -67,13 +69,20 @@ def _state(facts: Facts, *needs: Needs) -> dict[str, Any]:
     }
 
 
+def _sandbox() -> str:
+    """What keeps a step from files that its key does not cover."""
+    if found := landlock.version():
+        return f"landlock (version {found}): a step reads only what its key covers, libraries and the system"
+    return "none: this kernel has no Landlock, so files that C code or a child process opens are not seen"
+
+
 def _limits() -> list[str]:
     """What of the system would get in the way of a build."""
     found = []
     if not Path("/proc/self/status").exists():
         found.append("there is no /proc: memory limits do not hold, and peak memory is not reported")
     if os.name != "posix":
-        found.append("workers are forked, which this system does not do")
+        found.append("workers are forked, which this system does not support")
     return found
 
 
@@ -93,7 +102,7 @@ def _print(found: dict[str, Any]) -> None:
         shown = memory(value) if name in ("memory", "gpu.memory") and value else _shown(value)
         note = f"  ({found['gpu']})" if name == "gpu.name" and found["gpu"] else ""
         click.echo(f"{name:{width}}  {shown}{note}")
-    click.echo()
+    click.echo(f"{'sandbox':{width}}  {found['sandbox']}\n")
     for name, state in found["backends"].items():
         verdicts = [f"{'can' if state[what]['possible'] else 'cannot'} {what}" for what in ("compile", "run")]
         click.echo(f"{name:{width}}  {', '.join(verdicts)} here")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from ..compressfile.select import select
 from ..report.picture import drawing
-from .options import opened, project_options, target_names
+from . import completion
+from .options import opened, project_options, written
 
 __all__ = ["command"]
 
 
 @click.command("graph", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("targets", nargs=-1, shell_complete=target_names)
+@click.argument("targets", nargs=-1, shell_complete=completion.targets)
 @project_options
 @click.option(
     "--format",
@@ -24,7 +23,9 @@ __all__ = ["command"]
     show_default=True,
     help="Output format; Markdown viewers draw mermaid.",
 )
-@click.option("-o", "--output", metavar="FILE", help="Write there instead of to standard output.")
+@click.option(
+    "-o", "--output", metavar="FILE", shell_complete=completion.files, help="Write there instead of to standard output."
+)
 @click.option("--metrics", is_flag=True, help="Draw the nodes that measure, too.")
 def command(
     targets: tuple[str, ...],
@@ -41,7 +42,7 @@ def command(
         picture = drawing.make(project.plan(names), with_metrics=metrics)
         text = {"svg": drawing.svg, "dot": drawing.dot, "mermaid": drawing.mermaid}[form](picture)
     if output:
-        Path(output).write_text(text)
+        written(text, output, aside=True)
     else:
         click.echo(text)
     return 0

@@ -12,24 +12,32 @@ import click
 
 from ..api import Params
 from ..errors import UsageError
-from ..registry import Registry, discover
+from ..registry import Registry
 from ..registry.parameters import Parameter, parameters
 from ..words import did_you_mean
+from . import completion
+from .options import offered
 
 __all__ = ["command", "explained", "families"]
 
 _WIDTH = 100
 
 
+def _completed(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    from .main import COMMANDS
+
+    return completion.beginning(incomplete, (*(n for known in families(offered()).values() for n in known), *COMMANDS))
+
+
 @click.command("help", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=_completed)
 @click.pass_context
 def command(ctx: click.Context, name: str | None) -> int:
     """Explain a technique, backend, metric or kind of artifact: its parameters, an excerpt, its page.
 
     Without a NAME, list all of them. The name of a command shows that command's help.
     """
-    registry = discover(cache=None)
+    registry = offered()
     if name is None:
         click.echo("\n".join(_listed(registry)))
         return 0

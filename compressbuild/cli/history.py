@@ -9,13 +9,14 @@ from ..errors import UsageError
 from ..evaluate.history import History
 from ..report.text.trend import trend_lines
 from ..words import suggest
-from .options import opened, project_options, target_names
+from . import completion
+from .options import opened, project_options
 
 __all__ = ["command"]
 
 
 @click.command("history", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("target", shell_complete=target_names)
+@click.argument("target", shell_complete=completion.target)
 @project_options
 @click.option("-n", "--last", type=click.IntRange(min=1), default=20, show_default=True, help="How many to show.")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import __version__
-from ..errors import CbuildError
+from .. import __version__, interrupts
+from ..errors import CbuildError, Interrupted
+from . import completion
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -19,16 +21,17 @@ __all__ = ["COMMANDS", "Cbuild", "main"]
 
 COMMANDS = {
     "build": "Build targets (the default: 'cbuild TARGET…').",
-    "why": "Say why a target's nodes run, or do not.",
+    "why": "Explain why a target's nodes run, or do not.",
     "list": "List targets, groups, and what is built.",
     "show": "Show one target: steps, parameters, metrics, gates.",
     "compare": "Compare two targets on the same samples.",
-    "history": "Show how a target's metrics went from build to build.",
+    "history": "Show a target's metrics from build to build.",
     "report": "Write an HTML report of what is built, and what to ship.",
     "profile": "Show where the time of a target's run goes.",
     "graph": "Draw the DAG as svg, dot or mermaid.",
     "verify": "Check published artifacts against their provenance.",
     "sign": "Sign the provenance of published artifacts.",
+    "clean": "Remove what targets published that are no longer declared.",
     "sbom": "Write the bill of materials of a published target (CycloneDX ML-BOM).",
     "lock": "Pin the software that targets are built with.",
     "cache": "Statistics, clean-up and verification of the cache.",
@@ -85,17 +88,21 @@ class Cbuild(click.Group):
             )
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """A first word is a command, or a target."""
+        """A first word is a command, or a target; an option may be one of ``build``."""
         from click.shell_completion import CompletionItem
 
-        from .options import target_names
-
-        targets = target_names(ctx, self.params[0], incomplete)
-        return [*super().shell_complete(ctx, incomplete), *map(CompletionItem, targets)]
+        found = super().shell_complete(ctx, incomplete)
+        build = importlib.import_module(".build", __package__).command
+        with build.make_context("build", [], parent=ctx, resilient_parsing=True) as inner:
+            known = {item.value for item in found}
+            found += [item for item in build.shell_complete(inner, incomplete) if item.value not in known]
+            return [*found, *map(CompletionItem, completion.targets(inner, self.params[0], incomplete))]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if ctx.resilient_parsing and _first_word(args) is None:  # the shell asks what the first word may become
-            return super().parse_args(ctx, args)
+            if not args:
+                return super().parse_args(ctx, args)
+            ctx.meta[completion.FIRST] = tuple(COMMANDS)
         if not any(word in ("--help", "-h", "--version") for word in args) or _first_word(args) is not None:
             args = _command_first(args)
         return super().parse_args(ctx, args)
@@ -142,20 +149,18 @@ def main(argv: list[str]) -> int:
     """Run a command line; errors are printed as the user should read them. Returns the exit status."""
     try:
         outcome = cbuild.main(argv, prog_name="cbuild", standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("interrupted", err=True)
-        return 130
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return _interrupted("interrupted")
     except click.ClickException as error:
         error.show()
         return 2
+    except Interrupted as error:
+        return _interrupted(str(error))
     except CbuildError as error:
         from ..compressfile.excerpt import render
 
         click.echo(render(error, getattr(error, "texts", {})), err=True)
         return error.exit_code
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        return 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone; Python would complain of it at exit
         return 1
@@ -163,6 +168,12 @@ def main(argv: list[str]) -> int:
         click.echo(f"cbuild: error: {_system_error(error)}", err=True)
         return 1
     return outcome if isinstance(outcome, int) else 0
+
+
+def _interrupted(text: str) -> int:
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        click.echo(text, err=True)
+    return interrupts.status()
 
 
 def _system_error(error: OSError) -> str:

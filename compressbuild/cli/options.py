@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..errors import CbuildError, UsageError
+from ..errors import UsageError
+from ..interrupts import Held
 from ..words import number
+from . import completion
 
 if TYPE_CHECKING:
     from ..project import Project
     from ..registry import Registry
 
-__all__ = ["locked", "offered", "opened", "project_options", "target_names", "written"]
+__all__ = ["locked", "offered", "opened", "project_options", "written"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,7 +27,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 def project_options(function: F) -> F:
     """``-f``, ``--set`` and ``--cache-dir``: which Compressfile, with what changed, and where its cache is."""
     for option in (
-        click.option("--cache-dir", metavar="DIR", help="The cache (default: $CBUILD_CACHE, or the Compressfile's)."),
+        click.option(
+            "--cache-dir",
+            metavar="DIR",
+            shell_complete=completion.directories,
+            help="The cache (default: $CBUILD_CACHE, or the Compressfile's).",
+        ),
         click.option(
             "--set",
             "overrides",
@@ -34,7 +41,13 @@ def project_options(function: F) -> F:
             help="Change a value: --set vars.ratio=0.3 (repeatable).",
         ),
         click.option(
-            "-f", "--file", default="Compressfile", show_default=True, metavar="FILE", help="The Compressfile."
+            "-f",
+            "--file",
+            default="Compressfile",
+            show_default=True,
+            metavar="FILE",
+            shell_complete=completion.files,
+            help="The Compressfile.",
         ),
     ):
         function = option(function)
@@ -50,7 +63,8 @@ def opened(file: str, overrides: tuple[str, ...], cache_dir: str | None) -> Iter
     try:
         yield project
     finally:
-        project.close()
+        with Held():
+            project.close()
 
 
 def locked(project: Project, targets: Iterable[str]) -> list[str] | None:
@@ -71,18 +85,6 @@ def offered() -> Registry:
 
     state = Path(STATE_DIR)
     return discover(cache=state / "plugins" if state.is_dir() else None)
-
-
-def target_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """Targets and groups that a word may become, for the shell; none where the Compressfile cannot be read."""
-    from ..project import Project
-
-    path = Path(ctx.params.get("file") or "Compressfile")
-    try:
-        spec = Project(path).spec
-    except (CbuildError, OSError):
-        return []
-    return [name for name in (*spec.targets, *spec.groups, "all") if name.startswith(incomplete)]
 
 
 def written(text: str, place: str, *, aside: bool) -> None:

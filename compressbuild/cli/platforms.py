@@ -17,7 +17,7 @@ __all__ = ["command"]
 
 @click.command("platforms", context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a platform.")
-@click.option("-v", "--verbose", is_flag=True, help="Say what is missing, and how to get it.")
+@click.option("-v", "--verbose", is_flag=True, help="Show what is missing, and how to get it.")
 def command(as_json: bool, verbose: bool) -> int:
     """List the platforms that a Compressfile may use without declaring them ('platform: rtx-ada' in a target), or take
     over and change ('platforms: {mine: {like: rtx-ada, flags: [sparse-weights]}}')."""

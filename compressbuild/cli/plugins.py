@@ -37,7 +37,7 @@ def command(ctx: click.Context, as_json: bool) -> int:
 
 @command.command("new")
 @click.argument("name")
-@click.option("--kind", type=click.Choice(list(KINDS)), required=True, help="What the plugin offers first.")
+@click.option("--kind", type=click.Choice(list(KINDS)), required=True, help="What the new plugin offers.")
 @click.option("--into", type=click.Path(path_type=Path), help="Directory to write; by default cbuild-NAME.")
 def new(name: str, kind: str, into: Path | None) -> int:
     """Write a plugin that works: a package with NAME, its contract test, a README and a CI file.

@@ -19,6 +19,7 @@ from ..project import Project
 from ..report.page.profile import profile_page
 from ..report.text.profile import lines
 from ..words import suggest
+from . import completion
 from .options import opened, project_options
 
 __all__ = ["command"]
@@ -27,7 +28,7 @@ _NAME = "profile"  # of the measurement, and so of its log
 
 
 @click.command("profile", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("target")
+@click.argument("target", shell_complete=completion.target)
 @project_options
 @click.option(
     "--batch",
@@ -47,7 +48,9 @@ _NAME = "profile"  # of the measurement, and so of its log
     show_default=True,
     help="Output format.",
 )
-@click.option("-o", "--output", metavar="FILE", help="Write there instead of to standard output.")
+@click.option(
+    "-o", "--output", metavar="FILE", shell_complete=completion.files, help="Write there instead of to standard output."
+)
 def command(
     target: str,
     file: str,

@@ -1,4 +1,4 @@
-"""``cbuild report``: what has been built, to look at."""
+"""``cbuild report``: what has been built, what it measures, what to ship."""
 
 from __future__ import annotations
 
@@ -8,19 +8,26 @@ import msgspec
 from ..compressfile.select import select
 from ..report.data.document import gather, timed
 from ..report.picture import drawing
+from . import completion
 from .options import opened, project_options, written
 
 __all__ = ["command"]
 
 
 @click.command("report", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("targets", nargs=-1)
+@click.argument("targets", nargs=-1, shell_complete=completion.targets)
 @project_options
 @click.option(
     "--format", "form", type=click.Choice(["html", "md", "json"]), default="html", show_default=True,
     help="One HTML file, a comment for a pull request, or the data.",
 )  # fmt: skip
-@click.option("-o", "--output", metavar="FILE", help="Write there ('-': standard output). HTML: report.html.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    shell_complete=completion.files,
+    help="Write there ('-': standard output). HTML: report.html.",
+)
 def command(
     targets: tuple[str, ...],
     file: str,

@@ -9,14 +9,22 @@ import click
 from ..build.sbom import bill
 from ..errors import CbuildError, UsageError
 from ..words import suggest
-from .options import opened, project_options, target_names, written
+from . import completion
+from .options import opened, project_options, written
 
 __all__ = ["command"]
 
 
 @click.command("sbom", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("target", shell_complete=target_names)
-@click.option("-o", "--output", default="-", metavar="FILE", help="Write to FILE (default: standard output).")
+@click.argument("target", shell_complete=completion.target)
+@click.option(
+    "-o",
+    "--output",
+    default="-",
+    metavar="FILE",
+    shell_complete=completion.files,
+    help="Write to FILE (default: standard output).",
+)
 @project_options
 def command(target: str, output: str, file: str, overrides: tuple[str, ...], cache_dir: str | None) -> int:
     """Write the bill of materials of a published target: CycloneDX 1.6 JSON with a model card (ML-BOM).

@@ -12,13 +12,14 @@ from ..evaluate.evidence import Evidence
 from ..plan import Action
 from ..report.text.target import evidence_lines, node_lines
 from ..words import suggest
-from .options import opened, project_options, target_names
+from . import completion
+from .options import opened, project_options
 
 __all__ = ["command"]
 
 
 @click.command("show", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("target", shell_complete=target_names)
+@click.argument("target", shell_complete=completion.target)
 @project_options
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 def command(target: str, file: str, overrides: tuple[str, ...], cache_dir: str | None, as_json: bool) -> int:

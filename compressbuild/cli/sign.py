@@ -13,14 +13,20 @@ from ..build.verification import verify
 from ..compressfile.select import select
 from ..errors import CbuildError, UsageError
 from ..publish import SEAL
-from .options import opened, project_options, target_names
+from . import completion
+from .options import opened, project_options
 
 __all__ = ["command"]
 
 
 @click.command("sign", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("targets", nargs=-1, shell_complete=target_names)
-@click.option("--key", metavar="FILE", help=f"The private ed25519 key (PEM); default: ${VARIABLE}.")
+@click.argument("targets", nargs=-1, shell_complete=completion.targets)
+@click.option(
+    "--key",
+    metavar="FILE",
+    shell_complete=completion.files,
+    help=f"The private ed25519 key (PEM); default: ${VARIABLE}.",
+)
 @project_options
 def command(
     targets: tuple[str, ...], key: str | None, file: str, overrides: tuple[str, ...], cache_dir: str | None

@@ -13,6 +13,7 @@ from ..build.verification import Verdict, verify
 from ..compressfile.select import select
 from ..errors import UsageError
 from ..publish import SEAL
+from . import completion
 from .options import opened, project_options
 
 __all__ = ["command"]
@@ -25,10 +26,14 @@ _UNCHECKED = "no signature was checked: whoever can write the files can write al
 
 
 @click.command("verify", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("targets", nargs=-1, metavar="[TARGET | DIRECTORY/]…")
-@click.option("--key", metavar="FILE", help="The public ed25519 key (PEM) that must have signed.")
+@click.argument("targets", nargs=-1, metavar="[TARGET | DIRECTORY/]…", shell_complete=completion.places)
+@click.option(
+    "--key", metavar="FILE", shell_complete=completion.files, help="The public ed25519 key (PEM) that must have signed."
+)
 @click.option("--artifact", metavar="DIGEST", help="The digest the artifact must have: an older one is refused.")
-@click.option("--target", "expected", metavar="NAME", help="The target that DIRECTORY/ must hold (default: its name).")
+@click.option("--target", "expected", metavar="NAME", shell_complete=completion.target,
+    help="The target that DIRECTORY/ must hold (default: its name).",
+)  # fmt: skip
 @project_options
 def command(
     targets: tuple[str, ...],
@@ -45,15 +50,19 @@ def command(
     """
     places = [word for word in targets if "/" in word]
     names = [word for word in targets if "/" not in word]
+    gone: list[str] = []
     found = [pair for place in places for pair in _within(Path(place))]
     if names or not places:
         with opened(file, overrides, cache_dir) as project:
             found += [(n, project.publisher.path(n)) for n in select(project.spec, tuple(names) or ("all",))[0]]
+            gone = [] if targets else project.publisher.undeclared(project.spec.targets)
     if not targets:
         found = [(name, directory) for name, directory in found if os.path.lexists(directory)]
     if len(found) != 1 and (artifact or expected):
         option = "--artifact" if artifact else "--target"
         raise UsageError(f"{option} is about one artifact, and this names {len(found)}", hint="name one directory")
+    for name in gone:
+        click.echo(f"{name}: published, but no longer declared ('cbuild clean' removes it)")
     return _report(found, PublicKey(Path(key)) if key else None, artifact, expected)
 
 

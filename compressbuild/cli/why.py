@@ -6,13 +6,14 @@ import click
 import msgspec
 
 from ..plan import say
-from .options import opened, project_options, target_names
+from . import completion
+from .options import opened, project_options
 
 __all__ = ["command"]
 
 
 @click.command("why", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET…", shell_complete=target_names)
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET…", shell_complete=completion.targets)
 @project_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a node.")
 def command(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ import msgspec
 from ..digest import Digest, Seen, digest_value, file_digest
 from ..errors import Diagnostic, Mark
 from ..words import did_you_mean
+from .kept import Closures, Plain
 from .modules import Module, Space, relative
 from .syntax import Import, Syntax, SyntaxProblem, column, parse
 
@@ -55,8 +57,9 @@ class CodeIndex:
 
     ``roots``: directories that user code is imported from, first to last (``python_path``). ``base``: what ``files``
     are relative to, the project; the first root if not given. ``siblings``: top-level package → all packages
-    that its distribution ships, since one version covers them together. An index is a snapshot of the sources: each
-    file is read at most once, and not at all if ``stat_cache`` knows it.
+    that its distribution ships, since one version covers them together. ``memo``: a file that remembers closures of
+    plugins, and what stands for the installed distributions. An index is a snapshot of the sources: each file is read
+    at most once, and not at all if ``stat_cache`` knows it.
 
     Followed are absolute and relative imports, submodules imported by ``from``, imports inside functions, star
     imports, literal ``import_module`` calls, and the ``__init__.py`` of every package on the way. Not followed:
@@ -69,8 +72,10 @@ class CodeIndex:
         stat_cache: Memo | None = None,
         base: Path | None = None,
         siblings: Callable[[str], Iterable[str]] = lambda top: (),
+        memo: tuple[Path, str] | None = None,
     ) -> None:
-        self._arguments = (roots, stat_cache, base, siblings)
+        self._arguments = (roots, stat_cache, base, siblings, memo)
+        self._kept = Closures(*(memo or (None, "")))
         self._space = Space(map(str, roots))
         self.seen: dict[str, Seen] = {}  # every file that was read, as it was
         self._memo = stat_cache
@@ -80,6 +85,7 @@ class CodeIndex:
         self._plugins: dict[str, CodeClosure] = {}
         self._siblings = siblings
         self._plugin_spaces: dict[frozenset[str], Space] = {}
+        self._plugin_base = Space(())  # of its own, so that a new file of the project disturbs no plugin's closure
         self._wanted: dict[tuple[Space, str], tuple[str, ...]] = {}
 
     def renewed(self) -> CodeIndex:
@@ -93,7 +99,7 @@ class CodeIndex:
             module = reference.partition(":")[0]
             top = module.partition(".")[0]
             if self._space.find(top) is None and self._space.installed(top):
-                # A library is what its version says; of its code only the named module is looked at.
+                # A library is what its version says; of its code only the named module is read.
                 found = self._close(reference, Space((), own=(top,), like=self._space), self._base, follow=False)
             else:
                 found = self._close(reference, self._space, self._base)
@@ -106,15 +112,33 @@ class CodeIndex:
         not part of it."""
         found = self._plugins.get(reference)
         if found is None:
-            top = reference.partition(":")[0].partition(".")[0]
-            space = self._plugin_space(top)
-            found = self._plugins[reference] = self._close(reference, space, None)
+            known = self._known.get(reference)
+            if known is not None:
+                digest, files, paths, absent, external = known
+                found = CodeClosure(reference, digest, files, (), paths, absent, external)
+            else:
+                space = self._plugin_space(reference.partition(":")[0].partition(".")[0])
+                found = self._close(reference, space, None)
+            self._plugins[reference] = found
         return found
+
+    @cached_property
+    def _known(self) -> Mapping[str, Plain]:
+        return self._kept.load(self._memo.digest if self._memo is not None else file_digest, self.seen)
+
+    def save(self) -> OSError | None:
+        """Remember the closures of plugins that were asked for; what prevented it."""
+        sound = {
+            name: (found.digest, found.files, found.paths, found.absent, found.external)
+            for name, found in self._plugins.items()
+            if not found.missing
+        }
+        return self._kept.save(sound, self._plugin_base.listed, self.seen)
 
     def _plugin_space(self, top: str) -> Space:
         own = frozenset((top, *self._siblings(top)))
         if own not in self._plugin_spaces:
-            self._plugin_spaces[own] = Space((), own=own, like=self._space)
+            self._plugin_spaces[own] = Space((), own=own, like=self._plugin_base)
         return self._plugin_spaces[own]
 
     # -- one closure -------------------------------------------------------------------------------------------------

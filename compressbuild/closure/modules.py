@@ -62,10 +62,15 @@ class Space:
         self._absent: dict[str, tuple[str, ...]] = {}
 
     def find(self, name: str) -> Module | None:
-        """None if it is not there, or is no source that counts. Its parents need not have been looked for."""
+        """None if it is not there, or is no source that counts. Its parents need not have been found before."""
         if name not in self._found:
             self._found[name] = self._find(name)
         return self._found[name]
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The directories that were searched, of this space and those ``like`` it."""
+        return tuple(self._listings)
 
     def installed(self, top: str) -> bool:
         """Whether Python finds this top-level module beyond the roots and the standard library."""
@@ -128,7 +133,7 @@ class Space:
         return Module(name, portions[0][0], None, tuple(portions)) if portions else None
 
     def absent(self, name: str) -> tuple[str, ...]:
-        """Files that, if they came to be, would be found as the module ``name`` before what now is, or is not."""
+        """Files that, if created, would be found as the module ``name`` before the present one, if any."""
         if name not in self._absent:
             self._absent[name] = tuple(self._preceding(name))
         return self._absent[name]

@@ -127,7 +127,7 @@ def _check_limits(what: str, key: Scalar, node: Map, values: dict[str, float | N
     place = node.get("against")
     recorded = isinstance(place, Scalar) and place.value == HISTORY
     if recorded and "max-class-drop" in values:
-        message = f"'max-class-drop' of {what} cannot look at history: values of classes are not recorded"
+        message = f"'max-class-drop' of {what} cannot be compared with history: values of classes are not recorded"
         checks.add(message, node.key_mark("max-class-drop"), "name a target or model")
     if node.get("record") is not None and not recorded:
         checks.add(f"'record' of {what} does nothing here", node.key_mark("record"), f"it needs against: {HISTORY}")

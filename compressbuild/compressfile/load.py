@@ -19,12 +19,13 @@ from .matrix import expand
 from .names import COMMANDS, IDENTIFIER
 from .nodes import Broken, Map, Node, Scalar
 from .overrides import apply
+from .parsed import read
 from .paths import Paths, leaves_root, normal
 from .problems import Problems
-from .reader import decode, read
 from .references import Catalogue, check_cycles, check_references, flatten_groups
 from .spec import EvaluateSpec, RunOptions, Spec, TargetSpec
 from .targets import Targets
+from .text import decode
 
 __all__ = ["TOP_KEYS", "load", "loads"]
 
@@ -51,9 +52,10 @@ _EMPTY = Map((), Mark("", 1, 1))
 T = TypeVar("T")
 
 
-def load(path: Path, overrides: Sequence[str] = (), catalogue: Catalogue = tuple) -> Spec:
+def load(path: Path, overrides: Sequence[str] = (), catalogue: Catalogue = tuple, memo: Path | None = None) -> Spec:
     """Read a file. ``overrides``: ``PATH=VALUE`` as given to ``--set``. ``catalogue``: gives the names of platforms
-    that need no declaration. UsageError where it cannot be read."""
+    that need no declaration. ``memo``: a file in which to remember what was parsed. UsageError where it cannot be
+    read."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -62,15 +64,17 @@ def load(path: Path, overrides: Sequence[str] = (), catalogue: Catalogue = tuple
         ) from None
     except OSError as error:
         raise UsageError(f"cannot read '{shown(path)}': {error.strerror}") from error
-    return loads(decode(data, shown(path)), path, overrides, catalogue)
+    return loads(decode(data, shown(path)), path, overrides, catalogue, memo)
 
 
-def loads(text: str, path: Path, overrides: Sequence[str] = (), catalogue: Catalogue = tuple) -> Spec:
+def loads(
+    text: str, path: Path, overrides: Sequence[str] = (), catalogue: Catalogue = tuple, memo: Path | None = None
+) -> Spec:
     """Read a text as if it stood in ``path``, which need not exist."""
     file = shown(path)
     problems = Problems({file: text})
     with _without_gc():
-        root = read(text.removeprefix("\ufeff"), file, problems)
+        root = read(text.removeprefix("\ufeff"), file, problems, memo)
         if root is None:
             problems.add(
                 "the file is empty",

@@ -18,6 +18,7 @@ COMMANDS = (
     "all",
     "build",
     "cache",
+    "clean",
     "compare",
     "doctor",
     "graph",

@@ -16,7 +16,6 @@ from ..errors import CompressfileError, Mark
 from ..words import suggest
 from .nodes import Broken, Map, Node, Scalar, Seq, describe
 from .problems import Problems
-from .reader import read
 
 __all__ = ["apply"]
 
@@ -59,6 +58,8 @@ def _parse(argument: str, problems: Problems) -> _Override | None:
 
 def _value(path: str, text: str, file: str, problems: Problems) -> Node | None:
     """VALUE as a node, with marks that point into the argument."""
+    from .reader import read  # with YAML, which a remembered file does without
+
     mark = Mark(file, 1, len(path) + 2, max(len(text), 1))
     found = Problems({file: f"{path}={text}"})
     try:

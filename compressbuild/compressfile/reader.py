@@ -17,7 +17,7 @@ from .nodes import Broken, Map, Node, Scalar, Seq
 from .problems import Problems
 from .scalars import Refusal, resolve
 
-__all__ = ["MAX_DEPTH", "decode", "read"]
+__all__ = ["MAX_DEPTH", "read"]
 
 MAX_DEPTH = 32
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where PyYAML was built with it: ten times faster
@@ -26,20 +26,6 @@ _TAB = re.compile(r"^ *\t", re.MULTILINE)
 # libyaml counts these as line breaks, editors do not: line numbers would be wrong.
 _ODD_BREAK = re.compile("[\x85\u2028\u2029]|\r(?!\n)")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-
-
-def decode(data: bytes, file: str) -> str:
-    """UTF-8 (a byte-order mark is skipped), or one located CompressfileError."""
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8-sig")
-        problems = Problems({file: data.decode("utf-8-sig", errors="replace")})
-        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        problems.add(
-            f"byte 0x{data[error.start]:02x} is not valid UTF-8", Mark(file, line, column), "save the file as UTF-8"
-        )
-        raise problems.error() from error
 
 
 def read(text: str, file: str, problems: Problems) -> Node | None:

@@ -73,7 +73,7 @@ class _Array:
 
 
 def _scores(store: Store, predictions: Digest, output: str | None) -> _Array | None:
-    """The output that top-1 looks at: the one named, or else ``logits``, or else the first."""
+    """The output that top-1 uses: the one named, or else ``logits``, or else the first."""
     data = _bytes(store, predictions, "predictions.json")
     if data is None:
         return None

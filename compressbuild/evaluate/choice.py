@@ -1,4 +1,4 @@
-"""Which targets are worth looking at, and which one to ship.
+"""Which targets stand out, and which one to ship.
 
 As good means not worse than the best by more than a stated margin, with the whole 95 % interval of the difference where
 the samples are known (non-inferiority). What is only "not shown to differ" is not called as good.
@@ -32,7 +32,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """``speed``: the less the better, as measured or as a ratio, with its 95 % interval ``fastest`` to ``slowest``
     where it has one; ``size`` in bytes. ``right``: which samples it gets right, where that is known. ``objection``:
-    why it is not to be shipped. ``remarks``: what else has to be said of it."""
+    why it is not to be shipped. ``remarks``: further notes on it."""
 
     name: str
     quality: float | None
@@ -104,8 +104,8 @@ def front(candidates: Sequence[Candidate]) -> frozenset[str]:
 
 
 def choose(candidates: Sequence[Candidate], terms: Terms) -> Choice | None:
-    """The fastest of those that are as good as the best; of those that are as fast the smallest, then the best. What
-    differs by less than one measurement from the next is equal."""
+    """The fastest of those that are as good as the best; ties go to the smallest, then to the best. Candidates that
+    differ by less than one measurement from the next are tied."""
     known = [c for c in candidates if c.costs is not None]
     allowed = [c for c in known if not c.objection]
     if not allowed:

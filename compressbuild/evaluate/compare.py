@@ -170,12 +170,14 @@ def _ratio(result: Mapping[str, Any]) -> tuple[float, float, float] | None:
 
 
 def direct_speed(metric: str, result: Mapping[str, Any]) -> Speed | None:
-    """From a result of the second whose baseline was the first, measured in turns with it."""
+    """From a result of the second whose baseline was the first, measured alternately with it."""
     base = result.get("baseline") or {}
     if "ratio" not in result or "value" not in base:
         return None
     low, high = result.get("ratio_low"), result.get("ratio_high")
-    return _speed(metric, base["value"], result["value"], result["ratio"], low, high, "in turns, over several sessions")
+    return _speed(
+        metric, base["value"], result["value"], result["ratio"], low, high, "alternately, over several sessions"
+    )
 
 
 def paired_speed(metric: str, first: Sequence[float], second: Sequence[float]) -> Speed:

@@ -8,7 +8,6 @@ order statistics, exact for any distribution (Thompson 1936).
 from __future__ import annotations
 
 import math
-import random
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
@@ -40,7 +39,9 @@ def difference_interval(n: int, only_first: int, only_second: int, seed: int = 0
     if not discordant:  # resampling would claim to be certain; instead the most that n agreeing pairs leave possible
         bound = 1 - 0.05 ** (1 / n)
         return -bound, bound
-    rng = random.Random(seed)
+    from random import Random  # what only reads evidence does without it
+
+    rng = Random(seed)
     outer = _Binomial(n, discordant / n)
     inner: dict[int, _Binomial] = {}
     share = only_second / discordant

@@ -20,8 +20,8 @@ def beside_history(
     """(``own``, whose ``ratio`` is that to the recorded value; the recorded result; when it was recorded), or None if
     nothing was recorded. ``best``: ``lower`` or ``higher`` for the best of all; None: the last.
 
-    Where both have a ratio to the same baseline, the ratio is that of the two ratios: milliseconds of another day are
-    those of another day. Else it is that of the values.
+    Where both have a ratio to the same baseline, the ratio is that of the two ratios, because absolute times from
+    different days cannot be compared. Otherwise it is that of the values.
     """
     known = [entry for entry in entries if entry.metrics.get(name) is not None]
     paired = _is_paired(own)

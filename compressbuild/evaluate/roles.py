@@ -52,7 +52,7 @@ class Roles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def apart(metric: Metric) -> bool:
-    """Whether its values depend on the moment of measuring, so that only a ratio measured in turns can be compared."""
+    """Whether its values depend on the moment of measuring: only a ratio measured alternately can be compared."""
     return isinstance(metric, RunMetric) and metric.exclusive
 
 

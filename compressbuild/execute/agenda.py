@@ -1,7 +1,7 @@
 """What a build does next: the nodes that wait, are due for a decision, ready to run, or held. Pure bookkeeping.
 
-A node *waits* for its inputs. When all have ended it is *due*: whoever holds the agenda looks for its result, and says
-that it :meth:`ended`, or must run (:meth:`queue`). Of the *ready* nodes, :meth:`next` gives the one with the longest
+A node *waits* for its inputs. When all have ended it is *due*: whoever holds the agenda looks up its result, and calls
+:meth:`ended`, or :meth:`queue` if it must run. Of the *ready* nodes, :meth:`next` gives the one with the longest
 path ahead of it. A node that cannot start now is put off to the next round, or *held* while another process runs it.
 
 A node that ends without a result stops the build: nothing more is given out. With ``keep_going`` only what depends on

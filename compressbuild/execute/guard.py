@@ -1,42 +1,31 @@
 """Finds what a node read, imported or wrote behind the back of its action key.
 
-An audit hook notes each file of the project that Python code opens or changes; afterwards the notes, and the modules
-that were imported, are compared with what the key covers. Only opens made by the interpreter raise audit events: a
-library that opens a file in C, Rust or a subprocess is not seen.
+What Python code does is noted (:mod:`.audit`). Afterwards the notes, and the modules that were imported, are compared
+with what the key covers. What C, Rust or a subprocess would open, the kernel keeps away where it can (:mod:`.sight`).
+An error that comes of it is explained by the file's name.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import stat
 import sys
 import sysconfig
-from collections.abc import Iterable
-from typing import Any
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 
 from ..api.context import UserError
 from ..api.work import WorkRequest
+from .audit import Notes, absolute
+from .sight import confine, hidden
 
 __all__ = ["Guard"]
 
-_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-
-# Audit events that make or change a file, and those that remove one → position of its path. ``os.mkdir`` is not among
-# them: it is raised for directories that exist, and an empty directory is no input of anything.
-_MAKES = {"os.rename": 1, "os.link": 1, "os.symlink": 1, "os.truncate": 0}
-_REMOVES = {"os.rename": 0, "os.remove": 0, "os.rmdir": 0}
-_CHANGES = {*_MAKES, *_REMOVES}
-
 _SHOWN = 3  # paths named in one message
-
-
-def _text(path: Any) -> str | None:
-    """The path of an audit event, absolute; None if it is a descriptor."""
-    if path.__class__ is not str:
-        if isinstance(path, int) or path is None:
-            return None
-        path = os.fsdecode(path)
-    text: str = path if path[:1] == "/" else os.path.join(os.getcwd(), path)
-    return os.path.normpath(text) if "/." in text or "//" in text else text
+_TAIL = 4096  # bytes of a log in which a path is looked for
+_PATH = re.compile(r"/[^\s'\":,;()<>]+")
+_NO_FILE = re.compile(r"permission|denied|no such file|not found|not exist|(not|n't|unable to|failed to) open", re.I)
 
 
 def _below(directories: Iterable[str]) -> tuple[str, ...]:
@@ -58,6 +47,28 @@ def _is_metadata(path: str) -> bool:
     return ".egg-info/" in path or ".dist-info/" in path
 
 
+def _is_within(path: str, covered: set[str]) -> bool:
+    """Whether it is covered, or a directory above it is."""
+    while path not in covered:
+        parent = os.path.dirname(path)
+        if parent == path:
+            return False
+        path = parent
+    return True
+
+
+def _reader(descriptor: int) -> Callable[[], str]:
+    """Reads the end of the file that a descriptor writes to, also when nobody may open it any more."""
+    try:
+        log = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(log).st_mode):
+            os.close(log)
+            return str
+    except OSError:
+        return str
+    return lambda: os.pread(log, _TAIL, max(0, os.fstat(log).st_size - _TAIL)).decode(errors="replace")
+
+
 class Guard:
     """Watches one node. Make it before the user's code is on ``sys.path``; then :meth:`watch`, run, :meth:`check`."""
 
@@ -73,9 +84,9 @@ class Guard:
             if each not in self._watched and each.startswith(self._watched)
         )
         self._before = set(sys.modules)
-        self._reads: set[str] = set()
-        self._writes: set[str] = set()
-        self._removals: set[str] = set()
+        self._notes = Notes(self._watched, self._ignored, self._inputs)
+        self._log = _reader(2)
+        self.confined = False
 
     def _not_project(self) -> list[str]:
         """Directories that may lie below the root and yet hold nothing of the project: caches and what is installed."""
@@ -85,75 +96,100 @@ class Guard:
         return [*ignored, sys.prefix, sys.base_prefix, stdlib, package, *(each for each in sys.path if each)]
 
     def watch(self) -> None:
-        """Start noting. An audit hook cannot be removed: the process is expected to end with the node."""
-        watched, ignored, inputs = self._watched, self._ignored, self._inputs
-        reads, writes = self._reads, self._writes
-        writable = (*watched, *inputs)
-
-        def may_not_change(path: str) -> bool:
-            return path.startswith(writable) and (not path.startswith(ignored) or path.startswith(inputs))
-
-        def hook(event: str, args: tuple[Any, ...]) -> None:
-            if event == "open":
-                path = _text(args[0])
-                if path is None:
-                    return
-                if args[2] & _WRITES:
-                    if may_not_change(path):
-                        writes.add(path)
-                elif path.startswith(watched) and not path.startswith(ignored):
-                    reads.add(path)
-            elif event in _CHANGES:
-                if event in _MAKES and (path := _text(args[_MAKES[event]])) and may_not_change(path):
-                    writes.add(path)
-                if event in _REMOVES and (path := _text(args[_REMOVES[event]])) and may_not_change(path):
-                    self._note_removal(path)
-
-        sys.addaudithook(hook)
-
-    def _note_removal(self, path: str) -> None:
-        if path in self._writes:
-            self._writes.discard(path)  # a temporary file of the node's own
-        elif os.path.lexists(path):
-            self._removals.add(path)
+        """Start noting, and have the kernel keep the rest away where it can. The process is expected to end with the
+        node."""
+        self.confined = confine(self._request)
+        self._notes.start()
 
     def check(self) -> None:
         """UserError naming the first files that the node touched and the action key does not cover."""
+        self._notes.see_open()
         self._check_changes()
         self._check_reads()
+        self._check_looks()
+
+    def explain(self, error: BaseException) -> BaseException:
+        """The error of a node; or, if it is about a file, what led to it: one that was kept from it, whatever a library
+        made of that."""
+        chain = list(_chain(error))
+        texts = [*map(str, chain), *(str(getattr(each, "stderr", "")) for each in chain), self._log()]
+        failed = any(isinstance(each, OSError) or hasattr(each, "returncode") for each in chain)  # here or in a program
+        about_files = failed or _NO_FILE.search("\n".join(texts))
+        if isinstance(error, UserError) or not about_files:
+            return error
+        refused = {os.path.abspath(str(each.filename)) for each in chain if isinstance(each, PermissionError)}
+        if changed := sorted(refused & (self._notes.writes | self._notes.removals)):
+            return self._changed(changed)
+        try:
+            self.check()
+        except UserError as found:
+            return found
+        paths = {path for path in _mentioned(chain, texts) if hidden(path)} if self.confined else ()
+        return self._undeclared(sorted(paths), "read") if paths else error
 
     def _check_changes(self) -> None:
-        written = {path for path in self._writes if os.path.lexists(path)} | self._removals
+        written = {path for path in self._notes.writes if os.path.lexists(path)} | self._notes.removals
         changed = sorted(path for path in written if "/__pycache__/" not in path)
-        if into_input := [path for path in changed if path.startswith(self._inputs)]:
-            raise UserError(
-                f"{self._names(into_input)} changed, but belongs to an input of this node",
+        if changed:
+            raise self._changed(changed)
+
+    def _changed(self, paths: list[str]) -> UserError:
+        if into_input := [path for path in paths if path.startswith(self._inputs)]:
+            return UserError(
+                f"{self._shown(into_input)} changed, but belongs to an input of this node",
                 hint="inputs are read-only and shared with other nodes: copy what you change to ctx.out or ctx.scratch",
             )
-        if changed:
-            verb = "written" if changed[0] in self._writes else "removed"
-            raise UserError(
-                f"{self._names(changed)} {verb}, but a node may not change the project",
-                hint="write results to ctx.out and temporary files to ctx.scratch",
-            )
+        verb = "written" if paths[0] in self._notes.writes else "removed"
+        return UserError(
+            f"{self._shown(paths)} {verb}, but a node may not change the project",
+            hint="write results to ctx.out and temporary files to ctx.scratch",
+        )
 
     def _check_reads(self) -> None:
-        modules = self._modules()
+        modules = self._modules() | self._notes.imports
         covered = self._covered()
         installed = self._installed_packages()
-        sources = {source for path in self._reads | modules if (source := _source(path))}
+        sources = {source for path in self._notes.reads | modules if (source := _source(path))}
         missing = [path for path in sorted(sources) if self._is_undeclared(path, covered, installed)]
         if imported := [path for path in missing if path in modules]:
             raise UserError(
-                f"{self._names(imported)} imported, but the action key does not cover it",
+                f"{self._shown(imported)} imported, but the action key does not cover it",
                 hint="import it with a plain import statement at the top of a module that the key covers, "
                 "or list it under `files:`",
             )
         if missing:
+            raise self._undeclared(missing, "read")
+
+    def _check_looks(self) -> None:
+        """Listings, and questions whether a file is there."""
+        covered = self._covered()
+        sight = self._request.sight
+        lists = covered | set(sight.folders if sight is not None else ())
+        if missing := [path for path in sorted(self._notes.lists) if not _is_within(path, lists)]:
+            raise self._undeclared(missing, "listed")
+        asked = (path for path in sorted(self._notes.looks) if not os.path.isdir(path) and not _is_metadata(path))
+        compiled = (_source(path) or "" for path in asked)
+        if missing := [path for path in compiled if path and not _is_within(path, covered)]:
+            there = [path for path in missing if os.path.lexists(path)]
+            if there:
+                raise self._undeclared(there, "looked for")
             raise UserError(
-                f"{self._names(missing)} read, but the action key does not cover it",
-                hint="list it under `files:` of the dataset or model that reads it, so that a change of it is seen",
+                f"{self._shown(missing)} looked for, and is not there, but the action key does not cover that",
+                hint="whether a file is there must not decide what a node makes: pass the choice as an argument, "
+                "or list a pattern that the file would match under `files:`",
             )
+
+    def _undeclared(self, paths: list[str], verb: str) -> UserError:
+        """With the line to write."""
+        shown = self._shown(paths)
+        inside = _below([self._root])
+        outside = [os.path.dirname(path) for path in paths if not path.startswith(inside)]
+        listed = ", ".join(self._relative(path) for path in paths[:_SHOWN])
+        more = f"; its place is outside of the project: `outside: [{outside[0]}]`, too" if outside else ""
+        return UserError(
+            f"{shown} {verb}, but the action key does not cover it",
+            hint=f"list it under `files:` of the dataset or model that reads it: `files: [{listed}]`{more}",
+        )
 
     def _modules(self) -> set[str]:
         """Files of the project that were imported while watching, source files for compiled ones."""
@@ -161,7 +197,7 @@ class Guard:
         for name, module in list(sys.modules.items()):
             # Through __dict__: a lazy module would import more when asked for an attribute.
             file = getattr(module, "__dict__", {}).get("__file__") if name not in self._before else None
-            path = _text(file) if isinstance(file, str) else None
+            path = absolute(file) if isinstance(file, str) else None
             if path and path.startswith(self._watched) and not path.startswith(self._ignored):
                 found.add(_source(path) or path)
         return found
@@ -170,6 +206,8 @@ class Guard:
         request = self._request
         files = [*request.code_files, *request.read_files]
         files += [file for dataset in request.datasets.values() for file in dataset.files]
+        sight = request.sight
+        files += [*sight.files, *sight.trees] if sight is not None else ()
         absolute = {os.path.normpath(os.path.join(self._root, each)) for each in files}
         return absolute | {os.path.realpath(each) for each in absolute}
 
@@ -190,16 +228,32 @@ class Guard:
     def _is_undeclared(self, path: str, covered: set[str], installed: tuple[str, ...]) -> bool:
         if path.startswith(installed) or _is_metadata(path) or not os.path.isfile(path):
             return False
-        while path not in covered:  # a listed directory covers what is below it
-            parent = os.path.dirname(path)
-            if parent == path:
-                return True
-            path = parent
-        return False
+        return not _is_within(path, covered)
 
-    def _names(self, paths: list[str]) -> str:
+    def _shown(self, paths: list[str]) -> str:
         """``a, b and 3 more were``."""
-        prefixes = _below([self._root])
-        shown = [next((path[len(each) :] for each in prefixes if path.startswith(each)), path) for path in paths]
+        shown = [self._relative(path) for path in paths]
         more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
         return ", ".join(shown[:_SHOWN]) + more + (" were" if len(shown) > 1 else " was")
+
+    def _relative(self, path: str) -> str:
+        prefixes = _below([self._root])
+        return next((path[len(each) :] or "." for each in prefixes if os.path.join(path, "").startswith(each)), path)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _mentioned(chain: list[BaseException], texts: list[str]) -> Iterator[str]:
+    """Paths in what was said, and in the variables of the code that the errors came through."""
+    said = [*texts, *(str(each.filename) for each in chain if isinstance(each, OSError))]
+    for text in said:
+        yield from (os.path.normpath(path) for path in (text, *_PATH.findall(text)) if path.startswith("/"))
+    for each in chain:
+        for frame, _ in traceback.walk_tb(each.__traceback__):
+            values = (v for v in frame.f_locals.values() if isinstance(v, str | os.PathLike))
+            yield from (path for v in values if os.path.isfile(path := os.path.abspath(v)))

@@ -11,7 +11,7 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,12 +47,21 @@ class _Node:
 
 class LocalExecutor:
     """An :class:`~compressbuild.execute.executor.Executor`. ``environ``: what the workers' variables are taken from.
-    ``variables``: some that replace the fixed ones, for tests that vary what must not matter."""
+    ``packages``: installed ones whose code counts by its source. ``variables``: some that replace the fixed ones, for
+    tests that vary what must not matter."""
 
-    def __init__(self, environ: Mapping[str, str] | None = None, *, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str] | None = None,
+        *,
+        packages: Iterable[str] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self._packages = tuple(sorted(packages))
         self._environment = worker_environment(os.environ if environ is None else environ) | dict(variables or {})
         self._selector = selectors.DefaultSelector()
         self._parents: dict[tuple[str, ...], WarmParent] = {}
+        self._retired: list[WarmParent] = []  # they hold code that was edited since; their nodes may still run
         self._broken: dict[tuple[str, ...], Broken] = {}
         self._nodes: dict[int, _Node] = {}
         self._happened: list[Happening] = []
@@ -66,7 +75,7 @@ class LocalExecutor:
     def prepare(self, preload: tuple[str, ...]) -> None:
         """Start the warm parent for ``preload`` now, so that its imports overlap with what precedes the first node."""
         if preload not in self._parents and preload not in self._broken:
-            parent = WarmParent(preload, self._environment)
+            parent = WarmParent(preload, self._environment, self._packages)
             self._parents[preload] = parent
             self._selector.register(parent, selectors.EVENT_READ, parent)
 
@@ -83,6 +92,7 @@ class LocalExecutor:
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            self._retire(preload)
             self.prepare(preload)
         except OSError as error:
             self._refuse(token, f"cannot start a worker: {error}", None)
@@ -124,18 +134,31 @@ class LocalExecutor:
             self._finish(node, "cancelled", "cancelled before it started")
 
     def close(self) -> None:
-        for parent in self._parents.values():
+        parents = [*self._parents.values(), *self._retired]
+        for parent in parents:
             self._selector.unregister(parent)
             parent.channel.sock.close()  # first all of them, so that they die together
-        for parent in self._parents.values():
+        for parent in parents:
             parent.end()
             parent.release()
         for node in self._nodes.values():
             os.close(node.results)
         self._parents.clear()
+        self._retired.clear()
         self._nodes.clear()
         self._happened.clear()
         self._selector.close()
+
+    def _retire(self, preload: tuple[str, ...]) -> None:
+        """Give no more nodes to a warm parent that holds outdated code. What waits goes to a new one."""
+        parent = self._parents.get(preload)
+        if parent is None or not parent.is_outdated:
+            return
+        self._retired.append(self._parents.pop(preload))
+        self.prepare(preload)
+        fresh = self._parents[preload]
+        for token in parent.hand_over(fresh):
+            self._nodes[token].parent = fresh
 
     def _hear(self, parent: WarmParent) -> None:
         if parent.state == "dead":
@@ -144,8 +167,10 @@ class LocalExecutor:
         if answer is None:
             self._parent_gone(parent)
         elif isinstance(answer, Ready):
+            parent.ready(answer)
             try:
-                parent.ready(answer.threads)
+                self._retire(parent.preload)
+                parent.send()
             except OSError:
                 self._parent_gone(parent)
         elif isinstance(answer, Broken):
@@ -198,7 +223,10 @@ class LocalExecutor:
             return
         was_ready = parent.state == "ready"
         self._selector.unregister(parent)
-        del self._parents[parent.preload]
+        if parent in self._retired:
+            self._retired.remove(parent)
+        else:
+            del self._parents[parent.preload]
         status = parent.end()
         words = parent.last_words()
         parent.release()
@@ -266,16 +294,16 @@ def _verdict(node: _Node, end: Exited) -> tuple[Cause, str, str | None]:
         return (
             "timeout",
             f"exceeded its timeout of {node.timeout:g} s",
-            "raise `timeout:` of the step if the work needs it",
+            "the log shows how far it got; raise `timeout:` of the step if the work needs longer",
         )
     if end.killed == "memory":
         detail = f"used {memory(end.rss)}, more than its memory limit of {memory(node.memory or 0)}"
-        return "memory", detail, "raise `memory:` of the step, or make its batches smaller"
+        return "memory", detail, "make its batches smaller, or raise `memory:` of the step"
     if end.killed == "cancelled":
         return "cancelled", "cancelled", None
     if end.oom:
         detail = f"killed by the kernel: out of memory (it had used up to {memory(end.rss)})"
-        return "memory", detail, "run fewer nodes at once (-j), or make its batches smaller"
+        return "memory", detail, "make its batches smaller, or run fewer nodes at once (-j)"
     if os.WIFSIGNALED(end.status):
         return _crash_by(os.WTERMSIG(end.status))
     code = os.waitstatus_to_exitcode(end.status)
@@ -286,7 +314,7 @@ def _verdict(node: _Node, end: Exited) -> tuple[Cause, str, str | None]:
 
 def _crash_by(number: int) -> tuple[Cause, str, str | None]:
     if number == signal.SIGKILL:
-        note = "the kernel kills so when memory runs out"
+        note = "the kernel does this when memory runs out"
         return "crashed", f"crashed: killed by {_signal_name(number)}; {note}", None
     words = next((text for each, text in _SIGNALS.items() if each == number), None)
     if words is None:

@@ -41,9 +41,10 @@ _LIMIT = 256 << 20  # a longer frame is garbage
 
 
 class Setup(msgspec.Struct, frozen=True, tag="setup"):
-    """``preload``: modules to import before the first fork."""
+    """``preload``: modules to import before the first fork. ``packages``: installed, but to be read from source."""
 
     preload: tuple[str, ...]
+    packages: tuple[str, ...] = ()
 
 
 class Spawn(msgspec.Struct, frozen=True, tag="spawn"):
@@ -60,10 +61,12 @@ class Kill(msgspec.Struct, frozen=True, tag="kill"):
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """``threads``: of the warm parent; more than one makes forking unsafe."""
+    """``threads``: of the warm parent; more than one makes forking unsafe. ``sources``: files whose code it holds, with
+    their signatures."""
 
     threads: int
     seconds: float
+    sources: dict[str, tuple[int, int, int, int]] = {}
 
 
 class Broken(msgspec.Struct, frozen=True, tag="broken"):

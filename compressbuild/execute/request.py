@@ -54,6 +54,7 @@ def make_request(
         save_json="metrics.json" if node.role == "metric" else None,
         measures=node.role == "metric" and node.params_type != _PROFILE,
         checkpoint=str(checkpoint) if node.role == "technique" else None,
+        sight=keyer.cover(node).sight(),
         validate=kind.validate if (kind := graph.registry.kinds.get(node.kind)) is not None else None,
     )
 

@@ -6,17 +6,20 @@ with that. A node that runs again and yields the same bytes leaves its dependent
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from ..api.work import WorkResult
 from ..digest import Digest, file_digest
 from ..errors import CbuildError
 from ..graph import Graph, Node
+from ..interrupts import Held
 from ..plan import Action, Cover, Explanation, Keyer, Trace, Traces, judge
 from ..store import ActionResult, BadOutput, CorruptObject, Hit, Lock, Store
 from .agenda import Agenda
@@ -48,7 +51,7 @@ class _Run:
 
 
 class Scheduler:
-    """One build. ``finish(name)`` is called as soon as all that a target asks for has come to an end."""
+    """One build. ``finish(name)`` is called as soon as everything that a target needs has ended."""
 
     def __init__(
         self,
@@ -101,16 +104,17 @@ class Scheduler:
             for index in self._agenda.left():
                 self._end(index, Outcome("skipped"))
         finally:
-            self._executor.close()
-            for run in self._running.values():
-                release(run.locks)
-                shutil.rmtree(run.base, ignore_errors=True)
-            self._inputs.close()
+            with Held():
+                self._executor.close()
+                for run in self._running.values():
+                    release(run.locks)
+                    shutil.rmtree(run.base, ignore_errors=True)
+                self._inputs.close()
 
     # -- deciding ----------------------------------------------------------------------------------------------------
 
     def _consider(self, index: int) -> None:
-        """All inputs have come to an end: is the result known, or must the node run?"""
+        """All inputs have ended: is the result known, or must the node run?"""
         node = self.graph.nodes[index]
         if self._agenda.lacks(index):
             return self._end(index, Outcome("skipped"))
@@ -147,7 +151,7 @@ class Scheduler:
         self._traces.record(self.graph.positions[action.node.index], trace)
 
     def _end(self, index: int, outcome: Outcome) -> None:
-        """A node has come to an end: say so to the observers, the agenda and its targets."""
+        """A node has ended: notify the observers, the agenda and its targets."""
         again = index in self.outcomes
         self.outcomes[index] = outcome
         self._observe.finished(self.graph.nodes[index], outcome)
@@ -244,7 +248,7 @@ class Scheduler:
         except (OSError, CbuildError) as error:
             self._fail(run, "raised", str(error), getattr(error, "hint", None))
             return
-        self._settle(run, 0.0, 0, {})
+        self._settle(run, WorkResult(ok=True, sandbox="engine"))
 
     def _gone(self, index: int) -> set[int]:
         """The inputs whose bytes were evicted or are corrupt. They are made again first."""
@@ -288,13 +292,13 @@ class Scheduler:
                 "an input is for reading; write to ctx.out",
             )
         else:
-            self._settle(run, result.seconds, result.peak_rss, result.facts)
+            self._settle(run, result)
 
-    def _settle(self, run: _Run, seconds: float, peak_rss: int, facts: Mapping[str, object]) -> None:
+    def _settle(self, run: _Run, made: WorkResult) -> None:
         """Commit what a node made, unless something that its key covers changed while it ran: then run it again."""
         changed = self._covers[run.action.node.index].changed()
         if changed is None:
-            return self._commit(run, seconds, peak_rss, facts)
+            return self._commit(run, made)
         if self._try_again(run):
             return None
         text = f"'{changed}' changed while it ran, {_ATTEMPTS} times"
@@ -311,7 +315,7 @@ class Scheduler:
         self._consider(index)
         return True
 
-    def _commit(self, run: _Run, seconds: float, peak_rss: int, facts: Mapping[str, object]) -> None:
+    def _commit(self, run: _Run, made: WorkResult) -> None:
         action, node = run.action, run.action.node
         out = run.base / "out"
         kind = self.graph.registry.kinds.get(node.kind)
@@ -333,9 +337,10 @@ class Scheduler:
                 key=action.key,
                 kind=node.kind,
                 label=node.position,
-                seconds=seconds,
-                peak_rss=peak_rss,
-                facts=dict(facts),
+                seconds=made.seconds,
+                peak_rss=made.peak_rss,
+                facts=dict(made.facts),
+                sandbox=made.sandbox,
                 consume=True,
             )
         except BadOutput as error:
@@ -347,6 +352,8 @@ class Scheduler:
         return self._release(run, Outcome("built", result))
 
     def _fail(self, run: _Run, cause: str, message: str, hint: str | None = None, trace: str | None = None) -> None:
+        with contextlib.suppress(OSError):  # made for the node, which may have left something there
+            self._observe.checkpoint_path(_key(run.action)).rmdir()
         self._release(
             run, Outcome("failed", failure=NodeFailure(run.action.node, cause, message, hint, trace, run.log))
         )

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from .protocol import Answer, Channel, Kill, Setup, Spawn, decode_answer
+from ..noop import signature
+from .importing import Sources
+from .protocol import Answer, Channel, Kill, Ready, Setup, Spawn, decode_answer
 
 if TYPE_CHECKING:
     import subprocess
@@ -49,15 +51,19 @@ def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 class WarmParent:
-    """One process with one set of modules imported. ``state``: starting, ready, dead."""
+    """One process with one set of modules imported. ``state``: starting, ready, dead. ``packages``: those that count by
+    their source wherever they lie."""
 
-    def __init__(self, preload: tuple[str, ...], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, preload: tuple[str, ...], environment: Mapping[str, str], packages: tuple[str, ...] = ()
+    ) -> None:
         import subprocess
 
         self.preload = preload
         self.state = "starting"
         self.pids: dict[int, int] = {}  # token → pid of what it forked
         self.threads = 1
+        self._sources: Sources = {}
         self._queue: list[tuple[Spawn, int, int]] = []
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours)
@@ -76,7 +82,12 @@ class WarmParent:
             )
         finally:
             theirs.close()
-        self.channel.send(Setup(preload))
+        self.channel.send(Setup(preload, packages))
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether code that it holds was edited since it was read."""
+        return any(signature(path) != then for path, then in self._sources.items())
 
     def fileno(self) -> int:
         return self.channel.fileno()
@@ -92,10 +103,20 @@ class WarmParent:
             os.close(log)
             os.close(results)
 
-    def ready(self, threads: int) -> None:
-        """Its modules are imported: send what waited."""
+    def ready(self, answer: Ready) -> None:
+        """Its modules are imported."""
         self.state = "ready"
-        self.threads = threads
+        self.threads = answer.threads
+        self._sources = answer.sources
+
+    def hand_over(self, other: WarmParent) -> list[int]:
+        """Let another have what waits; the tokens of that."""
+        moved, self._queue = self._queue, []
+        other._queue += moved
+        return [order.token for order, _, _ in moved]
+
+    def send(self) -> None:
+        """Send what waited. OSError if the warm parent is gone."""
         while self._queue:
             self.spawn(*self._queue.pop(0))
 

@@ -1,4 +1,4 @@
-"""One node, in a process of its own: make the world it was promised, call its function, answer.
+"""One node, in a process of its own: set up its environment, call its function, answer.
 
 Forked by the warm parent (:mod:`.zygote`). The process ends with the node: nothing that user code does to it matters
 to the next one.
@@ -132,12 +132,13 @@ def _shown(value: Any) -> float | str:
 def run_node(request: WorkRequest, report: Callable[[dict[str, Any]], None]) -> WorkResult:
     """Call the node's function in this process; never raises. Expects the process to end afterwards."""
     started = time.monotonic()
+    guard = Guard(request)
     try:
-        facts = _call(request, report)
+        facts = _call(request, report, guard)
     except BaseException as error:  # noqa: BLE001  the plugin border: whatever it raises is the node's failure
         print(RAISED, file=sys.stderr)
         traceback.print_exc()
-        failure = describe(error, root=request.root, run=request.run)
+        failure = describe(guard.explain(error), root=request.root, run=request.run)
         return WorkResult(
             ok=False,
             error=failure.error,
@@ -146,11 +147,16 @@ def run_node(request: WorkRequest, report: Callable[[dict[str, Any]], None]) -> 
             seconds=time.monotonic() - started,
             peak_rss=procfs.peak_rss(),
         )
-    return WorkResult(ok=True, seconds=time.monotonic() - started, peak_rss=procfs.peak_rss(), facts=facts)
+    return WorkResult(
+        ok=True,
+        seconds=time.monotonic() - started,
+        peak_rss=procfs.peak_rss(),
+        facts=facts,
+        sandbox="landlock" if guard.confined else "none",
+    )
 
 
-def _call(request: WorkRequest, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    guard = Guard(request)
+def _call(request: WorkRequest, report: Callable[[dict[str, Any]], None], guard: Guard) -> dict[str, Any]:
     sys.path[:0] = request.code_roots
     importlib.invalidate_caches()
     guard.watch()
@@ -197,7 +203,7 @@ def _check_value(returned: Any, facts: Mapping[str, Any], run: str) -> None:
     if "value" not in facts:
         raise UserError(f"{run} returned no 'value'", hint="a metric returns a dict with at least 'value', a number")
     raise UserError(
-        f"{run} returned the value {returned['value']!r}, which is no finite number"[:300],
+        f"{run} returned the value {returned['value']!r}, which is not finite"[:300],
         hint="look for NaN or infinity in the model's outputs and in the labels; constant outputs have no correlation",
     )
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from . import procfs, worker
+from .importing import import_from_source
 from .protocol import Broken, Channel, Exited, Forked, Kill, Ready, Setup, Spawn, decode_order
 
 __all__ = ["main"]
@@ -62,6 +63,7 @@ def main(descriptor: int, engine: int) -> NoReturn:
     if not isinstance(setup, Setup):
         os._exit(0)
     started = time.monotonic()
+    sources = import_from_source(setup.packages)
     if broken := _preload(setup.preload):
         with contextlib.suppress(OSError):
             channel.send(broken)
@@ -72,7 +74,7 @@ def main(descriptor: int, engine: int) -> NoReturn:
     gc.freeze()  # what is imported by now stays shared with the workers
     zygote = _Zygote(channel)
     with contextlib.suppress(OSError):  # the engine is gone
-        channel.send(Ready(procfs.thread_count(), time.monotonic() - started))
+        channel.send(Ready(procfs.thread_count(), time.monotonic() - started, dict(sources)))
         zygote.serve()
     zygote.kill_all()
     os._exit(0)
@@ -117,7 +119,7 @@ class _Zygote:
             self._enforce()
 
     def _pause(self) -> float | None:
-        """Milliseconds until a limit has to be looked at."""
+        """Milliseconds until a limit has to be checked."""
         times = []
         for node in self._nodes.values():
             times += [each for each in (node.kill_at or node.deadline,) if each is not None]

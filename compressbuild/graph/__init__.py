@@ -2,5 +2,6 @@
 
 from .dag import Graph, build_graph
 from .node import Ask, GatePlan, MetricPlan, Node, RunWith, TargetPlan
+from .typed import Types
 
-__all__ = ["Ask", "GatePlan", "Graph", "MetricPlan", "Node", "RunWith", "TargetPlan", "build_graph"]
+__all__ = ["Ask", "GatePlan", "Graph", "MetricPlan", "Node", "RunWith", "TargetPlan", "Types", "build_graph"]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from ..compressfile.nodes import plain
 from ..compressfile.spec import TargetSpec
 from ..errors import Diagnostic
 from ..platforms import Missing, check_requires, requires_met
 from .draft import Draft
 from .node import Node, RunWith
-from .params import Resolved, resolve, type_name
+from .params import Resolved, resolve
 from .platforms import automatic, backend_of, platform_of
+from .typed import run_needs, type_name
 
 __all__ = ["compiled", "counted_with", "run_with", "settings_of"]
 
@@ -34,6 +33,7 @@ def settings_of(draft: Draft, platform: str) -> Resolved | None:
                 mark=declared.mark,
                 settle=automatic(draft, platform),
                 problems=draft.problems,
+                types=draft.types,
             )
             if found is not None and not draft.datasets_known(found, declared.mark):
                 found = None
@@ -108,9 +108,7 @@ def _run_with(draft: Draft, node: Node) -> RunWith | None:
             backend.stack.tools,
             backend.run_facts,
             backend.stack.preload,
-            draft.missing(
-                backend.stack.needs, backend.run_needs, msgspec.convert(node.params, backend.settings).run_needs()
-            ),
+            draft.missing(backend.stack.needs, backend.run_needs, run_needs(backend.settings, node.params)),
         )
     kind = draft.kind(node.kind)
     if kind.load is None:

@@ -20,6 +20,7 @@ from .draft import Draft
 from .measuring import Measuring
 from .node import Ask, Node, TargetPlan
 from .steps import Steps
+from .typed import Types
 
 if TYPE_CHECKING:
     import networkx
@@ -99,9 +100,12 @@ class Graph:
         return length
 
 
-def build_graph(spec: Spec, registry: Registry, facts: Facts, asks: Iterable[Ask] = ()) -> Graph:
-    """Resolve every target of a Spec, and what is asked besides. Raises CompressfileError with all problems found."""
-    draft = Draft(spec, registry, facts)
+def build_graph(
+    spec: Spec, registry: Registry, facts: Facts, asks: Iterable[Ask] = (), types: Types | None = None
+) -> Graph:
+    """Resolve every target of a Spec, and what is asked besides. ``types``: with what it remembers of them. Raises
+    CompressfileError with all problems found."""
+    draft = Draft(spec, registry, facts, types or Types())
     measuring = Measuring(Steps(draft), tuple(asks))
     plans = {name: measuring.target(target) for name, target in spec.targets.items()}
     for platform in spec.platforms:

@@ -16,6 +16,7 @@ from ..registry import Registry
 from ..words import did_you_mean
 from .node import Node, RunWith
 from .params import Resolved
+from .typed import Types
 
 __all__ = ["Draft"]
 
@@ -26,10 +27,11 @@ class Draft:
     ``platforms``, ``settings`` and ``runs`` keep what has been resolved already; None once a problem was recorded.
     """
 
-    def __init__(self, spec: Spec, registry: Registry, facts: Facts) -> None:
+    def __init__(self, spec: Spec, registry: Registry, facts: Facts, types: Types) -> None:
         self.spec = spec
         self.registry = registry
         self.facts = facts
+        self.types = types
         self.nodes: list[Node] = []
         self.positions: dict[int, list[str]] = {}
         self.problems: list[Diagnostic] = []

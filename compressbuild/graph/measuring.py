@@ -16,8 +16,9 @@ from ..platforms import Missing, lacking
 from .compiling import run_with
 from .loading import add_loads
 from .node import Ask, GatePlan, MetricPlan, Node, RunWith, TargetPlan
-from .params import NO_PLATFORM, Resolved, handed, resolve, type_name
+from .params import NO_PLATFORM, Resolved, handed, resolve
 from .steps import Steps
+from .typed import type_name
 
 __all__ = ["Measuring"]
 
@@ -179,6 +180,7 @@ class Measuring:
             mark=use.mark,
             settle=NO_PLATFORM,
             problems=draft.problems,
+            types=draft.types,
         )
         if found is None:
             return None
@@ -280,7 +282,7 @@ class Measuring:
             if examples is None or isinstance(examples, str):
                 return examples
             inputs["examples"] = examples
-        found, position = handed(technique.params, values), f"{name}/{technique.name}"
+        found, position = handed(technique.params, values, draft.types), f"{name}/{technique.name}"
         node = self.steps.apply(technique, found, inputs, position, use.mark, evaluate.options, run)
         if node is None:
             return None
@@ -317,7 +319,7 @@ class Measuring:
             wanted = " or ".join(technique.consumes)
             return f"'{name}' is not made from a {wanted}; name one: {{{use.name}: {{surrogate: …}}}}"
         position = f"{surrogate or name}/{technique.name}"
-        found = handed(technique.params, values)
+        found = handed(technique.params, values, draft.types)
         return self.steps.apply(technique, found, {"subject": subject}, position, use.mark, evaluate.options)
 
     def _node(

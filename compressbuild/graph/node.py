@@ -70,7 +70,7 @@ class Node(msgspec.Struct, frozen=True):
 
 class Ask(msgspec.Struct, frozen=True):
     """A measurement that a command wants, whatever the Compressfile says. ``metric``: its record, installed or not;
-    ``of``: the target; ``beside``: the target or model that it is measured in turns with.
+    ``of``: the target; ``beside``: the target or model that it is measured alternately with.
 
     ``params``: None for those that the target's ``evaluate`` has. ``alone``: nothing else of the target is measured.
     """

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -15,8 +14,9 @@ from ..api import Label, Needs, Params
 from ..compressfile.nodes import Map, Node, Seq, plain
 from ..errors import Diagnostic, Mark
 from ..words import suggest
+from .typed import Reference, Types
 
-__all__ = ["NO_PLATFORM", "Resolved", "Settling", "complete", "handed", "resolve", "type_name"]
+__all__ = ["NO_PLATFORM", "Resolved", "Settling", "handed", "resolve"]
 
 _PATH = re.compile(r"^(?P<text>.*?)(?: - at `(?P<path>\$[^`]*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
@@ -31,34 +31,6 @@ class Settling(msgspec.Struct, frozen=True):
 
 
 NO_PLATFORM = Settling(lambda question: None)
-
-
-class Auto(msgspec.Struct, frozen=True):
-    """Of a parameter that may be ``auto``: what settles it (:func:`.platforms.automatic`). ``when``: for each answer
-    the value, if that is not the answer itself. ``known``: the names that it may be (empty: any)."""
-
-    question: str
-    fallback: Any = None
-    when: Mapping[Any, Any] | None = None
-    known: tuple[str, ...] = ()
-
-    def value(self, answer: Any) -> Any:
-        found = self.fallback if answer is None else answer
-        return found if self.when is None else self.when[found]
-
-
-class Reference(msgspec.Struct, frozen=True):
-    """``ref``: what ``value`` names (``dataset``, ``model`` …). ``path``: of the parameter that holds it; ``mark``:
-    where that is written, if it is."""
-
-    ref: str
-    path: tuple[str | int, ...]
-    value: str
-    mark: Mark | None = None
-
-    @property
-    def name(self) -> str:
-        return ".".join(map(str, self.path))
 
 
 class Resolved(msgspec.Struct, frozen=True):
@@ -87,78 +59,6 @@ class Resolved(msgspec.Struct, frozen=True):
                 holder = holder[key]
             del holder[path[-1]]
         return kept
-
-
-def type_name(kind: type[Params]) -> str:
-    return f"{kind.__module__}:{kind.__qualname__}"
-
-
-def complete(kind: type[Params], values: Mapping[str, Any]) -> dict[str, Any]:
-    """``values`` with the defaults of ``kind`` filled in."""
-    return _builtins(msgspec.convert(dict(values), kind))
-
-
-def _builtins(params: Params) -> dict[str, Any]:
-    """JSON values only, so that what is written to disk compares equal with what is read back."""
-    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(params))
-    return found
-
-
-def _extras(info: Any) -> Iterator[Mapping[str, Any]]:
-    """The ``extra`` of every annotation of a field itself, through unions."""
-    if isinstance(info, msgspec.inspect.Metadata):
-        if info.extra:
-            yield info.extra
-        yield from _extras(info.type)
-    elif isinstance(info, msgspec.inspect.UnionType):
-        for option in info.types:
-            yield from _extras(option)
-
-
-@cache
-def _fields(kind: type[Params]) -> dict[str, Auto | None]:
-    """Parameter → how ``auto`` is settled, if it may be that."""
-    found: dict[str, Auto | None] = {}
-    for item in _type(kind).fields:
-        extra = {key: value for part in _extras(item.type) for key, value in part.items()}
-        found[item.encode_name] = None
-        if "auto" in extra:
-            auto = Auto(extra["auto"], extra.get("fallback"), extra.get("when"), extra.get("known", ()))
-            found[item.encode_name] = auto
-    return found
-
-
-@cache
-def _type(kind: type[Params]) -> msgspec.inspect.StructType:
-    found = msgspec.inspect.type_info(kind)
-    assert isinstance(found, msgspec.inspect.StructType)
-    return found
-
-
-def _references(
-    info: Any, value: Any, path: tuple[str | int, ...] = (), at: tuple[str | int, ...] = (), ref: str | None = None
-) -> Iterator[Reference]:
-    """What a value of this type names. ``at``: where it is; ``path``: the field of a record that it belongs to."""
-    match info:
-        case msgspec.inspect.Metadata():
-            yield from _references(info.type, value, path, at, (info.extra or {}).get("ref", ref))
-        case msgspec.inspect.UnionType():
-            for option in info.types:
-                yield from _references(option, value, path, at, ref)
-        case msgspec.inspect.StructType() if isinstance(value, dict):
-            for item in info.fields:
-                below = (*at, item.encode_name)
-                yield from _references(item.type, value.get(item.encode_name), below, below)
-        case msgspec.inspect.ListType() | msgspec.inspect.VarTupleType() | msgspec.inspect.SetType() if isinstance(
-            value, list
-        ):
-            for number, each in enumerate(value):
-                yield from _references(info.item_type, each, path, (*at, number), ref)
-        case msgspec.inspect.DictType() if isinstance(value, dict):
-            for key, each in value.items():
-                yield from _references(info.value_type, each, path, (*at, key), ref)
-        case _ if ref is not None and isinstance(value, str):
-            yield Reference(ref, path, value)
 
 
 def _locate(node: Node | None, path: Iterable[str | int], fallback: Mark) -> Mark:
@@ -193,13 +93,14 @@ def resolve(
     mark: Mark,
     settle: Settling,
     problems: list[Diagnostic],
+    types: Types,
 ) -> Resolved | None:
     """Type-check what is written against ``kind``; on trouble add located diagnostics and return None.
 
     ``owner``: what the parameters belong to, for messages (``technique 'distill'``). ``settle``: of parameters left at
     ``auto``.
     """
-    fields = _fields(kind)
+    fields = types.fields(kind)
     bad = False
     for key, _ in written.entries if written is not None else ():
         if key.value not in fields:
@@ -220,7 +121,7 @@ def resolve(
             problems.append(_unknown(owner, name, raw[name], item.known, asking, _locate(written, [name], mark)))
             return None
     try:
-        typed = msgspec.convert(raw, kind)
+        typed = types.typed(kind, raw)
     except msgspec.ValidationError as error:
         found = _PATH.match(str(error))
         text = str(found["text"]) if found else str(error)
@@ -231,9 +132,8 @@ def resolve(
         steps = [int(index) if index else key for key, index in _STEP.findall(path)]
         problems.append(Diagnostic(located, _locate(written, steps, mark)))
         return None
-    values = _builtins(typed)
-    refs = (replace(ref, mark=_locate(written, ref.path, mark)) for ref in _references(_type(kind), values))
-    return Resolved(values, tuple(refs), typed.needs(), typed.measured_as())
+    refs = tuple(replace(ref, mark=_locate(written, ref.path, mark)) for ref in typed.refs)
+    return Resolved(typed.values, refs, typed.needs, typed.label)
 
 
 def _unknown(owner: str, name: str, value: str, known: Sequence[str], asking: str | None, mark: Mark) -> Diagnostic:
@@ -246,8 +146,9 @@ def _unknown(owner: str, name: str, value: str, known: Sequence[str], asking: st
     return Diagnostic(message, mark, suggest(value, known, otherwise=listed))
 
 
-def handed(kind: type[Params], values: Mapping[str, Any]) -> Resolved:
+def handed(kind: type[Params], values: Mapping[str, Any], types: Types | None = None) -> Resolved:
     """Those of ``values`` that are parameters of ``kind`` too, completed."""
-    fields = _fields(kind)
-    whole = complete(kind, {name: value for name, value in values.items() if name in fields})
-    return Resolved(whole, tuple(_references(_type(kind), whole)))
+    types = types or Types()
+    fields = types.fields(kind)
+    found = types.typed(kind, {name: value for name, value in values.items() if name in fields})
+    return Resolved(found.values, found.refs)

@@ -15,7 +15,7 @@ __all__ = ["automatic", "backend_of", "filled", "platform_of"]
 
 
 def platform_of(draft: Draft, name: str) -> PlatformSpec | None:
-    """A platform of the file, filled in if it is like one of the catalogue. None: there is no such, as was told."""
+    """A platform of the file, filled in if it is like one of the catalogue; None if unknown, which is reported."""
     if name not in draft.platforms:
         declared = draft.spec.platforms[name]
         record = draft.registry.platforms.get(declared.like) if declared.like is not None else None

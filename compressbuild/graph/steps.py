@@ -10,9 +10,10 @@ from ..errors import Mark
 from .compiling import compiled, run_with
 from .draft import Draft
 from .node import Node, RunWith
-from .params import Resolved, resolve, type_name
+from .params import Resolved, resolve
 from .platforms import automatic
 from .sources import source
+from .typed import type_name
 
 __all__ = ["Steps"]
 
@@ -61,6 +62,7 @@ class Steps:
             mark=step.mark,
             settle=automatic(draft, platform),
             problems=draft.problems,
+            types=draft.types,
         )
         if found is None:
             return None

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..closure import CodeClosure, CodeIndex
@@ -37,6 +37,7 @@ from ..errors import Diagnostic, Mark
 from ..graph import Node
 from ..platforms import Facts
 from ..registry import Registry
+from .arguments import unlisted
 from .cover import Cover
 from .listing import Listings
 
@@ -104,11 +105,19 @@ class Keyer:
             self._user_code(reference, mark)
         for pattern, mark in self.file_patterns(node):
             self._listings.get(pattern, mark)
+        for what, names, declared in (
+            ("model", node.models, self.spec.models),
+            ("dataset", node.datasets, self.spec.datasets),
+        ):
+            for name in names:
+                self.problems += unlisted(declared[name], self._listings, str(self.spec.root), f"{what} '{name}'")
 
     def cover(self, node: Node) -> Cover:
         """Every file that the node's key covers, as it was when the key was made."""
         found = tuple(self._listings.get(pattern, mark) for pattern, mark in self.file_patterns(node))
-        return Cover(str(self.spec.root), self._listings, found, self._closures(node), self._code.seen)
+        kind = self._registry.kinds.get(node.kind)
+        checks = (self._code.plugin(kind.validate),) if kind is not None and kind.validate else ()
+        return Cover(str(self.spec.root), self._listings, found, self._closures(node), self._code.seen, checks)
 
     def renew(self) -> None:
         """Forget what was read of the project: something has changed."""
@@ -171,6 +180,11 @@ class Keyer:
 
     def code_files(self, node: Node) -> tuple[str, ...]:
         return tuple(sorted({f for ref, _ in self.code_references(node) for f in self._code.closure(ref).files}))
+
+    def packages(self, nodes: Iterable[Node]) -> frozenset[str]:
+        """Every package of plugins, wherever it is installed, whose code counts by its source."""
+        tops = {ref.partition(":")[0].partition(".")[0] for node in nodes for ref in self._plugin_references(node)}
+        return frozenset(tops).union(*(self._registry.siblings(top) for top in tops))
 
     def watched(self, node: Node) -> Iterator[str]:
         """Absolute paths whose change can change the key: files that count, and those that would if they were made."""

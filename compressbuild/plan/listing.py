@@ -148,6 +148,21 @@ class Listings:
             if os.path.isdir(self._full(hit)):
                 yield from (os.path.normpath(self._full(folder)) for folder, *_ in self._walk(hit, None))
 
+    def sight(self, listing: Listing) -> tuple[list[str], list[str], list[str]]:
+        """Absolute paths of files, of directories with all below, and of those whose names a glob looks through."""
+        inside = listing.folders
+        trees = [
+            path
+            for path in inside
+            if os.path.dirname(path) not in inside or os.path.islink(self._full(path))  # what is linked lies elsewhere
+        ]
+        files = [
+            path for path in listing.files if os.path.dirname(path) not in inside or os.path.islink(self._full(path))
+        ]
+        globbed = self._hits(listing.pattern) != [listing.pattern]
+        folders = list(self.watched(listing.pattern)) if globbed else []
+        return [self._full(path) for path in files], [self._full(path) for path in trees], folders
+
     def _hits(self, pattern: str) -> list[str]:
         """What a pattern stands for: itself, if there is something of that name."""
         if os.path.lexists(self._full(pattern)):

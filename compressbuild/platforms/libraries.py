@@ -56,6 +56,7 @@ def _package_directories(path: tuple[str, ...]) -> tuple[str, ...]:
         packages = _folders(entry)
         if not any(name.endswith(".dist-info") for name in packages):  # no package was installed in it
             continue
+        packages = [name for name in packages if not name.endswith(".dist-info")]  # which hold metadata alone
         found += [f"{entry}/{name}" for name in packages if name.endswith(("_libs", ".libs"))]
         for inner in ("lib", "libs", "capi"):
             found += [f"{entry}/{name}/{inner}" for name in packages if os.path.isdir(f"{entry}/{name}/{inner}")]
@@ -90,10 +91,12 @@ def _loadable(path: str) -> bool:
 
 
 def _dlopen(name: str) -> bool:
-    import ctypes
-
     try:
-        ctypes.CDLL(name)
+        from _ctypes import dlopen  # of POSIX; all of ctypes takes longer than the answer
+    except ImportError:
+        from ctypes import CDLL as dlopen  # type: ignore[assignment]
+    try:
+        dlopen(name)
     except OSError:
         return False
     return True

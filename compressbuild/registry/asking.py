@@ -38,8 +38,13 @@ _NOT_PLUGINS = ("<frozen", *(os.path.dirname(module.__file__ or "") for module i
 _NOT_PLUGINS += (os.path.dirname(os.path.dirname(__file__)),)
 
 
-def ask(points: Iterable[EntryPoint], extra: Sequence[ModuleType | str] = ()) -> Registry:
-    """What the plugins at these entry points, and the project's own ``extra`` modules, offer."""
+def ask(
+    points: Iterable[EntryPoint],
+    extra: Sequence[ModuleType | str] = (),
+    refused: Mapping[str, str] = MappingProxyType({}),
+) -> Registry:
+    """What the plugins at these entry points, and the project's own ``extra`` modules, offer. ``refused``: by
+    ``module:attribute``, why one must not be imported here; empty: nothing."""
     manager = pluggy.PluginManager("compressbuild")
     manager.add_hookspecs(hooks)
     drafts = [_Draft(point) for point in points]
@@ -49,6 +54,10 @@ def ask(points: Iterable[EntryPoint], extra: Sequence[ModuleType | str] = ()) ->
         if name not in modules:
             drafts.append(_Draft(EntryPoint(name, name), None if isinstance(module, str) else module))
     _refuse_equal_names(drafts)
+    for draft in drafts:
+        if problem := refused.get(draft.point.value):
+            draft.broken = True
+            draft.problem(problem, "fix or uninstall it; the other plugins work")
     for draft in drafts:
         draft.load(manager)
     return _assemble(drafts)

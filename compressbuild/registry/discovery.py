@@ -13,6 +13,7 @@ from .asked import remember, sources
 from .installed import scan
 from .memory import Remembered, read, write
 from .registry import Registry
+from .trial import aside, tried
 
 __all__ = ["discover"]
 
@@ -25,19 +26,22 @@ def discover(*, cache: Path | None = None, extra: Sequence[ModuleType | str] = (
     known = read(cache)
     installed = known.installed if known is not None and known.installed.current() else scan()
     if known is not None and known.installed is installed and not extra and known.asked and known.asked.current():
-        return replace(known.asked.registry(), remembered=_lost(known.offers), installed=installed)
+        return replace(known.asked.registry(), remembered=_lost(known.offers), installed=installed, stamp=known.stamp)
     from .asking import ask  # with pluggy, which a remembered answer does not take
 
     before = frozenset(sys.modules)
-    registry = ask(installed.entry_points, extra)
+    seen = tried(installed.entry_points, known.tried if known is not None else {}, ask)
+    with aside():
+        registry = ask(installed.entry_points, extra, {value: each.problem for value, each in seen.items()})
     registry = replace(registry, installed=installed, sources=sources(before, registry.plugins))
     offers = _offers(registry, known.offers if known is not None else {})
     if cache is not None:
         settled = installed.settled()
         kept = installed if settled else replace(installed, identity="")
         asked = remember(registry) if settled and not extra else None
-        if known is None or (known.installed, known.offers, known.asked) != (kept, offers, asked):
-            write(cache, Remembered(kept, offers, asked))
+        now = Remembered(kept, offers, asked, seen)
+        if known != now:
+            write(cache, now)
     return replace(registry, remembered=_lost(offers))
 
 

@@ -9,23 +9,28 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
-from ..digest import seal, unseal
+from ..digest import bytes_digest, seal, unseal
 from .asked import Asked
 from .installed import Installed, scan
+from .trial import Tried
 
 __all__ = ["Remembered", "read", "tool_versions", "write"]
 
-_MAGIC = b"compressbuild-installed-3"
+_MAGIC = b"compressbuild-installed-4"
 
 
 class Remembered(msgspec.Struct, frozen=True):
     """The content of the file. ``offers``: plugin → what (``technique`` …) → names, when it last worked. ``asked``: the
-    records, if every plugin was sound."""
+    records, if every plugin was sound. ``tried``: by ``module:attribute``, whether a manifest can be asked at all.
+    ``stamp``: the digest of the file, which changes whenever any of it does."""
 
     installed: Installed
     offers: dict[str, dict[str, tuple[str, ...]]] = {}
     asked: Asked | None = None
+    tried: dict[str, Tried] = {}
+    stamp: str = ""
 
 
 def read(path: Path | None) -> Remembered | None:
@@ -34,7 +39,9 @@ def read(path: Path | None) -> Remembered | None:
         return None
     try:
         body = unseal(_MAGIC, path.read_bytes())
-        return None if body is None else msgspec.msgpack.decode(body, type=Remembered)
+        if body is None:
+            return None
+        return replace(msgspec.msgpack.decode(body, type=Remembered), stamp=bytes_digest(body))
     except (OSError, msgspec.DecodeError, msgspec.ValidationError):
         return None  # a cache: without it the same answer takes longer
 

@@ -122,7 +122,7 @@ def _check_params(shown: str, record: Record) -> Diagnostic | None:
 
 
 def check_links(what: str, record: Record, names: Names) -> tuple[Diagnostic | None, list[str]]:
-    """What a record uses of other records: why it cannot work, and what of it is only dead wood.
+    """What a record uses of other records: why it cannot work, and which links are merely dead.
 
     One unknown kind among several it consumes may belong to a plugin that is not installed; if it is the only one, or
     the one produced, the record is useless.

@@ -1,4 +1,4 @@
-"""What discovery found: records by name, who offers them, and why something is not to be had."""
+"""What discovery found: records by name, who offers them, and why something is unavailable."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ class Registry(msgspec.Struct, frozen=True):
 
     ``owner``: ``("technique", name)`` → plugin name. ``refused``: the same key → why the record is not there.
     ``remembered``: the same key → the plugin that offered it when it last worked. ``sources``: the files and
-    directories of packages that the answers came from.
+    directories of packages that the answers came from. ``stamp``: if all of it was remembered, what stands for every
+    file behind it; else empty.
     """
 
     techniques: Mapping[str, Technique]
@@ -103,6 +104,7 @@ class Registry(msgspec.Struct, frozen=True):
     remembered: Mapping[tuple[str, str], str] = {}
     sources: tuple[str, ...] = ()
     installed: Installed = msgspec.field(default_factory=lambda: Installed("", {}, {}, (), {}))
+    stamp: str = ""
 
     def technique(self, name: str) -> Technique:
         """PluginError, saying why and what may have been meant, if there is none of this name; so for the others."""

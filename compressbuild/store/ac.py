@@ -23,8 +23,9 @@ class ActionResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a successful action produced; failures are never cached.
 
     ``output``: digest of its tree; ``size``: bytes in the tree's files. ``seconds``, ``peak_rss`` (bytes): what it
-    cost. ``facts``: JSON values it reported. ``created``: Unix time. ``evicted``: the bytes may be gone, but the
-    digest still stands, so actions that consume this output stay cached.
+    cost. ``facts``: JSON values it reported. ``created``: Unix time. ``sandbox``: what kept it from files that its key
+    does not cover; empty where no record says. ``evicted``: the bytes may be gone, but the digest still stands, so
+    actions that consume this output stay cached.
     """
 
     key: Digest
@@ -37,6 +38,7 @@ class ActionResult(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, Any]
     created: float
     evicted: bool = False
+    sandbox: str = ""
 
 
 def evict(result: ActionResult) -> ActionResult:

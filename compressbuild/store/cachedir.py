@@ -73,6 +73,11 @@ class CacheDir:
         """Paths in ``tmp`` that this program made."""
         return [f"{self.root}/tmp/{name}" for name in _names(f"{self.root}/tmp") if _TEMPORARY.fullmatch(name)]
 
+    def own_temporaries(self) -> list[str]:
+        """Those of this object."""
+        mine = f"{os.getpid():x}-{self._token}-"
+        return [path for path in self.leftovers() if os.path.basename(path).startswith(mine)]
+
     def quarantined(self) -> list[str]:
         return [f"{self.root}/quarantine/{name}" for name in _names(f"{self.root}/quarantine")]
 
@@ -129,7 +134,7 @@ class CacheDir:
                 raise
             raise StoreError(
                 f"{self.root}/version is not a readable file: {error.strerror}",
-                hint="if this is a cache, remove that entry and it is written again",
+                hint="if this is a cache, remove that entry: the next build writes it again",
             ) from error
         if text.strip() != b"%d" % VERSION:
             found = text.strip().decode("ascii", "replace") or "an empty file"
@@ -145,7 +150,7 @@ class CacheDir:
         strangers = sorted(set(_names(self.root)) - _TOLERATED)
         if strangers:
             raise StoreError(
-                f"{self.root} is no cache, and it is not empty (it holds {strangers[0]!r})",
+                f"{self.root} is not a cache, and not empty (it holds {strangers[0]!r})",
                 hint="choose an empty or a new directory with --cache-dir",
             )
         self.queue.make_dir(self.root)

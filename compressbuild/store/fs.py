@@ -148,6 +148,8 @@ class FileSystem:
             if not os.path.isdir(path):
                 raise
         except FileNotFoundError:
+            if os.path.isdir(os.path.dirname(path)):  # a file system that lets nobody make directories, as /proc
+                raise
             self.make_dirs(os.path.dirname(path))
             self.make_dirs(path)
 

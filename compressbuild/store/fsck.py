@@ -99,7 +99,7 @@ class _Check:
             return f"its output {output} is missing or corrupt"
         tree = self._store.cas.peek_tree(output)
         if tree is None:
-            return f"its output {output} is no valid tree"
+            return f"its output {output} is not a valid tree"
         for file in tree.files:
             if file.digest not in self._sizes:
                 return f"{file.path} ({file.digest}) is missing or corrupt"

@@ -121,7 +121,7 @@ def _open(path: str) -> int:
     except OSError as error:
         hint = None
         if error.errno in (errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENOTDIR):
-            hint = "something else stands in its place: remove it, and it is made again"
+            hint = "something else is in its place: remove it, and cbuild makes the lock file"
         raise StoreError(f"cannot open the lock file {path}: {error.strerror}", hint=hint) from error
 
 

@@ -141,6 +141,12 @@ class Store:
         with explained(f"remove {scratch}"):
             self.dir.fs.remove_tree(os.fspath(scratch))
 
+    def tidy(self) -> None:
+        """Remove what this store's process has left unfinished, as after an interrupt."""
+        for path in self.dir.own_temporaries():
+            with suppress(OSError):  # gc does it later
+                self.dir.fs.remove_tree(path)
+
     def commit(
         self,
         directory: Path,
@@ -151,6 +157,7 @@ class Store:
         seconds: float,
         peak_rss: int,
         facts: Mapping[str, Any],
+        sandbox: str = "",
         consume: bool = False,
     ) -> ActionResult:
         """Store a finished action's output directory, then its record; both are durable when this returns (in a
@@ -175,6 +182,7 @@ class Store:
                 peak_rss=int(peak_rss),
                 facts=dict(facts),
                 created=time.time(),
+                sandbox=sandbox,
             )
             self._pending[key] = result
             if not self._batches:

@@ -101,8 +101,8 @@ def scan(directory: str) -> tuple[list[Found], list[str]]:
     itself a link: an artifact is made of regular files and directories, whose names are UTF-8."""
     if not stat.S_ISDIR(os.lstat(directory).st_mode):
         raise BadOutput(
-            f"the output {directory} is no directory any more",
-            hint="fill the directory that ctx.out names; a link in its place would hand over files of somebody else",
+            f"the output {directory} is no longer a directory",
+            hint="fill the directory that ctx.out names; a link in its place would publish files from somewhere else",
         )
     files: list[Found] = []
     empty: list[str] = []

@@ -1,5 +1,5 @@
 """The kind ``coreml-package``: ``model.mlpackage``, which holds ``Manifest.json``, ``model.mlmodel`` (a protocol
-buffer: the program) and ``weights/weight.bin``. What Core ML forgets (dynamic axes' names, wider types) is in the
+buffer: the program) and ``weights/weight.bin``. What Core ML drops (names of dynamic axes, wider types) is in the
 program's metadata, under ``compressbuild``.
 
 coremltools writes random identifiers, the date and a map for ExecuTorch into it; here two builds are equal.
@@ -50,14 +50,14 @@ def _write_manifest(manifest: dict[str, Any], package: Path) -> None:
 
 
 def read(directory: Path) -> tuple[Any, Interface]:
-    """The program's specification (without weights) and what it takes and gives. ValueError if it is damaged."""
+    """The program's specification (without weights) and its interface. ValueError if it is damaged."""
     try:
         spec = coremltools.utils.load_spec(str(directory / NAME))
     except (DecodeError, RuntimeError, OSError) as error:
         raise ValueError(f"{NAME} cannot be read: {' '.join(str(error).split())[:300]}") from error
     noted = spec.description.metadata.userDefined
     if _KEY not in noted:
-        raise ValueError(f"{NAME} does not say what it takes and gives: it was not made by cbuild")
+        raise ValueError(f"{NAME} does not describe its inputs and outputs: cbuild did not make it")
     return spec, Interface.parse(noted[_KEY])
 
 
@@ -77,7 +77,7 @@ def narrowed(dtype: Any) -> np.dtype[Any]:
 
 
 def validate(directory: Path) -> None:
-    """ValueError unless the package is whole, and takes and gives what it says."""
+    """ValueError unless the package is whole and has the interface that it states."""
     spec, interface = read(directory)
     if not operations(spec):
         raise ValueError(f"{NAME} holds no ML program")

@@ -38,7 +38,7 @@ _SYSTEMS = {"ios": "iOS", "macos": "macOS"}
 
 
 def compile(ctx: Context, model: Path, settings: CoreMlSettings) -> dict[str, Any]:
-    """Trace the module, convert it, store its weights as asked and, on a Mac, compare what that computes."""
+    """Trace the module, convert it, store its weights as asked and, on a Mac, compare the result with the module."""
     prepare(ctx)
     description = ModelDescription.read(model)
     sizes = size_ranges(description.inputs, settings.sizes)
@@ -78,19 +78,19 @@ def _convert(
         try:
             converted = coremltools.convert(graph(), **arguments)
         except Exception as error:  # noqa: BLE001 (converters of single operators raise whatever they trip over)
-            ctx.log.info("coremltools does not take what %s makes: %s", name, one_line(error))
+            ctx.log.info("coremltools cannot convert the output of %s: %s", name, one_line(error))
             refusals.append(error)
             continue
-        lost = infinite(converted.get_spec())
+        lost = infinite(converted)
         if lost is not None and not has_infinity(program):
             raise UserError(
-                f"the constant '{lost}' is finite in the model and infinite in float16, whose largest number is 65504",
-                hint="a mask of the least float32, most likely: use -1e4 in the model, or 'precision: fp32'",
+                f"the constant '{lost}' becomes infinite in float16, whose largest number is 65504",
+                hint="most likely a mask of the lowest float32: use -1e4 in the model, or 'precision: fp32'",
             )
         return converted, name
     raise UserError(
         f"coremltools cannot convert this model: {one_line(refusals[0])}",
-        hint="Core ML has no such operator, or no such form of it; write the model without it",
+        hint="Core ML lacks this operator, or this form of it: write the model without it",
     ) from refusals[0]
 
 
@@ -155,7 +155,7 @@ def _compress(model: Any, settings: CoreMlSettings) -> tuple[Any, dict[str, Any]
     if not count:
         raise UserError(
             f"coremltools stores no weight of this model as {settings.weights}",
-            hint=f"those of convolutions, linear layers and LSTMs are, from 'weight-threshold: {least}' elements on",
+            hint=f"it takes convolutions, linear layers and LSTMs of 'weight-threshold: {least}' or more elements",
         )
     return found, {"compressed_tensors": count}
 

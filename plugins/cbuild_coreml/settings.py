@@ -28,7 +28,7 @@ class CoreMlSettings(Params):
     precision: Annotated[
         Literal["fp16", "fp32"],
         Meta(
-            description="what it computes in, and how weights are stored unless `weights` says; inputs and "
+            description="type of the arithmetic, and of stored weights unless `weights` says otherwise; inputs and "
             "outputs stay float32"
         ),
     ] = "fp16"
@@ -40,20 +40,23 @@ class CoreMlSettings(Params):
         ),
     ] = "float"
     weight_threshold: Annotated[
-        int, Meta(ge=0, description="weights of fewer elements are stored as floats (for `int8` and palettes)")
+        int, Meta(ge=0, description="weights with fewer elements stay floats (for `int8` and palettes)")
     ] = 2048
     sizes: Annotated[
         dict[str, Size | Annotated[list[Size], Meta(min_length=2, max_length=2)]],
         Meta(
-            description="dynamic axis → its size (`{tokens: 128}`), or the least and largest (`{batch: [1, 8]}`); the "
-            "first axis is `[1, 64]` unless named, others must be named; the Neural Engine wants fixed sizes"
+            description="dynamic axis → its size (`{tokens: 128}`), or its range (`{batch: [1, 8]}`); the "
+            "first axis is `[1, 64]` by default, others must be named; the Neural Engine needs fixed sizes"
         ),
     ] = {}
     compute_units: Annotated[
-        Literal["all", "cpu-only", "cpu-and-gpu", "cpu-and-ne"], Meta(description="what may compute it on the device")
+        Literal["all", "cpu-only", "cpu-and-gpu", "cpu-and-ne"],
+        Meta(description="processors of the device that may run the model"),
     ] = "all"
     parity: ParityCheck = Parity()
 
     def __post_init__(self) -> None:
         if self.weights == "palette-3" and self.deployment_target not in ("ios18", "macos15"):
-            raise ValueError("'weights: palette-3' needs 'deployment-target: ios18' or macos15, or take palette-4")
+            raise ValueError(
+                "'weights: palette-3' needs 'deployment-target: ios18' or 'macos15': set it, or use 'palette-4'"
+            )

@@ -1,4 +1,4 @@
-"""The backend's compile function: a torch model to an ExecuTorch program, on XNNPACK as far as that has kernels."""
+"""The backend's compile function: a torch model to an ExecuTorch program, on XNNPACK where it has kernels."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _PRECISION: Mapping[str, Precision] = {"fp32": "fp32", "fp16": "fp16", "int8": "
 
 
 def compile(ctx: Context, model: Path, settings: ExecuTorchSettings) -> dict[str, Any]:
-    """Trace the module, quantize the graph if asked to, lower it, and compare the program with what it was made of."""
+    """Trace the module, quantize the graph if asked to, lower it, and compare the program with the module."""
     prepare(ctx)
     description = ModelDescription.read(model)
     sizes = size_ranges(description.inputs, settings.sizes)
@@ -134,11 +134,12 @@ def _delegated(ctx: Context, lowered: EdgeProgramManager) -> dict[str, Any]:
         portable.update(_operators(part.graph.nodes))
     if not delegated:
         raise UserError(
-            "no operator of this model runs on XNNPACK", hint="it has kernels for convolutions, linear layers and such"
+            "no operator of this model runs on XNNPACK",
+            hint="it has convolutions, linear layers and elementwise operators; use another backend",
         )
     if portable:
         shown = ", ".join(f"{name} ×{count}" for name, count in sorted(portable.items()))
-        ctx.log.warning("not on XNNPACK but on ExecuTorch's portable kernels: %s", shown)
+        ctx.log.warning("these operators run on ExecuTorch's portable kernels, not on XNNPACK: %s", shown)
     return {"delegated": delegated.total(), "portable": dict(sorted(portable.items()))}
 
 
@@ -150,7 +151,7 @@ def _operators(nodes: Iterable[Node]) -> list[str]:
 
 
 def _refusal(what: str, error: Exception) -> UserError:
-    """What ExecuTorch says, up to the traces and the advice about its own interfaces. A pass that fails says only its
+    """ExecuTorch's message, without traces and advice about its own interfaces. A pass that fails says only its
     own name; what it fails at is in the cause."""
     folds = "FuseBatchNormPass" in str(error)
     while isinstance(error.__cause__, Exception):
@@ -162,5 +163,5 @@ def _refusal(what: str, error: Exception) -> UserError:
     hint = "fix the size that varies: 'sizes: {batch: 1}'" if "shape_dynamism" in text else None
     if folds:
         text = f"it cannot fold a batch normalisation into the layer before it: {text}"
-        hint = "add the step fold.batchnorm, which folds it before"
+        hint = "add the step fold.batchnorm, which folds it in torch"
     return UserError(f"ExecuTorch cannot {what} this model: {text}{f' (at {at[1]})' if at else ''}", hint=hint)

@@ -22,7 +22,7 @@ def compressbuild_kinds() -> Iterator[Kind]:
     yield Kind(
         name="executorch-program",
         files=("model.pte", "interface.json"),
-        summary="ExecuTorch program, with what it takes and gives in interface.json",
+        summary="ExecuTorch program, with its inputs and outputs in interface.json",
         validate="cbuild_executorch.artifact:validate",
         load="cbuild_executorch.runner:load",
         stack=_RUN,
@@ -53,6 +53,6 @@ def compressbuild_platforms() -> Iterator[Platform]:
     yield Platform(
         name="android-arm64",
         backend="executorch",
-        summary="CPUs of Android phones and ARM boards, on ExecuTorch with XNNPACK; measured on this machine's own",
+        summary="CPUs of Android phones and ARM boards, on ExecuTorch with XNNPACK; measured on this machine's CPU",
         settings={"precision": "fp32", "threads": 1},
     )

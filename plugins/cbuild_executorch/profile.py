@@ -86,8 +86,8 @@ class Rows:
         ]
         if len(seen) != len(took) or not all(any(event.name in _CALLS for event in events) for events in seen):
             raise UserError(
-                "this ExecuTorch keeps no events of what it runs",
-                hint="it was built without its event tracer; the wheels of PyPI have it",
+                "this build of ExecuTorch cannot profile: it records no events",
+                hint="it was built without its event tracer: install the wheel from PyPI, which has it",
             )
         return [Run(us, self._operators(events)) for us, events in zip(took, seen, strict=True)]
 

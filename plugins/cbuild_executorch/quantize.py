@@ -1,4 +1,4 @@
-"""Post-training quantization to int8 as XNNPACK wants it: torchao's PT2E flow with ExecuTorch's own quantizer."""
+"""Post-training quantization to int8 for XNNPACK: torchao's PT2E flow with ExecuTorch's own quantizer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from cbuild_kit import fixed_batch, sample_feeds
+from cbuild_kit.coverage import coverage, merged
 from cbuild_kit.fidelity import Answer, check_fidelity
 from cbuild_kit.interface import Interface
 from cbuild_torch.model.calling import tensors
@@ -42,7 +43,7 @@ def quantize(
     """The quantized program, weights per output channel. ``source``: runs the module that was traced.
 
     Facts: ``layers``: convolutions and linear layers that are int8, ``float_layers``: those that are not,
-    ``samples``: how many were looked at.
+    ``samples``: how many were used.
     """
     dynamic = settings.precision == "int8-dynamic"
     config = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=dynamic)
@@ -67,7 +68,18 @@ def quantize(
         raise UserError("no layer of this model could be quantized", hint="convolutions and linear layers can be")
     facts = {"layers": done, "float_layers": len(layers) - done}
     facts |= {} if dynamic else {"samples": seen}
-    return quantized, {**facts, **_fidelity(ctx, program, quantized, interface, settings, source)}
+    reached = coverage(ctx, _float_bytes(program), _float_bytes(quantized))
+    return quantized, {**facts, **merged(reached, _fidelity(ctx, program, quantized, interface, settings, source))}
+
+
+def _float_bytes(program: ExportedProgram) -> dict[str, int]:
+    """Name → bytes of each float weight; scales and zero points, of one dimension, are none."""
+    held = {**program.state_dict, **program.constants}
+    return {
+        name: value.numel() * value.element_size()
+        for name, value in held.items()
+        if isinstance(value, torch.Tensor) and value.is_floating_point() and value.dim() > 1
+    }
 
 
 def _fidelity(

@@ -14,7 +14,7 @@ from cbuild_torch.model.program import one_line
 from executorch.extension.pybindings import _C
 from executorch.runtime import Runtime
 
-from compressbuild.api import Context, Runner, UserError
+from compressbuild.api import Context, ModelInput, Runner, UserError
 
 from .artifact import PROGRAM
 from .settings import ExecuTorchSettings
@@ -41,12 +41,12 @@ class ProgramRunner:
         except RuntimeError as error:
             raise UserError(
                 f"ExecuTorch {version('executorch')} cannot load the program: {one_line(error)}",
-                hint="the node's log has what the runtime says",
+                hint="the node's log shows the runtime's own message",
             ) from error
 
     @property
-    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
-        return {item.name: (item.shape, item.dtype) for item in self._interface.inputs}
+    def inputs(self) -> tuple[ModelInput, ...]:
+        return self._interface.inputs
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         values = tensors(self._interface.checked(feeds, "the program"))
@@ -57,7 +57,7 @@ class ProgramRunner:
         return {name: value.numpy() for name, value in zip(self._interface.outputs, found, strict=True)}
 
     def write_events(self, file: Path) -> None:
-        """Write those since it was loaded, or since the last call, as an ETDump."""
+        """Write the events since the program was loaded, or since the last call, as an ETDump."""
         self._program.write_etdump_result_to_file(str(file), str(file.with_suffix(".debug")))
 
     def describe(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _set_threads(threads: int) -> None:
     if _C._threadpool_get_thread_count() != threads:
         if _open:
             raise UserError(
-                f"ExecuTorch has one pool of threads in a process: a program with {threads} cannot run beside one with "
+                f"ExecuTorch has one thread pool per process: a program with {threads} cannot run beside one with "
                 f"{_C._threadpool_get_thread_count()}",
                 hint="give both platforms the same 'threads:'",
             )

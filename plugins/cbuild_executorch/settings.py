@@ -34,8 +34,8 @@ class ExecuTorchSettings(Params):
     sizes: Annotated[
         dict[str, Size | Annotated[list[Size], Meta(min_length=2, max_length=2)]],
         Meta(
-            description="dynamic axis → its size (`{tokens: 128}`), or the least and largest (`{batch: [1, 8]}`); the "
-            "first axis is `[1, 64]` unless named, others must be named"
+            description="dynamic axis → its size (`{tokens: 128}`), or its range (`{batch: [1, 8]}`); the "
+            "first axis is `[1, 64]` by default, others must be named"
         ),
     ] = {}
     threads: Annotated[int, Meta(ge=1, le=1024, description="threads when it runs on this machine")] = 1
@@ -45,4 +45,4 @@ class ExecuTorchSettings(Params):
         if self.precision == "int8" and self.data is None:
             raise ValueError("'precision: int8' needs 'data', a dataset to calibrate on (or say int8-dynamic)")
         if self.precision != "int8" and self.data is not None:
-            raise ValueError(f"'data' is for 'precision: int8', and this is {self.precision}")
+            raise ValueError(f"'data' is only for 'precision: int8', but the precision is {self.precision}")

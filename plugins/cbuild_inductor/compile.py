@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cbuild_kit import ModelInput, axis_sizes, example_arrays
+from cbuild_kit import axis_sizes, example_arrays
+from cbuild_kit.interface import Interface
 from cbuild_kit.parity import check_parity
 from cbuild_torch.model.calling import caller, named_outputs, tensors
 from cbuild_torch.model.description import ModelDescription
@@ -22,9 +23,9 @@ from torch import nn
 from torch.export.passes import move_to_device_pass
 from torch.fx import GraphModule
 
-from compressbuild.api import Context, UserError
+from compressbuild.api import Context, ModelInput, UserError
 
-from .artifact import PACKAGE, Interface
+from .artifact import PACKAGE, Package
 from .runner import load, one_line, set_precision
 from .settings import InductorSettings
 
@@ -43,7 +44,8 @@ def compile(ctx: Context, model: Path, settings: InductorSettings) -> dict[str, 
     set_precision(settings)
     with _workplace(ctx.scratch / "inductor", settings):
         _compile(program, ctx.out / PACKAGE, settings)
-    Interface(description.inputs, names, settings.device, torch.__version__.partition("+")[0]).write(ctx.out)
+    interface = Interface(description.inputs, names)
+    Package(interface, settings.device, torch.__version__.partition("+")[0]).write(ctx.out)
     rows = table_rows(module, description.inputs, tensors(example_arrays(description.inputs)))
     del module, program
     ctx.progress(2, 3, stage="compare")
@@ -75,15 +77,15 @@ def _trace(module: nn.Module, inputs: tuple[ModelInput, ...], device: str) -> tu
         raise
     except Exception as error:  # the tracer wraps whatever the user's forward raises
         fixed = "Constraints violated" in str(error)
-        hint = "the model fixes a size that 'inputs:' gives a name: write the number there instead"
-        other = "see the node's log; control flow that depends on data cannot be traced"
+        hint = "the model fixes a size that is dynamic in 'inputs:': write the number there instead"
+        other = "control flow that depends on data cannot be traced: the node's log shows where"
         raise UserError(f"torch cannot trace this model: {one_line(error)}", hint=hint if fixed else other) from error
     return program, names
 
 
 @contextlib.contextmanager
 def _workplace(place: Path, settings: InductorSettings) -> Iterator[None]:
-    """An empty cache directory of this node's own: what another run left there would be taken unasked."""
+    """An empty cache directory of this node's own: what another run left there would be reused silently."""
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
@@ -121,7 +123,7 @@ def _compile(program: Any, target: Path, settings: InductorSettings) -> None:
     except Exception as error:  # a C++ compiler's failure comes as torch's own classes, which differ between versions
         raise UserError(
             f"TorchInductor cannot compile this model: {one_line(error)}",
-            hint="the node's log has the compiler's output",
+            hint="the node's log shows the compiler's output",
         ) from error
 
 

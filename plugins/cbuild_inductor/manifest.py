@@ -27,7 +27,7 @@ def compressbuild_kinds() -> Iterator[Kind]:
     yield Kind(
         name="aoti-package",
         files=("model.pt2", "interface.json"),
-        summary="AOTInductor package: native code and weights, with what it takes and gives in interface.json",
+        summary="AOTInductor package: native code and weights, with its inputs and outputs in interface.json",
         validate="cbuild_inductor.artifact:validate",
         load="cbuild_inductor.runner:load",
         stack=_RUN,
@@ -51,7 +51,7 @@ def compressbuild_backends() -> Iterator[Backend]:
         # g++ is called with -march=native.
         compile_facts=("os", "cpu.arch", "cpu.isa", "gpu.sm"),
         run_facts=("cpu.model", "cpu.isa", "gpu.name", "gpu.driver"),
-        nondeterministic="the C++ compiler writes the path of the directory it works in into the package",
+        nondeterministic="the C++ compiler writes the path of its working directory into the package",
     )
 
 
@@ -60,7 +60,7 @@ def compressbuild_platforms() -> Iterator[Platform]:
     yield Platform(
         name="native-cpu",
         backend="torch-inductor",
-        summary="this very processor, as native code from TorchInductor",
+        summary="this machine's processor, as native code from TorchInductor",
         settings={"device": "cpu", "threads": 1},
     )
     yield Platform(

@@ -30,9 +30,11 @@ def profile(ctx: Context, artifact: Path, params: Profiling) -> dict[str, Any]:
     runner = PackageRunner(artifact, settings)
     described = runner.describe()
     if described["device"] != "cpu":
-        raise UserError("only a package for the CPU can be profiled", hint="NVIDIA's Nsight Systems shows GPU kernels")
+        raise UserError(
+            "only a package for the CPU can be profiled", hint="use NVIDIA's Nsight Systems for GPU kernels"
+        )
     if not settings.kernel_profile:
-        described["kernels"] = "not marked: outside operators (the platform's 'kernel-profile: true' marks them)"
+        described["kernels"] = "not shown: set 'kernel-profile: true' on the platform to see them"
     arrays, batch = feeds(runner.inputs, params)
     values = runner.tensors(arrays)
     events = watched(lambda: runner.run(values), params)

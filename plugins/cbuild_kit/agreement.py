@@ -1,4 +1,4 @@
-"""How far one output of two models is apart, added up case by case and in pieces: an output may be large.
+"""How far apart one output of two models is, added up case by case and in pieces, as an output may be large.
 
     max_error   max |found − wanted| / max |wanted|
     cosine      Σ found·wanted / (‖found‖·‖wanted‖)
@@ -23,7 +23,7 @@ _PIECE = 1 << 20  # elements
 
 
 class Agreement:
-    """``wanted``: all that the source gave for the output; :meth:`add` gets the other side's one by one."""
+    """``wanted``: the source's values, one array per case; :meth:`add` takes the other model's, case by case."""
 
     def __init__(self, wanted: Iterable[np.ndarray], max_error: float) -> None:
         """``max_error``: share of the largest magnitude beyond which an element counts as off."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 
-from .batches import arrays
-from .inputs import ModelInput, fit, fixed_batch
+from .batching import arrays
+from .inputs import fit, fixed_batch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,5 +21,5 @@ def sample_feeds(dataset: Iterable[Any], inputs: tuple[ModelInput, ...], count: 
     wanted = fixed_batch(inputs)
     columns, labels = arrays(dataset, [item.name for item in inputs], limit=wanted or count)
     if wanted is not None and len(labels) < wanted:
-        raise UserError(f"the model takes batches of {wanted}, the dataset has {len(labels)} samples")
+        raise UserError(f"the model takes batches of {wanted}, but the dataset has only {len(labels)} samples")
     return fit(columns, inputs)

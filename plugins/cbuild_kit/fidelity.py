@@ -21,7 +21,7 @@ __all__ = ["LEAST", "USUAL", "Answer", "check_fidelity"]
 
 LEAST, USUAL = 5.0, 20.0  # decibels: below the first it is another model; 8 bits cost a sound one down to the second
 _APART = 8.0  # between magnitudes of two parts
-_MOST_INDICES = 1 << 13  # of an axis that is looked at
+_MOST_INDICES = 1 << 13  # of an axis that is split
 _MOST_PARTS = 4
 _BYTES = 1 << 28  # of the source's answers that are kept
 _LOST = 1e-7  # of the output's largest magnitude: numerically nothing
@@ -67,8 +67,10 @@ def _same_form(name: str, wanted: np.ndarray, found: Any, what: str) -> np.ndarr
     import numpy as np
 
     if found is None or np.shape(found) != wanted.shape:
-        form = "no such output" if found is None else f"the shape {list(np.shape(found))}"
-        raise UserError(f"{what} made a model that gives '{name}' {form}, its source {list(wanted.shape)}")
+        form = "no value" if found is None else f"the shape {list(np.shape(found))}"
+        raise UserError(
+            f"output '{name}' of the model that {what} made has {form}; its source's has the shape {list(wanted.shape)}"
+        )
     return np.asarray(found)
 
 
@@ -180,8 +182,8 @@ def _judged(
     for subject, ratio, refuses in rows:
         if refuses and ratio < LEAST:
             raise UserError(
-                f"{what} made another model: the signal of {subject} is {ratio:.1f} dB above the noise "
-                f"(at least {LEAST:g}, {USUAL:g} is usual)",
+                f"{what} damaged the model: the signal of {subject} is only {ratio:.1f} dB above the noise "
+                f"({LEAST:g} is required, {USUAL:g} is usual)",
                 hint=causes,
             )
     low = min(rows, key=lambda row: row[1], default=None)

@@ -1,29 +1,16 @@
-"""A model's inputs as declared: their names, shapes with named dynamic axes, and types."""
+"""Sizes and arrays for a model's declared inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["ModelInput", "axis_sizes", "example_arrays", "example_feeds", "fit", "fixed_batch"]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInput:
-    """``shape``: ints, and names for dynamic axes (equal names have equal sizes). ``dtype``: a numpy type name."""
-
-    name: str
-    shape: tuple[int | str, ...]
-    dtype: str
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.dtype} [{', '.join(map(str, self.shape))}]"
+__all__ = ["axis_sizes", "example_arrays", "fit", "fixed_batch"]
 
 
 def axis_sizes(
@@ -62,13 +49,8 @@ def example_arrays(
     return made
 
 
-def example_feeds(inputs: Mapping[str, tuple[tuple[int | str, ...], str]]) -> dict[str, np.ndarray]:
-    """:func:`example_arrays` for what a Runner's ``inputs`` says."""
-    return example_arrays(ModelInput(name, tuple(shape), dtype) for name, (shape, dtype) in inputs.items())
-
-
 def fixed_batch(inputs: Iterable[ModelInput]) -> int | None:
-    """The batch size that a model insists on, or None if its first axis is dynamic."""
+    """The model's fixed batch size, or None if its first axis is dynamic."""
     return next((item.shape[0] for item in inputs if item.shape and isinstance(item.shape[0], int)), None)
 
 
@@ -90,16 +72,18 @@ def fit(data: Mapping[str, np.ndarray], inputs: Iterable[ModelInput]) -> dict[st
             for position, (axis, size) in enumerate(zip(item.shape, array.shape, strict=True))
             if position > 0
         ):
-            raise UserError(f"the data does not fit the model: it wants {item}, the data is {form}")
+            raise UserError(f"the data does not fit the model: it expects {item}, but the data is {form}")
         if not np.can_cast(array.dtype, wanted, casting="same_kind") or (array.dtype.kind == "b") != (
             wanted.kind == "b"
         ):
             raise UserError(
-                f"the data does not fit the model: it wants {item}, the data is {form}", hint="cast in the loader"
+                f"the data does not fit the model: it expects {item}, but the data is {form}",
+                hint=f"convert it to {wanted.name} in the loader",
             )
         if array.dtype.kind in "biu" and wanted.kind == "f":
             raise UserError(
-                f"the data does not fit the model: it wants {item}, the data is {form}", hint="cast in the loader"
+                f"the data does not fit the model: it expects {item}, but the data is {form}",
+                hint=f"convert it to {wanted.name} in the loader",
             )
         fitted[item.name] = np.asarray(array, wanted, order="C")
     return fitted

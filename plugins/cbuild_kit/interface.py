@@ -1,4 +1,4 @@
-"""``interface.json``, what a compiled program that cannot say it itself takes and gives::
+"""``interface.json``: the inputs and outputs of a compiled program whose format does not name them::
 
 {"inputs": [{"name": "image", "shape": ["batch", 1, 8, 8], "dtype": "float32"}], "outputs": ["logits"],
  "sizes": {"batch": [1, 64]}}
@@ -15,9 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compressbuild.api import UserError
-
-from .inputs import ModelInput
+from compressbuild.api import ModelInput, UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +51,7 @@ def size_ranges(inputs: Iterable[ModelInput], given: Mapping[str, int | list[int
         if axis not in found:
             raise UserError(
                 f"the size of axis '{axis}' of input '{item.name}' must be bounded, because memory is planned ahead",
-                hint=f"say its range or its size: 'sizes: {{{axis}: [1, 128]}}', 'sizes: {{{axis}: 128}}'",
+                hint=f"give its range or its size: 'sizes: {{{axis}: [1, 128]}}', 'sizes: {{{axis}: 128}}'",
             )
     return found
 
@@ -61,8 +59,10 @@ def size_ranges(inputs: Iterable[ModelInput], given: Mapping[str, int | list[int
 def check_feeds(
     inputs: Iterable[ModelInput], feeds: Mapping[str, Any], what: str, sizes: Sizes | None = None
 ) -> dict[str, np.ndarray]:
-    """The arrays of ``feeds`` that ``inputs`` ask for, or UserError. ``what``: the model, for messages. ``sizes``:
-    least and largest size of named axes; one that is not listed may have any."""
+    """The arrays of ``feeds`` that ``inputs`` name. UserError if one is missing or does not fit.
+
+    ``what``: the model, for messages. ``sizes``: least and largest size of named axes; others may have any size.
+    """
     import numpy as np
 
     found: dict[str, np.ndarray] = {}
@@ -71,12 +71,12 @@ def check_feeds(
             raise UserError(f"{what} cannot be run: no value for input '{item.name}'")
         array = np.asarray(feeds[item.name])
         if array.dtype != item.dtype or len(array.shape) != len(item.shape):
-            raise UserError(f"{what} cannot be run: it wants {item}, not {array.dtype} {list(array.shape)}")
+            raise UserError(f"{what} cannot be run: it expects {item}, not {array.dtype} {list(array.shape)}")
         for axis, size in zip(item.shape, array.shape, strict=True):
             low, high = (axis, axis) if isinstance(axis, int) else (sizes or {}).get(axis, (0, size))
             if not low <= size <= high:
                 raise UserError(
-                    f"{what} cannot be run: it wants {item}, not {array.dtype} {list(array.shape)}",
+                    f"{what} cannot be run: it expects {item}, not {array.dtype} {list(array.shape)}",
                     hint=None if low == high else f"'{axis}' was compiled for {low} to {high}; see 'sizes:'",
                 )
         found[item.name] = array
@@ -93,7 +93,7 @@ class Interface:
 
     @classmethod
     def of(cls, inputs: Iterable[ModelInput], outputs: Iterable[str], sizes: Sizes) -> Interface:
-        """An axis of one size only becomes that number."""
+        """The interface of a program; an axis with only one size becomes that number."""
         fixed = {axis: low for axis, (low, high) in sizes.items() if low == high}
         shapes = [
             replace(item, shape=tuple(fixed.get(axis, axis) if isinstance(axis, str) else axis for axis in item.shape))
@@ -102,17 +102,20 @@ class Interface:
         return cls(tuple(shapes), tuple(outputs), {a: size for a, size in sizes.items() if a not in fixed})
 
     def checked(self, feeds: Mapping[str, Any], what: str) -> dict[str, np.ndarray]:
-        """The arrays of ``feeds`` that are asked for, or UserError: a program may read past the end of what is too
-        short. ``what``: it, for messages."""
+        """The arrays of ``feeds`` that the program takes. UserError if one does not fit: a program may read past the
+        end of a short array. ``what``: it, for messages."""
         return check_feeds(self.inputs, feeds, what, self.sizes)
 
     def write(self, directory: Path) -> None:
         (directory / _NAME).write_text(self.text() + "\n", encoding="utf-8")
 
     def text(self) -> str:
+        return json.dumps(self.content(), indent=2, sort_keys=True, ensure_ascii=False)
+
+    def content(self) -> dict[str, Any]:
+        """As JSON values, for a backend that has more to say in one file."""
         rows = [{"name": item.name, "shape": list(item.shape), "dtype": item.dtype} for item in self.inputs]
-        content = {"inputs": rows, "outputs": self.outputs, "sizes": dict(self.sizes)}
-        return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
+        return {"inputs": rows, "outputs": list(self.outputs), "sizes": dict(self.sizes)}
 
     @classmethod
     def read(cls, directory: Path) -> Interface:
@@ -124,8 +127,12 @@ class Interface:
 
     @classmethod
     def parse(cls, text: str) -> Interface:
+        return cls.of_content(json.loads(text))
+
+    @classmethod
+    def of_content(cls, found: Any) -> Interface:
+        """What :meth:`content` gives, or ValueError."""
         try:
-            found = json.loads(text)
             inputs = tuple(ModelInput(row["name"], tuple(row["shape"]), row["dtype"]) for row in found["inputs"])
             sizes = {axis: (int(low), int(high)) for axis, (low, high) in found["sizes"].items()}
             return cls(inputs, tuple(map(str, found["outputs"])), sizes)

@@ -1,8 +1,8 @@
-"""Made-up inputs that show differences: every named axis at several sizes, ids that vary, masks of several lengths.
+"""Generated inputs that show differences: every named axis at several sizes, ids that vary, masks of several lengths.
 
 A compiler or an exporter may settle on the sizes that it saw, or on one path of a forward. Inputs of one size, with
 every id 1 and every mask full, would not show it. So :func:`probe` asks the source at several sizes, and another model
-is compared with its answers. Sizes that the source refuses are passed over, and the reasons are kept.
+is compared with its answers. Sizes that the source refuses are skipped, and the reasons are kept.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .inputs import ModelInput, example_arrays
+from compressbuild.api import ModelInput
+
+from .inputs import example_arrays
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,7 +84,7 @@ def probe(
 
 
 class _Asked:
-    """What the source was asked so far."""
+    """The runs of the source so far."""
 
     def __init__(self, inputs: tuple[ModelInput, ...], answer: Answer, rows: Mapping[str, int], seed: int) -> None:
         self.result = Probed()

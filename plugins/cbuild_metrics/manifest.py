@@ -60,7 +60,7 @@ def compressbuild_kinds() -> Iterator[Kind]:
         name="predictions",
         files=("predictions.json", "labels.npy", "outputs/*.npy"),
         summary="a model's outputs on a dataset, with the labels",
-        validate="cbuild_metrics.answers.predictions:validate",
+        validate="cbuild_kit.predictions:validate",
     )
     yield from records_robustness.kinds()
 
@@ -101,8 +101,12 @@ def compressbuild_metrics() -> Iterator[Metric]:
 
 def _quality() -> Iterator[Metric]:
     for name, summary, source in (
-        ("precision", "share of answers of a class that are right", "as scikit-learn, zero_division=0"),
-        ("recall", "share of samples of a class that are answered right", "as scikit-learn, zero_division=0"),
+        (
+            "precision",
+            "share of the samples answered with a class that belong to it",
+            "as scikit-learn, zero_division=0",
+        ),
+        ("recall", "share of the samples of a class that are answered with it", "as scikit-learn, zero_division=0"),
         ("f1", "harmonic mean of precision and recall", "van Rijsbergen 1979; as scikit-learn, zero_division=0"),
     ):
         yield AnswerMetric(
@@ -166,7 +170,7 @@ def _quality() -> Iterator[Metric]:
         )
     yield AnswerMetric(
         name="user",
-        summary="a function of the project, on outputs and labels",
+        summary="your own function of outputs and labels",
         run="cbuild_metrics.quality.user:user",
         params=UserFunction,
         via="metrics.predict",
@@ -210,7 +214,7 @@ def _cost() -> Iterator[Metric]:
     )
     yield ArtifactMetric(
         name="compressed-size",
-        summary="bytes of all files of the artifact, each compressed by itself",
+        summary="bytes of all files of the artifact, each compressed on its own",
         source="zlib level 9, bz2 or lzma of the standard library",
         run="cbuild_metrics.cost.size:compressed_size",
         params=Compressed,
@@ -252,8 +256,8 @@ def _cost() -> Iterator[Metric]:
         stack=_NUMPY,
     )
     for name, summary in (
-        ("nonzeros", "trained numbers that are not zero"),
-        ("distinct", "most distinct numbers in one trained tensor"),
+        ("nonzeros", "trained parameters that are not zero"),
+        ("distinct", "largest number of distinct values in one trained tensor"),
     ):
         yield ArtifactMetric(
             name=name,
@@ -281,9 +285,16 @@ def _running() -> Iterator[Metric]:
         stack=_NUMPY,
     )
     for name, function, params, unit, direction, summary in (
-        ("throughput", "throughput", Throughput, "/s", "higher", "most samples a second, over batch sizes"),
-        ("load-time", "load_time", Load, "ms", "lower", "median time from files to a model that can run"),
-        ("peak-memory", "peak_memory", Memory, "B", "lower", "rise of resident memory by loading and running"),
+        ("throughput", "throughput", Throughput, "/s", "higher", "highest samples per second, over batch sizes"),
+        (
+            "load-time",
+            "load_time",
+            Load,
+            "ms",
+            "lower",
+            "median time to load the model from its files until it can run",
+        ),
+        ("peak-memory", "peak_memory", Memory, "B", "lower", "rise of resident memory while loading and running"),
     ):
         yield RunMetric(
             name=name,
@@ -297,7 +308,7 @@ def _running() -> Iterator[Metric]:
         )
     yield RunMetric(
         name="roofline",
-        summary="share that a run reaches of this machine's measured arithmetic or bandwidth, whichever binds",
+        summary="share of this machine's measured arithmetic or bandwidth, whichever limits the run, that it reaches",
         source="Williams, Waterman and Patterson 2009",
         run="cbuild_metrics.speed.roofline:roofline",
         params=Roofline,

@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from cbuild_onnx.model import parity, soundness
+from cbuild_onnx.model import files, parity, soundness
+from cbuild_onnx.model.unfold import unfold
 from msgspec.structs import replace
 
 from compressbuild.api import Context, UserError
@@ -36,7 +37,11 @@ def compile(ctx: Context, model: Path, settings: OnnxRuntimeSettings) -> dict[st
         on_cpu = replace(settings, provider="cpu", tf32=False)
         open_session(source, on_cpu, level=level, save=target)
         if not target.is_file():
-            raise UserError("ONNX Runtime did not write the optimised model", hint="set save-optimized: false")
+            raise UserError(
+                "ONNX Runtime did not write the optimised model",
+                hint="set 'save-optimized: false' on the platform, which publishes the model as it came",
+            )
+        _drop_copies(ctx, source, target)
     else:
         for file in sorted(path for path in model.rglob("*") if path.is_file()):
             name = "model.onnx" if file == source else str(file.relative_to(model))
@@ -58,3 +63,16 @@ def compile(ctx: Context, model: Path, settings: OnnxRuntimeSettings) -> dict[st
             coarsest=precision,
         ),
     }
+
+
+def _drop_copies(ctx: Context, source: Path, target: Path) -> None:
+    """A constant that is a moved copy of another is made of it when a session is opened, not stored beside it."""
+    optimised = files.read(target, weights=False)
+    if unfold(files.read(source, weights=False), optimised, target.parent):
+        place = ctx.scratch / "unfolded"
+        place.mkdir()
+        files.write(optimised, place, weights_from=target.parent)
+        for old in target.parent.iterdir():
+            old.unlink()
+        for new in place.iterdir():
+            shutil.move(new, target.parent / new.name)

@@ -24,7 +24,10 @@ def compile(ctx: Context, model: Path, settings: OrtFormatSettings) -> dict[str,
     soundness.check(source)
     open_session(source, _session_settings(settings), save=target)  # the suffix says the format
     if not target.is_file():
-        raise UserError("ONNX Runtime did not write the .ort file", hint="is the model larger than 2 GB?")
+        raise UserError(
+            "ONNX Runtime did not write the .ort file",
+            hint="the model may be larger than 2 GB, which the format cannot hold",
+        )
     facts = load(ctx, ctx.out, settings).describe()
     checked = parity.check(ctx, settings.parity, source, lambda: load(ctx, ctx.out, settings), name="ONNX Runtime")
     return {**facts, **checked}

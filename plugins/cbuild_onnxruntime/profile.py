@@ -20,6 +20,7 @@ __all__ = ["profile"]
 def profile(ctx: Context, artifact: Path, params: Profiling) -> dict[str, Any]:
     """Rows are the nodes of the optimised graph; the session has the settings of the platform."""
     settings = ctx.settings("subject") or OnnxRuntimeSettings()
-    session = open_session(onnx_file(artifact), settings, profile=ctx.scratch / "profile")
+    path = onnx_file(artifact)
+    session = open_session(path, settings, profile=ctx.scratch / "profile")
     runner = SessionRunner(session, settings)
-    return profiled(runner, runner.end_profile, params)
+    return profiled(runner, runner.end_profile, params, path)

@@ -46,9 +46,9 @@ def _hint(text: str, model: Path) -> str:
     if "Protobuf parsing failed" in text:
         return "the file is not an ONNX model, or it is cut off"
     if "same node name" in text:
-        return "a node's name is its own, or empty: rename one in what wrote the file"
+        return "node names must be unique or empty: rename one in the program that wrote the file"
     if "explicitly disabled" in text or "fallback" in text.lower():
-        return "set cpu-fallback: true on the platform to let those operators run on the CPU"
+        return "set 'cpu-fallback: true' on the platform to run those operators on the CPU"
     return soundness.complaint(model)
 
 

@@ -16,7 +16,7 @@ __all__ = ["OnnxRuntimeSettings", "OrtFormatSettings"]
 
 
 def _provider(name: str, package: str, *, gpu: bool = False, others: tuple[tuple[str, ...], ...] = ()) -> Needs:
-    """What a provider takes that comes as a library of its own, beside ONNX Runtime's."""
+    """The needs of a provider that comes as a library of its own."""
     own = (f"libonnxruntime_providers_{name}.so", f"onnxruntime_providers_{name}.dll")
     return Needs(libraries=(own, *others), gpu=gpu, install=f"pip install {package} instead of onnxruntime")
 
@@ -38,34 +38,32 @@ class OnnxRuntimeSettings(Params):
     threads: Annotated[int, Meta(ge=1, le=1024, description="threads within one operator")] = 1
     optimization: Annotated[
         Literal["disabled", "basic", "extended", "all"],
-        Meta(description="graph optimisation level of the session; `all` adds layouts made for this very processor"),
+        Meta(description="graph optimisation level of the session; `all` adds layouts for this machine's processor"),
     ] = "all"
     provider: Annotated[
         Literal["cpu", "cuda", "tensorrt", "directml", "coreml", "openvino"],
-        Meta(description="execution provider; a session that ends on another one is an error"),
+        Meta(description="execution provider; a fallback to another is an error"),
     ] = "cpu"
     tf32: Annotated[
         bool,
         Meta(
-            description="with `provider: cuda`: round float32 products to TensorFloat-32, which is faster and "
-            "no longer float32"
+            description="with `provider: cuda`: round float32 products to TensorFloat-32, which is faster but "
+            "less exact"
         ),
     ] = False
-    cpu_fallback: Annotated[
-        bool, Meta(description="run single operators that the provider lacks on the CPU provider")
-    ] = False
+    cpu_fallback: Annotated[bool, Meta(description="run operators that the provider lacks on the CPU")] = False
     save_optimized: Annotated[
         bool,
         Meta(
             description="publish the optimised graph (up to `extended`, so that it runs on other processors "
-            "too); false: the ONNX as it came"
+            "too); false: publish the ONNX model unchanged"
         ),
     ] = True
     parity: ParityCheck = Parity()
 
     def __post_init__(self) -> None:
         if self.tf32 and self.provider != "cuda":
-            raise ValueError(f"'tf32' is for 'provider: cuda', and this is {self.provider}")
+            raise ValueError(f"'tf32' is only for 'provider: cuda', but the provider is {self.provider}")
 
     def needs(self) -> Needs:
         return _PROVIDERS.get(self.provider, Needs())
@@ -80,8 +78,8 @@ class OrtFormatSettings(Params):
     optimization: Annotated[
         Literal["disabled", "basic", "extended", "all"],
         Meta(
-            description="optimisation before the file is written, for there is none afterwards; `all` suits "
-            "this processor only"
+            description="graph optimisation level when the file is written (none happens later); `all` suits "
+            "this machine's processor only"
         ),
     ] = "extended"
     parity: ParityCheck = Parity()

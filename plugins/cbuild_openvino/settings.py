@@ -21,8 +21,7 @@ class OpenVinoSettings(Params):
         str,
         Meta(
             min_length=1,
-            description="`CPU`, `GPU`, `GPU.1`, `NPU` …; a device that is missing, or a model that ends on "
-            "another one, is an error",
+            description="`CPU`, `GPU`, `GPU.1`, `NPU` …; a missing device, or a fallback to another, is an error",
         ),
     ] = "CPU"
     threads: Annotated[int, Meta(ge=1, le=1024, description="threads on the CPU")] = 1
@@ -34,7 +33,7 @@ class OpenVinoSettings(Params):
         Literal["f32", "f16", "bf16", "device"],
         Meta(
             description="what floats are computed in; `device` leaves it to the device, which may take bf16 or "
-            "f16; a precision that is asked for and missing is an error"
+            "f16; a named precision that the device lacks is an error"
         ),
     ] = "f32"
     compress_to_fp16: Annotated[bool, Meta(description="store float weights in half precision")] = False

@@ -2,8 +2,8 @@
 
 OpenVINO's CPU plugin copies a weight into the layout and type that its kernel wants, some when it compiles, others one
 by one in the first inference. What it has read of the file stays resident, so that a model takes twice its size; no
-setting of OpenVINO (2026.4) changes that. The operating system, however, can be told that pages of a mapping are not
-needed: those that are read again come from the file again, which may take time and changes no result.
+setting of OpenVINO (2026.4) changes that. The operating system, however, can drop pages of a mapping: those that are
+read again come from the file again, which may take time but changes no result.
 """
 
 from __future__ import annotations

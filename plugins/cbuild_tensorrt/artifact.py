@@ -1,4 +1,4 @@
-"""engine.json: what an engine takes and gives. An engine itself can be opened only on its GPU."""
+"""engine.json: the inputs and outputs of an engine, which itself opens only on its GPU."""
 
 from __future__ import annotations
 

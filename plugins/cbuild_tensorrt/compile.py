@@ -1,6 +1,6 @@
 """The path from ONNX to a serialized engine that both TensorRT backends take.
 
-Written against TensorRT 10.0 … 11.4 and TensorRT-RTX 1.x, whose Python modules differ in little that matters here:
+Written against TensorRT 10.0 … 11.4 and TensorRT-RTX 1.x, whose Python modules hardly differ here:
 networks are strongly typed in all of them (precision comes from the ONNX), by a creation flag up to version 10 and by
 default from 11 on.
 """
@@ -85,7 +85,7 @@ def _builder(library: Library, logger: Any, sink: Sink) -> Any:
     try:
         return library.trt.Builder(logger)
     except TypeError:  # the bindings' word for "the library returned no builder"
-        hint = "is there an NVIDIA GPU with a driver for this version?"
+        hint = "it needs an NVIDIA GPU, and a driver for this version"
         raise UserError(f"{library.title} {library.version} cannot start: {sink.reason()}", hint=hint) from None
 
 
@@ -105,5 +105,5 @@ def _failure(library: Library, sink: Sink, settings: EngineSettings) -> UserErro
     elif "shape input tensor" in text:
         hint = "this input is a shape: give its values, profiles: {name: [[1, 8], [8, 8], [64, 8]]}"
     elif settings.flags:
-        hint = f"the builder flags asked for: {', '.join(settings.flags)}"
+        hint = f"the platform's builder flags may be the cause: {', '.join(settings.flags)}"
     return UserError(f"{library.title} cannot build the engine: {text}", hint=hint)

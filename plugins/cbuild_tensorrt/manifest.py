@@ -24,7 +24,7 @@ def compressbuild_kinds() -> Iterator[Kind]:
         yield Kind(
             name=name,
             files=("model.engine", "engine.json"),
-            summary=f"serialized {title} engine, with what it takes and gives in engine.json",
+            summary=f"serialized {title} engine, with its inputs and outputs in engine.json",
             validate="cbuild_tensorrt.artifact:validate",
         )
 

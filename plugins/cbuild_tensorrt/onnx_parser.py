@@ -76,7 +76,7 @@ def _strange_input(proto: Any) -> str | None:
     for value in proto.graph.input:
         kind = value.type.WhichOneof("value")
         if kind != "tensor_type":
-            return f"input '{value.name}' is no tensor but " + (kind.removesuffix("_type") if kind else "of no type")
+            return f"input '{value.name}' is not a tensor but " + (kind.removesuffix("_type") if kind else "of no type")
         name = TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
         if name in _NO_NUMBERS:
             return f"input '{value.name}' is of type {name}"

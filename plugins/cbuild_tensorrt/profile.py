@@ -47,7 +47,7 @@ def profiled(ctx: Context, runner: EngineRunner, params: Profiling) -> dict[str,
         runs.append(Run(1e6 * (time.perf_counter() - start), times.take()))
         ctx.progress(done, params.repeats)
     if not any(run.operators for run in runs):
-        raise UserError(f"{runner.library.title} reports the time of no layer")
+        raise UserError(f"{runner.library.title} reported no times of layers")
     return answer(runs, batch, runner.describe())
 
 

@@ -76,7 +76,7 @@ def _columns(form: TensorForm, profiles: Mapping[str, Sequence[int | list[int]]]
             yield DEFAULT_BATCH
         else:
             raise UserError(
-                f"input '{form.name}' has a dynamic axis '{axis}' and the platform gives it no range",
+                f"input '{form.name}' has a dynamic axis '{axis}' but the platform gives it no range",
                 hint=f"add to the platform: profiles: {{{axis}: [1, 64, 128]}} (minimum, optimum, maximum)",
             )
 

@@ -33,7 +33,9 @@ def capabilities(trt: Any, wanted: Sequence[str]) -> list[Any]:
     if not wanted:
         raise UserError("compute-capability is an empty list", hint=f"TensorRT-RTX builds for: {', '.join(known)}")
     if "current" in wanted and len(wanted) > 1:
-        raise UserError("compute-capability 'current' stands alone", hint="name the architectures instead")
+        raise UserError(
+            "compute-capability 'current' cannot stand beside others", hint="name the architectures instead"
+        )
     return [known[name] for name in sorted(wanted, key=lambda name: (len(name), name))]
 
 

@@ -28,7 +28,7 @@ class EngineSettings(Params):
         Meta(
             description="range of each dynamic axis, by the name of the axis or of the input: `{batch: [1, 8, 64]}` is "
             "minimum, optimum, maximum; whole shapes by input: `{image: [[1, 3, 8, 8], [8, 3, 8, 8], [64, 3, 8, 8]]}` "
-            "(of an input that is itself a shape: its values); a dynamic first axis that is not named is `[1, 8, 64]`"
+            "(of an input that is itself a shape: its values); a dynamic first axis is `[1, 8, 64]` by default"
         ),
     ] = {}
     flags: Annotated[
@@ -73,7 +73,7 @@ class TensorRTSettings(EngineSettings, kw_only=True):
 
     hardware_compatibility: Annotated[
         Literal["none", "ampere-plus", "same-compute-capability"],
-        Meta(description="which other GPUs the engine may run on than the one it was built on"),
+        Meta(description="which GPUs, other than the one it was built on, may run the engine"),
     ] = "none"
     version_compatible: Annotated[bool, Meta(description="let later TensorRT versions load the engine")] = False
     timing_cache: Annotated[

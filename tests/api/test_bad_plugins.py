@@ -28,8 +28,8 @@ FAULTS = {
     "path": (BYTES, "the file holds the path"),
     "mutable_default": (BYTES, "argument 'seen' has a mutable default"),
     "remembers": (BYTES, "a second call in the same process gave different bytes"),
-    "undeclared": (READS, "notes.txt, which is no input and not declared"),
-    "outside": (READS, "/etc/passwd, which is no input"),
+    "undeclared": (READS, "notes.txt, which is neither an input nor declared"),
+    "outside": (READS, "/etc/passwd, which is neither an input"),
     "own_data": (READS, "table.txt, a data file of its own package"),
     "environment": (READS, "environment variable CBUILD_BAD_FACTOR"),
     "connects": (READS, "it connects to 127.0.0.1"),
@@ -60,22 +60,25 @@ FAULTS = {
     "m_nan": (MEASURES, "not finite: value = nan"),
     "m_infinite": (MEASURES, "not finite: value = inf"),
     "m_missing": (MEASURES, "returned no 'value'"),
-    "m_text": (MEASURES, "'value' is '3', which is no number"),
-    "m_flag": (MEASURES, "'value' is True, which is no number"),
+    "m_text": (MEASURES, "'value' is '3', which is not a number"),
+    "m_flag": (MEASURES, "'value' is True, which is not a number"),
     "m_random": ("two_runs_agree", "other values of 'value'"),
     "m_traceback": (CANNOT, "raises ZeroDivisionError with a traceback"),
     "r_any_feeds": (RUNNER, "takes no array for input 'x'"),
     "r_mute": (RUNNER, "must have describe()"),
     "r_reuses": (RUNNER, "overwrites what it returned"),
-    "r_no_inputs": (RUNNER, "'inputs' of its Runner must be a mapping"),
+    "r_no_inputs": (RUNNER, "'inputs' of its Runner must be a tuple of"),
     "r_unnamed_axis": (RUNNER, "a dynamic axis needs a name"),
     "r_changes_feeds": (RUNNER, "changes the arrays that it is fed"),
     "r_drifts": (RUNNER, "other values for the same arrays"),
     "r_lists": (RUNNER, "is a list, not a numpy array"),
+    "r_pairs": (RUNNER, "'inputs' of its Runner must be a tuple of compressbuild.api.ModelInput"),
+    "r_same_names": (RUNNER, "two inputs of its Runner have one name: x, x"),
+    "b_blind": (DAMAGE, "notices 'value.txt' emptied"),
     "blind": (DAMAGE, "notices 'value.txt' emptied"),
     "mute": (DAMAGE, "nothing notices a damaged artifact"),
 }
-GOOD = ("good", "m_good", "r_good")
+GOOD = ("good", "m_good", "r_good", "b_good")
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +116,10 @@ def test_the_good_ones_pass(name: str, messages: dict[tuple[str, str], str]) -> 
 
 def test_no_bad_technique_is_left_out(messages: dict[tuple[str, str], str]) -> None:
     manifest = (HERE / "cbuild_bad" / "manifest.py").read_text()
-    for constant in ("TECHNIQUES", "METRICS", "RUNNERS"):
-        words = manifest.split(f"{constant} = ")[1].split('"' * (3 if constant == "TECHNIQUES" else 1))[1].split()
+    for constant in ("TECHNIQUES", "METRICS", "RUNNERS", "BACKENDS"):
+        words = (
+            manifest.split(f"{constant} = ")[1]
+            .split('"' * (3 if constant in ("TECHNIQUES", "RUNNERS") else 1))[1]
+            .split()
+        )
         assert set(words) <= {*FAULTS, *GOOD}

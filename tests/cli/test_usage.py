@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from command import Work
 
@@ -132,28 +127,3 @@ def test_as_a_process(process: Work):
     """What the other tests of this room take for granted: the installed command does the same."""
     assert process("list").out.startswith("* first ")
     assert process("secnd", code=2).err.startswith("error: unknown target 'secnd'")
-
-
-@pytest.mark.parametrize(
-    ("line", "offered"),
-    [
-        (["li"], ["list"]),
-        (["s"], ["show", "sign", "sbom", "schema", "small"]),
-        (["show", "s"], ["small"]),
-        (["-f", "Compressfile", "sm"], ["small"]),
-        (["why", "bo"], ["both"]),
-        (["graph", "--fo"], ["--format"]),
-        (["show", "zz"], []),
-    ],
-    ids=" ".join,
-)
-def test_the_shell_completes_commands_options_and_targets(tmp_path: Path, line: list[str], offered: list[str]):
-    (tmp_path / "f.txt").write_text("abc")
-    (tmp_path / "Compressfile").write_text(
-        "version: 1\nmodels: {m: {file: f.txt}}\ntargets: {small: {from: m}}\ngroups: {both: [small]}\n"
-    )
-    typed = {"COMP_WORDS": f"cbuild {' '.join(line)}", "COMP_CWORD": str(len(line))}
-    env = {**os.environ, **typed, "_CBUILD_COMPLETE": "bash_complete"}
-    words = [sys.executable, "-m", "compressbuild"]
-    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
-    assert [word.partition(",")[2] for word in done.stdout.split()] == offered

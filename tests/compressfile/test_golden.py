@@ -14,7 +14,7 @@ import yaml
 
 from compressbuild.compressfile.excerpt import render
 from compressbuild.compressfile.load import loads
-from compressbuild.compressfile.reader import decode
+from compressbuild.compressfile.text import decode
 from compressbuild.errors import CompressfileError
 
 GOLDEN = Path(__file__).parent.parent / "golden"

@@ -77,7 +77,7 @@ def test_every_section_is_expanded(spec: Callable[..., Spec]) -> None:
     loaded = spec(
         """\
 vars: {d: test, dir: data, n: 2, mode: fast, who: a, t: 10m}
-evaluate: {data: "${vars.d}", metrics: [{latency: {runs: "${vars.n}"}}]}
+evaluate: {data: "${vars.d}", metrics: [{latency: {warmup: "${vars.n}"}}]}
 targets:
   ${vars.who}: {from: net, platform: "${vars.p}", gates: {"top${vars.n}": {min: "${vars.n}"}}, timeout: "${vars.t}"}
 groups: {g: ["${vars.who}"]}

@@ -29,7 +29,7 @@ datasets:
   calib: {loader: pkg.data:calib, args: {n: 8}, files: [data/calib.npz]}
 platforms:
   cpu: {backend: onnxruntime, threads: 1, requires: {cpu.isa: avx2}}
-evaluate: {data: train, metrics: [top1, {latency: {runs: 5}}], baseline: plain, timeout: 1m}
+evaluate: {data: train, metrics: [top1, {latency: {warmup: 5}}], baseline: plain, timeout: 1m}
 defaults: {timeout: 1h, memory: 2GiB, threads: 2, seed: 7}
 env: [HF_HOME, HF_HOME]
 cache: .cache

@@ -86,11 +86,11 @@ def test_new_options_of_a_bare_step(spec: Callable[..., Spec]) -> None:
 
 
 def test_a_metric_gets_parameters(spec: Callable[..., Spec]) -> None:
-    loaded = spec(TEXT, "evaluate.metrics.1.latency.runs=5")
+    loaded = spec(TEXT, "evaluate.metrics.1.latency.warmup=5")
     assert loaded.evaluate is not None
     assert [(use.name, plain(use.params) if use.params else {}) for use in loaded.evaluate.metrics] == [
         ("top1", {}),
-        ("latency", {"runs": 5}),
+        ("latency", {"warmup": 5}),
     ]
 
 

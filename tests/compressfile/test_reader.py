@@ -6,7 +6,8 @@ import yaml
 from compressbuild.compressfile import reader
 from compressbuild.compressfile.nodes import Map, Node, Scalar, Seq, plain
 from compressbuild.compressfile.problems import Problems
-from compressbuild.compressfile.reader import MAX_DEPTH, decode, read
+from compressbuild.compressfile.reader import MAX_DEPTH, read
+from compressbuild.compressfile.text import decode
 from compressbuild.errors import CompressfileError, Mark
 
 

@@ -11,8 +11,9 @@ from compressbuild.api import DatasetRef, Meta, Params
 from compressbuild.compressfile.load import loads
 from compressbuild.compressfile.nodes import plain
 from compressbuild.compressfile.problems import Problems
-from compressbuild.compressfile.reader import decode, read
+from compressbuild.compressfile.reader import read
 from compressbuild.compressfile.schema import schema
+from compressbuild.compressfile.text import decode
 from compressbuild.errors import CompressfileError
 from compressbuild.registry import discover
 
@@ -40,7 +41,7 @@ class Run(Params):
 
 
 class Latency(Params):
-    runs: int
+    warmup: int
 
 
 def tree(text: str) -> Any:
@@ -90,7 +91,7 @@ GOOD = [
     "{version: 1, targets: {a: {from: b, steps: '${vars.all}', platform: '${vars.p}', evaluate: false, gates: }}}",
     "{version: 1, targets: {'a-${x}': {matrix: {x: [1, {name: b, k: []}], exclude: [{x: 1}]}, from: b}}}",
     "{version: 1, targets: {a: {from: b, steps: [{'prune.${vars.k}': {z: 1}, memory: 4GiB}]}}}",
-    "{version: 1, evaluate: {data: d, metrics: [size, latency: {runs: 3}], baseline: x}}",
+    "{version: 1, evaluate: {data: d, metrics: [size, latency: {warmup: 3}], baseline: x}}",
     "{version: 1, targets: {a: {from: b, gates: {x: {max-drop: 0.1, against: b}, y: {min: '${vars.m}'}}}}}",
     "{version: 1, groups: {g: [a, 'b*', '${vars.c}']}, env: [A], outside: [../x, /y], python-path: [src]}",
 ]
@@ -120,7 +121,7 @@ BAD = [
     "{version: 1, targets: {a: {from: b, gates: {x: {max-drop: 0.1}}}}}",
     "{version: 1, targets: {a: {from: b, gates: {x: {}}}}}",
     "{version: 1, evaluate: {metrics: [latency: {}]}}",
-    "{version: 1, evaluate: {metrics: [{latency: {runs: 1}, size: }]}}",
+    "{version: 1, evaluate: {metrics: [{latency: {warmup: 1}, size: }]}}",
     "{version: 1, targets: {'a-${x}': {matrix: {x: fp16}, from: b}}}",
 ]
 

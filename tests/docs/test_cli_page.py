@@ -55,6 +55,12 @@ def test_every_option_has_a_help_text(command: click.Command) -> None:
     assert [o.name for o in command.params if isinstance(o, click.Option) and not o.help] == []
 
 
+def test_every_section_is_in_the_contents() -> None:
+    sections = re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
+    assert len(sections) > 20
+    assert [name for name in sections if f"- [{name}](#" not in SHARED and f" [{name}](#" not in SHARED] == []
+
+
 def test_no_option_is_there_that_does_not_exist() -> None:
     real = {w for _, _, c in ALL for o in c.params if isinstance(o, click.Option) for w in o.opts}
     said = set(re.findall(r"`(--?[a-z][\w-]*)", PAGE))

@@ -45,7 +45,7 @@ def test_the_table_of_the_action_key() -> None:
 
 
 def test_the_layers_of_the_architecture() -> None:
-    code = re.search(r'LAYERS = """\n(.*?)"""', (ROOT / "tests" / "test_imports.py").read_text(), re.DOTALL)
+    code = re.search(r'LAYERS = """\n(.*?)"""', (ROOT / "tools" / "rooms.py").read_text(), re.DOTALL)
     page = re.search(r"^```\n(__main__\n.*?)^```", (DOCS / "architecture.md").read_text(), re.MULTILINE | re.DOTALL)
     assert code is not None
     assert page is not None

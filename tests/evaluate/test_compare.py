@@ -118,7 +118,7 @@ def test_a_metric_that_one_lacks() -> None:
 
 
 def timed(low: float, high: float) -> Row:
-    """A latency whose second value happened to be lower, in turns with these ends of the ratio's interval."""
+    """A latency whose second value happened to be lower, alternately with these ends of the ratio's interval."""
     speed = direct_speed(
         "latency", {**timing(1.04, 1.04), "ratio_low": low, "ratio_high": high, "baseline": {"value": 1}}
     )

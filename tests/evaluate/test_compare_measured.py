@@ -1,4 +1,4 @@
-"""``cbuild compare --measure`` on two real models: their latency in turns, and nothing published."""
+"""``cbuild compare --measure`` on two real models: their latency measured alternately, and nothing published."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def work(tmp_path: Path) -> Inline:
 def test_it_measures_in_turns_and_publishes_nothing(work: Inline) -> None:
     found = json.loads(work("compare", "large", "small", "--measure", "--json").out)
     assert not (work.root / "build").exists()
-    assert found["speed"]["how"].startswith("in turns")
+    assert found["speed"]["how"].startswith("alternately")
     assert found["speed"]["low"] <= found["speed"]["ratio"] <= found["speed"]["high"] < 1
     assert (found["speed"]["verdict"], found["quality"]) == ("faster", None)
     again = work("compare", "large", "small")

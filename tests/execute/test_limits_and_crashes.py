@@ -31,7 +31,7 @@ def _parent(pid: int) -> int:
         ("abort", "crashed: aborted (SIGABRT)"),
         (
             "killed",
-            "crashed: killed by signal 9 (SIGKILL); the kernel kills so when memory runs out",
+            "crashed: killed by signal 9 (SIGKILL); the kernel does this when memory runs out",
         ),
     ],
 )

@@ -173,11 +173,11 @@ def test_a_checkpoint_is_made_when_asked_for(bench: Bench, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("nan", "returned the value nan, which is no finite number"),
-        ("infinite", "returned the value inf, which is no finite number"),
-        ("text", "returned the value '0.5', which is no finite number"),
-        ("none", "returned the value None, which is no finite number"),
-        ("yes", "returned the value True, which is no finite number"),
+        ("nan", "returned the value nan, which is not finite"),
+        ("infinite", "returned the value inf, which is not finite"),
+        ("text", "returned the value '0.5', which is not finite"),
+        ("none", "returned the value None, which is not finite"),
+        ("yes", "returned the value True, which is not finite"),
         ("left out", "returned no 'value'"),
     ],
 )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from compressbuild.compressfile.excerpt import render
 from compressbuild.compressfile.load import loads
-from compressbuild.compressfile.reader import decode
+from compressbuild.compressfile.text import decode
 from compressbuild.errors import CompressfileError
 
 ROOT = Path(__file__).parent.parent.parent

@@ -76,9 +76,9 @@ def test_native_code_for_a_gpu() -> None:
     lacks = told(InductorSettings(device="cuda").needs(), {"os": "Linux"})
     assert "an NVIDIA GPU (none found)" in lacks
     assert told(InductorSettings().needs(), {"os": "Linux"}) == []
-    with pytest.raises(ValueError, match="'tf32' is for 'device: cuda', and this is cpu"):
+    with pytest.raises(ValueError, match="'tf32' is only for 'device: cuda', but the device is cpu"):
         InductorSettings(tf32=True)
-    with pytest.raises(ValueError, match="'tf32' is for 'provider: cuda', and this is cpu"):
+    with pytest.raises(ValueError, match="'tf32' is only for 'provider: cuda', but the provider is cpu"):
         OnnxRuntimeSettings(tf32=True)
 
 

@@ -244,7 +244,7 @@ def masked_wrong(module: str, *, says: str = "took a weight") -> dict[str, Any]:
     }
 
 
-CHANGED = "computes something else"
+CHANGED = "changes more than|is not the model with"
 TABLE: dict[str, dict[str, tuple[m.Plant, str]]] = {
     "train": {
         **TRAINED,

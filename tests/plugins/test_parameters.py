@@ -14,7 +14,7 @@ import pytest
 from compressbuild.api import DatasetRef, Meta, Params, Positive
 from compressbuild.closure import CodeIndex
 from compressbuild.digest import Digest, file_digest
-from compressbuild.graph.params import type_name
+from compressbuild.graph.typed import type_name
 from compressbuild.registry import Registry, discover
 from compressbuild.registry.parameters import Parameter, parameters
 

@@ -146,7 +146,7 @@ def test_an_executorch_without_its_tracer() -> None:
 
     empty = RunData(name="Execute", bundled_input_index=-1, allocators=[], events=[])
     for runs in ([], [empty]):
-        with pytest.raises(UserError, match="this ExecuTorch keeps no events of what it runs"):
+        with pytest.raises(UserError, match="this build of ExecuTorch cannot profile: it records no events"):
             Rows({}).runs(ETDumpFlatCC(version=0, run_data=runs), [10.0])
 
 

@@ -62,8 +62,8 @@ def test_fields_of_a_newer_minor_are_passed_over(ask: Ask) -> None:
     assert plugin.problem is None
     assert registry.techniques["late.scale"].stack.modules == ("json",)
     assert plugin.warnings == (
-        f"Stack has no field 'channel' in version {VERSION} of compressbuild.api: it is passed over",
-        f"Technique has no field 'retries' in version {VERSION} of compressbuild.api: it is passed over",
+        f"Stack has no field 'channel' in version {VERSION} of compressbuild.api: it is ignored",
+        f"Technique has no field 'retries' in version {VERSION} of compressbuild.api: it is ignored",
     )
 
 

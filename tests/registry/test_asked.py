@@ -37,14 +37,18 @@ PARAMS = """
 LOOK = """
     import json, sys
     from pathlib import Path
+    from compressbuild.graph import Types
     from compressbuild.registry import discover
 
     found = discover(cache=Path(sys.argv[1]))
     told = {"asked": "good.manifest" in sys.modules, "problems": [p.message for p in found.problems]}
     told["techniques"] = [n for (what, n), owner in found.owner.items() if (what, owner) == ("technique", "good")]
     if "good.scale" in found.techniques:
-        params = found.techniques["good.scale"].params()
-        told |= {"factor": params.factor, "consumes": found.techniques["good.scale"].consumes}
+        types = Types(Path(sys.argv[1] + "-params"), found.stamp)
+        kind = found.techniques["good.scale"].params
+        told |= {"factor": types.typed(kind, {}).values["factor"], "consumes": found.techniques["good.scale"].consumes}
+        assert told["factor"] == kind().factor, "what is remembered of its values is as old as its type"
+        types.save()
     print(json.dumps(told))
 """
 
@@ -108,6 +112,8 @@ def test_edited_parameters_are_read_again(remembered: Installed) -> None:
     remembered.write("good/params.py", PARAMS.replace("0.5", "0.7"))
     found = remembered.look()
     assert (found["asked"], found["factor"]) == (True, 0.7)
+    again = remembered.look()
+    assert (again["asked"], again["factor"]) == (False, 0.7)
 
 
 def test_an_edit_of_the_same_size_and_time_is_seen(remembered: Installed) -> None:

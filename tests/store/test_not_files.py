@@ -135,7 +135,7 @@ def test_an_output_replaced_by_a_link_is_refused(store: Store, tmp_path: Path) -
     scratch = store.scratch()
     scratch.rmdir()
     scratch.symlink_to(precious)
-    with pytest.raises(StoreError, match="no directory any more"):
+    with pytest.raises(StoreError, match="no longer a directory"):
         store.commit(scratch, key=KEY, kind="k", label="a", seconds=0, peak_rss=0, facts={}, consume=True)
     after = (precious / "sub" / "thesis.txt").stat()
     assert (after.st_mode, after.st_ino) == (before.st_mode, before.st_ino)

@@ -142,7 +142,7 @@ def test_the_directory_is_tagged_and_versioned(cache: Path) -> None:
 def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "home" / "tmp").mkdir(parents=True)
     (tmp_path / "home" / "thesis.tex").write_bytes(b"!")
-    with pytest.raises(StoreError, match=r"is no cache, and it is not empty \(it holds 'thesis.tex'\)"):
+    with pytest.raises(StoreError, match=r"is not a cache, and not empty \(it holds 'thesis.tex'\)"):
         Store(tmp_path / "home")
     assert sorted(os.listdir(tmp_path / "home")) == ["thesis.tex", "tmp"]
     (tmp_path / "file").write_bytes(b"")

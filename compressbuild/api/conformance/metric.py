@@ -65,7 +65,7 @@ class MetricContract(ParameterContract):
         checks.check_facts(ran.first.result.facts, ran.first)
         value = ran.first.result.facts.get("value")
         assert "value" in ran.first.result.facts, "it must return {'value': number}; it returned no 'value'"
-        assert type(value) in (int, float), f"its 'value' is {value!r}, which is no number"
+        assert type(value) in (int, float), f"its 'value' is {value!r}, which is not a number"
         assert math.isfinite(value or 0), f"its 'value' is {value}: raise UserError where there is nothing to measure"
 
     def test_it_says_which_way_is_better(self) -> None:

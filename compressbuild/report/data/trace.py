@@ -40,7 +40,7 @@ class ChromeTrace:
         self._events: list[dict[str, Any]] = []
 
     def __enter__(self) -> ChromeTrace:
-        """UsageError if the file cannot be written: better told before the work than after it."""
+        """UsageError if the file cannot be written: better before the work than after it."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.touch()

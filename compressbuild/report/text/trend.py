@@ -1,4 +1,4 @@
-"""How metrics went from build to build, as text."""
+"""Metrics from build to build, as text."""
 
 from __future__ import annotations
 

@@ -9,8 +9,9 @@ from compressbuild.api import DatasetRef, Meta, Positive
 __all__ = ["Batch", "EvaluationData", "Ignored", "OutputName"]
 
 OutputName = Annotated[
-    str | None, Meta(description="name of the model's output to judge; without it `logits`, or else the first")
+    str | None,
+    Meta(description="name of the output that is judged; by default `logits` if there is one, else the first"),
 ]
-Ignored = Annotated[int, Meta(description="a label that is left out, as in torch's cross entropy")]
-Batch = Annotated[Positive, Meta(description="samples in a run, where the model leaves it open")]
-EvaluationData = Annotated[DatasetRef, Meta(description="dataset to run over; it comes from `evaluate: data`")]
+Ignored = Annotated[int, Meta(description="label that is ignored, as torch's cross entropy does")]
+Batch = Annotated[Positive, Meta(description="samples per run, if the model's batch axis is dynamic")]
+EvaluationData = Annotated[DatasetRef, Meta(description="dataset to run on; `evaluate: data` sets it")]

@@ -10,7 +10,7 @@ __all__ = ["Predict"]
 
 
 class Predict(Params):
-    """Run a model over a dataset and keep what it answers."""
+    """Run a model over a dataset and keep its answers."""
 
     data: EvaluationData
     batch: Batch = 64

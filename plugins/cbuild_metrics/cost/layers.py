@@ -1,4 +1,4 @@
-"""What is in each layer: its size, how much of it is zero, how its weights are spread, what 8 bits would do to it."""
+"""Each layer's size, zeros, distribution of weights, and noise if rounded to 8 bits."""
 
 from __future__ import annotations
 

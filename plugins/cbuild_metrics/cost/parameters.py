@@ -1,4 +1,4 @@
-"""How many trained numbers a model holds."""
+"""How many trained parameters a model has."""
 
 from __future__ import annotations
 

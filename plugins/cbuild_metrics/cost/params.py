@@ -13,11 +13,11 @@ class Compressed(Params):
     """How the files are packed."""
 
     method: Annotated[
-        Literal["zlib", "bz2", "lzma"], Meta(description="compressor; each file is compressed by itself")
+        Literal["zlib", "bz2", "lzma"], Meta(description="compressor; each file is compressed on its own")
     ] = "zlib"
 
 
 class Shapes(Params):
     """The sizes that a model's cost is counted for: one sample, and its other dynamic axes."""
 
-    axes: Annotated[dict[str, Positive], Meta(description="dynamic axis → size; an axis that is not named is 16")] = {}
+    axes: Annotated[dict[str, Positive], Meta(description="dynamic axis → size; other dynamic axes are 16")] = {}

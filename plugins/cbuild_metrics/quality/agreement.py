@@ -1,4 +1,4 @@
-"""How far a target answers as its baseline does, on the same samples, whatever the labels say."""
+"""How closely a target's answers match its baseline's on the same samples, regardless of labels."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cbuild_kit.predictions import Predictions
+from cbuild_kit.scores import left_out, output
 
 from compressbuild.api import Context, UserError
 
-from ..answers.predictions import Predictions
-from ..answers.scores import left_out, output
 from .params.output import Output
 from .regression import decibel
 
@@ -22,7 +22,7 @@ def agreement(ctx: Context, subject: Path, params: Output) -> dict[str, Any]:
     on either side disagrees."""
     own, base, said = _pair(ctx, subject, params)
     if own.ndim < 2 or own.shape[-1] < 2:
-        raise UserError("the output has one score a sample, so there is no likeliest class")
+        raise UserError("the output has one score per sample, so there is no likeliest class")
     sound = ~(np.isnan(own).any(axis=-1) | np.isnan(base).any(axis=-1))
     same = (own.argmax(axis=-1) == base.argmax(axis=-1)) & sound
     return {"value": float(same.mean()), "n": int(same.size), "agreeing": int(same.sum()), **said}
@@ -65,7 +65,7 @@ def _pair(ctx: Context, subject: Path, params: Output) -> tuple[np.ndarray, np.n
     own, base = output(predictions, params.output), output(others, params.output)
     if own.shape != base.shape or not np.array_equal(predictions.labels, others.labels):
         raise UserError(
-            f"outputs {list(own.shape)} and the baseline's {list(base.shape)} are not of the same samples and form",
-            hint="the two must have the same outputs; a loader must yield the same samples every time",
+            f"outputs {list(own.shape)} and the baseline's {list(base.shape)} differ in shape",
+            hint="both models must have the same outputs, and the loader must yield the same samples every time",
         )
     return own.astype(np.float64), base.astype(np.float64), left_out(predictions, params.output)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from cbuild_kit import batch_indices
+from cbuild_kit.predictions import Examples
 from cbuild_torch.model.calling import caller, first_output
 from cbuild_torch.model.description import ModelDescription
 from cbuild_torch.model.module import load_model, prepare
@@ -22,7 +23,6 @@ from torch import Tensor
 
 from compressbuild.api import Context, UserError
 
-from ..answers.predictions import Examples
 from .params.attacks import Fgsm, Pgd
 
 __all__ = ["Ball", "fgsm", "fgsm_examples", "pgd", "pgd_examples"]
@@ -137,7 +137,7 @@ def _balls(samples: Samples, params: Fgsm | Pgd, eps: float) -> dict[str, Ball]:
         outside = max(low - float(unscaled.min()), float(unscaled.max()) - high)
         if outside > 1e-4 * (high - low):
             raise UserError(
-                f"input '{name}' reaches from {float(unscaled.min()):.4g} to {float(unscaled.max()):.4g}, outside of "
+                f"input '{name}' ranges from {float(unscaled.min()):.4g} to {float(unscaled.max()):.4g}, outside of "
                 f"clip {low:g} … {high:g}",
                 hint="if the loader normalises, give its mean and std: clip and eps are then those of the pixels",
             )

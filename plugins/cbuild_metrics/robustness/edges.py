@@ -1,4 +1,4 @@
-"""What a target does with inputs that hardly occur: nothing at all, saturation, values that are no numbers."""
+"""What a target does with extreme inputs: zeros, saturation, NaN and infinity."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from cbuild_kit import ModelInput, fit, fixed_batch, model_inputs
+from cbuild_kit import fit, fixed_batch
+from cbuild_kit.predictions import Predictions
+from cbuild_kit.scores import output
 
-from compressbuild.api import Context, UserError
+from compressbuild.api import Context, ModelInput, UserError
 
 from ..answers.predict import answers, regrouped
-from ..answers.predictions import Predictions
-from ..answers.scores import output
 from .params.edges import Case, Edges, PredictEdges
 
 __all__ = ["edge_cases", "edge_inputs", "predict_edges"]
@@ -50,7 +50,7 @@ def _value(case: str, dtype: np.dtype[Any], least: Any, greatest: Any) -> Any:
 def predict_edges(ctx: Context, subject: Path, params: PredictEdges) -> dict[str, Any]:
     """The subject's answer to each case; ``labels`` N×2: which case, and whether the subject refused it."""
     runner = ctx.runner("subject")
-    inputs = model_inputs(runner)
+    inputs = runner.inputs
     sample, least, greatest = _spans(ctx, params.data, inputs)
     found: dict[str, dict[str, np.ndarray]] = {}
     for number, case in enumerate(params.cases):
@@ -60,7 +60,7 @@ def predict_edges(ctx: Context, subject: Path, params: PredictEdges) -> dict[str
         ctx.progress(number + 1, len(params.cases))
     form = next((answer for answer in found.values() if answer), None)
     if form is None:
-        raise UserError(f"the model answers none of the cases {', '.join(params.cases)}", hint="see the log")
+        raise UserError(f"the model fails on every case: {', '.join(params.cases)}", hint="the node's log shows why")
     outputs = {
         name: np.concatenate([answer.get(name, _nothing(array)) for answer in found.values()])
         for name, array in form.items()
@@ -119,8 +119,8 @@ def _compared(own: Predictions, base: Predictions, code: int, params: Edges) -> 
     (first, refused), (second, other_refused) = (_of(predictions, code, params) for predictions in (own, base))
     if first.shape != second.shape:
         raise UserError(
-            f"an output {list(first.shape)} and the baseline's {list(second.shape)} are not of one form",
-            hint="the two must have the same outputs; the metric's 'output' chooses one",
+            f"an output {list(first.shape)} and the baseline's {list(second.shape)} differ in shape",
+            hint="both models must have the same outputs; the metric's 'output' chooses one",
         )
     finite, wanted = np.isfinite(first), np.isfinite(second)
     row = {"finite": bool(finite.all()) and not refused, "baseline_finite": bool(wanted.all()) and not other_refused}

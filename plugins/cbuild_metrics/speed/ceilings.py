@@ -1,4 +1,4 @@
-"""How fast this machine is at most, measured: bytes read and arithmetic a second.
+"""The measured top speed of this machine: bytes read and arithmetic per second.
 
 Bytes: ``sdot`` of an array with itself reads it once, for a run mostly reads weights. Arithmetic: matrix products by
 the libraries that are at hand, each with kernels of its own; the fastest counts. Each thread has its own

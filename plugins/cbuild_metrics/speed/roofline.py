@@ -1,4 +1,4 @@
-"""How near a run comes to what this machine can do at most: the roofline model.
+"""How close a run comes to the limits of this machine: the roofline model.
 
 Williams, Waterman and Patterson, "Roofline: an insightful visual performance model for multicore architectures",
 CACM 2009. A run takes at least the time for its operations at the machine's arithmetic, and that for its bytes at the
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cbuild_kit import example, model_inputs
+from cbuild_kit import example
 
 from compressbuild.api import Context, UserError
 
@@ -41,7 +41,7 @@ def roofline(ctx: Context, subject: Path, params: Roofline) -> dict[str, Any]:
     described = runner.describe()
     _check_processor(described)
     threads = _threads(described)
-    sample = example(model_inputs(runner), params.axes, batch=params.batch, seed=params.seed)
+    sample = example(runner.inputs, params.axes, batch=params.batch, seed=params.seed)
     work = _work(ctx, params.axes, sample.batch, _floats(described))
     traffic = {"weights": work.weights, "inputs": _bytes(sample.feeds), "outputs": _bytes(runner(sample.feeds))}
     flops = {kind: 2 * count * sample.batch for kind, count in work.macs.items()}
@@ -140,6 +140,6 @@ def _check_processor(described: Mapping[str, Any]) -> None:
         place = str(described.get(key, "cpu"))
         if not _PROCESSOR.fullmatch(place):
             raise UserError(
-                f"the roofline is that of this machine's processor, and the artifact runs on {place}",
+                f"the roofline is that of this machine's processor, but the artifact runs on {place}",
                 hint="give this target an 'evaluate:' of its own, without 'roofline'",
             )

@@ -13,7 +13,7 @@ What does not count:
 * runs in which the kernel took the processor away (getrusage(2), ``ru_nivcsw``): on a crowded machine a run longer than
   a time slice waits for its turn while a shorter one does not, which no interleaving evens out;
 * pairs in which both models together were much slower than in the quickest pairs. A neighbour on a shared machine slows
-  models by different factors. The choice looks at the product of the two times, so it favours neither.
+  models by different factors. Pairs are dropped by the product of the two times, which favours neither model.
 """
 
 from __future__ import annotations

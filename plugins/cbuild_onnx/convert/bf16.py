@@ -13,21 +13,19 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import onnx
-from cbuild_kit import example_arrays, sample_feeds
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from compressbuild.api import Context, UserError
 
 from ..model import files, soundness
-from ..model.checks import compare
 from ..model.normal import with_constant_weights
-from ..model.runner import OnnxRunner, declared_inputs, session
+from ..model.runner import OnnxRunner
 from ..model.selection import node_names
+from ..model.trials import compare_all, trials
 from .params import ConvertBf16
 
 __all__ = ["convert"]
 
-_CHECK_SAMPLES = 32
 _TYPE = "tensor(bfloat16)"
 
 
@@ -41,8 +39,8 @@ def convert(ctx: Context, model: Path, params: ConvertBf16) -> dict[str, Any]:
     converted = conversion.result()
     if not conversion.nodes:
         raise UserError(
-            "no operator of this model may have bfloat16 inputs",
-            hint="convolutions may since opset 22: export it with 'opset: 22'; or is everything blocked?",
+            "no operator of this model can take bfloat16 inputs",
+            hint="convolutions can since opset 22 (export with 'opset: 22'); or 'block-ops:' names everything",
         )
     target = files.write(converted, ctx.out)
     worst = _compare(ctx, source, conversion.imitation(files.read(target)), params)
@@ -55,7 +53,7 @@ def _check(proto: ModelProto, params: ConvertBf16) -> None:
     if operators & {"QuantizeLinear", "DequantizeLinear"}:
         raise UserError("the model is quantized; its scales must stay float32", hint="convert its float source")
     if operators & {"If", "Loop", "Scan"}:
-        raise UserError("convert.bf16 does not reach into control flow", hint="convert.fp16 does")
+        raise UserError("convert.bf16 does not convert models with If, Loop or Scan", hint="use convert.fp16")
     unknown = [name for name in params.block_ops if name not in operators]
     if unknown:
         raise UserError(f"'block-ops: {unknown[0]}' matches no node", hint=f"there are {', '.join(sorted(operators))}")
@@ -191,27 +189,25 @@ def _float_values(proto: ModelProto) -> set[str]:
             if name and not known.get(name):
                 raise UserError(
                     f"the type of '{name}', made by {node.op_type} '{node.name}', is not known",
-                    hint="custom operators hide it; optimize or convert before they are put in",
+                    hint="a custom operator hides it: put convert.bf16 before the step that adds custom operators",
                 )
     return {name for name, kind in known.items() if kind == TensorProto.FLOAT}
 
 
 def _compare(ctx: Context, source: Path, imitation: ModelProto, params: ConvertBf16) -> float:
-    inputs = declared_inputs(session(source, threads=ctx.threads, optimise=False))
-    if params.data is None:
-        feeds = example_arrays(inputs)
-    else:
-        feeds = sample_feeds(ctx.dataset(params.data), inputs, _CHECK_SAMPLES)
+    tried = trials(ctx, source, params.data, optimise=True)
     place = ctx.scratch / "imitation"
     place.mkdir(exist_ok=True)
-    rounded = session(files.write(imitation, place), threads=ctx.threads, optimise=False)  # else it drops the rounding
-    wanted = OnnxRunner(source, threads=ctx.threads)(feeds)
-    return compare(
-        dict(zip(wanted, rounded.run(list(wanted), feeds), strict=True)),
-        wanted,
+    rounded = OnnxRunner(
+        files.write(imitation, place), threads=ctx.threads, optimise=False
+    )  # else it drops the rounding
+    return compare_all(
+        tried,
+        rounded,
         atol=0.0,
         rtol=params.tolerance,
         what="the bfloat16 model",
         per_output=True,
-        hint="keep sensitive parts in float32 with 'block-ops:' or 'block-nodes:', or raise 'tolerance:'",
+        hint="most likely sums or differences that need more than bfloat16's 8 bits: keep those operators in float32 "
+        "with 'block-ops:' or 'block-nodes:'; raise 'tolerance:' only if the model's quality metric holds",
     )

@@ -10,7 +10,7 @@ __all__ = ["ConvertBf16", "ConvertFp16"]
 
 _BlockedOps = Annotated[tuple[str, ...], Meta(description="operator types that stay in float32")]
 _BlockedNodes = Annotated[tuple[str, ...], Meta(description="globs of node names that stay in float32")]
-_Checked = Annotated[DatasetRef | None, Meta(description="dataset to check on; without it, made-up inputs")]
+_Checked = Annotated[DatasetRef | None, Meta(description="dataset to check on; without it, generated inputs")]
 _Tolerance = Annotated[
     Amount, Meta(description="largest difference allowed, relative to the largest magnitude of each output")
 ]

@@ -26,9 +26,9 @@ class OptimizeOnnx(Params):
     ] = "bert"
     heads: Annotated[Count, Meta(description="for `transformer`: attention heads; 0: found in the graph")] = 0
     hidden: Annotated[Count, Meta(description="for `transformer`: hidden size; 0: found in the graph")] = 0
-    data: Annotated[DatasetRef | None, Meta(description="dataset to check on; without it, made-up inputs")] = None
+    data: Annotated[DatasetRef | None, Meta(description="dataset to check on; without it, generated inputs")] = None
     atol: Annotated[Amount, Meta(description="largest absolute difference allowed in an output")] = 1e-4
-    rtol: Annotated[Amount, Meta(description="difference allowed beside it, relative to the value")] = 1e-3
+    rtol: Annotated[Amount, Meta(description="difference allowed on top, relative to the value")] = 1e-3
 
 
 class ExtractSubgraph(Params):

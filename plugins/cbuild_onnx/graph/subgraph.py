@@ -18,10 +18,12 @@ from ..model.checks import compare
 from ..model.lookups import table_rows
 from ..model.normal import with_constant_weights
 from ..model.parity import random_node
-from ..model.runner import OnnxRunner, declared_inputs, session
+from ..model.runner import OnnxRunner, session
 from .params import ExtractSubgraph
 
 __all__ = ["extract"]
+
+_HINT = "a value inside of the part may depend on more than 'inputs:' name: cut at other values"
 
 
 def extract(ctx: Context, model: Path, params: ExtractSubgraph) -> dict[str, Any]:
@@ -64,8 +66,7 @@ def _check(
     place.mkdir()
     path = files.write(whole, place, weights_from=source.parent)
     runner = OnnxRunner(path, threads=ctx.threads, optimise=False)
-    declared = declared_inputs(session(path, threads=ctx.threads, optimise=False))
-    probed = probe(declared, runner, rows=table_rows(files.read(source, weights=False)), seed=ctx.seed)
+    probed = probe(runner.inputs, runner, rows=table_rows(files.read(source, weights=False)), seed=ctx.seed)
     del runner
     if not probed.taken:
         why = next(iter(probed.refused.values()), "")
@@ -75,8 +76,8 @@ def _check(
     for item, found in probed.taken:
         every = {**item.feeds, **found}
         wanted = {name: every[name] for name in outputs}
-        given = part({name: every[name] for name in part.inputs})
-        worst = max(worst, compare(given, wanted, atol=1e-4, rtol=1e-3, what="the part"))
+        given = part({item.name: every[item.name] for item in part.inputs})
+        worst = max(worst, compare(given, wanted, atol=1e-4, rtol=1e-3, what="the part", hint=_HINT))
     return {"max_difference": worst}
 
 
@@ -128,4 +129,6 @@ def _check_types(names: Iterable[str], model: onnx.ModelProto) -> None:
     known = {value.name for value in (*graph.input, *graph.output, *graph.value_info)}
     for name in names:
         if name not in known:
-            raise UserError(f"the type of value '{name}' is not known", hint="'optimize.onnx' before may infer it")
+            raise UserError(
+                f"the type of value '{name}' is not known", hint="put optimize.onnx before this step: it infers types"
+            )

@@ -29,7 +29,7 @@ def faults(model: ModelProto) -> Iterator[str]:
 
 
 def _names(scope: GraphProto | FunctionProto, outer: frozenset[str]) -> Iterator[str]:
-    """Names given twice, and names that are read and never given. ``outer``: those that a subgraph sees around it."""
+    """Names written twice, and names read but never written. ``outer``: names that a subgraph sees around it."""
     made = Counter(name for node in scope.node for name in node.output if name)
     if isinstance(scope, GraphProto):
         inputs = Counter(value.name for value in scope.input)
@@ -42,19 +42,19 @@ def _names(scope: GraphProto | FunctionProto, outer: frozenset[str]) -> Iterator
     else:
         made.update(scope.input)
         outputs = list(scope.output)
-    yield from (f"'{name}' is made twice" for name, count in made.items() if count > 1)
+    yield from (f"'{name}' is written twice" for name, count in made.items() if count > 1)
     known = outer | made.keys()
     for node in scope.node:
         for name in node.input:
             if name and name not in known:
-                yield f"node '{node.name}' ({node.op_type}) reads '{name}', which nothing makes"
+                yield f"node '{node.name}' ({node.op_type}) reads '{name}', which nothing writes"
         for graph in files.subgraphs(node):
             yield from _names(graph, known)
-    yield from (f"nothing makes the output '{name}'" for name in outputs if name not in known)
+    yield from (f"nothing writes the output '{name}'" for name in outputs if name not in known)
 
 
 def _circle(graph: GraphProto) -> Iterator[str]:
-    """A node that can never run because it waits, over others, for itself."""
+    """A node that can never run because it waits, through others, for itself."""
     waiting = {name for node in graph.node for name in node.output if name}
     left = list(graph.node)
     while left:
@@ -78,7 +78,7 @@ def _recursion(model: ModelProto) -> Iterator[str]:
     while calls:
         leaves = [name for name, called in calls.items() if called.isdisjoint(calls)]
         if not leaves:
-            yield f"function '{next(iter(calls))[1]}' calls itself, directly or over others"
+            yield f"function '{next(iter(calls))[1]}' calls itself, directly or through others"
             return
         for name in leaves:
             del calls[name]

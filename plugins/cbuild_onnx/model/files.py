@@ -18,6 +18,7 @@ __all__ = [
     "MESSAGE_LIMIT",
     "NAME",
     "data_bytes",
+    "drop_dead",
     "drop_unused",
     "external_files",
     "find",
@@ -59,7 +60,7 @@ def find(directory: Path) -> Path:
     found = sorted(directory.glob("*.onnx"))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
-        raise UserError(f"the artifact must hold one .onnx file, it holds {names}")
+        raise UserError(f"the artifact must hold one .onnx file, but it holds {names}")
     return found[0]
 
 
@@ -69,7 +70,9 @@ def read(path: Path, *, weights: bool = True) -> ModelProto:
         return onnx.load(path, load_external_data=weights)
     except Exception as error:  # protobuf's DecodeError, onnx's ValidationError, OSError for data: no common base
         text = " ".join(str(error).replace(f"{path.parent}/", "").split())
-        raise UserError(f"'{path.name}' cannot be read as ONNX: {text}", hint="is it cut off?") from error
+        raise UserError(
+            f"'{path.name}' cannot be read as ONNX: {text}", hint="it may be cut off, or not an ONNX model"
+        ) from error
 
 
 def validate(directory: Path) -> None:
@@ -238,6 +241,19 @@ def drop_unused(model: ModelProto) -> None:
     for number in reversed(range(len(model.graph.initializer))):
         if model.graph.initializer[number].name not in read:
             del model.graph.initializer[number]
+
+
+def drop_dead(model: ModelProto) -> None:
+    """Remove the nodes of the main graph whose results nothing reads, and then the weights that nothing reads."""
+    graph = model.graph
+    while True:
+        read = {name for node in graph.node for name in reads(node)} | {value.name for value in graph.output}
+        dead = [number for number, node in enumerate(graph.node) if not read.intersection(node.output)]
+        if not dead:
+            break
+        for number in reversed(dead):
+            del graph.node[number]
+    drop_unused(model)
 
 
 def reads(node: NodeProto) -> Iterator[str]:

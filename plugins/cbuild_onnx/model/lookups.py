@@ -39,7 +39,8 @@ def _rows(name: str, nodes: Sequence[NodeProto], shapes: Mapping[str, tuple[int,
     for node in nodes:
         if node.op_type in _LOOKUPS and len(node.input) > 1 and node.input[1] in seen:
             axis = next((a.i for a in node.attribute if a.name in ("axis", "gather_axis")), 0)
-            shape = shapes.get(node.input[0], ())
+            # a table in blocks may be packed or reshaped; it has a row of scales for each of its rows
+            shape = shapes.get(node.input[2 if node.op_type == "GatherBlockQuantized" else 0], ())
             if -len(shape) <= axis < len(shape):
                 found.append(shape[axis])
         elif node.op_type in _SAME and node.input and node.input[0] in seen:

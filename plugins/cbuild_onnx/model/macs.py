@@ -1,6 +1,6 @@
 """MACs of an ONNX model: from the shapes that ONNX Runtime's profile of one run, with optimisations off, reports.
 
-Shape inference is not asked: it stays silent where it cannot follow, and the sum would be too small.
+Shape inference is not used: where it cannot follow it reports nothing, and the sum would be too small.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ UNKNOWN = frozenset(
 
 
 def contractions(path: Path, events: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, int | None]]:
-    """(operator, name of its node, MACs or None where they are not to be told) of all that ran and contracts."""
+    """(operator, name of its node, MACs or None where they are unknown) of all that ran and contracts."""
     nodes = {(node.op_type, node.name): node for node in onnx.load(str(path), load_external_data=False).graph.node}
     for event in events:
         arguments = event["args"]

@@ -1,7 +1,7 @@
 """A model in the one form that the quantizers know: every node named, weights as initializers, plain Gemm, opset 13.
 
-Files of other makers differ in all of these, and a quantizer that works by names or looks for weights passes them over
-without a word.
+Files of other makers differ in all of these, and a quantizer that works by names or looks for weights silently skips
+them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""In which numbers an ONNX model computes: its multiply-accumulates of 8-bit integers, and those of floats.
+"""The arithmetic of an ONNX model: its multiply-accumulates of 8-bit integers, and those of floats.
 
 What the model says is what counts: an operator of integers, or a product of two tensors that were both dequantized,
 which runtimes fuse into one (ONNX's QDQ form). A runtime that does not fuse them computes in floats none the less.

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from cbuild_kit import ModelInput
 
-from compressbuild.api import Context, UserError
+from compressbuild.api import Context, ModelInput, UserError
 
 from . import soundness
 from .files import find
@@ -28,15 +27,19 @@ _TYPES = {
 }
 
 
-def session(path: Path, *, threads: int, optimise: bool = True, profile: Path | None = None) -> ort.InferenceSession:
-    """A session on the CPU. ``profile``: how the names of its profiler's files begin. UserError if the model cannot be
-    loaded."""
+def session(
+    path: Path, *, threads: int, optimise: bool = True, integers: bool = True, profile: Path | None = None
+) -> ort.InferenceSession:
+    """A session on the CPU. ``integers``: whether it may fuse QDQ nodes to kernels of integers. ``profile``: how the
+    names of its profiler's files begin. UserError if the model cannot be loaded."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     level = ort.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+    if not integers:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
@@ -51,7 +54,7 @@ def by_onnxruntime(what: str, path: Path | None = None) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # onnxruntime's errors derive from Exception alone
-        hint = soundness.complaint(path) if path else "are the shapes and types of its inputs declared as they are?"
+        hint = soundness.complaint(path) if path else "check the declared shapes and types of its inputs"
         raise UserError(f"ONNX Runtime cannot {what}: {one_line(error)}", hint=hint) from error
 
 
@@ -69,24 +72,33 @@ def one_line(error: Exception) -> str:
 class OnnxRunner:
     """Runs a model: arrays in, arrays out."""
 
-    def __init__(self, path: Path, *, threads: int = 1, optimise: bool = True, profile: Path | None = None) -> None:
-        self._session = session(path, threads=threads, optimise=optimise, profile=profile)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int = 1,
+        optimise: bool = True,
+        integers: bool = True,
+        profile: Path | None = None,
+    ) -> None:
+        self._session = session(path, threads=threads, optimise=optimise, integers=integers, profile=profile)
         self._threads = threads
         self._outputs = [output.name for output in self._session.get_outputs()]
-        self._inputs = {item.name: (item.shape, item.dtype) for item in declared_inputs(self._session)}
+        self._inputs = declared_inputs(self._session)
 
     @property
-    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
+    def inputs(self) -> tuple[ModelInput, ...]:
         return self._inputs
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        arrays = {name: np.asarray(feeds[name], order="C") for name in self._inputs}  # keeps scalars what they are
+        # Not ascontiguousarray, which gives a scalar an axis.
+        arrays = {item.name: np.asarray(feeds[item.name], order="C") for item in self._inputs}
         with by_onnxruntime("run the model"):
             values = self._session.run(None, arrays)
         return dict(zip(self._outputs, values, strict=True))
 
     def end_profile(self) -> str:
-        """The file in which the profiler of a session with ``profile`` wrote what it saw."""
+        """The file of events that the profiler of a session with ``profile`` wrote."""
         return str(self._session.end_profiling())
 
     def describe(self) -> dict[str, Any]:
@@ -108,7 +120,7 @@ def declared_inputs(made: ort.InferenceSession) -> tuple[ModelInput, ...]:
         if item.type not in _TYPES:
             raise UserError(
                 f"input '{item.name}' has the type {item.type}, which numpy does not know",
-                hint="numbers and truth values can be fed",
+                hint="inputs can be numbers or booleans",
             )
         found.append(ModelInput(item.name, shape, _TYPES[item.type]))
     return tuple(found)

@@ -21,16 +21,22 @@ __all__ = ["node_names", "preprocess", "with_shapes"]
 _OLDEST = 11  # opset that the quantizers take as it is
 
 
-def node_names(model: ModelProto, patterns: Iterable[str], what: str) -> list[str]:
-    """Names of the nodes that the globs match, in graph order; UserError for a glob that matches none."""
-    names = [node.name for node in model.graph.node]
+def node_names(model: ModelProto, patterns: Iterable[str], what: str, *, inside: bool = False) -> list[str]:
+    """Names of the nodes that the globs match, in graph order, as a whole or after the module that a node is of;
+    UserError for a glob that matches none. ``inside``: those in branches and bodies too."""
+    names = [node.name for node in (files.nodes(model) if inside else model.graph.node)]
     chosen: set[str] = set()
     for pattern in patterns:
-        matched = {name for name in names if fnmatchcase(name, pattern)}
+        matched = {name for name in names if any(fnmatchcase(form, pattern) for form in (name, _bare(name)))}
         if not matched:
             raise UserError(f"'{what}: {pattern}' matches no node", hint=f"there are e.g. {', '.join(names[:6])}")
         chosen |= matched
     return [name for name in names if name in chosen]
+
+
+def _bare(name: str) -> str:
+    """``layers.0.down/node_linear_6`` without its module."""
+    return name.rpartition("/")[2]
 
 
 def preprocess(ctx: Context, source: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Whether an ONNX file is one that can be worked on, said in one line before a library trips over it."""
+"""Whether an ONNX file is usable: the fault in one line, before a library trips over it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def find(directory: Path) -> Path:
 def check(path: Path) -> ModelProto:
     """The parsed model, without its external data. UserError: it is not ONNX, or cut off; it has no graph; its opset
     is newer than the installed onnx; it has :func:`~cbuild_onnx.model.faults.faults`; external data is missing,
-    too short, or outside of the artifact (which a file that somebody sent may use to read what it should not)."""
+    too short, or outside the artifact (which a file that somebody sent may use to read what it should not)."""
     model = files.read(path, weights=False)
     if not model.graph.node:
-        raise UserError(f"'{path.name}' has no nodes", hint="is it an ONNX model, and whole?")
+        raise UserError(f"'{path.name}' has no nodes", hint="it may be cut off, or not an ONNX model")
     if not model.graph.output:
-        raise UserError(f"'{path.name}' has no outputs", hint="name the values that it is to give as graph outputs")
+        raise UserError(f"'{path.name}' has no outputs", hint="declare its results as graph outputs")
     known = onnx.defs.onnx_opset_version()
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset > known:
@@ -54,7 +54,7 @@ def complaint(path: Path) -> str:
     except onnx.checker.ValidationError as error:
         text = " ".join(str(error).partition("==>")[0].split())
         if "is required but missing" not in text:  # shapes of outputs, without which runtimes do
-            return f"onnx's checker says of the file: {text[:300]}"
+            return f"onnx's checker rejects the file: {text[:300]}"
     return "export it with another opset or type, or choose a backend that takes it"
 
 
@@ -65,13 +65,13 @@ def _check_external(tensor: TensorProto, directory: Path) -> None:
     absolute = PurePosixPath(location).is_absolute() or PureWindowsPath(location).is_absolute()
     if absolute or ".." in PurePosixPath(location.replace("\\", "/")).parts:
         raise UserError(
-            f"{what} is at '{location}', outside of the model's directory",
+            f"{what} is at '{location}', outside the model's directory",
             hint="save the model again with its data beside it",
         )
     place = directory / location
     if "\0" in location or not place.is_file() or not _is_inside(place, directory):
         raise UserError(
-            f"{what} should be in '{location}', which is not there", hint="list it under the model's 'files:'"
+            f"{what} should be in '{location}', which does not exist", hint="list it under the model's 'files:'"
         )
     try:
         offset = int(entries.get("offset", 0))
@@ -80,11 +80,14 @@ def _check_external(tensor: TensorProto, directory: Path) -> None:
             raise ValueError
     except ValueError:
         raise UserError(
-            f"{what} has an offset or a length that is no count of bytes", hint="save the model again"
+            f"{what} has an offset or a length that is not a number of bytes", hint="save the model again"
         ) from None
     needed, size = offset + length, place.stat().st_size
     if needed > size:
-        raise UserError(f"{what} ends at byte {needed} of '{location}', which has only {size}", hint="is it cut off?")
+        raise UserError(
+            f"{what} ends at byte {needed} of '{location}', which has only {size}",
+            hint="it may be cut off: copy or save it again",
+        )
 
 
 def _is_inside(place: Path, directory: Path) -> bool:

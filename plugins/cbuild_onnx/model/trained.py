@@ -1,13 +1,16 @@
-"""Which tensors of an ONNX model are trained numbers."""
+"""Which tensors of an ONNX model are trained parameters."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from onnx import TensorProto
 
-__all__ = ["graphs", "trained", "uses"]
+__all__ = ["float_bytes", "graphs", "trained", "uses"]
+
+_WIDTHS = {TensorProto.FLOAT: 4, TensorProto.FLOAT16: 2, TensorProto.BFLOAT16: 2, TensorProto.DOUBLE: 8}
 
 # Positions of inputs that are not weights: the constants of quantisation, and running statistics as in torch.
 _CONSTANTS = {
@@ -18,9 +21,12 @@ _CONSTANTS = {
     "DynamicQuantizeMatMul": (2, 3),
     "MatMulIntegerToFloat": (2, 3, 4, 5),
     "MatMulNBits": (2, 3, 4),
+    "GatherBlockQuantized": (2, 3),
     "DynamicQuantizeLSTM": (8, 9, 10, 11),
     "BatchNormalization": (3, 4),
 }
+# Integers that are too narrow for shapes, indices and axes: with two dimensions they are weights.
+_NARROW = (TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4)
 # Positions of the operands, with the bias, of operators that carry their scales; of any other it is the first.
 _QLINEAR_OPERANDS = {
     "QLinearConv": (0, 3, 8),
@@ -45,25 +51,59 @@ def _holds_integers(node: Any) -> bool:
     return node.op_type in _CONSTANTS or node.op_type.startswith("QLinear") or node.op_type == "QGemm"
 
 
+def _is_scale(places: list[tuple[Any, int]], scales: frozenset[str]) -> bool:
+    """Whether a tensor is a constant of quantisation wherever it is read, but for lookups: an embedding in 8 bits has a
+    scale for each row."""
+    constant = [_is_constant(node, position, scales) for node, position in places if node.op_type != "Gather"]
+    return all(constant) and (bool(constant) or not places)
+
+
 def trained(model: Any) -> Iterator[tuple[Any, list[tuple[Any, int]], int]]:
     """(tensor, the nodes that read it with the position of the input, numbers in it where several are packed in a byte,
     or else 0) of each trained tensor of an ONNX model."""
-    floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
     for graph in graphs(model.graph):
         readers = uses(graph)
         scales = frozenset(n.output[1] for n in graph.node if n.op_type == "DynamicQuantizeLinear")
         for tensor in graph.initializer:
             places = readers.get(tensor.name, [])
-            if all(_is_constant(node, position, scales) for node, position in places):
+            if _is_scale(places, scales):
                 continue
-            if tensor.data_type not in floats and not any(_holds_integers(node) for node, _ in places):
+            narrow = tensor.data_type in _NARROW and len(tensor.dims) > 1
+            if tensor.data_type not in _WIDTHS and not narrow and not any(_holds_integers(node) for node, _ in places):
                 continue
-            packed = next((node for node, at in places if node.op_type == "MatMulNBits" and at == 1), None)
+            packed = next(
+                (node for node, at in _moved(places, readers) if node.op_type == "MatMulNBits" and at == 1), None
+            )
             number = 0
             if packed is not None:  # several weights in a byte: their number is in the attributes
                 sizes = {a.name: a.i for a in packed.attribute}
                 number = sizes["K"] * sizes["N"]
             yield tensor, places, number
+
+
+def float_bytes(model: Any) -> dict[str, int]:
+    """Name → bytes of each trained float tensor, those in Constant nodes too. External weights are not needed."""
+    found = {
+        tensor.name: math.prod(tensor.dims) * _WIDTHS[tensor.data_type]
+        for tensor, _, _ in trained(model)
+        if tensor.data_type in _WIDTHS
+    }
+    for graph in graphs(model.graph):
+        for node in graph.node:
+            value = next((a.t for a in node.attribute if a.name == "value"), None)
+            if node.op_type != "Constant" or value is None or len(value.dims) < 2:
+                continue
+            if value.data_type in _WIDTHS:
+                found[node.output[0]] = math.prod(value.dims) * _WIDTHS[value.data_type]
+    return found
+
+
+def _moved(places: list[tuple[Any, int]], readers: dict[str, list[tuple[Any, int]]]) -> Iterator[tuple[Any, int]]:
+    """What reads a tensor, and what reads views of it."""
+    for node, position in places:
+        yield node, position
+        if node.op_type == "Reshape" and position == 0:
+            yield from readers.get(node.output[0], [])
 
 
 def graphs(graph: Any) -> Iterator[Any]:

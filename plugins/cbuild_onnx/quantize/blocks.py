@@ -25,6 +25,11 @@ class Blocks:
     bits: int
     inputs: int
 
+    @property
+    def size(self) -> int:
+        """Inputs of a block."""
+        return int(self.values.shape[2])
+
     def weight(self) -> np.ndarray:
         """The weight these stand for, N×K float32."""
         blocks = (self.values.astype(np.float32) - self.zeros[..., None]) * self.scales[..., None]

@@ -1,4 +1,4 @@
-"""Batches of a dataset for a model, and what its tensors hold on them."""
+"""Batches of a dataset for a model, and the values of its tensors on them."""
 
 from __future__ import annotations
 

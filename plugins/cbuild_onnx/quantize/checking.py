@@ -1,4 +1,4 @@
-"""What a quantizer made, compared with its float source: on samples where there are some, else on made-up inputs."""
+"""A quantized model, compared with its float source on samples if there are any, else on generated inputs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cbuild_kit.coverage import coverage, merged
 from cbuild_kit.fidelity import check_fidelity
 from cbuild_kit.probes import probe
+from onnx import ModelProto
 
 from compressbuild.api import Context, UserError
 
@@ -19,6 +21,7 @@ from ..model.joins import joined
 from ..model.lookups import table_rows
 from ..model.parity import random_node
 from ..model.runner import OnnxRunner, declared_inputs, session
+from ..model.trained import float_bytes
 from .calibration import feeds
 
 __all__ = ["compared"]
@@ -28,11 +31,19 @@ _SIZES = (4,)  # of the first axis of made-up inputs
 
 
 def compared(ctx: Context, source: Path, data: str | None, *, what: str, causes: str) -> dict[str, Any]:
-    """Facts of :func:`cbuild_kit.fidelity.check_fidelity` for the model in ``ctx.out``. ``source``: the float file."""
+    """Facts of :func:`cbuild_kit.coverage.coverage` and :func:`cbuild_kit.fidelity.check_fidelity` for the model in
+    ``ctx.out``. ``source``: the float file."""
     proto = files.read(source, weights=False)
+    reached = coverage(ctx, float_bytes(proto), float_bytes(files.read(ctx.out / files.NAME, weights=False)))
+    return merged(reached, _fidelity(ctx, proto, source, data, what, causes))
+
+
+def _fidelity(
+    ctx: Context, proto: ModelProto, source: Path, data: str | None, what: str, causes: str
+) -> dict[str, Any]:
     chance = random_node(proto)
     if chance is not None:
-        return {"fidelity": f"not measured: {chance} gives random numbers"}
+        return {"fidelity": f"not measured: {chance} draws random numbers"}
     try:
         session(ctx.out / files.NAME, threads=ctx.threads, optimise=False)
     except UserError as error:  # of an opset that ONNX Runtime's CPU kernels do not have yet, for another runtime
@@ -40,9 +51,9 @@ def compared(ctx: Context, source: Path, data: str | None, *, what: str, causes:
         return {"fidelity": f"not measured: {error}"}
     given = _samples(ctx, source, data) if data is not None else _made_up(ctx, source)
     if given is None:
-        return {"fidelity": "not measured: the model takes no made-up inputs; name a dataset: 'data:'"}
+        return {"fidelity": "not measured: the model rejects generated inputs; name a dataset: 'data:'"}
     if data is None:
-        causes = f"the inputs are made up, real ones are named by 'data: DATASET'; then: {causes}"
+        causes = f"generated inputs, which may not suit the model ('data: DATASET' checks on real ones); else {causes}"
     return check_fidelity(
         ctx,
         lambda: OnnxRunner(source, threads=ctx.threads, optimise=False),
@@ -66,6 +77,6 @@ def _made_up(ctx: Context, source: Path) -> list[Mapping[str, np.ndarray]] | Non
     probed = probe(inputs, runner, axes=dict.fromkeys(first, _SIZES), rows=rows, seed=ctx.seed)
     del runner
     if not probed.taken:
-        ctx.log.warning("the float model takes no made-up inputs: %s", next(iter(probed.refused.values()), ""))
+        ctx.log.warning("the float model rejects generated inputs: %s", next(iter(probed.refused.values()), ""))
         return None
     return [item.feeds for item, _ in islice(probed.taken, _PROBES)]

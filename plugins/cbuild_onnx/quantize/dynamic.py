@@ -19,6 +19,7 @@ from ..model.normal import normal
 from ..model.selection import node_names, preprocess, with_shapes
 from .checking import compared
 from .params import QuantizeDynamic
+from .tied import part, tie
 
 __all__ = ["quantize"]
 
@@ -42,7 +43,10 @@ def quantize(ctx: Context, model: Path, params: QuantizeDynamic) -> dict[str, An
     prepared = preprocess(ctx, source)
     skipped = node_names(files.read(prepared, weights=False), params.exclude, "exclude")
     products = _without_gemm(ctx, prepared)
-    quantized = _quantized(products, skipped, params)
+    left = [*skipped, *(f"{name}_MatMul" for name in skipped)]  # what a Gemm is called that became a product
+    ties = part(products, ["MatMul"], left)
+    quantized = _quantized(products, [*left, *(name for each in ties for name in each.gathers)], params)
+    shared = tie(quantized, ties, constants_first=False)
     files.write(quantized, ctx.out, weights_from=products.parent)
     count = sum(node.op_type in _INTEGER_OPS for node in files.nodes(quantized))
     if count == 0:
@@ -50,12 +54,12 @@ def quantize(ctx: Context, model: Path, params: QuantizeDynamic) -> dict[str, An
             "no operator could be quantized: their weights are not float32 constants, or 'exclude:' names all",
             hint="quantize the float32 model; optimize.onnx before may fold what makes the weights",
         )
-    facts = {"quantized": count, "excluded": len(skipped), "weights": params.weights}
+    facts = {"quantized": count, "shared_tables": shared, "excluded": len(skipped), "weights": params.weights}
     return {**facts, **compared(ctx, original, params.data, what="quantize.dynamic", causes=_CAUSES)}
 
 
 def _without_gemm(ctx: Context, model: Path) -> Path:
-    """A copy in the scratch directory in which every Gemm is a MatMul and an addition, as the quantizer wants it."""
+    """A copy in the scratch directory in which every Gemm is a MatMul and an addition, as the quantizer needs it."""
     with contextlib.chdir(model.parent):  # where external weights are read from, one by one
         products = ONNXModel(files.read(model, weights=False))
         products.replace_gemm_with_matmul()

@@ -113,8 +113,8 @@ def quantize(ctx: Context, model: Path, params: QuantizeMixed) -> dict[str, Any]
         if len(kept) == len(ranked):
             raise UserError(
                 f"{_limit(params)} cannot be met even with every layer in float",
-                hint="what is left is activations between layers: 'op-types: [Conv, MatMul, Gemm]' leaves them in "
-                "float; if these suit the model, the limit is below what 8 bits can give",
+                hint="activations between layers are still quantized: 'op-types: [Conv, MatMul, Gemm]' leaves them in "
+                "float; if that does not help, 8 bits cannot meet this limit",
             )
         kept.append(ranked[len(kept)])
         final, ratio = judge(ready, without=kept)

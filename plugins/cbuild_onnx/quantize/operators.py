@@ -1,4 +1,4 @@
-"""Which operators are quantized where nobody says: in models with attention, the products alone.
+"""Which operators are quantized by default: in models with attention, the products alone.
 
 The mean square of a normalisation and the sum of a residual stream have one scale for all tokens in 8 bits, though
 their magnitudes differ from token to token. So has a table of embeddings for all its rows. quantize.qat leaves them in

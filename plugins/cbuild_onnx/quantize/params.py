@@ -29,7 +29,7 @@ class QuantizeDynamic(Params):
     per_channel: _PerChannel = True
     data: Annotated[
         DatasetRef | None,
-        Meta(description="dataset on which the result is compared with the float model; without it, made-up inputs"),
+        Meta(description="dataset on which the result is compared with the float model; without it, generated inputs"),
     ] = None
     op_types: Annotated[
         tuple[str, ...],
@@ -68,10 +68,10 @@ class QuantizeStatic(Params):
         ),
     ] = "auto"
     per_channel: _PerChannel = True
-    method: Annotated[Literal["minmax", "entropy", "percentile"], Meta(description="what a range is fitted to")] = (
-        "minmax"
-    )
-    percentile: Annotated[float, Meta(gt=50, le=100, description="percentile of the method of that name")] = 99.999
+    method: Annotated[
+        Literal["minmax", "entropy", "percentile"], Meta(description="how the range of a tensor is chosen")
+    ] = "minmax"
+    percentile: Annotated[float, Meta(gt=50, le=100, description="percentile, for `method: percentile`")] = 99.999
     samples: Annotated[Positive, Meta(description="how many samples of `data` are used")] = 512
     batch_size: _BatchSize = 32
     op_types: Annotated[

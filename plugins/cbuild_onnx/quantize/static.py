@@ -32,6 +32,7 @@ from .checking import compared
 from .operators import default_operators
 from .params import SCHEMES, QuantizeStatic
 from .smooth import smooth
+from .tied import Tie, part, tie
 
 __all__ = ["CAUSES", "Calibrated", "calibrate", "quantize", "quantize_nodes"]
 
@@ -55,7 +56,7 @@ _UNBOUNDED = 1e30  # masks add the least float, or minus infinity
 @dataclass(frozen=True, slots=True)
 class Calibrated:
     """A float model made ready, with the ranges of its tensors. ``skipped``: names of the nodes to leave in float.
-    ``source``: the float file that it was made of."""
+    ``source``: the float file that it was made of. ``ties``: weights that products share with embeddings."""
 
     model: Path
     params: QuantizeStatic
@@ -66,6 +67,7 @@ class Calibrated:
     samples: int
     smoothed: int
     source: Path
+    ties: list[Tie]
 
     def quantized(self, *, only: Iterable[str] = (), without: Iterable[str] = ()) -> ModelProto:
         """The model with QDQ nodes, at the nodes ``only`` (default: all) and not at ``without``. What is external and
@@ -84,7 +86,8 @@ class Calibrated:
                 dict(self.options),
             )
             quantizer.quantize_model()
-        made: ModelProto = quantizer.model.model
+            made: ModelProto = quantizer.model.model
+            tie(made, self.ties, constants_first=self.params.scheme == "s8-symmetric")
         return made
 
     def write(self, quantized: ModelProto, directory: Path) -> Path:
@@ -114,7 +117,10 @@ def quantize_nodes(model: ModelProto) -> int:
     """How many QuantizeLinear nodes there are; UserError if none."""
     count = sum(node.op_type == "QuantizeLinear" for node in files.nodes(model))
     if count == 0:
-        raise UserError("nothing could be quantized", hint="see 'op-types:' and 'exclude:'")
+        raise UserError(
+            "nothing could be quantized",
+            hint="'op-types:' names no operator of the model, or 'exclude:' names them all",
+        )
     return count
 
 
@@ -132,12 +138,14 @@ def calibrate(ctx: Context, model: Path, params: QuantizeStatic) -> Calibrated:
     smoothed = 0
     if params.smooth is not None:
         prepared, smoothed = smooth(ctx, prepared, _batches(ctx, prepared, params), params.smooth)
+    ties = part(prepared, [name for name in operators if name in ("MatMul", "Gemm")], skipped)
+    skipped += [name for each in ties for name in each.gathers]
     ranges, used, unbounded = _calibrate(ctx, prepared, operators, params)
     bare = files.read(prepared, weights=False)
     unfit = [*_touching(bare, unbounded | _mixed(bare, ranges)), *_grouped_transposed(bare, params)]
     skipped += [name for name in dict.fromkeys(unfit) if name not in skipped]
     options = _options(params, opset_of(bare))
-    return Calibrated(prepared, params, operators, skipped, ranges, options, used, smoothed, original)
+    return Calibrated(prepared, params, operators, skipped, ranges, options, used, smoothed, original, ties)
 
 
 def _activations(params: QuantizeStatic) -> QuantType:

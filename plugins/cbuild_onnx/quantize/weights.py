@@ -15,14 +15,15 @@ from compressbuild.api import Context, UserError
 from ..model import files, soundness
 from ..model.normal import normal
 from ..model.selection import node_names, preprocess
-from .blocks import Blocks, gptq, hqq, round_to_nearest
+from ..model.shared import lookups, product_weight, tables
+from .blocks import gptq, hqq, round_to_nearest
 from .calibration import feeds, observed
 from .checking import compared
 from .params import QuantizeWeights
+from .products import DOMAIN, Product, replace_lookups, replace_product, store
 
 __all__ = ["quantize"]
 
-_DOMAIN = "com.microsoft"
 _OPSET_BLOCKS = 21  # DequantizeLinear in blocks, and 4-bit types
 _OPSET_CHANNELS = 13
 _CAUSES = (
@@ -44,31 +45,35 @@ def quantize(ctx: Context, model: Path, params: QuantizeWeights) -> dict[str, An
         source = preprocess(ctx, source)  # torch's exporter reorders their gates in the graph: folded here
         proto = files.read(source, weights=False)
     skipped = set(node_names(proto, params.exclude, "exclude"))
-    tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
-    chosen = [node for node in proto.graph.node if node.name not in skipped and _fits(node, tensors, params)]
-    if not chosen:
+    chosen = [node for node in proto.graph.node if node.name not in skipped and node.op_type in params.op_types]
+    products = _products(proto, chosen, skipped, source.parent)
+    known = {tensor.name: tensor for tensor in proto.graph.initializer}
+    layers = [node for node in chosen if _fits(node, known)]
+    if not products and not layers:
         raise UserError(
             f"no {' or '.join(params.op_types)} with constant float weights to quantize",
-            hint="see 'op-types:' and 'exclude:'; quantize.dynamic and quantize.static take other operators",
+            hint="'exclude:' may name them all; quantize.dynamic and quantize.static take other operators",
         )
-    hessians = _hessians(ctx, source, chosen, params)
+    hessians = _hessians(ctx, source, products, params)
     errors = []
-    for number, node in enumerate(chosen):
-        for position, axis in _CHANNELS.get(node.op_type, ((1, None),)):
-            weight = numpy_helper.to_array(tensors[node.input[position]], str(source.parent)).astype(np.float32)
-            if axis is None:
-                made = _replace_product(proto, node, weight, hessians.get(node.input[0]), params)
-            else:
-                made = _replace_by_channel(proto, node, position, weight, axis)
-            errors.append(float(np.linalg.norm(made - weight) / max(float(np.linalg.norm(weight)), 1e-12)))
-        ctx.progress(number + 1, len(chosen), stage="quantize")
-    _share_equal(proto, known=tensors)
-    files.drop_unused(proto)
-    if params.format == "nbits" and all(entry.domain != _DOMAIN for entry in proto.opset_import):
-        proto.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
+    for number, product in enumerate(products):
+        weight = _array(known[product.weight], source)
+        rows = weight.T if product.flipped else weight
+        errors.append(_replace(proto, product, rows, hessians, params))
+        ctx.progress(number + 1, len(products) + len(layers), stage="quantize")
+    for number, node in enumerate(layers, len(products)):
+        for position, axis in _CHANNELS[node.op_type]:
+            weight = _array(known[node.input[position]], source)
+            errors.append(_error(_replace_by_channel(proto, node, position, weight, axis), weight))
+        ctx.progress(number + 1, len(products) + len(layers), stage="quantize")
+    _share_equal(proto, known)
+    files.drop_dead(proto)
+    if params.format == "nbits" and all(entry.domain != DOMAIN for entry in proto.opset_import):
+        proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     files.write(proto, ctx.out, weights_from=source.parent)
     return {
-        "layers": len(chosen),
+        "layers": len(products) + len(layers),
+        "shared_tables": len({product.table for product in products if product.table}),
         "excluded": len(skipped),
         "weight_error": round(float(np.mean(errors)), 6),
         "bytes_before": sum(path.stat().st_size for path in model.iterdir()),
@@ -113,27 +118,47 @@ def _check(proto: ModelProto, params: QuantizeWeights) -> None:
         )
 
 
-def _fits(node: NodeProto, tensors: dict[str, TensorProto], params: QuantizeWeights) -> bool:
-    if node.op_type not in params.op_types:
-        return False
-    places = [position for position, _ in _CHANNELS.get(node.op_type, ((1, 0),)) if position < len(node.input)]
+def _products(proto: ModelProto, chosen: list[NodeProto], skipped: set[str], place: Path) -> list[Product]:
+    """The products with a constant float weight, each with the table of embeddings that shares it."""
+    tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
+    made_by = {name: node for node in proto.graph.node for name in node.output if name}
+    found = [(node, weight) for node in chosen if (weight := product_weight(node, tensors, made_by)) is not None]
+    plain = [
+        (node, weight)
+        for node, weight in found
+        if tensors[weight.name].data_type == TensorProto.FLOAT and (node.op_type == "MatMul" or _plain_gemm(node))
+    ]
+    shared = tables(proto, [weight for _, weight in plain], place)
+    kept = {name for name in shared.values() if any(each.name in skipped for each in lookups(proto, name))}
+    return [
+        Product(node, weight.name, weight.flipped, table if (table := shared.get(weight)) not in kept else None)
+        for node, weight in plain
+    ]
+
+
+def _plain_gemm(node: NodeProto) -> bool:
+    values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    return values.get("alpha", 1.0) == 1.0 and values.get("beta", 1.0) == 1.0 and not values.get("transA", 0)
+
+
+def _fits(node: NodeProto, tensors: dict[str, TensorProto]) -> bool:
+    """Whether a layer's weights are float constants, each with a scale per output channel."""
+    places = [position for position, _ in _CHANNELS.get(node.op_type, ()) if position < len(node.input)]
     weights = [tensors.get(node.input[position]) for position in places]
-    if not weights or any(tensor is None or tensor.data_type != TensorProto.FLOAT for tensor in weights):
-        return False
-    if node.op_type == "Gemm":
-        plain = all(_attribute(node, name, 1.0) == 1.0 for name in ("alpha", "beta"))
-        return plain and not _attribute(node, "transA", 0)
-    return node.op_type in _CHANNELS or len(tensors[node.input[1]].dims) == 2
+    return bool(weights) and all(each is not None and each.data_type == TensorProto.FLOAT for each in weights)
 
 
-def _attribute(node: NodeProto, name: str, default: float) -> Any:
-    found = next((attribute for attribute in node.attribute if attribute.name == name), None)
-    return default if found is None else helper.get_attribute_value(found)
+def _array(tensor: TensorProto, source: Path) -> np.ndarray:
+    return np.asarray(numpy_helper.to_array(tensor, str(source.parent)), np.float32)
 
 
-def _hessians(ctx: Context, source: Path, chosen: list[NodeProto], params: QuantizeWeights) -> dict[str, np.ndarray]:
+def _error(made: np.ndarray, weight: np.ndarray) -> float:
+    return float(np.linalg.norm(made - weight) / max(float(np.linalg.norm(weight)), 1e-12))
+
+
+def _hessians(ctx: Context, source: Path, products: list[Product], params: QuantizeWeights) -> dict[str, np.ndarray]:
     """Input name → Xᵀ·X over the samples, K×K."""
-    names = [node.input[0] for node in chosen if node.op_type not in _CHANNELS]
+    names = [product.node.input[0] for product in products if product.table is None]
     if params.method != "gptq" or params.data is None or not names:
         return {}
     given = feeds(ctx, source, params.data, samples=params.samples, batch_size=params.batch_size)
@@ -145,76 +170,23 @@ def _hessians(ctx: Context, source: Path, chosen: list[NodeProto], params: Quant
     return sums
 
 
-def _replace_product(
-    proto: ModelProto, node: NodeProto, weight: np.ndarray, hessian: np.ndarray | None, params: QuantizeWeights
-) -> np.ndarray:
-    """MatMul, or Gemm as a product and an addition; returns the weight that the model now has."""
-    flipped = node.op_type == "MatMul" or not _attribute(node, "transB", 0)
-    rows = weight.T if flipped else weight  # outputs × inputs
+def _replace(
+    proto: ModelProto, product: Product, rows: np.ndarray, hessians: dict[str, np.ndarray], params: QuantizeWeights
+) -> float:
+    """The error of the weight that a product now has. ``rows``: outputs × inputs. A weight that is a table of
+    embeddings too is rounded to nearest: lookups have whole zero points, and read it row by row, for which gptq's
+    corrections along a row are nothing but noise."""
     options = {"bits": params.bits, "block": params.block_size}
-    if hessian is not None:
-        blocks = gptq(rows, hessian, **options, symmetric=params.symmetric)
-    elif params.method == "hqq":
+    if product.table is None and params.method == "gptq":
+        blocks = gptq(rows, hessians[product.node.input[0]], **options, symmetric=params.symmetric)
+    elif product.table is None and params.method == "hqq":
         blocks = hqq(rows, **options)
     else:
         blocks = round_to_nearest(rows, **options, symmetric=params.symmetric)
-    result, bias = node.output[0], node.input[2] if len(node.input) > 2 else ""
-    product = f"{result}/product" if bias else result
-    write = _nbits if params.format == "nbits" else _dequantize
-    made = write(proto, node, blocks, product, params.symmetric)
-    if bias:
-        made.append(helper.make_node("Add", [product, bias], [result], f"{node.name}/bias"))
-    place = list(proto.graph.node).index(node)
-    del proto.graph.node[place]
-    for offset, each in enumerate(made):
-        proto.graph.node.insert(place + offset, each)
-    return blocks.weight().T if flipped else blocks.weight()
-
-
-def _nbits(proto: ModelProto, node: NodeProto, blocks: Blocks, output: str, symmetric: bool) -> list[NodeProto]:
-    """MatMulNBits of ONNX Runtime: weights N × blocks × bytes, zero points packed along the blocks."""
-    size = blocks.values.shape[2]
-    constants = [_pack(blocks.values, blocks.bits), blocks.scales.reshape(-1)]
-    if not symmetric:
-        zeros = blocks.zeros
-        constants.append(zeros.reshape(-1) if zeros.dtype == np.float32 else _pack(zeros, blocks.bits).reshape(-1))
-    names = _store(proto, f"{node.input[1]}/{node.name or output}", constants)
-    attributes = {"K": blocks.inputs, "N": len(blocks.values), "bits": blocks.bits, "block_size": size}
-    name = node.name or output
-    return [helper.make_node("MatMulNBits", [node.input[0], *names], [output], name, domain=_DOMAIN, **attributes)]
-
-
-def _pack(values: np.ndarray, bits: int) -> np.ndarray:
-    """Two 4-bit values in a byte along the last axis, the first in the low half."""
-    if bits == 8:
-        return values
-    even = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, values.shape[-1] % 2)])
-    packed: np.ndarray = even[..., ::2] | (even[..., 1::2] << 4)
-    return packed
-
-
-def _dequantize(proto: ModelProto, node: NodeProto, blocks: Blocks, output: str, symmetric: bool) -> list[NodeProto]:
-    """A DequantizeLinear in blocks along the inputs, and a MatMul; the weight is inputs × outputs."""
-    values = blocks.values.reshape(len(blocks.values), -1)[:, : blocks.inputs].T.astype(np.int16)
-    zeros = blocks.zeros.T.astype(np.int16)
-    if symmetric:
-        values, zeros = values - 2 ** (blocks.bits - 1), zeros * 0
-    kinds = {(4, False): "UINT4", (4, True): "INT4", (8, False): "UINT8", (8, True): "INT8"}
-    kind = getattr(TensorProto, kinds[blocks.bits, symmetric])
-    stem = f"{node.input[1]}/{node.name or output}"
-    proto.graph.initializer.extend(
-        [
-            helper.make_tensor(f"{stem}/values", kind, values.shape, values.reshape(-1).tolist()),
-            numpy_helper.from_array(np.ascontiguousarray(blocks.scales.T), f"{stem}/scales"),
-            helper.make_tensor(f"{stem}/zeros", kind, zeros.shape, zeros.reshape(-1).tolist()),
-        ]
-    )
-    inputs = [f"{stem}/{part}" for part in ("values", "scales", "zeros")]
-    size = blocks.values.shape[2]
-    return [
-        helper.make_node("DequantizeLinear", inputs, [f"{stem}/float"], f"{stem}/dequantize", axis=0, block_size=size),
-        helper.make_node("MatMul", [node.input[0], f"{stem}/float"], [output], node.name or output),
-    ]
+    replace_product(proto, product, blocks, params.format, params.symmetric)
+    if product.table is not None:
+        replace_lookups(proto, product, blocks, params.format, params.symmetric)
+    return _error(blocks.weight(), rows)
 
 
 def _replace_by_channel(proto: ModelProto, node: NodeProto, position: int, weight: np.ndarray, axis: int) -> np.ndarray:
@@ -225,19 +197,11 @@ def _replace_by_channel(proto: ModelProto, node: NodeProto, position: int, weigh
     shape = [-1 if each == axis else 1 for each in range(weight.ndim)]
     values = np.clip(np.rint(weight / scales.reshape(shape)), -127, 127).astype(np.int8)
     stem = f"{node.input[position]}/{node.name or node.output[0]}"
-    names = _store(proto, stem, [values, scales, np.zeros(len(scales), np.int8)])
+    names = store(proto, stem, [values, scales, np.zeros(len(scales), np.int8)])
     made = helper.make_node("DequantizeLinear", names, [f"{stem}/float"], f"{stem}/dequantize", axis=axis)
     proto.graph.node.insert(list(proto.graph.node).index(node), made)
     node.input[position] = f"{stem}/float"
     return values * scales.reshape(shape)
-
-
-def _store(proto: ModelProto, stem: str, constants: list[np.ndarray]) -> list[str]:
-    names = [f"{stem}/{part}" for part in ("values", "scales", "zeros")[: len(constants)]]
-    proto.graph.initializer.extend(
-        numpy_helper.from_array(np.ascontiguousarray(value), name) for value, name in zip(constants, names, strict=True)
-    )
-    return names
 
 
 def _share_equal(proto: ModelProto, known: Container[str]) -> None:

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from compressbuild.api import Context, UserError
 
-from ..artifact import Interface, write
+from ..artifact import interface, note, write
 from ..runtime import nncf
-from .checking import compared
+from .checking import compared, made_up, stored
 from .params import OpenVinoCompress
 from .subject import Samples, by_nncf, ignored, open_float
 
 __all__ = ["compress"]
 
 _CAUSES = (
-    "too few bits for some layers: 'mode: int8-asym', a smaller 'group-size:', 'scale-estimation: true' with 'data:', "
-    "or 'exclude:' of the layers that suffer most"
+    "too few bits for some layers: a smaller 'group-size:' or 'ratio:', 'scale-estimation:' or 'awq:' with 'data:', "
+    "'mode: int8-asym', or 'exclude:' of the layers that suffer most"
 )
-_BITS = {"i8": 8, "u8": 8, "i4": 4, "u4": 4}
 
 
 def compress(ctx: Context, artifact: Path, params: OpenVinoCompress) -> dict[str, Any]:
-    """Compress; returns how many weights (not layers) have 4 and 8 bits now, and how many nodes were left alone."""
+    """Compress; returns how many weights (not layers) have 4 and 8 bits now, how many nodes were left alone, and the
+    noise."""
     four = params.mode.startswith("int4")
     if params.data is None and (params.scale_estimation or params.awq):
         raise UserError("'scale-estimation:' and 'awq:' need data", hint="name a dataset in 'data:'")
@@ -35,8 +33,8 @@ def compress(ctx: Context, artifact: Path, params: OpenVinoCompress) -> dict[str
             "'scale-estimation' and 'awq' are for 4 bits"
         )
     model = open_float(ctx, artifact)
-    interface = Interface.of(model)
-    before = _compressed(model)
+    declared = interface(model)
+    before = stored(model)
     library = nncf()
     scope, excluded = ignored(model, params.exclude, params.exclude_types)
     options: dict[str, Any] = {}
@@ -52,27 +50,21 @@ def compress(ctx: Context, artifact: Path, params: OpenVinoCompress) -> dict[str
             "scale_estimation": params.scale_estimation,
             "advanced_parameters": advanced,
         }
-    samples = None
     if params.data is not None:
         samples = Samples(ctx, model, params.data, limit=params.samples, batch_size=1)
         options |= {"dataset": library.Dataset(samples), "subset_size": len(samples)}
     mode = library.CompressWeightsMode(params.mode.replace("-", "_"))
     with by_nncf("compress the weights"):
         made = library.compress_weights(model, mode=mode, ignored_scope=scope, **options)
-    now = _compressed(made) - before
+    now = stored(made) - before
     if not now:
-        raise UserError("no weight could be compressed", hint="are they compressed already? See 'exclude:'")
-    interface.note(made)
+        raise UserError(
+            "no weight could be compressed", hint="they may be compressed already, or 'exclude:' names them all"
+        )
+    source = open_float(ctx, artifact)  # NNCF changed the other one
+    causes = _CAUSES if params.data is not None else f"the inputs are made up, real ones need 'data:'; then: {_CAUSES}"
+    note(made, {item.name: item.shape for item in declared.inputs}, declared.outputs)
     write(made, ctx.out)
-    facts = {"weights_8_bit": now[8], "weights_4_bit": now[4], "excluded": excluded}
-    return {**facts, **compared(ctx, artifact, samples, what="openvino.compress", causes=_CAUSES)}
-
-
-def _compressed(model: Any) -> Counter[int]:
-    """How many numbers are stored in 4 and 8 bits, zero points left out."""
-    found: Counter[int] = Counter()
-    for node in model.get_ops():
-        bits = _BITS.get(node.get_element_type().get_type_name()) if node.get_type_name() == "Constant" else None
-        if bits and "zero_point" not in node.get_friendly_name():
-            found[bits] += math.prod(node.get_output_shape(0))
-    return found
+    given = samples if params.data is not None else made_up(ctx, source)
+    facts = compared(ctx, artifact, source, given, what="openvino.compress", causes=causes)
+    return {"weights_8_bit": now[8], "weights_4_bit": now[4], "excluded": excluded, **facts}

@@ -40,16 +40,16 @@ class OpenVinoQuantize(Params):
     samples: Annotated[Positive, Meta(description="how many samples of `data` are used")] = 300
     batch_size: Annotated[Positive, Meta(description="samples run at once")] = 1
     bias_correction: Annotated[
-        Literal["fast", "accurate"], Meta(description="`accurate` runs the model for each layer")
+        Literal["fast", "accurate"], Meta(description="`accurate` is slower: it runs the model for each layer")
     ] = "fast"
     target_device: Annotated[
-        Literal["any", "cpu", "gpu", "npu"], Meta(description="device whose instructions the scheme is for")
+        Literal["any", "cpu", "gpu", "npu"], Meta(description="device whose instructions decide the scheme")
     ] = "any"
     overflow_fix: Annotated[
         Literal["auto", "nncf", "all", "first-layer", "none"],
         Meta(
             description="layers whose weights get 7 bits, against products that saturate on x86-64 without VNNI; "
-            "`auto`: `all` where the platform's processor is one, else what NNCF takes for the model",
+            "`auto`: `all` where the platform's processor is one, else NNCF's choice for the model",
             extra={"auto": "saturates", "fallback": False, "when": {True: "all", False: "nncf"}},
         ),
     ] = "auto"

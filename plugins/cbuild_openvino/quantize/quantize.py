@@ -10,7 +10,7 @@ import numpy as np
 
 from compressbuild.api import Context, UserError
 
-from ..artifact import Interface, write
+from ..artifact import interface, note, write
 from ..runtime import nncf
 from .checking import compared, compiled
 from .params import OpenVinoQuantize
@@ -30,11 +30,11 @@ _CAUSES = (
 def quantize(ctx: Context, artifact: Path, params: OpenVinoQuantize) -> dict[str, Any]:
     """Calibrate and quantize; returns the noise, how many nodes quantize and were left alone, the samples used."""
     if params.max_drop is None and (params.validation or params.score):
-        raise UserError("'validation:' and 'score:' are for 'max-drop:', which is not given")
+        raise UserError("'validation:' and 'score:' are only used with 'max-drop:', which is not set")
     if params.smooth is not None and params.model_type != "transformer":
         raise UserError("'smooth:' is for transformers", hint="give 'model-type: transformer' too")
     model = open_float(ctx, artifact)
-    interface = Interface.of(model)
+    declared = interface(model)
     library = nncf()
     samples = Samples(ctx, model, params.data, limit=params.samples, batch_size=params.batch_size)
     scope, excluded = ignored(model, params.exclude, params.exclude_types)
@@ -60,13 +60,13 @@ def quantize(ctx: Context, artifact: Path, params: OpenVinoQuantize) -> dict[str
             made, facts = _controlled(ctx, model, samples, params, options)
     count = sum(node.get_type_name() == "FakeQuantize" for node in made.get_ops())
     if count == 0:
-        raise UserError("nothing could be quantized", hint="see 'exclude:' and 'exclude-types:'")
-    interface.note(made)
+        raise UserError("nothing could be quantized", hint="'exclude:' or 'exclude-types:' may name every layer")
+    note(made, {item.name: item.shape for item in declared.inputs}, declared.outputs)
     write(made, ctx.out)
     causes = ("'smooth:'; " if params.smooth is not None else "") + _CAUSES
+    facts |= compared(ctx, artifact, model, samples, what="openvino.quantize", causes=causes)
     return {
         **facts,
-        **compared(ctx, artifact, samples, what="openvino.quantize", causes=causes),
         "quantize_nodes": count,
         "excluded": excluded,
         "samples": len(samples.labels),
@@ -78,14 +78,14 @@ def _controlled(
 ) -> tuple[Any, dict[str, Any]]:
     """Quantized with as many layers in float as ``max_drop`` asks for."""
     library = nncf()
-    outputs = Interface.of(model).outputs
+    outputs = interface(model).outputs
     data = params.validation or params.data
     validation = Samples(ctx, model, data, batch_size=_VALIDATION_BATCH, stage="validate")
     score = _score(ctx, params)
     scores: list[float] = []
 
-    def validate(ready: Any, batches: Iterable[dict[str, np.ndarray]]) -> tuple[float, list[float] | None]:
-        results = [ready(batch) for batch in batches]
+    def validate(compiled: Any, batches: Iterable[dict[str, np.ndarray]]) -> tuple[float, list[float] | None]:
+        results = [compiled(batch) for batch in batches]
         found = {name: np.concatenate([result[name] for result in results]) for name in outputs}
         scores.append(score(found, validation.labels))
         return scores[-1], None
@@ -103,7 +103,7 @@ def _controlled(
     if scores[0] - final > params.max_drop + 1e-9:
         raise UserError(
             f"'max-drop: {params.max_drop:g}' cannot be met: the score is {final:.4f}, in float {scores[0]:.4f}",
-            hint="allow more, or give more samples",
+            hint=f"too few samples in 'validation:' to show so small a drop, {_CAUSES}",
         )
     return made, {"score": final, "score_float": scores[0], "measured": len(scores)}
 

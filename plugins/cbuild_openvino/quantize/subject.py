@@ -1,4 +1,4 @@
-"""What NNCF is given: a model in float, the nodes to leave alone, and samples."""
+"""The input of NNCF: a float model, the nodes to leave alone, and samples."""
 
 from __future__ import annotations
 
@@ -10,31 +10,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_kit import ModelInput, arrays, fit, fixed_batch
-from cbuild_onnx.model import files
+from cbuild_kit import arrays, fit, fixed_batch
+from cbuild_onnx.model import files, soundness
+from cbuild_onnx.model.unfold import share_tables
 
 from compressbuild.api import Context, UserError
 
-from ..artifact import Interface, one_line, read, read_onnx
+from ..artifact import fed, one_line, read, read_onnx
 from ..runtime import nncf
 
-__all__ = ["Samples", "by_nncf", "ignored", "model_inputs", "open_float"]
+__all__ = ["Samples", "by_nncf", "ignored", "open_float"]
 
 _HEAVY = ("Convolution", "GroupConvolution", "MatMul", "Gather", "LSTMSequence", "GRUSequence")  # worth an example
+
+_RECURRENT = ("GRUSequence", "LSTMSequence", "RNNSequence")
 
 
 def open_float(ctx: Context, artifact: Path) -> Any:
     """The model of an ``onnx`` or ``openvino-ir`` artifact. UserError if it is quantized already."""
-    model = read(artifact) if ctx.kind("subject") == "openvino-ir" else read_onnx(files.find(artifact), ctx.scratch)
+    model = read(artifact) if ctx.kind("subject") == "openvino-ir" else _read_shared(ctx, files.find(artifact))
     if any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
         raise UserError("the model is quantized already", hint="quantize its float source")
     return model
 
 
-def model_inputs(model: Any) -> tuple[ModelInput, ...]:
-    """Its inputs as declared, in order."""
-    dtypes = {name: np.dtype(port.element_type.to_dtype()).name for port in model.inputs for name in port.names}
-    return tuple(ModelInput(name, shape, dtypes[name]) for name, shape in Interface.of(model).inputs.items())
+def _read_shared(ctx: Context, path: Path) -> Any:
+    """An ONNX file in which an embedding and a head that hold the same numbers are one weight."""
+    proto = soundness.check(path)
+    if share_tables(proto, path.parent):
+        place = ctx.scratch / "shared"
+        place.mkdir(exist_ok=True)
+        path = files.write(proto, place, weights_from=path.parent)
+    return read_onnx(path, ctx.scratch)
 
 
 def ignored(model: Any, names: Iterable[str], types: Iterable[str]) -> tuple[Any, int]:
@@ -46,13 +53,25 @@ def ignored(model: Any, names: Iterable[str], types: Iterable[str]) -> tuple[Any
         ("exclude-types", types, lambda name, kind: kind),
     ):
         for pattern in patterns:
-            matched = {name for name, kind in nodes.items() if fnmatchcase(found(name, kind), pattern)}
+            matched = {name for name, kind in nodes.items() if _matches(found(name, kind), pattern)}
             if not matched:
                 some = [found(*item) for item in nodes.items() if item[1] in _HEAVY]
                 there = ", ".join(list(dict.fromkeys(some))[:6])
                 raise UserError(f"'{what}: {pattern}' matches no node", hint=f"there are e.g. {there}")
             chosen |= matched
+    chosen |= {node.get_friendly_name() for node in model.get_ordered_ops() if _goes_both_ways(node)}
     return nncf().IgnoredScope(names=[name for name in nodes if name in chosen], validate=False), len(chosen)
+
+
+def _goes_both_ways(node: Any) -> bool:
+    """Whether it is a recurrent layer in two directions, whose weights OpenVINO's CPU plugin takes as plain constants
+    only: it stays in float."""
+    return node.get_type_name() in _RECURRENT and node.get_attributes().get("direction") == "bidirectional"
+
+
+def _matches(text: str, pattern: str) -> bool:
+    """As a whole, or after the module that an exported node is of."""
+    return fnmatchcase(text, pattern) or fnmatchcase(text.rpartition("/")[2], pattern)
 
 
 class Samples:
@@ -71,7 +90,7 @@ class Samples:
         batch_size: int,
         stage: str = "calibrate",
     ) -> None:
-        inputs = model_inputs(model)
+        inputs = fed(model).inputs
         columns, labels = arrays(ctx.dataset(data), [item.name for item in inputs], limit=limit)
         fixed = fixed_batch(inputs)
         total = len(labels) - len(labels) % fixed if fixed else len(labels)

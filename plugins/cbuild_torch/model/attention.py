@@ -1,4 +1,4 @@
-"""Attention whose projections are layers: what ``nn.MultiheadAttention`` cannot be once heads are gone."""
+"""Attention whose projections are layers: what replaces ``nn.MultiheadAttention`` once heads are removed."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _added(mask: Tensor, dtype: torch.dtype) -> Tensor:
 
 @torch.no_grad()
 def split(layer: nn.MultiheadAttention) -> SplitAttention:
-    """The same attention in separate layers. ValueError for what those cannot do."""
+    """The same attention in separate layers. ValueError for options that they lack."""
     if layer.bias_k is not None or layer.add_zero_attn:
         raise ValueError("attention with 'add_bias_kv' or 'add_zero_attn' cannot be split")
     with torch.random.fork_rng(devices=[]):

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from cbuild_kit import ModelInput
 from torch import Tensor, nn
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 
 __all__ = [
     "by_keyword",
@@ -81,13 +80,13 @@ def named_outputs(result: Any) -> dict[str, Tensor]:
 
 
 def first_output(result: Any) -> Tensor:
-    """The output that a default loss looks at: the only one, or ``logits``, or else the first."""
+    """The output that a default loss uses: the only one, or ``logits``, or else the first."""
     named = named_outputs(result)
     return named[default_output(named)]
 
 
 def chosen_outputs(result: Any, names: Iterable[str] = ()) -> dict[str, Tensor]:
-    """The outputs of these names; without any the one of :func:`first_output`. UserError for a name that is none."""
+    """The outputs of these names; without any the one of :func:`first_output`. UserError for an unknown name."""
     named, wanted = named_outputs(result), list(names) or [default_output(named_outputs(result))]
     strange = [name for name in wanted if name not in named]
     if strange:
@@ -102,7 +101,7 @@ def default_output(named: Iterable[str]) -> str:
 
 
 def identical(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:
-    """Whether all outputs are the same bit for bit; a NaN is like another, which made-up inputs may well give."""
+    """Whether all outputs are the same bit for bit; a NaN is like another, which generated inputs often give."""
     return all(
         value.shape == wanted[name].shape
         and bool(((value == wanted[name]) | ((value != value) & (wanted[name] != wanted[name]))).all())

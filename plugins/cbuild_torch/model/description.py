@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cbuild_kit import ModelInput
+from compressbuild.api import ModelInput
 
 __all__ = ["DESCRIPTION", "WEIGHTS", "ModelDescription", "validate"]
 
@@ -40,7 +40,7 @@ class ModelDescription:
 
     @property
     def resized(self) -> bool:
-        """Whether tensors may have other shapes than the factory gave them."""
+        """Whether tensors may differ in shape from those of the factory."""
         return any(edit["op"] == "resize" for edit in self.edits)
 
     @property

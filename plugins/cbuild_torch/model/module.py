@@ -25,7 +25,7 @@ _LARGE = 1 << 28  # bytes
 
 
 def prepare(ctx: Context) -> None:
-    """Make torch repeatable: threads and seed as the key says, deterministic kernels."""
+    """Make torch repeatable: threads and seed from the key, deterministic kernels."""
     torch.set_num_threads(ctx.threads)  # another count sums in another order: other bytes
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(ctx.seed)
@@ -41,7 +41,7 @@ def make_module(ctx: Context, description: ModelDescription) -> nn.Module:
         except TypeError as error:
             if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # the call itself did not fit
                 raise UserError(
-                    f"cannot call the factory {description.factory}: {error}", hint="see 'args:'"
+                    f"cannot call the factory {description.factory}: {error}", hint="check the model's 'args:'"
                 ) from error
             raise
     if not isinstance(module, nn.Module):
@@ -49,7 +49,7 @@ def make_module(ctx: Context, description: ModelDescription) -> nn.Module:
     lazy = next((name for name, value in (*module.named_parameters(), *module.named_buffers()) if is_lazy(value)), None)
     if lazy is not None:
         raise UserError(
-            f"'{lazy}' of what the factory {description.factory} makes has no shape yet: it is lazy",
+            f"parameter '{lazy}' of the model from {description.factory} is lazy: it has no shape yet",
             hint="have the factory run the model once, on zeros of the inputs' shapes",
         )
     return module
@@ -111,10 +111,10 @@ def _misfit(
         for what, names in parts
         if names
     )
-    hint = "did the factory change since the weights were made, or are its 'args:' others?"
+    hint = "the factory or its 'args:' may have changed since the weights were saved"
     if missing and any(hasattr(layer, "from_pretrained") for layer in module.modules()):
         hint = (
-            "save_pretrained writes other names than the module has, which only from_pretrained turns back: in the "
+            "save_pretrained renames weights, and only from_pretrained renames them back: in the "
             "factory, without 'weights:', call from_pretrained(DIRECTORY, local_files_only=True); or save the weights "
             "with safetensors.torch.save_model"
         )

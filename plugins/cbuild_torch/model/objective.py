@@ -1,4 +1,4 @@
-"""What a training minimises on labels: the samples in memory, and the loss that their labels call for."""
+"""What training minimises: the samples in memory, and the loss that fits their labels."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from cbuild_kit import ModelInput, arrays, fit
+from cbuild_kit import arrays, fit
 from torch import Tensor, nn
 
-from compressbuild.api import Context, UserError
+from compressbuild.api import Context, ModelInput, UserError
 
 from .calling import caller, chosen_outputs, named_outputs, tensors
 
@@ -40,7 +40,7 @@ class Objective(Protocol):
 
     @property
     def class_axis(self) -> int | None:
-        """Where the classes are in an output; by default where labels and shapes say."""
+        """The axis of the classes in an output; by default inferred from labels and shapes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +99,13 @@ def task_loss(ctx: Context, params: Objective, samples: Samples) -> Loss:
 def left_out(
     ctx: Context, module: nn.Module, inputs: tuple[ModelInput, ...], samples: Samples, names: Iterable[str]
 ) -> dict[str, Any]:
-    """Facts for a model with outputs that no loss looks at: ``outputs``, those that count, and ``left_out``."""
+    """Facts for a model with outputs that no loss uses: ``outputs``, those that count, and ``left_out``."""
     result = caller(module, inputs)({name: tensor[:1] for name, tensor in samples.inputs.items()})
     used = list(chosen_outputs(result, names))
     others = [name for name in named_outputs(result) if name not in used]
     if not others:
         return {}
-    ctx.log.warning("trained on %s; no loss looks at %s", ", ".join(used), ", ".join(others))
+    ctx.log.warning("trained on %s; no loss uses %s", ", ".join(used), ", ".join(others))
     return {"outputs": used, "left_out": others}
 
 
@@ -114,7 +114,7 @@ def _columns(labels: Tensor, outputs: tuple[str, ...]) -> list[Tensor]:
         return [labels]
     if labels.dim() < 2 or labels.shape[1] != len(outputs):
         raise UserError(
-            f"'outputs:' names {len(outputs)} outputs, and labels are {_form(labels)}",
+            f"'outputs:' names {len(outputs)} outputs, but labels are {_form(labels)}",
             hint=f"labels N×{len(outputs)}×… have a column for each output; or {_OWN}",
         )
     return list(labels.unbind(1))

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cbuild_kit import ModelInput, example_arrays
+from cbuild_kit import example_arrays
 from torch import Tensor, nn
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 
 from .calling import caller, named_outputs, tensors
 
@@ -66,8 +66,8 @@ def trace(
         raise
     except Exception as error:  # the tracer wraps whatever the user's forward raises
         fixed = "Constraints violated" in str(error)
-        hint = "the model fixes a size that 'inputs:' gives a name: write the number there, or in 'sizes:'"
-        other = "see the node's log; control flow that depends on data cannot be traced"
+        hint = "the model fixes a size that is dynamic in 'inputs:': write the number there, or in 'sizes:'"
+        other = "control flow that depends on data cannot be traced: the node's log shows where"
         raise UserError(f"torch cannot trace this model: {one_line(error)}", hint=hint if fixed else other) from error
     return program, names
 
@@ -111,7 +111,7 @@ def plain_attention() -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """What torch says, without how to make it say more."""
+    """torch's message, without its advice on how to get more output."""
     text = re.split(r" \(unhinted| Caused by:| For more information", " ".join(str(error).split()))[0]
     return text[:500] or type(error).__name__
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
-from cbuild_kit import ModelInput, batch_indices
+from cbuild_kit import batch_indices
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, kl_div, log_softmax, mse_loss
 
-from compressbuild.api import Context, Runner, UserError
+from compressbuild.api import Context, ModelInput, Runner, UserError
 
 from .calling import caller, chosen_outputs, named_outputs, tensors
 from .objective import Loss, Samples, class_axis
@@ -61,13 +61,13 @@ def soft_targets(
     for (name, value), known in zip(own.items(), given, strict=True):
         if value.shape[1:] != known.shape[1:]:
             raise UserError(
-                f"teacher '{teacher}' gives {list(known.shape[1:])} a sample, the student {list(value.shape[1:])}: "
-                f"output '{name}'",
+                f"output '{name}' has {list(known.shape[1:])} per sample in teacher '{teacher}', but "
+                f"{list(value.shape[1:])} in the student",
                 hint="distillation compares them one by one: both need the same classes",
             )
         how = match[name] if isinstance(match, Mapping) else match
         if how == "kl" and known.dim() < 2:
-            raise UserError(f"output '{name}' has one number a sample, so no classes", hint="'match: mse' fits it")
+            raise UserError(f"output '{name}' has one number per sample, so no classes", hint="use 'match: mse'")
         found[name] = SoftTarget(known, how, _axis(known, samples.labels, params.class_axis))
     return found
 
@@ -91,9 +91,9 @@ def _teacher_outputs(
     that runs; where it names its outputs otherwise, they correspond in order."""
     runner: Runner = load(ctx, ctx.artifact(teacher)) if ctx.kind(teacher) == "torch-model" else ctx.runner(teacher)
     if len(runner.inputs) != len(samples.inputs):
-        raise UserError(f"teacher '{teacher}' has {len(runner.inputs)} inputs, the student {len(samples.inputs)}")
-    same_names = set(runner.inputs) == set(samples.inputs)
-    inputs = list(samples.inputs) if same_names else list(runner.inputs)
+        raise UserError(f"teacher '{teacher}' has {len(runner.inputs)} inputs, but the student {len(samples.inputs)}")
+    own = [item.name for item in runner.inputs]
+    inputs = list(samples.inputs) if set(own) == set(samples.inputs) else own
     parts: list[list[Tensor]] = []
     for indices in batch_indices(len(samples), batch_size):
         feeds = {name: tensor[indices].numpy() for name, tensor in zip(inputs, samples.inputs.values(), strict=True)}

@@ -1,4 +1,4 @@
-"""What edits of a model's structure share: how layers are used, what they cost, replacing them, saving the result."""
+"""What structural edits share: how layers are used, what they cost, how to replace them and save the result."""
 
 from __future__ import annotations
 

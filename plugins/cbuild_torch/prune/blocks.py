@@ -1,4 +1,4 @@
-"""Blocks that can be left out of a model: which they are, the model without them, and taking them out."""
+"""Blocks that can be removed from a model: finding them, running without them, and removing them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _COUNTS = ("num_layers", "n_layers", "num_hidden_layers", "depth")
 
 
 def find_blocks(module: nn.Module, run: Callable[[], Any]) -> dict[str, bool]:
-    """Name → whether it is a member of a list or sequence, of every layer that can be left out.
+    """Name → whether it is a member of a list or sequence, of every layer that can be removed.
 
-    Such a layer is called once, and gives a tensor (or a tuple that starts with one) of the shape of its first input.
+    Such a layer is called once, and returns a tensor (or a tuple that starts with one) of the shape of its first input.
     """
     calls: dict[str, int] = {}
     fits: dict[str, bool] = {}
@@ -57,7 +57,7 @@ def _member(module: nn.Module, name: str) -> bool:
 
 @contextmanager
 def bypassed(module: nn.Module, names: Iterable[str]) -> Iterator[None]:
-    """As if these blocks gave their first input."""
+    """As if these blocks returned their first input."""
 
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         given = _first(args, kwargs)
@@ -73,7 +73,7 @@ def bypassed(module: nn.Module, names: Iterable[str]) -> Iterator[None]:
 
 def take_out(edited: EditedModel, names: Collection[str], sparse: Collection[str]) -> None:
     """Take the blocks out of their lists; the others close up, under new numbers. A block that is an attribute of its
-    own becomes an identity. ``sparse``: parameters whose zeros count, which get to be known by their new names."""
+    own becomes an identity. ``sparse``: parameters whose zeros count, under their new names."""
     module = edited.module
     before = {id(parameter): name for name, parameter in module.named_parameters()}
     containers: dict[str, list[str]] = {}

@@ -35,7 +35,7 @@ from .recovery import recover
 __all__ = ["prune"]
 
 _SAME = 1e-3  # of an output's magnitude: sums in another order
-_HINT = "prune.magnitude fits every model; 'ignore:' names layers to leave alone"
+_HINT = "use prune.magnitude, which fits every model, or name layers in 'ignore:'"
 
 
 class _Pruner(tp.pruner.BasePruner):  # type: ignore[misc]
@@ -47,7 +47,7 @@ class _Pruner(tp.pruner.BasePruner):  # type: ignore[misc]
     obstacle: Callable[..., UserError | None]
 
     def _is_atten_group(self, group: Any) -> Any:
-        self.asked = group  # that _round_to is called for, which is not told
+        self.asked = group  # that _round_to is called for, without passing it
         return super()._is_atten_group(group)
 
     def _round_to(self, n_pruned: int, current_channels: int, round_to: int) -> int:
@@ -96,7 +96,7 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
         raise UserError(
             f"no channel can be removed: widths must stay multiples of {params.round_to} and of the layer's groups: "
             f"{found}",
-            hint="a larger 'ratio', a smaller 'round-to'; or the code ties the widths, and prune.magnitude fits",
+            hint="raise 'ratio' or lower 'round-to'; if the code ties the widths, use prune.magnitude",
         )
     _save(ctx, module, description, call, example)
     return {
@@ -154,14 +154,18 @@ def _check(ctx: Context, module: nn.Module, description: ModelDescription, param
         if isinstance(layer, nn.RNNBase):
             raise UserError(
                 f"prune.channels cannot prune {type(layer).__name__} '{name}', whose sizes are tied",
-                hint="prune.recurrent and prune.magnitude can",
+                hint="use prune.recurrent or prune.magnitude",
             )
     if params.criterion == "bn-scale" and not any(isinstance(m, _BatchNorm) and m.affine for m in module.modules()):
         raise UserError(
-            "criterion bn-scale ranks by batch normalisation, but the model has no such layer", hint="use l2"
+            "criterion bn-scale ranks by batch normalisation, but the model has no such layer",
+            hint="use 'criterion: l2'",
         )
     if params.recover_epochs and params.steps == 1:
-        raise UserError("'recover-epochs' trains between two steps, and there is one", hint="finetune comes after it")
+        raise UserError(
+            "'recover-epochs' trains between rounds, but 'steps' is 1",
+            hint="set 'steps:' to 2 or more, or add the step finetune after this one",
+        )
     if params.recover_epochs and params.data is None:
         raise UserError("'recover-epochs' needs labelled data", hint="add 'data: DATASET'")
     if params.criterion != "taylor":
@@ -234,7 +238,7 @@ def _step(pruner: _Pruner, module: nn.Module) -> Removal:
 
 
 def _strange(module: nn.Module, error: Exception, group: Any = None) -> UserError:
-    """What to say where the library fails. ``group``: what it was about to prune."""
+    """The error for a failure of the library. ``group``: what it was about to prune."""
     names = {layer: name for name, layer in prunable_layers(module).items()}
     transposed = [
         name
@@ -254,7 +258,7 @@ def _same(
     description: ModelDescription,
     blended: set[nn.Module],
 ) -> None:
-    """UserError unless the inputs that went are the outputs that went, and the pruned model computes what the whole one
+    """UserError unless the removed inputs are the removed outputs, and the pruned model computes what the whole one
     does with zeros for them. Where channels are averaged zeros count, so that it need not."""
     example, other = varied(module, description.inputs, 2)
     pruned, masked = (caller(each, description.inputs) for each in (module, removal.mask()))
@@ -268,7 +272,7 @@ def _same(
     if wrong or not worst <= _SAME:
         place = f"before '{wrong[0]}'" if wrong else f"after one of {', '.join(removal.narrowed[:6])}"
         raise UserError(
-            f"the pruned model computes something else than without its channels: torch-pruning mixed them up {place}",
+            f"the pruned model is not the model with those channels at zero: torch-pruning mixed channels up {place}",
             hint=f"'ignore:' the layers whose channels the code there divides, joins or reorders; {_HINT}",
         )
 
@@ -327,7 +331,7 @@ def _gradients(
     if unused:
         raise UserError(
             f"criterion taylor cannot rank {', '.join(unused)}: the loss does not depend on it",
-            hint="'loss:' of all outputs, 'ignore:' for these layers, or criterion l2",
+            hint="give a 'loss:' of all outputs, name these layers in 'ignore:', or use 'criterion: l2'",
         )
     for parameter in module.parameters():
         if parameter.grad is None:

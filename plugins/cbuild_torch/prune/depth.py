@@ -46,8 +46,8 @@ def prune(ctx: Context, model: Path, params: PruneLayers) -> dict[str, Any]:
     other = first_difference(wanted, answers(edited.module, description.inputs))
     if other is not None:
         raise UserError(
-            f"without {', '.join(dropped)} the model computes something else than by skipping them: {other}",
-            hint=f"its code counts on their positions: it gives a block what belongs to its number; {_HINT}",
+            f"dropping {', '.join(dropped)} changes more than skipping them does: {other}",
+            hint=f"its code depends on their positions, as where it looks something up by a block's number; {_HINT}",
         )
     ctx.log.info("dropped %s", ", ".join(dropped))
     measured = {} if change is None else {params.by: change}
@@ -71,7 +71,8 @@ def _blocks(edited: EditedModel, params: PruneLayers) -> list[str]:
         strange = [name for name in asked if name not in found]
         if strange:
             raise UserError(
-                f"'{strange[0]}' cannot be left out: it is not called once, or its output lacks its input's shape",
+                f"'{strange[0]}' cannot be left out: it is not called exactly once, or its output does not have its "
+                "input's shape",
                 hint=f"these can: {', '.join(list(found)[:8]) or 'none'}",
             )
     else:  # a block has layers of its own; a single layer is none
@@ -79,7 +80,7 @@ def _blocks(edited: EditedModel, params: PruneLayers) -> list[str]:
     outer = [name for name in asked if not any(name.startswith(f"{other}.") for other in asked)]
     if not outer:
         raise UserError(
-            "the model has no blocks to drop: none in a list or sequence gives the shape that it takes",
+            "the model has no blocks to drop: no member of a list or sequence has its input's shape as output",
             hint=f"'blocks:' names others, e.g. residual ones; {_HINT}",
         )
     return outer

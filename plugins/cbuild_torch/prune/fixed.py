@@ -18,7 +18,7 @@ from .flow import Flow, Source
 
 __all__ = ["fixed_layers", "some_left"]
 
-_HINT = "prune.magnitude fits every model; 'ignore:' names layers to leave alone"
+_HINT = "use prune.magnitude, which fits every model, or name layers in 'ignore:'"
 Call = Callable[[dict[str, Tensor]], Any]
 
 
@@ -26,7 +26,7 @@ def fixed_layers(
     module: nn.Module, call: Call, example: dict[str, Tensor], ignore: Iterable[str]
 ) -> tuple[dict[nn.Module, str], set[nn.Module]]:
     """Layer → why it stays: ``ignore`` names it, its channels are the model's outputs, it is part of attention, or the
-    code counts on its width. And the layers whose channels are averaged or counted."""
+    code depends on its width. And the layers whose channels are averaged or counted."""
     layers = prunable_layers(module)
     fixed = {layer: "'ignore:' names it" for name, layer in layers.items() if matching(name, ignore)}
     flow, outputs, made_by = _watched(module, call, example, layers.values())

@@ -1,7 +1,7 @@
-"""Which layers' channels reach what, through every operation of a model, whether it has a gradient or not.
+"""Where layers' channels go, through every operation of a model, whether it has a gradient or not.
 
 torch-pruning follows gradients, and takes an operation that it does not know for one on each channel by itself. So one
-run of the model is watched, to find the layers whose widths the code counts on: they stay as they are.
+run of the model is watched, to find the layers whose widths the code depends on: they stay as they are.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Flow(TorchFunctionMode):
             if source.mixed:
                 self.keep(own, "it takes the result of attention, or of another product of activations")
             if own and source.axis not in (None, axis) and source.channels(value) > 1:
-                self.keep(own | source.layers, "a layer works along another axis than that of the channels")
+                self.keep(own | source.layers, "a layer works along an axis other than the channels")
         for value in _tensors(output):
             cut = "" if value.requires_grad else "no_grad"
             self._sources[id(value)] = (value, Source(own, axis, cut=cut))
@@ -194,7 +194,7 @@ class Flow(TorchFunctionMode):
         )
         if name in _PRODUCTS:
             matrices = sum(each.dim() > 1 for each in _tensors((args, kwargs)))
-            self.keep(layers, "its outputs are multiplied with a matrix that is no layer's, as attention does")
+            self.keep(layers, "its outputs are multiplied by a matrix that is not a layer's weight, as in attention")
             return replace(source, axis=None, mixed=matrices > 1)
         if name in ("cat", "concat", "concatenate"):
             return self._concatenated(args, kwargs, given, source)
@@ -239,7 +239,7 @@ class Flow(TorchFunctionMode):
         return replace(source, stays=True)
 
     def _made(self, name: str, value: Tensor, source: Source, given: list[tuple[Tensor, Source]]) -> Source:
-        """What is true of one result: where its channels are, and whether it has a gradient."""
+        """The source of one result: where its channels are, and whether it has a gradient."""
         integers = not value.is_floating_point() and value.dtype != torch.bool
         chosen = integers and any(each.is_floating_point() or other.chosen for each, other in given)
         cut = source.cut

@@ -50,7 +50,7 @@ def prune(ctx: Context, model: Path, params: PruneHeads) -> dict[str, Any]:
     edited.save(hint=_HINT)
     other = first_difference(masked, answers(edited.module, description.inputs))
     if other is not None:
-        raise UserError(f"without its heads the model computes something else: {other}", hint=_HINT)
+        raise UserError(f"dropping heads changes more than zeroing them does: {other}", hint=_HINT)
     count = sum(map(len, kept.values()))
     ctx.log.info("%s", "; ".join(f"{name}: {len(heads)} of {layers[name].count}" for name, heads in kept.items()))
     queries = {name: layer.queries for name, layer in layers.items() if layer.queries > 1}
@@ -118,7 +118,9 @@ def _gradients(
                 for name, layer in layers.items():
                     value, gradient = mixed[name].detach(), mixed[name].grad
                     if gradient is None:
-                        raise UserError(f"the loss does not depend on attention layer '{name}'", hint="ignore it")
+                        raise UserError(
+                            f"the loss does not depend on attention layer '{name}'", hint="name it in 'ignore:'"
+                        )
                     shape = (len(chosen), -1, layer.count, layer.width)
                     scores[name] += (value * gradient).reshape(shape).sum((1, 3)).abs().sum(0)
                 ctx.progress(int(chosen[-1]) + 1, len(samples))

@@ -1,4 +1,4 @@
-"""The proof of a pruned model: it computes what the whole one does while the channels that went are zero."""
+"""The proof of a pruned model: it computes what the whole one does with the removed channels at zero."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Call = Callable[[], Mapping[str, Tensor]]
 
 
 class Removal:
-    """Which channels of a module went, in the numbers that they had before, of every layer and parameter."""
+    """The removed channels of every layer and parameter, by their old numbers."""
 
     def __init__(self, module: nn.Module) -> None:
         """``module``: as it is before; a copy of it is kept."""

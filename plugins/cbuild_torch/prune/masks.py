@@ -34,7 +34,7 @@ def prunable_weights(
     if not left:
         raise UserError(
             "the model has no weights to prune in convolution, linear, attention or recurrent layers",
-            hint="'ignore:' leaves none" if patterns else others or "quantization or distillation may fit it",
+            hint="'ignore:' excludes them all" if patterns else others or "use quantization or distillation",
         )
     return left
 

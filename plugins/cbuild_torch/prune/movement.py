@@ -27,7 +27,7 @@ def prune(ctx: Context, model: Path, params: PruneMovement) -> dict[str, Any]:
     """Fine-tune while the weights that move towards zero are masked. Returns the facts of prune.gradual."""
     if params.begin == 0 and (params.initial > 0 or params.ramp == "constant"):
         raise UserError(
-            "at the first step no weight has moved yet, so none can be chosen", hint="'begin: 1', or 'initial: 0'"
+            "at the first step no weight has moved yet, so none can be chosen", hint="set 'begin: 1' or 'initial: 0'"
         )
     prepare(ctx)
     module, description = load_plain(ctx, model)

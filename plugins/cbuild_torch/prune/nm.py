@@ -41,7 +41,7 @@ def prune(ctx: Context, model: Path, params: PruneNm) -> dict[str, Any]:
         ctx.log.warning("left alone: %s", others)
     skipped = sorted(set(wanted) - set(weights))
     if skipped:
-        ctx.log.info("left alone, their inputs are no multiple of %d: %s", params.m, ", ".join(skipped))
+        ctx.log.info("left alone, because their inputs are not a multiple of %d: %s", params.m, ", ".join(skipped))
     facts = zero(weights, {name: ~n_of_m(weight.detach(), params.n, params.m) for name, weight in weights.items()})
     save_model(ctx, module, description, [{"op": "sparse", "parameters": sorted({*description.sparse, *weights})}])
     before, after = check_zeroed(model, ctx.out, weights, "prune.nm")

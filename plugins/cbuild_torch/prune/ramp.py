@@ -71,7 +71,7 @@ def make_ramp(params: RampParams, per_epoch: int) -> Ramp:
     if not begin <= end < total:
         raise UserError(
             f"sparsity cannot grow from step {begin} to step {end}: the training has steps 0 to {total - 1}",
-            hint="see 'begin', 'end' and 'unit', or train for more epochs",
+            hint="check 'begin', 'end' and 'unit', or train for more epochs",
         )
     every = max(1, min(round(params.frequency * scale), end - begin))
     return Ramp(begin, every, (end - begin) // every, params.initial, params.ramp)

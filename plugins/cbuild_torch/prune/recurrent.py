@@ -29,7 +29,7 @@ _HINT = "mode: weights fits every recurrent layer"
 
 
 def prune(ctx: Context, model: Path, params: PruneRecurrent) -> dict[str, Any]:
-    """Zero recurrent weights, or remove hidden units. Returns what is left of how many."""
+    """Zero recurrent weights, or remove hidden units. Returns counts before and after."""
     prepare(ctx)
     return _weights(ctx, model, params) if params.mode == "weights" else _units(ctx, model, params)
 
@@ -80,7 +80,7 @@ def _units(ctx: Context, model: Path, params: PruneRecurrent) -> dict[str, Any]:
     if wanted == sizes:
         raise UserError(
             f"no layer gets smaller: {', '.join(f'{name} has {size} units' for name, size in sizes.items())}",
-            hint="a larger 'ratio' or a smaller 'round-to'",
+            hint="raise 'ratio' or lower 'round-to'",
         )
     before = sum(parameter.numel() for parameter in module.parameters())
     found = follow(module, layers, edited.run)
@@ -126,7 +126,7 @@ def _choose(
         overlaps = any(together != other and together & other for other in by_cells)
         if len(sizes) != 1 or overlaps or any(len(group) != len(together) for group in groups):
             names = ", ".join(sorted({name for name, _, _ in together}))
-            raise UserError(f"units of {names} meet in a way that leaves no unit free to go", hint=_HINT)
+            raise UserError(f"units of {names} are tied in a way that lets none be removed", hint=_HINT)
         ranked = sorted(groups, key=lambda group: (sum(norms[unit] for unit in group), sorted(group)))
         for group in ranked[: sizes.pop()]:
             gone |= group
@@ -170,7 +170,7 @@ def _same(silent: dict[str, Tensor], found: dict[str, Tensor]) -> None:
     for name, value in silent.items():
         if value.is_floating_point() and not torch.allclose(value, found[name], atol=1e-4, rtol=1e-3):
             raise UserError(
-                f"without its units the model computes something else: output '{name}' is off by "
+                f"dropping units changes more than zeroing them does: output '{name}' is off by "
                 f"{float((value - found[name]).abs().max()):.3g}",
                 hint=_HINT,
             )

@@ -40,7 +40,7 @@ class Followers:
 
 
 def follow(module: nn.Module, layers: Mapping[str, nn.RNNBase], run: Callable[[], dict[str, Tensor]]) -> Followers:
-    """Find what takes each unit; UserError where one goes to what cannot be cut."""
+    """Find what takes each unit; UserError where one reaches a layer that cannot be cut."""
     found = Followers()
     for name, layer in layers.items():
         for cell in cells(name, layer):
@@ -50,7 +50,7 @@ def follow(module: nn.Module, layers: Mapping[str, nn.RNNBase], run: Callable[[]
                     outputs = run()
                 if any(value.is_floating_point() and bool(value.isnan().any()) for value in outputs.values()):
                     raise UserError(
-                        f"what '{name}' gives reaches an output of the model, whose shape would change", hint=_HINT
+                        f"the output of '{name}' reaches an output of the model, whose shape would change", hint=_HINT
                     )
     return found
 
@@ -117,7 +117,7 @@ def _refusing(name: str, unit: Unit) -> Callable[..., None]:
     def hook(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if any(value.is_floating_point() and bool(value.isnan().any()) for value in _flat(inputs)):
             kind = type(layer).__name__
-            raise UserError(f"what '{unit[0]}' gives goes to '{name}', a {kind}, which cannot be cut", hint=_HINT)
+            raise UserError(f"the output of '{unit[0]}' goes to '{name}', a {kind}, which cannot be cut", hint=_HINT)
 
     return hook
 

@@ -67,7 +67,7 @@ def replace(ctx: Context, model: Path, params: ReplaceActivation) -> dict[str, A
         edited.replace(path, _made(edited.module, path, params.map[name]))
         _tell_owner(edited, path, params.map[name])
     _check_replaced(edited.module, found, {path: params.map[name] for path, name in chosen.items()})
-    edited.save(hint="'ignore:' names layers left alone")
+    edited.save(hint="name the layers to leave alone in 'ignore:'")
     replaced: dict[str, list[str]] = {}
     for path, name in chosen.items():
         replaced.setdefault(name, []).append(path)
@@ -128,7 +128,7 @@ def _made(module: nn.Module, path: str, name: str) -> nn.Module:
 
 
 def _tell_owner(edited: EditedModel, path: str, name: str) -> None:
-    """torch's fused encoder goes by a number that says which activation its layer has."""
+    """torch's fused encoder reads a number that stands for its layer's activation."""
     parent = path.rpartition(".")[0]
     if isinstance(edited.module.get_submodule(parent), nn.TransformerEncoderLayer):
         edited.set(parent, "activation_relu_or_gelu", _FUSED.get(name, 0))

@@ -22,7 +22,7 @@ from .params.batchnorm import FoldBatchnorm
 
 __all__ = ["fold"]
 
-_HINT = "'ignore:' names batch normalisation layers left alone"
+_HINT = "name such batch normalisation layers in 'ignore:'"
 
 
 def fold(ctx: Context, model: Path, params: FoldBatchnorm) -> dict[str, Any]:
@@ -169,6 +169,9 @@ def _compare(before: Mapping[str, Tensor], after: Mapping[str, Tensor], params: 
     for name, wanted in before.items():
         difference = (after[name] - wanted).abs()
         if not torch.all(difference <= params.atol + params.rtol * wanted.abs()):
-            raise UserError(f"folding changes output '{name}' by up to {float(difference.max()):.3g}", hint=_HINT)
+            raise UserError(
+                f"folding changes output '{name}' by up to {float(difference.max()):.3g}",
+                hint=f"a channel of almost no variance, most likely, which makes its folded weights huge: {_HINT}",
+            )
         worst = max(worst, float(difference.max()))
     return worst

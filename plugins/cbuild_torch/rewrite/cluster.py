@@ -82,7 +82,7 @@ def _weights(module: nn.Module, params: ShareCluster) -> dict[str, nn.Parameter]
     if not left:
         raise UserError(
             "the model has no weights to share in convolution, linear, attention, recurrent or embedding layers",
-            hint="'ignore:' leaves none" if params.ignore else other_layers(module) or "distillation may fit it",
+            hint="'ignore:' excludes them all" if params.ignore else other_layers(module) or "use distillation",
         )
     wide = next((name for name, value in left.items() if value.dtype != torch.float32), None)
     if wide is not None:

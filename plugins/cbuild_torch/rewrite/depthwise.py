@@ -73,7 +73,7 @@ def _layers(edited: EditedModel, params: ReplaceDepthwise) -> dict[str, Any]:
     chosen = {n: c for n, c in found.items() if matching(n, params.layers) and not matching(n, params.ignore)}
     cheaper = {name: layer for name, layer in chosen.items() if _saves(layer, params.multiplier)}
     if not cheaper:
-        raise UserError("no convolution gets cheaper", hint="use a smaller 'multiplier:', or see 'layers:', 'ignore:'")
+        raise UserError("no convolution gets cheaper", hint="lower 'multiplier:', or check 'layers:' and 'ignore:'")
     return cheaper
 
 

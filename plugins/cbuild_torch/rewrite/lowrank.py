@@ -78,7 +78,7 @@ def factorize(ctx: Context, model: Path, params: FactorizeLowrank) -> dict[str, 
         ctx.progress(done + 1, len(layers))
     if not ranks:
         raise UserError(
-            "no layer gets cheaper at the rank asked for", hint="ask for a larger 'ratio:', less 'energy:' or 'rank:'"
+            "no layer gets cheaper at the rank asked for", hint="raise 'ratio:', or lower 'energy:' or 'rank:'"
         )
     edited.save(hint=_HINT)
     after = edited.cost()

@@ -57,7 +57,7 @@ def _check(module: nn.Module, groups: tuple[tuple[str, ...], ...]) -> None:
                 raise UserError(f"'{name}' is named together with '{inside or around}', which overlaps it")
             seen.append(name)
         if len(group) < 2:
-            raise UserError(f"the group {list(group)} has one block; it takes two to share", hint=_HINT)
+            raise UserError(f"the group {list(group)} has one block, but sharing needs two", hint=_HINT)
         first, *others = (_form(module.get_submodule(name)) for name in group)
         if not first:
             raise UserError(f"'{group[0]}' has no parameters to share", hint=_HINT)

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from cbuild_kit import ModelInput, axis_sizes, example_arrays, sample_feeds
+from cbuild_kit import axis_sizes, example_arrays, sample_feeds
 from cbuild_onnx.model import files
 from cbuild_onnx.model.checks import compare
 from cbuild_onnx.model.runner import OnnxRunner
 from torch import nn
 
-from compressbuild.api import Context, UserError
+from compressbuild.api import Context, ModelInput, UserError
 
 from ..model.calling import by_keyword, caller, named_outputs, takes_any, tensors
 from ..model.description import ModelDescription
@@ -25,6 +25,7 @@ from ..model.module import load_model, prepare
 from ..model.program import one_line, place
 from ..model.runner import TorchRunner, narrow_type
 from .declared import correct_shapes
+from .naming import name_layers
 from .params.export import ExportOnnx
 from .sizes import FIXED, at_every_size, known_answers
 
@@ -32,6 +33,11 @@ __all__ = ["check_axes", "export", "fixed_axis", "free_names", "refuse_bfloat16"
 
 _CHECK_SAMPLES = 64
 _INLINE = 1 << 26  # bytes of weights, in the file that torch's exporter writes
+_CAUSES = (
+    "the model may draw random numbers or compute with values in Python, which export fixes; if large values only "
+    "round differently, check on real ones with 'data: DATASET', and raise 'atol:' or 'rtol:' only if the model's "
+    "quality metric holds"
+)
 
 
 class _Flat(nn.Module):
@@ -66,6 +72,7 @@ def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
     large = _bytes(module) > _INLINE
     program.save(str(raw), external_data=large)
     proto = files.read(raw, weights=False)
+    name_layers(proto, module)
     check_axes(proto, description.inputs)
     feeds = _feeds(ctx, description.inputs, params, sizes)
     wanted = TorchRunner(module, description.inputs)(feeds)
@@ -84,8 +91,8 @@ def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
     runner = OnnxRunner(ctx.out / files.NAME, threads=ctx.threads)
     allowed = {"atol": params.atol, "rtol": params.rtol}
     wanted = dict(zip(names, wanted.values(), strict=True))
-    worst = compare(runner(feeds), wanted, what="the exported model", **allowed)
-    worst = max(worst, at_every_size(known, runner, names, **allowed))
+    worst = compare(runner(feeds), wanted, what="the exported model", hint=_CAUSES, **allowed)
+    worst = max(worst, at_every_size(known, runner, names, hint=_CAUSES, **allowed))
     ctx.progress(3, 3)
     return {"opset": params.opset, "nodes": nodes, "max_difference": worst}
 
@@ -116,7 +123,7 @@ def _output_names(found: list[str], wanted: tuple[str, ...]) -> list[str]:
         return found
     if len(wanted) != len(found) or len(set(wanted)) != len(wanted):
         raise UserError(
-            f"'outputs:' gives {len(wanted)} names, the model has {len(found)} outputs: {', '.join(found)}",
+            f"'outputs:' gives {len(wanted)} names, but the model has {len(found)} outputs: {', '.join(found)}",
             hint="name every output once, in the model's order",
         )
     return list(wanted)
@@ -174,11 +181,11 @@ def _reason(error: BaseException) -> str:
 def _hint(error: BaseException) -> str:
     if "Constraints violated" in str(error) or "Constraints violated" in _reason(error):
         return FIXED
-    return "see the node's log; data-dependent control flow and custom operators cannot be exported"
+    return "data-dependent control flow and custom operators cannot be exported: the node's log shows where"
 
 
 def check_axes(proto: onnx.ModelProto, inputs: tuple[ModelInput, ...]) -> None:
-    """The exporter may settle a named axis on the size that it was traced with, without a word."""
+    """The exporter may silently fix a named axis to the size that it was traced with."""
     made = {value.name: value.type.tensor_type.shape.dim for value in proto.graph.input}
     for item in inputs:
         for axis, dim in zip(item.shape, made.get(item.name, ()), strict=False):
@@ -187,7 +194,7 @@ def check_axes(proto: onnx.ModelProto, inputs: tuple[ModelInput, ...]) -> None:
 
 
 def fixed_axis(name: str, axis: str, size: int) -> UserError:
-    return UserError(f"the model only takes {size} for the axis '{axis}' of input '{name}'", hint=FIXED)
+    return UserError(f"the model accepts only {size} for the axis '{axis}' of input '{name}'", hint=FIXED)
 
 
 def _bytes(module: nn.Module) -> int:
@@ -197,7 +204,7 @@ def _bytes(module: nn.Module) -> int:
 def _feeds(
     ctx: Context, inputs: tuple[ModelInput, ...], params: ExportOnnx, sizes: dict[str, int]
 ) -> dict[str, np.ndarray]:
-    """What to compare on: samples, or made-up inputs at another batch size than was traced."""
+    """What to compare on: samples, or generated inputs at another batch size than the traced one."""
     if params.data is not None:
         return sample_feeds(ctx.dataset(params.data), inputs, _CHECK_SAMPLES)
     batch = next((item.shape[0] for item in inputs if item.shape and isinstance(item.shape[0], str)), None)

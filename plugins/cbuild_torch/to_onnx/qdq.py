@@ -1,4 +1,4 @@
-"""What ONNX Runtime wants of a QDQ graph beyond torch's export: biases as int32, or a Gemm stays in float."""
+"""What ONNX Runtime needs in a QDQ graph beyond torch's export: biases as int32, or a Gemm stays in float."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An exported model is right at every size that torch takes, or it is refused: exporters settle on what they saw."""
+"""Whether an exported model is right at every size that torch takes: exporters may fix the sizes that they traced."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from cbuild_kit import ModelInput
 from cbuild_kit.probes import FIRST, OTHERS, Probed
 from cbuild_onnx.model.checks import compare
 from torch import nn
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 
 from ..model.probing import probed
 
 __all__ = ["FIXED", "at_every_size", "known_answers"]
 
 FIXED = (
-    "the model fixes a size that 'inputs:' gives a name: write the number there, or x.shape[0] in its code for len(x)"
+    "the model fixes a size that is dynamic in 'inputs:': write the number there, or x.shape[0] in its code for len(x)"
 )
 _BAKED = (
     "the model's code computes with that size in Python, in int(…), an 'if' or a pooling to a fixed grid: write the "
@@ -29,18 +28,24 @@ Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 
 def known_answers(module: nn.Module, inputs: Sequence[ModelInput], sizes: Mapping[str, int]) -> Probed:
-    """What torch gives at several sizes of every named axis, 1 included; around ``sizes``, where the user says some."""
+    """torch's outputs at several sizes of every named axis, 1 included; around ``sizes``, if the user gives any."""
     firsts = {item.shape[0] for item in inputs if item.shape}
     axes = {axis: (*(FIRST if axis in firsts else OTHERS), size) for axis, size in sizes.items()}
     return probed(module, inputs, axes=axes)
 
 
 def at_every_size(
-    known: Probed, run: Run, names: Iterable[str], *, what: str = "the exported model", **allowed: Any
+    known: Probed,
+    run: Run,
+    names: Iterable[str],
+    *,
+    hint: str,
+    what: str = "the exported model",
+    **allowed: Any,
 ) -> float:
     """The largest difference of any output; UserError with the sizes and the axis where ``run`` fails or differs.
 
-    ``names``: of the outputs, in the order of those that are known. ``allowed``: as of
+    ``names``: of the outputs, in the order of those that are known. ``hint``, ``allowed``: as of
     :func:`cbuild_onnx.model.checks.compare`.
     """
     worst = 0.0
@@ -51,7 +56,7 @@ def at_every_size(
             continue  # all is masked: there is nothing to compare
         try:
             found = run(item.feeds)
-            worst = max(worst, compare(found, wanted, what=what, **allowed))
+            worst = max(worst, compare(found, wanted, what=what, hint=hint, **allowed))
         except UserError as error:
             raise _wrong(known, item.sizes, what, str(error), error.hint) from error
         except Exception as error:  # of the runtime, which raises classes of its own

@@ -1,4 +1,4 @@
-"""Where a training stands, in one file that a killed build leaves for the next: safetensors, so nothing in it runs."""
+"""The state of a training, in one safetensors file (nothing in it runs) that a killed build leaves for the next."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Checkpoint:
                 facts = json.loads((file.metadata() or {})[_KEY])
                 return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118  not a dict
         except (SafetensorError, OSError, KeyError, ValueError) as error:
-            self._log.warning("a checkpoint cannot be read, so this starts from the beginning: %s", error)
+            self._log.warning("the checkpoint cannot be read, so training starts from the beginning: %s", error)
             return None
 
 

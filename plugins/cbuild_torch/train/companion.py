@@ -1,4 +1,4 @@
-"""What may go along with a training: a pruning that moves its masks, the projections of a feature distillation."""
+"""What may accompany a training: pruning that moves its masks, the projections of feature distillation."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Companion:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """The model as it would be if the training ended now, for a look at validation data."""
+        """The model as it would be if the training ended now, to measure it on validation data."""
         yield
 
     def settled(self, update: int) -> bool:
-        """Whether what it does to the model has come to its end, so that epochs may be compared."""
+        """Whether its changes to the model are complete, so that epochs may be compared."""
         return True
 
     def state(self) -> dict[str, Tensor]:

@@ -117,7 +117,7 @@ def _taught(module: nn.Module, own: ModelDescription, student: ModelDescription)
     if set(theirs) == set(ours):
         return call
     if len(theirs) != len(ours):
-        raise UserError(f"the teacher has {len(theirs)} inputs, the student {len(ours)}")
+        raise UserError(f"the teacher has {len(theirs)} inputs, but the student {len(ours)}")
 
     def renamed(feeds: Mapping[str, Tensor]) -> Any:
         return call({name: feeds[other] for name, other in zip(theirs, ours, strict=True)})

@@ -1,4 +1,4 @@
-"""Matching what goes on inside a teacher: FitNets (Romero et al. 2015), attention transfer (Zagoruyko & Komodakis 2017)
+"""Matching a teacher's inner states: FitNets (Romero et al. 2015), attention transfer (Zagoruyko & Komodakis 2017)
 and attention distributions (Jiao et al., "TinyBERT", 2020)."""
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class FeatureMatching(Companion):
             if one.shape != other.shape:
                 raise UserError(
                     f"attention of '{ours}' {list(one.shape)} and of the teacher's '{theirs}' {list(other.shape)} "
-                    "have other shapes",
+                    "differ in shape",
                     hint="match layers that see the same positions",
                 )
         self._of_student.seen.clear()
@@ -144,7 +144,7 @@ def _pairs(what: str, wanted: Mapping[str, str], student: nn.Module, teacher: nn
 
 
 class _Capture:
-    """Keeps what layers give in the latest call of a model."""
+    """Keeps the outputs of layers in the latest call of a model."""
 
     def __init__(self, module: nn.Module) -> None:
         self.seen: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""The training loop. Repeatable: order and bytes follow from the seed, also through a kill and a resume."""
+"""The training loop. Repeatable: order and bytes follow from the seed, even after a kill and a resume."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class _Run:
         return self.at.epoch >= self.params.epochs or (patience is not None and self.at.waited >= patience)
 
     def epoch(self) -> None:
-        """Train to the end of the current epoch, look at the validation data, save."""
+        """Train to the end of the current epoch, validate, save."""
         self.module.train()
         for number, batches in enumerate(self._groups()):
             if number < self.at.step:
@@ -189,7 +189,7 @@ class _Run:
             self.ctx.progress(done, self.params.epochs, loss=loss, **known)
 
     def _validate(self) -> str:
-        """Measure the epoch's weights and remember the best. Returns what to say of it."""
+        """Measure the epoch's weights and remember the best. Returns text for the log."""
         if self.validation is None:
             return ""
         samples, loss = self.validation

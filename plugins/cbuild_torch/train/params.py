@@ -43,7 +43,7 @@ TaskLoss = Annotated[
     ),
 ]
 Alpha = Annotated[Share, Meta(description="weight of the teacher's outputs; the labels weigh 1 − alpha")]
-Temperature = Annotated[Rate, Meta(description="T, by which both distributions are softened")]
+Temperature = Annotated[Rate, Meta(description="temperature T, which softens both distributions")]
 _Compared = Literal["kl", "mse", "cosine"]
 Match = Annotated[
     _Compared | dict[str, _Compared],
@@ -60,7 +60,7 @@ class Training(Params):
     data: Annotated[DatasetRef, Meta(description="dataset with labels; all its samples are held in memory")]
     epochs: Epochs = 10
     lr: LearningRate = 1e-3
-    batch_size: Annotated[Positive, Meta(description="samples in a step")] = 64
+    batch_size: Annotated[Positive, Meta(description="samples per step")] = 64
     optimizer: Annotated[
         Literal["sgd", "adam", "adamw"], Meta(description="`sgd` has Nesterov momentum; `adamw` decouples the decay")
     ] = "adamw"
@@ -77,7 +77,10 @@ class Training(Params):
     freeze: Annotated[tuple[str, ...], Meta(description="globs of parameter names that stay as they are")] = ()
     keep_zeros: Annotated[bool, Meta(description="weights that pruning set to zero stay zero")] = True
     accumulate: Annotated[
-        Positive, Meta(description="batches whose gradients make one update, for batches larger than memory allows")
+        Positive,
+        Meta(
+            description="batches whose gradients are accumulated for one update, for batches larger than memory allows"
+        ),
     ] = 1
     outputs: Annotated[
         tuple[str, ...],

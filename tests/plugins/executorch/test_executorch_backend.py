@@ -11,7 +11,7 @@ from cbuild_executorch.artifact import validate
 from cbuild_executorch.manifest import compressbuild_backends, compressbuild_kinds
 from cbuild_executorch.settings import ExecuTorchSettings
 
-from compressbuild.api import UserError, WorkInput
+from compressbuild.api import ModelInput, UserError, WorkInput
 from compressbuild.api.testing import NodeRun, make_context
 
 pytest.importorskip("executorch.runtime", reason="needs executorch: pip install 'compressbuild[executorch]'")
@@ -58,7 +58,7 @@ def test_float32_is_the_module(source: Path, fp32: NodeRun, tmp_path: Path) -> N
     np.testing.assert_allclose(logits(fp32.out, some, threads=2), wanted, rtol=1e-4, atol=1e-4)
     entry = WorkInput(path=str(fp32.out), kind="executorch-program", load="cbuild_executorch.runner:load")
     runner = make_context(tmp_path / "ctx", subject=entry).runner("subject")
-    assert runner.inputs == {"image": (("batch", 1, 8, 8), "float32")}
+    assert runner.inputs == (ModelInput("image", ("batch", 1, 8, 8), "float32"),)
     described = runner.describe()
     assert (described["runtime"], described["threads"]) == ("executorch", 1)
     with pytest.raises(UserError, match="the program cannot be run: ") as caught:
@@ -127,7 +127,7 @@ def test_records() -> None:
     assert (backend.consumes, backend.produces) == (("torch-model",), kind.name)
     for settings, message in (
         ({"precision": "int8"}, "'precision: int8' needs 'data'"),
-        ({"precision": "fp16", "data": "calib"}, "'data' is for 'precision: int8', and this is fp16"),
+        ({"precision": "fp16", "data": "calib"}, "'data' is only for 'precision: int8', but the precision is fp16"),
         ({"precision": "int4"}, "Invalid enum value 'int4'"),
         ({"sizes": {"batch": [1, 2, 3]}}, "Expected `array` of length <= 2"),
     ):

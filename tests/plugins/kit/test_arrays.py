@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cbuild_kit import ModelInput, arrays, axis_sizes, batch_indices, batches, example_arrays, fit, sample_feeds
+from cbuild_kit import arrays, axis_sizes, batch_indices, batches, example_arrays, fit, sample_feeds
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 
 IMAGE = ModelInput("image", ("batch", 3), "float32")
 
@@ -50,7 +50,7 @@ def test_a_limit_stops_reading():
         ([(np.zeros((1, 3)), [1]), (np.zeros((1, 4)), [1])], "batch 1 of the dataset: float64 (N, 4), but"),
         ([(np.zeros((1, 3)), [1]), (np.zeros((1, 3), int), [1])], "batch 1 of the dataset: int64 (N, 3), but"),
         ([(np.array([["a"]]), [1])], "is not a numeric array"),
-        ([(np.zeros((2, 3)), [[1], [1, 2]])], "labels of batch 0 of the dataset cannot be made an array"),
+        ([(np.zeros((2, 3)), [[1], [1, 2]])], "labels of batch 0 of the dataset cannot be converted to an array"),
         ([(np.float32(1), 1)], "is not a numeric array"),
     ],
 )
@@ -89,7 +89,7 @@ def test_example_arrays_share_axes_of_a_name():
 
 def test_fit_widens_but_does_not_reinterpret():
     assert fit({"image": np.zeros((2, 3))}, [IMAGE])["image"].dtype == np.float32
-    with pytest.raises(UserError, match=r"wants image: float32 \[batch, 3\], the data is uint8 \[N, 3\]"):
+    with pytest.raises(UserError, match=r"expects image: float32 \[batch, 3\], but the data is uint8 \[N, 3\]"):
         fit({"image": np.zeros((2, 3), np.uint8)}, [IMAGE])
     with pytest.raises(UserError, match=r"the data is float64 \[N, 4\]"):
         fit({"image": np.zeros((2, 4))}, [IMAGE])
@@ -98,5 +98,5 @@ def test_fit_widens_but_does_not_reinterpret():
 def test_a_fixed_batch_is_filled_exactly():
     fixed = (ModelInput("image", (4, 3), "float32"),)
     assert len(sample_feeds(pairs(6), fixed, 64)["image"]) == 4
-    with pytest.raises(UserError, match="takes batches of 4, the dataset has 3"):
+    with pytest.raises(UserError, match="takes batches of 4, but the dataset has only 3"):
         sample_feeds(pairs(3), fixed, 64)

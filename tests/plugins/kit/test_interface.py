@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cbuild_kit import ModelInput
 from cbuild_kit.interface import Interface, size_ranges
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 
 TOKENS = (ModelInput("ids", ("batch", "tokens"), "int64"), ModelInput("mask", ("batch", "tokens"), "float32"))
 
@@ -42,7 +41,7 @@ def test_what_does_not_fit_is_refused() -> None:
     assert made.checked({"ids": good, "other": 1}, "it")["ids"] is good
     for feeds, message, hint in (
         ({}, "no value for input 'ids'", None),
-        ({"ids": good.astype(np.int32)}, r"it wants ids: int64 \[batch, 2\], not int32 \[4, 2\]", None),
+        ({"ids": good.astype(np.int32)}, r"it expects ids: int64 \[batch, 2\], not int32 \[4, 2\]", None),
         ({"ids": good[0]}, r"not int64 \[2\]", None),
         ({"ids": np.zeros((4, 3), np.int64)}, r"not int64 \[4, 3\]", None),
         ({"ids": np.zeros((5, 2), np.int64)}, r"not int64 \[5, 2\]", "'batch' was compiled for 1 to 4; see 'sizes:'"),

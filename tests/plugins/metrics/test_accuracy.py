@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cbuild_metrics.answers.predictions import Predictions
+from cbuild_kit.predictions import Predictions
 from cbuild_metrics.quality.accuracy import top1, top_k
 from cbuild_metrics.quality.params.accuracy import Accuracy
 from sklearn.metrics import accuracy_score, recall_score, top_k_accuracy_score
@@ -98,8 +98,8 @@ def test_logits_are_chosen_and_another_output_may_be() -> None:
         (np.zeros((2, 3), np.float32), np.zeros(2), "the labels are float64, not class numbers"),
         (np.zeros((2, 3), np.float32), np.zeros((2, 3), int), r"float32 \[2, 3\] does not fit labels \[2, 3\]"),
         (np.zeros((2, 3), np.int64), np.zeros(2, int), r"int64 \[2, 3\] does not fit"),
-        (np.zeros((2, 1), np.float32), np.zeros(2, int), "one score a sample"),
-        (np.zeros((2, 3), np.float32), np.array([0, 3]), "a label is 3, the model has classes 0 … 2"),
+        (np.zeros((2, 1), np.float32), np.zeros(2, int), "one score per sample"),
+        (np.zeros((2, 3), np.float32), np.array([0, 3]), "a label is 3, but the model has classes 0 … 2"),
         (np.zeros((2, 3), np.float32), np.array([-1, 0]), "a label is -1"),
         (np.zeros((2, 3), np.float32), np.array([-100, -100]), "every label is -100"),
     ],

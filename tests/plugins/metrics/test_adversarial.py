@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from cbuild_kit import arrays
-from cbuild_metrics.answers.predictions import Examples, Predictions
+from cbuild_kit.predictions import Examples, Predictions
 from cbuild_metrics.robustness.adversarial import fgsm as fgsm_accuracy
 from cbuild_metrics.robustness.adversarial import predict_examples
 from cbuild_metrics.robustness.attack import Ball, fgsm, pgd
@@ -99,7 +99,7 @@ def test_eps_and_clip_are_those_of_the_pixels(network: Path, tmp_path: Path) -> 
     """The digits as a loader would have normalised them: std 0.5, mean 0.25."""
     before, _ = images(50)
     params = Fgsm(data="test", eps=(0.1,), mean=(0.25,), std=(0.5,), clip=(0.2, 0.8), samples=50)
-    with pytest.raises(UserError, match=r"reaches from 0.25 to 0.75, outside of clip 0.3") as caught:
+    with pytest.raises(UserError, match=r"ranges from 0.25 to 0.75, outside of clip 0.3") as caught:
         digits.apply(
             "cbuild_metrics.robustness.attack:fgsm_examples",
             network,

@@ -119,7 +119,7 @@ def _with(kind: Any, **stack: Any) -> Any:
 
 def test_who_is_not_counted_says_so(tmp_path: Path) -> None:
     ctx = make_context(tmp_path / "out", subject=tmp_path, kind="mute")
-    with pytest.raises(UserError, match="an artifact of kind 'mute' is not counted here"):
+    with pytest.raises(UserError, match="nothing counts the weights and operators of kind 'mute' here"):
         ctx.census("subject")
 
 

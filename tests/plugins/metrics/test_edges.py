@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cbuild_metrics.answers.predictions import Predictions
+from cbuild_kit.predictions import Predictions
 from cbuild_metrics.robustness.edges import edge_cases, edge_inputs, predict_edges
 from cbuild_metrics.robustness.params.edges import Edges, PredictEdges
 from fake_runner import FakeRunner
@@ -79,5 +79,5 @@ def test_a_refusal_is_an_answer_too(fake: Callable[..., Any], tmp_path: Path) ->
     assert rows["nan"]["refused"]
     assert not rows["nan"]["finite"]
     assert compared(own, own, tmp_path / "b")["value"] == 1
-    with pytest.raises(UserError, match="answers none of the cases nan"):
+    with pytest.raises(UserError, match="fails on every case: nan"):
         predicted(fake, tmp_path / "none", strict, ("nan",))

@@ -74,7 +74,9 @@ def test_a_fixed_batch_is_kept(tmp_path: Path) -> None:
     free = models.save(models.cnn(blocks=1), tmp_path / "free")
     found = run(tmp_path, fixed, free)
     assert found["batch"] == 3
-    assert found["baseline"]["error"] == ("the baseline takes batches of 8, this model of 3: they cannot be compared")
+    assert found["baseline"]["error"] == (
+        "the baseline takes batches of 8, but this model of 3: they cannot be compared"
+    )
     assert "ratio" not in found
 
 

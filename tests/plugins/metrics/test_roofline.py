@@ -296,7 +296,7 @@ def test_what_runs_elsewhere_is_refused(described: dict[str, str], fake: Callabl
     runner = FakeRunner(lambda x: {"y": x}, x=(("n", 2), "float32"))
     runner.describe = lambda: described  # type: ignore[method-assign]
     with pytest.raises(
-        UserError, match=f"this machine's processor, and the artifact runs on {next(iter(described.values()))}"
+        UserError, match=f"this machine's processor, but the artifact runs on {next(iter(described.values()))}"
     ):
         roofline(fake(subject=runner), tmp_path, QUICK)
     assert not runner.batches

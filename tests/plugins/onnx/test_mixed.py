@@ -47,7 +47,7 @@ def drops(node) -> tuple[float, float]:
 
 
 def test_a_fragile_layer_stays_float_and_saves_the_accuracy(technique, fragile):
-    with pytest.raises(UserError, match=r"quantize\.static made another model"):
+    with pytest.raises(UserError, match=r"quantize\.static damaged the model"):
         technique(
             "cbuild_onnx.quantize.static:quantize", fragile, QuantizeStatic(data="calibration", scheme="u8-affine")
         )

@@ -186,7 +186,7 @@ def test_a_spelled_out_normalisation_stays_float(quantized: Any) -> None:
     node = quantized(model(nodes, constants))
     assert node.facts["sqnr_db"]["y"] > 30
     every = ("Add", "Mul", "MatMul", "Div", "Sqrt", "ReduceMean")
-    with pytest.raises(UserError, match="made another model"):
+    with pytest.raises(UserError, match="damaged the model"):
         quantized(model(nodes, constants), params=QuantizeStatic(data="random", scheme="u8-affine", op_types=every))
 
 

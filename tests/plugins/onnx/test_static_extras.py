@@ -71,7 +71,7 @@ def outliers(request, tmp_path):
 
 def test_smoothing_takes_the_harm_out_of_outliers(technique, outliers):
     params = {"data": "calibration", "scheme": "u8-affine", "op_types": ("MatMul",)}
-    with pytest.raises(UserError, match="made another model") as plain:
+    with pytest.raises(UserError, match="damaged the model") as plain:
         technique(STATIC, outliers, QuantizeStatic(**params))
     assert "outlier" in plain.value.hint
     assert "'smooth:'" in plain.value.hint

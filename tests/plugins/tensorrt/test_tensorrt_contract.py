@@ -178,4 +178,4 @@ except UserError as error:
 """
     said = run(script, str(tmp_path), env=libraries)
     assert said.startswith("TensorRT 11.")
-    assert "cannot start: no reason was given | is there an NVIDIA GPU with a driver for this version?" in said
+    assert "cannot start: no reason was given | it needs an NVIDIA GPU, and a driver for this version" in said

@@ -125,7 +125,7 @@ def test_several_outputs_have_a_column_each():
     outputs = {"start": start, "end": end, "other": random(N, 1)}
     wanted = by_hand(start, labels[:, 0]) + by_hand(end, labels[:, 1])
     assert torch.allclose(loss_of(labels, outputs, outputs=("start", "end")), wanted)
-    with pytest.raises(UserError, match="names 2 outputs, and labels are"):
+    with pytest.raises(UserError, match="names 2 outputs, but labels are"):
         loss_of(classes(N), outputs, outputs=("start", "end"))
     with pytest.raises(UserError, match="no output 'stop'") as error:
         loss_of(classes(N), outputs, outputs=("stop",))

@@ -78,7 +78,7 @@ def test_what_onnx_cannot_hold_is_refused(source, tmp_path, run, params):
 
 def test_float32_inputs_of_a_bfloat16_model_are_named(source, tmp_path):
     runner = load(make_context(tmp_path / "context", **WORLD), source("narrow", checkpoint_models.X))
-    with pytest.raises(UserError, match="computes in bfloat16 and its inputs are float32") as error:
+    with pytest.raises(UserError, match="computes in bfloat16, but its inputs are float32") as error:
         runner({"x": np.zeros((2, 4), np.float32)})
     assert "x.to(torch.bfloat16)" in (error.value.hint or "")
 

@@ -136,7 +136,7 @@ def test_what_does_not_fit_is_refused_with_what_would(technique, toy):
         ("bert", {"keep": ()}, "drops 3 of 3 blocks"),
         ("bert", {"count": 3, "by": "last"}, "leaves none of 3 blocks"),
         ("bert", {"count": 1}, "'by: output' is measured on data"),
-        ("counting", {"drop": (0,)}, "computes something else than by skipping"),
+        ("counting", {"drop": (0,)}, "changes more than skipping"),
     ):
         with pytest.raises(UserError, match=said):
             technique(LAYERS, toy(name), PruneLayers(**params))

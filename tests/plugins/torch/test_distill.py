@@ -136,7 +136,7 @@ def test_what_cannot_be_matched_is_explained(technique, trained, untrained, expo
         ({"hidden": {"body": "blocks.0"}}, trained, "'hidden: body' matches no layer of the student"),
         ({"hidden": {"blocks.0": "body"}}, trained, "'hidden: body' matches no layer of the teacher"),
         ({"hidden": {"blocks.0": "blocks.1"}}, trained, "differ in more than their width"),
-        ({"attention": {"blocks.0": "blocks.1"}}, trained, "have other shapes"),
+        ({"attention": {"blocks.0": "blocks.1"}}, trained, "differ in shape"),
         ({"attention": {"classify": "classify"}}, trained, "neither an attention layer nor a feature map"),
         ({"hidden": {"blocks.0": "blocks.0"}}, exported, "is of kind onnx: its layers cannot be read"),
     ):

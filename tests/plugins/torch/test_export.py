@@ -82,7 +82,7 @@ def test_outputs_are_named_as_asked(technique, toy):
     found, wanted = digits.outputs(out, feeds), digits.outputs(made, feeds, ("toy_models:two_inputs",))
     assert list(found) == ["scores", "length"]
     np.testing.assert_allclose(found["length"], wanted["norm"], atol=1e-4, rtol=1e-3)
-    with pytest.raises(UserError, match="gives 1 names, the model has 2 outputs: logits, norm"):
+    with pytest.raises(UserError, match="gives 1 names, but the model has 2 outputs: logits, norm"):
         technique(EXPORT, made, ExportOnnx(outputs=("scores",)))
 
 
@@ -121,7 +121,7 @@ def test_what_cannot_be_exported_is_explained(technique, toy, tmp_path):
         technique(EXPORT, toy("branching"), ExportOnnx())
     assert "control flow" in (error.value.hint or "")
     free = toy("mlp", inputs=[["image", ["batch", 1, "height", 8], "float32"]])
-    with pytest.raises(UserError, match="only takes 8 for the axis 'height' of input 'image'") as error:
+    with pytest.raises(UserError, match="accepts only 8 for the axis 'height' of input 'image'") as error:
         technique(EXPORT, free, ExportOnnx(sizes={"height": 8}))
     assert "write the number there" in (error.value.hint or "")
     with pytest.raises(UserError, match="no input has an axis 'width'"):

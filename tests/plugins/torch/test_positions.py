@@ -68,14 +68,14 @@ def test_the_config_is_edited_and_generation_with_a_cache_works(dropped):
 
 
 def test_what_counts_positions_in_its_code_is_refused(dropped):
-    with pytest.raises(UserError, match=r"something else than by skipping them: output 'output' is off by") as error:
+    with pytest.raises(UserError, match=r"changes more than skipping them does: output 'output' is off by") as error:
         dropped("by_number", (0,))
-    assert "counts on their positions" in (error.value.hint or "")
+    assert "depends on their positions" in (error.value.hint or "")
 
 
 def test_lists_left_as_they_were_are_caught(dropped, monkeypatch):
     monkeypatch.setattr("cbuild_torch.prune.blocks.list_edits", lambda *_: iter(()))
-    with pytest.raises(UserError, match="something else than by skipping them"):
+    with pytest.raises(UserError, match="changes more than skipping them"):
         dropped("gemma3", (0,))
 
 

@@ -226,7 +226,7 @@ class TestChannels:
         assert done[-1] == second.progress[-1]["total"] == 3
 
     def test_recovery_must_make_sense(self, technique, trained):
-        with pytest.raises(UserError, match="trains between two steps, and there is one"):
+        with pytest.raises(UserError, match="trains between rounds, but 'steps' is 1"):
             technique(CHANNELS, trained, PruneChannels(recover_epochs=1, data="train"))
         with pytest.raises(UserError, match="'recover-epochs' needs labelled data"):
             technique(CHANNELS, trained, PruneChannels(recover_epochs=1, steps=2))

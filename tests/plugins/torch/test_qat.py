@@ -172,7 +172,7 @@ def test_what_does_not_fit_is_explained(toy, technique, trained, trained_sequenc
             technique(QAT, subject, QuantizeQat(**{"data": "train", "scheme": "u8-affine", **params}))
         return error.value.hint or ""
 
-    assert "quantize.dynamic" in fails("does not reach the recurrent layer 'rnn'", trained_sequence("lstm"))
+    assert "quantize.dynamic" in fails("cannot quantize the recurrent layer 'rnn'", trained_sequence("lstm"))
     fails("'scheme: auto' was not resolved", trained, scheme="auto")
     fails("'exclude: nothing' matches nothing", trained, exclude=("nothing",))
     fails("no layer could be quantized", trained, exclude=("*",))

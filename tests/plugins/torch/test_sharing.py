@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_explained(technique, trained, trained_sequence):
         "'blocks.1' cannot share with 'blocks.0'", trained, ("blocks.0", "blocks.1")
     )
     assert "stem" in fails("no module 'layers.0'", trained, ("layers.0", "layers.1"))
-    fails("it takes two", trained, ("blocks.0",))
+    fails("sharing needs two", trained, ("blocks.0",))
     fails("which overlaps it", trained, ("blocks.0", "blocks.0.conv1"))
     fails("'pool' has no parameters", trained, ("pool", "stem.2"))
     fails("'head' cannot share with 'rnn'", trained_sequence("gru"), ("rnn", "head"))

@@ -214,7 +214,7 @@ class TestWeights:
 def test_a_factory_that_cannot_be_used_is_explained(toy, tmp_path):
     with pytest.raises(UserError, match="returned a dict, not a torch"):
         toy("not_a_module")
-    with pytest.raises(UserError, match=r"'1\.weight' of what the factory toy_models:lazy makes has no shape yet"):
+    with pytest.raises(UserError, match=r"parameter '1\.weight' of the model from toy_models:lazy is lazy"):
         toy("lazy")
     with pytest.raises(UserError, match=r"cannot call the factory .* unexpected keyword argument 'wide'"):
         digits.source(tmp_path / "made", args={"wide": 3})

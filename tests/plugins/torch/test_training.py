@@ -157,7 +157,7 @@ class TestDistill:
         assert distance(1.0) < 0.9 * distance(0.0)
 
     def test_classes_must_agree(self, technique, toy, trained):
-        with pytest.raises(UserError, match=r"teacher 'big' gives \[10\] a sample, the student \[5\]"):
+        with pytest.raises(UserError, match=r"has \[10\] per sample in teacher 'big', but \[5\] in the student"):
             technique(DISTILL, toy("fewer_classes"), Distill(data="train", teacher="big"), **self.teacher(trained))
 
 

@@ -1,4 +1,4 @@
-"""Parameters of the metrics that each class has a score of."""
+"""Parameters of the metrics with a score for each class."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Averaged"]
 
 
 class Averaged(Params):
-    """As for accuracy, and how the classes' scores become one."""
+    """As for accuracy, and how the scores of the classes are averaged."""
 
     output: OutputName = None
     ignore: Ignored = -100

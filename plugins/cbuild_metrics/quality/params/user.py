@@ -10,7 +10,7 @@ __all__ = ["UserFunction"]
 
 
 class UserFunction(Params):
-    """A function of the project: f(outputs, labels, **args) returns a number, or a mapping with 'value'."""
+    """Your own function: f(outputs, labels, **args) returns a number, or a mapping with 'value'."""
 
     function: Annotated[
         FunctionRef,
@@ -20,12 +20,12 @@ class UserFunction(Params):
     name: Annotated[
         str,
         Meta(
-            description="what the metric is called in tables, gates and reports; of several each needs its own",
+            description="name of the metric in tables, gates and reports; each of several needs its own",
             pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$",
         ),
     ] = "user"
     direction: Annotated[Literal["lower", "higher", "none"], Meta(description="which way is better")] = "none"
-    unit: Annotated[str, Meta(max_length=20, description="what it is counted in: %, dB …")] = ""
+    unit: Annotated[str, Meta(max_length=20, description="unit, such as % or dB")] = ""
 
     def measured_as(self) -> Label:
         return Label(name=self.name, unit=self.unit, direction=self.direction)

@@ -13,10 +13,10 @@ __all__ = ["Attacked", "Fgsm", "FgsmAccuracy", "Pgd", "PgdAccuracy"]
 _Steps = Annotated[int, Meta(ge=1, le=1000, description="steps of the descent")]
 _Step = Annotated[Rate | None, Meta(description="length of a step; without it, 2.5 eps / steps")]
 _RandomStart = Annotated[
-    bool, Meta(description="start from a uniform, seeded point of the ball, not from the input itself")
+    bool, Meta(description="start from a random point of the ball (uniform, seeded), not from the input itself")
 ]
 _Attacked = Annotated[
-    DatasetRef, Meta(description="dataset to attack, whose labels are classes; it comes from `evaluate: data`")
+    DatasetRef, Meta(description="dataset to attack, whose labels are classes; `evaluate: data` sets it")
 ]
 _Surrogate = Annotated[
     ModelRef | None,
@@ -50,7 +50,7 @@ class _Ball(Params):
             "those of input · std + mean",
         ),
     ] = (1.0,)
-    samples: Annotated[Positive, Meta(description="how many samples are attacked, from the first on")] = 1000
+    samples: Annotated[Positive, Meta(description="number of samples attacked, from the first on")] = 1000
 
     def __post_init__(self) -> None:
         if self.clip is not None and self.clip[0] >= self.clip[1]:

@@ -1,4 +1,4 @@
-"""Parameters of what a model answers to corrupted images."""
+"""Parameters of a model's answers to corrupted images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Corrupt", "Corruption"]
 
 _Corruptions = Annotated[
     tuple[Literal["noise", "contrast", "brightness", "blur", "jpeg"], ...],
-    Meta(min_length=1, description="corruptions, each applied by itself"),
+    Meta(min_length=1, description="corruptions, each applied on its own"),
 ]
 _Severities = Annotated[
     tuple[Annotated[int, Meta(ge=1, le=5)], ...],

@@ -1,4 +1,4 @@
-"""Parameters of what a model answers to inputs that hardly occur."""
+"""Parameters of a model's answers to extreme inputs."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _ALL_CASES = ("zeros", "least", "greatest", "lowest", "highest", "nan", "infinit
 
 
 class PredictEdges(Params):
-    """Run a model on inputs that hardly occur."""
+    """Run a model on extreme inputs."""
 
     data: Annotated[
         DatasetRef,
-        Meta(description="gives the shape, and the least and greatest number; it comes from `evaluate: data`"),
+        Meta(description="dataset that gives the shapes and the range of values; `evaluate: data` sets it"),
     ]
     cases: _Cases = _ALL_CASES
 

@@ -1,4 +1,4 @@
-"""Parameters of what a model answers to data of another kind."""
+"""Parameters of a model's answers to data of another kind."""
 
 from __future__ import annotations
 

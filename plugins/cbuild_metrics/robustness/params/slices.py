@@ -1,4 +1,4 @@
-"""Parameters of what a model answers to each slice of its data."""
+"""Parameters of a model's answers to slices of its data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Named(Params):
 
 
 class PredictSliced(_Named, kw_only=True):
-    """Run a model over a dataset and keep what it answers, and the slice that each sample is of."""
+    """Run a model over a dataset and keep what it answers, and the slice of each sample."""
 
     data: EvaluationData
     batch: Batch = 64

@@ -38,14 +38,14 @@ class PruneChannels(Params):
     ] = 8
     overrides: Annotated[dict[str, Ratio], Meta(description="glob of layer names → a ratio of their own")] = {}
     ignore: Annotated[tuple[str, ...], Meta(description="globs of layer names left alone")] = ()
-    steps: Annotated[Positive, Meta(description="rounds in which channels go; they are ranked again before each")] = 1
+    steps: Annotated[Positive, Meta(description="number of rounds; channels are ranked again before each")] = 1
     data: Annotated[
         DatasetRef | None, Meta(description="labelled data, for `taylor` and for the recovery between rounds")
     ] = None
-    samples: Annotated[Positive, Meta(description="how many samples of `data` `taylor` uses")] = 256
+    samples: Annotated[Positive, Meta(description="number of samples of `data` for `taylor`")] = 256
     recover_epochs: Annotated[
         Count, Meta(description="epochs of training between two rounds, as `finetune` does it; 0: none")
     ] = 0
     recover_lr: Annotated[Rate, Meta(description="peak learning rate of that training")] = 3e-4
-    recover_batch_size: Annotated[Positive, Meta(description="samples in a step of that training")] = 64
+    recover_batch_size: Annotated[Positive, Meta(description="batch size of that training")] = 64
     loss: PruningLoss = None

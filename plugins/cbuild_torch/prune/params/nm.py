@@ -14,7 +14,7 @@ __all__ = ["PruneNm"]
 class PruneNm(Params):
     """Zero all but the ``n`` largest of every ``m`` weights in a row along the input (2:4 for sparse tensor cores).
 
-    Layers whose input is no multiple of ``m`` are left alone.
+    Layers whose input is not a multiple of ``m`` are left alone.
     """
 
     n: Annotated[Positive, Meta(description="weights kept of each group")] = 2

@@ -14,4 +14,4 @@ class FoldBatchnorm(Params):
 
     ignore: Annotated[tuple[str, ...], Meta(description="globs of batch normalisation layers left alone")] = ()
     atol: Annotated[Amount, Meta(description="largest absolute difference allowed in an output")] = 1e-4
-    rtol: Annotated[Amount, Meta(description="difference allowed beside it, relative to the value")] = 1e-3
+    rtol: Annotated[Amount, Meta(description="difference allowed on top, relative to the value")] = 1e-3

@@ -10,7 +10,7 @@ __all__ = ["ShareLayers"]
 
 
 class ShareLayers(Params):
-    """Let equal blocks share one set of parameters, as ALBERT does (Lan et al. 2020); then train, sharing is kept."""
+    """Let equal blocks share one set of parameters, as ALBERT does (Lan et al. 2020). Training keeps the sharing."""
 
     groups: Annotated[
         tuple[tuple[str, ...], ...],

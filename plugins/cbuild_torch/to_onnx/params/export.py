@@ -20,6 +20,6 @@ class ExportOnnx(Params):
         Meta(description="names of the outputs, in the model's order; without it, as the model names them"),
     ] = ()
     sizes: TracedSizes = {}
-    data: Annotated[DatasetRef | None, Meta(description="dataset to check on; without it, made-up inputs")] = None
+    data: Annotated[DatasetRef | None, Meta(description="dataset to check on; without it, generated inputs")] = None
     atol: Annotated[Amount, Meta(description="largest absolute difference from torch allowed in an output")] = 1e-4
-    rtol: Annotated[Amount, Meta(description="difference allowed beside it, relative to the value")] = 1e-3
+    rtol: Annotated[Amount, Meta(description="difference allowed on top, relative to the value")] = 1e-3

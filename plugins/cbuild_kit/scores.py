@@ -23,10 +23,13 @@ def classified(predictions: Predictions, name: str | None, ignore: int) -> tuple
     scores, labels = scores[kept], labels[kept]
     classes = scores.shape[1]
     if not len(labels):
-        raise UserError(f"every label is {ignore}, which is left out", hint="see the metric's 'ignore'")
+        raise UserError(
+            f"every label is {ignore}, which the metric ignores",
+            hint="check the loader's labels, or set the metric's 'ignore:' to another label",
+        )
     if labels.min() < 0 or labels.max() >= classes:
         wrong = int(labels.min() if labels.min() < 0 else labels.max())
-        raise UserError(f"a label is {wrong}, the model has classes 0 … {classes - 1}")
+        raise UserError(f"a label is {wrong}, but the model has classes 0 … {classes - 1}")
     return scores, labels
 
 
@@ -59,4 +62,4 @@ def _check(scores: np.ndarray, labels: np.ndarray) -> None:
             hint="top-k accuracy needs scores N×…×C for labels N×…; the metric's 'output' chooses another output",
         )
     if scores.shape[-1] < 2:
-        raise UserError("the output has one score a sample, so there is nothing to choose from")
+        raise UserError("the output has one score per sample, so there is nothing to choose from")

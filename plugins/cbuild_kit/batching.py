@@ -1,4 +1,4 @@
-"""From what a user's loader yields to arrays, and back to batches."""
+"""Turns what a user's loader yields into arrays, and arrays into batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["arrays", "batch_indices", "batches"]
 
 _FORM = (
-    "a loader yields batches (inputs, labels): inputs an array N×…, a mapping name → array, or a tuple in input order"
+    "a loader yields batches (inputs, labels): inputs: an array N×…, a mapping name → array, or a tuple in input order"
 )
 
 
@@ -89,20 +89,20 @@ def _iterate(dataset: Iterable[Any]) -> Iterator[Any]:
 def _row(batch: Any, names: tuple[str, ...], index: int) -> dict[str, np.ndarray]:
     """One batch as name → array, with the labels under the empty name."""
     if not isinstance(batch, tuple | list) or len(batch) != 2:
-        alone = "; without labels, yield (inputs, np.zeros(len(inputs))) for a step that looks at none"
+        alone = "; without labels, yield (inputs, np.zeros(len(inputs))) for a step that uses none"
         raise UserError(f"batch {index} of the dataset is not a pair (inputs, labels)", hint=_FORM + alone)
     inputs, labels = batch
     if labels is None:
         raise UserError(
             f"batch {index} of the dataset has no labels: they are None",
-            hint="a step that looks at no labels takes any: yield (inputs, np.zeros(len(inputs)))",
+            hint="if the step uses no labels, yield (inputs, np.zeros(len(inputs)))",
         )
     if isinstance(inputs, Mapping):
         missing = [name for name in names if name not in inputs]
         if missing:
             raise UserError(
                 f"batch {index} of the dataset has no input '{missing[0]}'",
-                hint=f"it has: {', '.join(map(str, inputs)) or 'nothing'}; the model wants: {', '.join(names)}",
+                hint=f"it has: {', '.join(map(str, inputs)) or 'nothing'}; the model expects: {', '.join(names)}",
             )
         values = [inputs[name] for name in names]
     elif isinstance(inputs, tuple | list):
@@ -131,7 +131,7 @@ def _array(value: Any, what: str, index: int) -> np.ndarray:
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:  # ragged nests, tensors on another device
         raise UserError(
-            f"{what} of batch {index} of the dataset cannot be made an array: {error}", hint=_FORM
+            f"{what} of batch {index} of the dataset cannot be converted to an array: {error}", hint=_FORM
         ) from None
     if array.dtype.kind not in "biuf" or array.ndim == 0:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Inputs to measure a model on, when it is only the cost that matters."""
+"""Inputs to measure a model's cost on: their values do not matter."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 
-from .inputs import ModelInput, axis_sizes, example_arrays, fixed_batch
+from .inputs import axis_sizes, example_arrays, fixed_batch
 
-__all__ = ["Example", "example", "model_inputs"]
+__all__ = ["Example", "example"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,6 @@ class Example:
     feeds: Mapping[str, Any]
     batch: int
     axes: Mapping[str, int]
-
-
-def model_inputs(runner: Any) -> tuple[ModelInput, ...]:
-    return tuple(ModelInput(name, tuple(shape), dtype) for name, (shape, dtype) in runner.inputs.items())
 
 
 def example(inputs: Iterable[ModelInput], axes: Mapping[str, int], *, batch: int = 1, seed: int = 0) -> Example:
@@ -39,7 +35,7 @@ def example(inputs: Iterable[ModelInput], axes: Mapping[str, int], *, batch: int
     unknown, unnamed = sorted(axes.keys() - dynamic), sorted(others - axes.keys())
     if unknown and unnamed:
         raise UserError(
-            f"no input has an axis '{unknown[0]}', and the axis '{unnamed[0]}' is given no size",
+            f"no input has an axis '{unknown[0]}', and the axis '{unnamed[0]}' has no size",
             hint=f"dynamic axes: {', '.join(sorted(dynamic))}",
         )
     sizes = axis_sizes(items, {axis: size for axis, size in axes.items() if axis in dynamic}, batch=batch)

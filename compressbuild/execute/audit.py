@@ -1,0 +1,202 @@
+"""Notes what a node's Python code does with files of the project: reads, listings, look-ups, changes.
+
+Most raise audit events (https://docs.python.org/3/library/audit_events.html). To ask whether a file is there raises
+none, so the functions of ``os`` that do are wrapped. Files that a program is started with, as its arguments, count as
+read. Code in C is not seen here: see :mod:`.sight`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import genericpath
+import glob
+import importlib
+import inspect
+import linecache
+import os
+import pathlib
+import pkgutil
+import shlex
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+__all__ = ["Notes", "absolute"]
+
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+# Audit events that make or change a file, and those that remove one → position of its path. ``os.mkdir`` is not among
+# them: it is raised for directories that exist.
+_MAKES = {"os.rename": 1, "os.link": 1, "os.symlink": 1, "os.truncate": 0}
+_REMOVES = {"os.rename": 0, "os.remove": 0, "os.rmdir": 0}
+_CHANGES = {*_MAKES, *_REMOVES}
+_OPENS = {"sqlite3.connect": 0, "ctypes.dlopen": 0}
+_LISTS = {"os.listdir", "os.scandir"}
+_STARTS = {"subprocess.Popen": 1, "os.system": 0, "os.exec": 1, "os.posix_spawn": 1}  # → position of its arguments
+
+# Through these somebody asks; those ask for the interpreter's own sake, and no result depends on the answer.
+
+
+def _file(function: Any) -> str:
+    """What its frames say; the standard library's own modules may be frozen."""
+    return str(function.__code__.co_filename)
+
+
+_TOOLS = tuple(map(_file, (os.makedirs, os.path.join, genericpath.exists, pathlib.Path.exists, glob.glob)))
+_IMPORTS = "<frozen importlib"
+_MACHINERY = (
+    _IMPORTS,
+    os.path.dirname(os.path.abspath(__file__)) + os.sep,
+    *map(_file, (linecache.getline, inspect.getfile, traceback.print_exc, pkgutil.get_data)),
+    os.path.dirname(str(importlib.__file__)) + os.sep,
+    f"{os.sep}pkg_resources{os.sep}",
+)
+
+
+def absolute(path: Any, directory: int | None = None) -> str | None:
+    """An absolute path; None if it is none. ``directory``: a descriptor that it is relative to."""
+    if isinstance(path, int) and not isinstance(path, bool):
+        try:
+            return os.readlink(f"/proc/self/fd/{path}")
+        except OSError:
+            return None
+    try:
+        text = os.fsdecode("." if path is None else path)
+    except TypeError:
+        return None
+    if text[:1] != "/":
+        base = os.getcwd() if directory is None else absolute(directory)
+        if base is None:
+            return None
+        text = os.path.join(base, text)
+    return os.path.normpath(text) if "/." in text or "//" in text or text[-1:] == "/" else text
+
+
+class Notes:
+    """Of paths below ``watched`` and not below ``ignored``, tuples of prefixes. Below ``inputs`` nothing may change."""
+
+    def __init__(self, watched: tuple[str, ...], ignored: tuple[str, ...], inputs: tuple[str, ...]) -> None:
+        self.reads: set[str] = set()
+        self.imports: set[str] = set()
+        self.lists: set[str] = set()
+        self.looks: set[str] = set()
+        self.writes: set[str] = set()
+        self.removals: set[str] = set()
+        self._open: set[str] = set()
+        self._watched, self._ignored, self._inputs = watched, ignored, inputs
+
+    def start(self) -> None:
+        """An audit hook cannot be removed: the process is expected to end with the node."""
+        self._open = _open()
+        for name in ("stat", "lstat", "access"):
+            self._wrap(name)
+        sys.addaudithook(self._hook)
+
+    def concerns(self, path: str) -> bool:
+        return path.startswith(self._watched) and not path.startswith(self._ignored)
+
+    def _may_not_change(self, path: str) -> bool:
+        return self.concerns(path) or path.startswith(self._inputs)
+
+    def _hook(self, event: str, args: tuple[Any, ...]) -> None:
+        if event == "open":
+            path = None if isinstance(args[0], int) else absolute(args[0])
+            if path is None:
+                return
+            if args[2] & _WRITES:
+                if self._may_not_change(path):
+                    self.writes.add(path)
+            elif self.concerns(path):
+                by_import = sys._getframe(1).f_code.co_filename.startswith(_IMPORTS)
+                (self.imports if by_import else self.reads).add(path)
+        elif event in _LISTS:
+            path = absolute(args[0])
+            # The directory itself is watched, too, so with a slash.
+            if path is not None and self.concerns(path + "/") and not _for_the_interpreter(sys._getframe(1)):
+                self.lists.add(path)
+        elif event in _CHANGES:
+            if event in _MAKES and (path := absolute(args[_MAKES[event]])) and self._may_not_change(path):
+                self.writes.add(path)
+            if event in _REMOVES and (path := absolute(args[_REMOVES[event]])) and self._may_not_change(path):
+                self._removed(path)
+        elif event in _OPENS:
+            self._opened(args[_OPENS[event]])
+        elif event in _STARTS:
+            self._started(args[_STARTS[event]], args[2] if event == "subprocess.Popen" else None)
+
+    def _removed(self, path: str) -> None:
+        if path in self.writes:
+            self.writes.discard(path)  # a temporary file of the node's own
+        elif os.path.lexists(path):
+            self.removals.add(path)
+
+    def _opened(self, name: Any) -> None:
+        """A database or a library."""
+        if isinstance(name, str | bytes | os.PathLike) and name:
+            text = os.fsdecode(name)
+            path = absolute(text.removeprefix("file:").partition("?")[0] if text.startswith("file:") else text)
+            if path is not None and self.concerns(path):
+                self.reads.add(path)
+
+    def _started(self, arguments: Any, directory: Any) -> None:
+        """A program. A file that its arguments name is taken for read."""
+        for word in _words(arguments):
+            path = os.path.normpath(os.path.join(os.fsdecode(directory or os.getcwd()), word))
+            if self.concerns(path):
+                self.reads.add(path)
+
+    def _wrap(self, name: str) -> None:
+        plain: Callable[..., Any] = getattr(os, name)
+
+        def asked(path: Any, *args: Any, **options: Any) -> Any:
+            text = None if isinstance(path, int) else absolute(path, options.get("dir_fd"))
+            if text is not None and self.concerns(text) and not _for_the_interpreter(sys._getframe(1)):
+                self.looks.add(text)
+            return plain(path, *args, **options)
+
+        for able in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids):
+            if plain in able:
+                able.add(asked)
+        setattr(os, name, asked)
+
+    def see_open(self) -> None:
+        """Note the files that are mapped or open now and were not at the start, whoever opened them."""
+        self.reads.update(path for path in _open() - self._open if self.concerns(path))
+
+
+def _open() -> set[str]:
+    """According to the kernel: empty where it does not tell."""
+    found = set()
+    with contextlib.suppress(OSError):
+        lines = pathlib.Path("/proc/self/maps").read_text("utf-8", "replace").splitlines()
+        found = {line[line.find("/") :] for line in lines if "/" in line}
+        for entry in os.scandir("/proc/self/fd"):
+            with contextlib.suppress(OSError):
+                found.add(os.readlink(entry.path))
+    return found
+
+
+def _for_the_interpreter(frame: FrameType | None) -> bool:
+    """Whether the import system or the like asks. To resolve a path is not to ask for what is there, either."""
+    while frame is not None and frame.f_code.co_filename in _TOOLS:
+        if frame.f_code.co_name == "_joinrealpath":
+            return True
+        frame = frame.f_back
+    return frame is not None and any(each in frame.f_code.co_filename for each in _MACHINERY)
+
+
+def _words(arguments: Any) -> Iterator[str]:
+    """The words of a command: as given, of what a shell would make of each, and what follows an ``=``."""
+    given = [arguments] if isinstance(arguments, str | bytes | os.PathLike) else list(arguments or ())
+    for each in given:
+        word = os.fsdecode(each) if isinstance(each, str | bytes | os.PathLike) else str(each)
+        try:
+            parts = shlex.split(word)
+        except ValueError:
+            parts = word.split()
+        for part in (word, *parts):
+            yield part
+            if "=" in part:
+                yield part.partition("=")[2]

@@ -1,0 +1,130 @@
+"""What the shell offers while a command line is typed: through click, and once in a bash."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.shell_completion import BashComplete
+
+from compressbuild.cli.main import COMMANDS, cbuild
+from compressbuild.registry import discover
+from compressbuild.scaffold import KINDS
+
+COMPRESSFILE = "version: 1\nmodels: {m: {file: f.txt}}\ntargets: {small: {from: m}}\ngroups: {both: [small]}\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "f.txt").write_text("abc")
+    (tmp_path / "Compressfile").write_text(COMPRESSFILE)
+    (tmp_path / "other" / "Compressfile").write_text(COMPRESSFILE.replace("small", "smaller"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def offered(*line: str) -> list[str]:
+    """What the last word may become."""
+    shell = BashComplete(cbuild, {}, "cbuild", "_CBUILD_COMPLETE")
+    return [item.value for item in shell.get_completions(list(line[:-1]), line[-1])]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("li", ["list"]),
+        ("s", ["show", "sign", "sbom", "schema", "small"]),
+        ("bo", ["both"]),
+        ("--ke", ["--keep-going"]),
+        ("--ver", ["--version", "--verbose"]),
+        ("--keep-going s", ["show", "sign", "sbom", "schema", "small"]),
+        ("-n small s", ["small"]),
+        ("small --re", ["--remeasure"]),
+        ("-f Compressfile sm", ["small"]),
+        ("-f other/Compressfile sm", ["smaller"]),
+        ("show -f other/Compressfile sm", ["smaller"]),
+        ("build s", ["small"]),
+        ("why bo", ["both"]),
+        ("show b", []),
+        ("compare small s", ["small"]),
+        ("verify --target s", ["small"]),
+        ("show zz", []),
+        ("-f missing sm", []),
+        ("graph --fo", ["--format"]),
+        ("help quantize.st", ["quantize.static"]),
+        ("help onnxruntime-m", ["onnxruntime-model"]),
+        ("help top", ["top1", "top5"]),
+        ("help sche", ["schema"]),
+        ("plugins n", ["new"]),
+        ("plugins new rows --kind ", list(KINDS)),
+        ("cache g", ["gc"]),
+    ],
+)
+def test_offers(project: Path, line: str, expected: list[str]) -> None:
+    assert offered(*line.split(" ")) == expected
+
+
+def test_every_command_that_takes_a_target_offers_it(project: Path) -> None:
+    """Whatever its argument is called. ``help`` offers what it explains."""
+    taking = {}
+    for name in COMMANDS:
+        command = cbuild.get_command(click.Context(cbuild), name)
+        assert command is not None
+        if any(isinstance(parameter, click.Argument) for parameter in command.params):
+            taking[name] = offered(name, "sma")
+    expected = {"build", "why", "show", "compare", "history", "report", "profile", "graph", "verify", "sign", "sbom"}
+    assert taking == {**{name: ["small"] for name in expected}, "help": []}
+
+
+def test_help_offers_all_that_it_explains(project: Path) -> None:
+    registry = discover()
+    explained = {*registry.techniques, *registry.backends, *registry.metrics, *registry.kinds, *COMMANDS}
+    found = offered("help", "")
+    assert len(found) == len(explained)
+    assert set(found) == explained
+
+
+def test_files_and_directories_are_left_to_the_shell(project: Path) -> None:
+    shell = BashComplete(cbuild, {}, "cbuild", "_CBUILD_COMPLETE")
+    for line, kind in [
+        ("-f x", "file"),
+        ("show -f x", "file"),
+        ("list --cache-dir x", "dir"),
+        ("all --trace x", "file"),
+        ("report -o x", "file"),
+        ("verify --key x", "file"),
+        ("verify oth", "dir"),
+    ]:
+        *words, last = line.split()
+        assert [(item.type, item.value) for item in shell.get_completions(words, last)] == [(kind, last)], line
+
+
+def test_a_broken_compressfile_is_no_noise(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (project / "Compressfile").write_text("version: 1\ntargets: {small: {from: nothing}}\n")
+    assert offered("show", "sm") == []
+    assert offered("li") == ["list"]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_in_bash(project: Path, tmp_path: Path) -> None:
+    """The script of ``docs/cli.md``, loaded by a bash, which then asks the installed command."""
+    command = tmp_path / "bin" / "cbuild"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m compressbuild "$@"\n')
+    command.chmod(0o755)
+    script = (
+        'eval "$(_CBUILD_COMPLETE=bash_source cbuild)"\n'
+        "function=$(complete -p cbuild | sed 's/.*-F \\([^ ]*\\).*/\\1/')\n"
+        "COMP_WORDS=(cbuild why bo); COMP_CWORD=2; $function cbuild bo why\n"
+        'printf "%s\\n" "${COMPREPLY[@]}"\n'
+    )
+    env = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", script], cwd=project, env=env, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("both\n", "")

@@ -1,0 +1,106 @@
+"""A signal ends a command at any moment with 128 + its number: no traceback, no process, nothing half-made."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from command import Work, finish
+
+FILE = """\
+version: 1
+models: {f: {file: f.txt}}
+targets:
+  a: {from: f, steps: [toy.mix: {salt: 1}, toy.copy: {seconds: 0.3}, toy.mix: {salt: 2}]}
+  b: {from: f, steps: [toy.copy: {seconds: 0.2}, toy.mix: {salt: 3}]}
+"""
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
+START = 0.12  # seconds in which Python itself starts, before any code of ours
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    work = Work(tmp_path / "work", toy=True)
+    work.write("f.txt", "abc")
+    work.write("Compressfile", FILE)
+    return work
+
+
+def leftovers(work: Work) -> list[str]:
+    """Temporary files and directories of the cache, of what is published, and of the state."""
+    found = [*(work.root / "cache/tmp").glob("*"), *(work.root / "build").glob(".*")]
+    found += [
+        p for p in (work.root / ".cbuild").glob("*") if p.name.partition(".")[0] in ("stat", "traces") and p.suffix
+    ]
+    return [str(path.relative_to(work.root)) for path in found]
+
+
+def interrupted(work: Work, number: int, delay: float, *, again: bool = False) -> int:
+    process = work.start("all")
+    time.sleep(delay)
+    os.killpg(process.pid, number)
+    if again:
+        time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)
+    ran = finish(process, 60)
+    assert "Traceback" not in ran.text, ran.text
+    assert work.settle() == []
+    assert leftovers(work) == []
+    return ran.code
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+@pytest.mark.parametrize("again", [False, True], ids=["once", "and Ctrl-C again"])
+def test_while_a_node_runs(work: Work, number: signal.Signals, again: bool) -> None:
+    process = work.start("all", "--json")
+    line = ""
+    while "toy.copy" not in line:
+        line = process.stdout.readline()
+    os.killpg(process.pid, number)
+    if again:
+        time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+    ran = finish(process, 60)
+    assert ran.code == 128 + number
+    assert ran.err == "error: interrupted; finished nodes are kept\n" or ran.err.startswith("interrupted")
+    assert work.settle() == []
+    assert leftovers(work) == []
+    assert "up to date" in work("all").out
+
+
+def sweep(work: Work, rounds: int, seed: int) -> None:
+    choice = random.Random(seed)
+    for turn in range(rounds):
+        number, delay = choice.choice(SIGNALS), START + choice.random() * 1.2
+        code = interrupted(work, number, delay, again=choice.random() < 0.3)
+        assert code in (0, 128 + number), f"round {turn} of seed {seed}: {number.name} after {delay:.3f} s"
+        if choice.random() < 0.3:
+            work.write("f.txt", f"text {turn}")
+    assert "up to date" in work("all").out
+
+
+def test_at_random_moments(work: Work) -> None:
+    sweep(work, 5, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_at_many_random_moments(work: Work, seed: int) -> None:
+    sweep(work, 30, seed)
+
+
+def test_a_signal_that_is_ignored_stays_so(work: Work) -> None:
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = work.start("all", "--json")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    while "toy.copy" not in process.stdout.readline():
+        pass
+    os.killpg(process.pid, signal.SIGHUP)
+    assert finish(process, 60).code == 0
