@@ -17,7 +17,7 @@ def main() -> int:
 
 
 def _run(text: "str | None") -> int:
-    """The command line, of which the no-op knows the answer if there is a ``text``."""
+    """Run the command, unless the no-op has its answer, ``text``."""
     from compressbuild import interrupts
 
     _open_streams()
