@@ -17,7 +17,7 @@ def main() -> int:
 
 
 def _run(text: "str | None") -> int:
-    """Run the command, unless the no-op has its answer, ``text``."""
+    """Print ``text``, the answer of the no-op, if there is one; else run the command line."""
     from compressbuild import interrupts
 
     _open_streams()
@@ -30,7 +30,7 @@ def _run(text: "str | None") -> int:
     output = Output()
     status = output.conclude(full(sys.argv[1:]))
     interrupts.leave()
-    if "compressbuild.build" not in sys.modules:
+    if "compressbuild.build.run" not in sys.modules:
         _leave(status)
     return status
 
@@ -47,7 +47,7 @@ def _leave(status: int, text: str = "") -> None:
         status = status or 1
         try:
             os.write(2, f"cbuild: error: standard output: {error.strerror}\n".encode())
-        except OSError:  # nobody can be told
+        except OSError:  # nobody can read it
             status = status or 1
     os._exit(status)
 

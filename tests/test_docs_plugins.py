@@ -37,6 +37,32 @@ def test_the_plugin_passes_its_own_tests(plugin: Path) -> None:
     assert "5 passed" in out
 
 
+def installed_wanda(plugin: Path) -> Path:
+    install(plugin, "cbuild-wanda", "1.0", {"wanda": "cbuild_wanda"})
+    return plugin
+
+
+def test_the_technique_on_torch_models(plugin: Path) -> None:
+    script = (
+        "from pathlib import Path\n"
+        "from compressbuild.api.testing import run_node\n"
+        "from cbuild_wanda import Wanda\n"
+        "from test_wanda import TestWanda\n"
+        "model, world = TestWanda().subject(Path('model')), dict(datasets=TestWanda.datasets, kind='torch-model')\n"
+        "node = run_node('cbuild_wanda:prune', model, Wanda(data='train'), Path('out'), **world,\n"
+        "    factories=TestWanda.factories)\n"
+        "assert node.facts == {'sparsity': 0.5}, node.facts\n"
+        "assert 'sparse' in (node.out / 'model.json').read_text()\n"
+    )
+    run(installed_wanda(plugin), "-c", script)
+
+
+@pytest.mark.slow
+def test_the_technique_on_torch_models_keeps_its_contract(plugin: Path) -> None:
+    out = run(installed_wanda(plugin), "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_wanda.py")
+    assert "13 passed" in out
+
+
 def test_its_manifest_is_cheap(plugin: Path) -> None:
     script = "import sys, cbuild_reference.manifest; print({'numpy', 'onnx'} & set(sys.modules))"
     assert run(plugin, "-c", script).strip() == "set()"

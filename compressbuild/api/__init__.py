@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from .census import Census, Macs, Weight
-from .context import Context, Runner, UserError
+from .context import Context, UserError
 from .facts import FACTS
 from .needs import Needs
 from .numbers import Amount, Count, Positive, Rate, Ratio, Share
@@ -11,6 +11,7 @@ from .params import DatasetRef, FileRef, FunctionRef, Label, Meta, ModelRef, Nar
 from .parity import Parity, ParityCheck
 from .profile import Operator, Profile, Profiling
 from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
+from .runner import ModelInput, Runner
 from .stack import Stack
 from .version import VERSION
 from .work import WorkDataset, WorkInput, WorkRequest, WorkResult, WorkSight
@@ -36,6 +37,7 @@ __all__ = [
     "Macs",
     "Meta",
     "Metric",
+    "ModelInput",
     "ModelRef",
     "Narrow",
     "Needs",

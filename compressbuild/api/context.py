@@ -1,19 +1,20 @@
-"""What a plugin function is given: :class:`Context`, and the protocol of what it loads: :class:`Runner`."""
+"""What a plugin function is given: :class:`Context`."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import msgspec
 
 from .census import Census
 from .params import Params
+from .runner import Runner
 from .work import WorkRequest
 
-__all__ = ["Context", "Runner", "UserError"]
+__all__ = ["Context", "UserError"]
 
 
 class UserError(Exception):
@@ -22,21 +23,6 @@ class UserError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
-
-
-@runtime_checkable
-class Runner(Protocol):
-    """A loaded artifact that can be run. Arrays are numpy, shapes include the batch axis."""
-
-    @property
-    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
-        """Input name → (shape with names for dynamic axes, numpy dtype name), in positional order."""
-
-    def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
-        """Run once. ``feeds``: input name → array. Returns output name → array, in the model's order."""
-
-    def describe(self) -> dict[str, Any]:
-        """What really runs: ``{"provider": "CPUExecutionProvider", "threads": 1, …}``."""
 
 
 def resolve(reference: str) -> Any:

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import msgspec
 
 from .context import Context, resolve
 from .params import Params
+from .runner import ModelInput
 from .work import WorkDataset, WorkInput, WorkRequest
 
 __all__ = ["NodeRun", "installed_plugin", "make_context", "onnx_model", "run_node", "torch_model"]
@@ -143,17 +144,17 @@ def installed_plugin(name: str) -> dict[str, Any]:
 def torch_model(
     place: Path,
     factory: str,
-    inputs: Mapping[str, tuple[tuple[int | str, ...], str]],
+    inputs: Iterable[ModelInput],
     *,
     args: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Path:
     """A ``torch-model`` artifact in ``place / "torch-model"``, as a build makes it of a ``models:`` entry.
 
-    ``factory``: ``module:function`` that returns a ``torch.nn.Module``, called with ``args``. ``inputs``: name →
-    (shape with names for dynamic axes, dtype): ``{"x": (("batch", 4), "float32")}``.
+    ``factory``: ``module:function`` that returns a ``torch.nn.Module``, called with ``args``. ``inputs``: what the
+    module takes, ``[ModelInput("x", ("batch", 4), "float32")]``.
     """
-    declared = [[name, list(shape), dtype] for name, (shape, dtype) in inputs.items()]
+    declared = [[item.name, list(item.shape), item.dtype] for item in inputs]
     source = {"factory": factory, "args": dict(args or {}), "weights": None, "inputs": declared}
     return run_node(_TORCH_INIT, None, source, place / "torch-model", factories=(factory,), seed=seed).out
 
@@ -161,7 +162,7 @@ def torch_model(
 def onnx_model(
     place: Path,
     factory: str,
-    inputs: Mapping[str, tuple[tuple[int | str, ...], str]],
+    inputs: Iterable[ModelInput],
     *,
     args: Mapping[str, Any] | None = None,
     seed: int = 0,

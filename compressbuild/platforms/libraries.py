@@ -56,6 +56,7 @@ def _package_directories(path: tuple[str, ...]) -> tuple[str, ...]:
         packages = _folders(entry)
         if not any(name.endswith(".dist-info") for name in packages):  # no package was installed in it
             continue
+        packages = [name for name in packages if not name.endswith(".dist-info")]  # which hold metadata alone
         found += [f"{entry}/{name}" for name in packages if name.endswith(("_libs", ".libs"))]
         for inner in ("lib", "libs", "capi"):
             found += [f"{entry}/{name}/{inner}" for name in packages if os.path.isdir(f"{entry}/{name}/{inner}")]

@@ -81,7 +81,7 @@ def _convert(
             ctx.log.info("coremltools cannot convert the output of %s: %s", name, one_line(error))
             refusals.append(error)
             continue
-        lost = infinite(converted.get_spec())
+        lost = infinite(converted)
         if lost is not None and not has_infinity(program):
             raise UserError(
                 f"the constant '{lost}' becomes infinite in float16, whose largest number is 65504",

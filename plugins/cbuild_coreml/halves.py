@@ -14,7 +14,6 @@ from torch.fx import Node
 __all__ = ["clamp", "has_infinity", "infinite"]
 
 _MOST = 65504.0
-_FLOAT16 = 10  # coremltools' MIL data type
 
 
 def clamp(program: ExportedProgram) -> int:
@@ -53,16 +52,11 @@ def has_infinity(program: ExportedProgram) -> bool:
     return found or any(bool(tensor.isinf().any()) for tensor in _tensors(program))
 
 
-def infinite(spec: Any) -> str | None:
-    """Name of a float16 constant of an ML program that is not finite."""
-    return next((name for name, values in _constants(spec) if not np.isfinite(values).all()), None)
-
-
-def _constants(spec: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """The float16 constants that are written into a program, not beside it."""
-    blocks = (b for function in spec.mlProgram.functions.values() for b in function.block_specializations.values())
-    for operation in (each for block in blocks for each in block.operations if each.type == "const"):
-        output = operation.outputs[0]
-        if output.type.tensorType.dataType == _FLOAT16:
-            for attribute in operation.attributes.values():
-                yield output.name, np.frombuffer(attribute.immediateValue.tensor.bytes.values, np.float16)
+def infinite(converted: Any) -> str | None:
+    """Name of a float16 constant of what coremltools made that is not finite, beside the program too."""
+    for function in converted._mil_program.functions.values():
+        for operation in function.operations:
+            value = operation.outputs[0].val if operation.op_type == "const" else None
+            if getattr(value, "dtype", None) == np.float16 and not np.isfinite(value).all():
+                return str(operation.name)
+    return None

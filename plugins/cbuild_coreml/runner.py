@@ -10,7 +10,7 @@ from typing import Any
 import coremltools
 import numpy as np
 
-from compressbuild.api import Context, Runner, UserError
+from compressbuild.api import Context, ModelInput, Runner, UserError
 
 from .artifact import NAME, narrowed, read
 from .settings import CoreMlSettings
@@ -39,8 +39,8 @@ class PackageRunner:
             raise UserError(f"Core ML cannot load the package: {_line(error)}") from error
 
     @property
-    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
-        return {item.name: (item.shape, item.dtype) for item in self._interface.inputs}
+    def inputs(self) -> tuple[ModelInput, ...]:
+        return self._interface.inputs
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         checked = self._interface.checked(feeds, "the package")

@@ -14,7 +14,7 @@ from cbuild_torch.model.program import one_line
 from executorch.extension.pybindings import _C
 from executorch.runtime import Runtime
 
-from compressbuild.api import Context, Runner, UserError
+from compressbuild.api import Context, ModelInput, Runner, UserError
 
 from .artifact import PROGRAM
 from .settings import ExecuTorchSettings
@@ -45,8 +45,8 @@ class ProgramRunner:
             ) from error
 
     @property
-    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
-        return {item.name: (item.shape, item.dtype) for item in self._interface.inputs}
+    def inputs(self) -> tuple[ModelInput, ...]:
+        return self._interface.inputs
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         values = tensors(self._interface.checked(feeds, "the program"))

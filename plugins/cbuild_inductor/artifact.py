@@ -8,51 +8,47 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cbuild_kit import ModelInput
+from cbuild_kit.interface import Interface
 
-__all__ = ["PACKAGE", "Interface", "validate"]
+__all__ = ["PACKAGE", "Package", "validate"]
 
 PACKAGE = "model.pt2"
 _INTERFACE = "interface.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Interface:
-    """``outputs``: names, in order. ``torch``: the version whose libraries the package needs."""
+class Package:
+    """What ``interface.json`` says. ``torch``: the version whose libraries the package needs."""
 
-    inputs: tuple[ModelInput, ...]
-    outputs: tuple[str, ...]
+    interface: Interface
     device: str
     torch: str
 
     def write(self, directory: Path) -> None:
-        rows = [{"name": item.name, "shape": list(item.shape), "dtype": item.dtype} for item in self.inputs]
-        content = {"inputs": rows, "outputs": list(self.outputs), "device": self.device, "torch": self.torch}
+        rows = self.interface.content()
+        content = {"inputs": rows["inputs"], "outputs": rows["outputs"], "device": self.device, "torch": self.torch}
         text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
         (directory / _INTERFACE).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
-    def read(cls, directory: Path) -> Interface:
+    def read(cls, directory: Path) -> Package:
         """ValueError if the file is not what :meth:`write` makes."""
         try:
             found = json.loads((directory / _INTERFACE).read_text(encoding="utf-8"))
-            inputs = tuple(ModelInput(row["name"], tuple(row["shape"]), row["dtype"]) for row in found["inputs"])
-            return cls(inputs, _texts(found["outputs"]), str(found["device"]), str(found["torch"]))
-        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            interface = Interface.of_content({**found, "sizes": {}})
+            return cls(interface, str(found["device"]), str(found["torch"]))
+        except ValueError as error:
+            raise ValueError(f"{_INTERFACE} is damaged: {error}") from error
+        except (KeyError, TypeError) as error:
             raise ValueError(f"{_INTERFACE} is damaged: {error!r}") from error
-
-
-def _texts(values: Iterable[object]) -> tuple[str, ...]:
-    return tuple(map(str, values))
 
 
 def validate(directory: Path) -> None:
     """ValueError unless the package is whole and holds a compiled model."""
-    Interface.read(directory)
+    Package.read(directory)
     try:
         with zipfile.ZipFile(directory / PACKAGE) as archive:
             damaged = archive.testzip()

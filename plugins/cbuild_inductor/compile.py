@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cbuild_kit import ModelInput, axis_sizes, example_arrays
+from cbuild_kit import axis_sizes, example_arrays
+from cbuild_kit.interface import Interface
 from cbuild_kit.parity import check_parity
 from cbuild_torch.model.calling import caller, named_outputs, tensors
 from cbuild_torch.model.description import ModelDescription
@@ -22,9 +23,9 @@ from torch import nn
 from torch.export.passes import move_to_device_pass
 from torch.fx import GraphModule
 
-from compressbuild.api import Context, UserError
+from compressbuild.api import Context, ModelInput, UserError
 
-from .artifact import PACKAGE, Interface
+from .artifact import PACKAGE, Package
 from .runner import load, one_line, set_precision
 from .settings import InductorSettings
 
@@ -43,7 +44,8 @@ def compile(ctx: Context, model: Path, settings: InductorSettings) -> dict[str, 
     set_precision(settings)
     with _workplace(ctx.scratch / "inductor", settings):
         _compile(program, ctx.out / PACKAGE, settings)
-    Interface(description.inputs, names, settings.device, torch.__version__.partition("+")[0]).write(ctx.out)
+    interface = Interface(description.inputs, names)
+    Package(interface, settings.device, torch.__version__.partition("+")[0]).write(ctx.out)
     rows = table_rows(module, description.inputs, tensors(example_arrays(description.inputs)))
     del module, program
     ctx.progress(2, 3, stage="compare")

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from cbuild_kit import ModelInput
 from torch import Tensor
 
-from compressbuild.api import Context, Runner, UserError
+from compressbuild.api import Context, ModelInput, Runner, UserError
 
-from .artifact import PACKAGE, Interface
+from .artifact import PACKAGE, Package
 from .settings import InductorSettings
 
 __all__ = ["PackageRunner", "load", "one_line", "set_precision"]
@@ -41,8 +40,8 @@ class PackageRunner:
         from torch import _inductor
         from torch._inductor import config
 
-        self._interface = Interface.read(artifact)
-        if self._interface.device == "cuda" and not torch.cuda.is_available():
+        self._package = Package.read(artifact)
+        if self._package.device == "cuda" and not torch.cuda.is_available():
             raise UserError("the package was compiled for a CUDA device, but this torch finds none")
         torch.set_num_threads(settings.threads)
         set_precision(settings)
@@ -54,41 +53,31 @@ class PackageRunner:
         except Exception as error:  # the loader raises RuntimeError, OSError and classes of C++ origin
             raise UserError(
                 f"torch {torch.__version__} cannot load the package: {one_line(error)}",
-                hint=f"it was compiled with torch {self._interface.torch}, on a processor of its own instruction set",
+                hint=f"it was compiled with torch {self._package.torch}, on a processor of its own instruction set",
             ) from error
 
     @property
-    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
-        return {item.name: (item.shape, item.dtype) for item in self._interface.inputs}
+    def inputs(self) -> tuple[ModelInput, ...]:
+        return self._package.interface.inputs
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         found = self.run(self.tensors(feeds))
         values = (found,) if isinstance(found, Tensor) else tuple(found)
-        return {name: value.cpu().numpy() for name, value in zip(self._interface.outputs, values, strict=True)}
+        return {name: value.cpu().numpy() for name, value in zip(self._package.interface.outputs, values, strict=True)}
 
     def tensors(self, feeds: Mapping[str, Any]) -> tuple[Tensor, ...]:
-        """What :meth:`run` takes, on the package's device."""
-        return tuple(self._tensor(item, feeds) for item in self._interface.inputs)
+        """What :meth:`run` takes, on the package's device. The native code does not look at types and sizes: it would
+        read past the end of a short array."""
+        arrays = self._package.interface.checked(feeds, "the package")
+        return tuple(torch.from_numpy(np.ascontiguousarray(a)).to(self._package.device) for a in arrays.values())
 
     def run(self, values: tuple[Tensor, ...]) -> Any:
         """The native code alone."""
         with torch.no_grad():
             return self._call(*values)
 
-    def _tensor(self, item: ModelInput, feeds: Mapping[str, Any]) -> Tensor:
-        """The native code does not look at types and sizes: it would read past the end of a short array."""
-        if item.name not in feeds:
-            raise UserError(f"the package cannot be run: no value for input '{item.name}'")
-        array = np.ascontiguousarray(feeds[item.name])
-        fits = len(array.shape) == len(item.shape) and all(
-            isinstance(axis, str) or axis == size for axis, size in zip(item.shape, array.shape, strict=False)
-        )
-        if not fits or array.dtype != item.dtype:
-            raise UserError(f"the package cannot be run: it expects {item}, not {array.dtype} {list(array.shape)}")
-        return torch.from_numpy(array).to(self._interface.device)
-
     def describe(self) -> dict[str, Any]:
-        device = self._interface.device
+        device = self._package.device
         return {
             "runtime": "torch-inductor",
             "version": str(torch.__version__),  # a class of its own, which is no JSON value

@@ -1,17 +1,22 @@
-"""What first-party plugins share about datasets and model inputs. Not a plugin: it has no entry point.
+"""What plugins share about datasets and model inputs. Not a plugin: it has no entry point.
 
-Importing it is cheap; numpy is imported by the functions that need it.
+Its public modules are this one, :mod:`cbuild_kit.interface`, :mod:`cbuild_kit.parity`, :mod:`cbuild_kit.predictions`,
+:mod:`cbuild_kit.profiled` and :mod:`cbuild_kit.scores`. Importing this one is cheap; numpy is imported by the functions
+that need it.
 """
 
-from .batches import arrays, batch_indices, batches
-from .example import Example, example, model_inputs
+from .batching import arrays, batch_indices, batches
+from .examples import Example, example
 from .feeds import sample_feeds
-from .inputs import ModelInput, axis_sizes, example_arrays, example_feeds, fit, fixed_batch
+from .inputs import axis_sizes, example_arrays, fit, fixed_batch
 from .schemes import check_scheme
 
+VERSION = "1.0"
+"""``major.minor`` of the public modules. A minor adds names, and parameters with a default. A major takes away."""
+
 __all__ = [
+    "VERSION",
     "Example",
-    "ModelInput",
     "arrays",
     "axis_sizes",
     "batch_indices",
@@ -19,9 +24,7 @@ __all__ = [
     "check_scheme",
     "example",
     "example_arrays",
-    "example_feeds",
     "fit",
     "fixed_batch",
-    "model_inputs",
     "sample_feeds",
 ]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 
-from .batches import arrays
-from .inputs import ModelInput, fit, fixed_batch
+from .batching import arrays
+from .inputs import fit, fixed_batch
 
 if TYPE_CHECKING:
     import numpy as np

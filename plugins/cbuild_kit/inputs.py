@@ -1,29 +1,16 @@
-"""A model's inputs as declared: their names, shapes with named dynamic axes, and types."""
+"""Sizes and arrays for a model's declared inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["ModelInput", "axis_sizes", "example_arrays", "example_feeds", "fit", "fixed_batch"]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInput:
-    """``shape``: ints, and names for dynamic axes (equal names have equal sizes). ``dtype``: a numpy type name."""
-
-    name: str
-    shape: tuple[int | str, ...]
-    dtype: str
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.dtype} [{', '.join(map(str, self.shape))}]"
+__all__ = ["axis_sizes", "example_arrays", "fit", "fixed_batch"]
 
 
 def axis_sizes(
@@ -60,11 +47,6 @@ def example_arrays(
         if dtype.kind == "b" and len(shape) > 1 and shape[-1] > 1:
             made[item.name][..., -1] = False
     return made
-
-
-def example_feeds(inputs: Mapping[str, tuple[tuple[int | str, ...], str]]) -> dict[str, np.ndarray]:
-    """:func:`example_arrays` for a Runner's ``inputs``."""
-    return example_arrays(ModelInput(name, tuple(shape), dtype) for name, (shape, dtype) in inputs.items())
 
 
 def fixed_batch(inputs: Iterable[ModelInput]) -> int | None:

@@ -15,9 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compressbuild.api import UserError
-
-from .inputs import ModelInput
+from compressbuild.api import ModelInput, UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,9 +110,12 @@ class Interface:
         (directory / _NAME).write_text(self.text() + "\n", encoding="utf-8")
 
     def text(self) -> str:
+        return json.dumps(self.content(), indent=2, sort_keys=True, ensure_ascii=False)
+
+    def content(self) -> dict[str, Any]:
+        """As JSON values, for a backend that has more to say in one file."""
         rows = [{"name": item.name, "shape": list(item.shape), "dtype": item.dtype} for item in self.inputs]
-        content = {"inputs": rows, "outputs": self.outputs, "sizes": dict(self.sizes)}
-        return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
+        return {"inputs": rows, "outputs": list(self.outputs), "sizes": dict(self.sizes)}
 
     @classmethod
     def read(cls, directory: Path) -> Interface:
@@ -126,8 +127,12 @@ class Interface:
 
     @classmethod
     def parse(cls, text: str) -> Interface:
+        return cls.of_content(json.loads(text))
+
+    @classmethod
+    def of_content(cls, found: Any) -> Interface:
+        """What :meth:`content` gives, or ValueError."""
         try:
-            found = json.loads(text)
             inputs = tuple(ModelInput(row["name"], tuple(row["shape"]), row["dtype"]) for row in found["inputs"])
             sizes = {axis: (int(low), int(high)) for axis, (low, high) in found["sizes"].items()}
             return cls(inputs, tuple(map(str, found["outputs"])), sizes)

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .inputs import ModelInput, example_arrays
+from compressbuild.api import ModelInput
+
+from .inputs import example_arrays
 
 if TYPE_CHECKING:
     import numpy as np

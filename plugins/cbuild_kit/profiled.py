@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from compressbuild.api import Profiling
+from compressbuild.api import ModelInput, Profiling
 
-from .inputs import ModelInput, axis_sizes, example_arrays, fixed_batch
+from .inputs import axis_sizes, example_arrays, fixed_batch
 
 __all__ = ["Run", "answer", "feeds"]
 
@@ -22,10 +22,10 @@ class Run:
     operators: Mapping[tuple[str, str], tuple[float, int]]
 
 
-def feeds(inputs: Mapping[str, tuple[tuple[int | str, ...], str]], params: Profiling) -> tuple[dict[str, Any], int]:
+def feeds(inputs: Iterable[ModelInput], params: Profiling) -> tuple[dict[str, Any], int]:
     """(random arrays for a Runner's ``inputs``, samples in them). A fixed batch stays; a dynamic axis that is given no
     size is 16."""
-    items = tuple(ModelInput(name, tuple(shape), dtype) for name, (shape, dtype) in inputs.items())
+    items = tuple(inputs)
     batch = fixed_batch(items) or params.batch
     dynamic = {axis for item in items for axis in item.shape if isinstance(axis, str)}
     asked = {axis: size for axis, size in params.axes.items() if axis in dynamic}

@@ -38,6 +38,9 @@ _PRIORITY = {
     "f1": 90,
     "recall": 80,
     "precision": 70,
+    "perplexity": 88,
+    "bleu": 66,
+    "chrf": 64,
     "user": 95,  # what a project measures by itself it cares for
     "top5": 60,
     "pearson": 50,
@@ -57,7 +60,7 @@ def compressbuild_kinds() -> Iterator[Kind]:
         name="predictions",
         files=("predictions.json", "labels.npy", "outputs/*.npy"),
         summary="a model's outputs on a dataset, with the labels",
-        validate="cbuild_metrics.answers.predictions:validate",
+        validate="cbuild_kit.predictions:validate",
     )
     yield from records_robustness.kinds()
 
@@ -146,6 +149,7 @@ def _quality() -> Iterator[Metric]:
         via="metrics.predict",
         role="quality",
         direction="lower",
+        priority=_PRIORITY["perplexity"],
         stack=_NUMPY,
     )
     for name, summary, source in (

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from cbuild_onnx.model.runner import one_line
 
-from compressbuild.api import Context, Runner, UserError
+from compressbuild.api import Context, ModelInput, Runner, UserError
 
 from .artifact import onnx_file
 from .session import open_session
@@ -40,10 +40,10 @@ class SessionRunner:
         self._session = session
         self._settings = settings
         self._outputs = [output.name for output in session.get_outputs()]
-        self._inputs = {item.name: (_shape(item), _dtype(item)) for item in session.get_inputs()}
+        self._inputs = tuple(ModelInput(item.name, _shape(item), _dtype(item)) for item in session.get_inputs())
 
     @property
-    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
+    def inputs(self) -> tuple[ModelInput, ...]:
         return self._inputs
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:

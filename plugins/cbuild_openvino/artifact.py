@@ -8,47 +8,70 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from compressbuild.api import UserError
+import numpy as np
+from cbuild_kit.interface import Interface
+
+from compressbuild.api import ModelInput, UserError
 
 from .plain import plain
+from .ranks import settle_ranks
 from .runtime import openvino
 
-__all__ = ["GRAPH", "WEIGHTS", "Interface", "one_line", "read", "read_onnx", "validate", "write"]
+__all__ = ["GRAPH", "WEIGHTS", "fed", "interface", "note", "one_line", "read", "read_onnx", "validate", "write"]
 
 GRAPH, WEIGHTS = "model.xml", "model.bin"
 _KEY = "compressbuild"
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
-    """``inputs``: name → shape with names for dynamic axes. ``outputs``: names, in the model's order."""
+def interface(model: Any) -> Interface:
+    """As noted in an IR; of one that another tool wrote, as far as it says. An input of a type that numpy does not know
+    has OpenVINO's name of it: see :func:`fed`."""
+    dtypes = {name: _dtype(port) for port in model.inputs for name in port.names}
+    if model.has_rt_info([_KEY]):
+        noted = json.loads(model.get_rt_info([_KEY]).astype(str))
+        shapes, outputs = noted["inputs"], noted["outputs"]
+    else:
+        shapes = {port.any_name: _axes(port) for port in model.inputs}
+        outputs = [port.any_name for port in model.outputs]
+    inputs = tuple(ModelInput(name, tuple(shape), dtypes[name]) for name, shape in shapes.items())
+    return Interface(inputs, tuple(outputs))
 
-    inputs: Mapping[str, tuple[int | str, ...]]
-    outputs: tuple[str, ...]
 
-    @classmethod
-    def of(cls, model: Any) -> Interface:
-        """As noted in an IR; of one that another tool wrote, as far as it says."""
-        if model.has_rt_info([_KEY]):
-            noted = json.loads(model.get_rt_info([_KEY]).astype(str))
-            return cls({name: tuple(shape) for name, shape in noted["inputs"].items()}, tuple(noted["outputs"]))
-        inputs = {
-            port.any_name: tuple(
-                axis.get_length() if axis.is_static else f"{port.any_name}.{at}"
-                for at, axis in enumerate(port.partial_shape)
-            )
-            for port in model.inputs
-        }
-        return cls(inputs, tuple(port.any_name for port in model.outputs))
+def fed(model: Any) -> Interface:
+    """The interface of a model that is given arrays. UserError for an input that numpy cannot hold."""
+    found = interface(model)
+    for item in found.inputs:
+        try:
+            np.dtype(item.dtype)
+        except TypeError:
+            raise UserError(
+                f"input '{item.name}' is of type {item.dtype}, which numpy cannot hold",
+                hint="inputs can be numbers or booleans",
+            ) from None
+    return found
 
-    def note(self, model: Any) -> None:
-        text = json.dumps({"inputs": self.inputs, "outputs": self.outputs}, sort_keys=False)
-        model.set_rt_info(text, [_KEY])
+
+def note(model: Any, shapes: Mapping[str, tuple[int | str, ...]], outputs: Iterable[str]) -> None:
+    """Write into a model what OpenVINO drops. ``shapes``: of its inputs by name."""
+    text = json.dumps({"inputs": shapes, "outputs": list(outputs)}, sort_keys=False)
+    model.set_rt_info(text, [_KEY])
+
+
+def _axes(port: Any) -> tuple[int | str, ...]:
+    return tuple(
+        axis.get_length() if axis.is_static else f"{port.any_name}.{at}" for at, axis in enumerate(port.partial_shape)
+    )
+
+
+def _dtype(port: Any) -> str:
+    try:
+        return np.dtype(port.element_type.to_dtype()).name
+    except (RuntimeError, TypeError):
+        return str(port.element_type.get_type_name())
 
 
 def one_line(error: BaseException) -> str:
@@ -65,7 +88,7 @@ def read_onnx(path: Path, scratch: Path) -> Any:
     model = _read(str(place))
     weights = {tensor.name for tensor in graph.initializer}
     inputs = {value.name: _shape(value) for value in graph.input if value.name not in weights}
-    Interface(inputs, tuple(value.name for value in graph.output)).note(model)
+    note(model, inputs, (value.name for value in graph.output))
     return model
 
 
@@ -85,10 +108,12 @@ def read(directory: Path, weights: Any = None) -> Any:
 
 def _read(*what: Any) -> Any:
     try:
-        return openvino.Core().read_model(*what)
+        model = openvino.Core().read_model(*what)
     except Exception as error:  # OpenVINO raises RuntimeError for all it refuses, and others for what it trips over
         text = one_line(error)
         raise UserError(f"OpenVINO cannot read the model: {text[:600]}", hint=_hint(text)) from error
+    settle_ranks(model)
+    return model
 
 
 def _hint(text: str) -> str:

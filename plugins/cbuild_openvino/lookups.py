@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .artifact import Interface
+from .artifact import interface
 
 __all__ = ["table_rows"]
 
@@ -14,8 +14,9 @@ _SAME = frozenset(["Broadcast", "Convert", "Reshape", "Slice", "Squeeze", "Strid
 def table_rows(model: Any) -> dict[str, int]:
     """Input name → rows of the smallest table that it indexes. Ids that are computed with first are not followed."""
     origin: dict[str, str] = {}  # node → the input whose values it has
+    declared = [item.name for item in interface(model).inputs]
     for port in model.inputs:
-        names = [name for name in Interface.of(model).inputs if name in port.names]
+        names = [name for name in declared if name in port.names]
         origin[port.node.get_name()] = names[0] if names else port.any_name
     found: dict[str, int] = {}
     for node in model.get_ordered_ops():

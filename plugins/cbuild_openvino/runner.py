@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from cbuild_onnx.model.memory import return_freed
 
-from compressbuild.api import Context, Runner, UserError
+from compressbuild.api import Context, ModelInput, Runner, UserError
 
-from .artifact import Interface, one_line, read
+from .artifact import fed, one_line, read
 from .runtime import openvino
 from .settings import OpenVinoSettings
 from .weights import Weights
@@ -38,29 +38,25 @@ class OpenVinoRunner:
     """A Runner (see compressbuild.api) on a compiled OpenVINO model."""
 
     def __init__(self, model: Any, settings: OpenVinoSettings, *, count: bool = False) -> None:
-        interface = Interface.of(model)
+        self._interface = fed(model)
         self._compiled = _compile(model, settings, count=count)
         self._settings = settings
         self._request = self._compiled.create_infer_request()
-        ports = {name: port for port in self._compiled.inputs for name in port.names}
-        self._inputs = {name: (shape, _dtype(name, ports[name])) for name, shape in interface.inputs.items()}
-        self._outputs = interface.outputs
 
     @property
-    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
-        return self._inputs
+    def inputs(self) -> tuple[ModelInput, ...]:
+        return self._interface.inputs
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
-        missing = [name for name in self._inputs if name not in feeds]
-        if missing:
-            raise UserError(f"OpenVINO cannot run the model: no value for input '{missing[0]}'")
+        arrays = self._interface.checked(feeds, "the OpenVINO model")
         try:
-            values = {name: _checked(name, feeds[name], dtype) for name, (_, dtype) in self._inputs.items()}
+            # In C order, for OpenVINO reads the bytes; ascontiguousarray would give a scalar an axis.
+            values = {name: np.asarray(array, order="C") for name, array in arrays.items()}
             # Results are copied: the next run writes over OpenVINO's own.
             results = self._request.infer(values, share_inputs=True, share_outputs=False)
         except RuntimeError as error:
             raise UserError(f"OpenVINO cannot run the model: {one_line(error)}") from None
-        return dict(zip(self._outputs, results.values(), strict=True))
+        return dict(zip(self._interface.outputs, results.values(), strict=True))
 
     def counters(self) -> dict[tuple[str, str], float]:
         """(name, type and kernel) → mean µs of each operator over all runs so far."""
@@ -100,7 +96,7 @@ class ThriftyRunner:
             return OpenVinoRunner(self._weights.model(), self._settings)
 
     @property
-    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
+    def inputs(self) -> tuple[ModelInput, ...]:
         return self._runner.inputs
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,21 +155,3 @@ def _hint(text: str) -> str:
     if "dynamic rank" in text:
         return "declare the shape of every input; an axis may have a name instead of a size"
     return "try another 'device:', another 'inference-precision:' or another backend"
-
-
-def _dtype(name: str, port: Any) -> str:
-    try:
-        return np.dtype(port.element_type.to_dtype()).name
-    except (RuntimeError, TypeError):
-        kind = port.element_type.get_type_name()
-        raise UserError(
-            f"input '{name}' is of type {kind}, which numpy cannot hold", hint="inputs can be numbers or booleans"
-        ) from None
-
-
-def _checked(name: str, value: Any, dtype: str) -> Any:
-    """OpenVINO would read the bytes of another type as its own."""
-    array = np.asarray(value, order="C")  # ascontiguousarray would give a scalar an axis
-    if array.dtype != dtype:
-        raise UserError(f"OpenVINO cannot run the model: input '{name}' must be {dtype}, not {array.dtype}")
-    return array

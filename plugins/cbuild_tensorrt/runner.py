@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cbuild_kit.interface import check_feeds
 
-from compressbuild.api import Context, UserError
+from compressbuild.api import Context, ModelInput, UserError
 
 from . import artifact
 from .cuda import Cuda
@@ -30,7 +31,7 @@ class EngineRunner:
         self._context = engine.create_execution_context()
         if self._context is None:
             raise UserError(f"{library.title} cannot start the engine: {logger.sink.reason()}")
-        self._inputs = {row["name"]: (tuple(row["shape"]), row["dtype"]) for row in described["inputs"]}
+        self._inputs = tuple(ModelInput(row["name"], tuple(row["shape"]), row["dtype"]) for row in described["inputs"])
         self._outputs = {row["name"]: _numpy(row) for row in described["outputs"]}
         self._buffers: dict[str, tuple[int, int]] = {}  # tensor → device address, size in bytes
 
@@ -50,16 +51,14 @@ class EngineRunner:
         return cls(library, engine, described, cuda, logger)
 
     @property
-    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
+    def inputs(self) -> tuple[ModelInput, ...]:
         return self._inputs
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         context, cuda = self._context, self._cuda
         held = []  # keeps the host copies alive until the stream has read them
-        for name, (_, dtype) in self._inputs.items():
-            if name not in feeds:
-                raise UserError(f"the engine expects an input '{name}'", hint=f"it was given: {', '.join(feeds)}")
-            array = np.ascontiguousarray(feeds[name], dtype=np.dtype(dtype))
+        for name, given in check_feeds(self._inputs, feeds, "the engine").items():
+            array = np.ascontiguousarray(given)
             if not context.set_input_shape(name, array.shape):
                 raise self._failure(f"does not take '{name}' of shape {list(array.shape)}")
             address = self._buffer(name, array.nbytes)

@@ -67,15 +67,18 @@ FAULTS = {
     "r_any_feeds": (RUNNER, "takes no array for input 'x'"),
     "r_mute": (RUNNER, "must have describe()"),
     "r_reuses": (RUNNER, "overwrites what it returned"),
-    "r_no_inputs": (RUNNER, "'inputs' of its Runner must be a mapping"),
+    "r_no_inputs": (RUNNER, "'inputs' of its Runner must be a tuple of"),
     "r_unnamed_axis": (RUNNER, "a dynamic axis needs a name"),
     "r_changes_feeds": (RUNNER, "changes the arrays that it is fed"),
     "r_drifts": (RUNNER, "other values for the same arrays"),
     "r_lists": (RUNNER, "is a list, not a numpy array"),
+    "r_pairs": (RUNNER, "'inputs' of its Runner must be a tuple of compressbuild.api.ModelInput"),
+    "r_same_names": (RUNNER, "two inputs of its Runner have one name: x, x"),
+    "b_blind": (DAMAGE, "notices 'value.txt' emptied"),
     "blind": (DAMAGE, "notices 'value.txt' emptied"),
     "mute": (DAMAGE, "nothing notices a damaged artifact"),
 }
-GOOD = ("good", "m_good", "r_good")
+GOOD = ("good", "m_good", "r_good", "b_good")
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +116,10 @@ def test_the_good_ones_pass(name: str, messages: dict[tuple[str, str], str]) -> 
 
 def test_no_bad_technique_is_left_out(messages: dict[tuple[str, str], str]) -> None:
     manifest = (HERE / "cbuild_bad" / "manifest.py").read_text()
-    for constant in ("TECHNIQUES", "METRICS", "RUNNERS"):
-        words = manifest.split(f"{constant} = ")[1].split('"' * (3 if constant == "TECHNIQUES" else 1))[1].split()
+    for constant in ("TECHNIQUES", "METRICS", "RUNNERS", "BACKENDS"):
+        words = (
+            manifest.split(f"{constant} = ")[1]
+            .split('"' * (3 if constant in ("TECHNIQUES", "RUNNERS") else 1))[1]
+            .split()
+        )
         assert set(words) <= {*FAULTS, *GOOD}

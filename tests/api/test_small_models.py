@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 from compressbuild.api.testing import make_context, onnx_model, torch_model
 
-INPUTS = {"x": (("batch", 4), "float32")}
+INPUTS = (ModelInput("x", ("batch", 4), "float32"),)
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_model_of_each_kind(tmp_path: Path) -> None:
     model = onnx_model(tmp_path, "tiny_factory:build", INPUTS, args={"width": 3})
     ctx = make_context(tmp_path / "run", subject=model, kind="onnx", load="cbuild_onnx.model.runner:load")
-    assert dict(ctx.runner("subject").inputs) == {"x": (("batch", 4), "float32")}
+    assert ctx.runner("subject").inputs == INPUTS
     assert {path.name for path in (tmp_path / "torch-model").iterdir()} == {"model.json", "weights.safetensors"}
 
 

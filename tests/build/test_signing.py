@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import shutil
 import socket
 from collections.abc import Callable
@@ -54,29 +55,54 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
-def test_every_byte_of_every_published_file_counts(signed: Toy, pair: Pair):
+EVERY = [pytest.param(None, marks=pytest.mark.slow, id="every"), pytest.param(120, id="sample")]
+"""How many places of a file are tried; the sample prints its seed."""
+
+
+@pytest.fixture
+def seed() -> int:
+    chosen = int(os.environ.get("CBUILD_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
+    print(f"CBUILD_SEED={chosen}")  # shown with a failure
+    return chosen
+
+
+def places(size: int, count: int | None, seed: int) -> list[int]:
+    """Where to damage a file of ``size`` bytes: everywhere, or at its ends and at ``count`` random places."""
+    if count is None or count >= size:
+        return list(range(size))
+    return sorted({0, size - 1, *random.Random(seed).sample(range(size), count)})
+
+
+@pytest.mark.parametrize("count", EVERY)
+def test_every_byte_of_every_published_file_counts(
+    signed: Toy, pair: Pair, count: int | None, seed: int, record_property: Callable[[str, object], None]
+):
     """Every byte: its lowest bit, and without a key the bit of its case (base64 and JSON have synonyms)."""
     key, directory = PublicKey(pair.public), signed.root / "build/a"
     tried = 0
     for path in sorted(directory.iterdir()):
         data = path.read_bytes()
         assert data, "an empty file proves nothing here"
-        for at in range(len(data)):
+        for at in places(len(data), count, seed):
             for bit, by in ((0x01, key), (0x20, None)):
                 path.write_bytes(data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :])
                 tried += 1
                 assert verify(directory, "a", key=by).mismatches, f"{path.name}: byte {at} ^ {bit:#x}"
         path.write_bytes(data)
+    record_property("tried", tried)
+    record_property("seed", "every case" if count is None else seed)
     assert {path.name for path in directory.iterdir()} == {"value", "metrics.json", SEAL}
-    assert tried > 2000
+    assert tried > (2000 if count is None else 2 * count)
     assert verify(directory, "a", key=key).mismatches == ()
 
 
-def test_every_truncation_and_every_appended_byte_counts(signed: Toy, pair: Pair):
+@pytest.mark.parametrize("count", EVERY)
+def test_every_truncation_and_every_appended_byte_counts(signed: Toy, pair: Pair, count: int | None, seed: int):
     key, directory = PublicKey(pair.public), signed.root / "build/a"
     for path in sorted(directory.iterdir()):
         data = path.read_bytes()
-        for other in (*(data[:length] for length in range(len(data))), *(data + c for c in (b" ", b"\n", b"\0", b"="))):
+        shorter = (data[:length] for length in places(len(data), count, seed))
+        for other in (*shorter, *(data + c for c in (b" ", b"\n", b"\0", b"="))):
             path.write_bytes(other)
             assert verify(directory, "a", key=key).mismatches, f"{path.name}: {len(other)} of {len(data)} bytes"
         path.write_bytes(data)

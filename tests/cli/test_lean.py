@@ -62,3 +62,14 @@ def test_a_command_that_reads_imports_what_it_needs(toys: Work, words: str) -> N
         if not found:
             return
     assert found == set()
+
+
+@pytest.mark.parametrize("words", ["list", "show first"])
+def test_a_process_that_only_read_is_not_taken_down(toys: Work, words: str) -> None:
+    """Freeing every module takes a fifth of a listing."""
+    script = "import atexit\nfrom compressbuild.__main__ import main\natexit.register(print, 'taken down')\nmain()\n"
+    line = [sys.executable, "-c", script, *words.split()]
+    env = {**os.environ, "PYTHONPATH": TOY_PATH}
+    done = subprocess.run(line, cwd=toys.root, env=env, capture_output=True, text=True, check=True)
+    assert "first" in done.stdout
+    assert "taken down" not in done.stdout

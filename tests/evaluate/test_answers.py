@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cbuild_metrics.answers.predictions import Predictions
+from cbuild_kit.predictions import Predictions
 
 from compressbuild.evaluate.answers import Flip, flips
 from compressbuild.evaluate.compare import Comparison, compare_quality

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from toyproject import one_collapsed
+from toyproject import Toy, one_collapsed
 
 from compressbuild.compressfile.spec import GateSpec
 from compressbuild.errors import Mark
@@ -75,3 +75,27 @@ def test_a_collapse_is_said_by_the_build_and_by_what_it_publishes(tmp_path: Path
     published = msgspec.json.decode((toy.root / "build/t/metrics.json").read_bytes())
     assert published["warnings"] == [{"kind": "class-collapsed", "message": message, "classes": ["1"], "rows": "class"}]
     assert [getattr(e, "warnings", None) for e in toy.events if getattr(e, "target", "") == "t"][-1] == [message]
+
+
+def test_what_a_step_doubts_is_said_wherever_its_target_is(tmp_path: Path) -> None:
+    toy = Toy(tmp_path)
+    toy.write("a.txt", "a")
+    said = "only 3% are left"
+    doubting = f"toy.copy: {{fail: doubt, note: {said}}}"
+    toy.write(
+        "Compressfile",
+        "version: 1\nmodels: {a: {file: a.txt}}\ntargets:\n"
+        f"  first: {{from: a, steps: [{{{doubting}}}]}}\n"
+        "  later: {from: first, steps: [{toy.copy: {note: more}}]}\n"
+        "  other: {from: a, steps: [{toy.copy: {note: other}}]}\n",
+    )
+    toy.build()
+    report, ran = toy.build()
+    assert ran == [], "a result from the cache is doubted as well"
+    said = f"toy.copy: {said}"
+    found = {target.name: [(w.kind, w.message) for w in target.warnings] for target in report.targets}
+    assert found == {"first": [("doubtful-step", said)], "later": [("doubtful-step", said)], "other": []}
+    assert f"warning: later: {said}" in summary(report, again=True)
+    published = msgspec.json.decode((toy.root / "build/later/metrics.json").read_bytes())
+    assert [warning["kind"] for warning in published["warnings"]] == ["doubtful-step"]
+    assert [getattr(e, "warnings", None) for e in toy.events if getattr(e, "target", "") == "later"][-1] == [said]

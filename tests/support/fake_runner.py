@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from compressbuild.api import Context
+from compressbuild.api import Context, ModelInput
 
 
 class FakeRunner:
@@ -13,7 +13,7 @@ class FakeRunner:
 
     def __init__(self, function: Callable[..., Mapping[str, Any]], **inputs: tuple[tuple[int | str, ...], str]) -> None:
         self.function = function
-        self.inputs = inputs
+        self.inputs = tuple(ModelInput(name, *entry) for name, entry in inputs.items())
         self.batches: list[int] = []
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:

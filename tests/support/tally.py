@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from compressbuild.api import Census, Kind, Macs, Stack, Technique, Weight, hookimpl
+from compressbuild.api import Census, Kind, Macs, ModelInput, Stack, Technique, Weight, hookimpl
 
 
 def read(path):
@@ -18,7 +18,7 @@ class Product:
 
     def __init__(self, weight):
         self.weight = weight
-        self.inputs = {"x": (("n", len(weight)), "float32")}
+        self.inputs = (ModelInput("x", ("n", len(weight)), "float32"),)
 
     def __call__(self, feeds):
         return {"y": feeds["x"] @ self.weight}

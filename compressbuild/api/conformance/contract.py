@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -229,21 +230,24 @@ class ParameterContract(Contract):
         now = self.values()
         for field in values.fields(self.params_type):
             name = field.encode_name
-            guesses = [self.others[name]] if name in self.others else values.other_values(field, now[name])
+            guesses = [self.others[name]] if name in self.others else list(values.other_values(field, now[name]))
             bases: list[dict[str, Any]] = [now | dict(self.beside.get(name, {})), {}]
-            pairs = [keys for guess in guesses for base in bases if (keys := self._keys(base, name, guess))]
-            assert pairs, f"no other valid value of '{name}' is known: others = {{'{name}': …}}"
+            tried = [self._keys(base, name, [base.get(name, now[name]), *guesses]) for base in bases]
+            assert any(len(keys) > 1 for keys in tried), (
+                f"no other valid value of '{name}' is known: others = {{'{name}': …}}"
+            )
             # One guess may stand for the same: a record that is written out, and its defaults.
-            assert any(before != after for before, after in pairs), (
+            assert any(len(set(keys)) > 1 for keys in tried), (
                 f"parameter '{name}' does not join the key: two values of it give one key"
             )
 
-    def _keys(self, now: Mapping[str, Any], name: str, value: Any) -> tuple[str, str] | None:
-        """Keys without and with another value; None for one that cannot stand beside the others."""
-        try:
-            return values.key(self.params_type, now), values.key(self.params_type, {**now, name: value})
-        except msgspec.ValidationError:
-            return None
+    def _keys(self, base: Mapping[str, Any], name: str, given: Iterable[Any]) -> list[str]:
+        """A key for each value that may stand beside the others."""
+        found = []
+        for value in given:
+            with contextlib.suppress(msgspec.ValidationError):
+                found.append(values.key(self.params_type, {**base, name: value}))
+        return found
 
     def test_formatting_is_not_in_the_key(self) -> None:
         """Defaults left out or written, and another order, are the same parameters."""

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..context import Context, Runner, resolve
+from ..context import Context, resolve
+from ..runner import ModelInput, Runner
 
 __all__ = ["copy", "damage", "runner"]
 
@@ -43,15 +44,17 @@ def _topic(topic: str, sentences: Iterator[str]) -> dict[str, str]:
 
 def _inputs(loaded: Any) -> Iterator[str]:
     inputs = getattr(loaded, "inputs", None)
-    if not isinstance(inputs, Mapping) or not inputs:
-        yield "'inputs' of its Runner must be a mapping: input name → (shape, dtype name)"
+    if not isinstance(inputs, tuple) or not inputs or not all(isinstance(item, ModelInput) for item in inputs):
+        yield "'inputs' of its Runner must be a tuple of compressbuild.api.ModelInput: name, shape and dtype of each"
         return
-    for name, entry in inputs.items():
-        shape, dtype = entry
-        if not isinstance(dtype, str) or not all(isinstance(axis, int | str) for axis in shape):
-            yield f"input '{name}' of its Runner is {entry!r}; it must be (shape of ints and axis names, dtype name)"
-        elif any(isinstance(axis, int) and axis < 1 for axis in shape):
-            yield f"input '{name}' of its Runner has the shape {tuple(shape)}: a dynamic axis needs a name"
+    for item in inputs:
+        if not isinstance(item.dtype, str) or not all(isinstance(axis, int | str) for axis in item.shape):
+            yield f"{item!r} of its Runner must have a shape of ints and axis names, and the name of a dtype"
+        elif any(isinstance(axis, int) and axis < 1 for axis in item.shape):
+            yield f"input '{item.name}' of its Runner has the shape {tuple(item.shape)}: a dynamic axis needs a name"
+    names = [item.name for item in inputs]
+    if len(set(names)) < len(names):
+        yield f"two inputs of its Runner have one name: {', '.join(names)}"
 
 
 def _described(loaded: Any) -> Iterator[str]:
@@ -105,13 +108,13 @@ def _wrong_feeds(loaded: Runner, feeds: dict[str, Any]) -> Iterator[str]:
 
 
 def _spoilt(loaded: Runner, feeds: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, array in feeds.items():
-        shape = tuple(loaded.inputs[name][0])
+    for item in loaded.inputs:
+        name, array = item.name, feeds[item.name]
         yield f"no array for input '{name}'", {key: value for key, value in feeds.items() if key != name}
         other = "float64" if array.dtype.name != "float64" else "float32"
         yield f"{other} for input '{name}' of {array.dtype.name}", {**feeds, name: array.astype(other)}
         yield f"an array of one more axis for input '{name}'", {**feeds, name: array[None]}
-        for axis, size in enumerate(shape):
+        for axis, size in enumerate(item.shape):
             if isinstance(size, int) and size > 1:
                 cut = (slice(None),) * axis + (slice(0, size - 1),)
                 yield (

@@ -78,10 +78,16 @@ def manifest_imports(module: str) -> tuple[str, ...]:
 def uncovered(references: Iterable[str], modules: Iterable[str]) -> list[str]:
     """Files of ``modules`` that the keys of ``references`` do not cover. AssertionError for a function that is not
     there."""
-    index = CodeIndex([], None, Path.cwd(), registry().siblings)
+    index = _index(Path.cwd())
     covered: set[str] = set()
     for reference in references:
         closure = index.plugin(reference)
         assert not closure.missing, f"{reference}: {closure.missing[0].message}"
         covered.update(map(os.path.realpath, closure.paths))
     return sorted(module for module in modules if os.path.realpath(module) not in covered)
+
+
+@cache
+def _index(directory: Path) -> CodeIndex:
+    """Sources do not change while tests run, and one index reads each file once."""
+    return CodeIndex([], None, directory, registry().siblings)

@@ -49,7 +49,7 @@ class RunnerContract(Contract):
     content nothing depends on; ``raw``: of plain numbers, in which a flipped byte cannot be seen. ``repeatable``:
     whether one input gives the same values each time."""
 
-    feeds: ClassVar[str] = "cbuild_kit:example_feeds"
+    feeds: ClassVar[str] = "cbuild_kit:example_arrays"
     exempt: ClassVar[tuple[str, ...]] = ()
     raw: ClassVar[tuple[str, ...]] = ()
     repeatable: ClassVar[bool] = True

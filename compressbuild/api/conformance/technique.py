@@ -86,7 +86,9 @@ class RunContract(Contract):
         require(*self.needs())
         cases = [(f"the subject {path}", path, self.values()) for path in self.unfit(tmp_path / "unfit")]
         if self.unfit_params:
-            good = self.subject(tmp_path)
+            place = tmp_path / "good"
+            place.mkdir()
+            good = self.subject(place)
             cases += [(f"{params}", good, {**self.values(), **params}) for params in self.unfit_params]
         if not cases:
             pytest.skip("nothing unfit is given: unfit() or unfit_params")

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_kit import arrays, fit, fixed_batch, model_inputs
+from cbuild_kit import arrays, fit, fixed_batch
+from cbuild_kit.predictions import Predictions
 
 from compressbuild.api import Context, Runner, UserError
 
 from .params import Predict
-from .predictions import Predictions
 
 __all__ = ["answers", "joined", "predict", "regrouped", "run_over"]
 
@@ -27,7 +27,7 @@ def predict(ctx: Context, subject: Path, params: Predict) -> dict[str, Any]:
 
 def run_over(ctx: Context, runner: Runner, dataset: Any, batch: int) -> Predictions:
     """The answers to a whole dataset, in batches of ``batch`` samples where the model leaves that open."""
-    inputs = model_inputs(runner)
+    inputs = runner.inputs
     size = fixed_batch(inputs) or batch
     pieces: dict[str, list[np.ndarray]] = {}
     labels: list[np.ndarray] = []

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cbuild_kit.predictions import Predictions
+from cbuild_kit.scores import classified, left_out
 
 from compressbuild.api import Context
 
-from ..answers.predictions import Predictions
-from ..answers.scores import classified, left_out
 from .params.accuracy import Accuracy
 
 __all__ = ["top1", "top5", "top_k"]

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cbuild_kit.predictions import Predictions
+from cbuild_kit.scores import left_out, output
 
 from compressbuild.api import Context, UserError
 
-from ..answers.predictions import Predictions
-from ..answers.scores import left_out, output
 from .params.output import Output
 from .regression import decibel
 

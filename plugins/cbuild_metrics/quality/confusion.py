@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cbuild_kit.predictions import Predictions
+from cbuild_kit.scores import classified
 
 from compressbuild.api import Context
 
-from ..answers.predictions import Predictions
-from ..answers.scores import classified
 from .params.averaged import Averaged
 
 __all__ = ["confusion", "f1", "precision", "recall", "scores"]

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cbuild_kit.predictions import Predictions
+from cbuild_kit.scores import output
 
 from compressbuild.api import Context, UserError
 
-from ..answers.predictions import Predictions
-from ..answers.scores import output
 from .params.output import Output
 
 __all__ = ["mse", "pearson", "ranks", "snr", "spearman"]

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cbuild_kit.predictions import Predictions
+from cbuild_kit.scores import output
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from compressbuild.api import Context, UserError
 
-from ..answers.predictions import Predictions
-from ..answers.scores import output
 from .params.text import Text
 
 __all__ = ["bleu", "chrf"]

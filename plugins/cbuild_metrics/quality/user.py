@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cbuild_kit.predictions import Predictions
+
 from compressbuild.api import Context, UserError
 
-from ..answers.predictions import Predictions
 from .params.user import UserFunction
 
 __all__ = ["user"]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cbuild_kit import model_inputs
+from cbuild_kit.predictions import Examples, Predictions
 
 from compressbuild.api import Context, UserError
 
 from ..answers.predict import run_over
-from ..answers.predictions import Examples, Predictions
 from ..quality.accuracy import top_k
 from ..quality.params.accuracy import Accuracy
 from .params.attacks import Attacked, FgsmAccuracy, PgdAccuracy
@@ -22,7 +21,7 @@ def predict_examples(ctx: Context, subject: Path, params: Attacked) -> dict[str,
     """The subject's answers to examples made before, in their order."""
     examples = Examples.read(ctx.artifact("examples"))
     runner = ctx.runner("subject")
-    names, inputs = [item.name for item in model_inputs(runner)], dict(examples.inputs)
+    names, inputs = [item.name for item in runner.inputs], dict(examples.inputs)
     if len(names) == len(inputs) == 1:  # whatever each model calls it
         inputs = {names[0]: next(iter(inputs.values()))}
     elif set(names) - set(inputs):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from cbuild_kit import batch_indices
+from cbuild_kit.predictions import Examples
 from cbuild_torch.model.calling import caller, first_output
 from cbuild_torch.model.description import ModelDescription
 from cbuild_torch.model.module import load_model, prepare
@@ -22,7 +23,6 @@ from torch import Tensor
 
 from compressbuild.api import Context, UserError
 
-from ..answers.predictions import Examples
 from .params.attacks import Fgsm, Pgd
 
 __all__ = ["Ball", "fgsm", "fgsm_examples", "pgd", "pgd_examples"]

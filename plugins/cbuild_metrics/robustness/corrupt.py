@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_kit import fit, fixed_batch, model_inputs
+from cbuild_kit import fit, fixed_batch
+from cbuild_kit.predictions import Predictions
+from cbuild_kit.scores import classified
 
 from compressbuild.api import Context, UserError
 
 from ..answers.predict import answers, joined, regrouped
-from ..answers.predictions import Predictions
-from ..answers.scores import classified
 from .params.corruption import Corrupt, Corruption
 
 __all__ = ["CORRUPTIONS", "corrupted", "corruption", "predict_corrupted"]
@@ -99,7 +99,7 @@ def corrupted(x: np.ndarray, name: str, severity: int, rng: np.random.Generator)
 def predict_corrupted(ctx: Context, subject: Path, params: Corrupt) -> dict[str, Any]:
     """The subject's answers to each corruption of the dataset, as an output ``noise-3`` … of one ``predictions``."""
     runner = ctx.runner("subject")
-    inputs = model_inputs(runner)
+    inputs = runner.inputs
     size = fixed_batch(inputs) or params.batch
     pieces: dict[str, list[np.ndarray]] = {}
     labels: list[np.ndarray] = []

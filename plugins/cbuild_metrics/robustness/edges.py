@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from cbuild_kit import ModelInput, fit, fixed_batch, model_inputs
+from cbuild_kit import fit, fixed_batch
+from cbuild_kit.predictions import Predictions
+from cbuild_kit.scores import output
 
-from compressbuild.api import Context, UserError
+from compressbuild.api import Context, ModelInput, UserError
 
 from ..answers.predict import answers, regrouped
-from ..answers.predictions import Predictions
-from ..answers.scores import output
 from .params.edges import Case, Edges, PredictEdges
 
 __all__ = ["edge_cases", "edge_inputs", "predict_edges"]
@@ -50,7 +50,7 @@ def _value(case: str, dtype: np.dtype[Any], least: Any, greatest: Any) -> Any:
 def predict_edges(ctx: Context, subject: Path, params: PredictEdges) -> dict[str, Any]:
     """The subject's answer to each case; ``labels`` N×2: which case, and whether the subject refused it."""
     runner = ctx.runner("subject")
-    inputs = model_inputs(runner)
+    inputs = runner.inputs
     sample, least, greatest = _spans(ctx, params.data, inputs)
     found: dict[str, dict[str, np.ndarray]] = {}
     for number, case in enumerate(params.cases):

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cbuild_kit.predictions import Predictions
+from cbuild_kit.scores import output
 
 from compressbuild.api import Context, UserError
 
 from ..answers.predict import joined, run_over
-from ..answers.predictions import Predictions
-from ..answers.scores import output
 from ..quality.regression import ranks
 from .params.outside import Outside, OutsideScores
 

@@ -30,7 +30,7 @@ def kinds() -> Iterator[Kind]:
         name="examples",
         files=("examples.json", "labels.npy", "inputs/*.npy"),
         summary="inputs made to be predicted on, with the labels",
-        validate="cbuild_metrics.answers.predictions:validate_examples",
+        validate="cbuild_kit.predictions:validate_examples",
     )
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cbuild_kit.predictions import Predictions
+from cbuild_kit.scores import classified
 
 from compressbuild.api import Context, UserError
 
 from ..answers.predict import run_over
-from ..answers.predictions import Predictions
-from ..answers.scores import classified
 from ..quality.accuracy import top_k
 from ..quality.params.accuracy import Accuracy
 from .params.slices import PredictSliced, Slices

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_kit import example, model_inputs
+from cbuild_kit import example
 
 from compressbuild.api import Context
 
@@ -98,7 +98,7 @@ class _Sessions:
     def _load(self, role: str) -> Any:
         runner = self._ctx.runner(role)
         params = self._params
-        sample = example(model_inputs(runner), params.axes, batch=params.batch, seed=params.seed)
+        sample = example(runner.inputs, params.axes, batch=params.batch, seed=params.seed)
         self.batches[role] = sample.batch
         if role == "subject":
             self.axes = dict(sample.axes)

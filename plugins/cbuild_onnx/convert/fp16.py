@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto, TensorProto, helper
+from onnx import GraphProto, ModelProto, TensorProto, helper
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16, convert_np_to_float16
 
 from compressbuild.api import Context, UserError
@@ -60,9 +61,31 @@ def _converted(proto: ModelProto, params: ConvertFp16) -> ModelProto:
             keep_io_types=params.keep_io_types,
             disable_shape_infer=True,  # done
             op_block_list=[*DEFAULT_OP_BLOCK_LIST, *params.block_ops],
-            node_block_list=node_names(proto, params.block_nodes, "block-nodes"),
+            node_block_list=node_names(proto, params.block_nodes, "block-nodes", inside=True),
         )
+    _into_branches(made.graph)
     return made
+
+
+def _into_branches(graph: GraphProto) -> None:
+    """The converter puts every Cast into the main graph; those of values that a branch makes belong there."""
+    homes = {name: inner for inner in _branches(graph) for node in inner.node for name in node.output if name}
+    moved = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in homes]
+    while moved:
+        for node in moved:
+            home = homes[node.input[0]]
+            home.node.add().CopyFrom(node)
+            homes[node.output[0]] = home  # a second Cast may read the first
+            graph.node.remove(node)
+        moved = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in homes]
+
+
+def _branches(graph: GraphProto) -> Iterator[GraphProto]:
+    """The graphs inside a graph's nodes, the outer ones first."""
+    for node in graph.node:
+        for inner in files.subgraphs(node):
+            yield inner
+            yield from _branches(inner)
 
 
 def _one_by_one(ctx: Context, proto: ModelProto, params: ConvertFp16, source: Path, place: Path) -> ModelProto:
@@ -101,7 +124,7 @@ def _check(ctx: Context, source: Path, target: Path, params: ConvertFp16) -> flo
     half = OnnxRunner(target, threads=ctx.threads, optimise=files.is_large(target))  # else it holds all weights twice
     return compare_all(
         tried,
-        lambda feeds: half({name: feeds[name].astype(dtype) for name, (_, dtype) in half.inputs.items()}),
+        lambda feeds: half({item.name: feeds[item.name].astype(item.dtype) for item in half.inputs}),
         atol=0.0,
         rtol=params.tolerance,
         what="the float16 model",

@@ -4,6 +4,7 @@ and integer products in floats."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,11 @@ def check(
     *,
     name: str,
     coarsest: Precision | None = None,
+    saturates: bool = False,
 ) -> dict[str, Any]:
     """Facts of :func:`cbuild_kit.parity.check_parity`. ``source``: the ``.onnx`` file that was compiled.
-    ``coarsest``: the precision that the backend computes in, where that is not the model's."""
+    ``coarsest``: the precision that the backend computes in, where that is not the model's. ``saturates``: as in the
+    backend's record."""
     if not settings.check:
         return {"parity": "not checked"}
     proto = files.read(source, weights=False)
@@ -63,7 +66,18 @@ def check(
         return {"parity": f"not checked: {chance} draws random numbers, which differ between runtimes"}
     found = precision(source) if coarsest is None else coarsest
 
-    def exactly() -> Runner:
-        return reference(source, ctx.scratch / "exact", threads=ctx.threads)
+    def exactly(*, fused: bool = False) -> Runner:
+        return reference(source, ctx.scratch / "exact", threads=ctx.threads, fused=fused)
 
-    return check_parity(ctx, settings, found, exactly, compiled, name=name, rows=table_rows(proto))
+    again = partial(exactly, fused=True) if found == "int8" else None
+    return check_parity(
+        ctx,
+        settings,
+        found,
+        exactly,
+        compiled,
+        name=name,
+        rows=table_rows(proto),
+        again=again,
+        saturates=saturates,
+    )

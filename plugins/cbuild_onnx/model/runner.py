@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from cbuild_kit import ModelInput
 
-from compressbuild.api import Context, UserError
+from compressbuild.api import Context, ModelInput, UserError
 
 from . import soundness
 from .files import find
@@ -28,15 +27,19 @@ _TYPES = {
 }
 
 
-def session(path: Path, *, threads: int, optimise: bool = True, profile: Path | None = None) -> ort.InferenceSession:
-    """A session on the CPU. ``profile``: how the names of its profiler's files begin. UserError if the model cannot be
-    loaded."""
+def session(
+    path: Path, *, threads: int, optimise: bool = True, integers: bool = True, profile: Path | None = None
+) -> ort.InferenceSession:
+    """A session on the CPU. ``integers``: whether it may fuse QDQ nodes to kernels of integers. ``profile``: how the
+    names of its profiler's files begin. UserError if the model cannot be loaded."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     level = ort.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+    if not integers:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
@@ -69,19 +72,27 @@ def one_line(error: Exception) -> str:
 class OnnxRunner:
     """Runs a model: arrays in, arrays out."""
 
-    def __init__(self, path: Path, *, threads: int = 1, optimise: bool = True, profile: Path | None = None) -> None:
-        self._session = session(path, threads=threads, optimise=optimise, profile=profile)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int = 1,
+        optimise: bool = True,
+        integers: bool = True,
+        profile: Path | None = None,
+    ) -> None:
+        self._session = session(path, threads=threads, optimise=optimise, integers=integers, profile=profile)
         self._threads = threads
         self._outputs = [output.name for output in self._session.get_outputs()]
-        self.declared = declared_inputs(self._session)
-        self._inputs = {item.name: (item.shape, item.dtype) for item in self.declared}
+        self._inputs = declared_inputs(self._session)
 
     @property
-    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
+    def inputs(self) -> tuple[ModelInput, ...]:
         return self._inputs
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        arrays = {name: np.asarray(feeds[name], order="C") for name in self._inputs}  # keeps scalars what they are
+        # Not ascontiguousarray, which gives a scalar an axis.
+        arrays = {item.name: np.asarray(feeds[item.name], order="C") for item in self._inputs}
         with by_onnxruntime("run the model"):
             values = self._session.run(None, arrays)
         return dict(zip(self._outputs, values, strict=True))

@@ -21,10 +21,10 @@ __all__ = ["node_names", "preprocess", "with_shapes"]
 _OLDEST = 11  # opset that the quantizers take as it is
 
 
-def node_names(model: ModelProto, patterns: Iterable[str], what: str) -> list[str]:
+def node_names(model: ModelProto, patterns: Iterable[str], what: str, *, inside: bool = False) -> list[str]:
     """Names of the nodes that the globs match, in graph order, as a whole or after the module that a node is of;
-    UserError for a glob that matches none."""
-    names = [node.name for node in model.graph.node]
+    UserError for a glob that matches none. ``inside``: those in branches and bodies too."""
+    names = [node.name for node in (files.nodes(model) if inside else model.graph.node)]
     chosen: set[str] = set()
     for pattern in patterns:
         matched = {name for name in names if any(fnmatchcase(form, pattern) for form in (name, _bare(name)))}

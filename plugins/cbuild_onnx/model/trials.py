@@ -32,7 +32,7 @@ def trials(ctx: Context, source: Path, data: str | None, *, optimise: bool) -> l
     A source that refuses all of these is given plain inputs, and its refusal is the error.
     """
     runner = OnnxRunner(source, threads=ctx.threads, optimise=optimise)
-    inputs = runner.declared
+    inputs = runner.inputs
     if data is not None:
         feeds = sample_feeds(ctx.dataset(data), inputs, _SAMPLES)
         return [(feeds, runner(feeds))]

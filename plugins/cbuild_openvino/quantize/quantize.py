@@ -10,7 +10,7 @@ import numpy as np
 
 from compressbuild.api import Context, UserError
 
-from ..artifact import Interface, write
+from ..artifact import interface, note, write
 from ..runtime import nncf
 from .checking import compared, compiled
 from .params import OpenVinoQuantize
@@ -34,7 +34,7 @@ def quantize(ctx: Context, artifact: Path, params: OpenVinoQuantize) -> dict[str
     if params.smooth is not None and params.model_type != "transformer":
         raise UserError("'smooth:' is for transformers", hint="give 'model-type: transformer' too")
     model = open_float(ctx, artifact)
-    interface = Interface.of(model)
+    declared = interface(model)
     library = nncf()
     samples = Samples(ctx, model, params.data, limit=params.samples, batch_size=params.batch_size)
     scope, excluded = ignored(model, params.exclude, params.exclude_types)
@@ -61,16 +61,10 @@ def quantize(ctx: Context, artifact: Path, params: OpenVinoQuantize) -> dict[str
     count = sum(node.get_type_name() == "FakeQuantize" for node in made.get_ops())
     if count == 0:
         raise UserError("nothing could be quantized", hint="'exclude:' or 'exclude-types:' may name every layer")
-    facts |= compared(
-        ctx,
-        model,
-        made,
-        samples,
-        what="openvino.quantize",
-        causes=("'smooth:'; " if params.smooth is not None else "") + _CAUSES,
-    )
-    interface.note(made)
+    note(made, {item.name: item.shape for item in declared.inputs}, declared.outputs)
     write(made, ctx.out)
+    causes = ("'smooth:'; " if params.smooth is not None else "") + _CAUSES
+    facts |= compared(ctx, artifact, model, samples, what="openvino.quantize", causes=causes)
     return {
         **facts,
         "quantize_nodes": count,
@@ -84,7 +78,7 @@ def _controlled(
 ) -> tuple[Any, dict[str, Any]]:
     """Quantized with as many layers in float as ``max_drop`` asks for."""
     library = nncf()
-    outputs = Interface.of(model).outputs
+    outputs = interface(model).outputs
     data = params.validation or params.data
     validation = Samples(ctx, model, data, batch_size=_VALIDATION_BATCH, stage="validate")
     score = _score(ctx, params)

@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_kit import ModelInput, arrays, fit, fixed_batch
+from cbuild_kit import arrays, fit, fixed_batch
 from cbuild_onnx.model import files, soundness
 from cbuild_onnx.model.unfold import share_tables
 
 from compressbuild.api import Context, UserError
 
-from ..artifact import Interface, one_line, read, read_onnx
+from ..artifact import fed, one_line, read, read_onnx
 from ..runtime import nncf
 
-__all__ = ["Samples", "by_nncf", "ignored", "model_inputs", "open_float"]
+__all__ = ["Samples", "by_nncf", "ignored", "open_float"]
 
 _HEAVY = ("Convolution", "GroupConvolution", "MatMul", "Gather", "LSTMSequence", "GRUSequence")  # worth an example
+
+_RECURRENT = ("GRUSequence", "LSTMSequence", "RNNSequence")
 
 
 def open_float(ctx: Context, artifact: Path) -> Any:
@@ -42,12 +44,6 @@ def _read_shared(ctx: Context, path: Path) -> Any:
     return read_onnx(path, ctx.scratch)
 
 
-def model_inputs(model: Any) -> tuple[ModelInput, ...]:
-    """Its inputs as declared, in order."""
-    dtypes = {name: np.dtype(port.element_type.to_dtype()).name for port in model.inputs for name in port.names}
-    return tuple(ModelInput(name, shape, dtypes[name]) for name, shape in Interface.of(model).inputs.items())
-
-
 def ignored(model: Any, names: Iterable[str], types: Iterable[str]) -> tuple[Any, int]:
     """NNCF's IgnoredScope, and how many nodes are in it. UserError for a glob or a type that no node has."""
     nodes = {node.get_friendly_name(): node.get_type_name() for node in model.get_ordered_ops()}
@@ -63,7 +59,14 @@ def ignored(model: Any, names: Iterable[str], types: Iterable[str]) -> tuple[Any
                 there = ", ".join(list(dict.fromkeys(some))[:6])
                 raise UserError(f"'{what}: {pattern}' matches no node", hint=f"there are e.g. {there}")
             chosen |= matched
+    chosen |= {node.get_friendly_name() for node in model.get_ordered_ops() if _goes_both_ways(node)}
     return nncf().IgnoredScope(names=[name for name in nodes if name in chosen], validate=False), len(chosen)
+
+
+def _goes_both_ways(node: Any) -> bool:
+    """Whether it is a recurrent layer in two directions, whose weights OpenVINO's CPU plugin takes as plain constants
+    only: it stays in float."""
+    return node.get_type_name() in _RECURRENT and node.get_attributes().get("direction") == "bidirectional"
 
 
 def _matches(text: str, pattern: str) -> bool:
@@ -87,7 +90,7 @@ class Samples:
         batch_size: int,
         stage: str = "calibrate",
     ) -> None:
-        inputs = model_inputs(model)
+        inputs = fed(model).inputs
         columns, labels = arrays(ctx.dataset(data), [item.name for item in inputs], limit=limit)
         fixed = fixed_batch(inputs)
         total = len(labels) - len(labels) % fixed if fixed else len(labels)

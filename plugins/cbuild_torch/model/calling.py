@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from cbuild_kit import ModelInput
 from torch import Tensor, nn
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 
 __all__ = [
     "by_keyword",

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cbuild_kit import ModelInput
+from compressbuild.api import ModelInput
 
 __all__ = ["DESCRIPTION", "WEIGHTS", "ModelDescription", "validate"]
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from cbuild_kit import ModelInput
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from compressbuild.api import ModelInput
 
 from .calling import caller
 

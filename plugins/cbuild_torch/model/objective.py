@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from cbuild_kit import ModelInput, arrays, fit
+from cbuild_kit import arrays, fit
 from torch import Tensor, nn
 
-from compressbuild.api import Context, UserError
+from compressbuild.api import Context, ModelInput, UserError
 
 from .calling import caller, chosen_outputs, named_outputs, tensors
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from cbuild_kit import ModelInput, axis_sizes, example_arrays
+from cbuild_kit import axis_sizes, example_arrays
 from cbuild_kit.probes import OTHERS, Probed, probe, probe_arrays
 from torch import Tensor, nn
+
+from compressbuild.api import ModelInput
 
 from .calling import caller, named_outputs, tensors
 from .lookups import table_rows

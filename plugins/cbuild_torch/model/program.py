@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cbuild_kit import ModelInput, example_arrays
+from cbuild_kit import example_arrays
 from torch import Tensor, nn
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 
 from .calling import caller, named_outputs, tensors
 

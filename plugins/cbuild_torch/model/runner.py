@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from cbuild_kit import ModelInput
 from cbuild_kit.interface import check_feeds
 from torch import nn
 
-from compressbuild.api import Context, UserError
+from compressbuild.api import Context, ModelInput, UserError
 
 from .calling import caller, named_outputs, tensors
 from .description import ModelDescription
@@ -27,16 +26,15 @@ class TorchRunner:
 
     def __init__(self, module: nn.Module, inputs: tuple[ModelInput, ...]) -> None:
         self._call = caller(module.eval(), inputs)
-        self._wanted = inputs
+        self._inputs = inputs
         self._narrow = narrow_type(module)
-        self._inputs = {item.name: (item.shape, item.dtype) for item in inputs}
 
     @property
-    def inputs(self) -> Mapping[str, tuple[tuple[int | str, ...], str]]:
+    def inputs(self) -> tuple[ModelInput, ...]:
         return self._inputs
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        given = tensors(check_feeds(self._wanted, feeds, "the torch-model"))
+        given = tensors(check_feeds(self._inputs, feeds, "the torch-model"))
         try:
             with torch.no_grad():
                 result = self._call(given)

@@ -33,6 +33,7 @@ def other_layers(module: nn.Module) -> str:
 
 
 def matching(name: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the globs matches the name."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 

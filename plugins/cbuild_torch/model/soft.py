@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
-from cbuild_kit import ModelInput, batch_indices
+from cbuild_kit import batch_indices
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, kl_div, log_softmax, mse_loss
 
-from compressbuild.api import Context, Runner, UserError
+from compressbuild.api import Context, ModelInput, Runner, UserError
 
 from .calling import caller, chosen_outputs, named_outputs, tensors
 from .objective import Loss, Samples, class_axis
@@ -92,8 +92,8 @@ def _teacher_outputs(
     runner: Runner = load(ctx, ctx.artifact(teacher)) if ctx.kind(teacher) == "torch-model" else ctx.runner(teacher)
     if len(runner.inputs) != len(samples.inputs):
         raise UserError(f"teacher '{teacher}' has {len(runner.inputs)} inputs, but the student {len(samples.inputs)}")
-    same_names = set(runner.inputs) == set(samples.inputs)
-    inputs = list(samples.inputs) if same_names else list(runner.inputs)
+    own = [item.name for item in runner.inputs]
+    inputs = list(samples.inputs) if set(own) == set(samples.inputs) else own
     parts: list[list[Tensor]] = []
     for indices in batch_indices(len(samples), batch_size):
         feeds = {name: tensor[indices].numpy() for name, tensor in zip(inputs, samples.inputs.values(), strict=True)}

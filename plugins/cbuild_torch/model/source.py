@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from cbuild_kit import ModelInput
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from compressbuild.api import Context, UserError
+from compressbuild.api import Context, ModelInput, UserError
 
 from .description import ModelDescription
 from .module import load_state, make_module, prepare, save_model

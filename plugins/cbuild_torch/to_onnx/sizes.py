@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from cbuild_kit import ModelInput
 from cbuild_kit.probes import FIRST, OTHERS, Probed
 from cbuild_onnx.model.checks import compare
 from torch import nn
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 
 from ..model.probing import probed
 

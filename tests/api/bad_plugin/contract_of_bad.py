@@ -1,8 +1,8 @@
 """A contract for each technique, metric and kind of the bad plugin; all but the good ones must fail."""
 
-from cbuild_bad.manifest import METRICS, RUNNERS, TECHNIQUES
+from cbuild_bad.manifest import BACKENDS, METRICS, RUNNERS, TECHNIQUES
 
-from compressbuild.api.conformance import KindContract, MetricContract, TechniqueContract
+from compressbuild.api.conformance import BackendContract, KindContract, MetricContract, TechniqueContract
 
 
 def made(place, text="value 123\n"):
@@ -19,6 +19,14 @@ class OfTechnique(TechniqueContract):
 
     def unfit(self, place):
         yield made(place, "value unfit\n")
+
+
+class OfBackend(BackendContract):
+    others = {"factor": 0.75}
+    unfit_params = ({"factor": 0.9},)
+
+    def subject(self, place):
+        return made(place)
 
 
 class OfMetric(MetricContract):
@@ -45,7 +53,10 @@ for word in ("manifest", "silent", "lost"):
     globals()[f"Test_heavy_{word}"] = contract(OfTechnique, "technique", f"heavy.{word}")
 for word in METRICS.split():
     globals()[f"Test_{word}"] = contract(OfMetric, "metric", f"bad.{word.replace('_', '-')}")
+for word in BACKENDS.split():
+    globals()[f"Test_{word}"] = contract(OfBackend, "backend", f"bad.{word.replace('_', '-')}")
 for word in (*RUNNERS.split(), "blind", "mute"):
     globals()[f"Test_{word}"] = contract(OfKind, "kind", f"bad-{word.replace('_', '-')}")
+Test_good.unfit_params = ({"factor": 0.9},)  # noqa: F821  made above
 Test_moving.others = {"factor": -1}  # noqa: F821  made above
 Test_moving.unbounded = ("factor",)  # noqa: F821

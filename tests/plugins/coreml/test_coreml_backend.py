@@ -12,7 +12,7 @@ import unlowerable_models
 from cbuild_coreml.manifest import compressbuild_backends, compressbuild_kinds
 from cbuild_coreml.settings import CoreMlSettings
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 from compressbuild.api.testing import NodeRun, make_context
 
 coremltools = pytest.importorskip("coremltools", reason="needs coremltools: pip install 'compressbuild[coreml]'")
@@ -105,7 +105,7 @@ def test_a_package_is_run_by_name(built: dict[str, NodeRun], tmp_path: Path, mon
     settings = CoreMlSettings(compute_units="cpu-only")
     runner = load(make_context(tmp_path / "ctx"), built["fp16"].out, settings)
     assert asked["units"] == coremltools.ComputeUnit.CPU_ONLY
-    assert runner.inputs == {"image": (("batch", 1, 8, 8), "float32")}
+    assert runner.inputs == (ModelInput("image", ("batch", 1, 8, 8), "float32"),)
     found = runner({"image": np.ones((2, 1, 8, 8), np.float32)})
     assert {name: value.tolist() for name, value in found.items()} == {"output": [[8.0] * 8] * 2}
     assert runner.describe()["compute_units"] == "cpu-only"
@@ -159,3 +159,60 @@ def test_records() -> None:
     ):
         with pytest.raises(msgspec.ValidationError, match=message):
             msgspec.convert(settings, CoreMlSettings)
+
+
+MASKS = {
+    "scalar": "masking_models:scalar",
+    "constant": "masking_models:constant",
+    "own": "masking_models:infinite",
+}
+
+
+def masked(place: Path, name: str, precision: str) -> NodeRun:
+    factory = MASKS[name]
+    subject = digits_example.source(place / "source", factory=factory)
+    settings = CoreMlSettings(precision=precision)
+    return digits_example.apply(COMPILE, subject, settings, place / "made", factories=(factory,))
+
+
+def constants_of(node: NodeRun) -> np.ndarray:
+    """All float constants that are written into the program, read by hand."""
+    program = spec_of(node).mlProgram
+    (function,) = program.functions.values()
+    found = [np.zeros(0)]
+    for block in function.block_specializations.values():
+        for operation in block.operations:
+            kind = operation.outputs[0].type.tensorType.dataType if operation.outputs else None
+            if operation.type == "const" and kind in (10, 11):  # float16, float32
+                for attribute in operation.attributes.values():
+                    tensor = attribute.immediateValue.tensor
+                    half = np.frombuffer(tensor.bytes.values, np.float16)
+                    found.append(half.astype(float) if kind == 10 else np.array(tensor.floats.values, float))
+    return np.concatenate(found)
+
+
+def test_a_mask_of_the_least_float32_stays_finite_in_float16(tmp_path: Path) -> None:
+    values = constants_of(masked(tmp_path / "half", "scalar", "fp16"))
+    assert np.isfinite(values).all()
+    assert values.min() == -65504
+    assert constants_of(masked(tmp_path / "full", "scalar", "fp32")).min() < -1e38, "float32 holds it as it is"
+
+
+def test_a_stored_mask_stays_finite_too(tmp_path: Path) -> None:
+    stored = next(masked(tmp_path, "constant", "fp16").out.rglob("weight.bin")).read_bytes()
+    assert np.full(7, -65504, np.float16).tobytes() in stored, "the first row of the mask"
+    assert np.full(7, -np.inf, np.float16).tobytes() not in stored
+
+
+def test_a_models_own_infinity_stays(tmp_path: Path) -> None:
+    assert constants_of(masked(tmp_path, "own", "fp16")).min() == -np.inf
+
+
+def test_a_constant_that_became_infinite_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import cbuild_coreml.compile as compiling
+
+    monkeypatch.setattr(compiling, "clamp", lambda program: 0)
+    for name in ("scalar", "constant"):
+        with pytest.raises(UserError, match=r"the constant '\w+' is finite in the model and infinite in f") as error:
+            masked(tmp_path / name, name, "fp16")
+    assert "-1e4" in (error.value.hint or "")

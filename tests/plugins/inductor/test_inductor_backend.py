@@ -8,22 +8,23 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from cbuild_inductor.artifact import Interface, validate
+from cbuild_inductor.artifact import Package, validate
 from cbuild_inductor.manifest import compressbuild_backends, compressbuild_kinds
 from cbuild_inductor.runner import load
 from cbuild_inductor.settings import InductorSettings
-from cbuild_kit import ModelInput
+from cbuild_kit.interface import Interface
 
-from compressbuild.api import UserError, WorkInput
+from compressbuild.api import ModelInput, UserError, WorkInput
 from compressbuild.api.testing import make_context
 
 COMPILE = "cbuild_inductor.compile:compile"
-INTERFACE = Interface((ModelInput("image", ("batch", 1, 8, 8), "float32"),), ("logits",), "cpu", "2.13.0")
+IMAGE = ModelInput("image", ("batch", 1, 8, 8), "float32")
+PACKAGE = Package(Interface((IMAGE,), ("logits",)), "cpu", "2.13.0")
 
 
 def package(directory: Path, **members: bytes) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
-    INTERFACE.write(directory)
+    PACKAGE.write(directory)
     with zipfile.ZipFile(directory / "model.pt2", "w") as archive:
         for name, data in members.items():
             archive.writestr(f"model/{name.replace('_', '.')}", data)
@@ -41,7 +42,7 @@ def test_compiles_runs_and_compares(tmp_path: Path) -> None:
     assert node.facts["parity"]["cases"] == ["random batch=3", "random batch=1", "random batch=16", "zeros"]
     entry = WorkInput(path=str(node.out), kind="aoti-package", load="cbuild_inductor.runner:load")
     runner = make_context(tmp_path / "ctx", subject=entry).runner("subject")
-    assert runner.inputs == {"image": (("batch", 1, 8, 8), "float32")}
+    assert runner.inputs == (ModelInput("image", ("batch", 1, 8, 8), "float32"),)
     described = runner.describe()
     assert described["runtime"] == "torch-inductor"
     assert {type(value) for value in described.values()} == {str, int}, "JSON values, for the action result"
@@ -79,11 +80,11 @@ def test_a_model_that_cannot_be_traced_is_one_line(factory: str, hint: str, tmp_
 
 
 def test_interface_comes_back_as_written(tmp_path: Path) -> None:
-    INTERFACE.write(tmp_path)
-    assert Interface.read(tmp_path) == INTERFACE
+    PACKAGE.write(tmp_path)
+    assert Package.read(tmp_path) == PACKAGE
     (tmp_path / "interface.json").write_text('{"inputs": [{}]}')
     with pytest.raises(ValueError, match=r"interface.json is damaged: KeyError"):
-        Interface.read(tmp_path)
+        Package.read(tmp_path)
 
 
 def test_validate_refuses_damage(tmp_path: Path) -> None:

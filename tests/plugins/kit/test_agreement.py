@@ -10,7 +10,7 @@ from cbuild_kit import agreement
 from cbuild_kit.agreement import Agreement
 from cbuild_kit.parity import check_parity
 
-from compressbuild.api import Parity
+from compressbuild.api import ModelInput, Parity
 from compressbuild.api.testing import make_context
 
 RNG = np.random.default_rng(0)
@@ -59,7 +59,7 @@ def test_what_is_not_finite_where_the_source_is() -> None:
 class Wide:
     """Answers of 8 MB for a row."""
 
-    inputs = {"x": (("batch", 1), "float32")}
+    inputs = (ModelInput("x", ("batch", 1), "float32"),)
 
     def __call__(self, feeds: dict[str, np.ndarray]) -> dict[str, Any]:
         return {"y": np.broadcast_to(feeds["x"], (len(feeds["x"]), 1 << 21)).copy()}

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cbuild_kit import ModelInput, arrays, axis_sizes, batch_indices, batches, example_arrays, fit, sample_feeds
+from cbuild_kit import arrays, axis_sizes, batch_indices, batches, example_arrays, fit, sample_feeds
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 
 IMAGE = ModelInput("image", ("batch", 3), "float32")
 

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cbuild_kit import ModelInput
 from cbuild_kit.interface import Interface, size_ranges
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 
 TOKENS = (ModelInput("ids", ("batch", "tokens"), "int64"), ModelInput("mask", ("batch", "tokens"), "float32"))
 

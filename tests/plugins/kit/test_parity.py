@@ -40,7 +40,12 @@ def compare(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Compare a model with itself, its answers changed."""
 
     def run(
-        proto: onnx.ModelProto, change: Change, settings: Parity = DEFAULT, precision: Any = "fp32", loader: str = ""
+        proto: onnx.ModelProto,
+        change: Change,
+        settings: Parity = DEFAULT,
+        precision: Any = "fp32",
+        loader: str = "",
+        again: Change | None = None,
     ) -> Any:
         path = models.save(proto, tmp_path / "model") / "model.onnx"
         return check_parity(
@@ -50,6 +55,7 @@ def compare(tmp_path: Path) -> Callable[..., dict[str, Any]]:
             lambda: OnnxRunner(path, optimise=False),
             lambda: Altered(OnnxRunner(path), change),
             name="the engine",
+            again=None if again is None else lambda: Altered(OnnxRunner(path), again),
         )
 
     return run
@@ -93,6 +99,41 @@ def test_the_report_names_output_and_measures(compare) -> None:
     assert "cosine" in text
     assert "SQNR" in text
     assert "\n" not in text
+
+
+HASWELL = {"cpu.arch": "x86_64", "cpu.isa": ["avx2", "fma"]}
+
+
+@pytest.mark.parametrize(
+    ("facts", "saturates", "precision", "named"),
+    [
+        (HASWELL, True, "int8", True),
+        (HASWELL, False, "int8", False),  # kernels that add in 32 bits
+        (HASWELL, True, "fp32", False),
+        ({"cpu.arch": "x86_64", "cpu.isa": ["avx2", "avx512_vnni"]}, True, "int8", False),
+        ({"cpu.arch": "x86_64", "cpu.isa": ["avx2", "avx_vnni"]}, True, "int8", False),
+        ({"cpu.arch": "aarch64", "cpu.isa": ["asimd"]}, True, "int8", False),
+        ({}, True, "int8", False),  # nobody knows
+    ],
+)
+def test_saturation_is_named_on_a_processor_that_has_it(
+    facts: dict[str, Any], saturates: bool, precision: Any, named: bool, tmp_path: Path
+) -> None:
+    path = models.save(models.cnn(), tmp_path / "model") / "model.onnx"
+    with pytest.raises(UserError) as caught:
+        check_parity(
+            make_context(tmp_path / "out", facts=facts),
+            DEFAULT,
+            precision,
+            lambda: OnnxRunner(path),
+            lambda: Altered(OnnxRunner(path), lambda _, value: value[:, ::-1].copy()),
+            name="the engine",
+            saturates=saturates,
+        )
+    hint = caught.value.hint or ""
+    assert ("VNNI" in hint) == named
+    assert ("reduce-range" in hint) == named
+    assert "parity: {data: NAME}" in hint
 
 
 def test_only_the_wrong_output_is_named(compare) -> None:
@@ -347,3 +388,18 @@ def test_onnxruntime_compares_what_it_compiled(form: str, tmp_path: Path) -> Non
     strict = OnnxRuntimeSettings(parity=Parity(sqnr_db=190, axes={"batch": [64]}))  # a few answers round otherwise
     with pytest.raises(UserError, match=r"output 'logits' of ONNX Runtime .* SQNR .* dB \(at least 190\)"):
         run_node(compiled, source, strict, tmp_path / "strict")
+
+
+def test_what_rounding_alone_moves_is_no_fault_of_the_engine(compare) -> None:
+    off = {"precision": "int8"}
+    with pytest.raises(UserError, match=r"of its magnitude \(allowed: 0\.25\)"):
+        compare(models.cnn(), noisy(0.3), **off)
+    facts = compare(models.cnn(), noisy(0.3), **off, again=noisy(0.25))
+    assert "rounding in another order alone moves its answers by 0.25" in facts["concern"]
+    assert "concern" not in compare(models.cnn(), noisy(0.01), **off, again=noisy(0.25)), "it is not even asked"
+    with pytest.raises(UserError, match="is not what its source computes"):  # sturdy: the engine is wrong
+        compare(models.cnn(), noisy(0.3), **off, again=noisy(0.01))
+    with pytest.raises(UserError, match="is not what its source computes"):  # far more than rounding
+        compare(models.cnn(), lambda _, value: -value, **off, again=noisy(0.25))
+    with pytest.raises(UserError, match=r"allowed: 0\.2\)"):  # who names a limit means it
+        compare(models.cnn(), noisy(0.3), Parity(max_error=0.2), **off, again=noisy(0.25))

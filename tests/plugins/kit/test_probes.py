@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cbuild_kit import ModelInput
 from cbuild_kit.probes import first_range, probe, probe_arrays, within
+
+from compressbuild.api import ModelInput
 
 Feeds = dict[str, np.ndarray]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cbuild_metrics.answers.predictions import Predictions
+from cbuild_kit.predictions import Predictions
 from cbuild_metrics.quality.accuracy import top1, top_k
 from cbuild_metrics.quality.params.accuracy import Accuracy
 from sklearn.metrics import accuracy_score, recall_score, top_k_accuracy_score

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from cbuild_kit import arrays
-from cbuild_metrics.answers.predictions import Examples, Predictions
+from cbuild_kit.predictions import Examples, Predictions
 from cbuild_metrics.robustness.adversarial import fgsm as fgsm_accuracy
 from cbuild_metrics.robustness.adversarial import predict_examples
 from cbuild_metrics.robustness.attack import Ball, fgsm, pgd

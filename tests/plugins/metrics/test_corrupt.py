@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cbuild_metrics.answers.predictions import Predictions
+from cbuild_kit.predictions import Predictions
 from cbuild_metrics.robustness.corrupt import CORRUPTIONS, corrupted, corruption, predict_corrupted
 from cbuild_metrics.robustness.params.corruption import Corrupt, Corruption
 from fake_runner import FakeRunner

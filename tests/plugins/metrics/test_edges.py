@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cbuild_metrics.answers.predictions import Predictions
+from cbuild_kit.predictions import Predictions
 from cbuild_metrics.robustness.edges import edge_cases, edge_inputs, predict_edges
 from cbuild_metrics.robustness.params.edges import Edges, PredictEdges
 from fake_runner import FakeRunner

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cbuild_metrics.answers.predictions import Predictions
+from cbuild_kit.predictions import Predictions
 from cbuild_metrics.robustness.outside import auroc, energy, msp, outside, predict_outside
 from cbuild_metrics.robustness.params.outside import Outside, OutsideScores
 from fake_runner import FakeRunner

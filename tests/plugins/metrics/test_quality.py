@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cbuild_kit.predictions import Predictions
 from cbuild_metrics.answers.predict import run_over
-from cbuild_metrics.answers.predictions import Predictions
 from cbuild_metrics.quality import agreement as agree
 from cbuild_metrics.quality.confusion import confusion, scores
 from cbuild_metrics.quality.params.accuracy import Perplexity
@@ -33,7 +33,7 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from compressbuild.api import UserError, WorkInput
+from compressbuild.api import ModelInput, UserError, WorkInput
 from compressbuild.api.testing import make_context
 
 Measure = Callable[..., dict[str, Any]]
@@ -165,7 +165,7 @@ def test_labels_that_copy_an_input_are_noticed(
     labels = np.roll(ids, -1, axis=1) if left_out is None else ids.copy()
     if left_out:
         labels[:, :3] = -100
-    runner = SimpleNamespace(inputs={"ids": (("batch", "tokens"), "int64")})
+    runner = SimpleNamespace(inputs=(ModelInput("ids", ("batch", "tokens"), "int64"),))
     answer = Answering(runner.inputs)
     context = SimpleNamespace(progress=lambda *at: None)
     assert run_over(context, answer, [({"ids": ids}, labels)], 2).labels_of == copied

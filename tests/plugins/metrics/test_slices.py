@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from cbuild_metrics.answers.predictions import Predictions
+from cbuild_kit.predictions import Predictions
 from cbuild_metrics.robustness.params.slices import PredictSliced, Slices
 from cbuild_metrics.robustness.slices import SLICE, predict_sliced, slices
 from fake_runner import FakeRunner

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sacrebleu
-from cbuild_metrics.answers.predictions import Predictions
+from cbuild_kit.predictions import Predictions
 from cbuild_metrics.quality.params.text import Text
 from cbuild_metrics.quality.text import bleu, chrf
 

@@ -12,7 +12,7 @@ from cbuild_onnxruntime.manifest import compressbuild_backends
 from cbuild_onnxruntime.settings import OrtFormatSettings
 from command import Work
 
-from compressbuild.api import Parity, Runner, UserError
+from compressbuild.api import ModelInput, Parity, Runner, UserError
 from compressbuild.api.testing import NodeRun, make_context, run_node
 
 DEFAULT = OrtFormatSettings()
@@ -37,7 +37,7 @@ def test_it_is_written_loaded_and_computes_the_same(form: str, fp32: Path, tmp_p
     assert node.facts["sqnr_db"] > 30
     runner = load(make_context(tmp_path / "ctx"), node.out, None)
     assert isinstance(runner, Runner)
-    assert runner.inputs == {"image": (("batch", 1, 8, 8), "float32")}
+    assert runner.inputs == (ModelInput("image", ("batch", 1, 8, 8), "float32"),)
     x = models.images(5)
     session = onnxruntime.InferenceSession(str(source / "model.onnx"), providers=["CPUExecutionProvider"])
     (wanted,) = session.run(None, {"image": x})

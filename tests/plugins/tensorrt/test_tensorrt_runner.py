@@ -20,7 +20,7 @@ from cbuild_tensorrt.logs import Sink
 from cbuild_tensorrt.profile import profiled
 from cbuild_tensorrt.runner import EngineRunner
 
-from compressbuild.api import Profile, Profiling, Runner, UserError, WorkInput
+from compressbuild.api import ModelInput, Profile, Profiling, Runner, UserError, WorkInput
 from compressbuild.api.testing import make_context, run_node
 
 # The driver's functions over malloc and memcpy; more than a tebibyte is "out of memory".
@@ -104,9 +104,9 @@ def runner(driver: str, **outputs: Any) -> EngineRunner:
 def test_runs_batches_of_any_size(driver: str) -> None:
     run = runner(driver)
     assert isinstance(run, Runner)
-    assert run.inputs == {"x": (("batch", 3), "float32")}
+    assert run.inputs == (ModelInput("x", ("batch", 3), "float32"),)
     for rows in (1, 4, 2):
-        x = np.arange(rows * 3, dtype=np.float64).reshape(rows, 3)
+        x = np.arange(rows * 3, dtype=np.float32).reshape(rows, 3)
         np.testing.assert_array_equal(run({"x": x})["y"], 2 * x)
     assert run.describe()["provider"] == "Malloc 4090"
 
@@ -151,7 +151,7 @@ def test_a_shape_outside_the_profile(driver: str) -> None:
 
 
 def test_a_missing_input(driver: str) -> None:
-    with pytest.raises(UserError, match="expects an input 'x'"):
+    with pytest.raises(UserError, match="no value for input 'x'"):
         runner(driver)({"z": np.zeros((1, 3), np.float32)})
 
 

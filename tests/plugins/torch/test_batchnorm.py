@@ -91,16 +91,3 @@ def test_what_does_not_fit_is_refused(technique, trained, trained_sequence, toy)
         technique(FOLD, toy("depthwise"), FoldBatchnorm())
     with pytest.raises(UserError, match="folding changes output 'output' by up to"):
         technique(FOLD, trained, FoldBatchnorm(atol=0.0, rtol=0.0))
-
-
-def test_the_bytes_are_the_same_in_another_process(technique, trained, python, tmp_path):
-    here = technique(FOLD, trained, FoldBatchnorm()).out
-    code = (
-        "import digits, pathlib, sys\n"
-        "from cbuild_torch.rewrite.params.batchnorm import FoldBatchnorm\n"
-        "subject, out = map(pathlib.Path, sys.argv[1:])\n"
-        "digits.apply('cbuild_torch.rewrite.batchnorm:fold', subject, FoldBatchnorm(), out)\n"
-    )
-    python("-c", code, trained, tmp_path / "there", cwd=tmp_path, hash_seed=7)
-    for name in ("model.json", "weights.safetensors"):
-        assert (here / name).read_bytes() == (tmp_path / "there" / name).read_bytes()

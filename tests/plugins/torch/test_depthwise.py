@@ -84,16 +84,3 @@ def test_what_does_not_fit_is_refused(technique, trained, trained_sequence):
         technique(DEPTHWISE, trained, ReplaceDepthwise(multiplier=9))
     with pytest.raises(UserError, match=r"'layers: conv\*' matches nothing"):
         technique(DEPTHWISE, trained, ReplaceDepthwise(layers=("conv*",)))
-
-
-def test_the_bytes_are_the_same_in_another_process(technique, trained, python, tmp_path):
-    here = technique(DEPTHWISE, trained, ReplaceDepthwise()).out
-    code = (
-        "import digits, pathlib, sys\n"
-        "from cbuild_torch.rewrite.params.depthwise import ReplaceDepthwise\n"
-        "subject, out = map(pathlib.Path, sys.argv[1:])\n"
-        "digits.apply('cbuild_torch.rewrite.depthwise:replace', subject, ReplaceDepthwise(), out)\n"
-    )
-    python("-c", code, trained, tmp_path / "there", cwd=tmp_path, hash_seed=7)
-    for name in ("model.json", "weights.safetensors"):
-        assert (here / name).read_bytes() == (tmp_path / "there" / name).read_bytes()

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cbuild_kit import ModelInput
 from cbuild_torch.model.lookups import table_rows
 from torch import Tensor, nn
+
+from compressbuild.api import ModelInput
 
 NAMES = ("ids", "kinds", "mask")
 INPUTS = tuple(ModelInput(name, ("batch", "length"), "int64") for name in NAMES)

@@ -142,16 +142,3 @@ def test_what_does_not_fit_is_refused(technique, trained, toy, trained_sequence)
     assert "ignore" in (error.value.hint or "")
     with pytest.raises(ValueError, match="give one of"):
         FactorizeLowrank(rank=3, energy=0.5)
-
-
-def test_the_bytes_are_the_same_in_another_process(technique, trained, python, tmp_path):
-    here = technique(LOWRANK, trained, FactorizeLowrank(ratio=0.5)).out
-    code = (
-        "import digits, pathlib, sys\n"
-        "from cbuild_torch.rewrite.params.lowrank import FactorizeLowrank\n"
-        "subject, out = map(pathlib.Path, sys.argv[1:])\n"
-        "digits.apply('cbuild_torch.rewrite.lowrank:factorize', subject, FactorizeLowrank(ratio=0.5), out)\n"
-    )
-    python("-c", code, trained, tmp_path / "there", cwd=tmp_path, hash_seed=7)
-    for name in ("model.json", "weights.safetensors"):
-        assert (here / name).read_bytes() == (tmp_path / "there" / name).read_bytes()

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from compressbuild.api import ArtifactMetric, Kind, Meta, Params, Stack, Technique, hookimpl
+from compressbuild.api import ArtifactMetric, Backend, Kind, Meta, Params, Stack, Technique, hookimpl
 
 STACK = Stack(preload=("numpy",))
 
@@ -47,7 +47,10 @@ TECHNIQUES = """
     computed_import thread
 """
 METRICS = "m_good m_nan m_missing m_text m_flag m_infinite m_random m_traceback"
-RUNNERS = "r_good r_any_feeds r_mute r_reuses r_no_inputs r_unnamed_axis r_changes_feeds r_drifts r_lists"
+RUNNERS = """
+    r_good r_any_feeds r_mute r_reuses r_no_inputs r_unnamed_axis r_changes_feeds r_drifts r_lists r_pairs r_same_names
+"""
+BACKENDS = "b_good b_blind"
 
 
 @hookimpl
@@ -73,6 +76,21 @@ def compressbuild_techniques():
             run=f"cbuild_bad.work:{name if name not in PARAMS else 'good'}",
             params=PARAMS.get(name, Factor),
             consumes=("bad-text",),
+            stack=STACK,
+        )
+
+
+@hookimpl
+def compressbuild_backends():
+    """Both run what they compiled; one notices damage, as its kind does."""
+    for name, kind in zip(BACKENDS.split(), ("bad-text", "bad-blind"), strict=True):
+        yield Backend(
+            name=f"bad.{name.replace('_', '-')}",
+            compile="cbuild_bad.work:good",
+            load="cbuild_bad.runners:r_good",
+            settings=Factor,
+            consumes=("bad-text",),
+            produces=kind,
             stack=STACK,
         )
 

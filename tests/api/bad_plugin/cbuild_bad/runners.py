@@ -4,11 +4,11 @@ import itertools
 
 import numpy as np
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 
 
 class Good:
-    inputs = {"x": (("batch", 3), "float32")}
+    inputs = (ModelInput("x", ("batch", 3), "float32"),)
 
     def __call__(self, feeds):
         x = feeds.get("x")
@@ -43,7 +43,15 @@ class NoInputs(Good):
 
 
 class UnnamedAxis(Good):
-    inputs = {"x": ((-1, 3), "float32")}
+    inputs = (ModelInput("x", (-1, 3), "float32"),)
+
+
+class Pairs(Good):
+    inputs = {"x": (("batch", 3), "float32")}
+
+
+class SameNames(Good):
+    inputs = (*Good.inputs, *Good.inputs)
 
 
 class ChangesFeeds(Good):
@@ -74,4 +82,4 @@ def _loader(runner):
 
 r_good, r_any_feeds, r_mute, r_reuses = map(_loader, (Good, AnyFeeds, Mute, Reuses))
 r_no_inputs, r_unnamed_axis, r_changes_feeds = map(_loader, (NoInputs, UnnamedAxis, ChangesFeeds))
-r_drifts, r_lists = map(_loader, (Drifts, Lists))
+r_drifts, r_lists, r_pairs, r_same_names = map(_loader, (Drifts, Lists, Pairs, SameNames))

@@ -40,6 +40,8 @@ def write(ctx, model, more=""):
 
 
 def good(ctx, model, params):
+    if params.factor > 0.8:
+        raise UserError("this text cannot be scaled so far", hint="take a smaller 'factor'")
     write(ctx, model, params.factor)
     ctx.progress(1, 1)
     return {"length": 1}

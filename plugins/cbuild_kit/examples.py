@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compressbuild.api import UserError
+from compressbuild.api import ModelInput, UserError
 
-from .inputs import ModelInput, axis_sizes, example_arrays, fixed_batch
+from .inputs import axis_sizes, example_arrays, fixed_batch
 
-__all__ = ["Example", "example", "model_inputs"]
+__all__ = ["Example", "example"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,6 @@ class Example:
     feeds: Mapping[str, Any]
     batch: int
     axes: Mapping[str, int]
-
-
-def model_inputs(runner: Any) -> tuple[ModelInput, ...]:
-    return tuple(ModelInput(name, tuple(shape), dtype) for name, (shape, dtype) in runner.inputs.items())
 
 
 def example(inputs: Iterable[ModelInput], axes: Mapping[str, int], *, batch: int = 1, seed: int = 0) -> Example:
