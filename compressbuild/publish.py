@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
@@ -170,6 +171,8 @@ class Publisher:
             return True
 
         try:
+            if any(not _is_regular(directory / name) for name in (*expected, SEAL)):
+                return False
             if any(self._stat.digest(directory / name) != digest for name, digest in expected.items()):
                 return False
             self._stat.memo(directory / SEAL, f"seals {made_of}", sealed)
@@ -180,6 +183,11 @@ class Publisher:
 
 class _Outdated(Exception):
     """The seal tells of another build."""
+
+
+def _is_regular(path: Path) -> bool:
+    """A link to equal bytes is not what was published: whoever owns its target can change them."""
+    return stat.S_ISREG(path.lstat().st_mode)
 
 
 def _files(directory: str, above: str = "") -> Iterator[str]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,15 @@ def toy(tmp_path: Path) -> Toy:
     project = Toy(tmp_path / "project")
     project.write("f.txt", "abc")
     return project
+
+
+@pytest.fixture
+def fast_path() -> Iterator[Path]:
+    """A directory in memory where the system has one: thousands of files are made, and no disk is under test."""
+    root = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    path = Path(tempfile.mkdtemp(prefix="compressbuild-", dir=root))
+    yield path
+    shutil.rmtree(path)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

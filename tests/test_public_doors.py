@@ -31,14 +31,17 @@ Names = dict[str, list[str] | None]
 
 
 def parameters(found: Any) -> list[str] | None:
-    """Names of a function's or a constructor's parameters, with ``=`` where one has a default; None for a value."""
+    """Names of a function's or a constructor's parameters; None for a value. ``*`` marks one that is named in a
+    call, ``=`` one that has a default."""
     if not callable(found):
         return None
     try:
         every = inspect.signature(found).parameters.values()
     except ValueError:  # a type without a signature
         return None
-    return [each.name + "=" * (each.default is not each.empty) for each in every]
+    return [
+        "*" * (each.kind is each.KEYWORD_ONLY) + each.name + "=" * (each.default is not each.empty) for each in every
+    ]
 
 
 def offered(door: str) -> Names:
@@ -53,7 +56,7 @@ def broken(before: Names, now: Names) -> list[str]:
         old, new = before[name] or [], now[name] or []
         known = [each.rstrip("=") for each in new]
         problems += [f"{name}({each}) is gone" for each in old if each.rstrip("=") not in known]
-        kept = [each.rstrip("=") for each in old if each.rstrip("=") in known]
+        kept = [each.rstrip("=") for each in old if each.rstrip("=") in known and not each.startswith("*")]
         problems += [f"{name} has its parameters in another order"] * (known[: len(kept)] != kept)
         problems += [f"{name}({each}) wants a value" for each in new if each not in old and not each.endswith("=")]
     return sorted(problems)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from ..errors import UsageError
+from ..errors import CbuildError, UsageError
 from ..evaluate.history import History
 from ..report.text.trend import trend_lines
 from ..words import suggest
@@ -28,6 +28,12 @@ def command(target: str, file: str, overrides: tuple[str, ...], cache_dir: str |
             if target not in project.spec.targets:
                 hint = suggest(target, project.spec.targets, otherwise="see 'cbuild list'")
                 raise UsageError(f"unknown target '{target}'", hint=hint)
+            if bad:
+                place = History(project.state / "history").path(target)
+                raise CbuildError(
+                    f"the history of '{target}' is damaged: no line of {place} can be read",
+                    hint="move the file away: the next publication starts another",
+                )
             raise UsageError(f"'{target}' has never been published here", hint=f"cbuild {target}")
         if as_json:
             shown = {"target": target, "damaged": bad, "entries": msgspec.to_builtins(entries[-last:])}

@@ -108,7 +108,7 @@ class Scheduler:
                 self._executor.close()
                 for run in self._running.values():
                     release(run.locks)
-                    shutil.rmtree(run.base, ignore_errors=True)
+                    self._store.abandon(run.base)
                 self._inputs.close()
 
     # -- deciding ----------------------------------------------------------------------------------------------------
@@ -366,7 +366,7 @@ class Scheduler:
         del self._running[run.action.node.index]
         release(run.locks)
         self._pools.release(run.need)
-        shutil.rmtree(run.base, ignore_errors=True)
+        self._store.abandon(run.base)
 
 
 def _cost(last: Trace | None) -> float:

@@ -12,6 +12,7 @@ locks/              lock files; their content is empty
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -134,7 +135,9 @@ class CacheDir:
                 raise
             raise StoreError(
                 f"{self.root}/version is not a readable file: {error.strerror}",
-                hint="if this is a cache, remove that entry: the next build writes it again",
+                hint="check who owns the cache directory, or choose another with --cache-dir"
+                if error.errno == errno.EACCES
+                else "if this is a cache, remove that entry: the next build writes it again",
             ) from error
         if text.strip() != b"%d" % VERSION:
             found = text.strip().decode("ascii", "replace") or "an empty file"

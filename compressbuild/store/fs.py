@@ -25,9 +25,10 @@ _CHUNK = 1 << 20
 _FICLONE = 0x40049409  # linux/fs.h: share the extents of another file, copy on write
 _CLONE_FROM = 64 << 10
 _SYNCFS_FROM = 64
+_LONG_PATH = 2000  # of the 4,095 bytes that the system takes
 
-# What reading says of a bad block, and of something that is no regular file.
-UNREADABLE = (errno.EIO, errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO)
+# What reading says of a bad block, of something that is no regular file, and of what its owner keeps to himself.
+UNREADABLE = (errno.EIO, errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO, errno.EACCES)
 
 _HINTS = {
     errno.ENOSPC: "free some space, or run `cbuild cache gc --max-size SIZE`",
@@ -122,23 +123,41 @@ class FileSystem:
         return True
 
     def remove_tree(self, path: str) -> None:
-        """Remove a directory and what is in it, or a file, following no link. Missing is fine."""
+        """Remove a directory and what is in it, or a file, following no link. Missing is fine.
+
+        Somebody may have nested directories deeper than recursion or a path can go: those are moved up first.
+        """
         try:
             if not stat.S_ISDIR(os.lstat(path).st_mode):
                 self.remove(path)
                 return
         except FileNotFoundError:
             return
-        try:
-            self._empty(path)
-        except PermissionError:  # its owner may have taken his own rights away
-            self.set_mode(path, 0o700)
-            self._empty(path)
-        self.remove_dir(path)
+        found = [path]
+        for directory in found:  # grows meanwhile
+            try:
+                found += self._empty(directory, path)
+            except PermissionError:  # its owner may have taken his own rights away
+                self.set_mode(directory, 0o700)
+                found += self._empty(directory, path)
+        for directory in reversed(found):
+            self.remove_dir(directory)
 
-    def _empty(self, path: str) -> None:
-        for name in os.listdir(path):
-            self.remove_tree(f"{path}/{name}")
+    def _empty(self, directory: str, top: str) -> list[str]:
+        """Remove what is in a directory but its directories, and return those; one with a long path is moved to
+        ``top``."""
+        inner = []
+        for name in os.listdir(directory):
+            path = f"{directory}/{name}"
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                self.remove(path)
+                continue
+            if len(path) > _LONG_PATH:
+                short = f"{top}/{os.urandom(8).hex()}"
+                self.rename(path, short)
+                path = short
+            inner.append(path)
+        return inner
 
     def make_dirs(self, path: str) -> None:
         """Make a directory and its parents; existing ones are fine."""

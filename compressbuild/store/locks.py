@@ -122,6 +122,8 @@ def _open(path: str) -> int:
         hint = None
         if error.errno in (errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENOTDIR):
             hint = "something else is in its place: remove it, and cbuild makes the lock file"
+        elif error.errno in READ_ONLY:
+            hint = "check who owns the cache directory, or choose another with --cache-dir"
         raise StoreError(f"cannot open the lock file {path}: {error.strerror}", hint=hint) from error
 
 

@@ -141,6 +141,11 @@ class Store:
         with explained(f"remove {scratch}"):
             self.dir.fs.remove_tree(os.fspath(scratch))
 
+    def abandon(self, scratch: Path) -> None:
+        """The same, as far as it can be done: gc removes the rest."""
+        with suppress(StoreError):
+            self.discard(scratch)
+
     def tidy(self) -> None:
         """Remove what this store's process has left unfinished, as after an interrupt."""
         for path in self.dir.own_temporaries():

@@ -85,6 +85,10 @@ def _check_paths(files: list[str], empty: Iterable[str]) -> None:
         raise ValueError(f"a tree in which {min(clash)!r} is a file or empty, and also a directory with content")
 
 
+_LONGEST = 1000
+"""Characters of a path in an artifact: somewhere else it has to fit into a longer one."""
+
+
 class Found(msgspec.Struct, frozen=True):
     """A file met by ``scan``: its path below the directory, and its stat."""
 
@@ -114,7 +118,7 @@ def scan(directory: str) -> tuple[list[Found], list[str]]:
             for entry in entries:
                 filled = True
                 path = prefix + entry.name
-                _check_name(path, directory)
+                _check_path(path, directory)
                 st = entry.stat(follow_symlinks=False)
                 if stat.S_ISDIR(st.st_mode):
                     pending.append(path + "/")
@@ -132,7 +136,12 @@ def scan(directory: str) -> tuple[list[Found], list[str]]:
     return files, sorted(empty)
 
 
-def _check_name(path: str, directory: str) -> None:
+def _check_path(path: str, directory: str) -> None:
+    if len(path) > _LONGEST:
+        raise BadOutput(
+            f"the artifact {directory} has a path of more than {_LONGEST} characters: {path[:40]}…",
+            hint="nest fewer directories, or give them shorter names",
+        )
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:

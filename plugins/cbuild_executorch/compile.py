@@ -102,7 +102,7 @@ def _lower(program: ExportedProgram) -> EdgeProgramManager:
         with _quiet():
             return to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
     except Exception as error:  # the verifier and the partitioner raise classes of their own, and plain ones
-        raise _refusal("lower", error) from error
+        raise _refusal("lower", error, program) from error
 
 
 def _emit(lowered: EdgeProgramManager) -> bytes:
@@ -150,7 +150,24 @@ def _operators(nodes: Iterable[Node]) -> list[str]:
     return [name for name in names if name != "sym_size.int"]
 
 
-def _refusal(what: str, error: Exception) -> UserError:
+def _grouped_up(program: ExportedProgram | None) -> str | None:
+    """The first batch normalisation behind a transposed convolution with groups, which ExecuTorch 1.5 cannot fold."""
+    for node in program.graph.nodes if program is not None else ():
+        before = node.args[0] if node.args else None
+        if "batch_norm" in str(node.target) and isinstance(before, Node) and "conv_transpose" in str(before.target):
+            groups = before.args[6] if len(before.args) > 6 else 1
+            if groups != 1:
+                return f"'{_layer(node)}' into '{_layer(before)}', a transposed convolution with groups"
+    return None
+
+
+def _layer(node: Node) -> str:
+    """The module that a node comes from, as the source names it."""
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    return str(stack[-1][0]).removeprefix("module.") if stack else node.name  # what is traced holds it as 'module'
+
+
+def _refusal(what: str, error: Exception, program: ExportedProgram | None = None) -> UserError:
     """ExecuTorch's message, without traces and advice about its own interfaces. A pass that fails says only its
     own name; what it fails at is in the cause."""
     folds = "FuseBatchNormPass" in str(error)
@@ -162,6 +179,6 @@ def _refusal(what: str, error: Exception) -> UserError:
     at = re.search(r"While executing %(\w+)", one_line(error))
     hint = "fix the size that varies: 'sizes: {batch: 1}'" if "shape_dynamism" in text else None
     if folds:
-        text = f"it cannot fold a batch normalisation into the layer before it: {text}"
+        text = f"it cannot fold the batch normalisation {_grouped_up(program) or 'into the layer before it'}: {text}"
         hint = "add the step fold.batchnorm, which folds it in torch"
     return UserError(f"ExecuTorch cannot {what} this model: {text}{f' (at {at[1]})' if at else ''}", hint=hint)

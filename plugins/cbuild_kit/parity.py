@@ -16,6 +16,7 @@ from compressbuild.api import Context, ModelInput, Parity, Runner, UserError
 
 from .agreement import Agreement
 from .batching import arrays, batches
+from .fidelity import LEAST
 from .inputs import fit, fixed_batch
 from .probes import first_range, probe, probe_arrays
 
@@ -49,9 +50,14 @@ _CAUSES: Mapping[Precision, str] = {
     "fp32": "compiling fixed a size or a branch of the model, or the runtime computes in a narrower type",
     "fp16": "values beyond 65504, or sums that need more than 11 bits: keep such operators in float32",
     "bf16": "sums or differences that need more than 8 bits: keep such operators in float32",
-    "int8": "8-bit products that saturate on this processor (x86-64 without VNNI: quantize weights to 7 bits), "
-    "or the runtime rounds differently",
+    "int8": "an 8-bit kernel that computes something else or rounds differently: a number for the batch in 'inputs:', "
+    "or operators kept in float ('exclude:'), lead to other kernels",
 }
+_SATURATES = (
+    "8-bit products that saturate, for this processor is an x86-64 without VNNI: quantize weights to 7 bits "
+    "('reduce-range: true')"
+)
+_EXACT = frozenset({"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,7 @@ def check_parity(
     name: str,
     rows: Mapping[str, int] | None = None,
     again: Callable[[], Runner] | None = None,
+    saturates: bool = False,
 ) -> dict[str, Any]:
     """Facts: ``max_abs``, ``cosine``, ``sqnr_db`` of the worst output, and ``parity`` with what was tried.
 
@@ -83,8 +90,9 @@ def check_parity(
     called one after the other, so that two large models are never in memory at once. ``name``: what runs the compiled
     model, for messages. ``rows``: integer input → rows of the table that it indexes, so that ids reach them all.
     ``again``: opens the source so that it rounds floats in another order. In a deep model where one scale stands for a
-    whole tensor, that alone can move answers far; then twice as much is allowed, and ``concern`` says so. UserError: an
-    output is beyond its tolerance, or the compiled model rejects what its source accepts.
+    whole tensor, that alone can move answers far; then twice as much is allowed, and ``concern`` says so.
+    ``saturates``: as in the backend's record. UserError: an output is beyond its tolerance, or the compiled model
+    rejects what its source accepts.
     """
     if not settings.check:
         return {"parity": "not checked"}
@@ -116,11 +124,18 @@ def check_parity(
     if again is not None and settings.max_error is settings.cosine is settings.sqnr_db is None:
         del runner
         limit, facts = _with_sway(ctx, tallies, wanted, limit, again)
-    worst = min(_judge(tallies, kinds, limit, precision, name, farthest), key=lambda row: row["sqnr_db"])
+    cause = _SATURATES if precision == "int8" and saturates and _lacks_vnni(ctx.facts) else _CAUSES[precision]
+    rows_judged = _judge(tallies, kinds, limit, precision, name, farthest, cause)
+    worst = min(rows_judged, key=lambda row: row["sqnr_db"])
     tried: dict[str, Any] = {"output": worst["output"], "precision": precision, "cases": judged, **edges}
     if refused:
         tried["refused"] = refused
     return {**{key: worst[key] for key in ("max_abs", "cosine", "sqnr_db")}, "parity": tried, **facts}
+
+
+def _lacks_vnni(facts: Mapping[str, Any]) -> bool:
+    """Whether the processor is known to be an x86-64 without VNNI."""
+    return facts.get("cpu.arch") == "x86_64" and bool(isa := facts.get("cpu.isa")) and _EXACT.isdisjoint(isa)
 
 
 def _tolerance(settings: Parity, precision: Precision) -> Tolerance:
@@ -294,8 +309,10 @@ def _judge(
     precision: Precision,
     name: str,
     farthest: Mapping[str, str],
+    cause: str,
 ) -> list[dict[str, Any]]:
-    """Measures of each output; UserError for one beyond its tolerance. ``kinds``: an array of each."""
+    """Measures of each output; UserError for one beyond its tolerance. ``kinds``: an array of each. ``cause``: the
+    likely one, for the hint."""
     result = []
     for output, tally in tallies.items():
         row = {"output": output, **tally.measures()}
@@ -306,7 +323,7 @@ def _judge(
             raise UserError(
                 f"parity: output '{output}' of {name} is not what its source computes: {wrong}, "
                 f"beyond the tolerance of {precision}, worst in the case '{where}'",
-                hint=f"{_CAUSES[precision]}; to compare on real samples, 'parity: {{data: NAME}}'",
+                hint=f"{cause}; to compare on real samples, 'parity: {{data: NAME}}'",
             )
         result.append(row)
     return result
@@ -334,7 +351,10 @@ def _with_sway(
     limit: Tolerance,
     again: Callable[[], Runner],
 ) -> tuple[Tolerance, dict[str, Any]]:
-    """The tolerance of a model whose own rounding decides its answers, and the concern; as it was for any other."""
+    """The tolerance of a model whose own rounding decides its answers, and the concern; as it was for any other.
+
+    It never goes below the SQNR at which a quantized model counts as another one.
+    """
     if not any(_beyond(tally.measures(), limit) for tally in tallies.values()):
         return limit, {}
     runner, own = again(), _tallies(wanted, limit)
@@ -346,7 +366,7 @@ def _with_sway(
     allowed = Tolerance(
         max(limit.max_error, 2 * sway),
         min(limit.cosine, 1 - 4 * (1 - min(row["cosine"] for row in rows))),
-        min(limit.sqnr_db, min(row["sqnr_db"] for row in rows) - 6),
+        min(limit.sqnr_db, max(LEAST, min(row["sqnr_db"] for row in rows) - 6)),
         limit.mismatch,
     )
     if allowed == limit:

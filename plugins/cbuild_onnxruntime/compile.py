@@ -61,6 +61,7 @@ def compile(ctx: Context, model: Path, settings: OnnxRuntimeSettings) -> dict[st
             lambda: load(ctx, ctx.out, settings),
             name="ONNX Runtime",
             coarsest=precision,
+            saturates=settings.provider == "cpu",
         ),
     }
 

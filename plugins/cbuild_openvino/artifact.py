@@ -18,6 +18,7 @@ from cbuild_kit.interface import Interface
 from compressbuild.api import ModelInput, UserError
 
 from .plain import plain
+from .ranks import settle_ranks
 from .runtime import openvino
 
 __all__ = ["GRAPH", "WEIGHTS", "fed", "interface", "note", "one_line", "read", "read_onnx", "validate", "write"]
@@ -107,10 +108,12 @@ def read(directory: Path, weights: Any = None) -> Any:
 
 def _read(*what: Any) -> Any:
     try:
-        return openvino.Core().read_model(*what)
+        model = openvino.Core().read_model(*what)
     except Exception as error:  # OpenVINO raises RuntimeError for all it refuses, and others for what it trips over
         text = one_line(error)
         raise UserError(f"OpenVINO cannot read the model: {text[:600]}", hint=_hint(text)) from error
+    settle_ranks(model)
+    return model
 
 
 def _hint(text: str) -> str:

@@ -34,7 +34,13 @@ def compile(ctx: Context, model: Path, settings: OpenVinoSettings) -> dict[str, 
     if source is not None:
         coarsest = _coarsest(parity.precision(source), settings)
         checked = parity.check(
-            ctx, settings.parity, source, lambda: opened(ctx.out, settings), name="OpenVINO", coarsest=coarsest
+            ctx,
+            settings.parity,
+            source,
+            lambda: opened(ctx.out, settings),
+            name="OpenVINO",
+            coarsest=coarsest,
+            saturates=settings.device == "CPU",
         )
     else:  # the same runtime, in float32 and without compressed weights
         plain = OpenVinoSettings(device=settings.device, threads=settings.threads)
@@ -46,6 +52,7 @@ def compile(ctx: Context, model: Path, settings: OpenVinoSettings) -> dict[str, 
             lambda: opened(ctx.out, settings),
             name="OpenVINO",
             rows=table_rows(read(model)),
+            saturates=settings.device == "CPU",
         )
     return {**facts, **checked}
 

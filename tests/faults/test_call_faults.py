@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from command import Ran, Work, finish
+from sweeps import Tally, tallied, tries
 
 KILL = 0
 FAULTS = (KILL, errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE, errno.EROFS)
@@ -99,14 +99,19 @@ class Sweep:
         assert work("verify", code=None).code == 0, f"{where}: verify fails"
         return True
 
+    def sample(self, tally: Tally, command: str, times: int) -> None:
+        """Random faults. One beyond the calls of its run is drawn again."""
+        count = len(self.calls(command))
+        for _ in range(times):
+            with tally.case():
+                assert any(
+                    self.check(command, tally.rng.randrange(count), tally.rng.choice(FAULTS)) for _ in range(20)
+                ), "no fault came to pass"
+
 
 @pytest.fixture(scope="module")
 def sweep(shim: Path, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     return Sweep(shim, tmp_path_factory.mktemp("sweep").resolve())
-
-
-def seed() -> int:
-    return int(os.environ.get("CBUILD_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
 
 
 def test_the_shim_sees_what_a_build_does(sweep: Sweep):
@@ -117,40 +122,34 @@ def test_the_shim_sees_what_a_build_does(sweep: Sweep):
 
 
 def test_a_sample_of_calls(sweep: Sweep, record_property: Callable[[str, object], None]):
-    chosen = seed()
-    print(f"CBUILD_SEED={chosen}")  # shown with a failure
-    record_property("seed", chosen)
-    rng = random.Random(chosen)
-    struck = 0
-    for command, times in {"all": 4, rng.choice(("gc", "verify", "report")): 1}.items():
-        count = len(sweep.calls(command))
-        struck += sum(sweep.check(command, rng.randrange(count), rng.choice(FAULTS)) for _ in range(times))
-    record_property("tried", struck)
-    assert struck
+    with tallied(record_property) as tally:
+        for command, times in {"all": 3, tally.rng.choice(("gc", "verify", "report")): 1}.items():
+            sweep.sample(tally, command, times)
 
 
 def test_a_target_that_cannot_be_moved_into_place(sweep: Sweep):
     """The case that a random sample may miss: the system refuses the rename into build/."""
     renames = [number for number, call in enumerate(sweep.calls("all")) if call == "rename"]
     assert renames
-    for number in renames[-3:]:
-        sweep.check("all", number, errno.EACCES)
+    # Threads differ from run to run: now and then a fault finds no call left.
+    assert sum(sweep.check("all", number, errno.EACCES) for number in renames[-3:])
+
+
+@pytest.mark.slow
+def test_many_calls(sweep: Sweep, record_property: Callable[[str, object], None]):
+    """A part of ``test_every_call``, which takes hours."""
+    with tallied(record_property) as tally:
+        for command, share in {"all": 0.55, "gc": 0.15, "verify": 0.05, "report": 0.25}.items():
+            sweep.sample(tally, command, max(1, round(tries(400) * share)))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=name)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_call(sweep: Sweep, command: str, fault: int, record_property: Callable[[str, object], None]):
-    count = len(sweep.calls(command))
-    failed: list[str] = []
-    struck = 0
-    for at in range(count):
-        try:
-            struck += sweep.check(command, at, fault)
-        except (AssertionError, subprocess.TimeoutExpired) as error:
-            struck += 1
-            failed.append(str(error))
-    record_property("tried", struck)
-    record_property("failed", len(failed))
-    assert struck
-    assert not failed, "\n\n".join(failed)
+    if "CBUILD_EVERY_CALL" not in os.environ:
+        pytest.skip("takes hours: set CBUILD_EVERY_CALL=1")
+    with tallied(record_property) as tally:
+        for at in range(len(sweep.calls(command))):
+            with tally.case():
+                sweep.check(command, at, fault)

@@ -53,9 +53,11 @@ def check(
     *,
     name: str,
     coarsest: Precision | None = None,
+    saturates: bool = False,
 ) -> dict[str, Any]:
     """Facts of :func:`cbuild_kit.parity.check_parity`. ``source``: the ``.onnx`` file that was compiled.
-    ``coarsest``: the precision that the backend computes in, where that is not the model's."""
+    ``coarsest``: the precision that the backend computes in, where that is not the model's. ``saturates``: as in the
+    backend's record."""
     if not settings.check:
         return {"parity": "not checked"}
     proto = files.read(source, weights=False)
@@ -68,4 +70,14 @@ def check(
         return reference(source, ctx.scratch / "exact", threads=ctx.threads, fused=fused)
 
     again = partial(exactly, fused=True) if found == "int8" else None
-    return check_parity(ctx, settings, found, exactly, compiled, name=name, rows=table_rows(proto), again=again)
+    return check_parity(
+        ctx,
+        settings,
+        found,
+        exactly,
+        compiled,
+        name=name,
+        rows=table_rows(proto),
+        again=again,
+        saturates=saturates,
+    )

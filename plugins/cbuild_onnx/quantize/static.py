@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from cbuild_kit import check_scheme
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, numpy_helper
 from onnxruntime.quantization import QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import EntropyCalibrater, MinMaxCalibrater, PercentileCalibrater, TensorsData
 
@@ -88,11 +88,30 @@ class Calibrated:
             quantizer.quantize_model()
             made: ModelProto = quantizer.model.model
             tie(made, self.ties, constants_first=self.params.scheme == "s8-symmetric")
+        if self.params.scheme == "s8-symmetric":
+            _leave_scalars(made)
         return made
 
     def write(self, quantized: ModelProto, directory: Path) -> Path:
         """What :meth:`quantized` made, as a file."""
         return files.write(quantized, directory, weights_from=self.model.parent)
+
+
+def _leave_scalars(model: ModelProto) -> None:
+    """Write constants without axes in float again: TensorRT takes them in 8 bits nowhere."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    plain = []
+    for node in model.graph.node:
+        given = [constants[name] for name in node.input if name in constants]
+        if node.op_type == "DequantizeLinear" and len(given) == len(node.input) and not given[0].dims:
+            value, scale, *zero = (numpy_helper.to_array(tensor).astype(np.float32) for tensor in given)
+            real = np.float32((value - zero[0] if zero else value) * scale)
+            plain.append((node, numpy_helper.from_array(real, node.output[0])))
+    for node, number in plain:
+        model.graph.node.remove(node)
+        model.graph.initializer.append(number)
+    if plain:
+        files.drop_dead(model)
 
 
 def quantize(ctx: Context, model: Path, params: QuantizeStatic) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compressbuild.api.conformance import BackendContract, KindContract, MetricContract, TechniqueContract
+from compressbuild.api.conformance.contract import Contract
 
 __all__ = ["BASES", "classes", "named"]
 
@@ -21,4 +22,4 @@ def classes(base: type, records: Mapping[str, Mapping[str, Any]]) -> dict[str, t
 def named(module: Any) -> dict[str, type]:
     """The classes of a module that pytest collects, by name."""
     found = vars(module).items()
-    return {name: each for name, each in found if name.startswith("Test") and issubclass(each, BASES)}
+    return {name: each for name, each in found if name.startswith("Test") and issubclass(each, Contract)}

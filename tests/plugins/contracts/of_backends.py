@@ -5,12 +5,17 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from compressbuild.api.conformance import BackendContract, KindContract
+from compressbuild.api.conformance.contract import ParameterContract
 
 from . import subjects
 from .classes import classes
 
 ONE = {"threads": 1}
+TF32 = {"tf32": {"device": "cuda"}}
+SLOW = [pytest.mark.slow]  # the C++ compiler, twice
 TORCH = ("executorch", "torch-inductor", "coreml")
 
 
@@ -41,13 +46,22 @@ BACKENDS = {
         "others": {"data": "calibration"},
         "beside": {"data": {"precision": "int8", "data": "train"}},
     },
-    "torch-inductor": {"settings": ONE, "beside": {"tf32": {"device": "cuda"}}},
+    "torch-inductor": {"settings": ONE, "beside": TF32, "pytestmark": SLOW},
     "coreml": {},
     "tensorrt-rtx": {"settings": {"compute-capability": "sm89"}},
     "tensorrt": {},
 }
 OF_BACKENDS = classes(OfBackend, BACKENDS)
 globals().update(OF_BACKENDS)
+
+
+class TestInductorSettings(ParameterContract):
+    """What of the slow contract needs no compiler."""
+
+    what = "backend"
+    backend = "torch-inductor"
+    params = ONE
+    beside = TF32
 
 
 class OfKind(KindContract):
@@ -80,4 +94,5 @@ KINDS = {
     "tensorrt-rtx-engine": "tensorrt-rtx",
     "tensorrt-engine": "tensorrt",
 }
-globals().update(classes(OfKind, {kind: {"backend": backend} for kind, backend in KINDS.items()}))
+MARKS = {"torch-inductor": {"pytestmark": SLOW}}
+globals().update(classes(OfKind, {kind: {"backend": each, **MARKS.get(each, {})} for kind, each in KINDS.items()}))

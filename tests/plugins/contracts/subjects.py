@@ -27,6 +27,9 @@ TORCH = (
     "onnx",
     "onnxscript",
     "sklearn.datasets",
+    "executorch.exir",
+    "executorch.backends.xnnpack.partition.xnnpack_partitioner",
+    "coremltools",
 )
 PLAIN = "contract_models:plain"  # a Flatten: nothing to train, to remove, to rewrite
 TWISTED = "contract_models:twisted"  # control flow that depends on the data: nothing can trace it

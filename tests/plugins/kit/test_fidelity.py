@@ -56,7 +56,7 @@ def boxes(feeds: Any, step: float = 0.0) -> dict[str, np.ndarray]:
 
 
 def test_scores_that_a_common_scale_loses_are_found_though_the_ratio_is_high() -> None:
-    with pytest.raises(UserError, match=r"part 4–15 of axis 1 of output 'y' is -?\d\.\d dB"):
+    with pytest.raises(UserError, match=r"part 4–15 of axis 1 of output 'y' is only -?\d\.\d dB"):
         judged(boxes, lambda feeds: boxes(feeds, 4.0), joined={"y": 1})
     with pytest.raises(UserError, match="part 4–15"):
         judged(boxes, lambda feeds: boxes(feeds, 4.0), joined={"y": -1})

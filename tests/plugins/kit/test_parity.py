@@ -101,6 +101,41 @@ def test_the_report_names_output_and_measures(compare) -> None:
     assert "\n" not in text
 
 
+HASWELL = {"cpu.arch": "x86_64", "cpu.isa": ["avx2", "fma"]}
+
+
+@pytest.mark.parametrize(
+    ("facts", "saturates", "precision", "named"),
+    [
+        (HASWELL, True, "int8", True),
+        (HASWELL, False, "int8", False),  # kernels that add in 32 bits
+        (HASWELL, True, "fp32", False),
+        ({"cpu.arch": "x86_64", "cpu.isa": ["avx2", "avx512_vnni"]}, True, "int8", False),
+        ({"cpu.arch": "x86_64", "cpu.isa": ["avx2", "avx_vnni"]}, True, "int8", False),
+        ({"cpu.arch": "aarch64", "cpu.isa": ["asimd"]}, True, "int8", False),
+        ({}, True, "int8", False),  # nobody knows
+    ],
+)
+def test_saturation_is_named_on_a_processor_that_has_it(
+    facts: dict[str, Any], saturates: bool, precision: Any, named: bool, tmp_path: Path
+) -> None:
+    path = models.save(models.cnn(), tmp_path / "model") / "model.onnx"
+    with pytest.raises(UserError) as caught:
+        check_parity(
+            make_context(tmp_path / "out", facts=facts),
+            DEFAULT,
+            precision,
+            lambda: OnnxRunner(path),
+            lambda: Altered(OnnxRunner(path), lambda _, value: value[:, ::-1].copy()),
+            name="the engine",
+            saturates=saturates,
+        )
+    hint = caught.value.hint or ""
+    assert ("VNNI" in hint) == named
+    assert ("reduce-range" in hint) == named
+    assert "parity: {data: NAME}" in hint
+
+
 def test_only_the_wrong_output_is_named(compare) -> None:
     proto = models.cnn()
     proto.graph.output.append(helper.make_tensor_value_info("pooled", TensorProto.FLOAT, ["batch", 16, 1, 1]))
@@ -366,5 +401,7 @@ def test_what_rounding_alone_moves_is_no_fault_of_the_engine(compare) -> None:
         compare(models.cnn(), noisy(0.3), **off, again=noisy(0.01))
     with pytest.raises(UserError, match="is not what its source computes"):  # far more than rounding
         compare(models.cnn(), lambda _, value: -value, **off, again=noisy(0.25))
+    with pytest.raises(UserError, match=r"SQNR .* dB \(at least 5\)"):  # noise has no right answer
+        compare(models.cnn(), noisy(2), **off, again=noisy(2))
     with pytest.raises(UserError, match=r"allowed: 0\.2\)"):  # who names a limit means it
         compare(models.cnn(), noisy(0.3), Parity(max_error=0.2), **off, again=noisy(0.25))

@@ -66,7 +66,7 @@ def test_a_compression_that_makes_another_model_is_refused(tmp_path: Path, monke
     genuine = nncf.compress_weights
     monkeypatch.setattr(nncf, "compress_weights", broken)
     subject = tied_models.tied(tmp_path / "tied", "transpose")
-    with pytest.raises(UserError, match=r"openvino\.compress made another model"):
+    with pytest.raises(UserError, match=r"openvino\.compress damaged the model"):
         digits.apply(COMPRESS, subject, OpenVinoCompress(), tmp_path / "out")
 
 
