@@ -127,9 +127,9 @@ def no_scratch(ctx, model):
 
 def deep(ctx, model):
     os.chdir(ctx.out)
-    for _ in range(1500):
-        os.mkdir("d" * 20)
-        os.chdir("d" * 20)
+    for _ in range(1100):
+        os.mkdir("d")
+        os.chdir("d")
     Path("value").write_text("x")
 
 

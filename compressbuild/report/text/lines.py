@@ -31,11 +31,11 @@ def finished_line(event: NodeFinished) -> str:
 def failure_lines(event: NodeFinished) -> Iterator[str]:
     """What is needed to fix a failed node: error, hint, the user's frames, the end of its log and where it is."""
     yield finished_line(event)
-    yield f"  error: {event.error}"
+    yield f"  error: {_printable(event.error)}"
     if event.hint:
-        yield f"  hint: {event.hint}"
+        yield f"  hint: {_printable(event.hint)}"
     if event.trace:
-        yield from (f"  {line}" for line in event.trace.splitlines())
+        yield from (f"  {_printable(line)}" for line in event.trace.splitlines())
     if event.log:
         tail, omitted = log_tail(Path(event.log))
         if omitted:
@@ -52,8 +52,13 @@ def log_tail(path: Path, lines: int = _TAIL) -> tuple[list[str], int]:
     except OSError:  # a node that never got a process has no log
         return [], 0
     printed = text.partition(RAISED)[0].rstrip().splitlines()
-    shown = ["".join(c if c.isprintable() or c == "\t" else "�" for c in line[:_WIDE]) for line in printed[-lines:]]
+    shown = [_printable(line[:_WIDE]) for line in printed[-lines:]]
     return shown, len(printed) - len(shown)
+
+
+def _printable(line: str) -> str:
+    """What a node says can hold anything, and a terminal obeys it."""
+    return "".join(c if c.isprintable() or c == "\t" else "�" for c in line)
 
 
 def _short(path: str) -> str:
