@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...digest import read_regular
 from ...execute.events import NodeFinished, NodeStarted
 from ...execute.failure import RAISED
 from ...words import duration
@@ -48,7 +49,7 @@ def log_tail(path: Path, lines: int = _TAIL) -> tuple[list[str], int]:
     """The last ``lines`` of what a node printed, and how many came before. Without the traceback of what its
     function raised; a report shows the part that matters."""
     try:
-        text = path.read_text("utf-8", errors="replace")
+        text = read_regular(path).decode("utf-8", errors="replace")
     except OSError:  # a node that never got a process has no log
         return [], 0
     printed = text.partition(RAISED)[0].rstrip().splitlines()
