@@ -107,8 +107,8 @@ class Metric(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     ``higher`` or ``none`` is better.
 
     ``role``: ``quality`` (how good the answers are), ``cost`` (what the artifact takes: time, bytes, arithmetic) or
-    ``detail`` (neither). ``priority``: of several metrics of a role, the higher is shown first. Of quality and of
-    cost, those with the highest priority above 0 decide which target to ship.
+    ``detail`` (neither). ``priority``: of several metrics of a role, the higher is shown first. The metric of quality
+    with the highest priority, and the one of cost with the highest above 0, decide which target to ship.
 
     ``per_class``: the result has ``per_class``, and the baseline is measured too, so that a class that collapsed is
     seen. ``source``: where the definition comes from.

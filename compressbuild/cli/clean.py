@@ -20,7 +20,7 @@ def command(*, dry_run: bool, file: str, overrides: tuple[str, ...], cache_dir: 
         for name in found:
             if not dry_run:
                 project.publisher.withdraw(name)
-            click.echo(f"{'would remove' if dry_run else 'removed'} {project.publisher.path(name)}")
+            click.echo(f"{'would remove' if dry_run else 'removed'} {project.published.name}/{name}")
         if not found:
             click.echo("nothing to remove: every published target is declared")
     return 0

@@ -83,7 +83,7 @@ class Cbuild(click.Group):
                     ("2", "bad usage or Compressfile"),
                     ("3", "a gate failed"),
                     ("4", "a requested target cannot be built on this machine, or software is not as locked"),
-                    ("130", "interrupted"),
+                    ("130", "interrupted (128 + n for another signal)"),
                 ]
             )
 

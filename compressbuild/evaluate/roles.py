@@ -15,7 +15,8 @@ _ROLES = ("quality", "cost")
 
 class Roles(msgspec.Struct, frozen=True, kw_only=True):
     """``shown``: names of those that come first, in order. ``quality`` and ``speed``: those that may decide, the most
-    important first. Speed is a cost that is measured side by side with a baseline, and the less the better."""
+    important first; of quality also those without a priority. Speed is a cost that is measured side by side with a
+    baseline, and the less the better."""
 
     shown: tuple[str, ...] = ()
     quality: tuple[str, ...] = ()
@@ -27,9 +28,10 @@ class Roles(msgspec.Struct, frozen=True, kw_only=True):
             (m for m in metrics.values() if m.role in _ROLES and m.priority > 0),
             key=lambda m: (_ROLES.index(m.role), -m.priority),
         )
+        quality = sorted((m for m in metrics.values() if m.role == "quality"), key=lambda m: -m.priority)
         return cls(
             shown=tuple(m.name for m in deciding),
-            quality=tuple(m.name for m in deciding if m.role == "quality" and m.direction != "none"),
+            quality=tuple(m.name for m in quality if m.direction != "none"),
             speed=tuple(m.name for m in deciding if _is_speed(m)),
         )
 

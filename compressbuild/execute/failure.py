@@ -35,6 +35,8 @@ def describe(error: BaseException, *, root: str, run: str) -> Failure:
         return Failure(_one_line(str(error)), error.hint)
     if isinstance(error, msgspec.ValidationError | msgspec.DecodeError):
         return Failure(f"{run}: {_one_line(str(error))}")
+    if isinstance(error, FileNotFoundError) and (found := _beside_the_project(error, root)) is not None:
+        return found
     hint = None
     if isinstance(error, ModuleNotFoundError) and error.name:
         hint = f"install the distribution that provides '{error.name.partition('.')[0]}', or add it to the project"
@@ -43,6 +45,19 @@ def describe(error: BaseException, *, root: str, run: str) -> Failure:
     message = _one_line(str(error))
     return Failure(
         f"{type(error).__name__}: {message}" if message else type(error).__name__, hint, _trace(error, root, run)
+    )
+
+
+def _beside_the_project(error: FileNotFoundError, root: str) -> Failure | None:
+    """For a relative path that is right in the project's directory. Nodes run in a directory of their own."""
+    name = os.fspath(error.filename) if isinstance(error.filename, str | os.PathLike) else ""
+    if not isinstance(name, str) or not name or os.path.isabs(name) or not os.path.exists(os.path.join(root, name)):
+        return None
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(root + os.sep)]
+    place = f"{os.path.relpath(own[-1].filename, root)}:{own[-1].lineno} opens" if own else "it opens"
+    return Failure(
+        f"{place} '{name}', which is in the project's directory, but nodes run in a directory of their own",
+        f"write Path(__file__).parent / '{name}' in your code",
     )
 
 

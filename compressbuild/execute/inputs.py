@@ -12,7 +12,7 @@ from ..store import Store
 
 __all__ = ["Inputs", "Taken"]
 
-Stats = dict[str, tuple[int, int, int]]
+Stats = dict[str, tuple[int, int, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,6 @@ def _stats(path: Path) -> Stats:
     for base, _, names in os.walk(path):
         for name in names:
             full = os.path.join(base, name)
-            info = os.stat(full)
-            found[os.path.relpath(full, path)] = (info.st_mtime_ns, info.st_size, info.st_ino)
+            info = os.lstat(full)
+            found[os.path.relpath(full, path)] = (info.st_mtime_ns, info.st_size, info.st_ino, info.st_ctime_ns)
     return found

@@ -33,10 +33,12 @@ def confine(request: WorkRequest) -> bool:
     if request.checkpoint is not None:
         os.makedirs(request.checkpoint, exist_ok=True)
         writable.append(request.checkpoint)
+    installed = list(_installed(request))
+    trees = [path for path, whole in installed if whole]
     landlock.enforce(
-        trees=[*_installed(request), *sight.trees, *(entry.path for entry in request.inputs.values())],
+        trees=[*trees, *sight.trees, *(entry.path for entry in request.inputs.values())],
         files=sight.files,
-        folders=sight.folders,
+        folders=[*sight.folders, *(path for path, whole in installed if not whole)],
         writable=[*writable, *_DEVICES],
     )
     return True
@@ -53,8 +55,9 @@ def hidden(path: str) -> bool:
     return False
 
 
-def _installed(request: WorkRequest) -> Iterator[str]:
-    """The system and the libraries, without the project and the packages of plugins that lie among them."""
+def _installed(request: WorkRequest) -> Iterator[tuple[str, bool]]:
+    """The system and the libraries, without the project and the packages of plugins that lie among them; and whether
+    with all below."""
     assert request.sight is not None
     engine = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     found = [*_SYSTEM, sys.prefix, sys.base_prefix, sys.exec_prefix, engine, *libraries()]
@@ -77,14 +80,14 @@ def _plugin_packages(files: Iterable[str]) -> Iterator[str]:
                 yield os.path.realpath(place + path[len(place) :].partition("/")[0])
 
 
-def _around(place: str, holes: set[str]) -> Iterator[str]:
-    """``place``, or what lies in it beside the holes."""
+def _around(place: str, holes: set[str]) -> Iterator[tuple[str, bool]]:
+    """``place`` with all below; or, as far as there are holes below, only its names, and what lies beside the holes."""
     if place in holes:
         return
-    inside = [hole for hole in holes if hole.startswith(os.path.join(place, ""))]
-    if not inside:
-        yield place
+    if not any(hole.startswith(os.path.join(place, "")) for hole in holes):
+        yield place, True
         return
+    yield place, False  # the import system looks through it
     try:
         names = os.listdir(place)
     except OSError:

@@ -53,7 +53,9 @@ def compile(ctx: Context, model: Path, settings: ExecuTorchSettings) -> dict[str
     facts: dict[str, Any] = {"precision": settings.precision}
     if quantized:
         ctx.progress(1, 4, stage="quantize")
-        program, layers = quantize(ctx, program, interface, settings)
+        program, layers = quantize(
+            ctx, program, interface, settings, lambda: TorchRunner(load_model(ctx, model), description.inputs)
+        )
         facts |= layers
     ctx.progress(2, 4, stage="lower")
     lowered = _lower(program)

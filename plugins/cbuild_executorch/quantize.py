@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from cbuild_kit import fixed_batch, sample_feeds
 from cbuild_kit.coverage import coverage, merged
-from cbuild_kit.fidelity import check_fidelity
+from cbuild_kit.fidelity import Answer, check_fidelity
 from cbuild_kit.interface import Interface
 from cbuild_torch.model.calling import tensors
 from cbuild_torch.model.program import example, one_line, retraced
@@ -34,10 +34,17 @@ _BATCH = 32  # samples at a time, of a model that takes any number
 
 @torch.no_grad()
 def quantize(
-    ctx: Context, program: ExportedProgram, interface: Interface, settings: ExecuTorchSettings
+    ctx: Context,
+    program: ExportedProgram,
+    interface: Interface,
+    settings: ExecuTorchSettings,
+    source: Callable[[], Answer],
 ) -> tuple[ExportedProgram, dict[str, Any]]:
-    """The quantized program, weights per output channel; ``layers``: convolutions and linear layers that are int8,
-    ``float_layers``: those that are not, ``samples``: how many were used."""
+    """The quantized program, weights per output channel. ``source``: runs the module that was traced.
+
+    Facts: ``layers``: convolutions and linear layers that are int8, ``float_layers``: those that are not,
+    ``samples``: how many were used.
+    """
     dynamic = settings.precision == "int8-dynamic"
     config = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=dynamic)
     with warnings.catch_warnings():
@@ -62,7 +69,7 @@ def quantize(
     facts = {"layers": done, "float_layers": len(layers) - done}
     facts |= {} if dynamic else {"samples": seen}
     reached = coverage(ctx, _float_bytes(program), _float_bytes(quantized))
-    return quantized, {**facts, **merged(reached, _fidelity(ctx, program, quantized, interface, settings))}
+    return quantized, {**facts, **merged(reached, _fidelity(ctx, program, quantized, interface, settings, source))}
 
 
 def _float_bytes(program: ExportedProgram) -> dict[str, int]:
@@ -81,8 +88,9 @@ def _fidelity(
     quantized: ExportedProgram,
     interface: Interface,
     settings: ExecuTorchSettings,
+    source: Callable[[], Answer],
 ) -> dict[str, Any]:
-    """The quantized program against the float one, on samples where there are some."""
+    """The quantized program against the float module, on samples where there are some."""
     if settings.data is not None:
         columns = sample_feeds(ctx.dataset(settings.data), interface.inputs, min(settings.samples, _CHECK_SAMPLES))
         count = len(next(iter(columns.values())))
@@ -93,7 +101,7 @@ def _fidelity(
         given = [{n: value.numpy() for n, value in example(interface.inputs, interface.sizes).items()}]
     return check_fidelity(
         ctx,
-        lambda: _answer(program, interface),
+        source,
         lambda: _answer(quantized, interface),
         given,
         what="ExecuTorch's quantizer",

@@ -16,6 +16,7 @@ from compressbuild.api import Context, ModelInput, Parity, Runner, UserError
 
 from .agreement import Agreement
 from .batching import arrays, batches
+from .fidelity import LEAST
 from .inputs import fit, fixed_batch
 from .probes import first_range, probe, probe_arrays
 
@@ -350,7 +351,10 @@ def _with_sway(
     limit: Tolerance,
     again: Callable[[], Runner],
 ) -> tuple[Tolerance, dict[str, Any]]:
-    """The tolerance of a model whose own rounding decides its answers, and the concern; as it was for any other."""
+    """The tolerance of a model whose own rounding decides its answers, and the concern; as it was for any other.
+
+    It never goes below the SQNR at which a quantized model counts as another one.
+    """
     if not any(_beyond(tally.measures(), limit) for tally in tallies.values()):
         return limit, {}
     runner, own = again(), _tallies(wanted, limit)
@@ -362,7 +366,7 @@ def _with_sway(
     allowed = Tolerance(
         max(limit.max_error, 2 * sway),
         min(limit.cosine, 1 - 4 * (1 - min(row["cosine"] for row in rows))),
-        min(limit.sqnr_db, min(row["sqnr_db"] for row in rows) - 6),
+        min(limit.sqnr_db, max(LEAST, min(row["sqnr_db"] for row in rows) - 6)),
         limit.mismatch,
     )
     if allowed == limit:

@@ -38,6 +38,9 @@ _PRIORITY = {
     "f1": 90,
     "recall": 80,
     "precision": 70,
+    "perplexity": 88,
+    "bleu": 66,
+    "chrf": 64,
     "user": 95,  # what a project measures by itself it cares for
     "top5": 60,
     "pearson": 50,
@@ -146,6 +149,7 @@ def _quality() -> Iterator[Metric]:
         via="metrics.predict",
         role="quality",
         direction="lower",
+        priority=_PRIORITY["perplexity"],
         stack=_NUMPY,
     )
     for name, summary, source in (

@@ -84,3 +84,10 @@ def test_no_place_of_one_machine_is_named(path: Path) -> None:
     text = path.read_text()
     assert re.findall(r"(?<![\w.])/(?:work|tmp|root|home)/\S*", text) == []
     assert re.findall(r"\bpypi\.\w+|files\.pythonhosted\S*|--index-url\S*", text) == []
+
+
+@pytest.mark.parametrize("page", ["threat-model", "reliability"])
+def test_every_test_that_a_promise_names_is_there(page: str) -> None:
+    named = re.findall(r"`(tests/[\w/.]+)`", (ROOT / f"docs/{page}.md").read_text())
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []

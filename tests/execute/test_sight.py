@@ -158,3 +158,28 @@ def test_nothing_is_written_beside_the_output(bench: Bench) -> None:
     end = bench.run("mine:run", {"places": places}, sight=sight, code_files=("mine.py",))
     assert end.result.facts == {"refused": [True] * 4}, end.result
     assert not (bench.project / "made").exists()
+
+
+@needs_landlock
+@pytest.mark.parametrize("path", ["my_plugin.py", "my_plugin/__init__.py"])
+def test_an_installed_plugin_is_found_and_only_its_code_is_read(tmp_path: Path, path: str) -> None:
+    """Its package lies among libraries, but counts by its source: what else is in it is in no key."""
+    site = tmp_path / "site-packages"
+    module = site / path
+    module.parent.mkdir(parents=True)
+    (tmp_path / "project").mkdir()
+    module.write_text(
+        "import ctypes, library, os\n\n\ndef run(ctx, params):\n"
+        "    fd = ctypes.CDLL(None).open(params['path'].encode(), os.O_RDONLY)\n"
+        "    return {'library': library.WORD, 'opened': fd >= 0}\n"
+    )
+    (site / "library.py").write_text("WORD = 'word'\n")
+    (site / "my_plugin").mkdir(exist_ok=True)
+    data = site / "my_plugin" / "table.json"
+    data.write_text("{}")
+    with LocalExecutor(packages=("my_plugin",)) as executor:
+        executor._environment["PYTHONPATH"] = str(site)
+        bench = Bench(tmp_path, executor)
+        sight = WorkSight(files=(str(module),))
+        end = bench.run("my_plugin:run", {"path": str(data)}, sight=sight)
+        assert end.result.facts == {"library": "word", "opened": path == "my_plugin.py"}, end.result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from ... import __version__
 from ...build.envelope import BadEnvelope, Envelope
 from ...digest import read_regular
-from ...evaluate.choice import Candidate, Terms, choose, front
+from ...evaluate.choice import MARGIN, Candidate, Terms, choose, front
 from ...evaluate.compare import compare_quality, hits
 from ...evaluate.evidence import Evidence
 from ...evaluate.history import History
@@ -82,8 +82,9 @@ def _rank(document: Json, roles: Roles) -> None:
     """Marks the front, and makes a choice for each platform. Where anything is compiled, only that is shipped."""
     targets, metrics = document["targets"], document["metrics"]
     quality, speed = roles.quality_of(metrics), roles.speed_of(metrics)
-    document |= {"quality": quality, "speed": speed, "choices": []}
+    document |= {"quality": quality, "speed": speed, "choices": [], "unshipped": ""}
     if quality is None or speed is None:
+        document["unshipped"] = _unranked(metrics, quality)
         return
     compiled = [target for target in targets if target["platform"]] or targets
     for platform in dict.fromkeys(target["platform"] for target in compiled):
@@ -91,7 +92,19 @@ def _rank(document: Json, roles: Roles) -> None:
         terms = Terms(
             quality=quality, speed=speed, lower=metrics[quality]["direction"] == "lower", margin=_margin(own, quality)
         )
-        candidates = [Candidate.of(t["name"], t["metrics"], terms, t["size"], _objection(t), _remarks(t)) for t in own]
+        others = [name for name in roles.quality if name in metrics and name != quality]
+        bases = {t["name"]: t["metrics"] for t in targets}
+        candidates = [
+            Candidate.of(
+                t["name"],
+                t["metrics"],
+                terms,
+                t["size"],
+                _objection(t),
+                (*_remarks(t), *_fallen(t, bases, {name: metrics[name]["direction"] for name in others})),
+            )
+            for t in own
+        ]
         candidates = _relative(candidates, own, speed)
         ahead = front(candidates)
         for target in own:
@@ -99,6 +112,32 @@ def _rank(document: Json, roles: Roles) -> None:
         chosen = choose(candidates, terms)
         if chosen is not None:
             document["choices"].append(msgspec.to_builtins(msgspec.structs.replace(chosen, platform=platform)))
+    if not document["choices"]:
+        document["unshipped"] = (
+            f"no target is published with {quality} and {speed} measured and every gate met; of several targets each "
+            f"needs its ratio of {speed} to one baseline (evaluate: {{baseline: …}})"
+        )
+
+
+def _unranked(metrics: Mapping[str, Json], quality: str | None) -> str:
+    """Why nothing can be ranked."""
+    aimless = [name for name, m in metrics.items() if m["role"] == "quality" and m["direction"] == "none"]
+    if quality is None and aimless:
+        return f"'{aimless[0]}' does not say which way is better: give it a 'direction:', higher or lower"
+    missing = "quality" if quality is None else "speed"
+    return f"no metric of {missing} is measured (evaluate: {{metrics: […]}})"
+
+
+def _fallen(target: Json, bases: Mapping[str, Json], directions: Mapping[str, str]) -> Iterator[str]:
+    """Other metrics of quality that are worse than the baseline's, and that no gate limits."""
+    gated = {gate["metric"] for gate in target["gates"]}
+    base = bases.get(target["baseline"] or "", {})
+    for name, direction in directions.items():
+        own, other = (each.get(name, {}).get("value") for each in (target["metrics"], base))
+        if own is None or other is None or name in gated:
+            continue
+        if (other - own) * (-1 if direction == "lower" else 1) > MARGIN * abs(other):
+            yield f"{name} is {own:.4g}, {other:.4g} in {target['baseline']}, and no gate limits it"
 
 
 def _margin(targets: Sequence[Json], quality: str) -> float | None:

@@ -20,8 +20,7 @@ function choice() {
   const place = $("choice");
   if (!data.choices.length) {
     place.className = "none";
-    const baseline = data.quality && data.speed ? " Times of different moments do not compare: of several targets each needs its ratio to one baseline (evaluate: {baseline: …})." : "";
-    place.append(h("h2", {}, "No artifact to ship"), h("p", {}, `None is published with quality and speed measured, and every gate met.${baseline}`));
+    place.append(h("h2", {}, "No artifact to ship"), h("p", {}, `${data.unshipped[0].toUpperCase()}${data.unshipped.slice(1)}.`));
     return;
   }
   place.append(...data.choices.map(shipped));

@@ -27,7 +27,10 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
         but = f" But: {_text('; '.join(chosen['remarks']))}." if chosen["remarks"] else ""
         yield f"Ship **{_text(chosen['name'])}**{where}{aside}: {_text('; '.join(chosen['reasons']))}.{but}"
         yield ""
-    names = [n for n, m in metrics.items() if n == document["quality"] or (m["role"] == "cost" and m["priority"] > 0)]
+    if not choices and document.get("unshipped"):
+        yield f"No artifact to ship: {_text(document['unshipped'])}."
+        yield ""
+    names = [n for n, m in metrics.items() if m["role"] == "quality" or (m["role"] == "cost" and m["priority"] > 0)]
     yield f"| target | platform | {' | '.join(names)} | gates | state |"
     yield f"|---|---|{'---:|' * len(names)}---|---|"
     for target in targets:

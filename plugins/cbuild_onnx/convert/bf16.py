@@ -36,14 +36,14 @@ def convert(ctx: Context, model: Path, params: ConvertBf16) -> dict[str, Any]:
     _check(proto, params)
     blocked = set(node_names(proto, params.block_nodes, "block-nodes"))
     conversion = _Conversion(proto, blocked, set(params.block_ops))
-    converted, imitation = conversion.result(), conversion.imitation()
+    converted = conversion.result()
     if not conversion.nodes:
         raise UserError(
             "no operator of this model can take bfloat16 inputs",
             hint="convolutions can since opset 22 (export with 'opset: 22'); or 'block-ops:' names everything",
         )
-    files.write(converted, ctx.out)
-    worst = _compare(ctx, source, imitation, params)
+    target = files.write(converted, ctx.out)
+    worst = _compare(ctx, source, conversion.imitation(files.read(target)), params)
     size = sum(path.stat().st_size for path in ctx.out.iterdir())
     return {"nodes": conversion.nodes, "max_difference": worst, "bytes": size}
 
@@ -136,18 +136,25 @@ class _Conversion:
         self._made.append(helper.make_node("Cast", [inner], [name], f"{name}/cast", to=TensorProto.FLOAT))
 
     def result(self) -> ModelProto:
-        return self._model(self._made, list(self._constants.values()))
+        made = ModelProto.FromString(self._proto.SerializeToString())
+        read = {name for node in self._made for name in node.input} | {value.name for value in made.graph.output}
+        kept = [tensor for tensor in self._proto.graph.initializer if tensor.name in read]
+        _fill(made, self._made, [*kept, *self._constants.values()])
+        return made
 
-    def imitation(self) -> ModelProto:
-        """The same in float32, every bfloat16 value rounded."""
+    def imitation(self, written: ModelProto) -> ModelProto:
+        """What was written in float32, every bfloat16 value rounded."""
         constants = [
-            numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), name)
-            for name, tensor in self._constants.items()
+            numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name)
+            if tensor.data_type == TensorProto.BFLOAT16
+            else TensorProto.FromString(tensor.SerializeToString())
+            for tensor in written.graph.initializer
         ]
-        return self._model(list(self._rounded()), constants)
+        _fill(written, list(self._rounded(written)), constants)
+        return written
 
-    def _rounded(self) -> Iterator[NodeProto]:
-        for node in self._made:
+    def _rounded(self, written: ModelProto) -> Iterator[NodeProto]:
+        for node in written.graph.node:
             copy = NodeProto.FromString(node.SerializeToString())
             low = [name for name in copy.output if name in self._low or name.endswith("/bfloat16")]
             if copy.op_type == "Cast" and (low or copy.input[0] in self._low):
@@ -158,15 +165,12 @@ class _Conversion:
                 yield helper.make_node("Cast", [f"{name}/exact"], [f"{name}/rounded"], to=TensorProto.BFLOAT16)
                 yield helper.make_node("Cast", [f"{name}/rounded"], [name], to=TensorProto.FLOAT)
 
-    def _model(self, nodes: list[NodeProto], constants: list[TensorProto]) -> ModelProto:
-        made = ModelProto.FromString(self._proto.SerializeToString())
-        read = {name for node in nodes for name in node.input} | {value.name for value in made.graph.output}
-        kept = [tensor for tensor in self._proto.graph.initializer if tensor.name in read]
-        for entries, values in ((made.graph.node, nodes), (made.graph.initializer, [*kept, *constants])):
-            del entries[:]
-            entries.extend(values)
-        del made.graph.value_info[:]
-        return made
+
+def _fill(model: ModelProto, nodes: list[NodeProto], constants: list[TensorProto]) -> None:
+    for entries, values in ((model.graph.node, nodes), (model.graph.initializer, constants)):
+        del entries[:]
+        entries.extend(values)
+    del model.graph.value_info[:]
 
 
 def _allowed(formal: Any, count: int, allowed: set[str]) -> list[bool]:

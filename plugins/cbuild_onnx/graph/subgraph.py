@@ -8,16 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from cbuild_kit.probes import probe
 from onnx.utils import Extractor
 
 from compressbuild.api import Context, UserError
 
 from ..model import files, soundness
+from ..model.checks import compare
+from ..model.lookups import table_rows
 from ..model.normal import with_constant_weights
-from ..model.runner import session
+from ..model.parity import random_node
+from ..model.runner import OnnxRunner, session
 from .params import ExtractSubgraph
 
 __all__ = ["extract"]
+
+_HINT = "a value inside of the part may depend on more than 'inputs:' name: cut at other values"
 
 
 def extract(ctx: Context, model: Path, params: ExtractSubgraph) -> dict[str, Any]:
@@ -39,7 +45,40 @@ def extract(ctx: Context, model: Path, params: ExtractSubgraph) -> dict[str, Any
     cut.producer_name, cut.producer_version = proto.producer_name, proto.producer_version
     target = files.write(cut, ctx.out)
     session(target, threads=ctx.threads, optimise=False)
-    return {"nodes": len(cut.graph.node), "nodes_before": len(proto.graph.node), "inputs": list(inputs)}
+    checked = _check(ctx, typed, source, target, inputs, params.outputs)
+    return {"nodes": len(cut.graph.node), "nodes_before": len(proto.graph.node), "inputs": list(inputs), **checked}
+
+
+def _check(
+    ctx: Context, typed: onnx.ModelProto, source: Path, target: Path, inputs: Iterable[str], outputs: Iterable[str]
+) -> dict[str, Any]:
+    """Facts: the largest difference of the part from the whole, which gives it its inputs."""
+    if chance := random_node(typed):
+        return {"max_difference": f"not measured: {chance} gives random numbers"}
+    seen, values = list(dict.fromkeys([*inputs, *outputs])), {value.name: value for value in typed.graph.value_info}
+    values |= {value.name: value for value in (*typed.graph.input, *typed.graph.output)}
+    own = {value.name for value in typed.graph.input}
+    whole = onnx.ModelProto()
+    whole.CopyFrom(typed)
+    del whole.graph.output[:]
+    whole.graph.output.extend(values[name] for name in seen if name not in own)
+    place = ctx.scratch / "whole"
+    place.mkdir()
+    path = files.write(whole, place, weights_from=source.parent)
+    runner = OnnxRunner(path, threads=ctx.threads, optimise=False)
+    probed = probe(runner.inputs, runner, rows=table_rows(files.read(source, weights=False)), seed=ctx.seed)
+    del runner
+    if not probed.taken:
+        why = next(iter(probed.refused.values()), "")
+        ctx.log.warning("the part is not compared: the model takes no made-up inputs: %s", why)
+        return {"max_difference": f"not measured: the model takes no made-up inputs ({why})"}
+    part, worst = OnnxRunner(target, threads=ctx.threads, optimise=False), 0.0
+    for item, found in probed.taken:
+        every = {**item.feeds, **found}
+        wanted = {name: every[name] for name in outputs}
+        given = part({item.name: every[item.name] for item in part.inputs})
+        worst = max(worst, compare(given, wanted, atol=1e-4, rtol=1e-3, what="the part", hint=_HINT))
+    return {"max_difference": worst}
 
 
 def _known(what: str, names: Iterable[str], values: list[str]) -> None:

@@ -100,14 +100,18 @@ class Calibrated:
 def _leave_scalars(model: ModelProto) -> None:
     """Write constants without axes in float again: TensorRT takes them in 8 bits nowhere."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in [node for node in model.graph.node if node.op_type == "DequantizeLinear"]:
-        given = [constants.get(name) for name in node.input]
-        if given[0] is not None and not given[0].dims:
-            value, scale, *zero = (numpy_helper.to_array(tensor).astype(np.float32) for tensor in given if tensor)
-            whole = value - zero[0] if zero else value
-            given[0].CopyFrom(numpy_helper.from_array(np.float32(whole * scale), node.output[0]))
-            model.graph.node.remove(node)
-            files.drop_dead(model)
+    plain = []
+    for node in model.graph.node:
+        given = [constants[name] for name in node.input if name in constants]
+        if node.op_type == "DequantizeLinear" and len(given) == len(node.input) and not given[0].dims:
+            value, scale, *zero = (numpy_helper.to_array(tensor).astype(np.float32) for tensor in given)
+            real = np.float32((value - zero[0] if zero else value) * scale)
+            plain.append((node, numpy_helper.from_array(real, node.output[0])))
+    for node, number in plain:
+        model.graph.node.remove(node)
+        model.graph.initializer.append(number)
+    if plain:
+        files.drop_dead(model)
 
 
 def quantize(ctx: Context, model: Path, params: QuantizeStatic) -> dict[str, Any]:

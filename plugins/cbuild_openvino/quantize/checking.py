@@ -1,20 +1,27 @@
-"""What NNCF made, run beside the float model, and how much of the weights it reached."""
+"""What NNCF made, as it was written, run beside the float artifact, and how much of the weights it reached.
+
+An ONNX file is run by ONNX Runtime, so that what OpenVINO misreads of it shows too.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from cbuild_kit.coverage import coverage, merged
-from cbuild_kit.fidelity import check_fidelity
+from cbuild_kit.fidelity import Answer, check_fidelity
 from cbuild_kit.probes import probe
+from cbuild_onnx.model import files
+from cbuild_onnx.model.parity import random_node
+from cbuild_onnx.model.runner import OnnxRunner
 
-from compressbuild.api import Context
+from compressbuild.api import Context, UserError
 
-from ..artifact import fed, interface
+from ..artifact import fed, interface, read
 from ..lookups import table_rows
 from ..runtime import openvino
 
@@ -27,21 +34,26 @@ _SIZES, _PROBES = (4,), 6  # of the first axis of made-up inputs, and how many o
 
 def compared(
     ctx: Context,
+    artifact: Path,
     source: Any,
-    made: Any,
     samples: Iterable[Mapping[str, np.ndarray]] | None,
     *,
     what: str,
     causes: str,
 ) -> dict[str, Any]:
-    """Facts of :func:`cbuild_kit.coverage.coverage` and :func:`cbuild_kit.fidelity.check_fidelity`; ``samples``: None
-    if the source takes no inputs that were made up."""
+    """Facts of :func:`cbuild_kit.coverage.coverage` and :func:`cbuild_kit.fidelity.check_fidelity` for the IR in
+    ``ctx.out``. ``source``: the model of ``artifact``; ``samples``: None if it takes no inputs that were made up."""
+    made = read(ctx.out)
     reached = coverage(ctx, _floats(source), _floats(made))
     if samples is None:
         return {**reached, "fidelity": "not measured: the model takes no made-up inputs; name a dataset: 'data:'"}
+    onnx = None if ctx.kind("subject") == "openvino-ir" else files.find(artifact)
+    chance = None if onnx is None else random_node(files.read(onnx, weights=False))
+    if chance is not None:
+        return {**reached, "fidelity": f"not measured: {chance} gives random numbers"}
     found = check_fidelity(
         ctx,
-        lambda: _answer(source),
+        lambda: _answer(source) if onnx is None else _by_onnxruntime(ctx, onnx, source),
         lambda: _answer(made),
         samples,
         what=what,
@@ -109,6 +121,15 @@ def _answer(model: Any) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.nda
     """Runs a model, compiled for the CPU."""
     ready, names = compiled(model), interface(model).outputs
     return lambda batch: dict(zip(names, (np.array(value) for value in ready(dict(batch)).values()), strict=True))
+
+
+def _by_onnxruntime(ctx: Context, file: Path, source: Any) -> Answer:
+    """Or by OpenVINO, where ONNX Runtime cannot open it."""
+    try:
+        return OnnxRunner(file, threads=ctx.threads, optimise=False)
+    except UserError as error:
+        ctx.log.warning("ONNX Runtime cannot run the source, so OpenVINO does: %s", error)
+        return _answer(source)
 
 
 def compiled(model: Any) -> Any:

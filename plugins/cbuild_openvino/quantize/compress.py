@@ -63,14 +63,8 @@ def compress(ctx: Context, artifact: Path, params: OpenVinoCompress) -> dict[str
         )
     source = open_float(ctx, artifact)  # NNCF changed the other one
     causes = _CAUSES if params.data is not None else f"the inputs are made up, real ones need 'data:'; then: {_CAUSES}"
-    facts = compared(
-        ctx,
-        source,
-        made,
-        samples if params.data is not None else made_up(ctx, source),
-        what="openvino.compress",
-        causes=causes,
-    )
     note(made, {item.name: item.shape for item in declared.inputs}, declared.outputs)
     write(made, ctx.out)
+    given = samples if params.data is not None else made_up(ctx, source)
+    facts = compared(ctx, artifact, source, given, what="openvino.compress", causes=causes)
     return {"weights_8_bit": now[8], "weights_4_bit": now[4], "excluded": excluded, **facts}

@@ -61,16 +61,10 @@ def quantize(ctx: Context, artifact: Path, params: OpenVinoQuantize) -> dict[str
     count = sum(node.get_type_name() == "FakeQuantize" for node in made.get_ops())
     if count == 0:
         raise UserError("nothing could be quantized", hint="'exclude:' or 'exclude-types:' may name every layer")
-    facts |= compared(
-        ctx,
-        model,
-        made,
-        samples,
-        what="openvino.quantize",
-        causes=("'smooth:'; " if params.smooth is not None else "") + _CAUSES,
-    )
     note(made, {item.name: item.shape for item in declared.inputs}, declared.outputs)
     write(made, ctx.out)
+    causes = ("'smooth:'; " if params.smooth is not None else "") + _CAUSES
+    facts |= compared(ctx, artifact, model, samples, what="openvino.quantize", causes=causes)
     return {
         **facts,
         "quantize_nodes": count,

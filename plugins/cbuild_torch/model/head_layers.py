@@ -15,20 +15,28 @@ from .structure import EditedModel
 
 __all__ = ["HeadLayer", "attention_layers", "head_layers", "unbundle"]
 
-_INPUTS = (("query", "key", "value"), ("q_lin", "k_lin", "v_lin"), ("q_proj", "k_proj", "v_proj"))
+_INPUTS = (
+    ("query", "key", "value"),
+    ("q_lin", "k_lin", "v_lin"),
+    ("q_proj", "k_proj", "v_proj"),
+    ("wq", "wk", "wv"),
+)
 _BUNDLES = (("qkv",), ("qkv_proj",), ("query_key_value",), ("Wqkv",), ("c_attn",), ("in_proj_qkv",))
-_SHORT = (("q", "k", "v"), ("wq", "wk", "wv"), ("to_q", "to_k", "to_v"), ("q", "kv"), ("to_q", "to_kv"), ("to_qkv",))
-_OUTPUTS = ("out_proj", "out_lin", "o_proj", "out")  # a child of the attention layer
-_MORE_OUTPUTS = (*_OUTPUTS, "o", "wo", "Wo", "to_out", "proj", "dense", "c_proj")
+_SHORT = (("q", "k", "v"), ("to_q", "to_k", "to_v"), ("q", "kv"), ("to_q", "to_kv"), ("to_qkv",))
+_OUTPUTS = ("out_proj", "out_lin", "o_proj", "out", "wo")  # a child of the attention layer
+_MORE_OUTPUTS = (*_OUTPUTS, "o", "Wo", "to_out", "proj", "dense", "c_proj")
 _OUTPUT_BESIDE = "output.dense"  # BERT: attention.self and attention.output.dense
 _COUNTS = ("num_attention_heads", "num_heads", "n_heads")
+_KEY_COUNTS = ("num_key_value_heads", "num_kv_heads", "n_kv_heads", "kv_heads")
 _SIZES = ("head_dim", "attention_head_size", "head_size")
 _WIDTHS = ("all_head_size",)
 
 
 @dataclass(frozen=True, slots=True)
 class HeadLayer:
-    """``inputs``: layers whose output rows are heads × size; ``output``: the layer that takes them as columns."""
+    """``inputs``: query, key and value, whose output rows are heads × size; ``output``: the layer that takes those of
+    the queries as columns. ``count``: heads of key and value, each of ``size``; ``queries``: how many share one, and go
+    or stay with it."""
 
     path: str
     layer: nn.Module
@@ -36,28 +44,37 @@ class HeadLayer:
     output: nn.Linear
     count: int
     size: int
+    queries: int = 1
+
+    @property
+    def width(self) -> int:
+        """Of what one head's queries give."""
+        return self.queries * self.size
 
     @torch.no_grad()
     def norms(self) -> Tensor:
         """L2 norm of each head's weights."""
-        total = self.output.weight.unflatten(1, (self.count, self.size)).square().sum((0, 2))
+        total = self.output.weight.unflatten(1, (self.count, self.width)).square().sum((0, 2))
         for part in self.inputs:
-            total = total + part.weight.unflatten(0, (self.count, self.size)).square().sum((1, 2))
+            total = total + part.weight.unflatten(0, (self.count, -1)).square().sum((1, 2))
         return total.sqrt()
 
     @torch.no_grad()
     def keep(self, edited: EditedModel, heads: list[int]) -> None:
         """Take the other heads out of the tensors, and say so in the layer's attributes."""
-        rows = torch.cat([torch.arange(head * self.size, (head + 1) * self.size) for head in heads])
         for part in self.inputs:
+            each = part.out_features // self.count
+            rows = torch.cat([torch.arange(head * each, (head + 1) * each) for head in heads])
             part.weight = nn.Parameter(part.weight[rows].clone(), part.weight.requires_grad)
             if part.bias is not None:
                 part.bias = nn.Parameter(part.bias[rows].clone(), part.bias.requires_grad)
             part.out_features = len(rows)
-        output = self.output
-        output.weight = nn.Parameter(output.weight[:, rows].clone(), output.weight.requires_grad)
-        output.in_features = len(rows)
-        for names, value in ((_COUNTS, len(heads)), (_WIDTHS, len(rows))):
+        output, each = self.output, self.width
+        columns = torch.cat([torch.arange(head * each, (head + 1) * each) for head in heads])
+        output.weight = nn.Parameter(output.weight[:, columns].clone(), output.weight.requires_grad)
+        output.in_features = len(columns)
+        counts = (_COUNTS, len(heads) * self.queries), (_KEY_COUNTS, len(heads))
+        for names, value in (*counts, (_WIDTHS, len(columns))):
             for name in names:
                 if isinstance(vars(self.layer).get(name), int):
                     edited.set(self.path, name, value)
@@ -69,8 +86,8 @@ def head_layers(module: nn.Module) -> dict[str, HeadLayer]:
 
 
 def attention_layers(module: nn.Module) -> dict[str, tuple[nn.Module, ...]]:
-    """Name → projections of every attention layer that is known by the names of its parts, also where their
-    widths differ (grouped queries) or one layer makes all three, so that :func:`head_layers` does not have it."""
+    """Name → projections of every attention layer that is known by the names of its parts, also where one layer makes
+    all three, so that :func:`head_layers` does not have it."""
     found: dict[str, tuple[nn.Module, ...]] = {}
     for path, layer in module.named_modules():
         children = dict(layer.named_children())
@@ -96,11 +113,14 @@ def _head_layer(module: nn.Module, path: str, layer: nn.Module) -> Iterator[Head
         return
     parts = tuple(children[name] for name in inputs)
     output = next((children[name] for name in _OUTPUTS if name in children), None) or _beside(module, path)
-    width = parts[0].out_features
-    count = _count(layer, width)
-    same = all(part.out_features == width for part in parts)
-    if type(output) is nn.Linear and same and output.in_features == width and count and width % count == 0:
-        yield HeadLayer(path, layer, parts, output, count, width // count)
+    width, *others = (part.out_features for part in parts)
+    queries = _count(layer, width)
+    if type(output) is not nn.Linear or output.in_features != width or not queries or width % queries:
+        return
+    size = width // queries
+    heads = others[0] // size
+    if others[0] == others[1] == heads * size and heads and queries % heads == 0:
+        yield HeadLayer(path, layer, parts, output, heads, size, queries // heads)
 
 
 def _count(layer: nn.Module, width: int) -> int:

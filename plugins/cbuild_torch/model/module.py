@@ -19,7 +19,7 @@ from .edits import replay, resize
 from .palette import pack, unpack
 from .plain import make_plain
 
-__all__ = ["load_model", "load_plain", "make_module", "prepare", "save_model", "weights_of"]
+__all__ = ["load_model", "load_plain", "make_module", "prepare", "save_model", "stored_weights", "weights_of"]
 
 _LARGE = 1 << 28  # bytes
 
@@ -60,9 +60,13 @@ def load_model(ctx: Context, directory: Path) -> nn.Module:
     description = ModelDescription.read(directory)
     module = make_module(ctx, description)
     replay(module, description.edits)
-    state = unpack(load_file(directory / WEIGHTS), description.edits)
-    load_state(module, state, description)
+    load_state(module, stored_weights(directory), description)
     return module.eval()
+
+
+def stored_weights(directory: Path) -> dict[str, Tensor]:
+    """The weights of a ``torch-model`` as its file has them; one name of each tied tensor."""
+    return unpack(load_file(directory / WEIGHTS), ModelDescription.read(directory).edits)
 
 
 def load_plain(ctx: Context, directory: Path) -> tuple[nn.Module, ModelDescription]:

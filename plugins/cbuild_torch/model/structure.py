@@ -19,7 +19,10 @@ from .layers import describe, put
 from .module import load_model, load_plain, save_model
 from .selection import prunable_layers
 
-__all__ = ["EditedModel", "Use", "slow_path", "uses", "weight_names"]
+__all__ = ["BROKEN", "EditedModel", "Use", "slow_path", "uses", "weight_names"]
+
+BROKEN = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, AssertionError)
+"""What the code of a model raises where an edit took away what it counts on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class EditedModel:
         self._leave_fast_path()
         try:
             found = self.run()
-        except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        except BROKEN as error:
             raise UserError(f"the edited model does not run: {error}", hint=hint) from error
         if self._shapes_of(found) != self._shapes:
             raise UserError(f"the outputs' shapes change from {self._shapes} to {self._shapes_of(found)}", hint=hint)

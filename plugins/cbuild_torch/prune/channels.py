@@ -25,25 +25,16 @@ from ..model.module import load_model, load_plain, make_module, prepare, save_mo
 from ..model.objective import Loss, Samples, Task, read_samples, task_loss
 from ..model.probing import varied
 from ..model.selection import check_patterns, matching, prunable_layers, ratio_for
-from ..train.optimise import optimise
-from ..train.params import Finetune
+from ..model.structure import BROKEN
 from .fixed import fixed_layers, some_left
-from .groups import noted, obstacle, parts_counted, tied
+from .groups import nearest, noted, obstacle, parts_counted, tied
 from .masked import Removal, difference, informed
 from .params.channels import PruneChannels
+from .recovery import recover
 
 __all__ = ["prune"]
 
 _SAME = 1e-3  # of an output's magnitude: sums in another order
-_FAILURES = (  # of torch-pruning, which expects what it knows
-    RuntimeError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-)
 _HINT = "use prune.magnitude, which fits every model, or name layers in 'ignore:'"
 
 
@@ -80,19 +71,20 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
     before, widths = _cost(module, call, example), _widths(module)
     try:
         pruner = _pruner(module, call, example, params, reasons)
-    except _FAILURES as error:
+    except BROKEN as error:
         raise _strange(module, error) from error
     some_left(module, reasons)
+    recovered: dict[str, Any] = {}
     for step in range(params.steps):
         if samples is not None:
             _gradients(module, call, samples, task_loss(ctx, Task(params.loss), samples), reasons)
         removal = _step(pruner, module)
         module.zero_grad(set_to_none=True)
-        _runs(module, call, example, shapes)
+        _runs(module, call, example, shapes, removal.narrowed)
         _same(removal, module, description, blended)
         if step + 1 < params.steps:
             _require(module, frozen)
-            _recover(ctx, module, description, params, step)
+            recovered = recover(ctx, module, description, params, step)
             _require(module)
         ctx.progress(step + 1, params.steps)
     after = _cost(module, call, example)
@@ -114,6 +106,7 @@ def prune(ctx: Context, model: Path, params: PruneChannels) -> dict[str, Any]:
         "macs_before": before[0],
         "removed": round(1 - after[1] / before[1], 6),
         **_achieved(ctx, module, widths, reasons, params),
+        **{name: value for name, value in recovered.items() if name == "concern"},
     }
 
 
@@ -220,10 +213,11 @@ def _pruner(
             output_transform=lambda result: [v for v in named_outputs(result).values() if v.grad_fn is not None],
         )
     pruner.obstacle = partial(obstacle, made_by=made_by, names=names)
-    groups = list(pruner.DG.get_all_groups(ignored_layers=list(fixed), root_module_types=pruner.root_module_types))
-    for found in filter(None, map(pruner.obstacle, groups)):
-        raise found
-    fixed.update(tied(pruner.DG, groups, names, fixed))
+    with parts_counted():
+        groups = list(pruner.DG.get_all_groups(ignored_layers=list(fixed), root_module_types=pruner.root_module_types))
+        for found in filter(None, map(pruner.obstacle, groups)):
+            raise found
+        fixed.update(tied(pruner.DG, groups, names, fixed))
     return pruner
 
 
@@ -231,10 +225,11 @@ def _step(pruner: _Pruner, module: nn.Module) -> Removal:
     """Prune all groups once; what went."""
     removal = Removal(module)
     try:
-        for group in pruner.step(interactive=True):
-            removal.add(group, pruner.DG)
-            group.prune()
-    except _FAILURES as error:
+        with parts_counted():
+            for group in pruner.step(interactive=True):
+                removal.add(group, pruner.DG)
+                group.prune()
+    except BROKEN as error:
         found = pruner.obstacle(pruner.asked, failed=True)
         if found is not None:
             raise found from error
@@ -287,6 +282,7 @@ def _runs(
     call: Callable[[dict[str, Tensor]], Any],
     example: dict[str, Tensor],
     shapes: dict[str, list[int]],
+    narrowed: Iterable[str],
 ) -> None:
     """UserError unless the pruned model runs, and its outputs have the shapes they had."""
     inside = [""]  # the modules whose forward has not returned
@@ -300,11 +296,14 @@ def _runs(
         hooks.append(layer.register_forward_hook(leave))
     try:
         found = _shapes(call, example)
-    except (RuntimeError, ValueError) as error:
+    except BROKEN as error:
         place = f"'{inside[-1]}'" if inside[-1] else "the model itself"
+        near = nearest(inside[-1], narrowed)
         raise UserError(
             f"the pruned model does not run, in {place}: {error}",
-            hint="the code there fixes a width: 'ignore:' the layers before and after it, or use prune.magnitude",
+            hint=f"the code there fixes a width: try \"ignore: ['{near}']\", the layer before it; or prune.magnitude"
+            if near
+            else "the code there fixes a width: 'ignore:' the layers before and after it, or use prune.magnitude",
         ) from error
     finally:
         for hook in hooks:
@@ -337,23 +336,6 @@ def _gradients(
     for parameter in module.parameters():
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-
-
-def _recover(ctx: Context, module: nn.Module, description: ModelDescription, params: PruneChannels, step: int) -> None:
-    """A short training between two rounds; a killed one goes on where it stood."""
-    if not params.recover_epochs or params.data is None:
-        return
-    training = Finetune(
-        data=params.data,
-        epochs=params.recover_epochs,
-        lr=params.recover_lr,
-        batch_size=params.recover_batch_size,
-        loss=params.loss,
-    )
-    samples = read_samples(ctx, params.data, description.inputs)
-    loss = task_loss(ctx, training, samples)
-    optimise(ctx, module, description, samples, training, loss, stage=f"recovery-{step}", within=(step, params.steps))
-    module.zero_grad(set_to_none=True)
 
 
 @torch.no_grad()

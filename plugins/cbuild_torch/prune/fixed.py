@@ -12,7 +12,7 @@ from compressbuild.api import UserError
 
 from ..model.attention import SplitAttention
 from ..model.calling import named_outputs
-from ..model.head_layers import attention_layers
+from ..model.head_layers import attention_layers, head_layers
 from ..model.selection import matching, other_layers, prunable_layers
 from .flow import Flow, Source
 
@@ -37,7 +37,7 @@ def fixed_layers(
             _followed(name, source, reached, layers)
         fixed |= dict.fromkeys(source.layers, f"its channels are the output '{name}'") | fixed
     fixed |= dict.fromkeys(reached, "its channels are an output") | fixed
-    fixed |= dict.fromkeys(_attention(module), "it is part of attention: prune.heads") | fixed
+    fixed |= dict(_attention(module)) | fixed
     fixed |= flow.kept | fixed
     some_left(module, fixed)
     return fixed, flow.blended
@@ -101,11 +101,13 @@ def _followed(output: str, source: Source, reached: list[nn.Module], layers: Map
         )
 
 
-def _attention(module: nn.Module) -> Iterator[nn.Module]:
-    """Attention layers and their projections: their widths are heads × size, which prune.heads knows to change."""
+def _attention(module: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    """Attention layers and their projections: their widths are heads × size. prune.heads can change those that it
+    knows."""
+    known = head_layers(module)
     for layer in module.modules():
         if isinstance(layer, nn.MultiheadAttention | SplitAttention):
-            yield layer
-            yield from layer.children()
-    for found in attention_layers(module).values():
-        yield from found
+            yield from dict.fromkeys((layer, *layer.children()), "it is part of attention: prune.heads").items()
+    for path, parts in attention_layers(module).items():
+        why = "it is part of attention" + (": prune.heads" if path in known else "")
+        yield from dict.fromkeys(parts, why).items()

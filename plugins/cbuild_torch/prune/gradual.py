@@ -23,6 +23,7 @@ from .masks import lowest, prunable_weights, zero
 from .params.gradual import PruneGradual
 from .params.movement import PruneMovement
 from .ramp import Ramp, make_ramp
+from .zeroed import check_zeros, ranked
 
 __all__ = ["Masking", "finish", "prune", "pruning_loss"]
 
@@ -37,7 +38,9 @@ def prune(ctx: Context, model: Path, params: PruneGradual) -> dict[str, Any]:
     loss = pruning_loss(ctx, params, module, description, samples)
     masking = Masking(weights, ramp, params, train_masked=params.masked == "train")
     facts = optimise(ctx, module, description, samples, params, loss, companion=masking)
-    return facts | finish(ctx, module, description, weights, masking)
+    facts |= finish(ctx, module, description, weights, masking)
+    check_zeros(ctx.out, ranked(weights, params.sparsity, params.scope, params.overrides), "prune.gradual")
+    return facts
 
 
 def pruning_loss(

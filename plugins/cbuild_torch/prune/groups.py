@@ -9,11 +9,11 @@ from unittest import mock
 
 from torch import Tensor, nn
 from torch_pruning import ops
-from torch_pruning.dependency import shape_infer
+from torch_pruning.dependency import index_mapping, shape_infer
 
 from compressbuild.api import UserError
 
-__all__ = ["noted", "obstacle", "parts_counted", "tied"]
+__all__ = ["nearest", "noted", "obstacle", "parts_counted", "tied"]
 
 _REARRANGING = {
     "ChannelShuffleBackward0": ("ChannelShuffle", "puts them in another order"),
@@ -49,8 +49,13 @@ def noted(module: nn.Module) -> Iterator[dict[Any, str]]:
 def parts_counted() -> Iterator[None]:
     """torch-pruning takes the consumers of a split for its parts, in any order, and fails where a part has two. Here
     each consumer has the size of its part. Layers whose channels are split stay as they are, so nothing else of a split
-    is needed."""
-    original = shape_infer.init_shape_information
+    is needed. It also fails at a reshape that makes several axes of the channels, as a shuffle of them does: such a one
+    is passed over, and what then goes wrong is seen by the comparison with the masked model."""
+    original, reshaped = shape_infer.init_shape_information, index_mapping.update_reshape_index_mapping
+
+    def passed_over(graph: Any, node: Any) -> None:
+        with contextlib.suppress(ZeroDivisionError):
+            reshaped(graph, node)
 
     def patched(graph: Any) -> None:
         original(graph)
@@ -60,7 +65,10 @@ def parts_counted() -> Iterator[None]:
                 split.module.split_sizes = [sizes[_part(split, node) % len(sizes)] for node in split.outputs]
                 split.module.offsets = None
 
-    with mock.patch.object(shape_infer, "init_shape_information", patched):
+    with (
+        mock.patch.object(shape_infer, "init_shape_information", patched),
+        mock.patch.object(index_mapping, "update_reshape_index_mapping", passed_over),
+    ):
         yield
 
 
@@ -111,3 +119,18 @@ def tied(
         other = next((module for module in others if module in fixed), None)
         found[layer] = f"its width is tied to that of '{names.get(other, type(other).__name__)}', which stays"
     return found
+
+
+def nearest(place: str, layers: Iterable[str]) -> str | None:
+    """Of ``layers`` the one that shares most of its path with ``place``, as a glob for all blocks; None if none is
+    in the same module."""
+    path = place.split(".")[:-1]
+
+    def shared(name: str) -> int:
+        pairs = zip(path, name.split("."), strict=False)
+        return next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(path), name.count(".") + 1))
+
+    best = max(layers, key=shared, default="")
+    if not path or shared(best) < len(path):
+        return None
+    return ".".join("*" if part.isdigit() else part for part in best.split("."))

@@ -53,12 +53,14 @@ def prune(ctx: Context, model: Path, params: PruneHeads) -> dict[str, Any]:
         raise UserError(f"dropping heads changes more than zeroing them does: {other}", hint=_HINT)
     count = sum(map(len, kept.values()))
     ctx.log.info("%s", "; ".join(f"{name}: {len(heads)} of {layers[name].count}" for name, heads in kept.items()))
+    queries = {name: layer.queries for name, layer in layers.items() if layer.queries > 1}
     return {
         "heads": count,
         "heads_before": sum(layer.count for layer in layers.values()),
         "parameters": edited.cost()[1],
         "parameters_before": before,
         "kept": kept,
+        **({"queries": queries} if queries else {}),
     }
 
 
@@ -78,7 +80,7 @@ def _wanted(module: nn.Module, params: PruneHeads) -> list[str]:
     if not names:
         raise UserError(
             "the model has no attention heads to prune: no torch.nn.MultiheadAttention, and no module with linear "
-            "layers query, key and value of one width, an output layer and a number of heads",
+            "layers query, key and value, an output layer and a number or size of heads",
             hint="attention that makes the three in one layer must be split in the factory; prune.layers drops whole "
             "blocks, prune.channels prunes convolutions, prune.recurrent LSTMs and GRUs",
         )
@@ -119,7 +121,7 @@ def _gradients(
                         raise UserError(
                             f"the loss does not depend on attention layer '{name}'", hint="name it in 'ignore:'"
                         )
-                    shape = (len(chosen), -1, layer.count, layer.size)
+                    shape = (len(chosen), -1, layer.count, layer.width)
                     scores[name] += (value * gradient).reshape(shape).sum((1, 3)).abs().sum(0)
                 ctx.progress(int(chosen[-1]) + 1, len(samples))
     finally:
@@ -160,7 +162,7 @@ def _only(layers: dict[str, HeadLayer], kept: Kept) -> Iterator[None]:
     def gate(layer: HeadLayer, heads: list[int]) -> Callable[..., tuple[Tensor, ...]]:
         mask = torch.zeros(layer.count)
         mask[heads] = 1
-        every = mask.repeat_interleave(layer.size)
+        every = mask.repeat_interleave(layer.width)
         return lambda _, inputs: (inputs[0] * every.to(inputs[0].dtype), *inputs[1:])
 
     hooks = [layer.output.register_forward_pre_hook(gate(layer, kept[name])) for name, layer in layers.items()]

@@ -11,6 +11,7 @@ from ..model.module import load_plain, prepare, save_model
 from ..model.selection import other_layers
 from .masks import lowest, prunable_weights, zero
 from .params.magnitude import PruneMagnitude
+from .zeroed import check_lowest, check_zeroed, check_zeros, ranked
 
 __all__ = ["prune"]
 
@@ -26,4 +27,9 @@ def prune(ctx: Context, model: Path, params: PruneMagnitude) -> dict[str, Any]:
     facts = zero(weights, lowest(magnitudes, params.sparsity, params.scope, params.overrides))
     names = sorted({*description.sparse, *weights})
     save_model(ctx, module, description, [{"op": "sparse", "parameters": names}])
+    before, after = check_zeroed(model, ctx.out, weights, "prune.magnitude")
+    groups = ranked(weights, params.sparsity, params.scope, params.overrides)
+    check_zeros(ctx.out, groups, "prune.magnitude")
+    for group in groups:
+        check_lowest(before, after, group, "prune.magnitude")
     return facts

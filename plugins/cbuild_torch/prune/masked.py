@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import group_norm, layer_norm, rms_norm
 from torch.nn.modules.conv import _ConvNd
 
-__all__ = ["Removal", "difference", "informed"]
+__all__ = ["Removal", "difference", "informed", "normalised"]
 
 Call = Callable[[], Mapping[str, Tensor]]
 
@@ -58,7 +58,7 @@ class Removal:
             if side == "in" and isinstance(layer, _ConvNd | nn.Linear):
                 layer.register_forward_pre_hook(self._inputs(name, left))
             elif isinstance(layer, nn.LayerNorm | nn.RMSNorm | nn.GroupNorm):
-                layer.register_forward_hook(_normalised(left))
+                layer.register_forward_hook(normalised(left))
             elif side == "out":
                 layer.register_forward_hook(_outputs(left))
         return self.whole
@@ -116,7 +116,7 @@ def _outputs(left: list[int]) -> Callable[..., Any]:
     return lambda layer, inputs, output: _kept(output, _axis(layer, output), left)
 
 
-def _normalised(left: list[int]) -> Callable[..., Any]:
+def normalised(left: list[int]) -> Callable[..., Any]:
     """Normalised over the channels that are left."""
 
     def hook(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from .gradual import Masking, finish, pruning_loss
 from .masks import prunable_weights
 from .params.movement import PruneMovement
 from .ramp import Ramp, make_ramp
+from .zeroed import check_zeros, ranked
 
 __all__ = ["Movement", "prune"]
 
@@ -36,7 +37,9 @@ def prune(ctx: Context, model: Path, params: PruneMovement) -> dict[str, Any]:
     loss = pruning_loss(ctx, params, module, description, samples)
     movement = Movement(weights, ramp, params)
     facts = optimise(ctx, module, description, samples, params, loss, companion=movement)
-    return facts | finish(ctx, module, description, weights, movement)
+    facts |= finish(ctx, module, description, weights, movement)
+    check_zeros(ctx.out, ranked(weights, params.sparsity, params.scope, params.overrides), "prune.movement")
+    return facts
 
 
 class Movement(Masking):

@@ -15,6 +15,7 @@ from ..model.module import load_plain, prepare, save_model
 from ..model.selection import check_patterns, matching, other_layers
 from .masks import zero
 from .params.nm import PruneNm
+from .zeroed import check_pattern, check_zeroed
 
 __all__ = ["n_of_m", "prune"]
 
@@ -43,6 +44,8 @@ def prune(ctx: Context, model: Path, params: PruneNm) -> dict[str, Any]:
         ctx.log.info("left alone, because their inputs are not a multiple of %d: %s", params.m, ", ".join(skipped))
     facts = zero(weights, {name: ~n_of_m(weight.detach(), params.n, params.m) for name, weight in weights.items()})
     save_model(ctx, module, description, [{"op": "sparse", "parameters": sorted({*description.sparse, *weights})}])
+    before, after = check_zeroed(model, ctx.out, weights, "prune.nm")
+    check_pattern(before, after, weights, params.n, params.m, "prune.nm")
     return {**facts, "skipped": skipped}
 
 

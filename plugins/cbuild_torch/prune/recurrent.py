@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ from ..model.edits import resize
 from ..model.module import load_plain, prepare, save_model
 from ..model.selection import check_patterns, matching, ratio_for
 from ..model.structure import EditedModel
+from .masked import normalised
 from .masks import lowest, zero
 from .params.recurrent import PruneRecurrent
-from .units import Cell, Followers, Unit, cells, cut, follow, silence, unit_norms
+from .units import Cell, Followers, Unit, cells, columns_of, cut, follow, silence, unit_norms
+from .zeroed import check_lowest, check_zeroed, check_zeros, ranked
 
 __all__ = ["prune"]
 
@@ -59,6 +63,11 @@ def _weights(ctx: Context, model: Path, params: PruneRecurrent) -> dict[str, Any
     magnitudes = {name: weight.detach().abs() for name, weight in weights.items()}
     facts = zero(weights, lowest(magnitudes, params.ratio, params.scope, own))
     save_model(ctx, module, description, [{"op": "sparse", "parameters": sorted({*description.sparse, *weights})}])
+    before, after = check_zeroed(model, ctx.out, weights, "prune.recurrent")
+    groups = ranked(weights, params.ratio, params.scope, own)
+    check_zeros(ctx.out, groups, "prune.recurrent")
+    for group in groups:
+        check_lowest(before, after, group, "prune.recurrent")
     return facts
 
 
@@ -78,13 +87,13 @@ def _units(ctx: Context, model: Path, params: PruneRecurrent) -> dict[str, Any]:
     gone = _choose(layers, wanted, found, unit_norms(module, layers, found))
     state = cut(module, layers, found, gone)
     silence(layers, gone)
-    silent = edited.run()
+    with _over_the_rest(module, found, gone):
+        silent = edited.run()
     resize(module, state, shapes=True)
     module.load_state_dict(state)
     edited.edits.append({"op": "resize"})
     edited.save(hint=f"its code fixes the size of the hidden state somewhere; {_HINT}")
-    if not found.normalised:
-        _same(silent, edited.run())
+    _same(silent, edited.run())
     return {
         "units": wanted,
         "units_before": sizes,
@@ -138,6 +147,22 @@ def _groups(units: dict[Unit, float], found: Followers) -> list[frozenset[Unit]]
                     for member in group[unit]:
                         group[member] = group[other]
     return list({id(members): frozenset(members) for members in group.values()}.values())
+
+
+@contextmanager
+def _over_the_rest(module: nn.Module, found: Followers, gone: set[Unit]) -> Iterator[None]:
+    """Layer normalisation takes its mean and variance over the columns that stay."""
+    hooks = []
+    for path, columns in columns_of(found, gone).items():
+        layer = module.get_submodule(path)
+        if isinstance(layer, nn.LayerNorm):
+            left = [column for column in range(layer.normalized_shape[-1]) if column not in columns]
+            hooks.append(layer.register_forward_hook(normalised(left)))
+    try:
+        yield
+    finally:
+        for handle in hooks:
+            handle.remove()
 
 
 def _same(silent: dict[str, Tensor], found: dict[str, Tensor]) -> None:

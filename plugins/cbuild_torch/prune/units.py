@@ -34,10 +34,9 @@ def _suffix(depth: int, way: int) -> str:
 
 @dataclass(slots=True)
 class Followers:
-    """Layer that takes units as columns → unit → its columns. ``normalised``: whether a LayerNorm is among them."""
+    """Layer that takes units as columns → unit → its columns."""
 
     columns: dict[str, dict[Unit, set[int]]] = field(default_factory=dict)
-    normalised: bool = False
 
 
 def follow(module: nn.Module, layers: Mapping[str, nn.RNNBase], run: Callable[[], dict[str, Tensor]]) -> Followers:
@@ -108,7 +107,6 @@ def _taking(name: str, unit: Unit, found: Followers) -> Callable[..., Any]:
             raise UserError(f"units of '{unit[0]}' are mixed before they reach '{name}'", hint=_HINT)
         found.columns.setdefault(name, {}).setdefault(unit, set()).update(columns)
         if isinstance(layer, nn.LayerNorm):
-            found.normalised = True
             return value  # column by column to what comes next
         return _clean(output)
 

@@ -66,6 +66,7 @@ def replace(ctx: Context, model: Path, params: ReplaceActivation) -> dict[str, A
     for path, name in chosen.items():
         edited.replace(path, _made(edited.module, path, params.map[name]))
         _tell_owner(edited, path, params.map[name])
+    _check_replaced(edited.module, found, {path: params.map[name] for path, name in chosen.items()})
     edited.save(hint="name the layers to leave alone in 'ignore:'")
     replaced: dict[str, list[str]] = {}
     for path, name in chosen.items():
@@ -89,6 +90,17 @@ def _activations(module: nn.Module) -> Iterator[tuple[str, str]]:
         for name, value in vars(layer).items():
             if callable(value) and value in _FUNCTIONS:
                 yield f"{path}.{name}" if path else name, _FUNCTIONS[value]
+
+
+def _check_replaced(module: nn.Module, before: dict[str, str], wanted: dict[str, str]) -> None:
+    """UserError unless these activations, and no others, are of another class."""
+    after = dict(_activations(module))
+    odd = next((path for path, name in {**before, **wanted}.items() if after.get(path) != name), None)
+    if odd is not None:
+        raise UserError(
+            f"'{odd}' became {after.get(odd)}, not {wanted.get(odd, before[odd])}",
+            hint="this is a fault of compressbuild, not of the model: please report it",
+        )
 
 
 def _layers(module: nn.Module, kind: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from torch.nn.modules.conv import _ConvNd
 from compressbuild.api import Context, UserError
 
 from ..model.description import WEIGHTS
-from ..model.module import load_plain, prepare, save_model
+from ..model.module import load_plain, prepare, save_model, stored_weights
 from ..model.selection import check_patterns, matching, other_layers, ratio_for
 from ..train.companion import Companion
 from ..train.optimise import optimise, read_samples, task_loss
+from .fitting import check_clusters, kept_ratio, least_kept
 from .params.cluster import ShareCluster
 
 __all__ = ["share"]
@@ -45,11 +47,28 @@ def share(ctx: Context, model: Path, params: ShareCluster) -> dict[str, Any]:
     save_model(ctx, module, description, [{"op": "palette", "parameters": entry}])
     return {
         **facts,
+        **_fidelity(ctx, model, weights, params),
         "tensors": len(weights),
         "values": max(int(weight.unique().numel()) for weight in weights.values()),
         "bytes_before": (model / WEIGHTS).stat().st_size,
         "bytes": (ctx.out / WEIGHTS).stat().st_size,
     }
+
+
+def _fidelity(ctx: Context, model: Path, names: Iterable[str], params: ShareCluster) -> dict[str, Any]:
+    """``weights_sqnr_db``: of the tensor that keeps least of its source, as both files have them. UserError for a
+    tensor that is not clustered as asked; unless its values were trained since, for one that is another."""
+    before, after = stored_weights(model), stored_weights(ctx.out)
+    known = [name for name in names if name in before]
+    trained = params.data is not None
+    for name in known:
+        bits = int(ratio_for(name, params.overrides) or params.bits)
+        each = params.per_channel
+        check_clusters(name, before[name], after[name], bits=bits, per_channel=each, moved=trained)
+    worst, ratio = kept_ratio(before, after, known)
+    if not trained:
+        least_kept(worst, ratio)
+    return {"weights_sqnr_db": ratio}
 
 
 def _weights(module: nn.Module, params: ShareCluster) -> dict[str, nn.Parameter]:

@@ -17,6 +17,7 @@ from compressbuild.api import Context, UserError
 from ..model.module import prepare
 from ..model.selection import check_patterns, matching
 from ..model.structure import EditedModel, weight_names
+from .fitting import check_split
 from .params.depthwise import ReplaceDepthwise
 
 __all__ = ["replace"]
@@ -31,8 +32,10 @@ def replace(ctx: Context, model: Path, params: ReplaceDepthwise) -> dict[str, An
     layers = _layers(edited, params)
     before = edited.cost()
     kept: dict[str, float] = {}
+    used = edited.uses()
     for done, (name, layer) in enumerate(layers.items()):
         separable, energy = _separable(layer, params.multiplier)
+        check_split(name, layer, separable, 1 - energy, used[name].shape)
         edited.replace(name, separable)
         kept[name] = round(energy, 6)
         ctx.progress(done + 1, len(layers))

@@ -18,6 +18,7 @@ from compressbuild.api import Context, UserError
 from ..model.module import prepare
 from ..model.selection import check_patterns, matching, other_layers
 from ..model.structure import EditedModel, Use, weight_names
+from .fitting import check_split
 from .params.lowrank import FactorizeLowrank, Rank
 
 __all__ = ["factorize"]
@@ -70,7 +71,9 @@ def factorize(ctx: Context, model: Path, params: FactorizeLowrank) -> dict[str, 
     for done, (name, (layer, use)) in enumerate(layers.items()):
         split = _best(layer, use, _wanted(name, params), params)
         if split is not None:
-            edited.replace(name, _factors(layer, split))
+            made = _factors(layer, split)
+            check_split(name, layer, made, split.error, use.shape)
+            edited.replace(name, made)
             ranks[name] = split.rank
         ctx.progress(done + 1, len(layers))
     if not ranks:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from compressbuild.api import Context, UserError
 
 from ..model.description import WEIGHTS
 from ..model.edits import tie
-from ..model.module import load_plain, prepare, save_model
+from ..model.module import load_model, load_plain, prepare, save_model
+from ..model.plain import make_plain
 from .params.sharing import ShareLayers
 
 __all__ = ["share"]
@@ -31,6 +32,7 @@ def share(ctx: Context, model: Path, params: ShareLayers) -> dict[str, Any]:
             _average([module.get_submodule(name) for name in group])
         tie(module, group)
     save_model(ctx, module, description, [{"op": "tie", "modules": list(group)} for group in params.groups])
+    _check_tied(load_model(ctx, model), load_model(ctx, ctx.out), params)
     return {
         "parameters": _count(module),
         "parameters_before": before,
@@ -83,6 +85,27 @@ def _average(blocks: list[nn.Module]) -> None:
     others = [dict(block.named_parameters()) for block in blocks]
     for name, parameter in blocks[0].named_parameters():
         parameter.copy_(torch.stack([each[name] for each in others]).mean(0))
+
+
+@torch.no_grad()
+def _check_tied(before: nn.Module, after: nn.Module, params: ShareLayers) -> None:
+    """UserError unless every block of a group has the parameters asked for, and all others their own."""
+    make_plain(before)  # as the saved model is
+    wanted = {id(value): value for value in before.parameters()}
+    named: dict[str, Tensor] = {}
+    for group in params.groups:
+        blocks = [dict(before.get_submodule(name).named_parameters(remove_duplicate=False)) for name in group]
+        for key, first in blocks[0].items():
+            shared = torch.stack([block[key] for block in blocks]).mean(0) if params.init == "mean" else first
+            wanted[id(first)] = shared  # also where the rest of the model has it
+            named |= {f"{name}.{key}": shared for name in group}
+    named = {name: wanted[id(value)] for name, value in before.named_parameters(remove_duplicate=False)} | named
+    for name, value in after.named_parameters(remove_duplicate=False):
+        if not torch.equal(value.nan_to_num(), named[name].nan_to_num()):
+            raise UserError(
+                f"share.layers gave '{name}' other values than its group's",
+                hint="this is a fault of compressbuild, not of the model: please report it",
+            )
 
 
 def _count(module: nn.Module) -> int:

@@ -24,6 +24,7 @@ from ..model.description import ModelDescription
 from ..model.module import load_model, prepare
 from ..model.program import one_line, place
 from ..model.runner import TorchRunner, narrow_type
+from .declared import correct_shapes
 from .naming import name_layers
 from .params.export import ExportOnnx
 from .sizes import FIXED, at_every_size, known_answers
@@ -85,6 +86,8 @@ def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
     files.write(proto, ctx.out, weights_from=raw.parent)
     del proto
     ctx.progress(2, 3, stage="check")
+    if correct_shapes(ctx.out / files.NAME, known, sizes, ctx.scratch, threads=ctx.threads):
+        ctx.log.info("torch's exporter noted sizes of its example as fixed shapes; they are taken out")
     runner = OnnxRunner(ctx.out / files.NAME, threads=ctx.threads)
     allowed = {"atol": params.atol, "rtol": params.rtol}
     wanted = dict(zip(names, wanted.values(), strict=True))

@@ -91,6 +91,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeQat) -> dict[str, Any]:
             "no layer could be quantized", hint="convolutions and linear layers can be; 'exclude:' may name them all"
         )
     _run_once(prepared, description, samples, params.batch_size)  # ranges get their shapes, as a checkpoint has them
+    _unchanged(_float_answers(prepared, description, samples), known)
     facts = optimise(ctx, prepared, description, samples, params, loss)
     floats = _float_answers(prepared, description, samples)
     converted = _convert(prepared, description, samples, params.batch_size)
@@ -222,6 +223,15 @@ def _float_answers(prepared: GraphModule, description: ModelDescription, samples
         part.fake_quant_enabled.copy_(fake)
         part.observer_enabled.copy_(observed)
     return dict(found)
+
+
+def _unchanged(floats: dict[str, np.ndarray], known: Probed) -> None:
+    """UserError unless the graph that is to be trained computes in float what the module does on the data."""
+    wanted = {name: np.asarray(value) for name, value in known.taken[-1][1].items()}
+    found = dict(zip(wanted, floats.values(), strict=True))
+    what = "the graph with batch normalisation folded"
+    hint = "add fold.batchnorm before, and name a layer that it leaves in 'exclude:'"
+    compare(found, wanted, atol=1e-4, rtol=1e-3, per_output=True, what=what, hint=hint)
 
 
 def _check_feeds(samples: Samples) -> dict[str, np.ndarray]:

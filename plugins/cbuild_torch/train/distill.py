@@ -6,20 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from compressbuild.api import Context, UserError
 
-from ..model.calling import caller
+from ..model.calling import caller, chosen_outputs
 from ..model.description import ModelDescription
 from ..model.module import load_model, prepare, save_model
 from ..model.objective import Samples, left_out, read_samples, task_loss
-from ..model.soft import soft_loss, soft_targets
+from ..model.soft import SoftTarget, soft_loss, soft_targets
 from .features import Call, FeatureMatching
 from .optimise import optimise
 from .params import Distill
 
 __all__ = ["distill", "soft_loss", "soft_targets"]
+
+_SAMPLES = 256
+_FEWER = 0.02  # of the samples: what chance may take
 
 
 def distill(ctx: Context, model: Path, params: Distill) -> dict[str, Any]:
@@ -36,11 +40,41 @@ def distill(ctx: Context, model: Path, params: Distill) -> dict[str, Any]:
     loss = soft_loss(known, hard, alpha=params.alpha, temperature=params.temperature)
     if matching is not None:
         loss = matching.loss(loss)
-    facts = optimise(ctx, student, description, samples, params, loss, companion=matching)
+    agreed = _agreement(student, description, samples, known)
+    facts = optimise(ctx, student, description, samples, params, loss, companion=matching, judged=True)
     if matching is not None:
         matching.close()
     save_model(ctx, student, description)
-    return facts | said
+    return facts | said | _taught_well(ctx, agreed, _agreement(student, description, samples, known))
+
+
+@torch.no_grad()
+def _agreement(
+    student: nn.Module, description: ModelDescription, samples: Samples, known: Mapping[str, SoftTarget]
+) -> float | None:
+    """Share of the classes that student and teacher agree on, whatever the loss is; None if no output has classes."""
+    classes = {name: target for name, target in known.items() if target.match == "kl"}
+    if not classes:
+        return None
+    training, chosen = student.training, torch.arange(min(len(samples), _SAMPLES))
+    student.eval()
+    found = chosen_outputs(caller(student, description.inputs)(samples.feeds(chosen)), classes)
+    student.train(training)
+    same = [found[name].argmax(each.axis) == each.known[chosen].argmax(each.axis) for name, each in classes.items()]
+    return float(torch.cat([each.flatten() for each in same]).double().mean())
+
+
+def _taught_well(ctx: Context, before: float | None, after: float | None) -> dict[str, Any]:
+    """Facts: the agreement with the teacher after and before, and a concern if there is less of it."""
+    if before is None or after is None:
+        return {}
+    facts: dict[str, Any] = {"teacher_agreement": round(after, 4), "teacher_agreement_before": round(before, 4)}
+    if after < before - _FEWER:
+        facts["concern"] = f"the student agrees with its teacher less than before: {after:.1%}, not {before:.1%}"
+        ctx.log.warning(
+            "%s; usual causes: a large 'lr:', or a teacher with its classes in another order", facts["concern"]
+        )
+    return facts
 
 
 def _none(result: Any, chosen: Tensor) -> Tensor:

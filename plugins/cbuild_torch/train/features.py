@@ -202,8 +202,8 @@ class _Capture:
             query[:] = [output]
 
         def of_key(_: nn.Module, inputs: Any, output: Tensor) -> None:
-            shape = (layer.count, layer.size)
-            q, k = (value.unflatten(-1, shape).transpose(1, 2) for value in (query[0], output))
+            q, k = (value.unflatten(-1, (-1, layer.size)).transpose(1, 2) for value in (query[0], output))
+            k = k.repeat_interleave(layer.queries, 1)
             self.seen[key] = torch.softmax(q @ k.transpose(-2, -1) * layer.size**-0.5, dim=-1).mean(1)
 
         self._hooks += [

@@ -23,6 +23,6 @@ def train(ctx: Context, model: Path, params: Training) -> dict[str, Any]:
     module = load_model(ctx, model)
     samples = read_samples(ctx, params.data, description.inputs)
     said = {} if params.loss else left_out(ctx, module, description.inputs, samples, params.outputs)
-    facts = optimise(ctx, module, description, samples, params, task_loss(ctx, params, samples))
+    facts = optimise(ctx, module, description, samples, params, task_loss(ctx, params, samples), judged=True)
     save_model(ctx, module, description)
     return facts | said

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from .checkpoint import Checkpoint, part
 from .companion import Companion
 from .optimizers import make_optimizer, rate_factor, trained_parameters
 from .params import Training
+from .progress import Fingerprint, measured_loss, worse
 
 __all__ = ["Loss", "Samples", "optimise", "read_samples", "task_loss", "updates_per_epoch"]
 
@@ -44,19 +46,26 @@ def optimise(
     companion: Companion | None = None,
     stage: str = "training",
     within: tuple[int, int] | None = None,
+    judged: bool = False,
 ) -> dict[str, Any]:
     """Train ``module`` in place and leave it in eval mode; continue a killed run of the same action where it stood.
 
     ``stage``: name of this training among those of the action; ``within``: which step it is of how many, for the
-    progress shown. Returns facts: epochs, steps, the last epoch's mean
-    loss, and with a validation dataset the loss on it of the weights kept.
+    progress shown. ``judged``: the loss may only fall, so the loss before is measured too, unless it is the user's
+    own. Returns facts: epochs, steps, the last epoch's mean loss, with a validation dataset the loss on it of the
+    weights kept, and a ``concern`` if the loss rose. UserError if no weight changed.
     """
     run = _Run(ctx, module, description, samples, params, loss, companion or Companion(), stage, within)
+    before = Fingerprint(run.trained)
+    measure = partial(measured_loss, module, run.call, samples, loss, params.batch_size)
+    loss_before = measure() if judged and params.loss is None else None
     run.resume()
     while not run.done:
         run.epoch()
     module.eval()
-    return run.finish()
+    facts = run.finish()
+    before.check(facts["steps"])
+    return facts if loss_before is None else {**facts, **worse(ctx, loss_before, measure())}
 
 
 @dataclass(slots=True)
@@ -119,6 +128,11 @@ class _Run:
             if self.checkpoint.kept and time.monotonic() - self.saved >= _SAVE_EVERY:
                 self._save()
         at = self.at
+        if at.step != self.per_epoch:
+            raise UserError(
+                f"epoch {at.epoch + 1} of the training ended after {at.step} of {self.per_epoch} steps",
+                hint="this is a fault of compressbuild, not of the model: please report it",
+            )
         at.mean, at.total, at.step, at.epoch = at.total / self.per_epoch, 0.0, 0, at.epoch + 1
         if not math.isfinite(at.mean):
             raise UserError(

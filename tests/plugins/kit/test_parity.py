@@ -401,5 +401,7 @@ def test_what_rounding_alone_moves_is_no_fault_of_the_engine(compare) -> None:
         compare(models.cnn(), noisy(0.3), **off, again=noisy(0.01))
     with pytest.raises(UserError, match="is not what its source computes"):  # far more than rounding
         compare(models.cnn(), lambda _, value: -value, **off, again=noisy(0.25))
+    with pytest.raises(UserError, match=r"SQNR .* dB \(at least 5\)"):  # noise has no right answer
+        compare(models.cnn(), noisy(2), **off, again=noisy(2))
     with pytest.raises(UserError, match=r"allowed: 0\.2\)"):  # who names a limit means it
         compare(models.cnn(), noisy(0.3), Parity(max_error=0.2), **off, again=noisy(0.25))

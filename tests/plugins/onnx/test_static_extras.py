@@ -95,18 +95,20 @@ def test_a_model_without_normalisation_is_not_smoothed(technique, exported):
 
 @pytest.fixture
 def in_pixels(tmp_path):
-    """Coordinates of 0 to 1, times a number without axes."""
+    """Coordinates of 0 to 1, scaled and moved by numbers without axes."""
     weight = np.random.default_rng(0).standard_normal((4, 1, 3, 3)).astype(np.float32)
+    numbers = [numpy_helper.from_array(np.float32(value), name) for name, value in (("size", 640), ("corner", -32))]
     graph = helper.make_graph(
         [
             helper.make_node("Conv", ["image", "weight"], ["made"], "product"),
             helper.make_node("Sigmoid", ["made"], ["share"], "share"),
-            helper.make_node("Mul", ["share", "size"], ["boxes"], "size"),
+            helper.make_node("Mul", ["share", "size"], ["scaled"], "size"),
+            helper.make_node("Add", ["scaled", "corner"], ["boxes"], "corner"),
         ],
         "boxes",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 1, 8, 8])],
         [helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["batch", 4, 6, 6])],
-        [numpy_helper.from_array(weight, "weight"), numpy_helper.from_array(np.float32(640), "size")],
+        [numpy_helper.from_array(weight, "weight"), *numbers],
     )
     return files.write(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path)
 
@@ -119,10 +121,10 @@ def test_a_number_without_axes_stays_in_float_for_tensorrt(technique, in_pixels,
 
     symmetric = made("s8-symmetric")
     constants = {tensor.name: tensor for tensor in model_of(symmetric.out).graph.initializer}
-    (times,) = (node for node in model_of(symmetric.out).graph.node if node.op_type == "Mul")
-    (size,) = (constants[name] for name in times.input if name in constants)
-    assert numpy_helper.to_array(size) == pytest.approx(640, rel=1e-6)
+    operations = [node for node in model_of(symmetric.out).graph.node if node.op_type in ("Mul", "Add")]
+    found = [numpy_helper.to_array(constants[name]) for node in operations for name in node.input if name in constants]
+    assert found == [pytest.approx(640, rel=1e-6), pytest.approx(-32, rel=1e-6)]
     assert any(tensor.dims and tensor.data_type == TensorProto.INT8 for tensor in constants.values())  # the weights
     assert symmetric.facts["sqnr_db"]["boxes"] > 25
-    affine = [node for node in model_of(made("u8-affine").out).graph.node if node.op_type == "Mul"]
+    affine = [node for node in model_of(made("u8-affine").out).graph.node if node.op_type in ("Mul", "Add")]
     assert all(name.endswith("DequantizeLinear_Output") for node in affine for name in node.input)
