@@ -8,10 +8,13 @@ import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .digest import Digest, StatCache, bytes_digest
 from .errors import CbuildError
-from .store import Store, Tree
+
+if TYPE_CHECKING:
+    from .store import Store, Tree
 
 __all__ = ["SEAL", "Publisher"]
 
@@ -38,15 +41,6 @@ class Publisher:
             return sum((directory / name).stat().st_size for name in files)
         except OSError:  # not published, or replaced at this moment
             return None
-
-    def undeclared(self, targets: Collection[str]) -> list[str]:
-        """What lies published of targets that are not among these: directories with a seal."""
-        try:
-            names = sorted(os.listdir(self.root))
-        except OSError:  # nothing is published
-            return []
-        seals = ((name, self.root / name / SEAL) for name in names if name not in targets and name[0] != ".")
-        return [name for name, seal in seals if seal.is_file() and not seal.parent.is_symlink()]
 
     def sweep(self) -> None:
         """Remove what a killed build left half-written."""
