@@ -111,21 +111,27 @@ class Publisher:
             _sync_directory(self.root)
             return
 
-    def reject(self, target: str, artifact: Digest, files: dict[str, bytes], where: Path) -> None:
-        """Leave what missed a gate at ``where``, for inspection: its files and ``files``, without a seal."""
-        shutil.rmtree(where, ignore_errors=True)
-        where.parent.mkdir(parents=True, exist_ok=True)
+    def reject(self, target: str, artifact: Digest, files: dict[str, bytes], where: Path) -> OSError | None:
+        """Leave what missed a gate at ``where``, for inspection: its files and ``files``, without a seal. Returns what
+        prevented it: the artifact is in the cache all the same."""
         staged = where.with_name(f".{target}.{os.getpid()}")
-        shutil.rmtree(staged, ignore_errors=True)
-        self._store.cas.materialise(artifact, staged, writable=True)
-        for name, data in files.items():
-            (staged / name).write_bytes(data)
         try:
-            os.rename(staged, where)
+            for path in (where, staged):
+                shutil.rmtree(path, ignore_errors=True)
+            where.parent.mkdir(parents=True, exist_ok=True)
+            self._store.cas.materialise(artifact, staged, writable=True)
+            for name, data in files.items():
+                (staged / name).write_bytes(data)
+            try:
+                os.rename(staged, where)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                shutil.rmtree(staged)  # another build has just put the same there
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            shutil.rmtree(staged)  # another build has just put the same there
+            shutil.rmtree(staged, ignore_errors=True)
+            return error
+        return None
 
     def withdraw(self, target: str) -> bool:
         """Remove what an earlier build published: the Compressfile no longer asks for it."""
