@@ -31,6 +31,12 @@ KINDS: Mapping[str, tuple[str, str, tuple[str, ...], str]] = {
         _ONNX,
         "platforms:\n  mine: {backend: $name}\ntargets:\n  mine: {from: net, steps: [export.onnx], platform: mine}",
     ),
+    "answer-metric": (
+        "the metric",
+        "work",
+        ('"compressbuild"', '"numpy"'),
+        "evaluate: {data: test, metrics: [$name]}\ntargets:\n  small: {from: net, gates: {$name: {min: 0.9}}}",
+    ),
     "metric": ("the metric", "work", _ONNX, "evaluate: {metrics: [$name]}"),
     "kind": ("the kind of artifact", "table", ('"compressbuild"', '"numpy"'), "models:\n  net: {file: net.table}"),
 }

@@ -74,6 +74,12 @@ class KindContract(RunnerContract):
         require(*self.needs())
         self.try_runner(tmp_path / "node", artifact(self._artifact(tmp_path / "good"), self.name))
 
+    def test_it_counts_itself(self, tmp_path: Path) -> None:
+        if self.record.census is None:
+            pytest.skip("it has no census")
+        require(*self.needs())
+        self.try_census(tmp_path / "node", artifact(self._artifact(tmp_path / "good"), self.name))
+
     def test_init_gives_the_same_bytes(self, tmp_path: Path) -> None:
         if self.source is None:
             pytest.skip("it is made from no source here")
