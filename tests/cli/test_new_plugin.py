@@ -32,26 +32,29 @@ def test_a_new_plugin_passes_its_own_tests(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_new_kind_and_a_new_metric_build_as_their_readmes_say(tmp_path: Path) -> None:
+    site, project = tmp_path / "site", tmp_path / "project"
+    site.mkdir()
+    project.mkdir()
     for name, kind in (("my-map", "kind"), ("my-mean", "answer-metric")):
         assert new(tmp_path, name, "--kind", kind, "--into", name).returncode == 0
         package = f"cbuild_{name.replace('-', '_')}"
-        (tmp_path / name / package).rename(tmp_path / package)
-        install(tmp_path, f"cbuild-{name}", "0.1.0", {name: f"{package}.manifest"})
+        (tmp_path / name / package).rename(site / package)
+        install(site, f"cbuild-{name}", "0.1.0", {name: f"{package}.manifest"})
     source = (tmp_path / "my-map" / "README.md").read_text().split("```yaml\n")[1].split("```")[0]
-    (tmp_path / "net.table").write_text("[[9, 0, 0], [0, 9, 0], [0, 0, 9]]")
-    (tmp_path / "loaders.py").write_text(
+    (project / "net.table").write_text("[[9, 0, 0], [0, 9, 0], [0, 0, 9]]")
+    (project / "loaders.py").write_text(
         "import numpy as np\n\ndef test():\n    labels = np.arange(60) % 3\n"
         "    x = np.eye(3, dtype='float32')[np.where(labels == 2, np.arange(60) % 2, labels)]\n    yield x, labels\n"
     )
-    (tmp_path / "Compressfile").write_text(
+    (project / "Compressfile").write_text(
         f"version: 1\n{source}datasets: {{test: {{loader: loaders:test}}}}\n"
         "evaluate: {data: test, metrics: [my-mean, macs, size]}\n"
         "targets: {small: {from: net, gates: {my-mean: {min: 0.6}}}}\n"
     )
-    built = python(tmp_path, "-m", "compressbuild", "all")
+    built = python(project, "-m", "compressbuild", "all", PYTHONPATH=f"{site}")
     assert built.returncode == 0, built.stdout + built.stderr
     assert "my-mean collapsed in class 2 (1.00 → 0.00) against the other classes" in built.stdout + built.stderr
-    measured = json.loads((tmp_path / "build" / "small" / "metrics.json").read_text())["metrics"]
+    measured = json.loads((project / "build" / "small" / "metrics.json").read_text())["metrics"]
     assert (measured["my-mean"]["value"], measured["macs"]["value"]) == (pytest.approx(2 / 3), 9)
 
 
