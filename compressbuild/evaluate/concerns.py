@@ -113,9 +113,8 @@ def row_noun(measured: Mapping[str, Any]) -> str:
 def collapsed_classes(
     metric: str, own: Mapping[str, Any], base: Mapping[str, Any] | None, baseline: str | None
 ) -> Concern | None:
-    """Classes that lost far more than chance explains: against the baseline's, or else against the target's other classes.
-
-    Rows without ``n`` and ``correct`` are left out. The test is that of two proportions, pooled.
+    """Classes that lost far more than chance explains: against the baseline's, or else against its other
+    classes. Rows without ``n`` and ``correct`` are left out. The test is that of two proportions, pooled.
     """
     fallen = []
     counted = {name: row for name, row in own.get("per_class", {}).items() if _counts(row)}

@@ -84,6 +84,7 @@ FAULTS = {
     "r_same_names": (RUNNER, "two inputs of its Runner have one name: x, x"),
     "b_blind": (DAMAGE, "notices 'value.txt' emptied"),
     "blind": (DAMAGE, "notices 'value.txt' emptied"),
+    "renamed": ("a_file_of_a_user_is_one", "net.bad keeps its name, which its kind's files 'value.txt' does not match"),
     "mute": (DAMAGE, "nothing notices a damaged artifact"),
 }
 GOOD = ("good", "m_good", "r_good", "b_good", "c_good")

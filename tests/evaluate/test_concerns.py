@@ -42,7 +42,8 @@ def test_without_a_baseline_a_class_is_seen_beside_the_others() -> None:
 
 def test_rows_are_enough_and_some_may_say_nothing() -> None:
     """A plugin's metric gives no totals, and a class without samples has no value."""
-    rows = accuracy(a=39, b=38, c=39, d=12)["per_class"] | {"e": {"value": None}, "f": {"n": None, "correct": 3}, "g": {}}
+    more = {"e": {"value": None}, "f": {"n": None, "correct": 3}, "g": {}}
+    rows = accuracy(a=39, b=38, c=39, d=12)["per_class"] | more
     found = collapsed_classes("mine", {"value": 0.8, "per_class": rows}, None, None)
     assert found is not None
     assert found.classes == ("d",)

@@ -59,6 +59,7 @@ def compressbuild_kinds():
     yield Kind(name="bad-text", files=("value.txt",), validate="cbuild_bad.work:validate")
     yield Kind(name="bad-blind", files=("value.txt",), validate="cbuild_bad.work:blind")
     yield Kind(name="bad-mute", files=("value.txt",))
+    yield Kind(name="bad-renamed", files=("value.txt",), suffixes=(".bad",), validate="cbuild_bad.work:validate")
     for name in RUNNERS.split():
         yield Kind(
             name=f"bad-{name.replace('_', '-')}",
@@ -67,7 +68,6 @@ def compressbuild_kinds():
             load=f"cbuild_bad.runners:{name}",
             stack=STACK,
         )
-
 
     for name in CENSUSES.split():
         yield Kind(
