@@ -73,7 +73,7 @@ def _place(file: str, package: str, module: str) -> str:
     """Where a template goes."""
     if file == "ci.yml":
         return ".github/workflows/test.yml"
-    if file in ("manifest.py", f"{module}.py"):
+    if file in ("manifest.py", "params.py", "settings.py", f"{module}.py"):
         return f"{package}/{file}"
     return f"tests/{file}" if file.endswith(".py") else file
 
