@@ -77,7 +77,11 @@ def quantize(
     reached = coverage(ctx, _float_bytes(program), _float_bytes(quantized))
     given = _samples(ctx, interface, settings) if settings.data else _made_up(ctx, interface, source(), axes, rows)
     if given is None:
-        return quantized, {**facts, **reached, "quantization": "not measured: the model takes no made-up inputs; name 'data:'"}
+        return quantized, {
+            **facts,
+            **reached,
+            "quantization": "not measured: the model takes no made-up inputs; name 'data:'",
+        }
     found = _fidelity(ctx, program, quantized, interface, source, given)
     concern = {"concern": found.pop("concern")} if "concern" in found else {}
     return quantized, {**facts, **merged(reached, concern), "quantization": found}
@@ -88,7 +92,9 @@ def _float_bytes(program: ExportedProgram) -> dict[str, int]:
     Scales and zero points, of one dimension, are none."""
     read = {node.name for node in program.graph.find_nodes(op="placeholder") if node.users}
     held = {**program.state_dict, **program.constants}
-    named = {spec.target: held.get(spec.target) for spec in program.graph_signature.input_specs if spec.arg.name in read}
+    named = {
+        spec.target: held.get(spec.target) for spec in program.graph_signature.input_specs if spec.arg.name in read
+    }
     return {
         str(name): value.numel() * value.element_size()
         for name, value in named.items()
