@@ -5,12 +5,13 @@ After a build in which every target was published, :mod:`compressbuild.build.noo
 input (Compressfile, code, listed files, installed plugins) and every output (published files, cache records, objects).
 """
 
+import _imp
 import gc
 import marshal
 import posix
 import sys
 
-FORMAT = 5
+FORMAT = 6
 ABSENT = 2**64 - 1
 _SHARE = 4000  # files for which a further process is worth its fork
 
@@ -54,8 +55,7 @@ def check(argv: "list[str]") -> "str | None":
     collecting = gc.isenabled()
     gc.disable()  # a state can hold 100,000 strings, none of them garbage
     try:
-        with open(path, "rb") as file:
-            made_by, said, environment, files, signatures, text = marshal.loads(file.read())
+        made_by, said, environment, files, signatures, text = marshal.loads(_read(path))
         if made_by != identity() or said != argv:
             return None
         for name, value in environment:
@@ -67,6 +67,23 @@ def check(argv: "list[str]") -> "str | None":
     finally:
         if collecting:
             gc.enable()
+
+
+def sealed(data: bytes) -> bytes:
+    """A state with its checksum: marshal believes whatever it is given."""
+    return _imp.source_hash(FORMAT, data) + data
+
+
+def _read(path: str) -> bytes:
+    """The data of a state; ValueError if it is damaged or no regular file, for a pipe would be waited for."""
+    descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOFOLLOW | posix.O_CLOEXEC)
+    with open(descriptor, "rb", buffering=0) as file:
+        if posix.fstat(descriptor).st_mode & 0o170000 != 0o100000:
+            raise ValueError(path)
+        whole = file.read()
+    if sealed(whole[8:]) != whole:
+        raise ValueError(path)
+    return whole[8:]
 
 
 def _all_same(root: str, files: "list[str]", expected: "memoryview[int]") -> bool:

@@ -145,6 +145,17 @@ class Project:
 
         return Publisher(self.published, self.store, self.stat)
 
+    def undeclared(self) -> list[str]:
+        """What lies published of targets that the Compressfile does not declare: directories with a seal."""
+        from .publish import SEAL
+
+        try:
+            names = sorted(os.listdir(self.published))
+        except OSError:  # nothing is published
+            return []
+        seals = (self.published / name / SEAL for name in names if name not in self.spec.targets and name[0] != ".")
+        return [seal.parent.name for seal in seals if seal.is_file() and not seal.parent.is_symlink()]
+
     def select(self, words: Iterable[str]) -> Selection:
         """Targets for what was typed. One asked for by name that cannot be built here raises Incompatible; one that
         ``all``, a group or a glob brought in is skipped."""

@@ -8,10 +8,13 @@ import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .digest import Digest, StatCache, bytes_digest
 from .errors import CbuildError
-from .store import Store, Tree
+
+if TYPE_CHECKING:
+    from .store import Store, Tree
 
 __all__ = ["SEAL", "Publisher"]
 
@@ -38,15 +41,6 @@ class Publisher:
             return sum((directory / name).stat().st_size for name in files)
         except OSError:  # not published, or replaced at this moment
             return None
-
-    def undeclared(self, targets: Collection[str]) -> list[str]:
-        """What lies published of targets that are not among these: directories with a seal."""
-        try:
-            names = sorted(os.listdir(self.root))
-        except OSError:  # nothing is published
-            return []
-        seals = ((name, self.root / name / SEAL) for name in names if name not in targets and name[0] != ".")
-        return [name for name, seal in seals if seal.is_file() and not seal.parent.is_symlink()]
 
     def sweep(self) -> None:
         """Remove what a killed build left half-written."""
@@ -111,21 +105,27 @@ class Publisher:
             _sync_directory(self.root)
             return
 
-    def reject(self, target: str, artifact: Digest, files: dict[str, bytes], where: Path) -> None:
-        """Leave what missed a gate at ``where``, for inspection: its files and ``files``, without a seal."""
-        shutil.rmtree(where, ignore_errors=True)
-        where.parent.mkdir(parents=True, exist_ok=True)
+    def reject(self, target: str, artifact: Digest, files: dict[str, bytes], where: Path) -> OSError | None:
+        """Leave what missed a gate at ``where``, for inspection: its files and ``files``, without a seal. Returns what
+        prevented it: the artifact is in the cache all the same."""
         staged = where.with_name(f".{target}.{os.getpid()}")
-        shutil.rmtree(staged, ignore_errors=True)
-        self._store.cas.materialise(artifact, staged, writable=True)
-        for name, data in files.items():
-            (staged / name).write_bytes(data)
         try:
-            os.rename(staged, where)
+            for path in (where, staged):
+                shutil.rmtree(path, ignore_errors=True)
+            where.parent.mkdir(parents=True, exist_ok=True)
+            self._store.cas.materialise(artifact, staged, writable=True)
+            for name, data in files.items():
+                (staged / name).write_bytes(data)
+            try:
+                os.rename(staged, where)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                shutil.rmtree(staged)  # another build has just put the same there
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            shutil.rmtree(staged)  # another build has just put the same there
+            shutil.rmtree(staged, ignore_errors=True)
+            return error
+        return None
 
     def withdraw(self, target: str) -> bool:
         """Remove what an earlier build published: the Compressfile no longer asks for it."""

@@ -36,3 +36,11 @@ def test_checking_keeps_nothing(tmp_path: Path) -> None:
     toy = one_collapsed(tmp_path, "{shares: {min: 0.9}}")
     assert toy.build(check=True)[0].targets[0].status == "gate failed"
     assert not (toy.root / ".cbuild/rejected").exists()
+
+
+def test_where_it_cannot_be_kept_the_reason_says_so(tmp_path: Path) -> None:
+    toy = one_collapsed(tmp_path, "{shares: {min: 0.9}}")
+    toy.write(".cbuild/rejected", "a file in its place")
+    (target,) = toy.build()[0].targets
+    assert target.status == "gate failed"
+    assert target.reason == ("shares min fail; the new artifact cannot be kept in .cbuild/rejected/t: File exists")

@@ -100,7 +100,7 @@ def write(project: Project, argv: list[str], report: BuildReport, text: str) -> 
         os.makedirs(os.path.dirname(path), exist_ok=True)
         try:
             with open(temporary, "wb") as file:
-                marshal.dump(state, file)  # type: ignore[arg-type]
+                file.write(noop.sealed(marshal.dumps(state)))  # type: ignore[arg-type]
             os.replace(temporary, path)
         finally:
             with contextlib.suppress(OSError):

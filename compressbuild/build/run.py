@@ -191,7 +191,7 @@ class Build:
             withdrawn = self._project.publisher.withdraw(name)
             reason = "; ".join(f"{v.metric} {v.limit} {v.verdict}" for v in found.missed)
             reason += f"; build/{name} was removed" if withdrawn else ""
-            reason += f"; the new artifact is in {self._reject(target, result.output, found)}"
+            reason += f"; the new artifact {self._reject(target, result.output, found)}"
             self._report(TargetReport(status="gate failed", reason=reason, **base))
         else:
             shutil.rmtree(self._rejected(name), ignore_errors=True)
@@ -213,11 +213,12 @@ class Build:
         return self._project.state / "rejected" / name
 
     def _reject(self, target: TargetPlan, artifact: Digest, found: Assessment) -> str:
-        """Keep what missed a gate for inspection, never in ``build/``. The place, from the project."""
+        """Keep what missed a gate for inspection, never in ``build/``. Says where, from the project."""
         where = self._rejected(target.name)
         evidence = Evidence.of(target.name, target.spec.platform, found).encoded()
-        self._project.publisher.reject(target.name, artifact, {FILE: evidence}, where)
-        return where.relative_to(self._project.root).as_posix()
+        lost = self._project.publisher.reject(target.name, artifact, {FILE: evidence}, where)
+        place = where.relative_to(self._project.root).as_posix()
+        return f"is in {place}" if lost is None else f"cannot be kept in {place}: {lost.strerror or lost}"
 
     def _remember(self, target: TargetPlan, artifact: Digest, found: Assessment) -> OSError | None:
         """A line in the history of the target; what prevented it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -124,13 +125,18 @@ def _observers(*, as_json: bool, verbose: bool, trace: str | None) -> Iterator[l
     with ExitStack() as stack:
         if as_json:
             found.append(JsonProgress(sys.stdout))
-        elif sys.stdout.isatty():
+        elif _terminal():
             found.append(stack.enter_context(LiveProgress(verbose=verbose)))
         else:
             found.append(PlainProgress(sys.stdout, verbose=verbose))
         if trace is not None:
             found.append(stack.enter_context(ChromeTrace(Path(trace))))
         yield found
+
+
+def _terminal() -> bool:
+    """Whether escapes do something where the output goes."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
 
 
 def _conclude(project: Project, report: BuildReport, *, as_json: bool, plain: bool) -> int:
@@ -142,7 +148,7 @@ def _conclude(project: Project, report: BuildReport, *, as_json: bool, plain: bo
     changed = ran or any(r.status not in ("up to date", "skipped") for r in report.targets)
     text = summary(report)
     if changed:
-        click.echo(target_table(report, sys.stdout.isatty()))
+        click.echo(target_table(report, _terminal()))
     click.echo(text, nl=False)
     unsaved = project.save()
     if report.exit_code == 0 and plain:

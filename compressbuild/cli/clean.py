@@ -16,7 +16,7 @@ def command(*, dry_run: bool, file: str, overrides: tuple[str, ...], cache_dir: 
     """Remove published artifacts of targets that the Compressfile no longer declares. Directories without a
     provenance.json are nobody's, and stay; so does the cache ('cbuild cache gc')."""
     with opened(file, overrides, cache_dir) as project:
-        found = project.publisher.undeclared(project.spec.targets)
+        found = project.undeclared()
         for name in found:
             if not dry_run:
                 project.publisher.withdraw(name)

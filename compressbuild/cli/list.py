@@ -48,6 +48,6 @@ def command(file: str, overrides: tuple[str, ...], cache_dir: str | None, as_jso
         for line in columns(shown):
             click.echo(line)
         click.echo("* published, - cannot be built on this machine")
-        if gone := project.publisher.undeclared(project.spec.targets):
+        if gone := project.undeclared():
             click.echo(f"published, but no longer declared: {', '.join(gone)} ('cbuild clean' removes them)")
     return 0

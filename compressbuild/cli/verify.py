@@ -55,7 +55,7 @@ def command(
     if names or not places:
         with opened(file, overrides, cache_dir) as project:
             found += [(n, project.publisher.path(n)) for n in select(project.spec, tuple(names) or ("all",))[0]]
-            gone = [] if targets else project.publisher.undeclared(project.spec.targets)
+            gone = [] if targets else project.undeclared()
     if not targets:
         found = [(name, directory) for name, directory in found if os.path.lexists(directory)]
     if len(found) != 1 and (artifact or expected):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 import struct
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ..digest import Digest, bytes_digest
+from ..digest import Digest, bytes_digest, read_regular
 from ..store import Store
 
 __all__ = ["Flip", "flips"]
@@ -95,5 +94,5 @@ def _bytes(store: Store, tree: Digest, path: str) -> bytes | None:
     file = next((f for f in store.cas.read_tree(tree).files if f.path == path), None)
     if file is None:
         return None
-    data = Path(store.dir.object(file.digest)).read_bytes()
+    data = read_regular(store.dir.object(file.digest))
     return data if bytes_digest(data) == file.digest else None

@@ -42,12 +42,19 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     def read(cls, directory: Path) -> Evidence | None:
         """None if there is none, or what is there is something else: ``cbuild verify`` says what is damaged."""
         try:
-            return msgspec.json.decode(read_regular(directory / FILE), type=cls)
+            found = msgspec.json.decode(read_regular(directory / FILE), type=cls)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
+        return found if all(map(_has_numbers, found.metrics.values())) else None
 
     def encoded(self) -> bytes:
         """The file's bytes: keys sorted, so that equal evidence gives equal files."""
         return (
             msgspec.json.format(msgspec.json.encode(msgspec.to_builtins(self), order="deterministic"), indent=2) + b"\n"
         )
+
+
+def _has_numbers(result: Mapping[str, Any]) -> bool:
+    """Whether a result holds numbers where everybody expects them."""
+    spread = [result[name] for name in ("ratio_low", "ratio_high") if result.get(name) is not None]
+    return all(isinstance(each, int | float) for each in (result.get("value"), result.get("ratio", 1), *spread))

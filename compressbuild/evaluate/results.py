@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ..digest import Digest, bytes_digest
+from ..digest import Digest, bytes_digest, read_regular
 from ..errors import StoreError
 from ..graph import MetricPlan
 from ..plan import Plan
@@ -56,7 +55,7 @@ def read_metrics(store: Store, output: Digest) -> dict[str, Any]:
     file = next((f for f in store.cas.read_tree(output).files if f.path == FILE), None)
     if file is None:
         raise StoreError(f"artifact {output[:12]} has no file {FILE}")
-    data = Path(store.dir.object(file.digest)).read_bytes()
+    data = read_regular(store.dir.object(file.digest))
     if bytes_digest(data) != file.digest:
         raise StoreError(f"object {file.digest[:12]} is corrupt", hint="build again: a build replaces it")
     found: dict[str, Any] = msgspec.json.decode(data)

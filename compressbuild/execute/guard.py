@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from ..api.context import UserError
 from ..api.work import WorkRequest
 from .audit import Notes, absolute
+from .importing import libraries
 from .sight import confine, hidden
 
 __all__ = ["Guard"]
@@ -182,6 +183,12 @@ class Guard:
     def _undeclared(self, paths: list[str], verb: str) -> UserError:
         """With the line to write."""
         shown = self._shown(paths)
+        if paths[0].startswith(libraries()):
+            return UserError(
+                f"{shown} {verb}, but the action key covers only the Python source of a plugin",
+                hint="keep such data in a Python module, or let the Compressfile name the file and list it "
+                "under `files:`",
+            )
         inside = _below([self._root])
         outside = [os.path.dirname(path) for path in paths if not path.startswith(inside)]
         listed = ", ".join(self._relative(path) for path in paths[:_SHOWN])

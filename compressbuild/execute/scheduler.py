@@ -21,7 +21,7 @@ from ..errors import CbuildError
 from ..graph import Graph, Node
 from ..interrupts import Held
 from ..plan import Action, Cover, Explanation, Keyer, Trace, Traces, judge
-from ..store import ActionResult, BadOutput, CorruptObject, Hit, Lock, Store
+from ..store import ActionResult, BadOutput, CorruptObject, Hit, Lock, Store, unsound
 from .agenda import Agenda
 from .executor import Executor, Finished, Progress
 from .holding import acquire, release
@@ -318,6 +318,8 @@ class Scheduler:
     def _commit(self, run: _Run, made: WorkResult) -> None:
         action, node = run.action, run.action.node
         out = run.base / "out"
+        if (bad := unsound(str(out))) is not None:
+            return self._fail(run, "raised", str(bad), bad.hint)
         kind = self.graph.registry.kinds.get(node.kind)
         unmet = [pattern for pattern in (kind.files if kind is not None else ("*",)) if not any(out.glob(pattern))]
         if unmet:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from ..digest import bytes_digest, seal, unseal
+from ..digest import bytes_digest, read_regular, seal, unseal
 from .asked import Asked
 from .installed import Installed, scan
 from .trial import Tried
@@ -38,7 +38,7 @@ def read(path: Path | None) -> Remembered | None:
     if path is None:
         return None
     try:
-        body = unseal(_MAGIC, path.read_bytes())
+        body = unseal(_MAGIC, read_regular(path))
         if body is None:
             return None
         return replace(msgspec.msgpack.decode(body, type=Remembered), stamp=bytes_digest(body))

@@ -7,7 +7,7 @@ from compressbuild.store.cas import CAS, CorruptObject, Problem
 from compressbuild.store.fs import FileSystem
 from compressbuild.store.locks import ActionLocks, Lock, SharedExclusive
 from compressbuild.store.store import Damaged, Evicted, Hit, Store
-from compressbuild.store.tree import BadOutput, Tree, TreeFile
+from compressbuild.store.tree import BadOutput, Tree, TreeFile, unsound
 
 __all__ = [
     "CAS",
@@ -25,4 +25,5 @@ __all__ = [
     "Store",
     "Tree",
     "TreeFile",
+    "unsound",
 ]

@@ -136,6 +136,24 @@ def scan(directory: str) -> tuple[list[Found], list[str]]:
     return files, sorted(empty)
 
 
+def unsound(directory: str) -> BadOutput | None:
+    """Why what an action left cannot be stored, whatever the cause, as far as that is to be seen without reading it."""
+    try:
+        files, _ = scan(directory)
+    except BadOutput as error:
+        return error
+    except OSError as error:
+        return BadOutput(
+            f"its output cannot be read: {error.strerror} ({error.filename})",
+            hint="leave the directory that ctx.out names, and what is in it, readable by its owner",
+        )
+    hint = "leave what is in ctx.out readable by its owner"
+    for found in files:
+        if not os.access(os.path.join(directory, found.path), os.R_OK):
+            return BadOutput(f"its output cannot be read: Permission denied ({found.path})", hint=hint)
+    return None
+
+
 def _check_path(path: str, directory: str) -> None:
     if len(path) > _LONGEST:
         raise BadOutput(

@@ -35,7 +35,7 @@ NEVER = {
 }
 PLANNING = {"compressbuild.plan", "compressbuild.closure", "compressbuild.store"}
 COMMANDS = {
-    "list": PLANNING | {"compressbuild.evaluate", "compressbuild.publish"},
+    "list": PLANNING | {"compressbuild.evaluate"},
     "history first": {"compressbuild.closure", "compressbuild.publish"},
     "graph": {"compressbuild.evaluate", "compressbuild.publish"},
     "why all": {"compressbuild.evaluate", "compressbuild.publish", "compressbuild.report.picture"},

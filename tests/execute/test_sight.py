@@ -171,7 +171,8 @@ def test_an_installed_plugin_is_found_and_only_its_code_is_read(tmp_path: Path, 
     module.write_text(
         "import ctypes, library, os\n\n\ndef run(ctx, params):\n"
         "    fd = ctypes.CDLL(None).open(params['path'].encode(), os.O_RDONLY)\n"
-        "    return {'library': library.WORD, 'opened': fd >= 0}\n"
+        "    return {'library': library.WORD, 'opened': fd >= 0}\n\n\n"
+        "def table(ctx, params):\n    return {'table': open(params['path']).read()}\n"
     )
     (site / "library.py").write_text("WORD = 'word'\n")
     (site / "my_plugin").mkdir(exist_ok=True)
@@ -183,3 +184,7 @@ def test_an_installed_plugin_is_found_and_only_its_code_is_read(tmp_path: Path, 
         sight = WorkSight(files=(str(module),))
         end = bench.run("my_plugin:run", {"path": str(data)}, sight=sight)
         assert end.result.facts == {"library": "word", "opened": path == "my_plugin.py"}, end.result
+        if path != "my_plugin.py":
+            end = bench.run("my_plugin:table", {"path": str(data)}, sight=sight)
+            assert "covers only the Python source of a plugin" in end.result.error
+            assert "keep such data in a Python module" in end.result.hint

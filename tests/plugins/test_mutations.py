@@ -133,13 +133,13 @@ TRAINED = {  # of every technique that trains
     "a truncated training": (m.returned(f"{OPTIMISE}_Run._groups", m.one_batch), r"after 1 of \d+ steps"),
 }
 WRONG_MODEL = {  # written to the ONNX file
-    "a wrong scale": (m.written(m.wrong_scale), "differs|another model|only .* dB"),
-    "permuted classes": (m.written(m.permuted_classes), "differs|another model|only .* dB"),
-    "a dropped bias": (m.written(m.dropped_bias), "differs|another model|only .* dB"),
-    "swapped channels": (m.written(m.swapped_channels), "differs|another model|only .* dB"),
-    "a transposed weight": (m.written(m.transposed), "differs|another model|only .* dB"),
+    "a wrong scale": (m.written(m.wrong_scale), "differs|damaged the model|another model|only .* dB"),
+    "permuted classes": (m.written(m.permuted_classes), "differs|damaged the model|another model|only .* dB"),
+    "a dropped bias": (m.written(m.dropped_bias), "differs|damaged the model|another model|only .* dB"),
+    "swapped channels": (m.written(m.swapped_channels), "differs|damaged the model|another model|only .* dB"),
+    "a transposed weight": (m.written(m.transposed), "differs|damaged the model|another model|only .* dB"),
 }
-POINTS = {"a wrong zero point": (m.written(m.wrong_zero_point), "differs|another model|only .* dB")}
+POINTS = {"a wrong zero point": (m.written(m.wrong_zero_point), "differs|damaged the model|another model|only .* dB")}
 
 
 def pick(table: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -338,13 +338,19 @@ TABLE: dict[str, dict[str, tuple[m.Plant, str]]] = {
     "convert.bf16": WRONG_MODEL,
     "optimize.onnx": WRONG_MODEL,
     "extract.subgraph": {**WRONG_MODEL, "the value of another node": (m.written(m.renamed_values), "differs")},
-    "openvino.quantize": read_wrong("cbuild_openvino.quantize.subject:read_onnx", says="another model|only .* dB"),
-    "openvino.compress": read_wrong("cbuild_openvino.quantize.subject:read_onnx", says="another model|only .* dB"),
+    "openvino.quantize": read_wrong(
+        "cbuild_openvino.quantize.subject:read_onnx", says="damaged the model|another model|only .* dB"
+    ),
+    "openvino.compress": read_wrong(
+        "cbuild_openvino.quantize.subject:read_onnx", says="damaged the model|another model|only .* dB"
+    ),
     "onnxruntime": read_wrong("cbuild_onnxruntime.compile:open_session", when=lambda options: "save" in options),
     "onnxruntime-ort": read_wrong("cbuild_onnxruntime.flat:open_session", when=lambda options: "save" in options),
     "openvino": read_wrong("cbuild_openvino.compile:read_onnx"),
     "executorch": traced_wrong("cbuild_executorch.compile:load_model"),
-    "executorch int8": traced_wrong("cbuild_executorch.compile:load_model", says="another model|only .* dB|parity"),
+    "executorch int8": traced_wrong(
+        "cbuild_executorch.compile:load_model", says="damaged the model|another model|only .* dB|parity"
+    ),
     "torch-inductor": traced_wrong("cbuild_inductor.compile:load_model"),
 }
 LONG = ("torch-inductor", "executorch", "executorch int8", "quantize.qat", "openvino.quantize", "quantize.mixed")

@@ -122,14 +122,14 @@ def no_out(ctx, model):
 
 
 def no_scratch(ctx, model):
-    shutil.rmtree(ctx.scratch)
+    shutil.rmtree(ctx.scratch, ignore_errors=True)  # the kernel may refuse
 
 
 def deep(ctx, model):
     os.chdir(ctx.out)
-    for _ in range(1500):
-        os.mkdir("d" * 20)
-        os.chdir("d" * 20)
+    for _ in range(1100):
+        os.mkdir("d")
+        os.chdir("d")
     Path("value").write_text("x")
 
 

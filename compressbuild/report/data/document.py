@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from ... import __version__
 from ...build.envelope import BadEnvelope, Envelope
+from ...digest import read_regular
 from ...evaluate.choice import MARGIN, Candidate, Terms, choose, front
 from ...evaluate.compare import compare_quality, hits
 from ...evaluate.evidence import Evidence
@@ -297,7 +298,7 @@ def _logs(directory: Path, positions: Sequence[str]) -> dict[str, str]:
     for position in dict.fromkeys(positions):
         path = directory / f"{position.replace('/', '~')}.log"
         try:
-            data = path.read_bytes()
+            data = read_regular(path)
         except OSError:  # nothing was logged, or it was swept
             continue
         text = data[-LOG_BYTES:].decode(errors="replace")

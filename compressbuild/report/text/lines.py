@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...digest import read_regular
 from ...execute.events import NodeFinished, NodeStarted
 from ...execute.failure import RAISED
 from ...words import duration
@@ -31,11 +32,11 @@ def finished_line(event: NodeFinished) -> str:
 def failure_lines(event: NodeFinished) -> Iterator[str]:
     """What is needed to fix a failed node: error, hint, the user's frames, the end of its log and where it is."""
     yield finished_line(event)
-    yield f"  error: {event.error}"
+    yield f"  error: {_printable(event.error)}"
     if event.hint:
-        yield f"  hint: {event.hint}"
+        yield f"  hint: {_printable(event.hint)}"
     if event.trace:
-        yield from (f"  {line}" for line in event.trace.splitlines())
+        yield from (f"  {_printable(line)}" for line in event.trace.splitlines())
     if event.log:
         tail, omitted = log_tail(Path(event.log))
         if omitted:
@@ -48,12 +49,17 @@ def log_tail(path: Path, lines: int = _TAIL) -> tuple[list[str], int]:
     """The last ``lines`` of what a node printed, and how many came before. Without the traceback of what its
     function raised; a report shows the part that matters."""
     try:
-        text = path.read_text("utf-8", errors="replace")
+        text = read_regular(path).decode("utf-8", errors="replace")
     except OSError:  # a node that never got a process has no log
         return [], 0
     printed = text.partition(RAISED)[0].rstrip().splitlines()
-    shown = ["".join(c if c.isprintable() or c == "\t" else "�" for c in line[:_WIDE]) for line in printed[-lines:]]
+    shown = [_printable(line[:_WIDE]) for line in printed[-lines:]]
     return shown, len(printed) - len(shown)
+
+
+def _printable(line: str) -> str:
+    """What a node says can hold anything, and a terminal obeys it."""
+    return "".join(c if c.isprintable() or c == "\t" else "�" for c in line)
 
 
 def _short(path: str) -> str:

@@ -135,10 +135,27 @@ def is_external(tensor: TensorProto) -> bool:
 
 
 def _span(tensor: TensorProto, place: Path) -> tuple[Path, int, int]:
-    """File, offset and length in bytes of an external tensor."""
+    """File, offset and length in bytes of an external tensor. UserError if the file is elsewhere or too short: the
+    model may come from anybody."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    path, offset = place / entries["location"], int(entries.get("offset", 0))
-    return path, offset, int(entries["length"]) if "length" in entries else path.stat().st_size - offset
+    location = Path(entries.get("location", ""))
+    if location.is_absolute() or ".." in location.parts or not (place / location).is_file():
+        raise UserError(
+            f"the data of tensor '{tensor.name}' is no file in the model's directory: {str(location)!r}",
+            hint="keep external data beside the model",
+        )
+    size = (place / location).stat().st_size
+    try:
+        offset = int(entries.get("offset", 0))
+        length = int(entries.get("length", size - offset))
+    except ValueError:
+        offset = length = -1
+    if offset < 0 or length < 0 or offset + length > size:
+        raise UserError(
+            f"the data of tensor '{tensor.name}' does not fit '{location}', which has {size:,} bytes",
+            hint="the file may be cut off, or another model's",
+        )
+    return place / location, offset, length
 
 
 def _move_weights(model: ModelProto, data: Path, place: Path) -> None:

@@ -52,7 +52,11 @@ def _garbage(path: Path, rng: random.Random) -> None:
 
 def _swap(path: Path, spare: Path, rng: random.Random) -> None:
     """With another file nearby: both are whole, and in the wrong place."""
-    others = [other for other in sorted(path.parents[1].rglob("*")) if other.is_file() and other != path]
+    others = [
+        other
+        for other in sorted(path.parents[1].rglob("*"))
+        if other.is_file() and other.name not in (path.name, "version")
+    ]
     other = rng.choice(others)
     path.rename(spare / "kept")
     other.rename(path)
