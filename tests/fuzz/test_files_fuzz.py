@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from damage import within
-from mutants import GROWTH, mutated, peak, survive
+from fuzzing import GROWTH, mutated, peak, survive
 from quick import Quick
 from sweeps import Tally, tallied, tries
 

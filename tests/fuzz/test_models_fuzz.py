@@ -21,7 +21,7 @@ from cbuild_onnxruntime.artifact import validate as validate_compiled
 from cbuild_torch.model import description
 from cbuild_torch.model.source import _read as read_weights
 from cbuild_torch.train.checkpoint import Checkpoint
-from mutants import survive
+from fuzzing import survive
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save
 from sweeps import Tally, tallied, tries

@@ -87,16 +87,18 @@ def test_a_million_values_do_not_share_keys(record_property: Record) -> None:
         no_two_share_a_key(tally, tries(1_000_000), Keyer.key)
 
 
-@pytest.mark.parametrize(
-    "blind", [str, lambda parts: repr(parts).replace("(", "[").replace(",)", "]").replace(")", "]")]
-)
-def test_the_sweep_sees_keys_that_confuse_types(blind: Callable[[object], str]) -> None:
+def one_bracket(parts: object) -> str:
+    return ascii(parts).replace(",)", "]").replace("(", "[").replace(")", "]")
+
+
+def numbers_for_booleans(parts: object) -> str:
+    return ascii(parts).replace("True", "1")
+
+
+@pytest.mark.parametrize("confused", [one_bracket, numbers_for_booleans])
+def test_the_sweep_sees_keys_that_confuse_types(confused: Callable[[object], str]) -> None:
     tally = Tally(1)
-    no_two_share_a_key(
-        tally,
-        20_000,
-        lambda parts: hashlib.sha256(blind(parts).replace("True", "1").encode("utf-8", "replace")).hexdigest(),
-    )
+    no_two_share_a_key(tally, 20_000, lambda parts: hashlib.sha256(confused(parts).encode()).hexdigest())
     assert tally.failed
 
 
@@ -122,7 +124,7 @@ opened.close()
 PLAIN = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 AROUND: list[dict[str, str]] = [
     {"PYTHONHASHSEED": "1"},
-    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "TZ": "Pacific/Kiritimati"},
+    {"LC_ALL": "C", "TZ": "Pacific/Kiritimati"},
     {"PYTHONHASHSEED": "4294967295"},
     {"LC_ALL": "POSIX"},
     {"LANG": "tr_TR.UTF-8", "LC_ALL": "tr_TR.UTF-8"},
