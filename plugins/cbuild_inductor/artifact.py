@@ -42,7 +42,7 @@ class Package:
             return cls(interface, str(found["device"]), str(found["torch"]))
         except ValueError as error:
             raise ValueError(f"{_INTERFACE} is damaged: {error}") from error
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{_INTERFACE} is damaged: {error!r}") from error
 
 
@@ -51,10 +51,14 @@ def validate(directory: Path) -> None:
     Package.read(directory)
     try:
         with zipfile.ZipFile(directory / PACKAGE) as archive:
-            damaged = archive.testzip()
             names = archive.namelist()
-    except zipfile.BadZipFile as error:
+            # torch never compresses; a few bytes that unpack to gigabytes are no package
+            packed = [info.filename for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED]
+            damaged = None if packed else archive.testzip()
+    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError) as error:
         raise ValueError(f"{PACKAGE} is not a package, or it is cut off: {error}") from error
+    if packed:
+        raise ValueError(f"{PACKAGE} is damaged, it holds a compressed file: {packed[0]}")
     if damaged is not None:
         raise ValueError(f"{PACKAGE} is damaged: {damaged}")
     if not any(name.endswith((".so", ".pyd", ".dll", ".dylib")) for name in names):

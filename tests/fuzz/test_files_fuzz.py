@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import random
-import resource
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from damage import within
+from fuzzing import GROWTH, mutated, peak, survive
 from quick import Quick
 from sweeps import Tally, tallied, tries
 
@@ -19,7 +17,6 @@ from compressbuild.store import ActionResult
 from compressbuild.store.ac import ActionCache
 from compressbuild.store.tree import Tree, TreeFile
 
-GROWTH = 200 << 20
 TEXT = """
 version: 1
 models: {f: {file: f.txt}}
@@ -28,75 +25,6 @@ targets:
   a: {from: f, steps: [{toy.mix: {salt: 1}}]}
   b: {from: a, steps: [{toy.copy: {note: x}}], gates: {length: {max: 100}}}
 """
-PIECES = [
-    b"null",
-    b"{}",
-    b"[]",
-    b'""',
-    b"-1",
-    b"1e999",
-    b"NaN",
-    b"9" * 400,
-    b"\\ud800",
-    b"\xff",
-    b"\x00",
-    b'"',
-    b"[" * 2000,
-    b'{"a":' * 2000,
-    b"true",
-    b",",
-    b"../",
-    b"/etc/passwd",
-    b"\xe2\x80\xa8",
-    b"\xf0\x9f",
-    b"\n",
-    b" ",
-    b"18446744073709551616",
-]
-
-
-def mutated(data: bytes, rng: random.Random) -> bytes:
-    """A few changes: a piece in place of another, a bit, a cut, something twice."""
-    for _ in range(rng.choice((1, 1, 2, 5))):
-        at = rng.randrange(len(data) + 1)
-        end = min(len(data), at + rng.choice((0, 1, 4, 40)))
-        match rng.randrange(5):
-            case 0:
-                data = data[:at] + rng.choice(PIECES) + data[end:]
-            case 1 if at < len(data):
-                data = data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
-            case 2:
-                data = data[:at]
-            case 3:
-                data = data[:end] + data[at:]
-            case _:
-                data = data[:at] + rng.randbytes(rng.randrange(9)) + data[end:]
-    return data
-
-
-def peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-
-
-def survive(
-    read: Callable[[bytes], object], seeds: list[bytes], allowed: tuple[type[Exception], ...], tally: Tally, count: int
-) -> None:
-    before = peak()
-    for _ in range(count):
-        data = mutated(tally.rng.choice(seeds), tally.rng)
-        with tally.case(repr(data[:200])):
-            began = time.process_time()
-            try:
-                with within(10):
-                    read(data)
-            except allowed:
-                pass
-            except Exception as error:
-                raise AssertionError(f"{type(error).__name__}: {error}") from error
-            assert time.process_time() - began < 1, "slow"
-    assert peak() - before < GROWTH, "it takes memory"
-
-
 RESULT = ActionResult(
     key=digest_value("k"), output=digest_value("o"), kind="onnx", label="a/b", size=3, seconds=0.5, peak_rss=1,
     facts={"a": [1, 2.5, "é", None]}, created=1.0,

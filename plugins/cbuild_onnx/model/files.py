@@ -138,7 +138,7 @@ def _span(tensor: TensorProto, place: Path) -> tuple[Path, int, int]:
     """File, offset and length in bytes of an external tensor. UserError if the file is elsewhere or too short: the
     model may come from anybody."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    location = Path(entries.get("location", ""))
+    location = Path(str(entries.get("location", "")))  # protobuf gives bytes for what is not UTF-8
     if location.is_absolute() or ".." in location.parts or not (place / location).is_file():
         raise UserError(
             f"the data of tensor '{tensor.name}' is no file in the model's directory: {str(location)!r}",

@@ -25,6 +25,7 @@ __all__ = ["DESCRIPTION", "WEIGHTS", "ModelDescription", "validate"]
 DESCRIPTION = "model.json"
 WEIGHTS = "weights.safetensors"
 _FORMAT = 1
+_HEADER_LIMIT = 100_000_000  # bytes: that of the safetensors library
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +73,24 @@ class ModelDescription:
         try:
             content = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
             if content["format"] != _FORMAT:
-                raise ValueError(f"{DESCRIPTION} has format {content['format']}, this version reads {_FORMAT}")
-            inputs = tuple(ModelInput(i["name"], tuple(i["shape"]), i["dtype"]) for i in content["inputs"])
+                raise ValueError(f"it has format {content['format']}, this version reads {_FORMAT}")
+            inputs = tuple(_input(**entry) for entry in content["inputs"])
             edits = tuple(content["edits"])
             if not all(isinstance(edit["op"], str) for edit in edits):
                 raise TypeError("an edit's op")
-            return cls(str(content["factory"]), dict(content["args"]), inputs, int(content["seed"]), edits)
-        except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            if not all(isinstance(edit["parameters"], list) for edit in edits if edit["op"] == "sparse"):
+                raise TypeError("the parameters that are sparse")
+            if not isinstance(content["seed"], int):
+                raise TypeError("the seed")
+            return cls(str(content["factory"]), dict(content["args"]), inputs, content["seed"], edits)
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ValueError(f"{DESCRIPTION} is damaged: {error!r}") from error
+
+
+def _input(name: str, shape: list[int | str], dtype: str) -> ModelInput:
+    if not isinstance(name, str) or not isinstance(dtype, str) or not all(isinstance(n, int | str) for n in shape):
+        raise TypeError("an input")
+    return ModelInput(name, tuple(shape), dtype)
 
 
 def validate(directory: Path) -> None:
@@ -91,10 +102,31 @@ def validate(directory: Path) -> None:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > size - 8:
             raise ValueError(f"{WEIGHTS} is truncated")
+        if length > _HEADER_LIMIT:
+            raise ValueError(f"{WEIGHTS} has a header of {length:,} bytes; no reader takes more than {_HEADER_LIMIT:,}")
         try:
-            header = json.loads(file.read(length))
-            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            end = _end(json.loads(file.read(length), object_pairs_hook=_distinct))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{WEIGHTS} has no readable header: {error!r}") from error
-    if 8 + length + max(ends, default=0) != size:
-        raise ValueError(f"{WEIGHTS} is truncated: {size} bytes of {8 + length + max(ends, default=0)}")
+    if 8 + length + end != size:
+        kind = "truncated" if size < 8 + length + end else "too long"
+        raise ValueError(f"{WEIGHTS} is {kind}: {size} bytes of {8 + length + end}")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Readers disagree on which of two equal names counts."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is there twice")
+    return found
+
+
+def _end(header: Mapping[str, Any]) -> int:
+    """Where the last tensor ends. ValueError unless they lie one after the other."""
+    spans = [(*entry["data_offsets"], name) for name, entry in header.items() if name != "__metadata__"]
+    end = 0
+    for start, stop, name in sorted(spans):
+        if type(start) is not int or type(stop) is not int or start != end or stop < start:
+            raise ValueError(f"tensor {name!r} is not where the one before it ends")
+        end = stop
+    return end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,14 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        _refuse_compressed(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"weights file '{path}' does not exist") from error
     except SafetensorError as error:
         raise UserError(f"weights file '{path}' cannot be read: {error}") from error
+    except UserError:
+        raise
     except (
         Exception
     ) as error:  # torch.load has no error class of its own: pickle, zip, runtime and value errors come out
@@ -66,3 +70,16 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"weights file '{path}' is not a state dict (name → tensor)")
     return state
+
+
+def _refuse_compressed(path: Path) -> None:
+    """torch never compresses, but would unpack what is: some kilobytes could fill the memory."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        packed = [info.filename for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED]
+    if packed:
+        raise UserError(
+            f"weights file '{path}' is a compressed archive, which torch.save never writes: {packed[0]}",
+            hint="save the state dict alone: safetensors.torch.save_file(model.state_dict(), …)",
+        )

@@ -73,6 +73,13 @@ def test_a_lie_is_refused_and_nothing_outside_is_read(place: Path, tmp_path: Pat
     assert SECRET not in model.SerializeToString()
 
 
+def test_a_location_that_is_not_text(place: Path, tmp_path: Path) -> None:
+    path = lying(place, location="d~ta")
+    path.write_bytes(path.read_bytes().replace(b"d~ta", b"d\xffta"))
+    with pytest.raises(UserError, match="tensor 'w'"):
+        files.write(files.read(path, weights=False), tmp_path, weights_from=place)
+
+
 @pytest.mark.parametrize("lie", LIES[:3], ids=str)
 def test_reading_whole_models_refuses_it_too(place: Path, tmp_path: Path, lie: dict[str, str]) -> None:
     path = lying(place, **{key: value.format(outside=tmp_path / "secret") for key, value in lie.items()})
