@@ -95,7 +95,9 @@ def _activations(module: nn.Module) -> Iterator[tuple[str, str]]:
 def _check_replaced(module: nn.Module, before: dict[str, str], wanted: dict[str, str]) -> None:
     """UserError unless these activations, and no others, are of another class."""
     after = dict(_activations(module))
-    odd = next((path for path, name in {**before, **wanted}.items() if after.get(path) != name), None)
+    gone = tuple(f"{path}." for path in wanted)  # what an activation that was replaced had inside
+    kept = {path: name for path, name in before.items() if not path.startswith(gone)}
+    odd = next((path for path, name in {**kept, **wanted}.items() if after.get(path) != name), None)
     if odd is not None:
         raise UserError(
             f"'{odd}' became {after.get(odd)}, not {wanted.get(odd, before[odd])}",

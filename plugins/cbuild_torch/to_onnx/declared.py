@@ -13,6 +13,8 @@ from cbuild_onnx.model import files
 from cbuild_onnx.model.runner import OnnxRunner
 from onnx import ModelProto, ValueInfoProto, helper
 
+from compressbuild.api import UserError
+
 __all__ = ["correct_shapes"]
 
 _MOST = 256  # values that are looked at in one run
@@ -80,12 +82,18 @@ def _wrong_between(
         shown.graph.output.append(helper.make_tensor_value_info(value.name, value.type.tensor_type.elem_type, None))
     place = scratch / "shapes"
     place.mkdir(exist_ok=True)
-    found: Mapping[str, Any] = OnnxRunner(files.write(shown, place), threads=threads, optimise=False)(item.feeds)
+    runner = OnnxRunner(files.write(shown, place), threads=threads, optimise=False)
+    try:
+        found: Mapping[str, Any] = runner(item.feeds)
+    except UserError:  # the code fixes a size: the check that follows names the axis
+        return False
     return any(_contradicts(value, np.shape(found[value.name])) for value in doubtful)
 
 
 def _doubtful(proto: ModelProto, sizes: set[int]) -> Iterator[ValueInfoProto]:
+    made = {name for node in proto.graph.node for name in node.output}  # a note may outlive its value
     for value in proto.graph.value_info:
         kind = value.type.tensor_type
-        if kind.elem_type and any(dim.HasField("dim_value") and dim.dim_value in sizes for dim in kind.shape.dim):
+        fixed = {dim.dim_value for dim in kind.shape.dim if dim.HasField("dim_value")}
+        if value.name in made and kind.elem_type and fixed & sizes:
             yield value

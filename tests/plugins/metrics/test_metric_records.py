@@ -41,7 +41,10 @@ def test_every_metric_says_its_role_and_the_deciding_ones_their_order() -> None:
         for role in ("quality", "cost", "detail")
     }
     assert order == {
-        "quality": ["top1", "user", "f1", "recall", "precision", "top5", "pearson", "spearman", "agreement"],
+        "quality": [
+            *("top1", "user", "f1", "perplexity", "recall", "precision"),
+            *("bleu", "chrf", "top5", "pearson", "spearman", "agreement"),
+        ],
         "cost": ["latency", "size", "macs"],
         "detail": [],
     }
