@@ -45,9 +45,13 @@ class Held:
 
 
 def leave() -> None:
-    """The command is done: a signal that comes now changes nothing."""
+    """The command is done: a signal that comes now changes nothing, also while the interpreter is taken down, which
+    puts back the default of each signal that has a handler."""
     global _came
     _came = _came or -1
+    for number in _ENDING:
+        if _signal.getsignal(number) is _handle:
+            _signal.signal(number, _signal.SIG_IGN)
 
 
 def status() -> int:
