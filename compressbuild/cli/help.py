@@ -152,10 +152,13 @@ def _facts(registry: Registry, what: str, record: Any) -> Iterator[str]:
             yield f"makes   {record.produces}"
         case "metric":
             yield f"unit    {record.unit or 'none'}; {_better(record.direction)}"
+            yield f"role    {record.role}" + (f", priority {record.priority}" if record.role != "detail" else "")
             if record.source:
                 yield from _wrapped(f"source  {record.source}")
         case "kind":
             yield f"files   {', '.join(record.files)}"
+            for suffix in record.suffixes:
+                yield f"source  models: {{net: {{file: net{suffix}}}}}"
             for verb, names in _users(registry, record.name).items():
                 if names:
                     yield from _wrapped(f"{verb:8}{', '.join(names)}")

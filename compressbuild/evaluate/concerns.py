@@ -94,9 +94,14 @@ def smaller_not_faster(
 
 def class_value(row: Mapping[str, Any]) -> float:
     """The value of one class: its own, or the share that is correct; NaN if the row says neither."""
-    if "value" in row:
+    if row.get("value") is not None:
         return float(row["value"])
-    return row["correct"] / row["n"] if row.get("n") and "correct" in row else math.nan
+    return row["correct"] / row["n"] if _counts(row) and row["n"] else math.nan
+
+
+def _counts(row: Mapping[str, Any]) -> bool:
+    """Whether it says how many samples it has, and how many of them are right."""
+    return row.get("n") is not None and row.get("correct") is not None
 
 
 def row_noun(measured: Mapping[str, Any]) -> str:
@@ -108,20 +113,21 @@ def row_noun(measured: Mapping[str, Any]) -> str:
 def collapsed_classes(
     metric: str, own: Mapping[str, Any], base: Mapping[str, Any] | None, baseline: str | None
 ) -> Concern | None:
-    """Classes that lost far more than chance explains: against the baseline's, or else against the target's own mean.
-
-    Rows need ``n`` and ``correct``; the test is that of two proportions, pooled.
+    """Classes that lost far more than chance explains: against the baseline's, or else against its other
+    classes. Rows without ``n`` and ``correct`` are left out. The test is that of two proportions, pooled.
     """
     fallen = []
-    for name, row in own.get("per_class", {}).items():
-        if "correct" not in row or row.get("n", 0) < FEWEST:
+    counted = {name: row for name, row in own.get("per_class", {}).items() if _counts(row)}
+    n, correct = (sum(row[key] for row in counted.values()) for key in ("n", "correct"))
+    for name, row in counted.items():
+        if row["n"] < FEWEST:
             continue
         if base is not None:
             other = base.get("per_class", {}).get(name)
-            if other is None or not other.get("n") or "correct" not in other:
+            if other is None or not _counts(other) or not other["n"]:
                 continue
         else:
-            other = {"n": own["n"] - row["n"], "correct": own["correct"] - row["correct"]}
+            other = {"n": n - row["n"], "correct": correct - row["correct"]}
             if not other["n"] or class_value(row) > 0.5 * class_value(other):
                 continue
         before, after = class_value(other), class_value(row)

@@ -50,7 +50,7 @@ def describe(error: BaseException, *, root: str, run: str) -> Failure:
 
 def _beside_the_project(error: FileNotFoundError, root: str) -> Failure | None:
     """For a relative path that is right in the project's directory. Nodes run in a directory of their own."""
-    name = os.fspath(error.filename) if isinstance(error.filename, str | os.PathLike) else ""
+    name = os.fspath(error.filename) if isinstance(error.filename, str | os.PathLike) else _said(error)
     if not isinstance(name, str) or not name or os.path.isabs(name) or not os.path.exists(os.path.join(root, name)):
         return None
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(root + os.sep)]
@@ -59,6 +59,11 @@ def _beside_the_project(error: FileNotFoundError, root: str) -> Failure | None:
         f"{place} '{name}', which is in the project's directory, but nodes run in a directory of their own",
         f"write Path(__file__).parent / '{name}' in your code",
     )
+
+
+def _said(error: FileNotFoundError) -> str:
+    """The name in the message alone: libraries in Rust, such as safetensors, give no ``filename``."""
+    return _one_line(str(error)).partition("No such file or directory: ")[2].strip().strip("'\"")
 
 
 def _one_line(message: str) -> str:

@@ -23,6 +23,7 @@ from typing import Any, NoReturn, TextIO
 import msgspec
 
 from ..api.context import Context, UserError, resolve
+from ..api.rows import FORM, rows_fault
 from ..api.work import WorkRequest, WorkResult
 from . import procfs
 from .failure import RAISED, describe
@@ -169,6 +170,7 @@ def _call(request: WorkRequest, report: Callable[[dict[str, Any]], None], guard:
     guard.check()
     if request.measures:
         _check_value(returned, facts, request.run)
+        _check_rows(facts, request.run)
     if request.save_json is not None:
         _save(Path(request.out, request.save_json), facts)
     if request.validate is not None:
@@ -206,6 +208,13 @@ def _check_value(returned: Any, facts: Mapping[str, Any], run: str) -> None:
         f"{run} returned the value {returned['value']!r}, which is not finite"[:300],
         hint="look for NaN or infinity in the model's outputs and in the labels; constant outputs have no correlation",
     )
+
+
+def _check_rows(facts: Mapping[str, Any], run: str) -> None:
+    """Gates, warnings and the report read ``per_class`` of every metric."""
+    fault = rows_fault(facts.get("per_class", {}))
+    if fault is not None:
+        raise UserError(f"{run} returned {fault}", hint=FORM)
 
 
 def _save(path: Path, facts: dict[str, Any]) -> None:

@@ -31,6 +31,12 @@ KINDS: Mapping[str, tuple[str, str, tuple[str, ...], str]] = {
         _ONNX,
         "platforms:\n  mine: {backend: $name}\ntargets:\n  mine: {from: net, steps: [export.onnx], platform: mine}",
     ),
+    "answer-metric": (
+        "the metric",
+        "work",
+        ('"compressbuild"', '"numpy"'),
+        "evaluate: {data: test, metrics: [$name]}\ntargets:\n  small: {from: net, gates: {$name: {min: 0.9}}}",
+    ),
     "metric": ("the metric", "work", _ONNX, "evaluate: {metrics: [$name]}"),
     "kind": ("the kind of artifact", "table", ('"compressbuild"', '"numpy"'), "models:\n  net: {file: net.table}"),
 }
@@ -67,7 +73,7 @@ def _place(file: str, package: str, module: str) -> str:
     """Where a template goes."""
     if file == "ci.yml":
         return ".github/workflows/test.yml"
-    if file in ("manifest.py", f"{module}.py"):
+    if file in ("manifest.py", "params.py", "settings.py", f"{module}.py"):
         return f"{package}/{file}"
     return f"tests/{file}" if file.endswith(".py") else file
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cbuild_kit.coverage import merged
 from cbuild_kit.interface import Interface, size_ranges
 from cbuild_kit.parity import Precision, check_parity
 from cbuild_kit.probes import within
@@ -46,6 +47,7 @@ def compile(ctx: Context, model: Path, settings: ExecuTorchSettings) -> dict[str
     quantized = settings.precision.startswith("int8")
     ctx.progress(0, 4, stage="trace")
     module = load_model(ctx, model)
+    tried = {axis: within(low, high) for axis, (low, high) in sizes.items()}
     rows = table_rows(module, description.inputs, example(description.inputs, sizes))
     program, names = trace(module, description.inputs, sizes, half=settings.precision == "fp16")
     del module
@@ -54,7 +56,13 @@ def compile(ctx: Context, model: Path, settings: ExecuTorchSettings) -> dict[str
     if quantized:
         ctx.progress(1, 4, stage="quantize")
         program, layers = quantize(
-            ctx, program, interface, settings, lambda: TorchRunner(load_model(ctx, model), description.inputs)
+            ctx,
+            program,
+            interface,
+            settings,
+            lambda: TorchRunner(load_model(ctx, model), description.inputs),
+            axes=tried,
+            rows=rows,
         )
         facts |= layers
     ctx.progress(2, 4, stage="lower")
@@ -63,7 +71,6 @@ def compile(ctx: Context, model: Path, settings: ExecuTorchSettings) -> dict[str
     (ctx.out / PROGRAM).write_bytes(_emit(lowered))
     interface.write(ctx.out)
     ctx.progress(3, 4, stage="compare")
-    tried = {axis: within(low, high) for axis, (low, high) in sizes.items()}
     compared = check_parity(
         ctx,
         replace(
@@ -82,7 +89,7 @@ def compile(ctx: Context, model: Path, settings: ExecuTorchSettings) -> dict[str
         name="ExecuTorch",
         rows=rows,
     )
-    return {**facts, "bytes": (ctx.out / PROGRAM).stat().st_size, **compared}
+    return merged(facts, {"bytes": (ctx.out / PROGRAM).stat().st_size}, compared)
 
 
 class _Named(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from cbuild_kit import fixed_batch, sample_feeds
 from cbuild_kit.coverage import coverage, merged
 from cbuild_kit.fidelity import Answer, check_fidelity
 from cbuild_kit.interface import Interface
+from cbuild_kit.probes import probe
 from cbuild_torch.model.calling import tensors
 from cbuild_torch.model.program import example, one_line, retraced
 from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
@@ -28,6 +29,7 @@ __all__ = ["quantize"]
 _aten = torch.ops.aten
 _LAYERS = (_aten.conv1d.default, _aten.conv2d.default, _aten.linear.default, _aten.conv_transpose2d.input)
 _CHECK_SAMPLES = 64
+_PROBES = 6  # made-up inputs, of several sizes
 _Arrays = Mapping[str, np.ndarray]
 _BATCH = 32  # samples at a time, of a model that takes any number
 
@@ -39,11 +41,15 @@ def quantize(
     interface: Interface,
     settings: ExecuTorchSettings,
     source: Callable[[], Answer],
+    *,
+    axes: Mapping[str, Sequence[int]],
+    rows: Mapping[str, int],
 ) -> tuple[ExportedProgram, dict[str, Any]]:
-    """The quantized program, weights per output channel. ``source``: runs the module that was traced.
+    """The quantized program, weights per output channel. ``source``: runs the module that was traced. ``axes`` and
+    ``rows``: sizes and tables for made-up inputs, as :func:`cbuild_kit.probes.probe` takes them.
 
     Facts: ``layers``: convolutions and linear layers that are int8, ``float_layers``: those that are not,
-    ``samples``: how many were used.
+    ``samples``: how many were used, ``quantized_share``: of the weights, ``quantization``: what it costs each output.
     """
     dynamic = settings.precision == "int8-dynamic"
     config = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=dynamic)
@@ -69,17 +75,51 @@ def quantize(
     facts = {"layers": done, "float_layers": len(layers) - done}
     facts |= {} if dynamic else {"samples": seen}
     reached = coverage(ctx, _float_bytes(program), _float_bytes(quantized))
-    return quantized, {**facts, **merged(reached, _fidelity(ctx, program, quantized, interface, settings, source))}
+    given = _samples(ctx, interface, settings) if settings.data else _made_up(ctx, interface, source(), axes, rows)
+    if given is None:
+        return quantized, {
+            **facts,
+            **reached,
+            "quantization": "not measured: the model takes no made-up inputs; name 'data:'",
+        }
+    found = _fidelity(ctx, program, quantized, interface, source, given)
+    concern = {"concern": found.pop("concern")} if "concern" in found else {}
+    return quantized, {**facts, **merged(reached, concern), "quantization": found}
 
 
 def _float_bytes(program: ExportedProgram) -> dict[str, int]:
-    """Name → bytes of each float weight; scales and zero points, of one dimension, are none."""
+    """Name → bytes of each float weight that the graph reads. A quantized program keeps its source's in ``state_dict``.
+    Scales and zero points, of one dimension, are none."""
+    read = {node.name for node in program.graph.find_nodes(op="placeholder") if node.users}
     held = {**program.state_dict, **program.constants}
+    named = {
+        spec.target: held.get(spec.target) for spec in program.graph_signature.input_specs if spec.arg.name in read
+    }
     return {
-        name: value.numel() * value.element_size()
-        for name, value in held.items()
+        str(name): value.numel() * value.element_size()
+        for name, value in named.items()
         if isinstance(value, torch.Tensor) and value.is_floating_point() and value.dim() > 1
     }
+
+
+def _samples(ctx: Context, interface: Interface, settings: ExecuTorchSettings) -> list[_Arrays]:
+    """Samples of the dataset, in batches that the program takes."""
+    columns = sample_feeds(ctx.dataset(settings.data), interface.inputs, min(settings.samples, _CHECK_SAMPLES))
+    count = len(next(iter(columns.values())))
+    size = _chunk(interface)
+    whole = count - count % size if fixed_batch(interface.inputs) else count
+    return [{n: column[at : at + size] for n, column in columns.items()} for at in range(0, whole, size)]
+
+
+def _made_up(
+    ctx: Context, interface: Interface, answer: Answer, axes: Mapping[str, Sequence[int]], rows: Mapping[str, int]
+) -> list[_Arrays] | None:
+    """Inputs of several sizes that the float module takes; None if it takes none."""
+    probed = probe(interface.inputs, answer, axes=axes, rows=rows, seed=ctx.seed)
+    if not probed.taken:
+        ctx.log.warning("the float module takes no made-up inputs: %s", next(iter(probed.refused.values()), ""))
+        return None
+    return [item.feeds for item, _ in probed.taken[:_PROBES]]
 
 
 def _fidelity(
@@ -87,18 +127,10 @@ def _fidelity(
     program: ExportedProgram,
     quantized: ExportedProgram,
     interface: Interface,
-    settings: ExecuTorchSettings,
     source: Callable[[], Answer],
+    given: Sequence[_Arrays],
 ) -> dict[str, Any]:
-    """The quantized program against the float module, on samples where there are some."""
-    if settings.data is not None:
-        columns = sample_feeds(ctx.dataset(settings.data), interface.inputs, min(settings.samples, _CHECK_SAMPLES))
-        count = len(next(iter(columns.values())))
-        size = _chunk(interface)
-        whole = count - count % size if fixed_batch(interface.inputs) else count
-        given = [{n: column[at : at + size] for n, column in columns.items()} for at in range(0, whole, size)]
-    else:
-        given = [{n: value.numpy() for n, value in example(interface.inputs, interface.sizes).items()}]
+    """The quantized program against the float module."""
     return check_fidelity(
         ctx,
         source,

@@ -17,7 +17,7 @@ from cbuild_torch.model.calling import caller, named_outputs, tensors
 from cbuild_torch.model.description import ModelDescription
 from cbuild_torch.model.lookups import table_rows
 from cbuild_torch.model.module import load_model, prepare
-from cbuild_torch.model.program import flat
+from cbuild_torch.model.program import flat, one_line, place
 from cbuild_torch.model.runner import TorchRunner
 from torch import nn
 from torch.export.passes import move_to_device_pass
@@ -26,7 +26,7 @@ from torch.fx import GraphModule
 from compressbuild.api import Context, ModelInput, UserError
 
 from .artifact import PACKAGE, Package
-from .runner import load, one_line, set_precision
+from .runner import load, set_precision
 from .settings import InductorSettings
 
 __all__ = ["compile"]
@@ -79,7 +79,9 @@ def _trace(module: nn.Module, inputs: tuple[ModelInput, ...], device: str) -> tu
         fixed = "Constraints violated" in str(error)
         hint = "the model fixes a size that is dynamic in 'inputs:': write the number there instead"
         other = "control flow that depends on data cannot be traced: the node's log shows where"
-        raise UserError(f"torch cannot trace this model: {one_line(error)}", hint=hint if fixed else other) from error
+        raise UserError(
+            f"torch cannot trace this model: {one_line(error)}{place(error)}", hint=hint if fixed else other
+        ) from error
     return program, names
 
 

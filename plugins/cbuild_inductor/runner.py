@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from cbuild_torch.model.program import one_line
 from torch import Tensor
 
 from compressbuild.api import Context, ModelInput, Runner, UserError
@@ -16,7 +17,7 @@ from compressbuild.api import Context, ModelInput, Runner, UserError
 from .artifact import PACKAGE, Package
 from .settings import InductorSettings
 
-__all__ = ["PackageRunner", "load", "one_line", "set_precision"]
+__all__ = ["PackageRunner", "load", "set_precision"]
 
 
 def load(ctx: Context, artifact: Path, settings: InductorSettings | None) -> Runner:
@@ -84,7 +85,3 @@ class PackageRunner:
             "device": device if device == "cpu" else f"{device} ({torch.cuda.get_device_name()})",
             "threads": torch.get_num_threads(),
         }
-
-
-def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500] or type(error).__name__

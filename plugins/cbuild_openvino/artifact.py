@@ -20,6 +20,7 @@ from compressbuild.api import ModelInput, UserError
 from .plain import plain
 from .ranks import settle_ranks
 from .runtime import openvino
+from .signs import keep_signs
 
 __all__ = ["GRAPH", "WEIGHTS", "fed", "interface", "note", "one_line", "read", "read_onnx", "validate", "write"]
 
@@ -113,6 +114,7 @@ def _read(*what: Any) -> Any:
         text = one_line(error)
         raise UserError(f"OpenVINO cannot read the model: {text[:600]}", hint=_hint(text)) from error
     settle_ranks(model)
+    keep_signs(model)
     return model
 
 

@@ -13,6 +13,7 @@ HERE = Path(__file__).parent / "bad_plugin"
 BYTES, READS, OUTPUT = "two_runs_give_the_same_bytes", "it_reads_what_its_key_covers", "output_is_an_artifact"
 WRITES, RUNS, REFUSES = "it_writes_into_its_output_alone", "it_runs", "it_refuses_what_it_cannot_take"
 RUNNER, DAMAGE = "its_runner_keeps_the_protocol", "damage_is_noticed"
+COUNTS = "it_counts_itself"
 MEASURES, CANNOT = "it_gives_a_number", "it_refuses_what_it_cannot_measure"
 
 # class → the contract's test that names the fault, and how.
@@ -64,6 +65,13 @@ FAULTS = {
     "m_flag": (MEASURES, "'value' is True, which is not a number"),
     "m_random": ("two_runs_agree", "other values of 'value'"),
     "m_traceback": (CANNOT, "raises ZeroDivisionError with a traceback"),
+    "m_rows": ("its_rows_can_be_read", "returned 0.5 for 'cat' of 'per_class', not a dict"),
+    "m_rowless": ("its_rows_can_be_read", "says per_class=True; it returned no 'per_class'"),
+    "c_type": (COUNTS, "its census is a dict, not a compressbuild.api.Census"),
+    "c_weights": (COUNTS, "yields a str, not a compressbuild.api.Weight"),
+    "c_twice": (COUNTS, "two weights of its census have one name: w, w"),
+    "c_macs": (COUNTS, "gives a int: build it with Macs.of_run"),
+    "c_traffic": (COUNTS, "traffic(axes, 2) of its census gives 2.5, not an int of bytes"),
     "r_any_feeds": (RUNNER, "takes no array for input 'x'"),
     "r_mute": (RUNNER, "must have describe()"),
     "r_reuses": (RUNNER, "overwrites what it returned"),
@@ -76,9 +84,10 @@ FAULTS = {
     "r_same_names": (RUNNER, "two inputs of its Runner have one name: x, x"),
     "b_blind": (DAMAGE, "notices 'value.txt' emptied"),
     "blind": (DAMAGE, "notices 'value.txt' emptied"),
+    "renamed": ("a_file_of_a_user_is_one", "net.bad keeps its name, which its kind's files 'value.txt' does not match"),
     "mute": (DAMAGE, "nothing notices a damaged artifact"),
 }
-GOOD = ("good", "m_good", "r_good", "b_good")
+GOOD = ("good", "m_good", "r_good", "b_good", "c_good")
 
 
 @pytest.fixture(scope="module")

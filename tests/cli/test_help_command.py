@@ -51,7 +51,7 @@ def test_a_backend_with_nested_settings(bare: Work) -> None:
 
 def test_a_metric_and_a_kind(bare: Work) -> None:
     out = bare("help", "slices").out
-    assert "unit    none; higher is better\n" in out
+    assert "unit    none; higher is better\nrole    " in out
     assert "metrics: [top1, {slices: {by:" in out
     out = bare("help", "examples").out
     assert "files   examples.json, labels.npy, inputs/*.npy\nmade by metrics.attack-fgsm, metrics.attack-pgd\n" in out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -28,6 +29,33 @@ def test_a_new_plugin_passes_its_own_tests(kind: str, tmp_path: Path) -> None:
     listed = python(plugin, "-m", "compressbuild", "plugins")
     assert "try-it-out  (cbuild-try-it-out 0.1.0, cbuild_try_it_out.manifest)" in listed.stdout
     assert {path.name for path in plugin.iterdir()} >= {"README.md", "pyproject.toml", ".github", "tests"}
+
+
+def test_a_new_kind_and_a_new_metric_build_as_their_readmes_say(tmp_path: Path) -> None:
+    site, project = tmp_path / "site", tmp_path / "project"
+    site.mkdir()
+    project.mkdir()
+    for name, kind in (("my-map", "kind"), ("my-mean", "answer-metric")):
+        assert new(tmp_path, name, "--kind", kind, "--into", name).returncode == 0
+        package = f"cbuild_{name.replace('-', '_')}"
+        (tmp_path / name / package).rename(site / package)
+        install(site, f"cbuild-{name}", "0.1.0", {name: f"{package}.manifest"})
+    source = (tmp_path / "my-map" / "README.md").read_text().split("```yaml\n")[1].split("```")[0]
+    (project / "net.table").write_text("[[9, 0, 0], [0, 9, 0], [0, 0, 9]]")
+    (project / "loaders.py").write_text(
+        "import numpy as np\n\ndef test():\n    labels = np.arange(60) % 3\n"
+        "    x = np.eye(3, dtype='float32')[np.where(labels == 2, np.arange(60) % 2, labels)]\n    yield x, labels\n"
+    )
+    (project / "Compressfile").write_text(
+        f"version: 1\n{source}datasets: {{test: {{loader: loaders:test}}}}\n"
+        "evaluate: {data: test, metrics: [my-mean, macs, size]}\n"
+        "targets: {small: {from: net, gates: {my-mean: {min: 0.6}}}}\n"
+    )
+    built = python(project, "-m", "compressbuild", "all", PYTHONPATH=f"{site}")
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert "my-mean collapsed in class 2 (1.00 → 0.00) against the other classes" in built.stdout + built.stderr
+    measured = json.loads((project / "build" / "small" / "metrics.json").read_text())["metrics"]
+    assert (measured["my-mean"]["value"], measured["macs"]["value"]) == (pytest.approx(2 / 3), 9)
 
 
 def test_it_overwrites_nothing(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
 import pytest
 
-from compressbuild.evaluate.concerns import _sigmas, collapsed_classes, smaller_not_faster
+from compressbuild.evaluate.concerns import _sigmas, class_value, collapsed_classes, smaller_not_faster
 
 
 def accuracy(**correct: int) -> dict[str, Any]:
@@ -37,6 +38,17 @@ def test_without_a_baseline_a_class_is_seen_beside_the_others() -> None:
     assert found.classes == ("d",)
     assert "against the other classes" in found.message
     assert collapsed_classes("top1", accuracy(a=39, b=38, c=39, d=30), None, None) is None
+
+
+def test_rows_are_enough_and_some_may_say_nothing() -> None:
+    """A plugin's metric gives no totals, and a class without samples has no value."""
+    more = {"e": {"value": None}, "f": {"n": None, "correct": 3}, "g": {}}
+    rows = accuracy(a=39, b=38, c=39, d=12)["per_class"] | more
+    found = collapsed_classes("mine", {"value": 0.8, "per_class": rows}, None, None)
+    assert found is not None
+    assert found.classes == ("d",)
+    assert collapsed_classes("mine", {"value": 0.8, "per_class": rows}, {"value": 0.8, "per_class": rows}, "b") is None
+    assert math.isnan(class_value({"value": None}))
 
 
 def test_a_few_samples_prove_nothing() -> None:

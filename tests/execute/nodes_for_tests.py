@@ -230,4 +230,5 @@ def checkpointed(ctx, params):
 def measured(ctx: Context, params: Any) -> dict[str, Any]:
     """A metric's result, as asked for."""
     values = {"nan": float("nan"), "infinite": float("inf"), "text": "0.5", "none": None, "good": 0.5, "yes": True}
-    return {} if params["value"] == "left out" else {"value": values[params["value"]]}
+    found = {} if params["value"] == "left out" else {"value": values[params["value"]]}
+    return found | ({"per_class": params["per_class"]} if "per_class" in params else {})

@@ -34,3 +34,11 @@ def test_a_file_that_is_nowhere_is_what_python_says(tmp_path: Path) -> None:
     assert found.trace is not None
     missing = failure(tmp_path, f"open({str(tmp_path / 'gone')!r})\n")
     assert "gone" in missing.error
+
+
+def test_a_library_in_rust_names_the_file_in_its_message_alone(tmp_path: Path) -> None:
+    """As safetensors does: its error has no ``filename``."""
+    (tmp_path / "w.safetensors").write_bytes(b"")
+    found = failure(tmp_path, "raise FileNotFoundError('No such file or directory: w.safetensors')\n")
+    assert found.error.startswith("user.py:1 opens 'w.safetensors', which is in the project's directory")
+    assert found.hint == "write Path(__file__).parent / 'w.safetensors' in your code"

@@ -188,6 +188,26 @@ def test_a_metric_without_a_finite_value_fails(value: str, said: str, bench: Ben
     assert not (bench.tmp / "nodes/1/out/metrics.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([1, 2], "returned 'per_class' as a list, not a dict"),
+        ({"3": 0.5}, "returned 0.5 for '3' of 'per_class', not a dict"),
+        ({"3": {"n": 4, "correct": "2"}}, "returned '2' as 'correct' of '3' in 'per_class', not a number"),
+        ({"3": {"value": True}}, "returned True as 'value' of '3' in 'per_class', not a number"),
+    ],
+)
+def test_a_metric_with_rows_that_nobody_can_read_fails(rows: object, said: str, bench: Bench) -> None:
+    result = bench.run("measured", {"value": "good", "per_class": rows}, measures=True).result
+    assert (result.ok, result.error) == (False, f"nodes_for_tests:measured {said}")
+    assert "name → {'value': number}" in (result.hint or "")
+
+
+def test_rows_may_say_more_or_nothing(bench: Bench) -> None:
+    rows = {"a": {"n": 0, "correct": 0, "support": "none"}, "b": {"value": float("nan")}, "c": {}}
+    assert bench.run("measured", {"value": "good", "per_class": rows}, measures=True).result.ok
+
+
 def test_a_metric_with_one_does_not(bench: Bench) -> None:
     assert bench.run("measured", {"value": "good"}, save_json="metrics.json", measures=True).result.ok
     assert bench.run("measured", {"value": "nan"}).result.ok, "what is no metric may report what it likes"

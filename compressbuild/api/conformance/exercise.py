@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..census import Census, Macs, Weight
 from ..context import Context, resolve
 from ..runner import ModelInput, Runner
 
-__all__ = ["copy", "damage", "runner"]
+__all__ = ["census", "copy", "damage", "runner"]
 
 _DAMAGES: Mapping[str, Callable[[bytes], bytes]] = {
     "emptied": lambda data: b"",
@@ -121,6 +122,38 @@ def _spoilt(loaded: Runner, feeds: dict[str, Any]) -> Iterator[tuple[str, dict[s
                     f"{size - 1} for axis {axis} of input '{name}', which is {size}",
                     {**feeds, name: array[cut].copy()},
                 )
+
+
+def census(ctx: Context, artifact: Path, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Calls all that a census has, as the metrics that count do."""
+    found: Any = ctx.census("subject")
+    if not isinstance(found, Census):
+        return {"problems": {"census": f"its census is a {type(found).__name__}, not a compressbuild.api.Census"}}
+    return {"problems": _topic("weights", _weights(found)) | _topic("counts", _counts(found))}
+
+
+def _weights(found: Census) -> Iterator[str]:
+    weights: list[Any] = list(found.weights())
+    for weight in weights:
+        if not isinstance(weight, Weight):
+            yield f"weights() of its census yields a {type(weight).__name__}, not a compressbuild.api.Weight"
+        elif not hasattr(weight.array, "dtype"):
+            yield f"weight '{weight.name}' of its census has a {type(weight.array).__name__}, not a numpy array"
+    names = [weight.name for weight in weights]
+    if len(set(names)) < len(names):
+        yield f"two weights of its census have one name: {', '.join(names)}"
+
+
+def _counts(found: Census) -> Iterator[str]:
+    macs: Any = found.macs({})
+    if not isinstance(macs, Macs):
+        yield f"macs(axes) of its census gives a {type(macs).__name__}: build it with Macs.of_run"
+    elif type(macs.value) is not int or macs.value < 0:
+        yield f"macs(axes) of its census counts {macs.value!r}, not an int from 0 on"
+    for batch in (1, 2):
+        traffic: Any = found.traffic({}, batch)
+        if type(traffic) is not int or traffic < 0:
+            yield f"traffic(axes, {batch}) of its census gives {traffic!r}, not an int of bytes"
 
 
 def damage(ctx: Context, artifact: Path, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -73,6 +75,22 @@ class KindContract(RunnerContract):
             pytest.skip("it has no reference runtime")
         require(*self.needs())
         self.try_runner(tmp_path / "node", artifact(self._artifact(tmp_path / "good"), self.name))
+
+    def test_a_file_of_a_user_is_one(self) -> None:
+        """``models: {net: {file: net.onnx}}`` makes an artifact that holds this file alone, under its own name."""
+        if not self.record.suffixes:
+            pytest.skip("no model source is a file of it")
+        for suffix, pattern in itertools.product(self.record.suffixes, self.record.files):
+            assert fnmatch(f"net{suffix}", pattern), (
+                f"a model source net{suffix} keeps its name, which its kind's files '{pattern}' does not match: "
+                f"write '*{suffix}'"
+            )
+
+    def test_it_counts_itself(self, tmp_path: Path) -> None:
+        if self.record.census is None:
+            pytest.skip("it has no census")
+        require(*self.needs())
+        self.try_census(tmp_path / "node", artifact(self._artifact(tmp_path / "good"), self.name))
 
     def test_init_gives_the_same_bytes(self, tmp_path: Path) -> None:
         if self.source is None:

@@ -10,6 +10,7 @@ from typing import ClassVar
 import pytest
 
 from ..records import RunMetric
+from ..rows import FORM, rows_fault
 from ..work import WorkInput, WorkRequest
 from . import checks
 from .bench import Ran
@@ -67,6 +68,15 @@ class MetricContract(ParameterContract):
         assert "value" in ran.first.result.facts, "it must return {'value': number}; it returned no 'value'"
         assert type(value) in (int, float), f"its 'value' is {value!r}, which is not a number"
         assert math.isfinite(value or 0), f"its 'value' is {value}: raise UserError where there is nothing to measure"
+
+    def test_its_rows_can_be_read(self, ran: Pair) -> None:
+        must_run(ran)
+        facts = ran.first.result.facts
+        if "per_class" not in facts:
+            assert not self.record.per_class, f"its record says per_class=True; it returned no 'per_class'. {FORM}"
+            pytest.skip("it returns no 'per_class'")
+        fault = rows_fault(facts["per_class"])
+        assert fault is None, f"it returned {fault}: {FORM}"
 
     def test_it_says_which_way_is_better(self) -> None:
         assert self.record.direction in ("lower", "higher", "none")

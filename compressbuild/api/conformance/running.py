@@ -17,6 +17,7 @@ from .plugin import record, registry
 
 __all__ = ["RunnerContract", "artifact", "counted"]
 
+_CENSUS = "compressbuild.api.conformance.exercise:census"
 _RUNNER = "compressbuild.api.conformance.exercise:runner"
 _DAMAGE = "compressbuild.api.conformance.exercise:damage"
 
@@ -58,6 +59,13 @@ class RunnerContract(Contract):
         """Its interface, its description, its answers, and that it refuses arrays that do not fit."""
         params = {"feeds": self.feeds, "repeatable": self.repeatable}
         ran = self._exercise(_RUNNER, place, loaded, params)
+        _no_problem(ran)
+        checks.check_covered_reads(ran)
+        checks.check_nothing_outside(ran)
+
+    def try_census(self, place: Path, loaded: WorkInput) -> None:
+        """Its weights, its arithmetic and its traffic are there, and of the right types."""
+        ran = self._exercise(_CENSUS, place, counted(loaded), {})
         _no_problem(ran)
         checks.check_covered_reads(ran)
         checks.check_nothing_outside(ran)

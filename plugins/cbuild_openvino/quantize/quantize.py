@@ -12,6 +12,7 @@ from compressbuild.api import Context, UserError
 
 from ..artifact import interface, note, write
 from ..runtime import nncf
+from ..signs import keep_signs
 from .checking import compared, compiled
 from .params import OpenVinoQuantize
 from .subject import Samples, by_nncf, ignored, open_float
@@ -55,6 +56,7 @@ def quantize(ctx: Context, artifact: Path, params: OpenVinoQuantize) -> dict[str
     with by_nncf("quantize the model"):
         if params.max_drop is None:
             made = library.quantize(model, library.Dataset(samples), **options, advanced_parameters=advanced)
+            keep_signs(made)
         else:
             options["advanced_quantization_parameters"] = advanced
             made, facts = _controlled(ctx, model, samples, params, options)
@@ -99,6 +101,7 @@ def _controlled(
         drop_type=library.DropType.ABSOLUTE,
         **options,
     )
+    keep_signs(made)
     final, _ = validate(compiled(made), validation)
     if scores[0] - final > params.max_drop + 1e-9:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,11 @@ from .plain import make_plain
 __all__ = ["load_model", "load_plain", "make_module", "prepare", "save_model", "stored_weights", "weights_of"]
 
 _LARGE = 1 << 28  # bytes
+
+# What a model's code imports, as transformers does torchao, says which of its kernels this machine lacks, and that it
+# calls torch by older names. A failed step shows the last lines of its log, and these would take the room of its cause.
+for _name in ("torchao", "torch.utils._pytree"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 
 def prepare(ctx: Context) -> None:

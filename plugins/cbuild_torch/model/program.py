@@ -68,7 +68,9 @@ def trace(
         fixed = "Constraints violated" in str(error)
         hint = "the model fixes a size that is dynamic in 'inputs:': write the number there, or in 'sizes:'"
         other = "control flow that depends on data cannot be traced: the node's log shows where"
-        raise UserError(f"torch cannot trace this model: {one_line(error)}", hint=hint if fixed else other) from error
+        raise UserError(
+            f"torch cannot trace this model: {one_line(error)}{place(error)}", hint=hint if fixed else other
+        ) from error
     return program, names
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +150,7 @@ def trace(
         arguments = {"kwargs": example, "dynamic_shapes": dict(zip(names, shapes, strict=True))}
     said = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), torch.no_grad():
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), _quiet_registry(), torch.no_grad():
             program = torch.onnx.export(
                 module,
                 **arguments,
@@ -161,6 +163,19 @@ def trace(
     except Exception as error:  # the exporter wraps whatever the user's forward or a missing operator raises
         raise UserError(f"torch cannot export this model: {_reason(error)}{place(error)}", hint=_hint(error)) from error
     return program
+
+
+@contextlib.contextmanager
+def _quiet_registry() -> Iterator[None]:
+    """The exporter's table of operators warns of each operator of torchvision where that is not installed, whatever
+    the model uses. It would fill the lines of the log that a failure shows."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _returns_tensors(module: nn.Module, inputs: tuple[ModelInput, ...], example: dict[str, torch.Tensor]) -> bool:

@@ -1,6 +1,6 @@
 """A contract for each technique, metric and kind of the bad plugin; all but the good ones must fail."""
 
-from cbuild_bad.manifest import BACKENDS, METRICS, RUNNERS, TECHNIQUES
+from cbuild_bad.manifest import BACKENDS, CENSUSES, METRICS, RUNNERS, TECHNIQUES
 
 from compressbuild.api.conformance import BackendContract, KindContract, MetricContract, TechniqueContract
 
@@ -55,7 +55,7 @@ for word in METRICS.split():
     globals()[f"Test_{word}"] = contract(OfMetric, "metric", f"bad.{word.replace('_', '-')}")
 for word in BACKENDS.split():
     globals()[f"Test_{word}"] = contract(OfBackend, "backend", f"bad.{word.replace('_', '-')}")
-for word in (*RUNNERS.split(), "blind", "mute"):
+for word in (*RUNNERS.split(), *CENSUSES.split(), "blind", "mute", "renamed"):
     globals()[f"Test_{word}"] = contract(OfKind, "kind", f"bad-{word.replace('_', '-')}")
 Test_good.unfit_params = ({"factor": 0.9},)  # noqa: F821  made above
 Test_moving.others = {"factor": -1}  # noqa: F821  made above

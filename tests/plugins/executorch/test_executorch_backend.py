@@ -71,6 +71,10 @@ def test_int8_is_quantized_and_close(source: Path, fp32: NodeRun, tmp_path: Path
     assert (node.facts["layers"], node.facts["float_layers"]) == (9, 0)
     assert node.facts["samples"] == 100
     assert node.facts["bytes"] < 0.7 * fp32.facts["bytes"]
+    assert node.facts["quantized_share"] == 1
+    assert 30 < node.facts["quantization"]["sqnr_db"]["output"] < 60, "of the float module; parity's is of the program"
+    assert node.facts["sqnr_db"] > 30
+    assert node.facts.get("concern", "part 9").count("part 9") == 1, "the least part may be low; all weights are int8"
     feeds, _ = digits_example.held_out()
     some = {"image": feeds["image"][:40]}
     wanted, found = digits_example.outputs(source, some)["output"], logits(node.out, some)
@@ -84,6 +88,16 @@ def test_other_precisions(source: Path, precision: str, tmp_path: Path) -> None:
     node = compiled(source, ExecuTorchSettings(precision=precision, sizes={"batch": 1}), tmp_path / "out")
     assert node.facts["sqnr_db"] > 30
     assert node.facts["parity"]["cases"] == ["random batch=1", "zeros"]
+
+
+def test_made_up_ids_vary_and_show_what_dynamic_ranges_lose(tmp_path: Path) -> None:
+    """With every id 1, which is all that a sample of ones asks for, nothing is lost."""
+    factory = "spiked_tokens:build"
+    inputs = [["input_ids", ["batch", "tokens"], "int64"]]
+    source = digits_example.source(tmp_path / "source", factory=factory, inputs=inputs)
+    settings = ExecuTorchSettings(precision="int8-dynamic", sizes={"batch": [1, 2], "tokens": [1, 8]})
+    with pytest.raises(UserError, match=r"ExecuTorch's quantizer damaged the model: the signal of output 'output'"):
+        digits_example.apply(COMPILE, source, settings, tmp_path / "out", factories=(factory,))
 
 
 @pytest.mark.slow

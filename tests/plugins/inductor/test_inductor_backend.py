@@ -77,6 +77,7 @@ def test_a_model_that_cannot_be_traced_is_one_line(factory: str, hint: str, tmp_
         digits_example.apply(COMPILE, source, InductorSettings(), tmp_path / "out", factories=(factory,))
     assert "\n" not in str(caught.value)
     assert hint in (caught.value.hint or "")
+    assert factory.endswith("fixed") or ", at untraceable_models.py:" in str(caught.value), "the line of the model"
 
 
 def test_interface_comes_back_as_written(tmp_path: Path) -> None:

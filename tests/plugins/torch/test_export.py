@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import logging
+from importlib.util import find_spec
+
 import digits
 import numpy as np
 import onnx
@@ -38,6 +41,30 @@ def test_named_axes_are_dynamic_and_nothing_says_where_it_was_made(exported):
     assert b"stack" not in content
     assert b"model.py" not in content
     files.validate(exported)
+
+
+class Kept(logging.Handler):
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.said = []
+
+    def emit(self, record):
+        self.said.append(record.getMessage())
+
+
+@pytest.mark.skipif(find_spec("torchvision") is not None, reason="the exporter warns only where it is not installed")
+def test_the_log_does_not_speak_of_a_library_that_the_model_does_not_use(tmp_path):
+    """A failure shows the last lines of the log: they are for its cause."""
+    source = digits.source(tmp_path / "source", width=8)
+    kept, logger = Kept(), logging.getLogger("torch.onnx._internal.exporter._registration")
+    logger.addHandler(kept)
+    try:
+        digits.apply(EXPORT, source, ExportOnnx(), tmp_path / "out")
+        assert kept.said == []
+        logger.warning("said at another time")
+        assert kept.said == ["said at another time"], "only while the export runs"
+    finally:
+        logger.removeHandler(kept)
 
 
 def test_a_comment_in_the_users_code_changes_no_byte(tmp_path, monkeypatch):

@@ -46,10 +46,11 @@ TECHNIQUES = """
     connects empty no_required_file not_a_dict nan_fact huge_fact traceback many_lines accepts_all crashes exits
     computed_import thread
 """
-METRICS = "m_good m_nan m_missing m_text m_flag m_infinite m_random m_traceback"
+METRICS = "m_good m_nan m_missing m_text m_flag m_infinite m_random m_traceback m_rows m_rowless"
 RUNNERS = """
     r_good r_any_feeds r_mute r_reuses r_no_inputs r_unnamed_axis r_changes_feeds r_drifts r_lists r_pairs r_same_names
 """
+CENSUSES = "c_good c_type c_weights c_twice c_macs c_traffic"
 BACKENDS = "b_good b_blind"
 
 
@@ -58,12 +59,22 @@ def compressbuild_kinds():
     yield Kind(name="bad-text", files=("value.txt",), validate="cbuild_bad.work:validate")
     yield Kind(name="bad-blind", files=("value.txt",), validate="cbuild_bad.work:blind")
     yield Kind(name="bad-mute", files=("value.txt",))
+    yield Kind(name="bad-renamed", files=("value.txt",), suffixes=(".bad",), validate="cbuild_bad.work:validate")
     for name in RUNNERS.split():
         yield Kind(
             name=f"bad-{name.replace('_', '-')}",
             files=("value.txt",),
             validate="cbuild_bad.work:validate",
             load=f"cbuild_bad.runners:{name}",
+            stack=STACK,
+        )
+
+    for name in CENSUSES.split():
+        yield Kind(
+            name=f"bad-{name.replace('_', '-')}",
+            files=("value.txt",),
+            validate="cbuild_bad.work:validate",
+            census=f"cbuild_bad.censuses:{name}",
             stack=STACK,
         )
 
@@ -103,5 +114,6 @@ def compressbuild_metrics():
             run=f"cbuild_bad.work:{name}",
             summary="a number",
             kinds=("bad-text",),
+            per_class=name == "m_rowless",
             stack=STACK,
         )

@@ -218,6 +218,14 @@ def m_missing(ctx, subject, params):
     return {"length": 3}
 
 
+def m_rows(ctx, subject, params):
+    return {"value": 3, "per_class": {"cat": 0.5}}
+
+
+def m_rowless(ctx, subject, params):
+    return {"value": 3}
+
+
 def m_text(ctx, subject, params):
     return {"value": "3"}
 
