@@ -99,7 +99,7 @@ def cut_at(disk: Disk, at: int | None, log: Path, *, blind: bool = False) -> Ite
     with ExitStack() as stack:
         for name in _CHANGES:
             stack.enter_context(mock.patch(f"os.{name}", counted(name, getattr(os, name))))
-        stack.enter_context(mock.patch("compressbuild.store.fs._syncfs", lambda: sync_all))
+        stack.enter_context(mock.patch("compressbuild.store.fs._syncfs", return_value=sync_all))
         stack.enter_context(mock.patch("os._exit", left))
         yield
 
