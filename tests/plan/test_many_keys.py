@@ -130,7 +130,7 @@ AROUND: list[dict[str, str]] = [
     {"LANG": "tr_TR.UTF-8", "LC_ALL": "tr_TR.UTF-8"},
     {"TZ": "America/St_Johns"},
     {"HOME": "/", "TMPDIR": "/tmp", "USER": "nobody"},
-    {"PYTHONOPTIMIZE": "2"},
+    {"PYTHONOPTIMIZE": "1"},
 ]
 
 
