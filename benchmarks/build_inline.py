@@ -7,9 +7,10 @@ import sys
 
 from inline import InlineExecutor
 
-from compressbuild import build, project
+from compressbuild import store
+from compressbuild.build import run
 from compressbuild.cli.main import main
 
-vars(build)["LocalExecutor"] = lambda environ: InlineExecutor()
-vars(project)["Store"] = functools.partial(project.Store, sync=False)
+vars(run)["LocalExecutor"] = lambda environ, **_: InlineExecutor()
+vars(store)["Store"] = functools.partial(store.Store, sync=False)
 sys.exit(main(sys.argv[1:]))
