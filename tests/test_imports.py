@@ -271,3 +271,9 @@ def test_the_measure_of_imports_works() -> None:
     assert room("compressbuild.graph.node.Node") == "graph"
     assert RANK["cli"] > RANK["report"] > RANK["build"] > RANK["plan"] == RANK["publish"]
     assert RANK["publish"] > RANK["store"] > RANK["errors"]
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """The tests' directories are no packages, so pytest imports a file by its name alone."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
