@@ -1,8 +1,8 @@
 """Provenance of a published artifact: an in-toto Statement v1 with a SLSA Provenance v1 predicate.
 
 https://in-toto.io/Statement/v1, https://slsa.dev/provenance/v1. Subjects carry SHA-256, which other tools check, and
-BLAKE3, which the cache uses. Nothing in it depends on when or where the build ran, but the sandbox that each step had:
-equal builds have equal provenance. :mod:`.envelope` wraps it, and :mod:`.verification` checks against it.
+BLAKE3, which the cache uses. Of when and where the build ran it holds only the sandbox that each step had: equal
+builds in the same sandbox have equal provenance. :mod:`.envelope` wraps it, and :mod:`.verification` checks against it.
 """
 
 from __future__ import annotations

@@ -11,27 +11,23 @@ import hashlib
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
 
 from .. import __version__
+from ..digest import Digest
 from ..errors import CbuildError
 from ..evaluate.evidence import Evidence
 from ..publish import SEAL
 from .envelope import Envelope
-from .verification import verify
+from .verification import stated, verify
 
 __all__ = ["bill"]
 
 _NAMESPACE = uuid.UUID("b4ccd4a3-6c0a-5b53-8a8e-6f0f2d0f5a1e")
 _MODEL = "model"
-
-
-class _Subject(msgspec.Struct):
-    name: str
-    digest: dict[str, str]
 
 
 class _Covered(msgspec.Struct):
@@ -48,23 +44,10 @@ class _Covered(msgspec.Struct):
     tools: dict[str, str | None] = {}
 
 
-class _Step(msgspec.Struct):
+class _Step(NamedTuple):
     name: str
-    digest: dict[str, str]
-    annotations: _Covered
-
-
-class _Definition(msgspec.Struct):
-    resolvedDependencies: list[_Step]
-
-
-class _Predicate(msgspec.Struct):
-    buildDefinition: _Definition
-
-
-class _Statement(msgspec.Struct):
-    subject: list[_Subject]
-    predicate: _Predicate
+    output: Digest
+    covered: _Covered
 
 
 def bill(directory: Path, target: str, units: Mapping[str, str]) -> bytes:
@@ -78,21 +61,24 @@ def bill(directory: Path, target: str, units: Mapping[str, str]) -> bytes:
             f"{target}: {', '.join(map(str, found))}",
             hint=f"a bill describes only what its provenance vouches for; 'cbuild {target}' publishes it again",
         )
-    payload = Envelope.read(directory / SEAL).payload
+    envelope = Envelope.read(directory / SEAL)
+    said = stated(envelope)
     try:
-        said = msgspec.json.decode(payload, type=_Statement)
+        steps = [
+            _Step(step.name, step.digest["blake3-tree"], msgspec.json.decode(step.annotations, type=_Covered))
+            for step in said.predicate.buildDefinition.resolvedDependencies
+        ]
     except msgspec.ValidationError as error:
         raise CbuildError(
             f"{target}: {SEAL} was written by another version of compressbuild ({error})",
             hint=f"'cbuild {target}' writes it again",
         ) from error
-    steps = said.predicate.buildDefinition.resolvedDependencies
     parts = [*_data(steps), *_files(steps), *_libraries(steps)]
     document = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid5(_NAMESPACE, hashlib.sha256(payload).hexdigest())}",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(_NAMESPACE, hashlib.sha256(envelope.payload).hexdigest())}",
         "version": 1,
         "metadata": {
             "tools": {"components": [{"type": "application", "name": "compressbuild", "version": __version__}]},
@@ -100,8 +86,8 @@ def bill(directory: Path, target: str, units: Mapping[str, str]) -> bytes:
                 "type": "machine-learning-model",
                 "bom-ref": _MODEL,
                 "name": target,
-                "version": steps[-1].digest["blake3-tree"],
-                "description": f"{steps[-1].annotations.kind}, made by {', '.join(_techniques(steps))}",
+                "version": steps[-1].output,
+                "description": f"{steps[-1].covered.kind}, made by {', '.join(_techniques(steps))}",
                 "modelCard": _card(steps, Evidence.read(directory) or Evidence(), units),
                 "pedigree": {"ancestors": [_ancestor(step) for step in steps[:-1]]},
                 "properties": _properties(steps[-1]),
@@ -117,7 +103,7 @@ def bill(directory: Path, target: str, units: Mapping[str, str]) -> bytes:
 
 
 def _techniques(steps: Iterable[_Step]) -> list[str]:
-    return [str(step.annotations.technique.get("name", step.name)) for step in steps]
+    return [str(step.covered.technique.get("name", step.name)) for step in steps]
 
 
 def _hashes(digest: Mapping[str, str]) -> list[dict[str, str]]:
@@ -136,7 +122,7 @@ def _property(name: str, value: Any) -> dict[str, str]:
 
 def _properties(step: _Step) -> list[dict[str, str]]:
     """How a step made its output. The key stands for all that it covers; provenance has the rest."""
-    covered = step.annotations
+    covered = step.covered
     return [
         _property("step", step.name),
         _property("technique", covered.technique.get("name", "")),
@@ -150,7 +136,7 @@ def _ancestor(step: _Step) -> dict[str, Any]:
     return {
         "type": "machine-learning-model",
         "name": step.name,
-        "version": step.digest["blake3-tree"],
+        "version": step.output,
         "properties": _properties(step),
     }
 
@@ -158,9 +144,9 @@ def _ancestor(step: _Step) -> dict[str, Any]:
 def _data(steps: Iterable[_Step]) -> Iterator[dict[str, Any]]:
     """Datasets, by loader and arguments, and the code that a step called, by the digest of its syntax tree."""
     datasets = {
-        (reference, _written(args)): step.annotations.code.get(reference, "")
+        (reference, _written(args)): step.covered.code.get(reference, "")
         for step in steps
-        for reference, args in step.annotations.data.get("datasets", [])
+        for reference, args in step.covered.data.get("datasets", [])
     }
     for (reference, args), code in sorted(datasets.items()):
         ref = f"dataset:{reference}:{args}"
@@ -168,7 +154,7 @@ def _data(steps: Iterable[_Step]) -> Iterator[dict[str, Any]]:
         properties = [_property("code", code)]
         yield {"type": "data", "bom-ref": ref, "name": reference, "data": [described], "properties": properties}
     loaders = {reference for reference, _ in datasets}
-    called = {item for step in steps for item in step.annotations.code.items() if item[0] not in loaders}
+    called = {item for step in steps for item in step.covered.code.items() if item[0] not in loaders}
     for reference, digest in sorted(called):
         yield {
             "type": "data",
@@ -180,7 +166,7 @@ def _data(steps: Iterable[_Step]) -> Iterator[dict[str, Any]]:
 
 
 def _files(steps: Iterable[_Step]) -> Iterator[dict[str, Any]]:
-    for path, digest in sorted({item for step in steps for item in step.annotations.files.items()}):
+    for path, digest in sorted({item for step in steps for item in step.covered.files.items()}):
         yield {
             "type": "file",
             "bom-ref": f"file:{path}:{digest}",
@@ -191,7 +177,7 @@ def _files(steps: Iterable[_Step]) -> Iterator[dict[str, Any]]:
 
 def _libraries(steps: Iterable[_Step]) -> Iterator[dict[str, Any]]:
     """Python and the distributions that the steps used."""
-    used = {(name, version) for step in steps for name, version in step.annotations.tools.items() if version}
+    used = {(name, version) for step in steps for name, version in step.covered.tools.items() if version}
     for name, version in sorted(used):
         part = {"bom-ref": f"{name}@{version}", "name": name, "version": version}
         if name == "python":

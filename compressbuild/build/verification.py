@@ -17,7 +17,7 @@ from .envelope import BadEnvelope, Envelope, open_regular
 from .provenance import PREDICATE, STATEMENT
 from .signing import PublicKey
 
-__all__ = ["Mismatch", "Verdict", "verify"]
+__all__ = ["Mismatch", "Statement", "Verdict", "stated", "verify"]
 
 _CHUNK = 1 << 20
 
@@ -51,7 +51,11 @@ class _Parameters(msgspec.Struct):
 
 
 class _Step(msgspec.Struct):
+    """``annotations``: what its key covers, as JSON: to verify takes none of it."""
+
     digest: dict[str, str]
+    name: str = ""
+    annotations: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class _Definition(msgspec.Struct):
@@ -63,7 +67,7 @@ class _Predicate(msgspec.Struct):
     buildDefinition: _Definition
 
 
-class _Statement(msgspec.Struct):
+class Statement(msgspec.Struct):
     kind: str = msgspec.field(name="_type")
     subject: list[_Subject]
     predicateType: str
@@ -92,7 +96,7 @@ def verify(directory: Path, target: str, *, key: PublicKey | None = None, artifa
         return Verdict((Mismatch(str(directory), "is not a directory"),))
     try:
         envelope = Envelope.read(directory / SEAL)
-        said = _said(envelope)
+        said = stated(envelope)
     except BadEnvelope as error:
         return Verdict((Mismatch(SEAL, str(error)),))
     signed = tuple(each.keyid for each in envelope.signatures)
@@ -108,9 +112,10 @@ def verify(directory: Path, target: str, *, key: PublicKey | None = None, artifa
     return Verdict((*found, *_compare(directory, said)), said.artifact, signed)
 
 
-def _said(envelope: Envelope) -> _Statement:
+def stated(envelope: Envelope) -> Statement:
+    """What an envelope says of a build. Raises BadEnvelope for anything else."""
     try:
-        said = msgspec.json.decode(envelope.payload, type=_Statement)
+        said = msgspec.json.decode(envelope.payload, type=Statement)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise BadEnvelope(f"holds no statement of a build ({error})") from error
     if (said.kind, said.predicateType) != (STATEMENT, PREDICATE):
@@ -120,7 +125,7 @@ def _said(envelope: Envelope) -> _Statement:
     return said
 
 
-def _compare(directory: Path, said: _Statement) -> list[Mismatch]:
+def _compare(directory: Path, said: Statement) -> list[Mismatch]:
     """Only names that the walk met are opened: what a statement names is never a path to follow."""
     expected = {subject.name: subject.digest for subject in said.subject}
     present, empty, found = _walk(directory)

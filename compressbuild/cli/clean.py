@@ -1,4 +1,4 @@
-"""``cbuild clean``: take back what targets published that are no longer declared."""
+"""``cbuild clean``: remove what targets published that are no longer declared."""
 
 from __future__ import annotations
 

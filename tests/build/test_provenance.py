@@ -9,25 +9,16 @@ import re
 import blake3
 import msgspec
 import pytest
-from toyproject import Toy
+from toyproject import CHAIN, Toy
 
 from compressbuild.build.envelope import Envelope
 from compressbuild.build.verification import Mismatch, verify
 from compressbuild.publish import SEAL
 
-TEXT = """
-version: 1
-models: {f: {file: f.txt}}
-evaluate: {metrics: [length]}
-targets:
-  a: {from: f, steps: [{toy.mix: {salt: 1}}]}
-  b: {from: a, steps: [{toy.copy: {note: n}}]}
-"""
-
 
 @pytest.fixture
 def built(toy: Toy) -> Toy:
-    toy.write("Compressfile", TEXT)
+    toy.write("Compressfile", CHAIN)
     toy.build()
     return toy
 
@@ -79,7 +70,7 @@ def test_steps_in_order_with_all_that_their_keys_cover(built: Toy):
 def test_equal_builds_have_equal_provenance(built: Toy, tmp_path):
     other = Toy(tmp_path / "in another place")
     other.write("f.txt", "abc")
-    other.write("Compressfile", "# A comment.\n" + TEXT)
+    other.write("Compressfile", "# A comment.\n" + CHAIN)
     other.build()
     for name in ("a", "b"):
         paths = [toy.root / "build" / name / SEAL for toy in (built, other)]
@@ -103,7 +94,7 @@ def test_verify(built: Toy):
 
 
 def test_only_allowed_variables_are_told(toy: Toy, monkeypatch: pytest.MonkeyPatch):
-    toy.write("Compressfile", "env: [ALLOWED]\n" + TEXT)
+    toy.write("Compressfile", "env: [ALLOWED]\n" + CHAIN)
     from compressbuild.project import Project
 
     opened = Project(toy.root / "Compressfile", environ={"ALLOWED": "1", "SECRET": "2"})

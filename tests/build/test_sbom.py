@@ -11,6 +11,7 @@ from command import Inline, Work
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from compressbuild.build.envelope import Envelope
 from compressbuild.build.provenance import sha256
 from compressbuild.build.sbom import bill
 from compressbuild.errors import CbuildError
@@ -97,4 +98,13 @@ def test_nothing_is_said_of_a_damaged_artifact(project: Work):
     with (project.root / "build/b/metrics.json").open("a") as file:
         file.write(" ")
     with pytest.raises(CbuildError, match=r"b: metrics\.json changed"):
+        bill(project.root / "build/b", "b", {})
+
+
+def test_a_statement_of_another_form_is_named(project: Work):
+    seal = project.root / "build/b/provenance.json"
+    statement = json.loads(Envelope.read(seal).payload)
+    statement["predicate"]["buildDefinition"]["resolvedDependencies"][0]["annotations"]["tools"] = ["torch"]
+    seal.write_bytes(Envelope(json.dumps(statement).encode()).encode())
+    with pytest.raises(CbuildError, match=r"b: provenance\.json was written by another version of compressbuild"):
         bill(project.root / "build/b", "b", {})

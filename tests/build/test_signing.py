@@ -15,22 +15,13 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from keys import Pair
-from toyproject import Toy
+from toyproject import CHAIN, Toy
 
 from compressbuild.build.envelope import Envelope, sealed
 from compressbuild.build.signing import PublicKey, SigningKey
 from compressbuild.build.verification import Mismatch, verify
 from compressbuild.errors import UsageError
 from compressbuild.publish import SEAL
-
-TEXT = """
-version: 1
-models: {f: {file: f.txt}}
-evaluate: {metrics: [length]}
-targets:
-  a: {from: f, steps: [{toy.mix: {salt: 1}}]}
-  b: {from: a, steps: [{toy.copy: {note: n}}]}
-"""
 
 
 @pytest.fixture
@@ -41,7 +32,7 @@ def pair(tmp_path: Path) -> Pair:
 @pytest.fixture
 def signed(toy: Toy, pair: Pair) -> Toy:
     """Built with a signing key in the environment."""
-    toy.write("Compressfile", TEXT)
+    toy.write("Compressfile", CHAIN)
     toy.environ = {"CBUILD_SIGNING_KEY": str(pair.private)}
     toy.build()
     return toy
@@ -293,7 +284,7 @@ def test_a_build_without_the_key_keeps_the_signature(signed: Toy, pair: Pair):
 
 
 def test_what_was_published_unsigned_is_signed_by_the_next_build(toy: Toy, pair: Pair, tmp_path: Path):
-    toy.write("Compressfile", TEXT)
+    toy.write("Compressfile", CHAIN)
     toy.build()
     assert problems(toy.root / "build/b", pair) == ["provenance.json is not signed by this key"]
     toy.environ = {"CBUILD_SIGNING_KEY": str(pair.private)}
@@ -322,7 +313,7 @@ def test_signatures_are_over_the_encoding_of_dsse(pair: Pair):
 
 
 def test_a_bad_key_ends_the_build_before_anything_runs(toy: Toy, pair: Pair, tmp_path: Path):
-    toy.write("Compressfile", TEXT)
+    toy.write("Compressfile", CHAIN)
     encrypted = Pair.make(tmp_path / "keys", "encrypted", passphrase=b"x").private
     curve = Pair.make(tmp_path / "keys", "curve", ec.generate_private_key(ec.SECP256R1())).private
     (tmp_path / "text").write_text("no key")

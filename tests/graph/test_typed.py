@@ -90,7 +90,7 @@ def asked(memo: Path, kind: type[Params], raw: dict[str, Any], stamp: str = "plu
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Types of which a value was made."""
+    """The types that made a value."""
     found: list[str] = []
     real = typed._typed
 

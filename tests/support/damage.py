@@ -165,7 +165,7 @@ class Hang(BaseException):
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """What is inside ends by then; a call that waits for ever is interrupted."""
+    """What is inside ends by then; a call that would never return is interrupted."""
 
     def stop(*_: object) -> None:
         raise Hang(f"hung for {seconds} s")

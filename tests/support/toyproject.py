@@ -21,6 +21,16 @@ if HERE not in sys.path:
 
 from inline import InlineExecutor  # noqa: E402  found through the line above
 
+CHAIN = """
+version: 1
+models: {f: {file: f.txt}}
+evaluate: {metrics: [length]}
+targets:
+  a: {from: f, steps: [{toy.mix: {salt: 1}}]}
+  b: {from: a, steps: [{toy.copy: {note: n}}]}
+"""
+"""A target that is made from another."""
+
 
 @cache
 def _registry() -> Registry:
@@ -28,7 +38,7 @@ def _registry() -> Registry:
 
 
 class Toy:
-    """A directory with a Compressfile; every ``build`` opens the project anew, as a command would."""
+    """A directory with a Compressfile; every ``build`` opens the project again, as a command would."""
 
     def __init__(self, root: Path, cache: Path | None = None) -> None:
         self.root = root

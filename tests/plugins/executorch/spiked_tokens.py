@@ -1,4 +1,4 @@
-"""A table of which one row is harmless, id 1, and each other one holds a value that the layer behind it ignores."""
+"""A table whose row 1 is harmless. Each other row holds a value that the next layer ignores."""
 
 from __future__ import annotations
 
