@@ -48,19 +48,16 @@ def tried(
     new = [p for p in points if p.value not in found]
     before = {point.value: _files(point) for point in new}
     strange = [p for p in new if p.value.partition(":")[0] not in sys.modules]
-    able = _may_fork()
-    together = _trial(ask, strange) if strange and able else ""
+    together = _trial(ask, strange) if strange and _may_fork() else ""
     for point in new:
         problem = _trial(ask, [point]) if together and point in strange else ""
         until = time.time() + _AGAIN if problem.startswith(_SILENT) else math.inf
-        if point in strange and not able:
-            until = 0.0  # another process tries it
         found[point.value] = Tried(before[point.value], problem, until)
     return found
 
 
 def _may_fork() -> bool:
-    """Only a process with one thread is safe to fork."""
+    """Only a process with one thread is safe to fork. Another asks at once, and remembers only if it comes back."""
     try:
         return len(os.listdir("/proc/self/task")) == 1
     except OSError:

@@ -8,9 +8,6 @@ from pathlib import Path
 import pytest
 from installed import install, python
 
-from compressbuild.registry import trial
-from compressbuild.registry.installed import EntryPoint
-
 SOUND = """\
 from compressbuild.api import Kind, hookimpl
 @hookimpl
@@ -82,16 +79,3 @@ def test_what_a_manifest_prints_is_no_output_of_the_command(place: Path) -> None
     noise = "import os\nprint('noise')\nos.write(1, b'more noise')\n"
     (place / "bad/manifest.py").write_text(noise + SOUND.replace("mine", "loud"))
     assert "loud" in ask(place, "long")["kinds"]
-
-
-@pytest.mark.parametrize("able", [True, False])
-def test_what_cannot_be_tried_here_is_not_remembered_as_sound(
-    place: Path, monkeypatch: pytest.MonkeyPatch, able: bool
-) -> None:
-    """Only a process with one thread may fork; the next process tries it."""
-    monkeypatch.syspath_prepend(place)
-    monkeypatch.setattr(trial, "_may_fork", lambda: able)
-    monkeypatch.setattr(trial, "_trial", lambda ask, points: "")
-    point = EntryPoint(name="bad", value="bad.manifest", distribution="some-plugins", version="1.0")
-    (seen,) = trial.tried([point], {}, print).values()
-    assert seen.current(point) is able
