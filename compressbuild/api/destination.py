@@ -100,3 +100,6 @@ class Remote(Protocol):
         right bytes. ``check`` reads everything back; call it before the artifact is seen, if the place can do that.
         It raises if a byte differs.
         """
+
+    def tidy(self) -> None:
+        """Remove what an interrupted push left beside the place. Called where nothing has to be pushed."""

@@ -58,6 +58,8 @@ def push(parcel: Parcel, remote: Remote, *, dry_run: bool = False) -> Pushed:
     """Make ``remote`` hold the parcel."""
     found = difference(parcel, remote)
     if found.nothing:
+        if not dry_run:
+            remote.tidy()
         return Pushed(parcel.target, "up to date", remote.address, 0, 0)
     sent = [file for file in parcel.files if file.name not in found.keep]
     size = sum(file.size for file in sent)

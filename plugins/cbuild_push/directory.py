@@ -52,7 +52,6 @@ class Directory:
         above = next((each for each in self._path.parents if (each / _SEAL).is_file()), None)
         if above is not None:
             raise UserError(f"{above} is itself a published artifact", hint="push beside it, not into it")
-        self._sweep()
         if not os.path.lexists(self._path):
             return None
         if self._path.is_symlink() or not self._path.is_dir():
@@ -66,6 +65,7 @@ class Directory:
     def publish(self, parcel: Parcel, keep: frozenset[str], check: Callable[[Content], None]) -> str:
         above = self._path.parent
         above.mkdir(parents=True, exist_ok=True)
+        self.tidy()
         staged = above / f".{self._path.name}{_MARK}{_host()}.{os.getpid()}"
         try:
             _write(parcel, staged)
@@ -90,7 +90,7 @@ class Directory:
         _sync(staged.parent)
         shutil.rmtree(aside, ignore_errors=True)
 
-    def _sweep(self) -> None:
+    def tidy(self) -> None:
         """Remove what a killed push of this machine left. Another machine's process ids say nothing here."""
         for left in self._path.parent.glob(f".{glob.escape(self._path.name)}{_MARK}*"):
             host, _, owner = left.name.removesuffix(".old").partition(_MARK)[2].rpartition(".")

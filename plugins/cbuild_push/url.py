@@ -5,7 +5,6 @@ An upload goes beside its place first. Until it is complete, what was published 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Collection
 from typing import Any, BinaryIO
 
@@ -13,7 +12,7 @@ from compressbuild.api import Content, Params, Parcel, UserError
 
 _MARK = ".cbuild-push"
 _SEAL = "provenance.json"
-_CHUNK = 8 << 20
+_FLAT = frozenset(("s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "oss", "ossfs", "obs", "cos", "b2", "oci"))
 
 
 def open_place(address: str, options: Params) -> Url:
@@ -82,7 +81,7 @@ class Url:
 
     def publish(self, parcel: Parcel, keep: frozenset[str], check: Callable[[Content], None]) -> str:
         sent = [file for file in parcel.files if file.name not in keep or file.name == parcel.seal]
-        self._remove(self._staged)
+        self.tidy()
         for file in sent:
             self._upload(str(file.path), f"{self._staged}/{file.name}", file.size)
         self._withdraw({file.name for file in parcel.files})
@@ -95,6 +94,9 @@ class Url:
         self._remove(self._staged)
         return self.address
 
+    def tidy(self) -> None:
+        self._remove(self._staged)
+
     def _withdraw(self, wanted: Collection[str]) -> None:
         """The seal goes first, then files that the new artifact does not have."""
         names = set(Prefix(self._files, self._path).names())
@@ -104,22 +106,30 @@ class Url:
             self._files.rm_file(f"{self._path}/{name}")
 
     def _upload(self, source: str, place: str, size: int) -> None:
-        self._files.makedirs(place.rpartition("/")[0], exist_ok=True)
+        self._folder(place)
         self._files.put_file(source, place)
         self._files.invalidate_cache()
         there = self._files.info(place)["size"]
         if there != size:
             raise UserError(f"{place} has {there} bytes after the upload, not {size}", hint="push again")
 
+    def _folder(self, place: str) -> None:
+        """A store of objects has no folders, and would make a bucket instead."""
+        if not _FLAT.intersection(
+            [self._files.protocol] if isinstance(self._files.protocol, str) else self._files.protocol
+        ):
+            self._files.makedirs(place.rpartition("/")[0], exist_ok=True)
+
     def _copy(self, source: str, place: str) -> None:
         """In the store itself, if it can."""
-        self._files.makedirs(place.rpartition("/")[0], exist_ok=True)
+        self._folder(place)
         self._files.cp_file(source, place)
 
     def _remove(self, prefix: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._files.rm(prefix, recursive=True)
         self._files.invalidate_cache()
+        if self._files.exists(prefix):
+            self._files.rm(prefix, recursive=True)
+            self._files.invalidate_cache()
 
 
 class _Unsealed(Prefix):
