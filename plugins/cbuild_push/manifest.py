@@ -2,7 +2,7 @@
 
 from compressbuild.api import Destination, Stack, hookimpl
 
-from .params import HuggingFace, Oci
+from .params import HuggingFace, Mlflow, Oci
 
 
 @hookimpl
@@ -22,6 +22,15 @@ def compressbuild_destinations():
         options=HuggingFace,
         stack=Stack(modules=("huggingface_hub",), install="pip install 'compressbuild[push-hf]'"),
         summary="a model repository of the Hugging Face Hub: hf://owner/name, or hf://owner/name@branch",
+    )
+    yield Destination(
+        name="mlflow",
+        schemes=("mlflow",),
+        open="cbuild_push.mlflow:open_place",
+        options=Mlflow,
+        whole=True,
+        stack=Stack(modules=("mlflow",), install="pip install 'compressbuild[push-mlflow]'"),
+        summary="a model of an MLflow registry, a version for each push: mlflow://name",
     )
     yield Destination(
         name="oci",
