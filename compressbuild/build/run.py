@@ -138,7 +138,7 @@ class Build:
         order = {name: number for number, name in enumerate(self._project.spec.targets)}
         reports = tuple(sorted(self._reports.values(), key=lambda report: order[report.name]))
         statuses = {report.status for report in reports}
-        code = 1 if "failed" in statuses or self.failures else 3 if "gate failed" in statuses else 0
+        code = 1 if statuses & {"failed", "not built"} or self.failures else 3 if "gate failed" in statuses else 0
         roles = Roles.of(self._project.graph.metrics)
         return BuildReport(targets=reports, counts=counts, exit_code=code, units=self._units(), roles=roles)
 

@@ -167,6 +167,10 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         click.echo(f"cbuild: error: {_system_error(error)}", err=True)
         return 1
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        return _interrupted("interrupted")  # Python 3.11 wraps what is raised while a class is made
     return outcome if isinstance(outcome, int) else 0
 
 

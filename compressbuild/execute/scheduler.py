@@ -136,8 +136,15 @@ class Scheduler:
             return self._agenda.queue(index)
         if action.evicted:
             self._absent.add(index)
+        else:
+            self._there(index)
         self._record(action, action.result)
         return self._end(index, Outcome("cached", action.result))
+
+    def _there(self, index: int) -> None:
+        """The bytes of its result are in the cache, even if they were not before: another node may have made them."""
+        self._absent.discard(index)
+        self._wanted.discard(index)
 
     def _result(self, index: int) -> ActionResult:
         result = self.outcomes[index].result
@@ -203,6 +210,7 @@ class Scheduler:
         if isinstance(found, Hit) and action.why.reason != "requested":
             release(locks)
             self._pools.release(need)
+            self._there(index)
             self._record(action, found.result)
             return self._end(index, Outcome("cached", found.result))
         return self._launch(action, locks, need)
@@ -348,8 +356,7 @@ class Scheduler:
         except BadOutput as error:
             return self._fail(run, "raised", str(error), error.hint)
         shutil.rmtree(self._observe.checkpoint_path(action.key), ignore_errors=True)
-        self._absent.discard(node.index)
-        self._wanted.discard(node.index)
+        self._there(node.index)
         self._record(action, result)
         return self._release(run, Outcome("built", result))
 
