@@ -134,10 +134,7 @@ class Scheduler:
         if action.evicted and (index in self._asked or index in self._wanted):
             self.actions[index] = replace(action, why=Explanation("evicted"))
             return self._agenda.queue(index)
-        if action.evicted:
-            self._absent.add(index)
-        else:
-            self._there(index)
+        (self._absent.add if action.evicted else self._there)(index)
         self._record(action, action.result)
         return self._end(index, Outcome("cached", action.result))
 
