@@ -134,25 +134,24 @@ class Scheduler:
         if action.evicted and (index in self._asked or index in self._wanted):
             self.actions[index] = replace(action, why=Explanation("evicted"))
             return self._agenda.queue(index)
-        (self._absent.add if action.evicted else self._there)(index)
-        self._record(action, action.result)
+        self._record(action, action.result, absent=action.evicted)
         return self._end(index, Outcome("cached", action.result))
-
-    def _there(self, index: int) -> None:
-        """The bytes of its result are in the cache, even if they were not before: another node may have made them."""
-        self._absent.discard(index)
-        self._wanted.discard(index)
 
     def _result(self, index: int) -> ActionResult:
         result = self.outcomes[index].result
         assert result is not None
         return result
 
-    def _record(self, action: Action, result: ActionResult) -> None:
+    def _record(self, action: Action, result: ActionResult, *, absent: bool = False) -> None:
+        """``absent``: the bytes were evicted. If not, they are there, though perhaps another node made them."""
+        index = action.node.index
+        (self._absent.add if absent else self._absent.discard)(index)
+        if not absent:
+            self._wanted.discard(index)
         assert action.key is not None
         assert action.parts is not None
         trace = Trace(action.key, action.parts, result.seconds, result.peak_rss)
-        self._traces.record(self.graph.positions[action.node.index], trace)
+        self._traces.record(self.graph.positions[index], trace)
 
     def _end(self, index: int, outcome: Outcome) -> None:
         """A node has ended: notify the observers, the agenda and its targets."""
@@ -207,7 +206,6 @@ class Scheduler:
         if isinstance(found, Hit) and action.why.reason != "requested":
             release(locks)
             self._pools.release(need)
-            self._there(index)
             self._record(action, found.result)
             return self._end(index, Outcome("cached", found.result))
         return self._launch(action, locks, need)
@@ -353,7 +351,6 @@ class Scheduler:
         except BadOutput as error:
             return self._fail(run, "raised", str(error), error.hint)
         shutil.rmtree(self._observe.checkpoint_path(action.key), ignore_errors=True)
-        self._there(node.index)
         self._record(action, result)
         return self._release(run, Outcome("built", result))
 
