@@ -68,7 +68,7 @@ def interleaved(commands: Mapping[str, Command], rounds: int) -> dict[str, Timin
 
 
 def exponent(points: Mapping[int, float]) -> float:
-    """The k of seconds ≈ c · N^k, by least squares on the logarithms. ``points``: seconds by N, at two sizes or more."""
+    """The k of seconds ≈ c · N^k, by least squares on the logarithms. ``points``: seconds by N, two or more."""
     sizes, seconds = [math.log(size) for size in points], [math.log(took) for took in points.values()]
     return statistics.linear_regression(sizes, seconds).slope
 
