@@ -21,6 +21,7 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 LAYERS = """
     __main__
     cli
+    push
     report conformance
     build
     evaluate

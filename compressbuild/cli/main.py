@@ -32,6 +32,7 @@ COMMANDS = {
     "verify": "Check published artifacts against their provenance.",
     "sign": "Sign the provenance of published artifacts.",
     "clean": "Remove what targets published that are no longer declared.",
+    "push": "Push published artifacts to a directory, bucket, hub or registry.",
     "sbom": "Write the bill of materials of a published target (CycloneDX ML-BOM).",
     "lock": "Pin the software that targets are built with.",
     "cache": "Statistics, clean-up and verification of the cache.",

@@ -30,6 +30,7 @@ COMMANDS = (
     "platforms",
     "plugins",
     "profile",
+    "push",
     "report",
     "sbom",
     "schema",

@@ -12,7 +12,7 @@ from .nodes import Map, Node, Scalar
 from .order import dependencies_first
 from .spec import PlatformSpec, TargetSpec
 
-__all__ = ["Catalogue", "check_cycles", "check_references", "flatten_groups"]
+__all__ = ["Catalogue", "check_cycles", "check_references", "flatten_groups", "members"]
 
 Declared = Mapping[str, Mapping[str, Scalar]]
 """Section (``model``, ``target`` …) → name → the key that declares it."""
@@ -90,6 +90,20 @@ def flatten_groups(groups: Map, declared: Declared, checks: Checks) -> dict[str,
         for word, item in members[group].items():
             found[group] |= found.get(word, set()) if word in members else _matching(word, item, checks, declared)
     return {group: tuple(name for name in declared["target"] if name in found[group]) for group in members}
+
+
+def members(
+    node: Node | None, what: str, groups: Mapping[str, tuple[str, ...]], declared: Declared, checks: Checks
+) -> tuple[str, ...]:
+    """The targets, in file order, that a list of targets, groups and globs stands for; without one, every target."""
+    if node is None:
+        return tuple(declared["target"])
+    found: set[str] = set()
+    for item in checks.items(node, what):
+        word = checks.text(item, f"an item of {what}", "the name of a target or group, or a glob")
+        if word is not None:
+            found |= set(groups[word]) if word in groups else _matching(word, item, checks, declared)
+    return tuple(name for name in declared["target"] if name in found)
 
 
 def _matching(word: str, item: Node, checks: Checks, declared: Declared) -> set[str]:

@@ -81,6 +81,21 @@ def _top(backends: Json, platforms: Mapping[str, str]) -> Json:
         "groups": _section(
             _list(_text("a target, a group or a glob such as cpu-*")), "Names for several targets.", shared=True
         ),
+        "publish": _section(
+            _object(
+                {
+                    "to": _text(
+                        "The address: a directory, s3://…, hf://…, oci://…, mlflow://…; {target} is the target."
+                    ),
+                    "targets": _list(
+                        _text("a target, a group or a glob such as cpu-*"), "What it is for; default: all."
+                    ),
+                },
+                ("to",),
+                additional=True,
+            ),
+            "Where 'cbuild push' can push what is published.",
+        ),
         "defaults": {**_object(_options()), "description": "Run options of every node that does not set its own."},
         "env": _list(
             _text("an environment variable that nodes may see", "^[A-Za-z_][A-Za-z0-9_]*$"),

@@ -22,6 +22,7 @@ __all__ = [
     "MetricUse",
     "ModelSpec",
     "PlatformSpec",
+    "PublishSpec",
     "RunOptions",
     "Spec",
     "StepSpec",
@@ -156,6 +157,18 @@ class TargetSpec(msgspec.Struct, frozen=True):
     marks: Mapping[str, Mark] = {}  # "from", "platform", …
 
 
+class PublishSpec(msgspec.Struct, frozen=True):
+    """Where ``targets`` (all of them, if it names none) can be pushed. ``options``: every key beside ``to`` and
+    ``targets``, typed by the destination."""
+
+    name: str
+    mark: Mark
+    to: str
+    targets: tuple[str, ...]
+    options: Map
+    marks: Mapping[str, Mark] = {}
+
+
 class Spec(msgspec.Struct, frozen=True):
     """A whole Compressfile. ``text``: as read, for error excerpts. ``root``: its directory, absolute."""
 
@@ -169,6 +182,7 @@ class Spec(msgspec.Struct, frozen=True):
     targets: Mapping[str, TargetSpec]
     groups: Mapping[str, tuple[str, ...]]
     evaluate: EvaluateSpec | None = None
+    publish: Mapping[str, PublishSpec] = {}
     defaults: RunOptions = RunOptions()
     env: tuple[str, ...] = ()  # environment variables that nodes may see; their values join the keys
     cache: str = "cache"
