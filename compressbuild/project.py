@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import place
 from .errors import Incompatible, UsageError
 
 if TYPE_CHECKING:
@@ -53,11 +54,11 @@ class Project:
             raise UsageError(f"{path} is a directory", hint=f"name the file in it: -f {path / 'Compressfile'}")
         if not path.is_file():
             beside = path.with_name(path.name + ".example")
-            hint = (
-                f"'{beside.name}' is there: cp {beside.name} {path.name}"
-                if beside.is_file()
-                else "name another with -f FILE"
-            )
+            hint = "name another with -f FILE"
+            if beside.is_file():
+                hint = f"'{beside.name}' is there: cp {beside.name} {path.name}"
+            elif str(path) == place.NAME:
+                hint = f"no directory above has one either, up to {place.edge()}; name one with -f FILE or -C DIR"
             raise UsageError(f"there is no {path}", hint=hint)
         self.root = _utf8(Path(os.path.abspath(path)).parent, "the project's directory")
         self.state = self.root / STATE_DIR

@@ -264,7 +264,7 @@ def test_another_file_from_another_directory(project: Inline, tmp_path: Path):
     ],
 )
 def test_locate(argv: list[str], root: str):
-    found, state = noop.locate(argv)
+    found, state, _ = noop.locate(argv)
     assert found == root
     assert state.startswith(f"{root}.cbuild/noop/")
     assert noop.locate([*argv, "more"])[1] != state

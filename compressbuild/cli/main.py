@@ -13,6 +13,7 @@ import click
 from .. import __version__, interrupts
 from ..errors import CbuildError, Interrupted
 from . import completion
+from .options import directory_option
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -44,6 +45,7 @@ COMMANDS = {
 
 _TAKES_VALUE = frozenset(
     (
+        "-C",
         "-f",
         "--file",
         "-j",
@@ -137,6 +139,7 @@ def _command_first(args: list[str]) -> list[str]:
     options_metavar="[OPTIONS]",
     subcommand_metavar="TARGET… | COMMAND",
 )
+@directory_option
 @click.version_option(__version__, "--version", prog_name="cbuild")
 def cbuild() -> None:
     """Build compressed variants of a model, as a Compressfile declares them.
