@@ -1,4 +1,4 @@
-"""Where a command works: ``-C DIR``, and the Compressfile in a directory above. Imports only what the interpreter has."""
+"""Where a command works: ``-C DIR``, and the Compressfile in a directory above. Imports what is loaded anyway."""
 
 import posix
 
@@ -19,11 +19,8 @@ def above() -> str:
 
 def edge() -> str:
     """The last directory in which :func:`above` looks."""
-    last = ""
-    for last in _upwards():
-        pass
     parts = posix.getcwd().split("/")
-    return "/".join(parts[: len(parts) - last.count("../")]) or "/"
+    return "/".join(parts[: len(parts) - sum(1 for _ in _upwards())]) or "/"
 
 
 def below(prefix: str) -> str:

@@ -71,7 +71,7 @@ def command(
         differing = _differing(project, selection.names, must_match=must_match)
         if dry_run:
             plan = project.plan(selection.names, remeasure=remeasure)
-            for line in plan_lines(plan, selection.skipped, as_json=as_json, verbose=verbose):
+            for line in plan_lines(plan, selection, as_json=as_json, verbose=verbose):
                 click.echo(line)
             return 0
         if not selection.names:
@@ -79,7 +79,7 @@ def command(
                 click.echo(f"skipped {name}: {reason}", err=as_json)
             raise Incompatible(
                 "none of these targets can be built on this machine",
-                hint="'cbuild doctor' shows what this machine lacks",
+                hint=selection.install or "'cbuild doctor' shows what this machine lacks",
             )
         from ..build.run import build_targets  # what executes, which a plan does without
 

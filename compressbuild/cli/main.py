@@ -156,6 +156,10 @@ def main(argv: list[str]) -> int:
         return _interrupted("interrupted")
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.NoSuchOption) and (command := _meant(argv)):
+            click.echo(
+                f"  hint: '{argv[_first_word(argv) or 0]}' is no command; did you mean 'cbuild {command}'?", err=True
+            )
         return 2
     except Interrupted as error:
         return _interrupted(str(error))
@@ -171,6 +175,14 @@ def main(argv: list[str]) -> int:
         click.echo(f"cbuild: error: {_system_error(error)}", err=True)
         return 1
     return outcome if isinstance(outcome, int) else 0
+
+
+def _meant(argv: list[str]) -> str | None:
+    """The command that the first word of a line is nearly."""
+    from ..words import did_you_mean
+
+    at = _first_word(argv)
+    return None if at is None or argv[at] in COMMANDS else did_you_mean(argv[at], COMMANDS)
 
 
 def _interrupted(text: str) -> int:

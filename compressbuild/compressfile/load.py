@@ -143,7 +143,7 @@ class _Loader:
         shared = value("evaluate")
         evaluate = None if shared is None else evaluation(shared, None, checks)
         targets = self._targets(sections_of.get("targets"), scope, evaluate)
-        groups = self._groups(value("groups"))
+        groups = self._groups(value("groups"), targets)
         platforms |= check_references(checks, self._declared, self._catalogue)
         check_cycles(targets, checks)
         return Spec(
@@ -234,12 +234,12 @@ class _Loader:
                     targets[target.name] = target
         return targets
 
-    def _groups(self, node: Node | None) -> dict[str, tuple[str, ...]]:
+    def _groups(self, node: Node | None, targets: dict[str, TargetSpec]) -> dict[str, tuple[str, ...]]:
         found = None if node is None else self._checks.mapping(node, "'groups'")
         if found is None:
             return {}
         kept = tuple(entry for entry in found.entries if self._declare("group", entry[0]))
-        return flatten_groups(Map(kept, found.mark), self._declared, self._checks)
+        return flatten_groups(Map(kept, found.mark), self._declared, targets, self._checks)
 
     def _defaults(self, node: Node | None) -> RunOptions:
         found = None if node is None else self._checks.mapping(node, "'defaults'", OPTIONS)
