@@ -147,8 +147,8 @@ class _Loader:
         shared = value("evaluate")
         evaluate = None if shared is None else evaluation(shared, None, checks)
         targets = self._targets(sections_of.get("targets"), scope, evaluate)
-        groups = self._groups(value("groups"))
-        publish = self._publish(value("publish"), groups)
+        groups = self._groups(value("groups"), targets)
+        publish = self._publish(value("publish"), groups, targets)
         platforms |= check_references(checks, self._declared, self._catalogue)
         check_cycles(targets, checks)
         return Spec(
@@ -240,20 +240,22 @@ class _Loader:
                     targets[target.name] = target
         return targets
 
-    def _groups(self, node: Node | None) -> dict[str, tuple[str, ...]]:
+    def _groups(self, node: Node | None, targets: dict[str, TargetSpec]) -> dict[str, tuple[str, ...]]:
         found = None if node is None else self._checks.mapping(node, "'groups'")
         if found is None:
             return {}
         kept = tuple(entry for entry in found.entries if self._declare("group", entry[0]))
-        return flatten_groups(Map(kept, found.mark), self._declared, self._checks)
+        return flatten_groups(Map(kept, found.mark), self._declared, targets, self._checks)
 
-    def _publish(self, node: Node | None, groups: dict[str, tuple[str, ...]]) -> dict[str, PublishSpec]:
+    def _publish(
+        self, node: Node | None, groups: dict[str, tuple[str, ...]], targets: dict[str, TargetSpec]
+    ) -> dict[str, PublishSpec]:
         found = None if node is None else self._checks.mapping(node, "'publish'")
         result: dict[str, PublishSpec] = {}
         for key, value in found.entries if found is not None else ():
             entry = publishing(key, value, self._checks) if self._declare("destination", key) else None
             if entry is not None:
-                wanted = members(entry[1], f"'targets' of '{key.value}'", groups, self._declared, self._checks)
+                wanted = members(entry[1], f"'targets' of '{key.value}'", groups, self._declared, targets, self._checks)
                 result[str(key.value)] = replace(entry[0], targets=wanted)
         return result
 

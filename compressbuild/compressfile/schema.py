@@ -79,7 +79,9 @@ def _top(backends: Json, platforms: Mapping[str, str]) -> Json:
         "evaluate": _either({"$ref": "#/$defs/evaluate"}),
         "targets": _section(_target(), "What to build.", shared=True),
         "groups": _section(
-            _list(_text("a target, a group or a glob such as cpu-*")), "Names for several targets.", shared=True
+            _list(_text("a target, a group, a glob such as cpu-*, or tag:NAME")),
+            "Names for several targets.",
+            shared=True,
         ),
         "publish": _section(
             _object(
@@ -263,6 +265,8 @@ def _target() -> Json:
                 "description": "false: measure nothing; a mapping: what differs from the file's own evaluate.",
             },
             "matrix": {"$ref": "#/$defs/matrix"},
+            "description": _text("What the target is for."),
+            "tags": _list(_text("a tag", f"^{NAME.pattern}$"), "Words by which it is selected: cbuild tag:NAME."),
             **_options(),
         },
         ("from",),

@@ -144,7 +144,8 @@ class EvaluateSpec(msgspec.Struct, frozen=True):
 
 
 class TargetSpec(msgspec.Struct, frozen=True):
-    """``evaluate``: None means the file's own; an EvaluateSpec with no metrics switches it off."""
+    """``evaluate``: None means the file's own; an EvaluateSpec with no metrics switches it off. ``description`` and
+    ``tags`` are for people, and in no key."""
 
     name: str
     mark: Mark
@@ -155,6 +156,8 @@ class TargetSpec(msgspec.Struct, frozen=True):
     evaluate: EvaluateSpec | None = None
     options: RunOptions = RunOptions()  # for its compile node
     marks: Mapping[str, Mark] = {}  # "from", "platform", …
+    description: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class PublishSpec(msgspec.Struct, frozen=True):
