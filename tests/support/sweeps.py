@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+from damage import Hang
+
 __all__ = ["Tally", "shard", "tallied", "tries"]
 
 T = TypeVar("T")
@@ -33,7 +35,7 @@ class Tally:
         self.tried += 1
         try:
             yield
-        except Exception as error:  # noqa: BLE001  whatever it is, the case has failed and the next is tried
+        except (Exception, Hang) as error:  # noqa: BLE001  the case has failed, and the next is tried
             said = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
             self.failed.append(f"{where}: {said}" if where else said)
 
@@ -61,7 +63,7 @@ def tallied(record_property: Callable[[str, object], None]) -> Iterator[Tally]:
         record_property("tried", tally.tried)
         record_property("failed", len(tally.failed))
     assert tally.tried
-    assert not tally.failed, f"{len(tally.failed)} of {tally.tried}:\n\n" + "\n\n".join(tally.failed[:20])
+    assert not tally.failed, f"{len(tally.failed)} of {tally.tried}:\n\n" + "\n\n".join(tally.failed[:50])
 
 
 def tries(usual: int) -> int:
