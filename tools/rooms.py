@@ -21,6 +21,7 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 LAYERS = """
     __main__
     cli
+    push
     report conformance
     build
     evaluate
@@ -32,6 +33,7 @@ LAYERS = """
     api
     digest
     errors words noop interrupts
+    place
 """
 RANK = {room: rank for rank, line in enumerate(reversed(LAYERS.split("\n"))) for room in line.split()}
 

@@ -93,8 +93,9 @@ def write(project: Project, argv: list[str], report: BuildReport, text: str) -> 
     files = [path.removeprefix(root) if path != root[:-1] else "." for path in full]
     names = [*project.spec.env, "CBUILD_CACHE", signing.VARIABLE, *(_SEARCHED if lacking else ())]
     environment = [(n.encode(), v.encode() if (v := project.environ.get(n)) is not None else None) for n in names]
-    state = (noop.identity(), argv, environment, files, packed, text)
-    path = os.path.join(project.root, noop.locate(argv)[1].removeprefix(noop.locate(argv)[0]))
+    prefix, place, asked = noop.locate(argv)
+    state = (noop.identity(), asked, environment, files, packed, text)
+    path = os.path.join(project.root, place.removeprefix(prefix))
     temporary = f"{path}.{os.getpid()}"
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)

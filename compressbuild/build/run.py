@@ -140,7 +140,10 @@ class Build:
         statuses = {report.status for report in reports}
         code = 1 if statuses & {"failed", "not built"} or self.failures else 3 if "gate failed" in statuses else 0
         roles = Roles.of(self._project.graph.metrics)
-        return BuildReport(targets=reports, counts=counts, exit_code=code, units=self._units(), roles=roles)
+        return BuildReport(
+            targets=reports, counts=counts, exit_code=code, units=self._units(), roles=roles,
+            install=self._selection.install,
+        )  # fmt: skip
 
     def _units(self) -> dict[str, str]:
         return {name: metric.unit for name, metric in self._project.graph.metrics.items()}

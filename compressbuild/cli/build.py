@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import Incompatible
+from ..errors import Incompatible, UsageError
 from ..report.text.plan import plan_lines
 from . import completion
-from .options import locked, opened, project_options
+from .options import MOVED, locked, opened, project_options
 
 if TYPE_CHECKING:
     from ..build.outcome import BuildReport
@@ -64,12 +64,14 @@ def command(
     verbose: bool,
 ) -> int:
     """Build targets: names, groups, globs ('sweep-*'), or 'all'."""
-    with opened(file, overrides, cache_dir) as project:
-        selection = project.select(targets)
+    with ExitStack() as stack:
+        with _mistyped(targets, file):
+            project = stack.enter_context(opened(file, overrides, cache_dir))
+            selection = project.select(targets)
         differing = _differing(project, selection.names, must_match=must_match)
         if dry_run:
             plan = project.plan(selection.names, remeasure=remeasure)
-            for line in plan_lines(plan, selection.skipped, as_json=as_json, verbose=verbose):
+            for line in plan_lines(plan, selection, as_json=as_json, verbose=verbose):
                 click.echo(line)
             return 0
         if not selection.names:
@@ -77,7 +79,7 @@ def command(
                 click.echo(f"skipped {name}: {reason}", err=as_json)
             raise Incompatible(
                 "none of these targets can be built on this machine",
-                hint="'cbuild doctor' shows what this machine lacks",
+                hint=selection.install or "'cbuild doctor' shows what this machine lacks",
             )
         from ..build.run import build_targets  # what executes, which a plan does without
 
@@ -91,8 +93,27 @@ def command(
                 check=check,
                 remeasure=remeasure,
             )
-        plain = not (check or remeasure or trace or verbose or differing)
+        moved = click.get_current_context().meta.get(MOVED, False)
+        plain = not (check or remeasure or trace or verbose or differing or moved)
         return _conclude(project, report, as_json=as_json, plain=plain)
+
+
+@contextmanager
+def _mistyped(words: tuple[str, ...], file: str) -> Iterator[None]:
+    """Where the first word is no target, it may be a command with a slip: ``shwo``, ``bulid``."""
+    try:
+        yield
+    except UsageError as error:
+        from ..words import did_you_mean
+        from .main import COMMANDS
+
+        word, command = words[0], did_you_mean(words[0], COMMANDS)
+        unknown = str(error) == f"unknown target '{word}'" or not os.path.exists(file)
+        nearer = error.hint is not None and error.hint.startswith("did you mean")
+        if command is None or not unknown or nearer:
+            raise
+        said = f"unknown command '{word}'" if not os.path.exists(file) else f"unknown target or command '{word}'"
+        raise UsageError(said, hint=f"did you mean 'cbuild {command}'?") from None
 
 
 def _differing(project: Project, targets: tuple[str, ...], *, must_match: bool) -> bool:

@@ -13,6 +13,7 @@ import click
 from .. import __version__, interrupts
 from ..errors import CbuildError, Interrupted
 from . import completion
+from .options import directory_option
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -32,6 +33,7 @@ COMMANDS = {
     "verify": "Check published artifacts against their provenance.",
     "sign": "Sign the provenance of published artifacts.",
     "clean": "Remove what targets published that are no longer declared.",
+    "push": "Push published artifacts to a directory, bucket, hub or registry.",
     "sbom": "Write the bill of materials of a published target (CycloneDX ML-BOM).",
     "lock": "Pin the software that targets are built with.",
     "cache": "Statistics, clean-up and verification of the cache.",
@@ -44,6 +46,7 @@ COMMANDS = {
 
 _TAKES_VALUE = frozenset(
     (
+        "-C",
         "-f",
         "--file",
         "-j",
@@ -137,6 +140,7 @@ def _command_first(args: list[str]) -> list[str]:
     options_metavar="[OPTIONS]",
     subcommand_metavar="TARGET… | COMMAND",
 )
+@directory_option
 @click.version_option(__version__, "--version", prog_name="cbuild")
 def cbuild() -> None:
     """Build compressed variants of a model, as a Compressfile declares them.
@@ -155,6 +159,10 @@ def main(argv: list[str]) -> int:
         return _interrupted("interrupted")
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.NoSuchOption) and (command := _meant(argv)):
+            click.echo(
+                f"  hint: '{argv[_first_word(argv) or 0]}' is no command; did you mean 'cbuild {command}'?", err=True
+            )
         return 2
     except Interrupted as error:
         return _interrupted(str(error))
@@ -174,6 +182,14 @@ def main(argv: list[str]) -> int:
             raise
         return _interrupted("interrupted")  # Python 3.11 wraps what is raised while a class is made
     return outcome if isinstance(outcome, int) else 0
+
+
+def _meant(argv: list[str]) -> str | None:
+    """The command that the first word of a line is nearly."""
+    from ..words import did_you_mean
+
+    at = _first_word(argv)
+    return None if at is None or argv[at] in COMMANDS else did_you_mean(argv[at], COMMANDS)
 
 
 def _interrupted(text: str) -> int:

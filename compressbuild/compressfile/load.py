@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from ..errors import Mark, UsageError
 from . import sections
 from .checks import OPTIONS, Checks
@@ -22,8 +24,9 @@ from .overrides import apply
 from .parsed import read
 from .paths import Paths, leaves_root, normal
 from .problems import Problems
-from .references import Catalogue, check_cycles, check_references, flatten_groups
-from .spec import EvaluateSpec, RunOptions, Spec, TargetSpec
+from .publishing import publishing
+from .references import Catalogue, check_cycles, check_references, flatten_groups, members
+from .spec import EvaluateSpec, PublishSpec, RunOptions, Spec, TargetSpec
 from .targets import Targets
 from .text import decode
 
@@ -38,6 +41,7 @@ TOP_KEYS = (
     "evaluate",
     "targets",
     "groups",
+    "publish",
     "defaults",
     "env",
     "cache",
@@ -117,7 +121,7 @@ class _Loader:
         self._catalogue = catalogue
         self._checks = Checks(problems)
         self._declared: dict[str, dict[str, Scalar]] = {
-            kind: {} for kind in ("model", "target", "group", "dataset", "platform")
+            kind: {} for kind in ("model", "target", "group", "dataset", "platform", "destination")
         }
 
     def spec(self, root: Node) -> Spec:
@@ -143,7 +147,8 @@ class _Loader:
         shared = value("evaluate")
         evaluate = None if shared is None else evaluation(shared, None, checks)
         targets = self._targets(sections_of.get("targets"), scope, evaluate)
-        groups = self._groups(value("groups"))
+        groups = self._groups(value("groups"), targets)
+        publish = self._publish(value("publish"), groups, targets)
         platforms |= check_references(checks, self._declared, self._catalogue)
         check_cycles(targets, checks)
         return Spec(
@@ -157,6 +162,7 @@ class _Loader:
             targets=targets,
             groups=groups,
             evaluate=evaluate,
+            publish=publish,
             defaults=self._defaults(value("defaults")),
             env=self._env(value("env")),
             cache=self._cache(value("cache")),
@@ -234,12 +240,24 @@ class _Loader:
                     targets[target.name] = target
         return targets
 
-    def _groups(self, node: Node | None) -> dict[str, tuple[str, ...]]:
+    def _groups(self, node: Node | None, targets: dict[str, TargetSpec]) -> dict[str, tuple[str, ...]]:
         found = None if node is None else self._checks.mapping(node, "'groups'")
         if found is None:
             return {}
         kept = tuple(entry for entry in found.entries if self._declare("group", entry[0]))
-        return flatten_groups(Map(kept, found.mark), self._declared, self._checks)
+        return flatten_groups(Map(kept, found.mark), self._declared, targets, self._checks)
+
+    def _publish(
+        self, node: Node | None, groups: dict[str, tuple[str, ...]], targets: dict[str, TargetSpec]
+    ) -> dict[str, PublishSpec]:
+        found = None if node is None else self._checks.mapping(node, "'publish'")
+        result: dict[str, PublishSpec] = {}
+        for key, value in found.entries if found is not None else ():
+            entry = publishing(key, value, self._checks) if self._declare("destination", key) else None
+            if entry is not None:
+                wanted = members(entry[1], f"'targets' of '{key.value}'", groups, self._declared, targets, self._checks)
+                result[str(key.value)] = replace(entry[0], targets=wanted)
+        return result
 
     def _defaults(self, node: Node | None) -> RunOptions:
         found = None if node is None else self._checks.mapping(node, "'defaults'", OPTIONS)

@@ -19,6 +19,7 @@ from .compiling import settings_of
 from .draft import Draft
 from .measuring import Measuring
 from .node import Ask, Node, TargetPlan
+from .publishing import check_publish
 from .steps import Steps
 from .typed import Types
 
@@ -110,6 +111,7 @@ def build_graph(
     plans = {name: measuring.target(target) for name, target in spec.targets.items()}
     for platform in spec.platforms:
         settings_of(draft, platform)
+    check_publish(draft)
     if draft.problems:
         unique = dict.fromkeys(draft.problems)
         raise CompressfileError(unique, dict(spec.texts))
