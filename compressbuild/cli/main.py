@@ -152,6 +152,8 @@ def cbuild() -> None:
 def main(argv: list[str]) -> int:
     """Run a command line; errors are printed as the user should read them. Returns the exit status."""
     try:
+        if any("\0" in word for word in argv):
+            raise click.UsageError("a word of the command line has a NUL in it")
         outcome = cbuild.main(argv, prog_name="cbuild", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
         return _interrupted("interrupted")

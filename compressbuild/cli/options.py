@@ -135,8 +135,11 @@ def written(text: str, place: str, *, aside: bool) -> None:
     if place == "-":
         click.echo(text, nl=False)
         return
+    from ..digest import promptly  # here: most commands write no file
+
     try:
-        Path(place).write_text(text, encoding="utf-8")
+        with open(place, "w", encoding="utf-8", opener=promptly) as file:
+            file.write(text)
     except OSError as error:
         raise UsageError(f"cannot write {place}: {error.strerror}") from error
     click.echo(f"wrote {place} ({number(len(text.encode()), 'B')})", err=aside)

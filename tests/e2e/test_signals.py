@@ -87,7 +87,7 @@ def test_while_a_class_is_made(work: Work, monkeypatch: pytest.MonkeyPatch, capf
 
 
 def sweep(work: Work, tally: Tally, rounds: int) -> None:
-    for _ in range(rounds):
+    for _ in tally.upto(rounds):
         number, delay = tally.rng.choice(SIGNALS), START + tally.rng.random() * 1.2
         with tally.case(f"{number.name} after {delay:.3f} s"):
             assert interrupted(work, number, delay, again=tally.rng.random() < 0.3) in (0, 128 + number)

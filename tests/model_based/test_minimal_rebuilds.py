@@ -15,7 +15,7 @@ Record = Callable[[str, object], None]
 
 
 def graphs(root: Path, tally: Tally, count: int) -> None:
-    for _ in range(count):
+    for _ in tally.upto(count):
         seed = tally.rng.randrange(1 << 32)
         with tally.case(f"graph {seed}"):
             History(root / "project", random.Random(seed)).run(6)
