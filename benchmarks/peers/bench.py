@@ -38,7 +38,7 @@ def measured(
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         load=[round(os.getloadavg()[0], 1)],
         limit=limit,
-        jobs=os.cpu_count() or 1,
+        jobs=tools[0].jobs,
         tools={tool.name: _tooling(tool) for tool in tools},
     )
     present = [tool for tool in tools if tool.program]

@@ -76,10 +76,11 @@ def test_ninja_and_make_are_measured_in_all_builds() -> None:
     }  # fmt: skip
     assert {name: cell.wrong for name, cell in results.cells[10]["ninja"].items()} == dict.fromkeys(SCENARIOS, 0)
     killed = results.cells[10]["ninja"]["killed"]
-    assert killed.twice == 0
     assert killed.finished is not None
-    assert killed.finished > 0
-    assert killed.ran == [10 - killed.finished]
+    assert killed.twice is not None
+    assert killed.twice <= 1, "what ran beside the held action may just have ended"
+    assert killed.finished > 1
+    assert killed.ran == [10 - killed.finished + killed.twice]
     make = results.cells[10]["make"]
     assert ran(results, "make")["touched"] == ran(results, "make")["cutoff"] == [10]
     assert make["changed"].wrong == below, "make does not see a changed parameter"
@@ -102,7 +103,7 @@ def test_cbuild_in_all_builds() -> None:
     assert {name: (cell.wrong, cell.failure, cell.over) for name, cell in cells.items()} == dict.fromkeys(
         SCENARIOS, (0, "", False)
     )
-    assert cells["killed"].twice <= results.jobs - 1
+    assert cells["killed"].twice <= 1
     assert {name: cell.ran for name, cell in cells.items() if name != "killed"} == {
         name: [count] for name, count in least.items() if name != "killed"
     }
