@@ -52,8 +52,7 @@ class Observe:
         self._heartbeat.expected = known
         self.emit(events.BuildStarted(targets=tuple(targets), nodes=len(needed), jobs=jobs, expected=known))
 
-    def started(self, node: Node, why: Explanation, preload: tuple[str, ...] = ()) -> None:
-        log = self.log_path(node)
+    def started(self, node: Node, why: Explanation, log: Path, preload: tuple[str, ...]) -> None:
         self._heartbeat.started(node.position, log, preload)
         self.emit(
             events.NodeStarted(

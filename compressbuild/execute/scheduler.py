@@ -220,7 +220,7 @@ class Scheduler:
         run = _Run(action, locks, base, log, tuple(taken.values()))
         self._running[node.index] = run
         preload = preloads(self.graph, node)
-        self._observe.started(node, action.why, preload)
+        self._observe.started(node, action.why, log, preload)
         if node.role == "import":
             self._observe.working(node)
             self._import(run, out)

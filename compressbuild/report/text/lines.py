@@ -27,7 +27,7 @@ def started_line(event: NodeStarted) -> str:
 def finished_line(event: NodeFinished) -> str:
     """``built     slim/prune.channels  3.1 s``, with ``(+ 19 s starting the worker for torch)`` if that took long."""
     seconds = f"  {duration(event.seconds)}" if event.seconds else ""
-    waited = f"  (+ {duration(event.starting)} {starting(event.preload)})" if event.starting >= _SLOW else ""
+    waited = _waited(event.starting, event.preload)
     cause = f"  {event.cause}" if event.cause else ""
     return f"{event.status:9} {event.label}{seconds}{waited}{cause}"
 
@@ -37,11 +37,15 @@ def running_line(event: NodeRunning) -> str:
     if not event.seconds:
         return f"{'running':9} {event.label}  {duration(event.starting)} {starting(event.preload)}"
     expected = f" of about {duration(event.expected)}" if event.expected is not None else ""
-    waited = f" (+ {duration(event.starting)} {starting(event.preload)})" if event.starting >= _SLOW else ""
+    waited = _waited(event.starting, event.preload)
     counted = f"{event.done:g}/{event.total:g}" if event.total > 0 else ""
     said = f"| {event.said}" if event.said and not event.values else ""
     parts = [duration(event.seconds) + expected + waited, counted, values_text(event.values), said]
     return f"{'running':9} {event.label}  " + "  ".join(part for part in parts if part)
+
+
+def _waited(seconds: float, preload: tuple[str, ...]) -> str:
+    return f" (+ {duration(seconds)} {starting(preload)})" if seconds >= _SLOW else ""
 
 
 def starting(preload: tuple[str, ...]) -> str:
