@@ -93,6 +93,9 @@ class Remote(Protocol):
         UserError if files lie there that no push put there.
         """
 
+    def described(self, parcel: Parcel) -> bool:
+        """Whether what the place says beside the files, such as a card, is what a push would write."""
+
     def publish(self, parcel: Parcel, keep: frozenset[str], check: Callable[[Content], None]) -> str:
         """Make the place hold exactly the parcel, and return where it is.
 

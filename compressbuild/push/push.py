@@ -51,7 +51,7 @@ def difference(parcel: Parcel, remote: Remote) -> Difference:
         alike.append(next(file for file in parcel.files if file.name == parcel.seal))
     keep = same(there, alike)
     names = {file.name for file in parcel.files}
-    return Difference(keep, keep == names == set(there.names()))
+    return Difference(keep, keep == names == set(there.names()) and remote.described(parcel))
 
 
 def push(parcel: Parcel, remote: Remote, *, dry_run: bool = False) -> Pushed:

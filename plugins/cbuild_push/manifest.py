@@ -2,6 +2,8 @@
 
 from compressbuild.api import Destination, Stack, hookimpl
 
+from .params import HuggingFace
+
 
 @hookimpl
 def compressbuild_destinations():
@@ -12,6 +14,14 @@ def compressbuild_destinations():
         shared=True,
         modes=True,
         summary="a directory, or a mounted share",
+    )
+    yield Destination(
+        name="huggingface",
+        schemes=("hf",),
+        open="cbuild_push.huggingface:open_place",
+        options=HuggingFace,
+        stack=Stack(modules=("huggingface_hub",), install="pip install 'compressbuild[push-hf]'"),
+        summary="a model repository of the Hugging Face Hub: hf://owner/name, or hf://owner/name@branch",
     )
     yield Destination(
         name="url",
