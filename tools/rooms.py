@@ -24,7 +24,7 @@ LAYERS = """
     report conformance
     build
     evaluate
-    execute
+    execute revision
     project
     plan publish
     graph
