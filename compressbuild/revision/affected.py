@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 
@@ -13,7 +15,7 @@ from ..graph import TargetPlan
 from ..project import Project
 from .checkout import Checkout, checked_out
 
-__all__ = ["Affected", "affected"]
+__all__ = ["Affected", "affected", "revised"]
 
 
 class Affected(msgspec.Struct, frozen=True):
@@ -30,9 +32,8 @@ def affected(project: Project, ref: str, targets: Iterable[str], overrides: Sequ
     keys = {name: now.target(name) for name in names}
     if project.keyer.problems:
         raise CompressfileError(dict.fromkeys(project.keyer.problems), dict(project.spec.texts))
-    own = frozenset({project.published, project.cache_path})
     try:
-        with checked_out(project.spec.path, ref, own) as found:
+        with checked_out(project.spec.path, ref, _own(project)) as found:
             return _compared(project, found, keys, now, overrides)
     except UsageError as error:
         if not str(error).startswith(f"'{ref}' has no "):
@@ -40,13 +41,33 @@ def affected(project: Project, ref: str, targets: Iterable[str], overrides: Sequ
         return Affected(dict.fromkeys(names, "new"), (f"{error}: every target is new",))
 
 
+@contextmanager
+def revised(project: Project, ref: str, overrides: Sequence[str] = ()) -> Iterator[tuple[Project, list[str]]]:
+    """The project as it was at a revision, with the cache of ``project``; and what of it is not here."""
+    with checked_out(project.spec.path, ref, _own(project)) as found:
+        then = _opened(project, found, overrides)
+        try:
+            yield then, found.notes
+        finally:
+            then.close()
+
+
+def _own(project: Project) -> frozenset[Path]:
+    return frozenset({project.published, project.cache_path})
+
+
+def _opened(project: Project, found: Checkout, overrides: Sequence[str]) -> Project:
+    then = Project(found.file, overrides, cache=project.cache_path, environ=project.environ)
+    then.__dict__["facts"] = project.facts
+    return then
+
+
 def _compared(
     project: Project, found: Checkout, keys: dict[str, Digest], now: _Recipes, overrides: Sequence[str]
 ) -> Affected:
     changed = _outside(project, found)
     try:
-        then = Project(found.file, overrides, cache=project.cache_path, environ=project.environ)
-        then.__dict__["facts"] = project.facts
+        then = _opened(project, found, overrides)
         before = _Recipes(then)
         declared = then.graph.targets
     except CompressfileError as error:

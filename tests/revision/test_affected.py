@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 from pathlib import Path
 
 import msgspec
 import pytest
 from command import TOY_PATH, Inline
+from repositories import commit, git
 
 COMPRESSFILE = """\
 version: 1
@@ -33,24 +33,6 @@ def rows():
     for name in sorted(os.listdir(DATA)):
         yield (DATA / name).read_text()
 """
-
-
-def git(directory: Path, *args: str) -> str:
-    env = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
-        "GIT_CONFIG_GLOBAL": "/dev/null",
-        "GIT_CONFIG_SYSTEM": "/dev/null",
-        **{f"GIT_{who}_{what}": "t@t" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
-    }
-    done = subprocess.run(["git", "-C", str(directory), *args], env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"git {' '.join(args)}: {done.stderr}"
-    return done.stdout
-
-
-def commit(directory: Path) -> str:
-    git(directory, "add", "-A")
-    git(directory, "commit", "-qm", "x")
-    return git(directory, "rev-parse", "HEAD").strip()
 
 
 @pytest.fixture
@@ -247,9 +229,7 @@ def test_plugins_of_the_same_repository(work: Inline):
         "tools/ownwork.py",
         'def copy(ctx, model, params):\n    (ctx.out / "value").write_text("x")\n',
     )
-    work.write(
-        "tools/own-1.0.dist-info/entry_points.txt", "[compressbuild]\nown = ownplugin\n"
-    )
+    work.write("tools/own-1.0.dist-info/entry_points.txt", "[compressbuild]\nown = ownplugin\n")
     work.write("tools/own-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: own\nVersion: 1.0\n")
     work.edit("Compressfile", "  c: {from: g, steps: [toy.copy]", "  c: {from: g, steps: [own.copy]")
     base = commit(work.root)
