@@ -25,6 +25,7 @@ COMMANDS = {
     "why": "Explain why a target's nodes run, or do not.",
     "list": "List targets, groups, and what is built.",
     "show": "Show one target: steps, parameters, metrics, gates.",
+    "affected": "List the targets that differ from a git revision.",
     "compare": "Compare two targets on the same samples.",
     "history": "Show a target's metrics from build to build.",
     "report": "Write an HTML report of what is built, and what to ship.",
@@ -59,6 +60,7 @@ _TAKES_VALUE = frozenset(
         "-o",
         "--output",
         "--key",
+        "--since",
     )
 )
 
