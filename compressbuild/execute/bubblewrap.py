@@ -69,7 +69,7 @@ def command(readable: Iterable[str], writable: Iterable[str]) -> list[str]:
     for device in sorted(path for pattern in _DEVICES for path in glob.glob(pattern)):
         _add(mounts, device, "--dev-bind")
     ordered = [word for path in sorted(mounts, key=_parts) for word in _needed(mounts, path)]
-    return ["bwrap", *_APART, *ordered, "--remount-ro", "/tmp", "--remount-ro", "/", "--chdir", "/", "--"]
+    return ["bwrap", *_APART, *ordered, "--remount-ro", "/", "--chdir", "/", "--"]
 
 
 def _add(mounts: dict[str, list[str]], path: str, how: str) -> None:

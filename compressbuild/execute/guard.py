@@ -234,9 +234,9 @@ class Guard:
         shown = self._shown(paths)
         if paths[0].startswith(libraries()):
             return UserError(
-                f"{shown} {verb}, but the action key covers only the Python source of a plugin",
-                hint="keep such data in a Python module, or let the Compressfile name the file and list it "
-                "under `files:`",
+                f"{shown} {verb}, but the action key covers only what a plugin's code names",
+                hint='name it by a literal in the module beside it, as in Path(__file__).with_name("table.json"); '
+                "or let the Compressfile name the file and list it under `files:`",
             )
         inside = _below([self._root])
         outside = [os.path.dirname(path) for path in paths if not path.startswith(inside)]

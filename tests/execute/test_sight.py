@@ -213,5 +213,5 @@ def test_an_installed_plugin_is_found_and_only_its_code_is_read(tmp_path: Path, 
         assert end.result.facts == {"library": "word", "opened": path == "my_plugin.py"}, end.result
         if path != "my_plugin.py":
             end = bench.run("my_plugin:table", {"path": str(data)}, sight=sight)
-            assert "covers only the Python source of a plugin" in end.result.error
-            assert "keep such data in a Python module" in end.result.hint
+            assert "covers only what a plugin's code names" in end.result.error
+            assert "name it by a literal in the module beside it" in end.result.hint
