@@ -23,6 +23,8 @@ from ..execute.local import LocalExecutor
 from ..execute.observe import Observe
 from ..execute.outcome import NodeFailure
 from ..execute.pools import Pools
+from ..execute.request import is_isolated
+from ..execute.sandbox import sandboxes
 from ..execute.scheduler import Scheduler
 from ..graph import TargetPlan
 from ..interrupts import Held
@@ -60,7 +62,7 @@ def build_targets(
     build = Build(
         project,
         selection or project.select(targets),
-        LocalExecutor(project.environ, packages=project.keyer.packages(project.graph.nodes)),
+        _executor(project),
         pools,
         observe,
         keep_going=keep_going,
@@ -69,6 +71,14 @@ def build_targets(
         publish=publish,
     )
     return build.run(slots)
+
+
+def _executor(project: Project) -> Executor:
+    nodes = project.graph.nodes
+    isolated = any(map(is_isolated, nodes))
+    kinds = sandboxes(project.spec, project.environ, project.cache_path, project.state, strict=isolated)
+    packages = project.keyer.packages(nodes)
+    return LocalExecutor(project.environ, packages=packages, sandbox=kinds[0], strict=kinds[1])
 
 
 def measure_targets(project: Project, targets: Sequence[str], *, jobs: int | None = None) -> BuildReport:

@@ -18,7 +18,7 @@ from .checks import OPTIONS, Checks
 from .evaluation import evaluation
 from .interpolate import Scope
 from .matrix import expand
-from .names import COMMANDS, IDENTIFIER
+from .names import COMMANDS, IDENTIFIER, SANDBOXES
 from .nodes import Broken, Map, Node, Scalar
 from .overrides import apply
 from .parsed import read
@@ -48,6 +48,7 @@ TOP_KEYS = (
     "python-path",
     "preload",
     "outside",
+    "sandbox",
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -170,6 +171,8 @@ class _Loader:
             preload=self._preload(value("preload")),
             texts=self._problems.texts,
             outside=outside,
+            sandbox=self._sandbox(confined := value("sandbox")),
+            sandbox_mark=confined.mark if confined is not None else None,
         )
 
     def _top(self, root: Node) -> Map:
@@ -273,6 +276,9 @@ class _Loader:
 
     def _cache(self, node: Node | None) -> str:
         return "cache" if node is None else self._checks.text(node, "'cache'", "a directory") or "cache"
+
+    def _sandbox(self, node: Node | None) -> str:
+        return "auto" if node is None else self._checks.choice(node, "'sandbox'", SANDBOXES) or "auto"
 
     def _python_path(self, node: Node | None, paths: Paths) -> tuple[str, ...]:
         return (".",) if node is None else paths.many(node, "'python-path'")

@@ -15,7 +15,7 @@ import msgspec
 from ..api import Params
 from ..words import DURATION, SIZE, Quantity
 from .gates import AMOUNT, GATE_KEYS, LIMITS, RECORDS, RELATIVE_LIMITS, VERDICTS
-from .names import COMMANDS, IDENTIFIER, MAX_NAME, NAME
+from .names import COMMANDS, IDENTIFIER, MAX_NAME, NAME, SANDBOXES
 from .sections import DTYPES
 
 __all__ = ["schema"]
@@ -112,6 +112,7 @@ def _top(backends: Json, platforms: Mapping[str, str]) -> Json:
         "outside": _list(
             _text("a place outside", r"^(/|\.\.)"), "Places outside this file's directory that paths may lead to."
         ),
+        "sandbox": _either({"enum": list(SANDBOXES), "description": "What steps are confined by; default auto."}),
     }
 
 

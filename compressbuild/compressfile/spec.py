@@ -193,3 +193,5 @@ class Spec(msgspec.Struct, frozen=True):
     preload: tuple[str, ...] = ()  # modules imported once, before workers of the user's code are forked
     texts: Mapping[str, str] = {}  # file of a Mark → its text: the file, each --set
     outside: tuple[str, ...] = ()  # places outside the root that paths may lead to
+    sandbox: str = "auto"  # of the workers; in no key
+    sandbox_mark: Mark | None = None

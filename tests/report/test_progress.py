@@ -18,6 +18,7 @@ from compressbuild.execute.events import (
     Event,
     NodeFinished,
     NodeProgress,
+    NodeRunning,
     NodeStarted,
     NodeWorking,
     decode,
