@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..project import Project
     from ..registry import Registry
 
-__all__ = ["locked", "offered", "opened", "project_options", "written"]
+__all__ = ["closing", "locked", "offered", "opened", "project_options", "written"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,7 +59,13 @@ def opened(file: str, overrides: tuple[str, ...], cache_dir: str | None) -> Iter
     """An open project, whose caches are saved on the way out."""
     from ..project import Project
 
-    project = Project(Path(file), overrides, cache=Path(cache_dir) if cache_dir else None)
+    with closing(Project(Path(file), overrides, cache=Path(cache_dir) if cache_dir else None)) as project:
+        yield project
+
+
+@contextmanager
+def closing(project: Project) -> Iterator[Project]:
+    """A project that is open already; its caches are saved on the way out, too."""
     try:
         yield project
     finally:

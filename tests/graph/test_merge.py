@@ -112,7 +112,8 @@ def test_the_order_is_the_lexicographic_topological_sort(toy) -> None:
     )
     graph = toy.open().graph
     assert len(graph.nodes) == 5
-    assert list(graph.order) == list(networkx.lexicographical_topological_sort(graph.digraph))
+    edges = networkx.DiGraph((source, node.index) for node in graph.nodes for source in node.inputs.values())
+    assert list(graph.order) == list(networkx.lexicographical_topological_sort(edges))
 
 
 def test_a_node_before_its_input_is_refused(toy) -> None:
