@@ -30,6 +30,17 @@ def signature(path: str) -> "tuple[int, int, int, int]":
     return found
 
 
+def signatures(paths: "list[str]") -> "list[tuple[int, int, int, int]]":
+    """The signature of each. No line of Python runs for a file that is there."""
+    found: list[tuple[int, int, int, int]] = []
+    while len(found) < len(paths):
+        try:
+            found.extend(map(_FOUR, map(posix.stat, itertools.islice(paths, len(found), None))))
+        except OSError:  # what was found before it is kept
+            found.append(signature(paths[len(found)]))
+    return found
+
+
 def locate(argv: "list[str]") -> "tuple[str, str]":
     """(directory of the Compressfile with its slash, or "", state file) for a command line."""
     root = ""

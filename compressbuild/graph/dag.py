@@ -78,8 +78,18 @@ class Graph:
         return frozenset(found)
 
     def ordered(self, wanted: Iterable[int]) -> list[int]:
-        """The closure of ``wanted`` in the order of ``order``."""
-        return sorted(self.closure(wanted))
+        """The closure of ``wanted``, each node after its inputs, and those in the order of their roles. What else the
+        file holds makes no difference."""
+        found: dict[int, None] = {}
+        left = [*wanted][::-1]
+        while left:
+            index = left[-1]
+            inputs = [source for source in self.nodes[index].inputs.values() if source not in found]
+            if inputs and index not in found:
+                left += reversed(inputs)
+            else:
+                found[left.pop()] = None
+        return list(found)
 
     def needed(self, targets: Iterable[str]) -> frozenset[int]:
         """Every node that building and evaluating these targets takes."""

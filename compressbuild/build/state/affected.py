@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence, Set
 
 from ...compressfile.spec import Spec
 from ...graph import Graph
@@ -14,24 +14,19 @@ __all__ = ["affected", "needed_entries", "same_places", "without"]
 Identity = bytes
 
 
-def affected(rows: Rows, changed: Container[str], touched: Collection[str]) -> tuple[set[Identity], set[str]]:
+def affected(rows: Rows, changed: Set[str], touched: Collection[str]) -> tuple[set[Identity], set[str]]:
     """The nodes and targets that a change can reach. ``changed``: files; ``touched``: targets whose entry was edited.
 
     Every target that was skipped is among them if any entry was edited.
     """
-    spoiled: dict[int, bool] = {}  # many nodes watch the same files
-
-    def is_spoiled(watched: tuple[str, ...]) -> bool:
-        if id(watched) not in spoiled:
-            spoiled[id(watched)] = any(path in changed for path in watched)
-        return spoiled[id(watched)]
-
+    watched = {id(row.watched): row.watched for row in rows.nodes.values()}  # many nodes watch the same files
+    spoiled = {key for key, paths in watched.items() if not changed.isdisjoint(paths)}
     nodes: set[Identity] = set()
     for identity, row in rows.nodes.items():  # each after its inputs
         if (
-            any(source in nodes for source in row.inputs)
-            or is_spoiled(row.watched)
-            or any(path in changed for path in row.stored)
+            id(row.watched) in spoiled
+            or not nodes.isdisjoint(row.inputs)
+            or not changed.isdisjoint(row.stored)
             or (touched and any(owner_of(place) in touched for place in rows.positions[identity]))
         ):
             nodes.add(identity)
@@ -40,8 +35,8 @@ def affected(rows: Rows, changed: Container[str], touched: Collection[str]) -> t
         for name, target in rows.targets.items()
         if name in touched
         or (touched and not target.files)
-        or any(identity in nodes for identity in target.nodes)
-        or any(path in changed for path in target.files)
+        or not nodes.isdisjoint(target.nodes)
+        or not changed.isdisjoint(target.files)
     }
     return nodes, targets
 

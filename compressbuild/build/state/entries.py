@@ -58,8 +58,10 @@ class Entries(NamedTuple):
         before, after = old.split("\n"), new.split("\n")
         moved = self
         if len(before) == len(after):
-            spans = zip(self.starts, self.starts[1:], strict=False)
-            touched = frozenset(at for at, (i, j) in enumerate(spans) if before[i:j] != after[i:j])
+            lines = [at for at, (one, other) in enumerate(zip(before, after, strict=True)) if one != other]
+            touched = frozenset(bisect_right(self.starts, at) - 1 for at in lines)
+            if not all(0 <= at < len(self.names) for at in touched):
+                return None
         else:
             at = self._only_change(before, after)
             shift = len(after) - len(before)

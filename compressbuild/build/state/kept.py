@@ -120,21 +120,24 @@ def _signed(root: str, paths: Sequence[str], kept: Kept, began: int) -> dict[str
     input that was written after the build ``began``, so nobody knows which of its bytes were used."""
     new = [path for path in paths if path not in kept.files]
     placed = [os.path.join(root, path) for path in new]
-    seen = [noop.signature(path) for path in placed]
+    seen = noop.signatures(placed)
     young = {path for path, each in zip(new, seen, strict=True) if each != _GONE and max(each[0], each[3]) > began}
     if any(os.path.isfile(os.path.join(root, path)) for path in young & kept.rows.inputs()):
         return None
     if not settle(seen):
         return None
-    if [noop.signature(path) for path in placed] != seen:
+    if noop.signatures(placed) != seen:
         return None  # somebody is writing: the next build looks again
     return {**kept.files, **dict(zip(new, seen, strict=True))}
 
 
 def changed(root: str, files: Mapping[str, Signature]) -> dict[str, Signature]:
     """The paths whose files are not as they were, with their signatures now. ``root`` ends with a slash."""
-    stat = noop.signature
-    return {path: now for path, seen in files.items() if (now := stat(path if path[0] == "/" else root + path)) != seen}
+    paths = list(files)
+    placed = [path if path[0] == "/" else root + path for path in paths]
+    return {
+        path: now for path, now, seen in zip(paths, noop.signatures(placed), files.values(), strict=True) if now != seen
+    }
 
 
 def settle(signatures: Iterable[Signature]) -> bool:

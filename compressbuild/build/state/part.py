@@ -102,7 +102,7 @@ def find(file: Path, overrides: Sequence[str], cache: Path | None, argv: list[st
         return None
     entries, edited = found
     touched = {name for number in edited for name in entries.names[number]}
-    nodes, targets = affected(was.rows, now, touched)
+    nodes, targets = affected(was.rows, now.keys(), touched)
     if 2 * len(targets) > len(was.rows.targets):
         return None
     lines = text.split("\n")
