@@ -343,9 +343,20 @@ class StatCache:
         self._dirty = error is not None
         return error
 
+    def _known(self, name: str) -> _Entry | None:
+        """An entry is decoded when it is first asked for: a build of a part asks for few."""
+        entry = self._entries.get(name)
+        if isinstance(entry, msgspec.Raw):
+            try:
+                entry = self._entries[name] = msgspec.msgpack.decode(entry, type=_Entry)
+            except ValueError:  # of another shape, by another version
+                del self._entries[name]
+                return None
+        return entry
+
     def _entry(self, full: str) -> _Entry:
         name = full[len(self._root) :] if full.startswith(self._root) else full
-        entry = self._entries.get(name)
+        entry = self._known(name)
         try:
             if entry is not None and entry.stat.matches(os.stat(full)):
                 return entry
@@ -358,5 +369,5 @@ class StatCache:
         self._dirty = True
         return fresh
 
-    def _load(self) -> dict[str, _Entry]:
-        return load_sealed(self._path, self._MAGIC, dict[str, _Entry]) or {}
+    def _load(self) -> dict[str, _Entry | msgspec.Raw]:
+        return {**(load_sealed(self._path, self._MAGIC, dict[str, msgspec.Raw]) or {})}
