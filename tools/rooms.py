@@ -25,7 +25,7 @@ LAYERS = """
     report conformance
     build
     evaluate
-    execute
+    execute revision
     project
     plan publish
     graph
@@ -33,6 +33,7 @@ LAYERS = """
     api
     digest
     errors words noop interrupts
+    place
 """
 RANK = {room: rank for rank, line in enumerate(reversed(LAYERS.split("\n"))) for room in line.split()}
 

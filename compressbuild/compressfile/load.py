@@ -18,7 +18,7 @@ from .checks import OPTIONS, Checks
 from .evaluation import evaluation
 from .interpolate import Scope
 from .matrix import expand
-from .names import COMMANDS, IDENTIFIER
+from .names import COMMANDS, IDENTIFIER, SANDBOXES
 from .nodes import Broken, Map, Node, Scalar
 from .overrides import apply
 from .parsed import read
@@ -48,6 +48,7 @@ TOP_KEYS = (
     "python-path",
     "preload",
     "outside",
+    "sandbox",
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -147,8 +148,8 @@ class _Loader:
         shared = value("evaluate")
         evaluate = None if shared is None else evaluation(shared, None, checks)
         targets = self._targets(sections_of.get("targets"), scope, evaluate)
-        groups = self._groups(value("groups"))
-        publish = self._publish(value("publish"), groups)
+        groups = self._groups(value("groups"), targets)
+        publish = self._publish(value("publish"), groups, targets)
         platforms |= check_references(checks, self._declared, self._catalogue)
         check_cycles(targets, checks)
         return Spec(
@@ -170,6 +171,8 @@ class _Loader:
             preload=self._preload(value("preload")),
             texts=self._problems.texts,
             outside=outside,
+            sandbox=self._sandbox(confined := value("sandbox")),
+            sandbox_mark=confined.mark if confined is not None else None,
         )
 
     def _top(self, root: Node) -> Map:
@@ -240,20 +243,22 @@ class _Loader:
                     targets[target.name] = target
         return targets
 
-    def _groups(self, node: Node | None) -> dict[str, tuple[str, ...]]:
+    def _groups(self, node: Node | None, targets: dict[str, TargetSpec]) -> dict[str, tuple[str, ...]]:
         found = None if node is None else self._checks.mapping(node, "'groups'")
         if found is None:
             return {}
         kept = tuple(entry for entry in found.entries if self._declare("group", entry[0]))
-        return flatten_groups(Map(kept, found.mark), self._declared, self._checks)
+        return flatten_groups(Map(kept, found.mark), self._declared, targets, self._checks)
 
-    def _publish(self, node: Node | None, groups: dict[str, tuple[str, ...]]) -> dict[str, PublishSpec]:
+    def _publish(
+        self, node: Node | None, groups: dict[str, tuple[str, ...]], targets: dict[str, TargetSpec]
+    ) -> dict[str, PublishSpec]:
         found = None if node is None else self._checks.mapping(node, "'publish'")
         result: dict[str, PublishSpec] = {}
         for key, value in found.entries if found is not None else ():
             entry = publishing(key, value, self._checks) if self._declare("destination", key) else None
             if entry is not None:
-                wanted = members(entry[1], f"'targets' of '{key.value}'", groups, self._declared, self._checks)
+                wanted = members(entry[1], f"'targets' of '{key.value}'", groups, self._declared, targets, self._checks)
                 result[str(key.value)] = replace(entry[0], targets=wanted)
         return result
 
@@ -271,6 +276,9 @@ class _Loader:
 
     def _cache(self, node: Node | None) -> str:
         return "cache" if node is None else self._checks.text(node, "'cache'", "a directory") or "cache"
+
+    def _sandbox(self, node: Node | None) -> str:
+        return "auto" if node is None else self._checks.choice(node, "'sandbox'", SANDBOXES) or "auto"
 
     def _python_path(self, node: Node | None, paths: Paths) -> tuple[str, ...]:
         return (".",) if node is None else paths.many(node, "'python-path'")

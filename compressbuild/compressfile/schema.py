@@ -15,7 +15,7 @@ import msgspec
 from ..api import Params
 from ..words import DURATION, SIZE, Quantity
 from .gates import AMOUNT, GATE_KEYS, LIMITS, RECORDS, RELATIVE_LIMITS, VERDICTS
-from .names import COMMANDS, IDENTIFIER, MAX_NAME, NAME
+from .names import COMMANDS, IDENTIFIER, MAX_NAME, NAME, SANDBOXES
 from .sections import DTYPES
 
 __all__ = ["schema"]
@@ -79,7 +79,9 @@ def _top(backends: Json, platforms: Mapping[str, str]) -> Json:
         "evaluate": _either({"$ref": "#/$defs/evaluate"}),
         "targets": _section(_target(), "What to build.", shared=True),
         "groups": _section(
-            _list(_text("a target, a group or a glob such as cpu-*")), "Names for several targets.", shared=True
+            _list(_text("a target, a group, a glob such as cpu-*, or tag:NAME")),
+            "Names for several targets.",
+            shared=True,
         ),
         "publish": _section(
             _object(
@@ -110,6 +112,7 @@ def _top(backends: Json, platforms: Mapping[str, str]) -> Json:
         "outside": _list(
             _text("a place outside", r"^(/|\.\.)"), "Places outside this file's directory that paths may lead to."
         ),
+        "sandbox": _either({"enum": list(SANDBOXES), "description": "What steps are confined by; default auto."}),
     }
 
 
@@ -263,6 +266,8 @@ def _target() -> Json:
                 "description": "false: measure nothing; a mapping: what differs from the file's own evaluate.",
             },
             "matrix": {"$ref": "#/$defs/matrix"},
+            "description": _text("What the target is for."),
+            "tags": _list(_text("a tag", f"^{NAME.pattern}$"), "Words by which it is selected: cbuild tag:NAME."),
             **_options(),
         },
         ("from",),

@@ -144,7 +144,8 @@ class EvaluateSpec(msgspec.Struct, frozen=True):
 
 
 class TargetSpec(msgspec.Struct, frozen=True):
-    """``evaluate``: None means the file's own; an EvaluateSpec with no metrics switches it off."""
+    """``evaluate``: None means the file's own; an EvaluateSpec with no metrics switches it off. ``description`` and
+    ``tags`` are for people, and in no key."""
 
     name: str
     mark: Mark
@@ -155,6 +156,8 @@ class TargetSpec(msgspec.Struct, frozen=True):
     evaluate: EvaluateSpec | None = None
     options: RunOptions = RunOptions()  # for its compile node
     marks: Mapping[str, Mark] = {}  # "from", "platform", …
+    description: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class PublishSpec(msgspec.Struct, frozen=True):
@@ -190,3 +193,5 @@ class Spec(msgspec.Struct, frozen=True):
     preload: tuple[str, ...] = ()  # modules imported once, before workers of the user's code are forked
     texts: Mapping[str, str] = {}  # file of a Mark → its text: the file, each --set
     outside: tuple[str, ...] = ()  # places outside the root that paths may lead to
+    sandbox: str = "auto"  # of the workers; in no key
+    sandbox_mark: Mark | None = None
