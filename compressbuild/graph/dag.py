@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 
 from ..api import Metric
@@ -19,6 +21,8 @@ from .steps import Steps
 from .typed import Types
 
 __all__ = ["Graph", "build_graph"]
+
+_FRAMES = 8  # from one target to the next that its parameters name
 
 
 class Graph:
@@ -112,7 +116,8 @@ def build_graph(
     CompressfileError with all problems found."""
     draft = Draft(spec, registry, facts, types or Types())
     measuring = Measuring(Steps(draft), tuple(asks))
-    plans = {name: measuring.target(target) for name, target in spec.targets.items()}
+    with _deep(len(spec.targets)):
+        plans = {name: measuring.target(target) for name, target in spec.targets.items()}
     for platform in spec.platforms:
         settings_of(draft, platform)
     check_publish(draft)
@@ -121,3 +126,14 @@ def build_graph(
         raise CompressfileError(unique, dict(spec.texts))
     targets = {name: plan for name, plan in plans.items() if plan is not None}
     return Graph(spec, registry, tuple(draft.nodes), targets, draft.positions, draft.identities)
+
+
+@contextmanager
+def _deep(targets: int) -> Iterator[None]:
+    """Let each target name another in its parameters: the frames of such a chain are Python's, not the C stack's."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + _FRAMES * targets)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
