@@ -44,8 +44,9 @@ types: $(STAMP)
 docs: $(STAMP)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
 
+# CBUILD_SOAK_MINUTES=60 bounds it; CBUILD_TRIES=N sets the cases of each sweep; CBUILD_SEED=N repeats one.
 soak: $(STAMP)
-	@CBUILD_SOAK=1 $(BIN)/python -m pytest -m 'slow or not slow'
+	@$(BIN)/python tools/soak.py
 
 bench: $(STAMP)
 	@$(BIN)/python benchmarks/startup.py
