@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from .destination import Destination
     from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Platform, RunMetric, Technique
 
 __all__ = ["hookimpl", "hookspec"]
@@ -80,6 +81,16 @@ def compressbuild_platforms() -> Iterable[Platform]:  # type: ignore[empty-body]
     @hookimpl
     def compressbuild_platforms():
         yield Platform(name="my-board", backend="my-runtime", settings={"threads": 4})
+    """
+
+
+@hookspec
+def compressbuild_destinations() -> Iterable[Destination]:  # type: ignore[empty-body]
+    """Yield places to push to::
+
+    @hookimpl
+    def compressbuild_destinations():
+        yield Destination(name="my-store", schemes=("mystore",), open="my_plugin.store:open_place")
     """
 
 

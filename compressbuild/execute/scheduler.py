@@ -133,9 +133,7 @@ class Scheduler:
         if action.evicted and (index in self._asked or index in self._wanted):
             self.actions[index] = replace(action, why=Explanation("evicted"))
             return self._agenda.queue(index)
-        if action.evicted:
-            self._absent.add(index)
-        self._record(action, action.result)
+        self._record(action, action.result, absent=action.evicted)
         return self._end(index, Outcome("cached", action.result))
 
     def _result(self, index: int) -> ActionResult:
@@ -143,11 +141,16 @@ class Scheduler:
         assert result is not None
         return result
 
-    def _record(self, action: Action, result: ActionResult) -> None:
+    def _record(self, action: Action, result: ActionResult, *, absent: bool = False) -> None:
+        """``absent``: the bytes were evicted. If not, they are there, though perhaps another node made them."""
+        index = action.node.index
+        (self._absent.add if absent else self._absent.discard)(index)
+        if not absent:
+            self._wanted.discard(index)
         assert action.key is not None
         assert action.parts is not None
         trace = Trace(action.key, action.parts, result.seconds, result.peak_rss)
-        self._traces.record(self.graph.positions[action.node.index], trace)
+        self._traces.record(self.graph.positions[index], trace)
 
     def _end(self, index: int, outcome: Outcome) -> None:
         """A node has ended: notify the observers, the agenda and its targets."""
@@ -252,7 +255,10 @@ class Scheduler:
         except (OSError, CbuildError) as error:
             self._fail(run, "raised", str(error), getattr(error, "hint", None))
             return
-        self._settle(run, WorkResult(ok=True, sandbox="engine"))
+        if (changed := self._covers[node.index].changed()) is not None:
+            self._unsettled(run, changed)
+        else:
+            self._commit(run, WorkResult(ok=True, sandbox="engine"))
 
     def _gone(self, index: int) -> set[int]:
         """The inputs whose bytes were evicted or are corrupt. They are made again first."""
@@ -284,9 +290,11 @@ class Scheduler:
             self._observe.stopped(run.action.node)
             self._agenda.queue(message.token)
             return
-        if message.cause == "raised" and self._covers[message.token].changed() and self._try_again(run):
-            return  # what it complains of may be half an edit
-        if message.cause != "ok":
+        changed = None if touched else self._covers[message.token].changed()
+        if changed is not None and message.cause in ("ok", "raised"):
+            # What it complains of may be half an edit, and what it made is of no one key.
+            self._unsettled(run, changed, result.trace)
+        elif message.cause != "ok":
             text = result.error or message.detail
             self._fail(run, message.cause, text, result.hint, result.trace)
         elif touched is not None:
@@ -297,29 +305,21 @@ class Scheduler:
                 "an input is for reading; write to ctx.out",
             )
         else:
-            self._settle(run, result)
+            self._commit(run, result)
 
-    def _settle(self, run: _Run, made: WorkResult) -> None:
-        """Commit what a node made, unless something that its key covers changed while it ran: then run it again."""
-        changed = self._covers[run.action.node.index].changed()
-        if changed is None:
-            return self._commit(run, made)
-        if self._try_again(run):
-            return None
-        text = f"'{changed}' changed while it ran, {_ATTEMPTS} times"
-        return self._fail(run, "raised", text, "stop whatever writes to it; a node itself writes to ctx.out alone")
-
-    def _try_again(self, run: _Run) -> bool:
-        """Decide the node once more, by what is in the project now; False after too many attempts."""
+    def _unsettled(self, run: _Run, changed: str, trace: str | None = None) -> None:
+        """Something that the key covers changed while the node ran: decide the node once more, by what is there now,
+        or let it fail after too many attempts."""
         index = run.action.node.index
         self._attempts[index] += 1
         if self._attempts[index] == _ATTEMPTS:
-            return False
+            text = f"'{changed}' changed while it ran, {_ATTEMPTS} times"
+            hint = "stop whatever writes to it; a node itself writes to ctx.out alone"
+            return self._fail(run, "raised", text, hint, trace)
         self._keyer.renew()
         self._free(run)
         self._observe.stopped(run.action.node)
-        self._consider(index)
-        return True
+        return self._consider(index)
 
     def _commit(self, run: _Run, made: WorkResult) -> None:
         action, node = run.action, run.action.node
@@ -354,8 +354,6 @@ class Scheduler:
         except BadOutput as error:
             return self._fail(run, "raised", str(error), error.hint)
         shutil.rmtree(self._observe.checkpoint_path(action.key), ignore_errors=True)
-        self._absent.discard(node.index)
-        self._wanted.discard(node.index)
         self._expected.ran(node, result.seconds)
         self._record(action, result)
         return self._release(run, Outcome("built", result))

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ..api.destination import Destination
 from ..api.needs import Needs
 from ..api.records import AnswerMetric, ArtifactMetric, Backend, Kind, Platform, RunMetric, Technique
 from ..api.stack import Stack
@@ -26,7 +27,8 @@ __all__ = ["Asked", "remember", "resolved", "sources"]
 R = TypeVar("R")
 _STARTED = time.time_ns()
 _CLASSES: Mapping[str, Callable[..., Any]] = {
-    kind.__name__: kind for kind in (Technique, Backend, Kind, ArtifactMetric, AnswerMetric, RunMetric, Platform)
+    kind.__name__: kind
+    for kind in (Technique, Backend, Kind, ArtifactMetric, AnswerMetric, RunMetric, Platform, Destination)
 }
 _ENGINE = ("compressbuild.api.", "compressbuild.registry.")
 
@@ -53,6 +55,7 @@ class Asked(msgspec.Struct, frozen=True):
             found["kind"],
             found["metric"],
             found["platform"],
+            found["destination"],
             plugins=self.plugins,
             owner={(what, name): owner for what, by in self.records.items() for name, (owner, *_) in by.items()},
             sources=tuple(self.files),
@@ -98,6 +101,7 @@ def remember(registry: Registry) -> Asked | None:
         "kind": registry.kinds,
         "metric": registry.metrics,
         "platform": registry.platforms,
+        "destination": registry.destinations,
     }
     records = {
         what: {

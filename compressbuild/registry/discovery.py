@@ -61,6 +61,7 @@ def _offers(
             "kind": plugin.kinds,
             "metric": plugin.metrics,
             "platform": plugin.platforms,
+            "destination": plugin.destinations,
         }
         then = before.get(plugin.name, {}) if plugin.broken else {}
         offers[plugin.name] = {what: tuple(sorted({*names, *then.get(what, ())})) for what, names in now.items()}

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ..api.destination import Destination
 from ..api.records import Backend, Kind, Metric, Platform, Technique
 from ..errors import PluginError
 from ..words import suggest
@@ -15,7 +16,7 @@ from .installed import Installed
 
 __all__ = ["WHATS", "Observer", "Plugin", "Problem", "Record", "Registry"]
 
-Record = Technique | Backend | Kind | Metric | Platform
+Record = Technique | Backend | Kind | Metric | Platform | Destination
 R = TypeVar("R")
 
 WHATS: Mapping[str, type] = {
@@ -24,6 +25,7 @@ WHATS: Mapping[str, type] = {
     "kind": Kind,
     "metric": Metric,
     "platform": Platform,
+    "destination": Destination,
 }
 """What a record is called, in messages and in ``Registry.owner``."""
 
@@ -51,6 +53,7 @@ class Plugin(msgspec.Struct, frozen=True):
     kinds: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
     problem: Problem | None = None
     broken: bool = False
     warnings: tuple[str, ...] = ()
@@ -96,6 +99,7 @@ class Registry(msgspec.Struct, frozen=True):
     kinds: Mapping[str, Kind]
     metrics: Mapping[str, Metric]
     platforms: Mapping[str, Platform] = {}
+    destinations: Mapping[str, Destination] = {}
     plugins: tuple[Plugin, ...] = ()
     problems: tuple[Problem, ...] = ()
     owner: Mapping[tuple[str, str], str] = {}
@@ -142,6 +146,7 @@ class Registry(msgspec.Struct, frozen=True):
             "kind": self.kinds,
             "metric": self.metrics,
             "platform": self.platforms,
+            "destination": self.destinations,
         }
         hints = [suggest(name, known[what], otherwise="'cbuild plugins' lists what is installed") or ""]
         elsewhere = [other for other in known if name in known[other]]

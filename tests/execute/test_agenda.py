@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
+from sweeps import Tally, tallied, tries
 
 from compressbuild.execute.agenda import Agenda
 from compressbuild.execute.pools import Need, Pools
@@ -192,16 +194,14 @@ class World:
             assert "failed" in self.status.values()
 
 
-def sweep(first: int, count: int) -> dict[str, int]:
+def sweep(tally: Tally, count: int) -> dict[str, int]:
     """How often each thing happened, so that a test can say that it did."""
     seen: dict[str, int] = {}
-    for seed in range(first, first + count):
+    for seed in tally.upto(range(tally.seed, tally.seed + count)):
         world = World(seed)
-        try:
+        with tally.case(f"graph {seed}"):
             world.run()
             world.check()
-        except AssertionError as error:
-            raise AssertionError(f"graph {seed}: {error}") from error
         for event in (*world.status.values(), *(["stopped"] if world.stopped else [])):
             seen[event] = seen.get(event, 0) + 1
         seen["made again"] = seen.get("made again", 0) + sum(
@@ -210,14 +210,16 @@ def sweep(first: int, count: int) -> dict[str, int]:
     return seen
 
 
-def test_random_graphs() -> None:
-    seen = sweep(0, 5_000)
+def test_random_graphs(record_property: Callable[[str, object], None]) -> None:
+    with tallied(record_property) as tally:
+        seen = sweep(tally, 5_000)
     assert min(seen[event] for event in ("cached", "built", "failed", "skipped", "stopped", "made again")) > 300
 
 
 @pytest.mark.slow
-def test_many_random_graphs() -> None:
-    sweep(1_000_000, 300_000)
+def test_many_random_graphs(record_property: Callable[[str, object], None]) -> None:
+    with tallied(record_property) as tally:
+        sweep(tally, tries(300_000))
 
 
 def test_the_longest_path_goes_first() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ...digest import promptly
 from ...errors import UsageError
 from ...execute.events import (
     BuildFinished,
@@ -51,7 +52,8 @@ class ChromeTrace:
     def __exit__(self, *exception: object) -> None:
         for node in list(self._running):
             self._slice(node, "cancelled", {"own_seconds": 0.0, "starting_seconds": 0.0, "peak_rss_MiB": 0.0})
-        self._path.write_bytes(self.encoded())
+        with open(self._path, "wb", opener=promptly) as file:
+            file.write(self.encoded())
 
     def __call__(self, event: Event) -> None:
         if self._began is None:
