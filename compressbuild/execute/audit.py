@@ -97,7 +97,7 @@ class Notes:
     def concerns(self, path: str) -> bool:
         return path.startswith(self._watched) and not path.startswith(self._ignored)
 
-    def _may_not_change(self, path: str) -> bool:
+    def may_not_change(self, path: str) -> bool:
         return self.concerns(path) or path.startswith(self._inputs)
 
     def _hook(self, event: str, args: tuple[Any, ...]) -> None:
@@ -106,7 +106,7 @@ class Notes:
             if path is None:
                 return
             if args[2] & _WRITES:
-                if self._may_not_change(path):
+                if self.may_not_change(path):
                     self.writes.add(path)
             elif self.concerns(path):
                 by_import = sys._getframe(1).f_code.co_filename.startswith(_IMPORTS)
@@ -117,9 +117,9 @@ class Notes:
             if path is not None and self.concerns(path + "/") and not _for_the_interpreter(sys._getframe(1)):
                 self.lists.add(path)
         elif event in _CHANGES:
-            if event in _MAKES and (path := absolute(args[_MAKES[event]])) and self._may_not_change(path):
+            if event in _MAKES and (path := absolute(args[_MAKES[event]])) and self.may_not_change(path):
                 self.writes.add(path)
-            if event in _REMOVES and (path := absolute(args[_REMOVES[event]])) and self._may_not_change(path):
+            if event in _REMOVES and (path := absolute(args[_REMOVES[event]])) and self.may_not_change(path):
                 self._removed(path)
         elif event in _OPENS:
             self._opened(args[_OPENS[event]])

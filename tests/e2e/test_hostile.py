@@ -44,7 +44,7 @@ EXPECTED: dict[str, tuple[str, str] | None] = {
     "recursion": ("raised", "RecursionError"),
     "nested": ("raised", "RecursionError"),
     "cyclic": ("raised", "RecursionError"),
-    "heavy": None,
+    "heavy": ("raised", "of facts, and at most 8 MiB are kept"),
     "outside": ("raised", "planted.py"),
     "cache": ("raised", "belongs to an input of this node"),
     "no out": ("raised", "out"),  # the kernel refuses, or the directory is missed
