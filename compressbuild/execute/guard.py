@@ -114,6 +114,7 @@ class Guard:
 
     def check(self) -> None:
         """UserError naming the first files that the node touched and the action key does not cover."""
+        self._notes.collect()
         self._notes.see_open()
         self._check_changes()
         self._check_reads()
