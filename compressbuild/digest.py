@@ -235,11 +235,16 @@ def promptly(path: str, flags: int) -> int:
     return fd
 
 
-def read_given(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a file or pipe that a user named. OSError for a device, which may have no end."""
-    with open(path, "rb", opener=promptly) as file:
-        if stat.S_ISCHR(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "it is a device", os.fspath(path))
+def read_named(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file that a user named. Links are followed, and a pipe that the shell opened is read, as of
+    ``<(command)``. OSError for what could keep us waiting for ever: another pipe, a device; and for a directory."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with open(fd, "rb") as file:
+        mode = os.fstat(fd).st_mode
+        inherited = os.fspath(path).startswith(("/dev/fd/", "/proc/self/fd/", "/dev/stdin"))
+        if not stat.S_ISREG(mode) and not (stat.S_ISFIFO(mode) and inherited):
+            raise OSError(errno.EINVAL, "it is not a regular file", os.fspath(path))
+        os.set_blocking(fd, True)
         return file.read()
 
 
