@@ -21,6 +21,7 @@ from .outcome import BuildReport
 __all__ = ["write"]
 
 _KEEP = 32  # command lines remembered
+_ASKED = ("CBUILD_CACHE", "GITHUB_STEP_SUMMARY", signing.VARIABLE)
 _SEARCHED = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 
 
@@ -91,7 +92,7 @@ def write(project: Project, argv: list[str], report: BuildReport, text: str) -> 
     except OverflowError:  # a file from before 1970
         return None
     files = [path.removeprefix(root) if path != root[:-1] else "." for path in full]
-    names = [*project.spec.env, "CBUILD_CACHE", signing.VARIABLE, *(_SEARCHED if lacking else ())]
+    names = [*project.spec.env, *_ASKED, *(_SEARCHED if lacking else ())]
     environment = [(n.encode(), v.encode() if (v := project.environ.get(n)) is not None else None) for n in names]
     prefix, place, asked = noop.locate(argv)
     state = (noop.identity(), asked, environment, files, packed, text)

@@ -54,6 +54,7 @@ _TAKES_VALUE = frozenset(
         "--set",
         "--cache-dir",
         "--trace",
+        "--junit",
         "--profile",
         "--format",
         "-o",
@@ -169,6 +170,11 @@ def main(argv: list[str]) -> int:
         from ..compressfile.excerpt import render
 
         click.echo(render(error, getattr(error, "texts", {})), err=True)
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            from ..report.ci.github import errors
+
+            for line in errors(error.diagnostics, os.environ):
+                click.echo(line, err=True)
         return error.exit_code
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone; Python would complain of it at exit
