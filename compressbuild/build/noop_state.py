@@ -18,26 +18,29 @@ from ..store import Hit, Store
 from . import signing
 from .outcome import BuildReport
 
-__all__ = ["write"]
+__all__ = ["inputs", "write"]
 
 _KEEP = 32  # command lines remembered
 _ASKED = ("CBUILD_CACHE", "GITHUB_STEP_SUMMARY", signing.VARIABLE)
 _SEARCHED = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 
 
-def _watched(project: Project, targets: Iterable[str]) -> Iterable[str]:
-    """Every file and directory that can change what this command would do."""
-    spec, store = project.spec, project.store
-    yield str(spec.path)
+def inputs(project: Project, targets: Iterable[str]) -> Iterable[str]:
+    """Every file and directory that the targets are made from, and those whose coming would matter."""
+    yield str(project.spec.path)
     yield os.path.abspath(project.lock)
     yield from (path for path, _ in project.registry.fingerprint())
+    for index in project.graph.needed(targets):
+        yield from project.keyer.watched(project.graph.nodes[index])
+
+
+def _watched(project: Project, targets: Iterable[str]) -> Iterable[str]:
+    """Every file and directory that can change what this command would do."""
+    graph, store = project.graph, project.store
+    yield from inputs(project, targets)
     yield from _engine()
     if key := project.environ.get(signing.VARIABLE):
         yield os.path.abspath(key)
-    graph, keyer = project.graph, project.keyer
-    for index in graph.needed(targets):
-        node = graph.nodes[index]
-        yield from keyer.watched(node)
     traces = [project.traces.get(graph.nodes[index].position) for index in graph.needed(targets)]
     for key in {trace.key for trace in traces if trace is not None}:
         yield from _objects(store, key)

@@ -22,6 +22,7 @@ __all__ = ["COMMANDS", "Cbuild", "main"]
 
 COMMANDS = {
     "build": "Build targets (the default: 'cbuild TARGET…').",
+    "watch": "Build targets, and again whenever something changes.",
     "why": "Explain why a target's nodes run, or do not.",
     "list": "List targets, groups, and what is built.",
     "show": "Show one target: steps, parameters, metrics, gates.",
@@ -61,6 +62,7 @@ _TAKES_VALUE = frozenset(
         "--output",
         "--key",
         "--since",
+        "--interval",
     )
 )
 

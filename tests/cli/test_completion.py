@@ -81,6 +81,7 @@ def test_every_command_that_takes_a_target_offers_it(project: Path) -> None:
     expected = {
         "build",
         "affected",
+        "watch",
         "why",
         "show",
         "compare",
