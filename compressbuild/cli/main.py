@@ -155,6 +155,10 @@ def cbuild() -> None:
 
 def main(argv: list[str]) -> int:
     """Run a command line; errors are printed as the user should read them. Returns the exit status."""
+    if "_CBUILD_COMPLETE" in os.environ:
+        from .shells import register
+
+        register()
     try:
         outcome = cbuild.main(argv, prog_name="cbuild", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
