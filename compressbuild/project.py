@@ -65,7 +65,13 @@ class Project:
         self.lock = path.with_name(path.name + ".lock")
         from .compressfile.load import load
 
-        self.spec: Spec = load(path, overrides, lambda: self.registry.platforms, self.state / "parsed")
+        self.spec: Spec = load(
+            path,
+            overrides,
+            lambda: self.registry.platforms,
+            self.state / "parsed",
+            lambda kind: self.registry.sources_of(kind),
+        )
         self.environ = os.environ if environ is None else environ
         self._cache = cache
 

@@ -19,6 +19,7 @@ from .compiling import settings_of
 from .draft import Draft
 from .measuring import Measuring
 from .node import Ask, Node, TargetPlan
+from .opening import open_datasets
 from .steps import Steps
 from .typed import Types
 
@@ -106,6 +107,7 @@ def build_graph(
     """Resolve every target of a Spec, and what is asked besides. ``types``: with what it remembers of them. Raises
     CompressfileError with all problems found."""
     draft = Draft(spec, registry, facts, types or Types())
+    open_datasets(draft)
     measuring = Measuring(Steps(draft), tuple(asks))
     plans = {name: measuring.target(target) for name, target in spec.targets.items()}
     for platform in spec.platforms:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -14,17 +14,20 @@ from ..errors import Diagnostic, Mark
 from ..platforms import Facts, Missing, check
 from ..registry import Registry
 from ..words import did_you_mean
-from .node import Node, RunWith
+from .node import DataWith, Node, RunWith
 from .params import Resolved
 from .typed import Types
 
 __all__ = ["Draft"]
+
+T = TypeVar("T")
 
 
 class Draft:
     """The node list of a graph in the making. Equal steps on equal inputs become one node.
 
     ``platforms``, ``settings`` and ``runs`` keep what has been resolved already; None once a problem was recorded.
+    ``opened``: datasets that a plugin's source opens.
     """
 
     def __init__(self, spec: Spec, registry: Registry, facts: Facts, types: Types) -> None:
@@ -38,11 +41,13 @@ class Draft:
         self.platforms: dict[str, PlatformSpec | None] = {}
         self.settings: dict[str, Resolved | None] = {}
         self.runs: dict[int, RunWith | None] = {}
+        self.opened: dict[str, DataWith] = {}
         self._interned: dict[bytes, int] = {}
         self._needs: dict[Needs, tuple[Missing, ...]] = {}
 
     def intern(self, node: Node) -> int:
         """The index of the node that does this work, new or known."""
+        node = self._with_sources(node)
         identity = msgspec.json.encode(
             [
                 node.role,
@@ -65,6 +70,24 @@ class Draft:
         if node.position not in self.positions[index]:
             self.positions[index].append(node.position)
         return index
+
+    def _with_sources(self, node: Node) -> Node:
+        """The node with all that the plugins' sources take which it opens or loads."""
+        opened = {name: found for name in node.datasets if (found := self.opened.get(name)) is not None}
+        models = (self.spec.models[name].source for name in node.models)
+        records = [self.registry.sources[source] for source in models if source is not None]
+        if not opened and not records:
+            return node
+        missing = [self.missing(record.stack.needs, record.needs) for record in records]
+        missing += [with_.missing for with_ in opened.values()]
+        return replace(
+            node,
+            data_with=opened,
+            carried=tuple(dict.fromkeys(record.factory for record in records if record.factory)),
+            tools=_union(node.tools, *(r.stack.tools for r in records), *(w.tools for w in opened.values())),
+            preload=_union(node.preload, *(r.stack.preload for r in records), *(w.preload for w in opened.values())),
+            missing=_union(node.missing, *missing),
+        )
 
     def missing(self, *needs: Needs) -> tuple[Missing, ...]:
         """What the host lacks of all these, each once."""
@@ -130,3 +153,7 @@ class Draft:
             Diagnostic(f"{owner} takes {' or '.join(consumes)}, but its input is '{kind}'", mark, hint)
         )
         return False
+
+
+def _union(*parts: tuple[T, ...]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(item for part in parts for item in part))

@@ -16,7 +16,7 @@ import pluggy
 
 from ..api import hooks
 from ..api.record import UnknownField, reading
-from ..api.records import Backend, Kind, Metric, Platform, Technique
+from ..api.records import Backend, Kind, Metric, Platform, Source, Technique
 from ..api.version import VERSION, compare
 from ..words import suggest
 from .asked import resolved
@@ -190,7 +190,7 @@ class _Draft:
 
     def finished(self) -> Plugin:
         point = self.point
-        techniques, backends, kinds, metrics, platforms = (
+        techniques, backends, kinds, metrics, platforms, sources = (
             tuple(sorted(record.name for what, record in self.records if what == asked)) for asked in WHATS
         )
         return Plugin(
@@ -203,6 +203,7 @@ class _Draft:
             kinds=kinds,
             metrics=metrics,
             platforms=platforms,
+            sources=sources,
             problem=self.problems[0] if self.problems else None,
             broken=self.broken,
             warnings=tuple(self.warnings),
@@ -306,7 +307,7 @@ def _registry(drafts: Sequence[_Draft]) -> Registry:
         for what, record in draft.records:
             found[what][record.name] = record
             owner[what, record.name] = draft.point.name
-    techniques, backends, kinds, metrics, platforms = (
+    techniques, backends, kinds, metrics, platforms, sources = (
         MappingProxyType(dict(sorted(found[what].items()))) for what in WHATS
     )
     return Registry(
@@ -315,6 +316,7 @@ def _registry(drafts: Sequence[_Draft]) -> Registry:
         cast(Mapping[str, Kind], kinds),
         cast(Mapping[str, Metric], metrics),
         cast(Mapping[str, Platform], platforms),
+        cast(Mapping[str, Source], sources),
         plugins=tuple(draft.finished() for draft in drafts),
         problems=tuple(problem for draft in drafts for problem in draft.problems),
         owner=MappingProxyType(owner),
