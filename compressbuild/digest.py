@@ -241,6 +241,22 @@ def read_regular(path: str | os.PathLike[str]) -> bytes:
         return file.read()
 
 
+def promptly(path: str, flags: int) -> int:
+    """An opener for :func:`open` that does not wait for the other end of a FIFO. To write to one that nobody reads is
+    an OSError; one that nobody writes to is empty."""
+    fd = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    os.set_blocking(fd, True)
+    return fd
+
+
+def read_given(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file or pipe that a user named. OSError for a device, which may have no end."""
+    with open(path, "rb", opener=promptly) as file:
+        if stat.S_ISCHR(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is a device", os.fspath(path))
+        return file.read()
+
+
 def load_sealed(path: str | os.PathLike[str], magic: bytes, kind: type[T]) -> T | None:
     """What ``save_sealed`` kept; None if there is nothing, or nothing that can be believed. A memo is never worth an
     error: without it the same answer takes longer."""
@@ -327,9 +343,20 @@ class StatCache:
         self._dirty = error is not None
         return error
 
+    def _known(self, name: str) -> _Entry | None:
+        """An entry is decoded when it is first asked for: a build of a part asks for few."""
+        entry = self._entries.get(name)
+        if isinstance(entry, msgspec.Raw):
+            try:
+                entry = self._entries[name] = msgspec.msgpack.decode(entry, type=_Entry)
+            except ValueError:  # of another shape, by another version
+                del self._entries[name]
+                return None
+        return entry
+
     def _entry(self, full: str) -> _Entry:
         name = full[len(self._root) :] if full.startswith(self._root) else full
-        entry = self._entries.get(name)
+        entry = self._known(name)
         try:
             if entry is not None and entry.stat.matches(os.stat(full)):
                 return entry
@@ -342,5 +369,5 @@ class StatCache:
         self._dirty = True
         return fresh
 
-    def _load(self) -> dict[str, _Entry]:
-        return load_sealed(self._path, self._MAGIC, dict[str, _Entry]) or {}
+    def _load(self) -> dict[str, _Entry | msgspec.Raw]:
+        return {**(load_sealed(self._path, self._MAGIC, dict[str, msgspec.Raw]) or {})}

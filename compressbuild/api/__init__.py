@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from .census import Census, Macs, Weight
 from .context import Context, UserError
+from .destination import Content, Destination, Parcel, ParcelFile, Remote
 from .facts import FACTS
 from .needs import Needs
 from .numbers import Amount, Count, Positive, Rate, Ratio, Share
@@ -28,9 +29,11 @@ __all__ = [
     "ArtifactMetric",
     "Backend",
     "Census",
+    "Content",
     "Context",
     "Count",
     "DatasetRef",
+    "Destination",
     "FileRef",
     "FunctionRef",
     "Kind",
@@ -44,6 +47,8 @@ __all__ = [
     "Needs",
     "Operator",
     "Params",
+    "Parcel",
+    "ParcelFile",
     "Parity",
     "ParityCheck",
     "Platform",
@@ -52,6 +57,7 @@ __all__ = [
     "Profiling",
     "Rate",
     "Ratio",
+    "Remote",
     "Rows",
     "RunMetric",
     "Runner",

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from .destination import Destination
     from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Platform, RunMetric, Source, Technique
 
 __all__ = ["hookimpl", "hookspec"]
@@ -90,6 +91,16 @@ def compressbuild_sources() -> Iterable[Source]:  # type: ignore[empty-body]
     @hookimpl
     def compressbuild_sources():
         yield Source(name="my-rows", of="dataset", params=MyRows, run="my_plugin.rows:load")
+    """
+
+
+@hookspec
+def compressbuild_destinations() -> Iterable[Destination]:  # type: ignore[empty-body]
+    """Yield places to push to::
+
+    @hookimpl
+    def compressbuild_destinations():
+        yield Destination(name="my-store", schemes=("mystore",), open="my_plugin.store:open_place")
     """
 
 

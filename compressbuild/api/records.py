@@ -37,7 +37,9 @@ class Kind(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     this kind has. ``init``: optional ``f(ctx, params: dict)`` that fills ``ctx.out`` from a model factory.
     ``carries_code``: loading it runs the user's factory, so that code is in the key of each consumer. ``profile``:
     optional profiler of the reference runtime, as a backend's. ``census``: optional ``f(ctx, dir: Path) -> Census``,
-    for metrics that count.
+    for metrics that count. ``loading``: lines of Python that load what lies in ``directory`` and run it, without
+    compressbuild; for people. The first of ``files`` in it becomes the file's name, ``<name>`` the compile setting
+    ``name``, and ``<name:a=b>`` too, but ``b`` where that is ``a``.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Kind(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     carries_code: bool = False
     profile: str | None = None
     census: str | None = None
+    loading: str = ""
     stack: Stack = Stack()
     needs: Needs = Needs()
     version: int = 1

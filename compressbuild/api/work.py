@@ -58,6 +58,7 @@ class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
     it is only reported. ``measures``: its ``value`` must be a finite number.
     ``validate``: ``module:function`` of the kind, called with ``out`` at the end. ``checkpoint``: see ``Context``.
     ``sight``: all that the node may read beside its inputs; None: nobody said, so the kernel keeps it from nothing.
+    ``isolate``: it parses a file of a format that could run code, so it takes the strictest sandbox that there is.
     """
 
     label: str
@@ -84,13 +85,14 @@ class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
     validate: str | None = None
     checkpoint: str | None = None
     sight: WorkSight | None = None
+    isolate: bool = False
 
 
 class WorkResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of it. ``error``: one line; ``hint``: what may help; ``trace``: the user's part of the traceback.
 
     ``facts``: what the function returned. ``seconds``: wall time; ``peak_rss``: bytes (VmHWM).
-    ``sandbox``: what kept it from other files, ``landlock`` or ``none``.
+    ``sandbox``: what kept it from other files: ``bubblewrap``, ``landlock``, both, or ``none``.
     """
 
     ok: bool

@@ -23,6 +23,8 @@ from ..execute.local import LocalExecutor
 from ..execute.observe import Observe
 from ..execute.outcome import NodeFailure
 from ..execute.pools import Pools
+from ..execute.request import is_isolated
+from ..execute.sandbox import sandboxes
 from ..execute.scheduler import Scheduler
 from ..graph import TargetPlan
 from ..interrupts import Held
@@ -60,7 +62,7 @@ def build_targets(
     build = Build(
         project,
         selection or project.select(targets),
-        LocalExecutor(project.environ, packages=project.keyer.packages(project.graph.nodes)),
+        _executor(project),
         pools,
         observe,
         keep_going=keep_going,
@@ -69,6 +71,14 @@ def build_targets(
         publish=publish,
     )
     return build.run(slots)
+
+
+def _executor(project: Project) -> Executor:
+    nodes = project.graph.nodes
+    isolated = any(map(is_isolated, nodes))
+    kinds = sandboxes(project.spec, project.environ, project.cache_path, project.state, strict=isolated)
+    packages = project.keyer.packages(nodes)
+    return LocalExecutor(project.environ, packages=packages, sandbox=kinds[0], strict=kinds[1])
 
 
 def measure_targets(project: Project, targets: Sequence[str], *, jobs: int | None = None) -> BuildReport:
@@ -138,9 +148,12 @@ class Build:
         order = {name: number for number, name in enumerate(self._project.spec.targets)}
         reports = tuple(sorted(self._reports.values(), key=lambda report: order[report.name]))
         statuses = {report.status for report in reports}
-        code = 1 if "failed" in statuses or self.failures else 3 if "gate failed" in statuses else 0
+        code = 1 if statuses & {"failed", "not built"} or self.failures else 3 if "gate failed" in statuses else 0
         roles = Roles.of(self._project.graph.metrics)
-        return BuildReport(targets=reports, counts=counts, exit_code=code, units=self._units(), roles=roles)
+        return BuildReport(
+            targets=reports, counts=counts, exit_code=code, units=self._units(), roles=roles,
+            install=self._selection.install,
+        )  # fmt: skip
 
     def _units(self) -> dict[str, str]:
         return {name: metric.unit for name, metric in self._project.graph.metrics.items()}

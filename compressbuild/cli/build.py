@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import Incompatible
+from ..errors import Incompatible, UsageError
 from ..report.text.plan import plan_lines
 from . import completion
-from .options import locked, opened, project_options
+from .options import MOVED, closing, found, locked, opened, project_options
 
 if TYPE_CHECKING:
     from ..build.outcome import BuildReport
@@ -64,12 +64,20 @@ def command(
     verbose: bool,
 ) -> int:
     """Build targets: names, groups, globs ('sweep-*'), or 'all'."""
-    with opened(file, overrides, cache_dir) as project:
-        selection = project.select(targets)
+    moved = click.get_current_context().meta.get(MOVED, False)
+    plain = not (dry_run or check or remeasure or as_json or trace or verbose or moved)
+    if plain:
+        status = _part(file, overrides, cache_dir, must_match=must_match, jobs=jobs, keep_going=keep_going)
+        if status is not None:
+            return status
+    with ExitStack() as stack:
+        with _mistyped(targets, file):
+            project = stack.enter_context(opened(file, overrides, cache_dir))
+            selection = project.select(targets)
         differing = _differing(project, selection.names, must_match=must_match)
         if dry_run:
             plan = project.plan(selection.names, remeasure=remeasure)
-            for line in plan_lines(plan, selection.skipped, as_json=as_json, verbose=verbose):
+            for line in plan_lines(plan, selection, as_json=as_json, verbose=verbose):
                 click.echo(line)
             return 0
         if not selection.names:
@@ -77,7 +85,7 @@ def command(
                 click.echo(f"skipped {name}: {reason}", err=as_json)
             raise Incompatible(
                 "none of these targets can be built on this machine",
-                hint="'cbuild doctor' shows what this machine lacks",
+                hint=selection.install or "'cbuild doctor' shows what this machine lacks",
             )
         from ..build.run import build_targets  # what executes, which a plan does without
 
@@ -91,8 +99,64 @@ def command(
                 check=check,
                 remeasure=remeasure,
             )
-        plain = not (check or remeasure or trace or verbose or differing)
-        return _conclude(project, report, as_json=as_json, plain=plain)
+
+        def remember(text: str) -> OSError | None:
+            from ..build.state.kept import write
+
+            return write(project, sys.argv[1:], report, text)
+
+        if as_json:
+            return report.exit_code
+        return _conclude(project, report, remember if plain and not differing else None)
+
+
+def _part(
+    file: str,
+    overrides: tuple[str, ...],
+    cache_dir: str | None,
+    *,
+    must_match: bool,
+    jobs: int | None,
+    keep_going: bool,
+) -> int | None:
+    """Build what a change since the last build can reach; the exit status. None: the whole is to be built."""
+    from ..build.state.part import find
+
+    part = find(Path(file), overrides, Path(cache_dir) if cache_dir else None, sys.argv[1:])
+    if part is None:
+        return None
+    found(file)
+    with closing(part.project) as project:
+        differing = _differing(project, part.selection.names, must_match=must_match)
+        from ..build.run import build_targets
+
+        with _observers(as_json=False, verbose=False, trace=None) as observers:
+            report = build_targets(
+                project, selection=part.selection, observers=observers, jobs=jobs, keep_going=keep_going
+            )
+
+        def remember(text: str) -> OSError | None:
+            return part.write(sys.argv[1:], report, text)
+
+        return _conclude(project, part.whole(report), None if differing else remember)
+
+
+@contextmanager
+def _mistyped(words: tuple[str, ...], file: str) -> Iterator[None]:
+    """Where the first word is no target, it may be a command with a slip: ``shwo``, ``bulid``."""
+    try:
+        yield
+    except UsageError as error:
+        from ..words import did_you_mean
+        from .main import COMMANDS
+
+        word, command = words[0], did_you_mean(words[0], COMMANDS)
+        unknown = str(error) == f"unknown target '{word}'" or not os.path.exists(file)
+        nearer = error.hint is not None and error.hint.startswith("did you mean")
+        if command is None or not unknown or nearer:
+            raise
+        said = f"unknown command '{word}'" if not os.path.exists(file) else f"unknown target or command '{word}'"
+        raise UsageError(said, hint=f"did you mean 'cbuild {command}'?") from None
 
 
 def _differing(project: Project, targets: tuple[str, ...], *, must_match: bool) -> bool:
@@ -139,11 +203,10 @@ def _terminal() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
 
 
-def _conclude(project: Project, report: BuildReport, *, as_json: bool, plain: bool) -> int:
+def _conclude(project: Project, report: BuildReport, remember: Callable[[str], OSError | None] | None) -> int:
+    """Print what the build came to. ``remember``: keeps what a no-op is to print."""
     from ..report.text.table import summary, target_table
 
-    if as_json:
-        return report.exit_code
     ran = report.counts.get("built", 0) + report.counts.get("failed", 0)
     changed = ran or any(r.status not in ("up to date", "skipped") for r in report.targets)
     text = summary(report)
@@ -151,10 +214,8 @@ def _conclude(project: Project, report: BuildReport, *, as_json: bool, plain: bo
         click.echo(target_table(report, _terminal()))
     click.echo(text, nl=False)
     unsaved = project.save()
-    if report.exit_code == 0 and plain:
-        from ..build.noop_state import write
-
-        unsaved = write(project, sys.argv[1:], report, summary(report, again=True)) or unsaved
+    if report.exit_code == 0 and remember is not None:
+        unsaved = remember(summary(report, again=True)) or unsaved
     if unsaved is not None:
         why = f"{unsaved.filename or project.state}: {unsaved.strerror}"
         click.echo(f"warning: what was learnt is not kept, so the next build is slower: {why}", err=True)

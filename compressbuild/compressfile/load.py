@@ -10,20 +10,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from ..errors import Mark, UsageError
 from . import sections
 from .checks import OPTIONS, Checks
 from .evaluation import evaluation
 from .interpolate import Scope
 from .matrix import expand
-from .names import COMMANDS, IDENTIFIER
+from .names import COMMANDS, IDENTIFIER, SANDBOXES
 from .nodes import Broken, Map, Node, Scalar
 from .overrides import apply
 from .parsed import read
 from .paths import Paths, leaves_root, normal
 from .problems import Problems
-from .references import Catalogue, check_cycles, check_references, flatten_groups
-from .spec import DatasetSpec, EvaluateSpec, RunOptions, Spec, TargetSpec
+from .publishing import publishing
+from .references import Catalogue, check_cycles, check_references, flatten_groups, members
+from .spec import DatasetSpec, EvaluateSpec, PublishSpec, RunOptions, Spec, TargetSpec
 from .targets import Targets
 from .text import decode
 
@@ -38,12 +41,14 @@ TOP_KEYS = (
     "evaluate",
     "targets",
     "groups",
+    "publish",
     "defaults",
     "env",
     "cache",
     "python-path",
     "preload",
     "outside",
+    "sandbox",
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -142,7 +147,7 @@ class _Loader:
         self._sources = sources
         self._checks = Checks(problems)
         self._declared: dict[str, dict[str, Scalar]] = {
-            kind: {} for kind in ("model", "target", "group", "dataset", "platform")
+            kind: {} for kind in ("model", "target", "group", "dataset", "platform", "destination")
         }
 
     def spec(self, root: Node) -> Spec:
@@ -168,7 +173,8 @@ class _Loader:
         shared = value("evaluate")
         evaluate = None if shared is None else evaluation(shared, None, checks)
         targets = self._targets(sections_of.get("targets"), scope, evaluate)
-        groups = self._groups(value("groups"))
+        groups = self._groups(value("groups"), targets)
+        publish = self._publish(value("publish"), groups, targets)
         platforms |= check_references(checks, self._declared, self._catalogue)
         check_cycles(targets, checks)
         return Spec(
@@ -182,6 +188,7 @@ class _Loader:
             targets=targets,
             groups=groups,
             evaluate=evaluate,
+            publish=publish,
             defaults=self._defaults(value("defaults")),
             env=self._env(value("env")),
             cache=self._cache(value("cache")),
@@ -189,6 +196,8 @@ class _Loader:
             preload=self._preload(value("preload")),
             texts=self._problems.texts,
             outside=outside,
+            sandbox=self._sandbox(confined := value("sandbox")),
+            sandbox_mark=confined.mark if confined is not None else None,
         )
 
     def _top(self, root: Node) -> Map:
@@ -273,12 +282,24 @@ class _Loader:
                     targets[target.name] = target
         return targets
 
-    def _groups(self, node: Node | None) -> dict[str, tuple[str, ...]]:
+    def _groups(self, node: Node | None, targets: dict[str, TargetSpec]) -> dict[str, tuple[str, ...]]:
         found = None if node is None else self._checks.mapping(node, "'groups'")
         if found is None:
             return {}
         kept = tuple(entry for entry in found.entries if self._declare("group", entry[0]))
-        return flatten_groups(Map(kept, found.mark), self._declared, self._checks)
+        return flatten_groups(Map(kept, found.mark), self._declared, targets, self._checks)
+
+    def _publish(
+        self, node: Node | None, groups: dict[str, tuple[str, ...]], targets: dict[str, TargetSpec]
+    ) -> dict[str, PublishSpec]:
+        found = None if node is None else self._checks.mapping(node, "'publish'")
+        result: dict[str, PublishSpec] = {}
+        for key, value in found.entries if found is not None else ():
+            entry = publishing(key, value, self._checks) if self._declare("destination", key) else None
+            if entry is not None:
+                wanted = members(entry[1], f"'targets' of '{key.value}'", groups, self._declared, targets, self._checks)
+                result[str(key.value)] = replace(entry[0], targets=wanted)
+        return result
 
     def _defaults(self, node: Node | None) -> RunOptions:
         found = None if node is None else self._checks.mapping(node, "'defaults'", OPTIONS)
@@ -294,6 +315,9 @@ class _Loader:
 
     def _cache(self, node: Node | None) -> str:
         return "cache" if node is None else self._checks.text(node, "'cache'", "a directory") or "cache"
+
+    def _sandbox(self, node: Node | None) -> str:
+        return "auto" if node is None else self._checks.choice(node, "'sandbox'", SANDBOXES) or "auto"
 
     def _python_path(self, node: Node | None, paths: Paths) -> tuple[str, ...]:
         return (".",) if node is None else paths.many(node, "'python-path'")

@@ -15,7 +15,7 @@ import msgspec
 from ..api import Params
 from ..words import DURATION, SIZE, Quantity
 from .gates import AMOUNT, GATE_KEYS, LIMITS, RECORDS, RELATIVE_LIMITS, VERDICTS
-from .names import COMMANDS, IDENTIFIER, MAX_NAME, NAME
+from .names import COMMANDS, IDENTIFIER, MAX_NAME, NAME, SANDBOXES
 from .sections import DTYPES
 
 __all__ = ["schema"]
@@ -88,7 +88,24 @@ def _top(backends: Json, platforms: Mapping[str, str], models: list[Json], datas
         "evaluate": _either({"$ref": "#/$defs/evaluate"}),
         "targets": _section(_target(), "What to build.", shared=True),
         "groups": _section(
-            _list(_text("a target, a group or a glob such as cpu-*")), "Names for several targets.", shared=True
+            _list(_text("a target, a group, a glob such as cpu-*, or tag:NAME")),
+            "Names for several targets.",
+            shared=True,
+        ),
+        "publish": _section(
+            _object(
+                {
+                    "to": _text(
+                        "The address: a directory, s3://…, hf://…, oci://…, mlflow://…; {target} is the target."
+                    ),
+                    "targets": _list(
+                        _text("a target, a group or a glob such as cpu-*"), "What it is for; default: all."
+                    ),
+                },
+                ("to",),
+                additional=True,
+            ),
+            "Where 'cbuild push' can push what is published.",
         ),
         "defaults": {**_object(_options()), "description": "Run options of every node that does not set its own."},
         "env": _list(
@@ -104,6 +121,7 @@ def _top(backends: Json, platforms: Mapping[str, str], models: list[Json], datas
         "outside": _list(
             _text("a place outside", r"^(/|\.\.)"), "Places outside this file's directory that paths may lead to."
         ),
+        "sandbox": _either({"enum": list(SANDBOXES), "description": "What steps are confined by; default auto."}),
     }
 
 
@@ -268,6 +286,8 @@ def _target() -> Json:
                 "description": "false: measure nothing; a mapping: what differs from the file's own evaluate.",
             },
             "matrix": {"$ref": "#/$defs/matrix"},
+            "description": _text("What the target is for."),
+            "tags": _list(_text("a tag", f"^{NAME.pattern}$"), "Words by which it is selected: cbuild tag:NAME."),
             **_options(),
         },
         ("from",),

@@ -23,6 +23,7 @@ __all__ = [
     "MetricUse",
     "ModelSpec",
     "PlatformSpec",
+    "PublishSpec",
     "RunOptions",
     "Spec",
     "StepSpec",
@@ -153,7 +154,8 @@ class EvaluateSpec(msgspec.Struct, frozen=True):
 
 
 class TargetSpec(msgspec.Struct, frozen=True):
-    """``evaluate``: None means the file's own; an EvaluateSpec with no metrics switches it off."""
+    """``evaluate``: None means the file's own; an EvaluateSpec with no metrics switches it off. ``description`` and
+    ``tags`` are for people, and in no key."""
 
     name: str
     mark: Mark
@@ -164,6 +166,20 @@ class TargetSpec(msgspec.Struct, frozen=True):
     evaluate: EvaluateSpec | None = None
     options: RunOptions = RunOptions()  # for its compile node
     marks: Mapping[str, Mark] = {}  # "from", "platform", …
+    description: str = ""
+    tags: tuple[str, ...] = ()
+
+
+class PublishSpec(msgspec.Struct, frozen=True):
+    """Where ``targets`` (all of them, if it names none) can be pushed. ``options``: every key beside ``to`` and
+    ``targets``, typed by the destination."""
+
+    name: str
+    mark: Mark
+    to: str
+    targets: tuple[str, ...]
+    options: Map
+    marks: Mapping[str, Mark] = {}
 
 
 class Spec(msgspec.Struct, frozen=True):
@@ -179,6 +195,7 @@ class Spec(msgspec.Struct, frozen=True):
     targets: Mapping[str, TargetSpec]
     groups: Mapping[str, tuple[str, ...]]
     evaluate: EvaluateSpec | None = None
+    publish: Mapping[str, PublishSpec] = {}
     defaults: RunOptions = RunOptions()
     env: tuple[str, ...] = ()  # environment variables that nodes may see; their values join the keys
     cache: str = "cache"
@@ -186,3 +203,5 @@ class Spec(msgspec.Struct, frozen=True):
     preload: tuple[str, ...] = ()  # modules imported once, before workers of the user's code are forked
     texts: Mapping[str, str] = {}  # file of a Mark → its text: the file, each --set
     outside: tuple[str, ...] = ()  # places outside the root that paths may lead to
+    sandbox: str = "auto"  # of the workers; in no key
+    sandbox_mark: Mark | None = None

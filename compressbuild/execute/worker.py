@@ -28,20 +28,20 @@ from ..api.work import WorkRequest, WorkResult
 from . import procfs
 from .failure import RAISED, describe
 from .guard import Guard
-from .protocol import Outcome, Report, frame, json_value
+from .protocol import Outcome, Report, Sandbox, frame, json_value
 
 __all__ = ["main", "run_node"]
 
 _REPORT_EVERY = 0.1  # seconds between two progress messages of a node
 
 
-def main(request: WorkRequest, log: int, results: int, parent: int) -> NoReturn:
+def main(request: WorkRequest, log: int, results: int, parent: int, sandbox: Sandbox) -> NoReturn:
     """The life of a forked child. ``log``, ``results``: descriptors to write to; ``parent``: the warm parent's pid."""
     status = 0
     try:
         _detach(log, parent)
         _furnish(request)
-        result = run_node(request, _reporter(results))
+        result = run_node(request, _reporter(results), sandbox)
         _write_all(results, frame(Outcome(result)))
     except BaseException:  # noqa: BLE001  the process border: whatever it is, the log is the only place left for it
         traceback.print_exc()
@@ -130,10 +130,14 @@ def _shown(value: Any) -> float | str:
         return str(value)
 
 
-def run_node(request: WorkRequest, report: Callable[[dict[str, Any]], None]) -> WorkResult:
+def run_node(
+    request: WorkRequest,
+    report: Callable[[dict[str, Any]], None],
+    sandbox: Sandbox = Sandbox(),  # noqa: B008
+) -> WorkResult:
     """Call the node's function in this process; never raises. Expects the process to end afterwards."""
     started = time.monotonic()
-    guard = Guard(request)
+    guard = Guard(request, sandbox)
     try:
         facts = _call(request, report, guard)
     except BaseException as error:  # noqa: BLE001  the plugin border: whatever it raises is the node's failure
@@ -153,7 +157,7 @@ def run_node(request: WorkRequest, report: Callable[[dict[str, Any]], None]) -> 
         seconds=time.monotonic() - started,
         peak_rss=procfs.peak_rss(),
         facts=facts,
-        sandbox="landlock" if guard.confined else "none",
+        sandbox=guard.confined.name,
     )
 
 

@@ -1,14 +1,9 @@
-"""The resolved DAG, and the order in which to walk it (the only user of networkx).
-
-Reading a project takes the order alone, which the draft has already made: networkx, whose import costs more than a
-plan of the example, loads when nodes are scheduled.
-"""
+"""The resolved DAG, and the order in which to walk it, which the draft has already made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from ..api import Metric
 from ..compressfile.spec import Spec
@@ -20,17 +15,16 @@ from .draft import Draft
 from .measuring import Measuring
 from .node import Ask, Node, TargetPlan
 from .opening import open_datasets
+from .publishing import check_publish
 from .steps import Steps
 from .typed import Types
-
-if TYPE_CHECKING:
-    import networkx
 
 __all__ = ["Graph", "build_graph"]
 
 
 class Graph:
-    """Nodes by index, edges from input to consumer, and the targets that were asked for."""
+    """Nodes by index, edges from input to consumer, and the targets that were asked for. ``identities``: of each node,
+    a digest of its work that is the same in every graph."""
 
     def __init__(
         self,
@@ -39,24 +33,25 @@ class Graph:
         nodes: tuple[Node, ...],
         targets: Mapping[str, TargetPlan],
         positions: Mapping[int, list[str]],
+        identities: Sequence[bytes] = (),
     ) -> None:
         self.spec = spec
         self.registry = registry
         self.nodes = nodes
         self.targets = targets
         self.positions = positions
+        self.identities = identities
         for node in nodes:
             if any(source >= node.index for source in node.inputs.values()):
                 raise ValueError(f"{node.position} comes before one of its inputs")
 
     @cached_property
-    def digraph(self) -> networkx.DiGraph[int]:
-        import networkx
-
-        graph: networkx.DiGraph[int] = networkx.DiGraph()
-        graph.add_nodes_from(range(len(self.nodes)))
-        graph.add_edges_from((source, node.index) for node in self.nodes for source in node.inputs.values())
-        return graph
+    def _consumers(self) -> list[list[int]]:
+        found: list[list[int]] = [[] for _ in self.nodes]
+        for node in self.nodes:
+            for source in dict.fromkeys(node.inputs.values()):
+                found[source].append(node.index)
+        return found
 
     @property
     def order(self) -> range:
@@ -71,7 +66,7 @@ class Graph:
         return {**self.registry.metrics, **{m.name: m.record for m in plans if m.record is not None}}
 
     def consumers(self, index: int) -> tuple[int, ...]:
-        return tuple(self.digraph.successors(index))
+        return tuple(self._consumers[index])
 
     def closure(self, wanted: Iterable[int]) -> frozenset[int]:
         """The nodes wanted and everything below them."""
@@ -85,8 +80,18 @@ class Graph:
         return frozenset(found)
 
     def ordered(self, wanted: Iterable[int]) -> list[int]:
-        """The closure of ``wanted`` in the order of ``order``."""
-        return sorted(self.closure(wanted))
+        """The closure of ``wanted``, each node after its inputs, and those in the order of their roles. What else the
+        file holds makes no difference."""
+        found: dict[int, None] = {}
+        left = [*wanted][::-1]
+        while left:
+            index = left[-1]
+            inputs = [source for source in self.nodes[index].inputs.values() if source not in found]
+            if inputs and index not in found:
+                left += reversed(inputs)
+            else:
+                found[left.pop()] = None
+        return list(found)
 
     def needed(self, targets: Iterable[str]) -> frozenset[int]:
         """Every node that building and evaluating these targets takes."""
@@ -96,7 +101,7 @@ class Graph:
         """For each node the length, in ``cost``, of the longest path from it to a leaf: its scheduling priority."""
         length = [0.0] * len(self.nodes)
         for index in reversed(self.order):
-            after = max((length[c] for c in self.consumers(index)), default=0.0)
+            after = max((length[c] for c in self._consumers[index]), default=0.0)
             length[index] = after + cost(self.nodes[index])
         return length
 
@@ -112,7 +117,9 @@ def build_graph(
     plans = {name: measuring.target(target) for name, target in spec.targets.items()}
     for platform in spec.platforms:
         settings_of(draft, platform)
+    check_publish(draft)
     if draft.problems:
         unique = dict.fromkeys(draft.problems)
         raise CompressfileError(unique, dict(spec.texts))
-    return Graph(spec, registry, tuple(draft.nodes), {n: p for n, p in plans.items() if p is not None}, draft.positions)
+    targets = {name: plan for name, plan in plans.items() if plan is not None}
+    return Graph(spec, registry, tuple(draft.nodes), targets, draft.positions, draft.identities)

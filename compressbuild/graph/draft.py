@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
+from blake3 import blake3
 from msgspec.structs import replace
 
 from ..api import Kind, Needs, Technique
@@ -42,30 +43,37 @@ class Draft:
         self.settings: dict[str, Resolved | None] = {}
         self.runs: dict[int, RunWith | None] = {}
         self.opened: dict[str, DataWith] = {}
+        self.identities: list[bytes] = []  # of each node
         self._interned: dict[bytes, int] = {}
         self._needs: dict[Needs, tuple[Missing, ...]] = {}
 
     def intern(self, node: Node) -> int:
-        """The index of the node that does this work, new or known."""
+        """The index of the node that does this work, new or known.
+
+        Its identity is a digest of the work with that of its inputs, so it is the same in every graph."""
         node = self._with_sources(node)
-        identity = msgspec.json.encode(
+        said = msgspec.json.encode(
             [
                 node.role,
                 node.name,
                 node.run,
                 node.key_params,
                 node.params,
-                node.inputs,
+                {role: self.identities[source] for role, source in node.inputs.items()},
                 node.datasets,
+                [(name, w.load, w.params, w.rows) for name, w in node.data_with.items()],
+                node.carried,
                 node.options,
                 [(role, with_.owner, with_.settings) for role, with_ in node.run_with.items()],
                 [m.what for m in node.missing],  # of two platforms that differ in 'requires', one may be met
             ],
             order="deterministic",
         )
+        identity = blake3(said).digest(length=16)
         index = self._interned.setdefault(identity, len(self.nodes))
         if index == len(self.nodes):
             self.nodes.append(replace(node, index=index))
+            self.identities.append(identity)
         self.positions.setdefault(index, [])
         if node.position not in self.positions[index]:
             self.positions[index].append(node.position)

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -69,6 +69,7 @@ class Keyer:
         self._code = code
         self._registry = registry
         self.environment = {name: environ[name] for name in spec.env if name in environ}
+        self._watched: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._listings = Listings(str(spec.root), spec.path.name, stat, self.problems)
 
     @staticmethod
@@ -125,6 +126,7 @@ class Keyer:
         """Forget what was read of the project: something has changed."""
         self._code = self._code.renewed()
         self._listings.forget()
+        self._watched.clear()
 
     def facts_of(self, node: Node) -> dict[str, Any]:
         return {name: self._facts.get(name) for name in sorted(set(node.facts))}
@@ -190,15 +192,17 @@ class Keyer:
         tops = {ref.partition(":")[0].partition(".")[0] for node in nodes for ref in self._plugin_references(node)}
         return frozenset(tops).union(*(self._registry.siblings(top) for top in tops))
 
-    def watched(self, node: Node) -> Iterator[str]:
+    def watched(self, node: Node) -> tuple[str, ...]:
         """Absolute paths whose change can change the key: files that count, and those that would if they were made."""
-        for closure in self._closures(node):
-            yield from closure.paths
-            yield from closure.absent
-        for path in self.read_files(node):
-            yield os.path.join(self.spec.root, path)
-        for pattern, _ in self.file_patterns(node):
-            yield from self._listings.watched(pattern)
+        patterns = self.file_patterns(node)
+        own, plugin = [ref for ref, _ in self.code_references(node)], self._plugin_references(node)
+        of = (*own, "", *plugin, "", *(pattern for pattern, _ in patterns))
+        if of not in self._watched:
+            found = [path for closure in self._closures(node) for path in (*closure.paths, *closure.absent)]
+            found += [os.path.join(self.spec.root, path) for path in self.read_files(node)]
+            found += [path for pattern, _ in patterns for path in self._listings.watched(pattern)]
+            self._watched[of] = tuple(found)
+        return self._watched[of]
 
     def _closures(self, node: Node) -> tuple[CodeClosure, ...]:
         own = [self._code.closure(ref) for ref, _ in self.code_references(node)]

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ..api.destination import Destination
 from ..api.needs import Needs
 from ..api.records import AnswerMetric, ArtifactMetric, Backend, Kind, Platform, RunMetric, Source, Technique
 from ..api.stack import Stack
@@ -27,7 +28,7 @@ R = TypeVar("R")
 _STARTED = time.time_ns()
 _CLASSES: Mapping[str, Callable[..., Any]] = {
     kind.__name__: kind
-    for kind in (Technique, Backend, Kind, ArtifactMetric, AnswerMetric, RunMetric, Platform, Source)
+    for kind in (Technique, Backend, Kind, ArtifactMetric, AnswerMetric, RunMetric, Platform, Source, Destination)
 }
 _ENGINE = ("compressbuild.api.", "compressbuild.registry.")
 
@@ -55,6 +56,7 @@ class Asked(msgspec.Struct, frozen=True):
             found["metric"],
             found["platform"],
             found["source"],
+            found["destination"],
             plugins=self.plugins,
             owner={(what, name): owner for what, by in self.records.items() for name, (owner, *_) in by.items()},
             origins=tuple(self.files),
@@ -101,6 +103,7 @@ def remember(registry: Registry) -> Asked | None:
         "metric": registry.metrics,
         "platform": registry.platforms,
         "source": registry.sources,
+        "destination": registry.destinations,
     }
     records = {
         what: {

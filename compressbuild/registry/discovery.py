@@ -62,6 +62,7 @@ def _offers(
             "metric": plugin.metrics,
             "platform": plugin.platforms,
             "source": plugin.sources,
+            "destination": plugin.destinations,
         }
         then = before.get(plugin.name, {}) if plugin.broken else {}
         offers[plugin.name] = {what: tuple(sorted({*names, *then.get(what, ())})) for what, names in now.items()}

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from ..api.destination import Destination
 from ..api.facts import FACTS
 from ..api.needs import Needs
 from ..api.params import Params
@@ -22,7 +23,8 @@ __all__ = ["Names", "check_links", "check_record"]
 
 _NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_REFERENCES = ("run", "compile", "load", "init", "validate", "profile", "census", "factory", "companions")
+_REFERENCES = ("run", "compile", "load", "init", "validate", "profile", "census", "factory", "companions", "open")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*|\*")
 _CHOICES: Mapping[tuple[type, str], tuple[str, ...]] = {
     (Metric, "direction"): ("lower", "higher", "none"),
     (Metric, "role"): ("quality", "cost", "detail"),
@@ -93,6 +95,10 @@ def _check_values(shown: str, record: Record) -> Diagnostic | None:
         return _wrong(f"{shown}: 'files' is empty", "glob patterns that its directory must hold: files=('model.onnx',)")
     if isinstance(record, Source) and (record.of == "model") != (record.produces is not None):
         return _wrong(f"{shown}: a source of models, and no other, says which kind it 'produces'")
+    if isinstance(record, Destination):
+        wrong = next((each for each in record.schemes if not _SCHEME.fullmatch(each)), None)
+        if wrong is not None or not record.schemes:
+            return _wrong(f"{shown}: 'schemes' cannot be {record.schemes!r}", "of its addresses: schemes=('s3',)")
     for fact in (*record.compile_facts, *record.run_facts) if isinstance(record, Backend) else ():
         if fact not in FACTS:
             hint = suggest(fact, FACTS, otherwise=f"known: {', '.join(FACTS)}")
@@ -102,7 +108,7 @@ def _check_values(shown: str, record: Record) -> Diagnostic | None:
 
 def _check_params(shown: str, record: Record) -> Diagnostic | None:
     """A parameter struct is its technique's help, and its types must resolve."""
-    field = "settings" if isinstance(record, Backend) else "params"
+    field = {Backend: "settings", Destination: "options"}.get(type(record), "params")
     params: type[Params] | None = getattr(record, field, None)
     if params is None or params is Params:
         return None

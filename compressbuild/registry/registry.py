@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ..api.destination import Destination
 from ..api.records import Backend, Kind, Metric, Platform, Source, Technique
 from ..errors import PluginError
 from ..words import suggest
@@ -15,7 +16,7 @@ from .installed import Installed
 
 __all__ = ["WHATS", "Observer", "Plugin", "Problem", "Record", "Registry"]
 
-Record = Technique | Backend | Kind | Metric | Platform | Source
+Record = Technique | Backend | Kind | Metric | Platform | Source | Destination
 R = TypeVar("R")
 
 WHATS: Mapping[str, type] = {
@@ -25,6 +26,7 @@ WHATS: Mapping[str, type] = {
     "metric": Metric,
     "platform": Platform,
     "source": Source,
+    "destination": Destination,
 }
 """What a record is called, in messages and in ``Registry.owner``."""
 
@@ -53,6 +55,7 @@ class Plugin(msgspec.Struct, frozen=True):
     metrics: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
     problem: Problem | None = None
     broken: bool = False
     warnings: tuple[str, ...] = ()
@@ -99,6 +102,7 @@ class Registry(msgspec.Struct, frozen=True):
     metrics: Mapping[str, Metric]
     platforms: Mapping[str, Platform] = {}
     sources: Mapping[str, Source] = {}
+    destinations: Mapping[str, Destination] = {}
     plugins: tuple[Plugin, ...] = ()
     problems: tuple[Problem, ...] = ()
     owner: Mapping[tuple[str, str], str] = {}
@@ -155,6 +159,7 @@ class Registry(msgspec.Struct, frozen=True):
             "metric": self.metrics,
             "platform": self.platforms,
             "source": self.sources,
+            "destination": self.destinations,
         }
         hints = [suggest(name, known[what], otherwise="'cbuild plugins' lists what is installed") or ""]
         elsewhere = [other for other in known if name in known[other]]

@@ -78,7 +78,20 @@ def test_every_command_that_takes_a_target_offers_it(project: Path) -> None:
         assert command is not None
         if any(isinstance(parameter, click.Argument) for parameter in command.params):
             taking[name] = offered(name, "sma")
-    expected = {"build", "why", "show", "compare", "history", "report", "profile", "graph", "verify", "sign", "sbom"}
+    expected = {
+        "build",
+        "push",
+        "why",
+        "show",
+        "compare",
+        "history",
+        "report",
+        "profile",
+        "graph",
+        "verify",
+        "sign",
+        "sbom",
+    }
     assert taking == {**{name: ["small"] for name in expected}, "help": []}
 
 

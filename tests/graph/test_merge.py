@@ -112,7 +112,8 @@ def test_the_order_is_the_lexicographic_topological_sort(toy) -> None:
     )
     graph = toy.open().graph
     assert len(graph.nodes) == 5
-    assert list(graph.order) == list(networkx.lexicographical_topological_sort(graph.digraph))
+    edges = networkx.DiGraph((source, node.index) for node in graph.nodes for source in node.inputs.values())
+    assert list(graph.order) == list(networkx.lexicographical_topological_sort(edges))
 
 
 def test_a_node_before_its_input_is_refused(toy) -> None:
@@ -122,3 +123,21 @@ def test_a_node_before_its_input_is_refused(toy) -> None:
     nodes = (replace(second, index=0, inputs={"subject": 1}), replace(first, index=1))
     with pytest.raises(ValueError, match=r"a/toy\.mix comes before one of its inputs"):
         Graph(graph.spec, graph.registry, nodes, graph.targets, graph.positions)
+
+
+def test_the_order_of_a_closure_depends_on_nothing_else(toy) -> None:
+    """A statement lists the steps of its target: another target in the file must not change it."""
+    own = "  z: {from: m, steps: [toy.mix: {others: [c, a]}]}\n"
+    made = (
+        "  a: {from: m, steps: [toy.mix: {salt: 1}]}\n"
+        "  b: {from: a, steps: [toy.mix: {salt: 2}]}\n"
+        "  c: {from: m, steps: [toy.mix: {salt: 3}, toy.mix: {salt: 4, others: [a]}]}\n"
+    )
+    orders = []
+    for text in (made + own, own + made):
+        toy.write("Compressfile", compressfile(text))
+        graph = toy.open().graph
+        index = graph.targets["z"].artifact
+        orders.append([graph.nodes[each].position for each in graph.ordered([index])])
+    assert orders[0] == ["m/source", "c/toy.mix", "a/toy.mix", "c/toy.mix#2", "z/toy.mix"]
+    assert orders[0] == orders[1]

@@ -81,6 +81,8 @@ def summary(report: BuildReport, *, again: bool = False) -> str:
         elif r.status in ("failed", "gate failed"):
             lines.append(f"{r.name}: {r.status}: {r.reason}")
         lines += [f"warning: {r.name}: {concern.message}" for concern in r.warnings]
+    if report.install:
+        lines.append(f"to build what was skipped: {report.install}")
     lines += missed_table(report.targets)
     if unbuilt := [r.name for r in report.targets if r.status == "not built"]:
         lines.append(f"not built: {', '.join(unbuilt)}: the build stopped at a failure ('-k' goes on with the rest)")
