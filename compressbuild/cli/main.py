@@ -42,7 +42,7 @@ COMMANDS = {
     "platforms": "List common hardware to build for, and what this machine can do for it.",
     "plugins": "List plugins, what they offer, and why one is unusable.",
     "doctor": "Show what this machine can build and run.",
-    "help": "Explain a technique, backend, metric or kind of artifact.",
+    "help": "Explain a technique, backend, metric, source or kind of artifact.",
     "schema": "Print a JSON Schema of the Compressfile, for editors.",
 }
 
