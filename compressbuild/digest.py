@@ -227,6 +227,27 @@ def read_regular(path: str | os.PathLike[str]) -> bytes:
         return file.read()
 
 
+def promptly(path: str, flags: int) -> int:
+    """An opener for :func:`open` that does not wait for the other end of a FIFO. To write to one that nobody reads is
+    an OSError; one that nobody writes to is empty."""
+    fd = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    os.set_blocking(fd, True)
+    return fd
+
+
+def read_named(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file that a user named. Links are followed, and a pipe that the shell opened is read, as of
+    ``<(command)``. OSError for what could keep us waiting for ever: another pipe, a device; and for a directory."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with open(fd, "rb") as file:
+        mode = os.fstat(fd).st_mode
+        inherited = os.fspath(path).startswith(("/dev/fd/", "/proc/self/fd/", "/dev/stdin"))
+        if not stat.S_ISREG(mode) and not (stat.S_ISFIFO(mode) and inherited):
+            raise OSError(errno.EINVAL, "it is not a regular file", os.fspath(path))
+        os.set_blocking(fd, True)
+        return file.read()
+
+
 def load_sealed(path: str | os.PathLike[str], magic: bytes, kind: type[T]) -> T | None:
     """What ``save_sealed`` kept; None if there is nothing, or nothing that can be believed. A memo is never worth an
     error: without it the same answer takes longer."""

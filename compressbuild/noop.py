@@ -1,7 +1,7 @@
 """The no-op: nothing changed, so nothing is loaded. One state file, then one stat for each file it was about.
 
 This module runs before anything else and imports only what the interpreter has already: no click, no YAML, no plugin.
-After a build in which every target was published, :mod:`compressbuild.build.noop_state` writes a state. It names every
+After a build in which every target was published, :mod:`compressbuild.build.state.kept` writes a state. It names every
 input (Compressfile, code, listed files, installed plugins) and every output (published files, cache records, objects).
 """
 
@@ -13,7 +13,7 @@ import marshal
 import posix
 import sys
 
-FORMAT = 7
+FORMAT = 8
 ABSENT = 2**64 - 1
 _SHARE = 4000  # files for which a further process is worth its fork
 
@@ -41,9 +41,13 @@ def signatures(paths: "list[str]") -> "list[tuple[int, int, int, int]]":
     return found
 
 
-def locate(argv: "list[str]") -> "tuple[str, str]":
-    """(directory of the Compressfile with its slash, or "", state file) for a command line."""
-    root = ""
+def locate(argv: "list[str]") -> "tuple[str, str, list[str]]":
+    """For a command line: the directory of the Compressfile with its slash, or ""; the state file; what is asked.
+
+    What is asked is the command line, and of a Compressfile that was found above, where in its project the command
+    runs: a relative ``--cache-dir`` means another directory there.
+    """
+    root = None
     for number, word in enumerate(argv):
         value = None
         if word in ("-f", "--file"):
@@ -54,10 +58,18 @@ def locate(argv: "list[str]") -> "tuple[str, str]":
             value = word[2:]
         if value is not None:
             root = value[: value.rfind("/") + 1]
+    asked = argv
+    if root is None:
+        root = ""
+        if signature("Compressfile")[0] == ABSENT:
+            from .place import above, below
+
+            root = above()
+            asked = [*argv, "", below(root)]
     name = 5381
-    for char in "\0".join(argv):
+    for char in "\0".join(asked):
         name = (name * 33 + ord(char)) & 0xFFFFFFFFFFFF
-    return root, f"{root}.cbuild/noop/{name:012x}"
+    return root, f"{root}.cbuild/noop/{name:012x}", asked
 
 
 def identity() -> "tuple[object, ...]":
@@ -65,19 +77,22 @@ def identity() -> "tuple[object, ...]":
     return (FORMAT, sys.version, sys.prefix, tuple(sys.path), tuple(posix.uname()))
 
 
-def check(argv: "list[str]") -> "str | None":
-    """The text to print if this very command has nothing to do, else None."""
-    root, path = locate(argv)
+def check(argv: "list[str]") -> "tuple[str, str] | None":
+    """If this very command has nothing to do: the text to print, and the Compressfile if it was found above (or "").
+    Else None."""
+    root, path, asked = locate(argv)
     collecting = gc.isenabled()
     gc.disable()  # a state can hold 100,000 strings, none of them garbage
     try:
         made_by, said, environment, names, signatures, text = marshal.loads(read(path))
-        if made_by != identity() or said != argv:
+        if made_by != identity() or said != asked:
             return None
         for name, value in environment:
             if posix.environ.get(name) != value:
                 return None
-        return str(text) if _all_same(root, names.split("\0"), memoryview(signatures).cast("Q")) else None
+        if not _all_same(root, names.split("\0"), memoryview(signatures).cast("Q")):
+            return None
+        return str(text), f"{root}Compressfile" if asked is not argv else ""
     except (OSError, ValueError, EOFError, TypeError):
         return None
     finally:

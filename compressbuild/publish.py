@@ -91,6 +91,7 @@ class Publisher:
         shutil.rmtree(staged, ignore_errors=True)
         self._store.cas.materialise(artifact, staged, writable=True)
         for name, data in files.items():
+            (staged / name).parent.mkdir(parents=True, exist_ok=True)
             (staged / name).write_bytes(data)
         (staged / SEAL).write_bytes(seal(staged, tree))
         _sync(staged)

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import Incompatible
+from ..errors import Incompatible, UsageError
 from ..report.text.plan import plan_lines
 from . import completion
-from .options import closing, locked, opened, project_options
+from .options import MOVED, closing, found, locked, opened, project_options, written
 
 if TYPE_CHECKING:
     from ..build.outcome import BuildReport
     from ..execute.events import Observer
     from ..project import Project
+    from ..report.ci.ended import Ended
 
 __all__ = ["command"]
 
@@ -46,6 +47,9 @@ _SHOWN = 5
     shell_complete=completion.files,
     help="Write a Chrome trace of the build.",
 )
+@click.option(
+    "--junit", metavar="FILE", shell_complete=completion.files, help="Write the targets as JUnit XML, for CI."
+)
 @click.option("--locked", "must_match", is_flag=True, help="Refuse software that is not in Compressfile.lock.")
 @click.option("-v", "--verbose", is_flag=True, help="Also name cached nodes, and why each node runs.")
 def command(
@@ -60,21 +64,28 @@ def command(
     remeasure: bool,
     as_json: bool,
     trace: str | None,
+    junit: str | None,
     must_match: bool,
     verbose: bool,
 ) -> int:
     """Build targets: names, groups, globs ('sweep-*'), or 'all'."""
-    plain = not (dry_run or check or remeasure or as_json or trace or verbose)
+    moved = click.get_current_context().meta.get(MOVED, False)
+    told = "GITHUB_STEP_SUMMARY" in os.environ  # each build adds to it
+    plain = not (dry_run or check or remeasure or as_json or trace or junit or verbose or moved or told)
     if plain:
         status = _part(file, overrides, cache_dir, must_match=must_match, jobs=jobs, keep_going=keep_going)
         if status is not None:
             return status
-    with opened(file, overrides, cache_dir) as project:
-        selection = project.select(targets)
+    with ExitStack() as stack:
+        with _mistyped(targets, file):
+            project = stack.enter_context(opened(file, overrides, cache_dir))
+            selection = project.select(targets)
         differing = _differing(project, selection.names, must_match=must_match)
         if dry_run:
+            if junit:
+                raise UsageError("--junit is about a build, and -n builds nothing", hint="leave one out")
             plan = project.plan(selection.names, remeasure=remeasure)
-            for line in plan_lines(plan, selection.skipped, as_json=as_json, verbose=verbose):
+            for line in plan_lines(plan, selection, as_json=as_json, verbose=verbose):
                 click.echo(line)
             return 0
         if not selection.names:
@@ -82,11 +93,14 @@ def command(
                 click.echo(f"skipped {name}: {reason}", err=as_json)
             raise Incompatible(
                 "none of these targets can be built on this machine",
-                hint="'cbuild doctor' shows what this machine lacks",
+                hint=selection.install or "'cbuild doctor' shows what this machine lacks",
             )
         from ..build.run import build_targets  # what executes, which a plan does without
+        from ..report.ci.ended import Ended
 
+        ended = Ended()
         with _observers(as_json=as_json, verbose=verbose, trace=trace) as observers:
+            observers.append(ended)
             report = build_targets(
                 project,
                 selection=selection,
@@ -102,6 +116,11 @@ def command(
 
             return write(project, sys.argv[1:], report, text)
 
+        if junit:
+            from ..report.ci.junit import junit as junit_text
+
+            written(junit_text(report, ended, project.graph, project.root.name), junit, aside=True)
+        _tell_github(project, report, ended)
         if as_json:
             return report.exit_code
         return _conclude(project, report, remember if plain and not differing else None)
@@ -122,6 +141,7 @@ def _part(
     part = find(Path(file), overrides, Path(cache_dir) if cache_dir else None, sys.argv[1:])
     if part is None:
         return None
+    found(file)
     with closing(part.project) as project:
         differing = _differing(project, part.selection.names, must_match=must_match)
         from ..build.run import build_targets
@@ -135,6 +155,24 @@ def _part(
             return part.write(sys.argv[1:], report, text)
 
         return _conclude(project, part.whole(report), None if differing else remember)
+
+
+@contextmanager
+def _mistyped(words: tuple[str, ...], file: str) -> Iterator[None]:
+    """Where the first word is no target, it may be a command with a slip: ``shwo``, ``bulid``."""
+    try:
+        yield
+    except UsageError as error:
+        from ..words import did_you_mean
+        from .main import COMMANDS
+
+        word, command = words[0], did_you_mean(words[0], COMMANDS)
+        unknown = str(error) == f"unknown target '{word}'" or not os.path.exists(file)
+        nearer = error.hint is not None and error.hint.startswith("did you mean")
+        if command is None or not unknown or nearer:
+            raise
+        said = f"unknown command '{word}'" if not os.path.exists(file) else f"unknown target or command '{word}'"
+        raise UsageError(said, hint=f"did you mean 'cbuild {command}'?") from None
 
 
 def _differing(project: Project, targets: tuple[str, ...], *, must_match: bool) -> bool:
@@ -179,6 +217,23 @@ def _observers(*, as_json: bool, verbose: bool, trace: str | None) -> Iterator[l
 def _terminal() -> bool:
     """Whether escapes do something where the output goes."""
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+
+
+def _tell_github(project: Project, report: BuildReport, ended: Ended) -> None:
+    """Annotations and the job's summary, where GitHub runs this."""
+    from ..report.ci import github
+
+    if not github.running(project.environ):
+        return
+    for line in github.annotated(report, ended, project.graph, project.environ):
+        click.echo(line, err=True)
+    if summary := project.environ.get(github.SUMMARY):
+        text = github.job_summary(report, ended, project.graph, project.root.name)
+        try:
+            with open(summary, "a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            click.echo(f"warning: the job summary {summary} cannot be written: {error.strerror}", err=True)
 
 
 def _conclude(project: Project, report: BuildReport, remember: Callable[[str], OSError | None] | None) -> int:

@@ -7,7 +7,9 @@ The digest is of the tree without positions, so comments, blank lines and format
 from __future__ import annotations
 
 import ast
+import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,11 @@ from ..digest import bytes_digest
 
 __all__ = ["Import", "Syntax", "SyntaxProblem", "column", "parse"]
 
-_FORMAT = 1
+_FORMAT = 3
+_FILE = re.compile(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*")  # a name beside the module, or below its directory
+_JOINS = frozenset({"joinpath", "with_name"})
 _IGNORED_FIELDS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})  # follow from the rest, or mean nothing
+_ADDED_FIELDS = frozenset({"type_params"})  # by Python 3.12
 _UNKNOWABLE = frozenset({"exec", "globals"})  # with these a module can define any name
 _CLOSE = object()
 
@@ -38,7 +43,8 @@ class SyntaxProblem(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Syntax(msgspec.Struct, frozen=True, array_like=True):
-    """``names``: defined at the module's top level; ``open``: it may define others too. ``exported``: ``__all__``."""
+    """``names``: defined at the module's top level; ``open``: it may define others too. ``exported``: ``__all__``.
+    ``texts``: literals that may name a file beside it, or a directory."""
 
     digest: str
     imports: tuple[Import, ...] = ()
@@ -46,6 +52,7 @@ class Syntax(msgspec.Struct, frozen=True, array_like=True):
     open: bool = False
     exported: tuple[str, ...] = ()
     problem: SyntaxProblem | None = None
+    texts: tuple[str, ...] = ()
 
 
 def column() -> str:
@@ -81,6 +88,7 @@ def _read(tree: ast.Module) -> Syntax:
         tuple(sorted(reader.names)),
         reader.open,
         tuple(reader.exported),
+        texts=tuple(sorted(reader.texts)),
     )
 
 
@@ -95,7 +103,7 @@ def tree_digest(tree: ast.AST) -> str:
         elif isinstance(item, ast.AST):
             out.append(f"({type(item).__name__}")
             stack.append(_CLOSE)
-            stack += [getattr(item, f, None) for f in reversed(item._fields) if f not in _IGNORED_FIELDS]
+            stack += reversed([*_fields(item)])
         elif isinstance(item, list):
             out.append("([")
             stack.append(_CLOSE)
@@ -105,6 +113,17 @@ def tree_digest(tree: ast.AST) -> str:
     return bytes_digest("\n".join(out).encode())
 
 
+def _fields(item: ast.AST) -> Iterator[Any]:
+    """The values that mean something. The same code gives the same ones in Python 3.11 to 3.13."""
+    for name in item._fields:
+        value = getattr(item, name, None)
+        if name in _IGNORED_FIELDS or (name in _ADDED_FIELDS and not value):
+            continue
+        if isinstance(item, ast.JoinedStr):  # Python 3.12 adds empty texts
+            value = [part for part in value or () if getattr(part, "value", None) != ""]
+        yield value
+
+
 class _Reader:
     """Collects imports at any depth, and names of the module's own scope."""
 
@@ -112,6 +131,7 @@ class _Reader:
         self.imports: list[Import] = []
         self.names: set[str] = set()
         self.exported: list[str] = []
+        self.texts: set[str] = set()
         self.open = False
 
     def read(self, tree: ast.Module) -> None:
@@ -148,6 +168,10 @@ class _Reader:
                 self.names.update(names)
             case ast.Call():
                 self._call(node)
+            case ast.BinOp(op=ast.Div(), right=ast.Constant(value=str(text))):
+                self._name(text)
+            case ast.Constant(value=str(text)) if "." in text:
+                self._name(text)
         if top and isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
             self._export(node)
 
@@ -155,9 +179,16 @@ class _Reader:
         if top:
             self.names.update(names)
 
+    def _name(self, text: str) -> None:
+        if _FILE.fullmatch(text):
+            self.texts.add(text)
+
     def _call(self, call: ast.Call) -> None:
         """``importlib.import_module("a.b")``, ``import_module(".b", __package__)``, ``__import__("a.b")``."""
         called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", None)
+        if called in _JOINS:
+            for each in call.args:
+                self._name(each.value if isinstance(each, ast.Constant) and isinstance(each.value, str) else "")
         if called not in ("import_module", "__import__") or not call.args:
             return
         name = call.args[0]

@@ -16,6 +16,8 @@ from .compiling import settings_of
 from .draft import Draft
 from .measuring import Measuring
 from .node import Ask, Node, TargetPlan
+from .opening import open_datasets
+from .publishing import check_publish
 from .steps import Steps
 from .typed import Types
 
@@ -114,11 +116,13 @@ def build_graph(
     """Resolve every target of a Spec, and what is asked besides. ``types``: with what it remembers of them. Raises
     CompressfileError with all problems found."""
     draft = Draft(spec, registry, facts, types or Types())
+    open_datasets(draft)
     measuring = Measuring(Steps(draft), tuple(asks))
     with _deep(len(spec.targets)):
         plans = {name: measuring.target(target) for name, target in spec.targets.items()}
     for platform in spec.platforms:
         settings_of(draft, platform)
+    check_publish(draft)
     if draft.problems:
         unique = dict.fromkeys(draft.problems)
         raise CompressfileError(unique, dict(spec.texts))

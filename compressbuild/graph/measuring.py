@@ -17,6 +17,7 @@ from .compiling import run_with
 from .loading import add_loads
 from .node import Ask, GatePlan, MetricPlan, Node, RunWith, TargetPlan
 from .params import NO_PLATFORM, Resolved, handed, resolve
+from .sources import companions
 from .steps import Steps
 from .typed import type_name
 
@@ -66,7 +67,15 @@ class Measuring:
             self._compared(uses.values(), evaluate, baseline),
             self._details(target, uses, evaluate),
             asked,
+            self._companions(target),
         )
+
+    def _companions(self, target: TargetSpec) -> int | None:
+        """The node that gathers what the model that the target starts from has published beside it."""
+        spec = self.draft.spec
+        while target.source in spec.targets:
+            target = spec.targets[target.source]
+        return companions(self.draft, spec.models[target.source])
 
     def _asked(self, target: TargetSpec, evaluate: EvaluateSpec) -> tuple[MetricPlan, ...]:
         """What commands ask for, in their order."""

@@ -30,6 +30,7 @@ __all__ = ["Kept", "Signature", "changed", "load", "plain_roles", "save", "settl
 Signature = tuple[int, int, int, int]
 
 _KEEP = 32  # command lines remembered
+_ASKED = ("CBUILD_CACHE", "GITHUB_STEP_SUMMARY", signing.VARIABLE)
 _SEARCHED = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 _GONE: Signature = (noop.ABSENT,) * 4
 
@@ -47,11 +48,11 @@ class Kept(NamedTuple):
 
 def load(argv: list[str]) -> Kept | None:
     """The state of a command line, if there is one that this interpreter wrote in this environment."""
-    path = noop.locate(argv)[1]
+    _, path, asked = noop.locate(argv)
     try:
         data = noop.read(path)
         made_by, said, environment, names, signatures, _ = marshal.loads(data)
-        if made_by != noop.identity() or said != argv:
+        if made_by != noop.identity() or said != asked:
             return None
         if any(os.environb.get(name) != value for name, value in environment):
             return None
@@ -77,7 +78,7 @@ def write(project: Project, argv: list[str], report: BuildReport, text: str) -> 
     """
     lacking = any(target.status == "skipped" for target in report.targets)
     rows = gathered(project, report, map(os.path.abspath, searched()) if lacking else ())
-    names = [*project.spec.env, "CBUILD_CACHE", signing.VARIABLE, *(_SEARCHED if lacking else ())]
+    names = [*project.spec.env, *_ASKED, *(_SEARCHED if lacking else ())]
     environment = [(n.encode(), v.encode() if (v := project.environ.get(n)) is not None else None) for n in names]
     kept = Kept(environment, project.spec.text, Entries.of(project.spec), rows, plain_roles(report.roles), {})
     return save(str(project.root), argv, kept, project.opened, text)
@@ -103,14 +104,14 @@ def save(root: str, argv: list[str], kept: Kept, began: int, text: str) -> OSErr
         packed = array("Q", chain.from_iterable(map(files.__getitem__, order))).tobytes()
     except OverflowError:  # a file from before 1970
         return None
-    first = marshal.dumps((noop.identity(), argv, kept.environment, "\0".join(order), packed, text))  # type: ignore[arg-type]
+    at, path, asked = noop.locate(argv)
+    first = marshal.dumps((noop.identity(), asked, kept.environment, "\0".join(order), packed, text))  # type: ignore[arg-type]
     whole = noop.sealed(first)
     rows = kept.rows
     nodes = {identity: tuple(row) for identity, row in rows.nodes.items()}
     targets = {name: tuple(row) for name, row in rows.targets.items()}
     plain = (rows.shared, rows.positions, nodes, targets, rows.units)
     second = marshal.dumps((whole[:8], kept.text, tuple(kept.entries), plain, kept.roles))
-    at, path = noop.locate(argv)
     path = os.path.join(root, path.removeprefix(at))
     return _replace(_beside(path), noop.sealed(second)) or _replace(path, whole)
 
