@@ -115,6 +115,8 @@ class Project:
     name: ClassVar[str] = ""
     final: ClassVar[str] = "out/second"
     caches: ClassVar[str] = ""
+    steps: ClassVar[bool] = True  # whether its steps are the code of the pipeline
+    limit: ClassVar[float] = LIMIT
 
     def __post_init__(self) -> None:
         self.root.mkdir(parents=True)
@@ -146,7 +148,7 @@ class Project:
     def end(self, process: subprocess.Popen[str]) -> Done:
         """Wait for it. What it leaves running is killed."""
         try:
-            said, _ = process.communicate(timeout=LIMIT)
+            said, _ = process.communicate(timeout=self.limit)
             return Done(process.returncode, said)
         except subprocess.TimeoutExpired:
             return Done(None, "")
@@ -315,4 +317,69 @@ rule first:
         return ", ".join(used)
 
 
-TOOLS: dict[str, type[Project]] = {each.name: each for each in (Cbuild, Doit, Dvc, Snakemake)}
+class Olive(Project):
+    """Its own kind of pipeline: a pass over an ONNX model, the bytes of whose weights spell `data.txt`."""
+
+    name = "olive"
+    final = "out/model.onnx"
+    caches = "cache"
+    steps = False
+    limit = 600.0  # it imports torch and transformers
+
+    def declare(self) -> None:
+        config = {
+            "input_model": {"type": "ONNXModel", "model_path": "model.onnx"},
+            "passes": {"int8": {"type": "OnnxDynamicQuantization"}},
+            "output_dir": "out",
+            "cache_dir": "cache",
+        }
+        self.write("olive.json", json.dumps(config))
+
+    def write(self, name: str, text: str) -> None:
+        super().write(name, text)
+        if name == "data.txt":
+            self._model(text)
+
+    def _model(self, text: str) -> None:
+        import numpy as np
+        import onnx
+        from onnx import TensorProto, helper, numpy_helper
+
+        weight = np.array([[0.0, 127.0, *map(ord, text)]] * 4, np.float32)
+        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])
+        y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, weight.shape[1]])
+        node = helper.make_node("MatMul", ["x", "w"], ["y"], name="matmul")
+        graph = helper.make_graph([node], "g", [x], [y], [numpy_helper.from_array(weight, "w")])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.save(model, self.root / "model.onnx")
+
+    def want(self, data: str = "abc", factor: int = 1, side: str = "") -> str:
+        return data
+
+    def have(self) -> str | None:
+        import onnx
+        from onnx import numpy_helper
+
+        try:
+            model = onnx.load(self.root / self.final)
+            found = {each.name: numpy_helper.to_array(each).astype(float) for each in model.graph.initializer}
+            row = (found["w_quantized"][0] - found["w_zero_point"]) * found["w_scale"]
+            return "".join(chr(round(value)) for value in row[2:])
+        except Exception:  # noqa: BLE001  whatever is wrong with it, it is not the model
+            return None
+
+    def environment(self) -> dict[str, str]:
+        return super().environment() | {"CI": "1", "OLIVE_DISABLE_TELEMETRY": "1"}
+
+    def command(self) -> list[str]:
+        return [str(self.bin / "python"), "-m", "olive", "run", "--config", "olive.json"]
+
+    @classmethod
+    def version(cls, folder: Path) -> str:
+        code = "import importlib.metadata as m; print(m.version('olive-ai'))"
+        return subprocess.run(
+            [folder / "python", "-c", code], capture_output=True, text=True, check=False
+        ).stdout.strip()
+
+
+TOOLS: dict[str, type[Project]] = {each.name: each for each in (Cbuild, Doit, Dvc, Snakemake, Olive)}

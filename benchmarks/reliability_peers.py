@@ -229,6 +229,8 @@ PROBES: dict[str, Callable[[Make, argparse.Namespace], str]] = {
     "undeclared": undeclared, "flipped": flipped, "cut": cut, "cached": cached, "fifo": fifo, "full": full,
     "together": together, "kill": kill,
 }  # fmt: skip
+OF_CODE = {"edited-early", "edited-late", "helper", "undeclared", "full"}
+"""For these, the steps must be code of the pipeline."""
 
 
 def probed(tool: str, folder: Path, probe: str, options: argparse.Namespace) -> str:
@@ -237,6 +239,8 @@ def probed(tool: str, folder: Path, probe: str, options: argparse.Namespace) -> 
     def make(*, place: Path | None = None, **rest: object) -> Project:
         return TOOLS[tool]((place or work) / f"project{next(count)}", folder, **rest)
 
+    if probe in OF_CODE and not TOOLS[tool].steps:
+        return "–"
     with scratch() as work:
         return PROBES[probe](make, options)
 
