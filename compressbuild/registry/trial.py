@@ -22,8 +22,8 @@ from .installed import EntryPoint
 
 __all__ = ["Tried", "aside", "tried"]
 
-_TOGETHER = 3.0  # seconds for the answer of all; sound manifests take some milliseconds
-_LIMIT = 6.0  # seconds for each, side by side, if they did not answer together
+_TOGETHER = 2.0  # seconds for the answer of all; sound manifests take some milliseconds
+_LIMIT = 4.0  # seconds for each, side by side, if they did not answer together
 _AGAIN = 600.0  # seconds
 _SILENT = "does not answer"
 _ANSWERED = b"answered"
@@ -159,13 +159,13 @@ def _read(descriptor: int, pid: int, deadline: float, seconds: float) -> bytes |
 
 
 def _waits_its_turn(pid: int, seconds: float) -> bool:
-    """Whether a process would run, but has had less than so much of a processor."""
+    """Whether a process would run, or waits for a disk, and has had less than so much of a processor."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             state, *rest = file.read().rpartition(")")[2].split()
     except OSError:
         return False
-    return state == "R" and (int(rest[10]) + int(rest[11])) / os.sysconf("SC_CLK_TCK") < seconds
+    return state in "RD" and (int(rest[10]) + int(rest[11])) / os.sysconf("SC_CLK_TCK") < seconds
 
 
 @contextlib.contextmanager
