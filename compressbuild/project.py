@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -51,7 +52,10 @@ class Project:
         *,
         cache: Path | None = None,
         environ: Mapping[str, str] | None = None,
+        text: str | None = None,
     ) -> None:
+        """``text``: what to read as if it stood in ``path``; None: what does."""
+        self.opened = time.time_ns()
         if path.is_dir():
             raise UsageError(f"{path} is a directory", hint=f"name the file in it: -f {path / 'Compressfile'}")
         if not path.is_file():
@@ -66,9 +70,14 @@ class Project:
         self.state = self.root / STATE_DIR
         self.published = self.root / "build"
         self.lock = path.with_name(path.name + ".lock")
-        from .compressfile.load import load
+        from .compressfile.load import load, loads
 
-        self.spec: Spec = load(path, overrides, lambda: self.registry.platforms, self.state / "parsed")
+        known = (lambda: self.registry.platforms, lambda kind: self.registry.sources_of(kind))
+        self.spec: Spec
+        if text is None:
+            self.spec = load(path, overrides, known[0], self.state / "parsed", known[1])
+        else:
+            self.spec = loads(text, path, overrides, known[0], sources=known[1])
         self.environ = os.environ if environ is None else environ
         self._cache = cache
 

@@ -25,7 +25,7 @@ LAYERS = """
     report conformance
     build
     evaluate
-    execute
+    execute revision
     project
     plan publish
     graph

@@ -1,4 +1,4 @@
-"""compressbuild beside other build systems, on one graph in one run: ``python -m benchmarks.peers``.
+"""compressbuild beside other build systems, on one graph in one run: python -m benchmarks.peers.
 
 What is measured, and how to read it: docs/benchmarks.md.
 """
@@ -39,9 +39,8 @@ def main() -> None:
             again=given.again,
             scratch=given.scratch,
             say=lambda line: print(line, file=sys.stderr, flush=True),
+            keep=lambda results: save(results, given.json) if given.json else None,
         )
-    if given.json:
-        save(results, given.json)
     print(page(results))
     if given.write:
         write(results)
@@ -50,7 +49,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     names = [tool.name for tool in TOOLS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=_numbers, default=[10, 1000, 10_000], metavar="N,…", help="nodes")
+    parser.add_argument("--sizes", type=sizes, default=[10, 1000, 10_000], metavar="N,…", help="nodes")
     parser.add_argument("--tools", type=_names, default=names, metavar="NAME,…", help=f"of {', '.join(names)}")
     parser.add_argument("--limit", type=float, default=60, metavar="S", help="seconds after which a build is stopped")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="how often quick builds are measured")
@@ -71,7 +70,7 @@ def arguments() -> argparse.Namespace:
     return given
 
 
-def _numbers(text: str) -> list[int]:
+def sizes(text: str) -> list[int]:
     return [int(word.replace("_", "")) for word in text.split(",")]
 
 
@@ -86,4 +85,7 @@ def write(results: Results) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -30,34 +30,41 @@ def measured(
     again: float,
     scratch: Path | None,
     say: Say,
+    keep: Callable[[Results], None] = lambda results: None,
 ) -> Results:
     """``again``: a tool whose first round of edits takes longer than these seconds has one round, and no second cold
-    build. One that takes longer than ``limit`` for a build is not built at larger sizes."""
+    build. What takes longer than ``limit`` is not tried at larger sizes. ``keep``: called after each size."""
     results = Results(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        load=[round(os.getloadavg()[0], 1)],
+        load=[_load()],
         limit=limit,
-        jobs=os.cpu_count() or 1,
+        jobs=tools[0].jobs,
         tools={tool.name: _tooling(tool) for tool in tools},
     )
     present = [tool for tool in tools if tool.program]
-    beyond: set[str] = set()
+    beyond: dict[str, set[str]] = {tool.name: set() for tool in present}
     with places(scratch) as (roots, notes):
         for size in sorted(sizes):
             graph = Layered.of(size)
-            trials = [Trial(tool, Place(roots / tool.name, notes / tool.name), graph, limit) for tool in present]
-            for trial in trials:
-                if trial.tool.name in beyond:
-                    trial.give_up()
+            trials = [
+                Trial(tool, Place(roots / tool.name, notes / tool.name), graph, limit, frozenset(beyond[tool.name]))
+                for tool in present
+            ]
             turns = Turns(trials, size, say)
             turns.all(rounds, again)
             results.bare[size] = statistics.median(turns.bare)
             results.cells[size] = {trial.tool.name: trial.cells for trial in trials}
-            results.expected[size] = expected(graph)
-            beyond |= {trial.tool.name for trial in trials if trial.cells["cold"].over}
-    results.load.append(round(os.getloadavg()[0], 1))
+            results.expected[size] = expected(graph, results.jobs)
+            results.load = [results.load[0], _load()]
+            keep(results)
+            for trial in trials:
+                beyond[trial.tool.name] |= {name for name, cell in trial.cells.items() if cell.over}
     return results
+
+
+def _load() -> float:
+    return round(os.getloadavg()[0], 1)
 
 
 def _tooling(tool: Tool) -> Tooling:
@@ -86,7 +93,7 @@ class Turns:
     def turn(self, scenario: str, number: int, trials: Sequence[Trial]) -> None:
         self.bare.append(run(Command([sys.executable, "-c", "pass"])))
         for trial in trials:
-            if trial.stopped:
+            if not trial.can(scenario):
                 continue
             began = time.perf_counter()
             cell = trial.measure(scenario, number)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .layered import LEAF, SOURCE, Node
 
-SITE = Path(__file__).with_name("site")
+ACTIONS = Path(__file__).with_name("actions")
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Place:
             path.mkdir(parents=True)
         (self.project / "out").mkdir(parents=True)
         (self.root / "home").mkdir()
-        shutil.copytree(SITE, self.site, ignore=shutil.ignore_patterns("__pycache__"))
-        (self.site / "peers_notes.py").write_text(f"NOTES = {str(self.notes)!r}\n")
+        shutil.copytree(ACTIONS, self.actions, ignore=shutil.ignore_patterns("__pycache__"))
+        (self.actions / "peers_notes.py").write_text(f"NOTES = {str(self.notes)!r}\n")
         self.log.touch()
         (self.project / SOURCE).write_text("120\n")
         (self.project / LEAF).write_text("1\n")
@@ -40,8 +40,8 @@ class Place:
         return self.root / "project"
 
     @property
-    def site(self) -> Path:
-        return self.root / "site"
+    def actions(self) -> Path:
+        return self.root / "actions"
 
     @property
     def log(self) -> Path:
@@ -65,7 +65,7 @@ class Place:
     def environment(self) -> dict[str, str]:
         """Nothing of the user's settings, and none of their files."""
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
-        return kept | {"HOME": str(self.root / "home"), "PYTHONPATH": str(self.site)}
+        return kept | {"HOME": str(self.root / "home"), "PYTHONPATH": str(self.actions)}
 
 
 @contextmanager

@@ -10,13 +10,22 @@ from .results import Results
 from .table import TITLES, series
 
 SHOWN = ("cold", "noop", "leaf")
-WIDTH, HEIGHT, TOP, BOTTOM, LEFT, RIGHT = 360, 340, 46, 46, 52, 84
-LIGHT = ("#c2185b", "#1f6fb4", "#7a7a7a", "#2e7d32", "#b26a00", "#6a3fb5", "#00838f", "#8d4b32")
-DARK = ("#ff7ab0", "#6db6f2", "#b0b0b0", "#7fd086", "#f0b35a", "#b79cf0", "#5fd0dc", "#d9a083")
+WIDTH, HEIGHT, TOP, BOTTOM, LEFT, RIGHT = 370, 340, 46, 46, 52, 94
+COLOURS = {
+    "cbuild": ("#c2185b", "#ff7ab0"),
+    "ninja": ("#1f6fb4", "#6db6f2"),
+    "make": ("#7a7a7a", "#b0b0b0"),
+    "doit": ("#2e7d32", "#7fd086"),
+    "scons": ("#b26a00", "#f0b35a"),
+    "redun": ("#6a3fb5", "#b79cf0"),
+    "snakemake": ("#00838f", "#5fd0dc"),
+    "dvc": ("#8d4b32", "#d9a083"),
+}
+"""On a light and on a dark ground."""
 STYLE = """\
 text { font: 12px system-ui, sans-serif; fill: var(--ink) } .title { font-weight: 600 } .grid { stroke: var(--grid) }
 .page { fill: var(--page) } polyline { fill: none; stroke-width: 1.5 }
-.ours { stroke-width: 3 } .ours-name { font-weight: 700 }
+polyline.cbuild { stroke-width: 3 } text.cbuild { font-weight: 700 }
 """
 
 
@@ -42,8 +51,7 @@ class Axes:
 def svg(results: Results) -> str:
     width = WIDTH * len(SHOWN)
     body = [line for number, scenario in enumerate(SHOWN) for line in _panel(results, scenario, number * WIDTH)]
-    colours = [f".t{i} {{ --line: {colour} }}" for i, colour in enumerate(LIGHT)]
-    dark = [f".t{i} {{ --line: {colour} }}" for i, colour in enumerate(DARK)]
+    light, dark = ([f".{name} {{ --line: {pair[i]} }}" for name, pair in COLOURS.items()] for i in (0, 1))
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" width="{width}" height="{HEIGHT}" '
         'role="img" aria-label="Seconds of a build over the number of nodes, by tool">'
@@ -52,7 +60,7 @@ def svg(results: Results) -> str:
         [
             "<style>",
             "svg { --ink: #222; --grid: #ddd; --page: #fff }",
-            *colours,
+            *light,
             STYLE + "polyline, .mark { stroke: var(--line) } .mark { fill: var(--line) }",
             "@media (prefers-color-scheme: dark) { svg { --ink: #ddd; --grid: #444; --page: #1b1d21 }",
             *dark,
@@ -67,17 +75,17 @@ def _panel(results: Results, scenario: str, x: float) -> Iterator[str]:
     yield f'<text class="title" x="{x + LEFT}" y="22">{TITLES[scenario]}</text>'
     yield f'<text x="{x + LEFT}" y="38">seconds, by nodes</text>'
     yield from _grid(axes)
-    ends: list[tuple[float, int, str]] = []
-    for number, name in enumerate(results.present):
+    ends: list[tuple[float, str]] = []
+    for name in results.present:
         points, over = series(results, name, scenario), _over(results, name, scenario)
         if points:
             places = [(axes.across(size), axes.up(seconds)) for size, seconds in points.items()]
-            yield from _line(places, number)
-            ends.append((places[-1][1], number, name))
+            yield from _line(places, name)
+            ends.append((places[-1][1], name))
         if over is not None:
-            yield _triangle(axes.across(over), axes.up(results.limit), number)
+            yield _triangle(axes.across(over), axes.up(results.limit), name)
             if not points:
-                ends.append((axes.up(results.limit), number, name))
+                ends.append((axes.up(results.limit), name))
     yield from _names(ends, x + WIDTH - RIGHT + 10)
 
 
@@ -99,26 +107,24 @@ def _grid(axes: Axes) -> Iterator[str]:
         yield f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{size:,}</text>'
 
 
-def _line(places: Sequence[tuple[float, float]], number: int) -> Iterator[str]:
-    ours = " ours" if number == 0 else ""
+def _line(places: Sequence[tuple[float, float]], name: str) -> Iterator[str]:
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    yield f'<polyline class="t{number}{ours}" points="{path}"/>'
+    yield f'<polyline class="{name}" points="{path}"/>'
     for x, y in places:
-        yield f'<circle class="mark t{number}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>'
+        yield f'<circle class="mark {name}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>'
 
 
-def _triangle(x: float, y: float, number: int) -> str:
+def _triangle(x: float, y: float, name: str) -> str:
     """Longer than the limit."""
-    return f'<path class="mark t{number}" d="M{x - 5:.1f} {y + 4:.1f}h10l-5 -9z"/>'
+    return f'<path class="mark {name}" d="M{x - 5:.1f} {y + 4:.1f}h10l-5 -9z"/>'
 
 
-def _names(ends: list[tuple[float, int, str]], x: float) -> Iterator[str]:
+def _names(ends: list[tuple[float, str]], x: float) -> Iterator[str]:
     """At the height of their lines' ends, and as far apart as text needs."""
     ends.sort()
     above = TOP - 14.0
-    for at, (y, number, name) in enumerate(ends):
+    for at, (y, name) in enumerate(ends):
         below = HEIGHT - BOTTOM - 14 * (len(ends) - 1 - at)
         above = min(max(y, above + 14), below)
-        ours = ' class="ours-name"' if number == 0 else ""
-        yield f'<circle class="mark t{number}" cx="{x}" cy="{above:.1f}" r="3"/>'
-        yield f'<text{ours} x="{x + 7}" y="{above + 4:.1f}">{name}</text>'
+        yield f'<circle class="mark {name}" cx="{x}" cy="{above:.1f}" r="3"/>'
+        yield f'<text class="{name}" x="{x + 7}" y="{above + 4:.1f}">{name}</text>'

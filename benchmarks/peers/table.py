@@ -97,7 +97,8 @@ def _notes(results: Results, name: str, scenario: str) -> Iterator[str]:
             yield f"failed at {size:,} nodes ({cell.failure})"
         if cell.refused:
             yield f"refuses to build before {' and '.join(f'`{word}`' for word in tool.remedy.split())}"
-        if scenario in tool.notes and (cell.wrong or _more(cell, results.expected[size][scenario])):
+        filled = cell.over and results.cell(size, name, "noop") is not None
+        if scenario in tool.notes and (filled or cell.wrong or _more(cell, results.expected[size][scenario])):
             yield tool.notes[scenario]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 
 from .layered import LEAF, SOURCE, Layered, number
@@ -16,21 +17,26 @@ EDITS = ("noop", "touched", "leaf", "cutoff", "changed", "back")
 SCENARIOS = ("cold", *EDITS, "killed")
 
 
-def expected(graph: Layered) -> dict[str, int]:
-    """The fewest actions that each scenario can do with."""
+def expected(graph: Layered, jobs: int) -> dict[str, int]:
+    """The fewest actions that each scenario can do with. When a build is killed, what ran beside the held action may
+    have ended without a record yet."""
     below = len(graph.below(graph.tuned.name))
     once = {"noop": 0, "touched": 0, "leaf": 1, "cutoff": 1, "changed": below, "back": 0}
-    return {"cold": len(graph.nodes), **once, "killed": 0}
+    return {"cold": len(graph.nodes), **once, "killed": jobs - 1}
 
 
 class Trial:
-    """``cells``: by scenario. ``stopped``: it took too long or failed, so what follows would not be its next build."""
+    """``cells``: by scenario. ``stopped``: it took too long or failed, so what follows would not be its next build.
+    ``beyond``: scenarios that took too long on a smaller graph, which are not tried."""
 
-    def __init__(self, tool: Tool, place: Place, graph: Layered, limit: float) -> None:
+    def __init__(
+        self, tool: Tool, place: Place, graph: Layered, limit: float, beyond: frozenset[str] = frozenset()
+    ) -> None:
         self.tool, self.place, self.limit = tool, place, limit
         self.graph = self._original = graph
         self.cells: dict[str, Cell] = {}
         self.stopped = False
+        self.beyond = beyond
         self._ended = 0.0
 
     def fresh(self) -> None:
@@ -41,15 +47,34 @@ class Trial:
 
     def measure(self, scenario: str, turn: int) -> Cell:
         """Edit and build. ``turn``: how often this scenario was measured before."""
-        if scenario == "cold":
+        cell = self.cells.setdefault(scenario, Cell())
+        try:
+            self._measure(scenario, turn, cell)
+        except subprocess.CalledProcessError as error:
+            cell.failure, self.stopped = f"{' '.join(error.cmd)}: exit {error.returncode}", True
+        return cell
+
+    def _measure(self, scenario: str, turn: int, cell: Cell) -> None:
+        if scenario in self.beyond:
+            cell.over = self.stopped = True
+        elif scenario == "cold":
             self.fresh()
+            self.build(cell)
         elif scenario == "killed":
-            return self._killed()
+            self._kill(cell)
         else:
             self._edit(scenario, turn)
-        cell = self.cells.setdefault(scenario, Cell())
-        self._build(cell)
-        return cell
+            self.build(cell)
+        if scenario == "cold" and cell.over:
+            self.fresh()
+            self.stopped = not self.tool.fill(self.place)
+            self.place.drain()
+
+    def can(self, scenario: str) -> bool:
+        """A killed build starts in a fresh place, so it only needs a cold build that does not take too long."""
+        if scenario == "killed":
+            return not (self.cells["cold"].over or self.cells["cold"].failure)
+        return not self.stopped
 
     def seconds(self, *scenarios: str) -> float:
         """Of the first round."""
@@ -72,13 +97,13 @@ class Trial:
             self.graph = self._original
             self.tool.write(self.place, self.graph)
 
-    def _build(self, cell: Cell) -> None:
+    def build(self, cell: Cell) -> None:
         process = Process(self.tool.words(), self.place)
         seconds, status = process.wait(self.limit)
         self._ended = time.time()
         ran = self.place.drain()
         if status is None:
-            cell.over = self.stopped = True
+            cell.over, self.stopped = not cell.seconds, True
             return
         if status:
             cell.failure, self.stopped = f"exit {status}: {process.said()}", True
@@ -92,29 +117,27 @@ class Trial:
         found = {node.name: number(self.tool.output(self.place, node)) for node in self.graph.nodes}
         return [name for name, value in found.items() if value != right[name]]
 
-    def _killed(self) -> Cell:
+    def _kill(self, cell: Cell) -> None:
         """Kill a first build while its middle action runs, then build."""
         self.fresh()
-        cell = self.cells.setdefault("killed", Cell())
         hold = self.place.hold(self.graph.held)
         hold.touch()
         first = Process(self.tool.words(), self.place)
         if not first.kill_once(self.place.held.exists, self.limit):
             cell.over = self.stopped = True
-            return cell
+            return
         hold.unlink()
         finished = self.place.drain()
         began = time.perf_counter()
         status = self._after_kill(cell)
         if status is None:
             cell.over = self.stopped = True
-            return cell
+            return
         ran = self.place.drain()
         cell.seconds.append(time.perf_counter() - began)
         cell.ran.append(ran.total())
         cell.finished, cell.twice = len(finished), sum(name in finished for name in ran.elements())
         cell.wrong = len(self.wrong())
-        return cell
 
     def _after_kill(self, cell: Cell) -> int | None:
         """Build as before, or as the tool's pages say where it refuses to; the exit status."""
@@ -127,8 +150,3 @@ class Trial:
         if status:
             cell.failure, self.stopped = f"exit {status}: {process.said()}", True
         return status
-
-    def give_up(self) -> None:
-        """Do not build: a smaller graph took longer than the limit already."""
-        self.cells["cold"] = Cell(over=True)
-        self.stopped = True

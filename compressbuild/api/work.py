@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from .part import Rows
+
 __all__ = ["WorkDataset", "WorkInput", "WorkRequest", "WorkResult", "WorkSight"]
 
 
@@ -23,11 +25,16 @@ class WorkInput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkDataset(msgspec.Struct, frozen=True, kw_only=True):
-    """A dataset: ``loader(**args)`` is imported from the user's project. ``files``: the files it may read."""
+    """A dataset: ``loader(**args)`` is imported from the user's project. ``files``: the files it may read.
+
+    With ``params_type`` it is a plugin's source: ``loader(ctx, params, rows)``, with ``args`` as parameters of that
+    type (``module:Class``)."""
 
     loader: str
     args: dict[str, Any] = {}
     files: tuple[str, ...] = ()
+    params_type: str | None = None
+    rows: Rows = Rows()
 
 
 class WorkSight(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +58,7 @@ class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
     it is only reported. ``measures``: its ``value`` must be a finite number.
     ``validate``: ``module:function`` of the kind, called with ``out`` at the end. ``checkpoint``: see ``Context``.
     ``sight``: all that the node may read beside its inputs; None: nobody said, so the kernel keeps it from nothing.
+    ``isolate``: it parses a file of a format that could run code, so it takes the strictest sandbox that there is.
     """
 
     label: str
@@ -77,13 +85,14 @@ class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
     validate: str | None = None
     checkpoint: str | None = None
     sight: WorkSight | None = None
+    isolate: bool = False
 
 
 class WorkResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of it. ``error``: one line; ``hint``: what may help; ``trace``: the user's part of the traceback.
 
     ``facts``: what the function returned. ``seconds``: wall time; ``peak_rss``: bytes (VmHWM).
-    ``sandbox``: what kept it from other files, ``landlock`` or ``none``.
+    ``sandbox``: what kept it from other files: ``bubblewrap``, ``landlock``, both, or ``none``.
     """
 
     ok: bool

@@ -13,7 +13,7 @@ import msgspec
 from .. import __version__
 from ..api.facts import FACTS
 from ..api.needs import Needs
-from ..execute import landlock
+from ..execute import bubblewrap, landlock, sandbox
 from ..platforms import Facts, check, install_line, probe
 from ..registry import Registry
 from ..words import memory
@@ -62,6 +62,7 @@ def _examine(registry: Registry, facts: Facts) -> dict[str, Any]:
         "install": _install(registry, facts),
         "problems": [f"plugin '{p.plugin}' {p.message}" + (f": {p.hint}" if p.hint else "") for p in registry.problems],
         "sandbox": _sandbox(),
+        "bubblewrap": _bubblewrap(),
         "limits": _limits(),
     }
 
@@ -86,10 +87,24 @@ def _state(facts: Facts, *needs: Needs) -> dict[str, Any]:
 
 
 def _sandbox() -> str:
-    """What keeps a step from files that its key does not cover."""
-    if found := landlock.version():
-        return f"landlock (version {found}): a step reads only what its key covers, libraries and the system"
-    return "none: this kernel has no Landlock, so files that C code or a child process opens are not seen"
+    """What keeps a step from files that its key does not cover, where the Compressfile leaves the choice."""
+    asked = sandbox.wish(os.environ, "auto")
+    kind, by = (sandbox.automatic(), "") if asked == "auto" else (asked, f", by {sandbox.VARIABLE}")
+    if (why := sandbox.lack(kind)) is not None:
+        return f"{kind}{by}, which cannot be had here: {why}"
+    if kind == "landlock":
+        version = landlock.version()
+        return f"landlock (version {version}){by}: a step reads only what its key covers, libraries and the system"
+    if kind == "bubblewrap":
+        return f"bubblewrap ({bubblewrap.version()}){by}: a step sees only what its key covers, and no network"
+    why = "" if by else f": {sandbox.lack('landlock')}, and {sandbox.lack('bubblewrap')}"
+    return f"none{by}{why}; files that C code or a child process opens are not seen"
+
+
+def _bubblewrap() -> str:
+    if (why := bubblewrap.lack()) is not None:
+        return f"none: {why}"
+    return f"{bubblewrap.version()}: 'sandbox: bubblewrap' hides all that a step's key does not cover, and the network"
 
 
 def _limits() -> list[str]:
@@ -178,7 +193,8 @@ def _print(found: dict[str, Any]) -> None:
         shown = memory(value) if name in ("memory", "gpu.memory") and value else _shown(value)
         note = f"  ({found['gpu']})" if name == "gpu.name" and found["gpu"] else ""
         click.echo(f"{name:{width}}  {shown}{note}")
-    click.echo(f"{'sandbox':{width}}  {found['sandbox']}\n")
+    click.echo(f"{'sandbox':{width}}  {found['sandbox']}")
+    click.echo(f"{'bubblewrap':{width}}  {found['bubblewrap']}\n")
     for name, state in found["backends"].items():
         verdicts = [f"{'can' if state[what]['possible'] else 'cannot'} {what}" for what in ("compile", "run")]
         click.echo(f"{name:{width}}  {', '.join(verdicts)} here")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..project import Project
     from ..registry import Registry
 
-__all__ = ["MOVED", "directory_option", "locked", "offered", "opened", "project_options", "written"]
+__all__ = ["MOVED", "closing", "directory_option", "found", "locked", "offered", "opened", "project_options", "written"]
 
 MOVED = "compressbuild.cli.moved"
 """Where a context keeps that a ``-C`` was read here, not before the no-op was asked."""
@@ -100,9 +100,20 @@ def opened(file: str, overrides: tuple[str, ...], cache_dir: str | None) -> Iter
     """An open project, whose caches are saved on the way out."""
     from ..project import Project
 
+    found(file)
+    with closing(Project(Path(file), overrides, cache=Path(cache_dir) if cache_dir else None)) as project:
+        yield project
+
+
+def found(file: str) -> None:
+    """Say which Compressfile is used, if it was found in a directory above."""
     if click.get_current_context().meta.get(_FOUND):
         click.echo(place.note(file), err=True, nl=False)
-    project = Project(Path(file), overrides, cache=Path(cache_dir) if cache_dir else None)
+
+
+@contextmanager
+def closing(project: Project) -> Iterator[Project]:
+    """A project that is open already; its caches are saved on the way out, too."""
     try:
         yield project
     finally:

@@ -13,11 +13,15 @@ import msgspec
 from ..digest import Digest, Seen, digest_value, file_digest
 from ..errors import Diagnostic, Mark
 from ..words import did_you_mean
+from .data import data_files
 from .kept import Closures, Plain
 from .modules import Module, Space, relative
 from .syntax import Import, Syntax, SyntaxProblem, column, parse
 
 __all__ = ["CodeClosure", "CodeIndex", "Memo", "code_digest_of_plugin"]
+
+
+_OWNER = "look at who owns it, and at its mode"
 
 
 class Memo(Protocol):
@@ -31,9 +35,9 @@ class Memo(Protocol):
 class CodeClosure(msgspec.Struct, frozen=True):
     """``digest``: empty if anything is ``missing``. ``files``: the project's files, relative to ``base``, sorted.
 
-    ``paths``: all files, absolute, also those of editable installs outside the project. ``absent``: files, absolute,
-    that would become part of it if they were made. ``external``: top-level modules of installed distributions that it
-    imports, whose code counts by their version.
+    ``paths``: all files, absolute, also those of editable installs outside the project, and the data that a plugin's
+    modules name. ``absent``: files, absolute, that would become part of it if they were made. ``external``: top-level
+    modules of installed distributions that it imports, whose code counts by their version.
     """
 
     reference: str
@@ -118,7 +122,7 @@ class CodeIndex:
                 found = CodeClosure(reference, digest, files, (), paths, absent, external)
             else:
                 space = self._plugin_space(reference.partition(":")[0].partition(".")[0])
-                found = self._close(reference, space, None)
+                found = self._close(reference, space, None, data=True)
             self._plugins[reference] = found
         return found
 
@@ -143,8 +147,10 @@ class CodeIndex:
 
     # -- one closure -------------------------------------------------------------------------------------------------
 
-    def _close(self, reference: str, space: Space, base: str | None, *, follow: bool = True) -> CodeClosure:
-        """``base``: None for the root of the module itself."""
+    def _close(
+        self, reference: str, space: Space, base: str | None, *, follow: bool = True, data: bool = False
+    ) -> CodeClosure:
+        """``base``: None for the root of the module itself. ``data``: files that its modules name count, too."""
         name, colon, attribute = reference.partition(":")
         if not colon or not all(part.isidentifier() for part in (*name.split("."), *attribute.split("."))):
             return _failed(reference, f"'{reference}' is not 'module:function'", "for example digits.model:build")
@@ -155,14 +161,20 @@ class CodeIndex:
         base = module.root if base is None else base
         collected = self._collect(space, name, base, follow=follow)
         files = [m for m in collected.modules if m.file is not None]
-        paths = sorted({m.file for m in files if m.file is not None})
+        paths = {m.file for m in files if m.file is not None}
+        counted = [[m.path, self._syntax_of(m).digest] for m in files]
         problems = collected.problems or self._attribute_missing(reference, module, attribute.partition(".")[0], base)
+        if data:
+            named = {path: m.root for m in files for path in data_files(m.file or "", self._syntax_of(m).texts)}
+            problems = problems or self._unreadable(named)
+            counted += [[relative(path, root), self._digest(path)] for path, root in named.items() if not problems]
+            paths.update(named)
         return CodeClosure(
             reference,
-            "" if problems else digest_value(sorted([m.path, self._syntax_of(m).digest] for m in files), "code"),
+            "" if problems else digest_value(sorted(counted), "code"),
             tuple(sorted({relative(m.file, base) for m in files if m.file is not None and m.root in roots})),
             problems,
-            tuple(paths),
+            tuple(sorted(paths)),
             collected.absent,
             collected.external,
         )
@@ -241,8 +253,17 @@ class CodeIndex:
                 self._syntax[file] = Syntax("", open=True, problem=problem)
         return self._syntax[file]
 
-    def _read(self, file: str) -> Syntax:
+    @staticmethod
+    def _unreadable(paths: Iterable[str]) -> tuple[Diagnostic, ...]:
+        closed = [path for path in paths if not os.access(path, os.R_OK)]
+        return tuple(Diagnostic(f"the plugin's data file {path} cannot be read", None, _OWNER) for path in closed)
+
+    def _digest(self, file: str) -> Digest:
         self.seen[file] = Seen.of(file, self._memo.digest if self._memo is not None else file_digest)
+        return self.seen[file].digest
+
+    def _read(self, file: str) -> Syntax:
+        self._digest(file)
         if not file.endswith(".py"):
             return Syntax(file_digest(file), open=True)
         plain = self._memo.memo(file, column(), parse) if self._memo is not None else parse(Path(file))

@@ -21,7 +21,7 @@ __all__ = ["Closures", "Plain"]
 
 _MAGIC = b"compressbuild-closures-1"
 _STARTED = time.time_ns()
-_CODE = ("index.py", "kept.py", "modules.py", "syntax.py")
+_CODE = ("data.py", "index.py", "kept.py", "modules.py", "syntax.py")
 
 Plain = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 """Of a closure without a problem: digest, files, paths, absent, external."""

@@ -7,6 +7,7 @@ The digest is of the tree without positions, so comments, blank lines and format
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,9 @@ from ..digest import bytes_digest
 
 __all__ = ["Import", "Syntax", "SyntaxProblem", "column", "parse"]
 
-_FORMAT = 2
+_FORMAT = 3
+_FILE = re.compile(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*")  # a name beside the module, or below its directory
+_JOINS = frozenset({"joinpath", "with_name"})
 _IGNORED_FIELDS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})  # follow from the rest, or mean nothing
 _ADDED_FIELDS = frozenset({"type_params"})  # by Python 3.12
 _UNKNOWABLE = frozenset({"exec", "globals"})  # with these a module can define any name
@@ -40,7 +43,8 @@ class SyntaxProblem(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Syntax(msgspec.Struct, frozen=True, array_like=True):
-    """``names``: defined at the module's top level; ``open``: it may define others too. ``exported``: ``__all__``."""
+    """``names``: defined at the module's top level; ``open``: it may define others too. ``exported``: ``__all__``.
+    ``texts``: literals that may name a file beside it, or a directory."""
 
     digest: str
     imports: tuple[Import, ...] = ()
@@ -48,6 +52,7 @@ class Syntax(msgspec.Struct, frozen=True, array_like=True):
     open: bool = False
     exported: tuple[str, ...] = ()
     problem: SyntaxProblem | None = None
+    texts: tuple[str, ...] = ()
 
 
 def column() -> str:
@@ -83,6 +88,7 @@ def _read(tree: ast.Module) -> Syntax:
         tuple(sorted(reader.names)),
         reader.open,
         tuple(reader.exported),
+        texts=tuple(sorted(reader.texts)),
     )
 
 
@@ -125,6 +131,7 @@ class _Reader:
         self.imports: list[Import] = []
         self.names: set[str] = set()
         self.exported: list[str] = []
+        self.texts: set[str] = set()
         self.open = False
 
     def read(self, tree: ast.Module) -> None:
@@ -161,6 +168,10 @@ class _Reader:
                 self.names.update(names)
             case ast.Call():
                 self._call(node)
+            case ast.BinOp(op=ast.Div(), right=ast.Constant(value=str(text))):
+                self._name(text)
+            case ast.Constant(value=str(text)) if "." in text:
+                self._name(text)
         if top and isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
             self._export(node)
 
@@ -168,9 +179,16 @@ class _Reader:
         if top:
             self.names.update(names)
 
+    def _name(self, text: str) -> None:
+        if _FILE.fullmatch(text):
+            self.texts.add(text)
+
     def _call(self, call: ast.Call) -> None:
         """``importlib.import_module("a.b")``, ``import_module(".b", __package__)``, ``__import__("a.b")``."""
         called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", None)
+        if called in _JOINS:
+            for each in call.args:
+                self._name(each.value if isinstance(each, ast.Constant) and isinstance(each.value, str) else "")
         if called not in ("import_module", "__import__") or not call.args:
             return
         name = call.args[0]

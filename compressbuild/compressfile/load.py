@@ -18,7 +18,7 @@ from .checks import OPTIONS, Checks
 from .evaluation import evaluation
 from .interpolate import Scope
 from .matrix import expand
-from .names import COMMANDS, IDENTIFIER
+from .names import COMMANDS, IDENTIFIER, SANDBOXES
 from .nodes import Broken, Map, Node, Scalar
 from .overrides import apply
 from .parsed import read
@@ -26,7 +26,7 @@ from .paths import Paths, leaves_root, normal
 from .problems import Problems
 from .publishing import publishing
 from .references import Catalogue, check_cycles, check_references, flatten_groups, members
-from .spec import EvaluateSpec, PublishSpec, RunOptions, Spec, TargetSpec
+from .spec import DatasetSpec, EvaluateSpec, PublishSpec, RunOptions, Spec, TargetSpec
 from .targets import Targets
 from .text import decode
 
@@ -48,6 +48,7 @@ TOP_KEYS = (
     "python-path",
     "preload",
     "outside",
+    "sandbox",
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -56,10 +57,21 @@ _EMPTY = Map((), Mark("", 1, 1))
 T = TypeVar("T")
 
 
-def load(path: Path, overrides: Sequence[str] = (), catalogue: Catalogue = tuple, memo: Path | None = None) -> Spec:
+def _no_sources(kind: str) -> tuple[str, ...]:
+    """What plugins offer where there are none."""
+    return ()
+
+
+def load(
+    path: Path,
+    overrides: Sequence[str] = (),
+    catalogue: Catalogue = tuple,
+    memo: Path | None = None,
+    sources: sections.Sources = _no_sources,
+) -> Spec:
     """Read a file. ``overrides``: ``PATH=VALUE`` as given to ``--set``. ``catalogue``: gives the names of platforms
-    that need no declaration. ``memo``: a file in which to remember what was parsed. UsageError where it cannot be
-    read."""
+    that need no declaration; ``sources``: those of the sources that plugins offer. ``memo``: a file in which to
+    remember what was parsed. UsageError where it cannot be read."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -68,11 +80,16 @@ def load(path: Path, overrides: Sequence[str] = (), catalogue: Catalogue = tuple
         ) from None
     except OSError as error:
         raise UsageError(f"cannot read '{shown(path)}': {error.strerror}") from error
-    return loads(decode(data, shown(path)), path, overrides, catalogue, memo)
+    return loads(decode(data, shown(path)), path, overrides, catalogue, memo, sources)
 
 
 def loads(
-    text: str, path: Path, overrides: Sequence[str] = (), catalogue: Catalogue = tuple, memo: Path | None = None
+    text: str,
+    path: Path,
+    overrides: Sequence[str] = (),
+    catalogue: Catalogue = tuple,
+    memo: Path | None = None,
+    sources: sections.Sources = _no_sources,
 ) -> Spec:
     """Read a text as if it stood in ``path``, which need not exist."""
     file = shown(path)
@@ -87,7 +104,7 @@ def loads(
             )
             raise problems.error()
         root = apply(root, overrides, TOP_KEYS, problems)
-        spec = _Loader(path, text, file, problems, catalogue).spec(root)
+        spec = _Loader(path, text, file, problems, catalogue, sources).spec(root)
     problems.check()
     return spec
 
@@ -113,12 +130,21 @@ def _without_gc() -> Iterator[None]:
 class _Loader:
     """One pass over the top level. ``declared``: section → name → the key that declares it."""
 
-    def __init__(self, path: Path, text: str, file: str, problems: Problems, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        path: Path,
+        text: str,
+        file: str,
+        problems: Problems,
+        catalogue: Catalogue,
+        sources: sections.Sources,
+    ) -> None:
         self._path = path
         self._text = text
         self._file = file
         self._problems = problems
         self._catalogue = catalogue
+        self._sources = sources
         self._checks = Checks(problems)
         self._declared: dict[str, dict[str, Scalar]] = {
             kind: {} for kind in ("model", "target", "group", "dataset", "platform", "destination")
@@ -137,10 +163,10 @@ class _Loader:
         places = value("outside")
         outside = self._outside(places) if places is not None else ()
         paths = Paths(checks, outside)
-        models = self._section(value("models"), "model", lambda key, node: sections.model(key, node, checks, paths))
-        datasets = self._section(
-            value("datasets"), "dataset", lambda key, node: sections.dataset(key, node, checks, paths)
+        models = self._section(
+            value("models"), "model", lambda key, node: sections.model(key, node, checks, paths, self._sources)
         )
+        datasets = self._datasets(value("datasets"), paths)
         platforms = self._section(
             value("platforms"), "platform", lambda key, node: sections.platform(key, node, checks)
         )
@@ -170,6 +196,8 @@ class _Loader:
             preload=self._preload(value("preload")),
             texts=self._problems.texts,
             outside=outside,
+            sandbox=self._sandbox(confined := value("sandbox")),
+            sandbox_mark=confined.mark if confined is not None else None,
         )
 
     def _top(self, root: Node) -> Map:
@@ -203,6 +231,20 @@ class _Loader:
                 if entry is not None:
                     result[str(key.value)] = entry
         return result
+
+    def _datasets(self, node: Node | None, paths: Paths) -> dict[str, DatasetSpec]:
+        """The datasets, each part of a split one for itself. The name of one that leaves no rest stands for nothing."""
+        entries = self._section(
+            node, "dataset", lambda key, value: sections.dataset(key, value, self._checks, paths, self._sources)
+        )
+        found: dict[str, DatasetSpec] = {}
+        for name, split in entries.items():
+            for key, spec in split:
+                if key.value == name or self._declare("dataset", key):
+                    found[spec.name] = spec
+            if split and name not in found:
+                del self._declared["dataset"][name]
+        return found
 
     def _declare(self, kind: str, key: Scalar) -> bool:
         """Take the key's name; models, targets and groups share theirs."""
@@ -273,6 +315,9 @@ class _Loader:
 
     def _cache(self, node: Node | None) -> str:
         return "cache" if node is None else self._checks.text(node, "'cache'", "a directory") or "cache"
+
+    def _sandbox(self, node: Node | None) -> str:
+        return "auto" if node is None else self._checks.choice(node, "'sandbox'", SANDBOXES) or "auto"
 
     def _python_path(self, node: Node | None, paths: Paths) -> tuple[str, ...]:
         return (".",) if node is None else paths.many(node, "'python-path'")

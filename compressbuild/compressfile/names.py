@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["COMMANDS", "IDENTIFIER", "MAX_NAME", "NAME", "TAG", "is_glob"]
+__all__ = ["COMMANDS", "IDENTIFIER", "MAX_NAME", "NAME", "SANDBOXES", "TAG", "is_glob"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """Models, datasets, platforms, targets, groups. A directory under ``build/`` is called so: no slash, no leading dot."""
@@ -13,6 +13,9 @@ IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 """Variables and matrix axes: no dots, because a dot in ``${a.b}`` reaches into a mapping."""
 
 MAX_NAME = 200  # most file systems hold 255 bytes in a name; a build adds suffixes
+
+SANDBOXES = ("auto", "bubblewrap", "landlock", "none")
+"""What ``sandbox`` may say."""
 
 COMMANDS = (
     "affected",

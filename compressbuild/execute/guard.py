@@ -7,8 +7,10 @@ An error that comes of it is explained by the file's name.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import socket
 import stat
 import sys
 import sysconfig
@@ -19,10 +21,17 @@ from ..api.context import UserError
 from ..api.work import WorkRequest
 from .audit import Notes, absolute
 from .importing import libraries
-from .sight import confine, hidden
+from .protocol import Sandbox
+from .sight import Confined, confine
+from .veil import Veil
 
 __all__ = ["Guard"]
 
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_NETWORK = (
+    *(errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.EADDRNOTAVAIL),
+    *(socket.EAI_AGAIN, socket.EAI_NONAME, socket.EAI_FAIL),
+)
 _SHOWN = 3  # paths named in one message
 _TAIL = 4096  # bytes of a log in which a path is looked for
 _PATH = re.compile(r"/[^\s'\":,;()<>]+")
@@ -73,7 +82,7 @@ def _reader(descriptor: int) -> Callable[[], str]:
 class Guard:
     """Watches one node. Make it before the user's code is on ``sys.path``; then :meth:`watch`, run, :meth:`check`."""
 
-    def __init__(self, request: WorkRequest) -> None:
+    def __init__(self, request: WorkRequest, sandbox: Sandbox) -> None:
         self._request = request
         self._root = os.path.abspath(request.root)
         self._code_roots = {os.path.abspath(each) for each in request.code_roots}
@@ -87,7 +96,8 @@ class Guard:
         self._before = set(sys.modules)
         self._notes = Notes(self._watched, self._ignored, self._inputs)
         self._log = _reader(2)
-        self.confined = False
+        self._sandbox = sandbox
+        self.confined = Confined()
 
     def _not_project(self) -> list[str]:
         """Directories that may lie below the root and yet hold nothing of the project: caches and what is installed."""
@@ -99,11 +109,12 @@ class Guard:
     def watch(self) -> None:
         """Start noting, and have the kernel keep the rest away where it can. The process is expected to end with the
         node."""
-        self.confined = confine(self._request)
+        self.confined = confine(self._request, self._sandbox)
         self._notes.start()
 
     def check(self) -> None:
         """UserError naming the first files that the node touched and the action key does not cover."""
+        self._notes.collect()
         self._notes.see_open()
         self._check_changes()
         self._check_reads()
@@ -114,19 +125,56 @@ class Guard:
         made of that."""
         chain = list(_chain(error))
         texts = [*map(str, chain), *(str(getattr(each, "stderr", "")) for each in chain), self._log()]
-        failed = any(isinstance(each, OSError) or hasattr(each, "returncode") for each in chain)  # here or in a program
+        failed = any(isinstance(e, OSError | ModuleNotFoundError) or hasattr(e, "returncode") for e in chain)
         about_files = failed or _NO_FILE.search("\n".join(texts))
         if isinstance(error, UserError) or not about_files:
             return error
-        refused = {os.path.abspath(str(each.filename)) for each in chain if isinstance(each, PermissionError)}
-        if changed := sorted(refused & (self._notes.writes | self._notes.removals)):
+        refused = {os.path.abspath(str(e.filename)) for e in chain if isinstance(e, OSError) and e.errno in _REFUSED}
+        fixed = {os.path.abspath(str(e.filename)) for e in chain if isinstance(e, OSError) and e.errno == errno.EROFS}
+        noted = self._notes.writes | self._notes.removals | {path for path in fixed if self._notes.may_not_change(path)}
+        if changed := sorted(refused & noted):
             return self._changed(changed)
         try:
             self.check()
         except UserError as found:
             return found
-        paths = {path for path in _mentioned(chain, texts) if hidden(path)} if self.confined else ()
-        return self._undeclared(sorted(paths), "read") if paths else error
+        if modules := {path for path in self._sought(chain) if self.confined.hides(path)}:
+            return self._imported(sorted(modules))
+        paths = {path for path in _mentioned(chain, texts, self.confined.veil) if self.confined.hides(path)}
+        inner = sorted(path for path in paths if not any(each.startswith(path + os.sep) for each in paths))
+        return self._undeclared(inner, "read") if paths else self._shut_out(error, chain)
+
+    def _sought(self, chain: list[BaseException]) -> Iterator[str]:
+        """Where the modules that could not be imported would be."""
+        names = [each.name for each in chain if isinstance(each, ModuleNotFoundError) and each.name]
+        for name in names:
+            for root in sorted(self._code_roots):
+                base = os.path.join(root, *name.split("."))
+                yield from (f"{base}.py", os.path.join(base, "__init__.py"))
+
+    def _shut_out(self, error: BaseException, chain: list[BaseException]) -> BaseException:
+        """An error of what bubblewrap keeps away, whether it is there or not; otherwise the error itself."""
+        if not self.confined.name.startswith("bubblewrap"):
+            return error
+        for each in chain:
+            text = str(each).strip().partition("\n")[0]
+            if isinstance(each, FileNotFoundError) and self._is_elsewhere(str(each.filename)):
+                place = os.path.dirname(str(each.filename))
+                return UserError(
+                    f"{text}: if it is there, the sandbox hides it, for the action key does not cover it",
+                    hint=f"list it under `files:` of the dataset or model that reads it, and its place: "
+                    f"`outside: [{place}]`",
+                )
+            if isinstance(each, OSError) and each.errno in _NO_NETWORK:
+                return UserError(
+                    f"{type(each).__name__}: {text}: the sandbox has no network, for no action key covers it",
+                    hint="fetch what the step needs before the build, and list the file under `files:`",
+                )
+        return error
+
+    def _is_elsewhere(self, path: str) -> bool:
+        own = _below([self._root, *self._code_roots, self._request.out, self._request.scratch])
+        return os.path.isabs(path) and not path.startswith((*own, *self._inputs))
 
     def _check_changes(self) -> None:
         written = {path for path in self._notes.writes if os.path.lexists(path)} | self._notes.removals
@@ -140,7 +188,7 @@ class Guard:
                 f"{self._shown(into_input)} changed, but belongs to an input of this node",
                 hint="inputs are read-only and shared with other nodes: copy what you change to ctx.out or ctx.scratch",
             )
-        verb = "written" if paths[0] in self._notes.writes else "removed"
+        verb = "removed" if paths[0] in self._notes.removals else "written"
         return UserError(
             f"{self._shown(paths)} {verb}, but a node may not change the project",
             hint="write results to ctx.out and temporary files to ctx.scratch",
@@ -153,11 +201,7 @@ class Guard:
         sources = {source for path in self._notes.reads | modules if (source := _source(path))}
         missing = [path for path in sorted(sources) if self._is_undeclared(path, covered, installed)]
         if imported := [path for path in missing if path in modules]:
-            raise UserError(
-                f"{self._shown(imported)} imported, but the action key does not cover it",
-                hint="import it with a plain import statement at the top of a module that the key covers, "
-                "or list it under `files:`",
-            )
+            raise self._imported(imported)
         if missing:
             raise self._undeclared(missing, "read")
 
@@ -168,10 +212,11 @@ class Guard:
         lists = covered | set(sight.folders if sight is not None else ())
         if missing := [path for path in sorted(self._notes.lists) if not _is_within(path, lists)]:
             raise self._undeclared(missing, "listed")
-        asked = (path for path in sorted(self._notes.looks) if not os.path.isdir(path) and not _is_metadata(path))
+        veil = self.confined.veil
+        asked = (path for path in sorted(self._notes.looks) if not veil.is_folder(path) and not _is_metadata(path))
         compiled = (_source(path) or "" for path in asked)
         if missing := [path for path in compiled if path and not _is_within(path, covered)]:
-            there = [path for path in missing if os.path.lexists(path)]
+            there = [path for path in missing if veil.is_there(path)]
             if there:
                 raise self._undeclared(there, "looked for")
             raise UserError(
@@ -180,14 +225,21 @@ class Guard:
                 "or list a pattern that the file would match under `files:`",
             )
 
+    def _imported(self, paths: list[str]) -> UserError:
+        return UserError(
+            f"{self._shown(paths)} imported, but the action key does not cover it",
+            hint="import it with a plain import statement at the top of a module that the key covers, "
+            "or list it under `files:`",
+        )
+
     def _undeclared(self, paths: list[str], verb: str) -> UserError:
         """With the line to write."""
         shown = self._shown(paths)
         if paths[0].startswith(libraries()):
             return UserError(
-                f"{shown} {verb}, but the action key covers only the Python source of a plugin",
-                hint="keep such data in a Python module, or let the Compressfile name the file and list it "
-                "under `files:`",
+                f"{shown} {verb}, but the action key covers only what a plugin's code names",
+                hint='name it by a literal in the module beside it, as in Path(__file__).with_name("table.json"); '
+                "or let the Compressfile name the file and list it under `files:`",
             )
         if paths[0] == self._root:
             return UserError(
@@ -228,6 +280,8 @@ class Guard:
         """Packages of the plugins this node uses, unless found in the project: the key has the digest of their code."""
         request = self._request
         references = [request.run, request.params_type]
+        references += [each for data in request.datasets.values() if data.params_type for each in (data.loader,)]
+        references += request.factories
         references += [each for entry in request.inputs.values() for each in (entry.load, entry.settings_type)]
         found = []
         for top in {each.partition(":")[0].partition(".")[0] for each in references if each}:
@@ -239,7 +293,7 @@ class Guard:
         return _below(found)
 
     def _is_undeclared(self, path: str, covered: set[str], installed: tuple[str, ...]) -> bool:
-        if path.startswith(installed) or _is_metadata(path) or not os.path.isfile(path):
+        if path.startswith(installed) or _is_metadata(path) or not self.confined.veil.is_file(path):
             return False
         return not _is_within(path, covered)
 
@@ -261,7 +315,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-def _mentioned(chain: list[BaseException], texts: list[str]) -> Iterator[str]:
+def _mentioned(chain: list[BaseException], texts: list[str], veil: Veil) -> Iterator[str]:
     """Paths in what was said, and in the variables of the code that the errors came through."""
     said = [*texts, *(str(each.filename) for each in chain if isinstance(each, OSError))]
     for text in said:
@@ -269,4 +323,4 @@ def _mentioned(chain: list[BaseException], texts: list[str]) -> Iterator[str]:
     for each in chain:
         for frame, _ in traceback.walk_tb(each.__traceback__):
             values = (v for v in frame.f_locals.values() if isinstance(v, str | os.PathLike))
-            yield from (path for v in values if os.path.isfile(path := os.path.abspath(v)))
+            yield from (path for v in values if veil.is_file(path := os.path.abspath(v)))

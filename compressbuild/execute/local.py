@@ -20,11 +20,13 @@ import msgspec
 from ..api.work import WorkRequest, WorkResult
 from ..words import memory
 from .executor import Cause, Finished, Happening, Progress, Started
-from .protocol import Broken, Exited, Forked, Frames, Outcome, Ready, Spawn, decode_report
+from .protocol import Broken, Exited, Forked, Frames, Outcome, Ready, Sandbox, Spawn, decode_report
 from .warm import WarmParent, worker_environment
 
 __all__ = ["LocalExecutor"]
 
+_Kind = tuple[tuple[str, ...], Sandbox, int | None]
+"""Of a warm parent: its preload, what it is confined by, and the node that it is for alone, if it is for one."""
 _UNSAFE = "cbuild: a preloaded module has started threads in the warm parent; forking it may hang\n"
 
 
@@ -48,7 +50,7 @@ class _Node:
 class LocalExecutor:
     """An :class:`~compressbuild.execute.executor.Executor`. ``environ``: what the workers' variables are taken from.
     ``packages``: installed ones whose code counts by its source. ``variables``: some that replace the fixed ones, for
-    tests that vary what must not matter."""
+    tests that vary what must not matter. ``sandbox``: of the workers; ``strict``: of those that ask to be isolated."""
 
     def __init__(
         self,
@@ -56,15 +58,19 @@ class LocalExecutor:
         *,
         packages: Iterable[str] = (),
         variables: Mapping[str, str] | None = None,
+        sandbox: Sandbox = Sandbox(),  # noqa: B008
+        strict: Sandbox | None = None,
     ) -> None:
         self._packages = tuple(sorted(packages))
         self._environment = worker_environment(os.environ if environ is None else environ) | dict(variables or {})
         self._selector = selectors.DefaultSelector()
-        self._parents: dict[tuple[str, ...], WarmParent] = {}
+        self._sandbox, self._strict = sandbox, strict or sandbox
+        self._parents: dict[_Kind, WarmParent] = {}
         self._retired: list[WarmParent] = []  # they hold code that was edited since; their nodes may still run
-        self._broken: dict[tuple[str, ...], Broken] = {}
+        self._broken: dict[_Kind, Broken] = {}
         self._nodes: dict[int, _Node] = {}
         self._happened: list[Happening] = []
+        self._suspects: set[int] = set()  # nodes whose warm parent died while it had others, too
 
     def __enter__(self) -> LocalExecutor:
         return self
@@ -74,9 +80,14 @@ class LocalExecutor:
 
     def prepare(self, preload: tuple[str, ...]) -> None:
         """Start the warm parent for ``preload`` now, so that its imports overlap with what precedes the first node."""
-        if preload not in self._parents and preload not in self._broken:
-            parent = WarmParent(preload, self._environment, self._packages)
-            self._parents[preload] = parent
+        self._prepare((preload, self._sandbox, None))
+
+    def _prepare(self, kind: _Kind) -> None:
+        if kind not in self._parents and kind not in self._broken:
+            preload, sandbox, _ = kind
+            parent = WarmParent(preload, self._environment, self._packages, sandbox)
+            parent.kind = kind
+            self._parents[kind] = parent
             self._selector.register(parent, selectors.EVENT_READ, parent)
 
     def start(
@@ -89,20 +100,22 @@ class LocalExecutor:
         timeout: float | None,
         memory: int | None,
     ) -> None:
+        alone = token if token in self._suspects else None
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o666)
-            self._retire(preload)
-            self.prepare(preload)
+            kind = (preload, self._strict if request.isolate else self._sandbox, alone)
+            self._retire(kind)
+            self._prepare(kind)
         except OSError as error:
             self._refuse(token, f"cannot start a worker: {error}", None)
             return
-        if broken := self._broken.get(preload):
+        if broken := self._broken.get(kind):
             os.write(output, f"cannot import {broken.module}: {broken.error}\n".encode())
             os.close(output)
             self._refuse(token, *_preload_failure(broken))
             return
-        parent = self._parents[preload]
+        parent = self._parents[kind]
         if parent.threads > 1:
             os.write(output, _UNSAFE.encode())
         reading, writing = os.pipe()
@@ -149,14 +162,14 @@ class LocalExecutor:
         self._happened.clear()
         self._selector.close()
 
-    def _retire(self, preload: tuple[str, ...]) -> None:
+    def _retire(self, kind: _Kind) -> None:
         """Give no more nodes to a warm parent that holds outdated code. What waits goes to a new one."""
-        parent = self._parents.get(preload)
+        parent = self._parents.get(kind)
         if parent is None or not parent.is_outdated:
             return
-        self._retired.append(self._parents.pop(preload))
-        self.prepare(preload)
-        fresh = self._parents[preload]
+        self._retired.append(self._parents.pop(kind))
+        self._prepare(kind)
+        fresh = self._parents[kind]
         for token in parent.hand_over(fresh):
             self._nodes[token].parent = fresh
 
@@ -169,12 +182,12 @@ class LocalExecutor:
         elif isinstance(answer, Ready):
             parent.ready(answer)
             try:
-                self._retire(parent.preload)
+                self._retire(parent.kind)
                 parent.send()
             except OSError:
                 self._parent_gone(parent)
         elif isinstance(answer, Broken):
-            self._broken[parent.preload] = answer
+            self._broken[parent.kind] = answer
             self._parent_gone(parent, answer)
         elif isinstance(answer, Forked):
             node = self._nodes[answer.token]
@@ -226,26 +239,31 @@ class LocalExecutor:
         if parent in self._retired:
             self._retired.remove(parent)
         else:
-            del self._parents[parent.preload]
+            del self._parents[parent.kind]
         status = parent.end()
         words = parent.last_words()
         parent.release()
         if not was_ready and broken is None:
             broken = Broken(" ".join(parent.preload), _ending(status, words), missing=False)
-            self._broken[parent.preload] = broken
-        for node in [each for each in self._nodes.values() if each.parent is parent]:
+            self._broken[parent.kind] = broken
+        nodes = [each for each in self._nodes.values() if each.parent is parent]
+        for node in nodes:
             if broken is not None:
                 node.log.write_text(f"cannot import {broken.module}: {broken.error}\n", "utf-8")
                 self._finish(node, "unavailable", *_preload_failure(broken))
             else:
-                self._finish(node, "crashed", f"crashed: the workers' parent process ended: {_ending(status, words)}")
+                again = len(nodes) > 1  # each in a warm parent of its own then, so that none can harm the others
+                self._suspects.add(node.token)
+                text = f"crashed: the workers' parent process ended: {_ending(status, words)}"
+                self._finish(node, "crashed", text, again=again)
 
     def _finish(
-        self, node: _Node, cause: Cause, detail: str, hint: str | None = None, rss: int = 0, seconds: float = 0.0
-    ) -> None:
+        self, node: _Node, cause: Cause, detail: str, hint: str | None = None, rss: int = 0, seconds: float = 0.0,
+        *, again: bool = False,
+    ) -> None:  # fmt: skip
         """Report a node that sent no result."""
         result = WorkResult(ok=False, error=detail, hint=hint, seconds=seconds, peak_rss=rss)
-        self._happened.append(Finished(node.token, result, cause, detail))
+        self._happened.append(Finished(node.token, result, cause, detail, again))
         self._drop(node)
 
     def _refuse(self, token: int, detail: str, hint: str | None) -> None:

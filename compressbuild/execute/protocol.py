@@ -27,6 +27,7 @@ __all__ = [
     "Outcome",
     "Ready",
     "Report",
+    "Sandbox",
     "Setup",
     "Spawn",
     "decode_answer",
@@ -40,11 +41,22 @@ _PREFIX = 4  # bytes of a frame's big-endian length
 _LIMIT = 256 << 20  # a longer frame is garbage
 
 
+class Sandbox(msgspec.Struct, frozen=True):
+    """``kind``: bubblewrap, landlock (where the kernel has it) or none. Of bubblewrap alone: what its workers may read
+    and write at all, and the ``places`` that no node sees whole."""
+
+    kind: str = "landlock"
+    readable: tuple[str, ...] = ()
+    writable: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+
+
 class Setup(msgspec.Struct, frozen=True, tag="setup"):
     """``preload``: modules to import before the first fork. ``packages``: installed, but to be read from source."""
 
     preload: tuple[str, ...]
     packages: tuple[str, ...] = ()
+    sandbox: Sandbox = Sandbox()
 
 
 class Spawn(msgspec.Struct, frozen=True, tag="spawn"):

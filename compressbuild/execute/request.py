@@ -11,8 +11,10 @@ from ..compressfile.nodes import plain
 from ..graph import Graph, Node
 from ..plan import Keyer
 
-__all__ = ["make_request", "preloads"]
+__all__ = ["is_isolated", "make_request", "preloads"]
 
+_SAFE = ".safetensors"
+"""Weights in a format that holds tensors and nothing else."""
 _PROFILE = f"{Profiling.__module__}:{Profiling.__qualname__}"
 """Parameters of a profiler, whose result is a profile and no metric's."""
 
@@ -46,7 +48,7 @@ def make_request(
         code_files=keyer.code_files(node),
         read_files=keyer.read_files(node),
         ignore_dirs=ignore,
-        factories=tuple(f for f in (spec.models[m].factory for m in node.models) if f) + node.functions,
+        factories=tuple(f for f in (spec.models[m].factory for m in node.models) if f) + node.functions + node.carried,
         facts=keyer.facts_of(node),
         env=keyer.environment,
         seed=node.options.seed or 0,
@@ -55,6 +57,7 @@ def make_request(
         measures=node.role == "metric" and node.params_type != _PROFILE,
         checkpoint=str(checkpoint) if node.role == "technique" else None,
         sight=keyer.cover(node).sight(),
+        isolate=is_isolated(node),
         validate=kind.validate if (kind := graph.registry.kinds.get(node.kind)) is not None else None,
     )
 
@@ -63,6 +66,11 @@ def preloads(graph: Graph, node: Node) -> tuple[str, ...]:
     """What the node's warm parent has imported: the plugin's libraries, and the user's where user code runs."""
     own = graph.spec.preload if node.models or node.datasets or node.functions else ()
     return tuple(dict.fromkeys((*node.preload, *own)))
+
+
+def is_isolated(node: Node) -> bool:
+    """Whether it reads a file of weights whose format can hold more than tensors."""
+    return node.role == "source" and not str(node.params.get("weights") or _SAFE).endswith(_SAFE)
 
 
 def _input(graph: Graph, node: Node, role: str, path: Path) -> WorkInput:
@@ -77,6 +85,11 @@ def _input(graph: Graph, node: Node, role: str, path: Path) -> WorkInput:
 
 
 def _dataset(keyer: Keyer, node: Node, name: str) -> WorkDataset:
+    with_ = node.data_with.get(name)
+    if with_ is not None:
+        files = tuple(path for path, _ in with_.files)
+        args = _canonical(dict(with_.params))
+        return WorkDataset(loader=with_.load, args=args, files=files, params_type=with_.params_type, rows=with_.rows)
     data = keyer.spec.datasets[name]
     args = _canonical(plain(data.args)) if data.args is not None else {}
     return WorkDataset(loader=data.loader, args=args, files=data.files)

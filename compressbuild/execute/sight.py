@@ -1,4 +1,8 @@
-"""What of the file system a worker may read: what its key covers, the interpreter, libraries and the system."""
+"""What of the file system a worker may read: what its key covers, the interpreter, libraries and the system.
+
+With :mod:`.bubblewrap` the rest is not there (:mod:`.veil`); with :mod:`.landlock` it cannot be opened. Both hold where
+both are to be had.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,10 @@ from collections.abc import Iterable, Iterator
 from ..api.work import WorkRequest
 from . import landlock
 from .importing import libraries
+from .protocol import Sandbox
+from .veil import SCRATCH, Veil, draw
 
-__all__ = ["confine", "hidden"]
+__all__ = ["Confined", "confine"]
 
 # Where a system keeps what it installs. Not among them: homes, /tmp, /mnt, /srv, /data and all else where users' data
 # lie.
@@ -23,50 +29,78 @@ _DEVICES = ("/dev", "/proc")
 _PATHS = ("PATH", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-def confine(request: WorkRequest) -> bool:
-    """Give up all files that the node's key does not cover, as far as the kernel has Landlock: False if it has not, or
-    if the request does not say what the key covers."""
-    sight = request.sight
-    if sight is None or landlock.version() == 0:
+class Confined:
+    """A worker as it is confined. ``name``: by what, as provenance says it."""
+
+    def __init__(self, name: str = "none", veil: Veil | None = None) -> None:
+        self.name = name
+        self.veil = veil or Veil()
+
+    def hides(self, path: str) -> bool:
+        """Whether a file or directory is there and this process may not read it, though its user may."""
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        except PermissionError:
+            return self.name != "none" and os.access(path, os.R_OK)
+        except FileNotFoundError:
+            return self.veil.is_there(path)
+        except (OSError, ValueError):
+            return False
         return False
+
+
+def confine(request: WorkRequest, sandbox: Sandbox) -> Confined:
+    """Give up all files that the node's key does not cover, as far as the sandbox and the kernel go. Nothing is given
+    up if the request does not say what the key covers."""
+    sight, name = request.sight, "bubblewrap" if sandbox.kind == "bubblewrap" else "none"
+    if sight is None or sandbox.kind == "none":
+        return Confined(name)
     writable = [request.out, request.scratch]
     if request.checkpoint is not None:
         os.makedirs(request.checkpoint, exist_ok=True)
         writable.append(request.checkpoint)
-    installed = list(_installed(request))
+    inputs = [entry.path for entry in request.inputs.values()]
+    found, veil = _found(request), Veil()
+    installed = list(_installed(request, found))
+    if sandbox.kind == "bubblewrap":
+        veil = draw(
+            (*sandbox.places, request.root, *request.code_roots),
+            shown=(*found, *sight.files),
+            trees=(*sight.trees, *sight.folders),
+            inputs=inputs,
+            own=writable,
+        )
+        os.chdir(request.scratch)  # by its name: it was entered before the veil
+        name = "bubblewrap" if veil.is_drawn else "bubblewrap, shared"
+    if landlock.version() == 0:
+        return Confined(name, veil)
     trees = [path for path, whole in installed if whole]
     landlock.enforce(
-        trees=[*trees, *sight.trees, *(entry.path for entry in request.inputs.values())],
+        trees=[*trees, *sight.trees, *inputs],
         files=sight.files,
         folders=[*sight.folders, *(path for path, whole in installed if not whole)],
-        writable=[*writable, *_DEVICES],
+        writable=[*writable, *_DEVICES, *(SCRATCH if veil.is_drawn else ())],
     )
-    return True
+    return Confined("landlock" if name == "none" else f"{name}, landlock", veil)
 
 
-def hidden(path: str) -> bool:
-    """Whether a file or directory is there and this process may not read it, though its user may."""
-    try:
-        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
-    except PermissionError:
-        return os.access(path, os.R_OK)
-    except (OSError, ValueError):
-        return False
-    return False
+def _found(request: WorkRequest) -> list[str]:
+    """The system's and the interpreter's directories, the engine, and what the environment says of more."""
+    engine = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    project = tuple(os.path.join(os.path.realpath(each), "") for each in (request.root, *request.code_roots))
+    named = [each for name in _PATHS for each in os.environ.get(name, "").split(os.pathsep)]
+    more = [each for each in named if not os.path.realpath(each).startswith(project)]
+    found = (*_SYSTEM, sys.prefix, sys.base_prefix, sys.exec_prefix, engine, *libraries(), *more)
+    return [each for each in found if each]
 
 
-def _installed(request: WorkRequest) -> Iterator[tuple[str, bool]]:
+def _installed(request: WorkRequest, found: Iterable[str]) -> Iterator[tuple[str, bool]]:
     """The system and the libraries, without the project and the packages of plugins that lie among them; and whether
     with all below."""
     assert request.sight is not None
-    engine = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    found = [*_SYSTEM, sys.prefix, sys.base_prefix, sys.exec_prefix, engine, *libraries()]
     holes = {os.path.realpath(each) for each in (request.root, *request.code_roots)}
-    project = tuple(os.path.join(each, "") for each in holes)
-    named = [each for name in _PATHS for each in os.environ.get(name, "").split(os.pathsep)]
-    found += [each for each in named if not os.path.realpath(each).startswith(project)]
     holes |= set(_plugin_packages(request.sight.files))
-    for place in dict.fromkeys(os.path.realpath(each) for each in found if each):
+    for place in dict.fromkeys(map(os.path.realpath, found)):
         yield from _around(place, holes)
 
 

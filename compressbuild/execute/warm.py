@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 
 from ..noop import signature
 from .importing import Sources
-from .protocol import Answer, Channel, Kill, Ready, Setup, Spawn, decode_answer
+from .protocol import Answer, Channel, Kill, Ready, Sandbox, Setup, Spawn, decode_answer
 
 if TYPE_CHECKING:
     import subprocess
@@ -55,11 +55,16 @@ class WarmParent:
     their source wherever they lie."""
 
     def __init__(
-        self, preload: tuple[str, ...], environment: Mapping[str, str], packages: tuple[str, ...] = ()
+        self,
+        preload: tuple[str, ...],
+        environment: Mapping[str, str],
+        packages: tuple[str, ...] = (),
+        sandbox: Sandbox = Sandbox(),  # noqa: B008
     ) -> None:
         import subprocess
 
         self.preload = preload
+        self.kind: tuple[tuple[str, ...], Sandbox, int | None] = (preload, sandbox, None)
         self.state = "starting"
         self.pids: dict[int, int] = {}  # token → pid of what it forked
         self.threads = 1
@@ -69,9 +74,11 @@ class WarmParent:
         self.channel = Channel(ours)
         self._errors: IO[bytes] = _anonymous_file()
         package_parent = str(Path(__file__).resolve().parents[2])
+        wrapped, starter = _wrapping(sandbox)
+        self._is_apart = bool(wrapped)
         try:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), str(os.getpid()), package_parent],
+                [*wrapped, sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), str(starter), package_parent],
                 stdin=subprocess.DEVNULL,
                 stdout=self._errors,
                 stderr=self._errors,
@@ -82,7 +89,7 @@ class WarmParent:
             )
         finally:
             theirs.close()
-        self.channel.send(Setup(preload, packages))
+        self.channel.send(Setup(preload, packages, sandbox))
 
     @property
     def is_outdated(self) -> bool:
@@ -159,6 +166,8 @@ class WarmParent:
         except subprocess.TimeoutExpired:
             self._process.kill()
             status = self._process.wait()
+        if self._is_apart:  # its workers went with its namespace, in which their pids were
+            return 128 - status if status > 128 else status
         if status < 0:  # killed: it could not take its workers' groups along
             for pid in self.pids.values():
                 with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -168,6 +177,15 @@ class WarmParent:
     def release(self) -> None:
         """After :meth:`end`: let go of what it wrote."""
         self._errors.close()
+
+
+def _wrapping(sandbox: Sandbox) -> tuple[list[str], int]:
+    """What the command line begins with, and the pid that the new process sees as its parent's."""
+    if sandbox.kind != "bubblewrap":
+        return [], os.getpid()
+    from .bubblewrap import command
+
+    return command(sandbox.readable, sandbox.writable), 1
 
 
 def _anonymous_file() -> IO[bytes]:

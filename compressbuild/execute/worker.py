@@ -25,23 +25,25 @@ import msgspec
 from ..api.context import Context, UserError, resolve
 from ..api.rows import FORM, rows_fault
 from ..api.work import WorkRequest, WorkResult
+from ..words import memory
 from . import procfs
 from .failure import RAISED, describe
 from .guard import Guard
-from .protocol import Outcome, Report, frame, json_value
+from .protocol import Outcome, Report, Sandbox, frame, json_value
 
 __all__ = ["main", "run_node"]
 
+_LARGEST_FACTS = 8 << 20  # bytes; every look-up of the result reads them
 _REPORT_EVERY = 0.1  # seconds between two progress messages of a node
 
 
-def main(request: WorkRequest, log: int, results: int, parent: int) -> NoReturn:
+def main(request: WorkRequest, log: int, results: int, parent: int, sandbox: Sandbox) -> NoReturn:
     """The life of a forked child. ``log``, ``results``: descriptors to write to; ``parent``: the warm parent's pid."""
     status = 0
     try:
         _detach(log, parent)
         _furnish(request)
-        result = run_node(request, _reporter(results))
+        result = run_node(request, _reporter(results), sandbox)
         _write_all(results, frame(Outcome(result)))
     except BaseException:  # noqa: BLE001  the process border: whatever it is, the log is the only place left for it
         traceback.print_exc()
@@ -112,7 +114,7 @@ def _reporter(results: int) -> Callable[[dict[str, Any]], None]:
         nonlocal sent
         now = time.monotonic()
         done, total = float(values.pop("done")), float(values.pop("total"))
-        if now - sent < _REPORT_EVERY and done < total:
+        if now - sent < _REPORT_EVERY and (done < total or total == 0):
             return
         sent = now
         _write_all(results, frame(Report(done, total, {name: _shown(value) for name, value in values.items()})))
@@ -130,10 +132,14 @@ def _shown(value: Any) -> float | str:
         return str(value)
 
 
-def run_node(request: WorkRequest, report: Callable[[dict[str, Any]], None]) -> WorkResult:
+def run_node(
+    request: WorkRequest,
+    report: Callable[[dict[str, Any]], None],
+    sandbox: Sandbox = Sandbox(),  # noqa: B008
+) -> WorkResult:
     """Call the node's function in this process; never raises. Expects the process to end afterwards."""
     started = time.monotonic()
-    guard = Guard(request)
+    guard = Guard(request, sandbox)
     try:
         facts = _call(request, report, guard)
     except BaseException as error:  # noqa: BLE001  the plugin border: whatever it raises is the node's failure
@@ -153,7 +159,7 @@ def run_node(request: WorkRequest, report: Callable[[dict[str, Any]], None]) -> 
         seconds=time.monotonic() - started,
         peak_rss=procfs.peak_rss(),
         facts=facts,
-        sandbox="landlock" if guard.confined else "none",
+        sandbox=guard.confined.name,
     )
 
 
@@ -194,6 +200,11 @@ def _plain_facts(returned: Any, run: str) -> dict[str, Any]:
         encoded = msgspec.json.encode(returned, enc_hook=json_value, order="deterministic")
     except TypeError as error:
         raise UserError(f"{run} returned facts that are not JSON: {error}") from error
+    if len(encoded) > _LARGEST_FACTS:
+        raise UserError(
+            f"{run} returned {memory(len(encoded))} of facts, and at most {memory(_LARGEST_FACTS)} are kept",
+            hint="facts are a few numbers worth showing: write the rest to a file in ctx.out",
+        )
     return msgspec.json.decode(encoded, type=dict[str, Any])
 
 

@@ -25,7 +25,7 @@ from typing import NoReturn
 
 from . import procfs, worker
 from .importing import import_from_source
-from .protocol import Broken, Channel, Exited, Forked, Kill, Ready, Setup, Spawn, decode_order
+from .protocol import Broken, Channel, Exited, Forked, Kill, Ready, Sandbox, Setup, Spawn, decode_order
 
 __all__ = ["main"]
 
@@ -50,7 +50,7 @@ class _Node:
 
 
 def main(descriptor: int, engine: int) -> NoReturn:
-    """``descriptor``: the socket to the engine, inherited; ``engine``: its pid."""
+    """``descriptor``: the socket to the engine, inherited; ``engine``: the pid of what started this process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     procfs.name_process("cbuild-zygote")
     procfs.die_with_parent(signal.SIGKILL)  # an import may take seconds in which the socket is not read
@@ -72,7 +72,7 @@ def main(descriptor: int, engine: int) -> NoReturn:
     procfs.adopt_orphans()
     gc.collect()
     gc.freeze()  # what is imported by now stays shared with the workers
-    zygote = _Zygote(channel)
+    zygote = _Zygote(channel, setup.sandbox)
     with contextlib.suppress(OSError):  # the engine is gone
         channel.send(Ready(procfs.thread_count(), time.monotonic() - started, dict(sources)))
         zygote.serve()
@@ -94,8 +94,9 @@ def _preload(modules: tuple[str, ...]) -> Broken | None:
 class _Zygote:
     """Forks, watches and buries workers. Raises OSError when the engine is gone."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, sandbox: Sandbox) -> None:
         self._channel = channel
+        self._sandbox = sandbox
         self._nodes: dict[int, _Node] = {}  # by pid
         self._wake, wake_end = socket.socketpair()
         self._wake_end = wake_end
@@ -152,7 +153,7 @@ class _Zygote:
         if pid == 0:
             try:
                 self._forget()
-                worker.main(order.request, log, results, parent)
+                worker.main(order.request, log, results, parent, self._sandbox)
             finally:
                 os._exit(71)
         os.close(log)

@@ -21,7 +21,8 @@ def compressbuild_kinds() -> Iterator[Kind]:
         files=("model.xml", "model.bin"),
         loading=(
             "import openvino\n"
-            'model = openvino.compile_model(f"{directory}/model.xml", "CPU")\n'
+            'precision = {"INFERENCE_PRECISION_HINT": "<inference-precision:device=dynamic>"}\n'
+            'model = openvino.compile_model(f"{directory}/model.xml", "<device>", precision)\n'
             "outputs = model(inputs)  # inputs: name → array\n"
         ),
         summary="OpenVINO intermediate representation",

@@ -62,6 +62,9 @@ class Directory:
             raise UserError("files are there that no push put there", hint="remove them, or push to another place")
         return None
 
+    def described(self, parcel: Parcel) -> bool:
+        return True
+
     def publish(self, parcel: Parcel, keep: frozenset[str], check: Callable[[Content], None]) -> str:
         above = self._path.parent
         above.mkdir(parents=True, exist_ok=True)

@@ -79,6 +79,9 @@ class Url:
             raise UserError("files are there that no push put there", hint="remove them, or push to another place")
         return None  # nothing, or what a push left that was interrupted
 
+    def described(self, parcel: Parcel) -> bool:
+        return True
+
     def publish(self, parcel: Parcel, keep: frozenset[str], check: Callable[[Content], None]) -> str:
         sent = [file for file in parcel.files if file.name not in keep or file.name == parcel.seal]
         self.tidy()

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from command import Work
 
+from compressbuild.execute.sandbox import lack
+
 FILE = """\
 version: 1
 models: {f: {file: f.txt}}
@@ -31,12 +33,16 @@ def go():
 """
 
 
+SANDBOXES = [kind for kind in ("auto", "bubblewrap") if lack(kind) is None]
+
+
 @pytest.fixture
 def canaries(tmp_path: Path) -> list[str]:
     return [f"canary{secrets.token_hex(12)}" for _ in range(100)]
 
 
-def test_a_hundred_secrets_stay_where_they_are(tmp_path: Path, canaries: list[str]) -> None:
+@pytest.mark.parametrize("sandbox", SANDBOXES)
+def test_a_hundred_secrets_stay_where_they_are(tmp_path: Path, canaries: list[str], sandbox: str) -> None:
     home = tmp_path / "home"
     for number, word in enumerate(canaries[60:90]):
         place = home / (f".config/app{number}" if number % 2 else f".secret{number}")
@@ -44,6 +50,7 @@ def test_a_hundred_secrets_stay_where_they_are(tmp_path: Path, canaries: list[st
         place.write_text(word)
     variables = {f"TOKEN_{number}": word for number, word in enumerate(canaries[:58])}
     variables |= {"AWS_SECRET_ACCESS_KEY": canaries[58], "HF_TOKEN": canaries[59], "HOME": str(home)}
+    variables["CBUILD_SANDBOX"] = sandbox
     work = Work(tmp_path / "work", toy=True)
     work.write("f.txt", "abc")
     work.write("load.py", LOADER)

@@ -22,6 +22,7 @@ class Bench:
     tmp: Path
     executor: LocalExecutor
     tokens: int = 0
+    preload: tuple[str, ...] = ()
 
     @property
     def project(self) -> Path:
@@ -60,7 +61,12 @@ class Bench:
         self.tokens += 1
         request = self.request(function, params, **fields)
         self.executor.start(
-            self.tokens, request, preload=preload, log=self.log(self.tokens), timeout=timeout, memory=memory
+            self.tokens,
+            request,
+            preload=preload or self.preload,
+            log=self.log(self.tokens),
+            timeout=timeout,
+            memory=memory,
         )
         return self.tokens
 

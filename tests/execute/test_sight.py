@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,41 +12,65 @@ import pytest
 from execute_bench import HERE, Bench
 
 from compressbuild.api import WorkSight
-from compressbuild.execute import landlock
+from compressbuild.execute import bubblewrap, landlock
 from compressbuild.execute.executor import Finished
 from compressbuild.execute.local import LocalExecutor
+from compressbuild.execute.protocol import Sandbox
 
+ENGINE = Path(landlock.__file__).parents[2]
 NODES = str(HERE / "nodes_that_read.py")
 READS = [
     *("python", "relative_to_a_descriptor", "c_library", "mapped_by_rust", "database", "program"),
     *("program_that_fails_quietly", "shell", "program_in_the_directory", "program_that_finds_it", "forked_child"),
-    "swallowing",
+    *("swallowing", "forked_by_os"),
 ]
-LISTS = ["listing", "walking", "globbing", "listing_by_a_program"]
-LOOKS = ["existence", "existence_by_pathlib", "size", "access"]
+LISTS = ["listing", "walking", "globbing", "listing_by_a_program", "listing_by_a_fork"]
+LOOKS = ["existence", "existence_by_pathlib", "size", "access", "existence_by_a_fork"]
 BELOW_PYTHON = {
     "relative_to_a_descriptor",
     "c_library",
     "program_that_finds_it",
-    "forked_child",
     "listing_by_a_program",
 }
 QUIET = {"c_library", "program_that_finds_it", "listing_by_a_program"}  # they make nothing of a refusal
 
 
+# What a worker is confined by → the modules of its warm parent.
+CONFINED = {"landlock": (), "bubblewrap, landlock": (), "bubblewrap": ("without_landlock",), "none": ()}
+
+
 @pytest.fixture(scope="module")
-def executor() -> Iterator[LocalExecutor]:
-    with LocalExecutor() as executor:
-        yield executor
+def executors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, LocalExecutor]]:
+    """One warm parent of each kind serves all."""
+    base = (str(tmp_path_factory.getbasetemp().resolve()),)
+    boxed = Sandbox("bubblewrap", readable=(*sys.path, sys.base_prefix, str(ENGINE)), writable=base, places=base)
+    with (
+        LocalExecutor() as plain,
+        LocalExecutor(sandbox=boxed, variables={"PYTHONPATH": str(HERE)}) as wrapped,
+        LocalExecutor(sandbox=Sandbox("none")) as loose,
+    ):
+        yield {"landlock": plain, "bubblewrap, landlock": wrapped, "bubblewrap": wrapped, "none": loose}
 
 
 @pytest.fixture
-def bench(tmp_path: Path, executor: LocalExecutor) -> Bench:
-    """One warm parent serves all."""
+def confined(request: pytest.FixtureRequest) -> str:
+    name = getattr(request, "param", "landlock")
+    if "landlock" in name and landlock.version() == 0:
+        pytest.skip("this kernel has no Landlock")
+    if "bubblewrap" in name and (why := bubblewrap.lack()):
+        pytest.skip(why)
+    return name
+
+
+@pytest.fixture
+def bench(tmp_path: Path, executors: dict[str, LocalExecutor], confined: str) -> Bench:
     (tmp_path / "project").mkdir()
-    return Bench(tmp_path, executor)
+    return Bench(tmp_path, executors[confined], preload=CONFINED[confined])
 
 
+everywhere = pytest.mark.parametrize("confined", ["landlock", "bubblewrap, landlock", "bubblewrap"], indirect=True)
+in_bubblewrap = pytest.mark.parametrize("confined", ["bubblewrap, landlock", "bubblewrap"], indirect=True)
+unconfined = pytest.mark.parametrize("confined", ["none"], indirect=True)
 needs_landlock = pytest.mark.skipif(landlock.version() == 0, reason="this kernel has no Landlock")
 
 
@@ -73,7 +98,7 @@ def nothing_but_code(**more: tuple[str, ...]) -> WorkSight:
     return WorkSight(files=(NODES, *more.pop("files", ())), **more)
 
 
-@needs_landlock
+@everywhere
 @pytest.mark.parametrize("way", READS)
 @pytest.mark.parametrize("place", ["project", "elsewhere"])
 def test_undeclared_content_decides_nothing(bench: Bench, way: str, place: str) -> None:
@@ -85,14 +110,14 @@ def test_undeclared_content_decides_nothing(bench: Bench, way: str, place: str) 
         ends.append(look(bench, way, path, nothing_but_code()))
     assert all(end.cause == "raised" for end in ends) or ends[0].result.facts == ends[1].result.facts, ends
     assert "first" not in str(ends[0].result.facts)
-    outside = {"shell", "swallowing", "program_that_fails_quietly"} if place == "elsewhere" else set()
+    outside = {"shell", "swallowing", "program_that_fails_quietly", "forked_by_os"} if place == "elsewhere" else set()
     if way not in QUIET | outside:
         assert ends[0].cause == "raised"
         assert "secret.txt was read, but the action key does not cover it" in str(ends[0].result.error)
         assert "data/secret.txt]`" in str(ends[0].result.hint), "the line to write"
 
 
-@needs_landlock
+@everywhere
 @pytest.mark.parametrize("way", READS)
 @pytest.mark.parametrize("cover", ["the file", "its directory"])
 def test_what_the_key_covers_is_read_in_every_way(bench: Bench, way: str, cover: str) -> None:
@@ -103,7 +128,7 @@ def test_what_the_key_covers_is_read_in_every_way(bench: Bench, way: str, cover:
     assert "word" in str(end.result.facts), end.result.error
 
 
-@needs_landlock
+@everywhere
 @pytest.mark.parametrize("way", [*LISTS, "listing_by_c"])
 def test_undeclared_names_decide_nothing(bench: Bench, way: str) -> None:
     path = bench.project / "data" / "a.txt"
@@ -144,7 +169,7 @@ def test_without_landlock_what_passes_through_python_is_seen(bench: Bench, way: 
     assert "the action key does not cover it" in str(end.result.error)
 
 
-@needs_landlock
+@everywhere
 def test_nothing_is_written_beside_the_output(bench: Bench) -> None:
     (bench.project / "mine.py").write_text(
         "import os, subprocess\n\n\ndef run(ctx, params):\n"
@@ -156,8 +181,9 @@ def test_nothing_is_written_beside_the_output(bench: Bench) -> None:
     places = [str(bench.project), str(bench.tmp), str(inside), "/tmp"]
     sight = WorkSight(files=(str(bench.project / "mine.py"),))
     end = bench.run("mine:run", {"places": places}, sight=sight, code_files=("mine.py",))
-    assert end.result.facts == {"refused": [True] * 4}, end.result
-    assert not (bench.project / "made").exists()
+    private = "bubblewrap" in end.result.sandbox  # its own /tmp
+    assert end.result.facts == {"refused": [True, True, True, not private]}, end.result
+    assert not any(Path(place, "made").exists() for place in places)
 
 
 @needs_landlock
@@ -186,5 +212,5 @@ def test_an_installed_plugin_is_found_and_only_its_code_is_read(tmp_path: Path, 
         assert end.result.facts == {"library": "word", "opened": path == "my_plugin.py"}, end.result
         if path != "my_plugin.py":
             end = bench.run("my_plugin:table", {"path": str(data)}, sight=sight)
-            assert "covers only the Python source of a plugin" in end.result.error
-            assert "keep such data in a Python module" in end.result.hint
+            assert "covers only what a plugin's code names" in end.result.error
+            assert "name it by a literal in the module beside it" in end.result.hint

@@ -8,7 +8,7 @@ from .tool import PythonTool, run
 
 class Doit(PythonTool):
     name = package = "doit"
-    mode = "Python actions, backend `sqlite3`"
+    mode = "Python actions, backend `json`"
     file = "dodo.py"
     notes = {
         "back": "doit keeps no earlier results",
@@ -20,7 +20,7 @@ import json
 from doit.tools import config_changed
 from peers_action import act
 
-DOIT_CONFIG = {"backend": "sqlite3", "reporter": "zero", "verbosity": 0}
+DOIT_CONFIG = {"backend": "json", "reporter": "zero", "verbosity": 0}
 
 
 def task_node():

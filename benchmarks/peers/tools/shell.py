@@ -1,4 +1,4 @@
-"""A node's action in sh, without a process besides the shell. ``site/peers_action.py`` says the same in Python."""
+"""A node's action in sh, without a process besides the shell. ``actions/peers_action.py`` says the same in Python."""
 
 from __future__ import annotations
 

@@ -57,6 +57,10 @@ class Tool:
     def words(self) -> list[str]:
         raise NotImplementedError
 
+    def fill(self, place: Place) -> bool:
+        """Bring a fresh place to where a first build would leave it, in less time than that takes; False: it cannot."""
+        return False
+
     def output(self, place: Place, node: Node) -> Path:
         return place.project / node.output
 
@@ -74,5 +78,6 @@ class PythonTool(Tool):
             (place.project / self.file).write_text(self.text)
 
 
-def run(place: Place, words: Sequence[str]) -> None:
-    subprocess.run(words, cwd=place.project, env=place.environment(), check=True, capture_output=True)
+def run(place: Place, words: Sequence[str], **environment: str) -> None:
+    """Not measured. CalledProcessError if it fails."""
+    subprocess.run(words, cwd=place.project, env=place.environment() | environment, check=True, capture_output=True)
