@@ -104,9 +104,9 @@ def _notes(results: Results, name: str, scenario: str) -> Iterator[str]:
 
 def _growth(results: Results) -> Iterator[str]:
     yield "### Growth\n"
-    yield "The k of seconds ≈ floor + c · N^k. The floor is the time at the smallest size, or zero where there are only two."
-    yield "–: the times hardly differ. An action: the seconds of a cold build less those of a no-op, over N, at the largest"
-    yield "size.\n"
+    yield "The k of seconds ≈ floor + c · N^k. The floor is the time at the smallest size, or zero where there are only"
+    yield "two. –: the times hardly differ. An action: the seconds of a cold build less those of a no-op, over N, at"
+    yield "the largest size.\n"
     points = {name: {each: series(results, name, each) for each in SCENARIOS} for name in results.present}
 
     def cell(name: str, column: str) -> str:
