@@ -25,6 +25,7 @@ from ...plan import Action, Plan
 from ...project import Project
 from ...words import duration
 from ..picture.drawing import Picture
+from .about import commit, interface, loading_of, machine
 from .breakdowns import breakdowns
 from .layers import shown_layers
 
@@ -51,6 +52,8 @@ def gather(project: Project, names: Sequence[str]) -> Json:
         "project": project.root.name,
         "version": __version__,
         "time": time.time(),
+        "commit": commit(project.root),
+        "machine": machine(project),
         "targets": targets,
         "metrics": {
             name: {key: getattr(metrics[name], key) for key in _SHOWN} | {"apart": apart(metrics[name])}
@@ -203,6 +206,8 @@ def _target(project: Project, plan: Plan, target: TargetPlan) -> Json:
         "platform": target.spec.platform,
         "baseline": target.baseline,
         "published": said is not None,
+        "interface": interface(plan, target),
+        "loading": loading_of(project, plan.actions[target.artifact], _files(directory)) if said is not None else "",
         "size": _size(project, results, target),
         "state": _state(target, wanted, said is not None, gates),
         "missing": [missing.what for missing in target.missing],
@@ -218,6 +223,10 @@ def _target(project: Project, plan: Plan, target: TargetPlan) -> Json:
         "history": [msgspec.to_builtins(entry) for entry in entries[-HISTORY:]],
         "front": False,
     }
+
+
+def _files(directory: Path) -> list[str]:
+    return sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
 
 
 def _size(project: Project, results: Results, target: TargetPlan) -> int | None:

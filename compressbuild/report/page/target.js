@@ -33,6 +33,13 @@ function historyPart(t) {
   select.addEventListener("change", redraw);
   return [place, redraw, close];
 }
+/* What goes in and comes out, and the lines that load it. */
+function usePart(t) {
+  const one = (way, seen) => (i) => row(way, h("td", { class: "text" }, h("code", {}, i.name)), h("td", { class: "text" }, i.shape.join(" × ") || "scalar"), h("td", { class: "text" }, i.dtype), h("td", { class: "text faint" }, seen ? "" : "as declared for the model"));
+  const left = (text) => h("th", { scope: "col", class: "text" }, text), found = t.interface;
+  return h("div", {}, found ? table(["", left("name"), left("shape"), left("type"), ""], [...found.inputs.map(one("input", found.seen)), ...found.outputs.map(one("output", found.seen))]) : "",
+    t.loading ? h("pre", { tabindex: 0 }, `directory = "build/${t.name}"\n${t.loading}`) : "");
+}
 let leave = [];
 function open(name, scroll) {
   const t = byName[name];
@@ -48,6 +55,7 @@ function open(name, scroll) {
     t.description ? h("p", {}, t.description) : "", t.tags.length ? h("p", { class: "faint" }, `tags: ${t.tags.join(", ")}`) : "",
     t.warnings.map((w) => h("p", { class: "warning", role: "note" }, `⚠ ${w.message}`)), h("h3", {}, "Metrics"), metricRows(t)];
   if (t.gates.length) parts.push(h("h3", {}, "Gates"), gateRows(t));
+  if (t.interface || t.loading) parts.push(h("h3", {}, "How to use it"), usePart(t));
   parts.push(h("h3", {}, "Pipeline"), h("ol", {}, t.steps.map((s) => h("li", {}, h("b", {}, s.name), ` ${s.node}`, h("span", { class: "faint" },
     ` · ${s.kind} · ${s.status === "cached" ? "done" : s.status === "may run" ? "may run again" : "to run"}${s.seconds !== null ? ` · ${seconds(s.seconds)}` : ""}${s.size !== null ? ` · ${number(s.size, "B")}` : ""}`),
     params(s).length > 110 ? h("details", {}, h("summary", {}, "parameters"), h("code", {}, params(s))) : params(s) ? h("div", {}, h("code", { class: "faint" }, params(s))) : ""))));
