@@ -72,11 +72,12 @@ class Project:
         self.lock = path.with_name(path.name + ".lock")
         from .compressfile.load import load, loads
 
+        known = (lambda: self.registry.platforms, lambda kind: self.registry.sources_of(kind))
         self.spec: Spec
         if text is None:
-            self.spec = load(path, overrides, lambda: self.registry.platforms, self.state / "parsed")
+            self.spec = load(path, overrides, known[0], self.state / "parsed", known[1])
         else:
-            self.spec = loads(text, path, overrides, lambda: self.registry.platforms)
+            self.spec = loads(text, path, overrides, known[0], sources=known[1])
         self.environ = os.environ if environ is None else environ
         self._cache = cache
 

@@ -10,8 +10,9 @@ from .needs import Needs
 from .numbers import Amount, Count, Positive, Rate, Ratio, Share
 from .params import DatasetRef, FileRef, FunctionRef, Label, Meta, ModelRef, Narrow, Params, schemes
 from .parity import Parity, ParityCheck
+from .part import Rows
 from .profile import Operator, Profile, Profiling
-from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
+from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Source, Technique
 from .runner import ModelInput, Runner
 from .stack import Stack
 from .version import VERSION
@@ -57,9 +58,11 @@ __all__ = [
     "Rate",
     "Ratio",
     "Remote",
+    "Rows",
     "RunMetric",
     "Runner",
     "Share",
+    "Source",
     "Stack",
     "Technique",
     "UserError",

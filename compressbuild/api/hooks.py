@@ -26,7 +26,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from .destination import Destination
-    from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Platform, RunMetric, Technique
+    from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Platform, RunMetric, Source, Technique
 
 __all__ = ["hookimpl", "hookspec"]
 
@@ -81,6 +81,16 @@ def compressbuild_platforms() -> Iterable[Platform]:  # type: ignore[empty-body]
     @hookimpl
     def compressbuild_platforms():
         yield Platform(name="my-board", backend="my-runtime", settings={"threads": 4})
+    """
+
+
+@hookspec
+def compressbuild_sources() -> Iterable[Source]:  # type: ignore[empty-body]
+    """Yield what models and datasets can be read from::
+
+    @hookimpl
+    def compressbuild_sources():
+        yield Source(name="my-rows", of="dataset", params=MyRows, run="my_plugin.rows:load")
     """
 
 

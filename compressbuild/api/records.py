@@ -15,7 +15,17 @@ from .params import Params
 from .record import RecordMeta
 from .stack import Stack
 
-__all__ = ["AnswerMetric", "ArtifactMetric", "Backend", "Kind", "Metric", "Platform", "RunMetric", "Technique"]
+__all__ = [
+    "AnswerMetric",
+    "ArtifactMetric",
+    "Backend",
+    "Kind",
+    "Metric",
+    "Platform",
+    "RunMetric",
+    "Source",
+    "Technique",
+]
 
 
 class Kind(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
@@ -46,6 +56,32 @@ class Kind(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     stack: Stack = Stack()
     needs: Needs = Needs()
     version: int = 1
+
+
+class Source(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
+    """What a model or a dataset can be read from, beside factories, model files and loaders.
+
+    ``{npz: data.npz, labels: y}`` uses the source ``npz``. ``params``: the keys of the entry; the one that is called as
+    the source must be among them.
+
+    ``of``: ``model`` or ``dataset``. A dataset's ``run``: ``f(ctx, params, rows: Rows) -> iterable`` of batches
+    ``(inputs, labels)``, the labels None where there are none. A model's ``run``: ``f(ctx, params) -> dict | None``
+    fills ``ctx.out`` with an artifact of kind ``produces``. ``factory``: for a kind that carries code, the function
+    that loading these artifacts calls. ``companions``: optional ``f(ctx, params)`` that fills ``ctx.out`` with files to
+    be published beside every artifact made of the model: a tokenizer, a configuration.
+    """
+
+    name: str
+    of: str
+    run: str
+    params: type[Params]
+    produces: str | None = None
+    factory: str | None = None
+    companions: str | None = None
+    version: int = 1
+    stack: Stack = Stack()
+    needs: Needs = Needs()
+    summary: str = ""
 
 
 class Technique(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from ..api.part import Rows
 from ..errors import Mark
 from .nodes import Map, Scalar
 
@@ -51,7 +52,8 @@ class InputSpec(msgspec.Struct, frozen=True):
 
 
 class ModelSpec(msgspec.Struct, frozen=True):
-    """A source model: a factory of the user's (``factory``, ``weights``) or a ``file`` (with ``files`` beside it)."""
+    """A source model: a factory of the user's (``factory``, ``weights``), a ``file`` (with ``files`` beside it), or a
+    plugin's ``source``, whose ``settings`` are all keys of the entry."""
 
     name: str
     mark: Mark
@@ -62,15 +64,23 @@ class ModelSpec(msgspec.Struct, frozen=True):
     kind: str | None = None
     inputs: tuple[InputSpec, ...] = ()
     files: tuple[str, ...] = ()
+    source: str | None = None
+    settings: Map | None = None
     marks: Mapping[str, Mark] = {}  # key written → where its value stands
 
 
 class DatasetSpec(msgspec.Struct, frozen=True):
+    """A ``loader`` of the user's, or a plugin's ``source``, whose ``settings`` are all keys of the entry but ``split``.
+    ``rows``: those that the dataset has of its source."""
+
     name: str
     mark: Mark
-    loader: str
+    loader: str = ""
     args: Map | None = None
     files: tuple[str, ...] = ()
+    source: str | None = None
+    settings: Map | None = None
+    rows: Rows = Rows()
     marks: Mapping[str, Mark] = {}
 
 

@@ -29,6 +29,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 from ..closure import CodeClosure, CodeIndex
 from ..compressfile.nodes import plain
 from ..compressfile.spec import Spec
@@ -158,13 +160,15 @@ class Keyer:
                 found.append((model.factory, model.marks.get("factory", model.mark)))
         for name in node.datasets:
             data = self.spec.datasets[name]
-            found.append((data.loader, data.marks.get("loader", data.mark)))
+            if name not in node.data_with:
+                found.append((data.loader, data.marks.get("loader", data.mark)))
         found += [(reference, node.mark) for reference in node.functions]
         return tuple(found)
 
     def file_patterns(self, node: Node) -> tuple[tuple[str, Mark], ...]:
         """Every listed path or glob that the node may read, with where it is listed."""
         found = [(path, node.mark) for path in node.files]
+        found += [file for with_ in node.data_with.values() for file in with_.files]
         for name in node.models:
             model = self.spec.models[name]
             found += [(path, model.marks.get("files", model.mark)) for path in model.files]
@@ -211,15 +215,23 @@ class Keyer:
         counts by the format version."""
         runs = node.run_with.values()
         named = [node.run, node.params_type, *(ref for run in runs for ref in (run.load, run.settings_type))]
+        named += [ref for with_ in node.data_with.values() for ref in (with_.load, with_.params_type)]
+        named += node.carried
         return list(dict.fromkeys(ref for ref in named if ref and not ref.startswith("compressbuild.")))
 
     def _data(self, node: Node) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name in node.models:
             model = self.spec.models[name]
+            if model.source is not None:
+                continue  # what it is made of is in its artifact
             found.setdefault("models", []).append([model.factory, plain(model.args) if model.args is not None else {}])
         for name in node.datasets:
             data = self.spec.datasets[name]
+            if (with_ := node.data_with.get(name)) is not None:
+                said = {"version": with_.version, "params": dict(with_.params), "rows": msgspec.to_builtins(with_.rows)}
+                found.setdefault("datasets", []).append([with_.load, said])
+                continue
             found.setdefault("datasets", []).append([data.loader, plain(data.args) if data.args is not None else {}])
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from inspect import get_annotations
 from typing import Any
@@ -13,7 +14,7 @@ from ..api.destination import Destination
 from ..api.facts import FACTS
 from ..api.needs import Needs
 from ..api.params import Params
-from ..api.records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
+from ..api.records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Source, Technique
 from ..api.stack import Stack
 from ..errors import Diagnostic
 from ..words import did_you_mean, suggest
@@ -23,14 +24,18 @@ __all__ = ["Names", "check_links", "check_record"]
 
 _NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_REFERENCES = ("run", "compile", "load", "init", "validate", "profile", "census", "open")
+_REFERENCES = ("run", "compile", "load", "init", "validate", "profile", "census", "factory", "companions", "open")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*|\*")
 _CHOICES: Mapping[tuple[type, str], tuple[str, ...]] = {
     (Metric, "direction"): ("lower", "higher", "none"),
     (Metric, "role"): ("quality", "cost", "detail"),
     (ArtifactMetric, "of"): ("artifact", "model"),
+    (Source, "of"): ("model", "dataset"),
 }
 
+_OPTIMIZED = (
+    "they are the help that users see: unset PYTHONOPTIMIZE, or set it to 1; with 2, as with python -OO, there are none"
+)
 _METHODS = ("needs", "run_needs")  # of Params
 
 
@@ -92,6 +97,8 @@ def _check_values(shown: str, record: Record) -> Diagnostic | None:
         return _wrong(f"{shown}: 'priority' must be 0 or more, not {record.priority}", "0 comes last")
     if isinstance(record, Kind) and not record.files:
         return _wrong(f"{shown}: 'files' is empty", "glob patterns that its directory must hold: files=('model.onnx',)")
+    if isinstance(record, Source) and (record.of == "model") != (record.produces is not None):
+        return _wrong(f"{shown}: a source of models, and no other, says which kind it 'produces'")
     if isinstance(record, Destination):
         wrong = next((each for each in record.schemes if not _SCHEME.fullmatch(each)), None)
         if wrong is not None or not record.schemes:
@@ -110,7 +117,14 @@ def _check_params(shown: str, record: Record) -> Diagnostic | None:
     if params is None or params is Params:
         return None
     if not (params.__doc__ or "").strip():
+        if sys.flags.optimize > 1:
+            return _wrong(f"{shown}: Python has removed the docstring of {params.__name__}", _OPTIMIZED)
         return _wrong(f"{shown}: {params.__name__} has no docstring", "its first line is the help that users see")
+    if isinstance(record, Source) and record.name not in params.__struct_encode_fields__:
+        return _wrong(
+            f"{shown}: {params.__name__} has no parameter '{record.name}'",
+            "an entry names its source by the key of that name: the parameter that says where the source is",
+        )
     taken = next((name for name in params.__struct_fields__ if name in _METHODS), None)
     if taken is not None:
         return _wrong(f"{shown}: {params.__name__} calls a parameter '{taken}', as a method of Params is called")
@@ -146,7 +160,7 @@ def check_links(what: str, record: Record, names: Names) -> tuple[Diagnostic | N
     unknown = [kind for kind in consumed if kind not in names.kinds]
     if unknown and len(unknown) == len(consumed):
         return _unknown(shown, "consumes", "kind", unknown[0], names.kinds), []
-    if isinstance(record, Technique) and record.produces is not None and record.produces not in names.kinds:
+    if isinstance(record, Technique | Source) and record.produces is not None and record.produces not in names.kinds:
         return _unknown(shown, "produces", "kind", record.produces, names.kinds), []
     return None, [f"{shown} also consumes '{kind}', a kind that no plugin offers" for kind in unknown]
 
