@@ -170,7 +170,9 @@ def document() -> dict[str, Any]:
             ],
         ),
     ]
-    targets[1]["metrics"]["top1"]["paired"] = {"verdict": "no difference shown", "p": 1.0, "low": -0.03, "high": 0.02}
+    targets[1]["metrics"]["top1"]["paired"] = {"verdict": "no difference shown", "p": 1.0, "low": -0.03, "high": 0.02,
+        "lost": {"count": 22, "samples": list(range(20))}, "won": {"count": 1, "samples": [7]},
+    }  # fmt: skip
     targets[5]["size"] = None
     ahead = front(
         [

@@ -236,6 +236,12 @@ def test_it_says_how_the_artifact_is_used(browser: Any) -> None:
     assert "How to use it" not in browser.find_element(By.ID, "panel").text, "nothing is known of it"
 
 
+def test_it_names_the_samples_that_flipped(browser: Any) -> None:
+    said = browser.find_element(By.ID, "panel").text
+    assert "top1: 22 right only in the baseline (samples 0, 1, 2, 3, " in said
+    assert "18, 19, …); 1 right only here (sample 7)" in said
+
+
 def test_it_says_of_which_commit_and_machine_it_is(browser: Any) -> None:
     assert "commit 0123456789ab, and 2 changed files" in browser.find_element(By.ID, "about").text
     assert "on A Processor, 2 cores, 8 GiB" in browser.find_element(By.ID, "foot").text

@@ -33,6 +33,7 @@ __all__ = ["gather", "timed"]
 
 LOG_BYTES = 3000
 HISTORY = 50
+_FLIPPED = 20  # samples that are named
 _SHOWN = ("unit", "direction", "summary", "role", "priority")  # of a metric's record
 
 Json = dict[str, Any]
@@ -278,11 +279,16 @@ def _baseline(project: Project, results: Results, target: TargetPlan) -> Mapping
 
 
 def _paired(name: str, base: Mapping[str, Any] | None, own: Mapping[str, Any]) -> Json:
-    """Whether the same samples show a difference from the baseline, where it is known which are right."""
+    """Whether the same samples show a difference from the baseline, where it is known which are right. ``lost``: those
+    that only the baseline gets right; ``won``: those that only this one does."""
     if base is None or "hits" not in own or "hits" not in base or own.get("labels") != base.get("labels"):
         return {}
     found = compare_quality(name, hits(base) or [], hits(own) or [])
-    return {"paired": {"verdict": found.verdict, "p": found.p, "low": found.low, "high": found.high}}
+    flipped = {
+        way: {"count": len(samples), "samples": samples[:_FLIPPED]}
+        for way, samples in (("lost", found.lost), ("won", found.won))
+    }
+    return {"paired": {"verdict": found.verdict, "p": found.p, "low": found.low, "high": found.high, **flipped}}
 
 
 def _layers(project: Project, plan: Plan, names: Sequence[str]) -> tuple[Json, dict[str, str]]:

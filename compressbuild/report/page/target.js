@@ -1,4 +1,6 @@
 /* ---- one target ---- */
+/* Samples that two targets do not both get right, by their number in the dataset. */
+const flippedSaid = (found, words) => (found && found.count ? `${found.count} ${words} (${found.count > 1 ? "samples" : "sample"} ${found.samples.join(", ")}${found.count > found.samples.length ? ", …" : ""})` : "");
 function metricRows(t) {
   const base = byName[t.baseline] || null;
   const rows = Object.keys(data.metrics).filter((m) => m in t.metrics).map((name) => {
@@ -10,6 +12,10 @@ function metricRows(t) {
     const change = m.ratio !== undefined ? interval(m).trim() : other && !apart ? `×${(m.value / other).toFixed(3)}` : "–";
     return row(h("td", { title: (data.metrics[name] || {}).summary || "" }, name), number(m.value, unit(name)), number(other, unit(name)), change, h("td", { class: `text ${better}` }, m.paired ? `${m.paired.verdict} (McNemar p = ${m.paired.p.toPrecision(2)})` : better, m.noisy ? ` (${busy})` : ""));
   });
+  for (const [name, m] of Object.entries(t.metrics)) {
+    const said = m.paired ? [["lost", "right only in the baseline"], ["won", "right only here"]].map(([way, words]) => flippedSaid(m.paired[way], words)).filter(Boolean) : [];
+    if (said.length) rows.push(h("tr", {}, h("td", {}, ""), h("td", { colspan: 4, class: "wrap faint" }, `${name}: ${said.join("; ")}`)));
+  }
   for (const [name, why] of Object.entries(t.unmeasured)) rows.push(h("tr", {}, h("td", {}, name), h("td", { colspan: 4, class: "wrap faint" }, `not measured: ${why}`)));
   return table(["metric", t.name, base && base !== t ? base.name : "baseline", "ratio", ""], rows);
 }
