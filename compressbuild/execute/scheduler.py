@@ -83,7 +83,8 @@ class Scheduler:
         inputs = {i: self.graph.nodes[i].inputs.values() for i in self.graph.order if i in needed}
         expected = self._expected = Expected((self.graph.nodes[i] for i in inputs), self._traces)
         alone = {i for i in inputs if self._pools.takes_all(expected.need(self.graph.nodes[i]))}
-        self._agenda = Agenda(inputs, expected.priority(self.graph, alone), alone=alone, keep_going=self._keep_going)
+        priority = expected.priority(self.graph, needed, alone)
+        self._agenda = Agenda(inputs, priority, alone=alone, keep_going=self._keep_going)
         for name in targets:
             nodes = self.graph.targets[name].nodes
             self._pending[name] = len(nodes)
