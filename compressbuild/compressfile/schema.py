@@ -95,17 +95,13 @@ def _top(backends: Json, platforms: Mapping[str, str], models: list[Json], datas
         "publish": _section(
             _object(
                 {
-                    "to": _text(
-                        "The address: a directory, s3://…, hf://…, oci://…, mlflow://…; {target} is the target."
-                    ),
-                    "targets": _list(
-                        _text("a target, a group or a glob such as cpu-*"), "What it is for; default: all."
-                    ),
+                    "to": _text("A directory or an address: s3://…, hf://…; {target} is the target's name."),
+                    "targets": _list(_text("a target, a group or a glob"), "What may go there; default: all."),
                 },
                 ("to",),
-                additional=True,
+                True,
             ),
-            "Where 'cbuild push' can push what is published.",
+            "Where 'cbuild push' can push.",
         ),
         "defaults": {**_object(_options()), "description": "Run options of every node that does not set its own."},
         "env": _list(
