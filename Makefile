@@ -5,12 +5,12 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types docs soak bench clean help
+.PHONY: demo test lint types docs soak bench bench-peers clean help
 
 help:
 	@echo "make demo   install into .venv, build the example, show the result"
 	@echo "make test   install into .venv, run the tests"
-	@echo "make lint   ruff;  make types   mypy;  make docs   the site;  make soak   the long sweeps;  make bench   the benchmarks"
+	@echo "make lint   ruff;  make types   mypy;  make docs   the site;  make soak   the long sweeps;  make bench   the benchmarks;  make bench-peers   beside other build systems"
 
 # torch first and pinned: what would pull it in later takes the CUDA build.
 $(STAMP): pyproject.toml constraints.txt
@@ -44,12 +44,17 @@ types: $(STAMP)
 docs: $(STAMP)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
 
+# CBUILD_SOAK_MINUTES=60 bounds it; CBUILD_TRIES=N sets the cases of each sweep; CBUILD_SEED=N repeats one.
 soak: $(STAMP)
-	@CBUILD_SOAK=1 $(BIN)/python -m pytest -m 'slow or not slow'
+	@$(BIN)/python tools/soak.py
 
 bench: $(STAMP)
 	@$(BIN)/python benchmarks/startup.py
 	@$(BIN)/python benchmarks/engine.py
+
+# Each tool of Python gets an environment below .bench/peers; ninja and make are the system's.
+bench-peers: $(STAMP)
+	@$(BIN)/python -m benchmarks.peers --install --venvs .bench/peers --write
 
 clean:
 	rm -rf build .cbuild cache/ac cache/cas cache/tmp cache/locks cache/quarantine cache/verified cache/version

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import subprocess
@@ -64,6 +65,12 @@ def interleaved(commands: Mapping[str, Command], rounds: int) -> dict[str, Timin
         )
         for name, took in times.items()
     }
+
+
+def exponent(points: Mapping[int, float]) -> float:
+    """The k of seconds ≈ c · N^k, by least squares on the logarithms. ``points``: seconds by N, two or more."""
+    sizes, seconds = [math.log(size) for size in points], [math.log(took) for took in points.values()]
+    return statistics.linear_regression(sizes, seconds).slope
 
 
 def show(title: str, found: Mapping[str, Timing]) -> None:

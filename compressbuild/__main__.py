@@ -16,16 +16,20 @@ def main() -> int:
 
     interrupts.catch()
     try:
+        if any(word[:2] == "-C" for word in sys.argv):
+            from compressbuild.place import enter
+
+            sys.argv[1:] = enter(sys.argv[1:])
         return _run(noop.check(sys.argv[1:]))
     except KeyboardInterrupt:  # before the command was reached, or after it
         os._exit(interrupts.status())
 
 
-def _run(text: "str | None") -> int:
-    """Print ``text``, the answer of the no-op, if there is one; else run the command line."""
+def _run(known: "tuple[str, str] | None") -> int:
+    """Print the answer of the no-op, if there is one; else run the command line."""
     _open_streams()
-    if text is not None:
-        _leave(0, text)
+    if known is not None:
+        _leave(0, *known)
     gc.set_threshold(200_000)  # what starting makes is kept: nothing to collect yet
     from compressbuild.cli.main import main as full
     from compressbuild.cli.streams import Output
@@ -38,9 +42,14 @@ def _run(text: "str | None") -> int:
     return status
 
 
-def _leave(status: int, text: str = "") -> None:
-    """End a process that only read. Taking the interpreter down, module by module, costs a tenth of a listing."""
+def _leave(status: int, text: str = "", found: str = "") -> None:
+    """End a process that only read. Taking the interpreter down, module by module, costs a tenth of a listing.
+    ``found``: the Compressfile, if it was found above."""
     try:
+        if found:
+            from compressbuild.place import note
+
+            sys.stderr.write(note(found))
         sys.stdout.write(text)
         sys.stdout.flush()
         sys.stderr.flush()

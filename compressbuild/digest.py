@@ -66,52 +66,38 @@ def encode(value: object) -> bytes:
 
     Each item is a tag byte, then a fixed width or a length and ``:``, then content, so the code is prefix-free.
     """
-    out: list[bytes] = []
-    _encode_into(value, out.append, 0)
-    return b"".join(out)
+    return _encoded(value, 0)
 
 
-def _encode_into(value: object, put: Callable[[bytes], None], depth: int) -> None:
-    if depth > _MAX_DEPTH:
+def _encoded(value: object, depth: int) -> bytes:
+    kind = type(value)
+    if kind is str:
+        data = value.encode("utf-8", "surrogatepass")  # type: ignore[attr-defined]
+        return b"s%d:%b" % (len(data), data)
+    if value is None:
+        return b"N"
+    if kind is bool:
+        return b"T" if value else b"F"
+    if kind is int:
+        data = value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)  # type: ignore[attr-defined]
+        return b"i%d:%b" % (len(data), data)
+    if kind is float:
+        return b"d" + (struct.pack(">d", value) if value == value else b"\x7f\xf8\0\0\0\0\0\0")
+    if kind is bytes:
+        return b"b%d:%b" % (len(value), value)  # type: ignore[arg-type, str-format]
+    if depth == _MAX_DEPTH and value:
         raise ValueError(f"cannot encode a value nested more than {_MAX_DEPTH} deep")
-    if type(value) is str:
-        data = value.encode("utf-8", "surrogatepass")
-        put(b"s%d:%b" % (len(data), data))
-    elif value is None:
-        put(b"N")
-    elif value is True:
-        put(b"T")
-    elif value is False:
-        put(b"F")
-    elif type(value) is int:
-        data = value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
-        put(b"i%d:%b" % (len(data), data))
-    elif type(value) is float:
-        put(b"d" + (struct.pack(">d", value) if value == value else b"\x7f\xf8\0\0\0\0\0\0"))
-    elif type(value) is bytes:
-        put(b"b%d:%b" % (len(value), value))
-    elif type(value) is list or type(value) is tuple:
-        put(b"%b%d:" % (b"l" if type(value) is list else b"t", len(value)))
-        for item in value:
-            _encode_into(item, put, depth + 1)
-    elif type(value) is dict:
-        put(b"m%d:" % len(value))
-        for pair in sorted(_joined(pair, depth) for pair in value.items()):
-            put(pair)
-    elif type(value) is frozenset:
-        put(b"f%d:" % len(value))
-        for member in sorted(_joined((item,), depth) for item in value):
-            put(member)
-    else:
-        kind = type(value)
-        raise TypeError(f"cannot encode a {kind.__module__}.{kind.__qualname__}: only plain values join a key")
-
-
-def _joined(values: tuple[object, ...], depth: int) -> bytes:
-    out: list[bytes] = []
-    for value in values:
-        _encode_into(value, out.append, depth + 1)
-    return b"".join(out)
+    deeper = depth + 1
+    if kind is list or kind is tuple:
+        parts = [_encoded(item, deeper) for item in value]  # type: ignore[attr-defined]
+        return b"%b%d:%b" % (b"l" if kind is list else b"t", len(parts), b"".join(parts))
+    if kind is dict:
+        parts = sorted([_encoded(key, deeper) + _encoded(item, deeper) for key, item in value.items()])  # type: ignore[attr-defined]
+        return b"m%d:%b" % (len(parts), b"".join(parts))
+    if kind is frozenset:
+        parts = sorted([_encoded(item, deeper) for item in value])  # type: ignore[attr-defined]
+        return b"f%d:%b" % (len(parts), b"".join(parts))
+    raise TypeError(f"cannot encode a {kind.__module__}.{kind.__qualname__}: only plain values join a key")
 
 
 def digest_value(value: object, domain: str = "value") -> Digest:
@@ -241,6 +227,14 @@ def read_regular(path: str | os.PathLike[str]) -> bytes:
         return file.read()
 
 
+def promptly(path: str, flags: int) -> int:
+    """An opener for :func:`open` that does not wait for the other end of a FIFO. To write to one that nobody reads is
+    an OSError; one that nobody writes to is empty."""
+    fd = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    os.set_blocking(fd, True)
+    return fd
+
+
 def read_named(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a file that a user named. Links are followed, and a pipe that the shell opened is read, as of
     ``<(command)``. OSError for what could keep us waiting for ever: another pipe, a device; and for a directory."""
@@ -340,9 +334,20 @@ class StatCache:
         self._dirty = error is not None
         return error
 
+    def _known(self, name: str) -> _Entry | None:
+        """An entry is decoded when it is first asked for: a build of a part asks for few."""
+        entry = self._entries.get(name)
+        if isinstance(entry, msgspec.Raw):
+            try:
+                entry = self._entries[name] = msgspec.msgpack.decode(entry, type=_Entry)
+            except ValueError:  # of another shape, by another version
+                del self._entries[name]
+                return None
+        return entry
+
     def _entry(self, full: str) -> _Entry:
         name = full[len(self._root) :] if full.startswith(self._root) else full
-        entry = self._entries.get(name)
+        entry = self._known(name)
         try:
             if entry is not None and entry.stat.matches(os.stat(full)):
                 return entry
@@ -355,5 +360,5 @@ class StatCache:
         self._dirty = True
         return fresh
 
-    def _load(self) -> dict[str, _Entry]:
-        return load_sealed(self._path, self._MAGIC, dict[str, _Entry]) or {}
+    def _load(self) -> dict[str, _Entry | msgspec.Raw]:
+        return {**(load_sealed(self._path, self._MAGIC, dict[str, msgspec.Raw]) or {})}

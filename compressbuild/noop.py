@@ -1,33 +1,53 @@
 """The no-op: nothing changed, so nothing is loaded. One state file, then one stat for each file it was about.
 
 This module runs before anything else and imports only what the interpreter has already: no click, no YAML, no plugin.
-After a build in which every target was published, :mod:`compressbuild.build.noop_state` writes a state. It names every
+After a build in which every target was published, :mod:`compressbuild.build.state.kept` writes a state. It names every
 input (Compressfile, code, listed files, installed plugins) and every output (published files, cache records, objects).
 """
 
 import _imp
+import _operator
 import gc
+import itertools
 import marshal
 import posix
 import sys
 
-FORMAT = 6
+FORMAT = 8
 ABSENT = 2**64 - 1
 _SHARE = 4000  # files for which a further process is worth its fork
+
+
+_FOUR = _operator.attrgetter("st_mtime_ns", "st_size", "st_ino", "st_ctime_ns")
 
 
 def signature(path: str) -> "tuple[int, int, int, int]":
     """What a file must still look like; four times ABSENT if it is not there."""
     try:
-        info = posix.stat(path)
+        found: tuple[int, int, int, int] = _FOUR(posix.stat(path))
     except OSError:
         return (ABSENT, ABSENT, ABSENT, ABSENT)
-    return (info.st_mtime_ns, info.st_size, info.st_ino, info.st_ctime_ns)
+    return found
 
 
-def locate(argv: "list[str]") -> "tuple[str, str]":
-    """(directory of the Compressfile with its slash, or "", state file) for a command line."""
-    root = ""
+def signatures(paths: "list[str]") -> "list[tuple[int, int, int, int]]":
+    """The signature of each. No line of Python runs for a file that is there."""
+    found: list[tuple[int, int, int, int]] = []
+    while len(found) < len(paths):
+        try:
+            found.extend(map(_FOUR, map(posix.stat, itertools.islice(paths, len(found), None))))
+        except OSError:  # what was found before it is kept
+            found.append(signature(paths[len(found)]))
+    return found
+
+
+def locate(argv: "list[str]") -> "tuple[str, str, list[str]]":
+    """For a command line: the directory of the Compressfile with its slash, or ""; the state file; what is asked.
+
+    What is asked is the command line, and of a Compressfile that was found above, where in its project the command
+    runs: a relative ``--cache-dir`` means another directory there.
+    """
+    root = None
     for number, word in enumerate(argv):
         value = None
         if word in ("-f", "--file"):
@@ -38,10 +58,18 @@ def locate(argv: "list[str]") -> "tuple[str, str]":
             value = word[2:]
         if value is not None:
             root = value[: value.rfind("/") + 1]
+    asked = argv
+    if root is None:
+        root = ""
+        if signature("Compressfile")[0] == ABSENT:
+            from .place import above, below
+
+            root = above()
+            asked = [*argv, "", below(root)]
     name = 5381
-    for char in "\0".join(argv):
+    for char in "\0".join(asked):
         name = (name * 33 + ord(char)) & 0xFFFFFFFFFFFF
-    return root, f"{root}.cbuild/noop/{name:012x}"
+    return root, f"{root}.cbuild/noop/{name:012x}", asked
 
 
 def identity() -> "tuple[object, ...]":
@@ -49,19 +77,22 @@ def identity() -> "tuple[object, ...]":
     return (FORMAT, sys.version, sys.prefix, tuple(sys.path), tuple(posix.uname()))
 
 
-def check(argv: "list[str]") -> "str | None":
-    """The text to print if this very command has nothing to do, else None."""
-    root, path = locate(argv)
+def check(argv: "list[str]") -> "tuple[str, str] | None":
+    """If this very command has nothing to do: the text to print, and the Compressfile if it was found above (or "").
+    Else None."""
+    root, path, asked = locate(argv)
     collecting = gc.isenabled()
     gc.disable()  # a state can hold 100,000 strings, none of them garbage
     try:
-        made_by, said, environment, files, signatures, text = marshal.loads(_read(path))
-        if made_by != identity() or said != argv:
+        made_by, said, environment, names, signatures, text = marshal.loads(read(path))
+        if made_by != identity() or said != asked:
             return None
         for name, value in environment:
             if posix.environ.get(name) != value:
                 return None
-        return str(text) if _all_same(root, files, memoryview(signatures).cast("Q")) else None
+        if not _all_same(root, names.split("\0"), memoryview(signatures).cast("Q")):
+            return None
+        return str(text), f"{root}Compressfile" if asked is not argv else ""
     except (OSError, ValueError, EOFError, TypeError):
         return None
     finally:
@@ -74,7 +105,7 @@ def sealed(data: bytes) -> bytes:
     return _imp.source_hash(FORMAT, data) + data
 
 
-def _read(path: str) -> bytes:
+def read(path: str) -> bytes:
     """The data of a state; ValueError if it is damaged or no regular file, for a pipe would be waited for."""
     descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOFOLLOW | posix.O_CLOEXEC)
     with open(descriptor, "rb", buffering=0) as file:
@@ -88,9 +119,7 @@ def _read(path: str) -> bytes:
 
 def _all_same(root: str, files: "list[str]", expected: "memoryview[int]") -> bool:
     """Whether every file has its signature (four numbers in ``expected``). Many files are shared among processes."""
-    cores = len(posix.sched_getaffinity(0)) if hasattr(posix, "sched_getaffinity") else 1
-    workers = max(1, min(cores, len(files) // _SHARE))
-    share = -(-len(files) // workers)
+    share = _share(len(files))
     children = []
     for first in range(share, len(files), share):
         pid = posix.fork()
@@ -103,26 +132,34 @@ def _all_same(root: str, files: "list[str]", expected: "memoryview[int]") -> boo
         children.append(pid)
     same = _same(root, files, expected, 0, share)
     for pid in children:
+        if not same:
+            posix.kill(pid, 9)  # its answer no longer matters
         same = posix.waitpid(pid, 0)[1] == 0 and same
     return same
 
 
+def _share(files: int) -> int:
+    """How many files each process looks at."""
+    cores = len(posix.sched_getaffinity(0)) if hasattr(posix, "sched_getaffinity") else 1
+    return max(1, -(-files // max(1, min(cores, files // _SHARE))))
+
+
 def _same(root: str, files: "list[str]", expected: "memoryview[int]", first: int, last: int) -> bool:
-    stat = posix.stat
-    at = 4 * first
-    for name in files[first:last]:
-        try:
-            info = stat(name if name[0] == "/" else root + name)
-        except OSError:
-            if expected[at] != ABSENT:
-                return False
-        else:
-            if (
-                info.st_mtime_ns != expected[at]
-                or info.st_size != expected[at + 1]
-                or info.st_ino != expected[at + 2]
-                or info.st_ctime_ns != expected[at + 3]
-            ):
-                return False
-        at += 4
-    return True
+    """Whether files ``first`` to ``last`` are as they were. No line of Python runs for a file that is there; those that
+    must not be there stand at the end."""
+    last = min(last, len(files))
+    there = last
+    while there > first and expected[4 * there - 4] == ABSENT:
+        there -= 1
+    try:
+        found = itertools.chain.from_iterable(map(_FOUR, map(posix.stat, _placed(root, files[first:there]))))
+        if not all(map(_operator.eq, found, expected[4 * first : 4 * there])):
+            return False
+    except OSError:
+        return False
+    return all(signature(path)[0] == ABSENT for path in _placed(root, files[there:last]))
+
+
+def _placed(root: str, files: "list[str]") -> "list[str]":
+    """Their paths from the current directory."""
+    return [name if name[0] == "/" else root + name for name in files] if root else files

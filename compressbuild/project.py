@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import place
 from .errors import Incompatible, UsageError
 
 if TYPE_CHECKING:
@@ -28,11 +30,13 @@ STATE_DIR = ".cbuild"
 
 
 class Selection:
-    """``names``: targets to build, in file order. ``skipped``: target → why it cannot be built on this host."""
+    """``names``: targets to build, in file order. ``skipped``: target → why it cannot be built on this host.
+    ``install``: the ``pip install`` that helps those that lack only Python packages."""
 
-    def __init__(self, names: tuple[str, ...], skipped: Mapping[str, str]) -> None:
+    def __init__(self, names: tuple[str, ...], skipped: Mapping[str, str], install: str | None = None) -> None:
         self.names = names
         self.skipped = skipped
+        self.install = install
 
 
 class Project:
@@ -48,24 +52,32 @@ class Project:
         *,
         cache: Path | None = None,
         environ: Mapping[str, str] | None = None,
+        text: str | None = None,
     ) -> None:
+        """``text``: what to read as if it stood in ``path``; None: what does."""
+        self.opened = time.time_ns()
         if path.is_dir():
             raise UsageError(f"{path} is a directory", hint=f"name the file in it: -f {path / 'Compressfile'}")
         if not path.is_file():
             beside = path.with_name(path.name + ".example")
-            hint = (
-                f"'{beside.name}' is there: cp {beside.name} {path.name}"
-                if beside.is_file()
-                else "name another with -f FILE"
-            )
+            hint = "name another with -f FILE"
+            if beside.is_file():
+                hint = f"'{beside.name}' is there: cp {beside.name} {path.name}"
+            elif str(path) == place.NAME:
+                hint = f"no directory above has one either, up to {place.edge()}; name one with -f FILE or -C DIR"
             raise UsageError(f"there is no {path}", hint=hint)
         self.root = _utf8(Path(os.path.abspath(path)).parent, "the project's directory")
         self.state = self.root / STATE_DIR
         self.published = self.root / "build"
         self.lock = path.with_name(path.name + ".lock")
-        from .compressfile.load import load
+        from .compressfile.load import load, loads
 
-        self.spec: Spec = load(path, overrides, lambda: self.registry.platforms, self.state / "parsed")
+        known = (lambda: self.registry.platforms, lambda kind: self.registry.sources_of(kind))
+        self.spec: Spec
+        if text is None:
+            self.spec = load(path, overrides, known[0], self.state / "parsed", known[1])
+        else:
+            self.spec = loads(text, path, overrides, known[0], sources=known[1])
         self.environ = os.environ if environ is None else environ
         self._cache = cache
 
@@ -101,7 +113,8 @@ class Project:
 
     @cached_property
     def cache_path(self) -> Path:
-        return _utf8(Path(self._cache or self.environ.get("CBUILD_CACHE") or self.root / self.spec.cache), "the cache")
+        where = self._cache or self.environ.get("CBUILD_CACHE") or self.root / self.spec.cache
+        return _utf8(Path(os.path.abspath(where)), "the cache")
 
     @cached_property
     def store(self) -> Store:
@@ -160,7 +173,7 @@ class Project:
         """Targets for what was typed. One asked for by name that cannot be built here raises Incompatible; one that
         ``all``, a group or a glob brought in is skipped."""
         from .compressfile.select import select
-        from .platforms import lacking
+        from .platforms import install_line, lacking
 
         names, explicit = select(self.spec, tuple(words))
         skipped = {}
@@ -169,11 +182,12 @@ class Project:
             if missing:
                 skipped[name] = lacking(missing)
                 if name in explicit:
-                    hint = "; ".join(dict.fromkeys(m.hint for m in missing if m.hint))
+                    hint = install_line([missing]) or "; ".join(dict.fromkeys(m.hint for m in missing if m.hint))
                     raise Incompatible(
                         f"target '{name}' cannot be built on this machine: it {skipped[name]}", hint=hint or None
                     )
-        return Selection(tuple(name for name in names if name not in skipped), skipped)
+        install = install_line(self.graph.targets[name].missing for name in skipped) if skipped else None
+        return Selection(tuple(name for name in names if name not in skipped), skipped, install)
 
     def plan(self, targets: Iterable[str], *, remeasure: bool = False) -> Plan:
         from .plan import make_plan

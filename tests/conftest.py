@@ -40,24 +40,3 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     slow = [item for item in items if item.get_closest_marker("slow")]
     config.hook.pytest_deselected(items=slow)
     items[:] = [item for item in items if item not in slow]
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """``make soak`` ends with a table of its sweeps: what recorded ``tried`` (and ``failed``, ``seed``) has a row."""
-    if not os.environ.get("CBUILD_SOAK"):
-        return
-    rows = []
-    for outcome in ("passed", "failed"):
-        for report in terminalreporter.getreports(outcome):
-            said = dict(report.user_properties)
-            if report.when == "call" and "tried" in said:
-                failed = said.get("failed", int(outcome == "failed"))
-                rows.append((report.nodeid, str(said["tried"]), str(failed), str(said.get("seed", "every case"))))
-    if rows:
-        rows = [("test", "tried", "failed", "seed"), *sorted(rows)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        terminalreporter.section("sweeps")
-        for row in rows:
-            terminalreporter.line(
-                "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            )

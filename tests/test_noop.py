@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import marshal
 import os
+import sys
 import time
 from array import array
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from command import TOY_PATH, Inline, Work
 
-from compressbuild import noop
+from compressbuild import noop, place
 
 TEXT = """\
 version: 1
@@ -264,7 +265,7 @@ def test_another_file_from_another_directory(project: Inline, tmp_path: Path):
     ],
 )
 def test_locate(argv: list[str], root: str):
-    found, state = noop.locate(argv)
+    found, state, _ = noop.locate(argv)
     assert found == root
     assert state.startswith(f"{root}.cbuild/noop/")
     assert noop.locate([*argv, "more"])[1] != state
@@ -286,7 +287,12 @@ def test_many_files_are_shared_among_processes(tmp_path: Path, monkeypatch: pyte
 
 
 def test_imports_only_what_an_interpreter_has():
-    tree = ast.parse(Path(noop.__file__).read_text())
-    imports = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    assert imports <= {"sys", "marshal", "posix", "gc", "_imp"}
-    assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    """Beside those, the no-op imports :mod:`place`, where there is no Compressfile here; that imports no more."""
+    for module, others in ((noop, {".place"}), (place, set())):
+        tree = list(ast.walk(ast.parse(Path(module.__file__).read_text())))
+        typed = [node for node in tree if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]
+        tree = [node for node in tree if not any(node in ast.walk(block) for block in typed)]
+        imports = {alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names}
+        assert imports <= {"sys", "marshal", "posix", "gc", "_imp", "itertools", "_operator"}
+        assert imports <= set(sys.builtin_module_names), "none is a file"
+        assert {"." * n.level + (n.module or "") for n in tree if isinstance(n, ast.ImportFrom)} <= others

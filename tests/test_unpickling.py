@@ -12,7 +12,7 @@ SOURCES = sorted([*(ROOT / "compressbuild").rglob("*.py"), *(ROOT / "plugins").r
 MODULES = frozenset(["pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"])
 CALLS = frozenset(["read_pickle", "load_pickle", "pickle_load", "unsafe_load", "full_load"])
 # Module → where it may be imported: the state of the no-op is the user's own, and marshal makes plain values only.
-ALLOWED = {"marshal": {"compressbuild/noop.py", "compressbuild/build/noop_state.py"}}
+ALLOWED = {"marshal": {"compressbuild/noop.py", "compressbuild/build/state/kept.py"}}
 
 
 def unpickling(source: str, where: str = "x.py") -> list[str]:

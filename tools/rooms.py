@@ -21,10 +21,11 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 LAYERS = """
     __main__
     cli
+    push
     report conformance
     build
     evaluate
-    execute
+    execute revision
     project
     plan publish
     graph
@@ -32,6 +33,7 @@ LAYERS = """
     api
     digest
     errors words noop interrupts
+    place
 """
 RANK = {room: rank for rank, line in enumerate(reversed(LAYERS.split("\n"))) for room in line.split()}
 

@@ -4,6 +4,7 @@ A page holds markers, each with ``<!-- end -->`` after it, and what is between t
 
     <!-- parameters: TECHNIQUE -->   table of a technique's parameters
     <!-- settings: BACKEND -->       table of a backend's settings
+    <!-- keys: SOURCE -->            table of the keys of an entry that names a source
     <!-- settings of parity -->      table of the settings that backends with a parity check share
     <!-- metric parameters -->       table of the parameters of all metrics
     <!-- excerpt: NAME -->           the part of a Compressfile that ``cbuild help NAME`` prints
@@ -60,14 +61,16 @@ def generated(registry: Registry, what: str, name: str) -> str | None:
             return table("parameter", parameters(registry.technique(name).params))
         case "settings":
             return table("setting", parameters(registry.backend(name).settings))
+        case "keys":
+            return table("key", parameters(registry.source(name).params))
         case "settings of parity":
             return table("setting", parameters(Parity))
         case "metric parameters":
             return "".join(f"{line}\n" for line in of_metrics(registry))
         case "excerpt":
-            kind = "technique" if name in registry.techniques else "backend" if name in registry.backends else "metric"
-            known = {"technique": registry.techniques, "backend": registry.backends, "metric": registry.metrics}[kind]
-            return f"```yaml\n{excerpt(registry, kind, known[name])}```\n"
+            families = {what: getattr(registry, f"{what}s") for what in ("technique", "backend", "source", "metric")}
+            kind = next(what for what, known in families.items() if name in known)
+            return f"```yaml\n{excerpt(registry, kind, families[kind][name])}```\n"
     return None
 
 

@@ -4,13 +4,15 @@ from typing import TYPE_CHECKING
 
 from .census import Census, Macs, Weight
 from .context import Context, UserError
+from .destination import Content, Destination, Parcel, ParcelFile, Remote
 from .facts import FACTS
 from .needs import Needs
 from .numbers import Amount, Count, Positive, Rate, Ratio, Share
 from .params import DatasetRef, FileRef, FunctionRef, Label, Meta, ModelRef, Narrow, Params, schemes
 from .parity import Parity, ParityCheck
+from .part import Rows
 from .profile import Operator, Profile, Profiling
-from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
+from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Source, Technique
 from .runner import ModelInput, Runner
 from .stack import Stack
 from .version import VERSION
@@ -27,9 +29,11 @@ __all__ = [
     "ArtifactMetric",
     "Backend",
     "Census",
+    "Content",
     "Context",
     "Count",
     "DatasetRef",
+    "Destination",
     "FileRef",
     "FunctionRef",
     "Kind",
@@ -43,6 +47,8 @@ __all__ = [
     "Needs",
     "Operator",
     "Params",
+    "Parcel",
+    "ParcelFile",
     "Parity",
     "ParityCheck",
     "Platform",
@@ -51,9 +57,12 @@ __all__ = [
     "Profiling",
     "Rate",
     "Ratio",
+    "Remote",
+    "Rows",
     "RunMetric",
     "Runner",
     "Share",
+    "Source",
     "Stack",
     "Technique",
     "UserError",

@@ -80,7 +80,8 @@ class Context:
         return path
 
     def progress(self, done: float, total: float, **values: float | str) -> None:
-        """Say how far the work is: ``ctx.progress(epoch, epochs, loss=0.3)``. Cheap; call it as often as you like."""
+        """Say how far the work is: ``ctx.progress(epoch, epochs, loss=0.3)``. Cheap; call it as often as you like.
+        ``total``: 0 if it is unknown."""
         self._report({"done": done, "total": total, **values})
 
     def _role(self, name: str) -> str:
@@ -133,7 +134,7 @@ class Context:
         return msgspec.convert(entry.settings or {}, resolve(entry.settings_type))
 
     def dataset(self, name: str | None = None) -> Any:
-        """What the user's loader returns: an iterable of batches ``(inputs, labels)``.
+        """What the user's loader, or a source, returns: an iterable of batches ``(inputs, labels)``.
 
         ``inputs``: an array N×…, or a mapping input name → array; ``labels``: an array N×… . ``name``: the value of a
         DatasetRef parameter; None: the only dataset of this node.
@@ -142,6 +143,8 @@ class Context:
         if name is None:
             (name,) = datasets
         entry = datasets[name]
+        if entry.params_type is not None:
+            return resolve(entry.loader)(self, msgspec.convert(entry.args, resolve(entry.params_type)), entry.rows)
         return resolve(entry.loader)(**entry.args)
 
     def function(self, reference: str) -> Callable[..., Any]:

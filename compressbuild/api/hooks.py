@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Platform, RunMetric, Technique
+    from .destination import Destination
+    from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Platform, RunMetric, Source, Technique
 
 __all__ = ["hookimpl", "hookspec"]
 
@@ -80,6 +81,26 @@ def compressbuild_platforms() -> Iterable[Platform]:  # type: ignore[empty-body]
     @hookimpl
     def compressbuild_platforms():
         yield Platform(name="my-board", backend="my-runtime", settings={"threads": 4})
+    """
+
+
+@hookspec
+def compressbuild_sources() -> Iterable[Source]:  # type: ignore[empty-body]
+    """Yield what models and datasets can be read from::
+
+    @hookimpl
+    def compressbuild_sources():
+        yield Source(name="my-rows", of="dataset", params=MyRows, run="my_plugin.rows:load")
+    """
+
+
+@hookspec
+def compressbuild_destinations() -> Iterable[Destination]:  # type: ignore[empty-body]
+    """Yield places to push to::
+
+    @hookimpl
+    def compressbuild_destinations():
+        yield Destination(name="my-store", schemes=("mystore",), open="my_plugin.store:open_place")
     """
 
 

@@ -15,7 +15,17 @@ from .params import Params
 from .record import RecordMeta
 from .stack import Stack
 
-__all__ = ["AnswerMetric", "ArtifactMetric", "Backend", "Kind", "Metric", "Platform", "RunMetric", "Technique"]
+__all__ = [
+    "AnswerMetric",
+    "ArtifactMetric",
+    "Backend",
+    "Kind",
+    "Metric",
+    "Platform",
+    "RunMetric",
+    "Source",
+    "Technique",
+]
 
 
 class Kind(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
@@ -27,7 +37,9 @@ class Kind(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     this kind has. ``init``: optional ``f(ctx, params: dict)`` that fills ``ctx.out`` from a model factory.
     ``carries_code``: loading it runs the user's factory, so that code is in the key of each consumer. ``profile``:
     optional profiler of the reference runtime, as a backend's. ``census``: optional ``f(ctx, dir: Path) -> Census``,
-    for metrics that count.
+    for metrics that count. ``loading``: lines of Python that load what lies in ``directory`` and run it, without
+    compressbuild; for people. The first of ``files`` in it becomes the file's name, ``<name>`` the compile setting
+    ``name``, and ``<name:a=b>`` too, but ``b`` where that is ``a``.
     """
 
     name: str
@@ -40,9 +52,36 @@ class Kind(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     carries_code: bool = False
     profile: str | None = None
     census: str | None = None
+    loading: str = ""
     stack: Stack = Stack()
     needs: Needs = Needs()
     version: int = 1
+
+
+class Source(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
+    """What a model or a dataset can be read from, beside factories, model files and loaders.
+
+    ``{npz: data.npz, labels: y}`` uses the source ``npz``. ``params``: the keys of the entry; the one that is called as
+    the source must be among them.
+
+    ``of``: ``model`` or ``dataset``. A dataset's ``run``: ``f(ctx, params, rows: Rows) -> iterable`` of batches
+    ``(inputs, labels)``, the labels None where there are none. A model's ``run``: ``f(ctx, params) -> dict | None``
+    fills ``ctx.out`` with an artifact of kind ``produces``. ``factory``: for a kind that carries code, the function
+    that loading these artifacts calls. ``companions``: optional ``f(ctx, params)`` that fills ``ctx.out`` with files to
+    be published beside every artifact made of the model: a tokenizer, a configuration.
+    """
+
+    name: str
+    of: str
+    run: str
+    params: type[Params]
+    produces: str | None = None
+    factory: str | None = None
+    companions: str | None = None
+    version: int = 1
+    stack: Stack = Stack()
+    needs: Needs = Needs()
+    summary: str = ""
 
 
 class Technique(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from .part import Rows
+
 __all__ = ["WorkDataset", "WorkInput", "WorkRequest", "WorkResult", "WorkSight"]
 
 
@@ -23,11 +25,16 @@ class WorkInput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkDataset(msgspec.Struct, frozen=True, kw_only=True):
-    """A dataset: ``loader(**args)`` is imported from the user's project. ``files``: the files it may read."""
+    """A dataset: ``loader(**args)`` is imported from the user's project. ``files``: the files it may read.
+
+    With ``params_type`` it is a plugin's source: ``loader(ctx, params, rows)``, with ``args`` as parameters of that
+    type (``module:Class``)."""
 
     loader: str
     args: dict[str, Any] = {}
     files: tuple[str, ...] = ()
+    params_type: str | None = None
+    rows: Rows = Rows()
 
 
 class WorkSight(msgspec.Struct, frozen=True, kw_only=True):

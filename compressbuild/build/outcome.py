@@ -37,7 +37,7 @@ class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
 
 class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     """``counts``: node status (built, cached, failed, skipped) → how many. ``units``: of each metric; ``roles``: which
-    come first."""
+    come first. ``install``: the ``pip install`` for what was skipped for want of nothing else."""
 
     units: Mapping[str, str] = {}
     roles: Roles = Roles()
@@ -45,3 +45,4 @@ class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
     targets: tuple[TargetReport, ...]
     counts: Mapping[str, int]
     exit_code: int
+    install: str | None = None

@@ -8,7 +8,7 @@ builds in the same sandbox have equal provenance. :mod:`.envelope` wraps it, and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +38,17 @@ def statement(
     steps: Iterable[tuple[Action, ActionResult]],
     stat: StatCache,
     environment: Mapping[str, str],
+    companions: Collection[str] = (),
 ) -> bytes:
-    """The statement about ``directory``, which holds the files of ``tree`` and the ``extra`` ones.
+    """The statement about ``directory``, which holds the files of ``tree``, the ``extra`` ones and the ``companions``.
 
     ``steps``: the actions that led to the artifact, in order, with their results. The last one made it.
     """
-    names = sorted([*(file.path for file in tree.files), *extra])
-    subject = [{"name": name, "digest": _digests(directory / name, stat)} for name in names]
+    names = sorted([*(file.path for file in tree.files), *extra, *companions])
+    subject: list[dict[str, Any]] = [{"name": name, "digest": _digests(directory / name, stat)} for name in names]
+    for each in subject:
+        if each["name"] in companions:
+            each["annotations"] = {"companion": True}
     document = {
         "_type": STATEMENT,
         "subject": subject,

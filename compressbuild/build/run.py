@@ -148,9 +148,12 @@ class Build:
         order = {name: number for number, name in enumerate(self._project.spec.targets)}
         reports = tuple(sorted(self._reports.values(), key=lambda report: order[report.name]))
         statuses = {report.status for report in reports}
-        code = 1 if "failed" in statuses or self.failures else 3 if "gate failed" in statuses else 0
+        code = 1 if statuses & {"failed", "not built"} or self.failures else 3 if "gate failed" in statuses else 0
         roles = Roles.of(self._project.graph.metrics)
-        return BuildReport(targets=reports, counts=counts, exit_code=code, units=self._units(), roles=roles)
+        return BuildReport(
+            targets=reports, counts=counts, exit_code=code, units=self._units(), roles=roles,
+            install=self._selection.install,
+        )  # fmt: skip
 
     def _units(self) -> dict[str, str]:
         return {name: metric.unit for name, metric in self._project.graph.metrics.items()}
@@ -238,23 +241,33 @@ class Build:
         entry = Entry.of(target.name, time.time(), artifact, keys, found.metrics, said, target.baseline)
         return History(self._project.state / "history").append(entry)
 
+    def _files(self, artifact: Digest) -> dict[str, bytes]:
+        """The files of a small artifact, by path."""
+        cas = self._project.store.cas
+        return {file.path: cas.read(file.digest) for file in cas.read_tree(artifact).files}
+
     def _publish(self, target: TargetPlan, found: Assessment) -> bool:
         project = self._project
-        order = project.graph.ordered([target.artifact])
+        beside = [target.companions] if target.companions is not None else []
+        order = [*beside, *project.graph.ordered([target.artifact])]
         actions = self._scheduler.actions
         steps = []
         for index in order:
             result = self._scheduler.outcomes[index].result
             assert result is not None
             steps.append((actions[index], result))
+        companions = self._files(steps[0][1].output) if beside else {}
         metrics = Evidence.of(target.name, target.spec.platform, found).encoded()
         environment = project.keyer.environment
 
         def seal(directory: Path, tree: Tree) -> bytes:
-            said = provenance.statement(target.name, tree, directory, [FILE], steps, project.stat, environment)
+            said = provenance.statement(
+                target.name, tree, directory, [FILE], steps, project.stat, environment, sorted(companions)
+            )
             return sealed(said, directory / SEAL, self._signer)
 
         signer = self._signer.keyid if self._signer else None
         made_of = provenance.made_of(target.name, steps, environment, signer)
         artifact = steps[-1][1].output
-        return project.publisher.publish(target.name, artifact, {FILE: metrics}, made_of, seal)
+        files = {FILE: metrics, **companions}
+        return project.publisher.publish(target.name, artifact, files, made_of, seal)

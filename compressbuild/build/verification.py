@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from blake3 import blake3
@@ -42,8 +43,11 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class _Subject(msgspec.Struct):
+    """``annotations``: of a file beside the artifact that came with its model, ``{"companion": true}``."""
+
     name: str
     digest: dict[str, str]
+    annotations: dict[str, Any] = {}
 
 
 class _Parameters(msgspec.Struct):
@@ -142,7 +146,8 @@ def _compare(directory: Path, said: Statement) -> list[Mismatch]:
         if expected[name] != wanted:
             found.append(Mismatch(name, "changed"))
     if not found:
-        files = [TreeFile(n, h.blake3, h.size, h.executable) for n, h in sorted(hashed.items()) if n != FILE]
+        beside = {FILE, *(subject.name for subject in said.subject if subject.annotations.get("companion") is True)}
+        files = [TreeFile(n, h.blake3, h.size, h.executable) for n, h in sorted(hashed.items()) if n not in beside]
         if Tree(tuple(files), tuple(sorted(empty))).digest != said.artifact:
             found.append(Mismatch("artifact", "changed: a mode, or an empty directory"))
     return found

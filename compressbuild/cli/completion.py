@@ -33,10 +33,16 @@ def target(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]
 
 
 def targets(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """Targets, groups and ``all``; before the first word, commands as well."""
+    """Targets, groups, ``all`` and tags; before the first word, commands as well."""
     spec = _spec(ctx)
     first = () if ctx.params.get("targets") else ctx.meta.get(FIRST, ())
-    return beginning(incomplete, (*first, *((*spec.targets, *spec.groups, "all") if spec else ())))
+    return beginning(incomplete, (*first, *((*spec.targets, *spec.groups, "all", *_tags(spec)) if spec else ())))
+
+
+def _tags(spec: Spec) -> list[str]:
+    from ..compressfile.select import tags
+
+    return tags(spec)
 
 
 def places(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -14,25 +14,30 @@ from .. import __version__
 from ..api.facts import FACTS
 from ..api.needs import Needs
 from ..execute import bubblewrap, landlock, sandbox
-from ..platforms import Facts, check, probe
+from ..platforms import Facts, check, install_line, probe
 from ..registry import Registry
 from ..words import memory
 from .options import offered
 
 __all__ = ["command"]
 
+_COLUMNS = 80
+
 
 @click.command("doctor", context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
-def command(as_json: bool) -> int:
+@click.option("-v", "--verbose", is_flag=True, help="Also say in full what each thing needs and how to get it.")
+def command(as_json: bool, verbose: bool) -> int:
     """Show the probed facts of this machine and, of each backend, whether it can compile and run here. Exit 1 if a
     plugin is broken."""
     registry, facts = offered(), probe()
     found = _examine(registry, facts)
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
-    else:
+    elif verbose:
         _print(found)
+    else:
+        _print_brief(found, len(registry.techniques))
     return 1 if found["problems"] else 0
 
 
@@ -54,6 +59,7 @@ def _examine(registry: Registry, facts: Facts) -> dict[str, Any]:
             for name, record in sorted(registry.techniques.items())
             if not (state := _state(facts, record.stack.needs, record.needs))["possible"]
         },
+        "install": _install(registry, facts),
         "problems": [f"plugin '{p.plugin}' {p.message}" + (f": {p.hint}" if p.hint else "") for p in registry.problems],
         "sandbox": _sandbox(),
         "bubblewrap": _bubblewrap(),
@@ -61,11 +67,21 @@ def _examine(registry: Registry, facts: Facts) -> dict[str, Any]:
     }
 
 
+def _install(registry: Registry, facts: Facts) -> str | None:
+    """One line for every package that is all a backend or a technique lacks here."""
+    wanted: list[tuple[Needs, ...]] = [(each.stack.needs, each.compile_needs) for each in registry.backends.values()]
+    wanted += [(each.stack.needs, each.needs) for each in registry.techniques.values()]
+    wanted += [(each.stack.needs,) for each in registry.metrics.values()]
+    return install_line([lack for each in needs for lack in check(each, facts)] for needs in wanted)
+
+
 def _state(facts: Facts, *needs: Needs) -> dict[str, Any]:
     missing = [lack for each in needs for lack in check(each, facts)]
     return {
         "possible": not missing,
         "missing": [m.what for m in missing],
+        "packages": list(dict.fromkeys(name for m in missing for name in m.modules)),
+        "others": [m.what for m in missing if not m.modules],
         "install": "; ".join(dict.fromkeys(lack.hint for lack in missing if lack.hint)) or None,
     }
 
@@ -107,6 +123,66 @@ def _shown(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value[:8])) + (f" and {len(value) - 8} more" if len(value) > 8 else "")
     return str(value)
+
+
+def _print_brief(found: dict[str, Any], techniques: int) -> None:
+    """A screen of 80 columns: a line for each fact, for each backend, and for all techniques."""
+    python, facts = found["python"], found["facts"]
+    rows = [
+        (name, memory(value) if name in ("memory", "gpu.memory") and value else value)
+        for name, value in facts.items()
+        if found["gpu"] is None or not name.startswith("gpu.")
+    ]
+    rows += [("gpu", f"–  ({found['gpu']})")] if found["gpu"] else []
+    rows += [("sandbox", found["sandbox"].partition(":")[0])]
+    width = max(len(name) for name in [*found["facts"], *found["backends"]])
+    click.echo(f"compressbuild {found['compressbuild']}, Python {python['version']} in {python['prefix']}\n")
+    for name, value in rows:
+        click.echo(_row(name, value, width))
+    click.echo()
+    for name, state in found["backends"].items():
+        click.echo(_row(name, _verdict(state["compile"], state["run"]), width))
+    absent = found["techniques"].values()
+    if absent:
+        said = f"{len(absent)} of {techniques} unavailable: they need {_lacking(*absent)}"
+        click.echo(_row("techniques", said, width))
+    for line in (*found["problems"], *found["limits"]):
+        click.echo(f"! {line}")
+    if found["install"]:
+        click.echo(f"\nto get what is missing: {found['install']}")
+    if absent or any(not state["possible"] for states in found["backends"].values() for state in states.values()):
+        click.echo("in full: cbuild doctor -v")
+
+
+def _row(name: str, value: object, width: int) -> str:
+    """One line of at most 80 columns; a list says how many of it are left out."""
+    room = _COLUMNS - width - 2
+    if isinstance(value, list):
+        text = ", ".join(map(str, value))
+        for kept in range(len(value) - 1, 0, -1):
+            if len(text) <= room:
+                break
+            text = ", ".join(map(str, value[:kept])) + f" and {len(value) - kept} more"
+    else:
+        text = _shown(value)
+    return f"{name:{width}}  " + (text if len(text) <= room else text[: room - 1] + "…")
+
+
+def _verdict(compiles: dict[str, Any], runs: dict[str, Any]) -> str:
+    if compiles["possible"] and runs["possible"]:
+        return "can compile, can run here"
+    if compiles["possible"]:
+        return f"can compile, cannot run here: needs {_lacking(runs)}"
+    if runs["possible"]:
+        return f"cannot compile, can run here: needs {_lacking(compiles)}"
+    return f"needs {_lacking(compiles, runs)}"
+
+
+def _lacking(*states: dict[str, Any]) -> str:
+    """What is missing, in few words: packages by name, without where each was looked for."""
+    packages = dict.fromkeys(name for state in states for name in state["packages"])
+    others = dict.fromkeys(what.partition(" (")[0] for state in states for what in state["others"])
+    return ", ".join([*packages, *others])
 
 
 def _print(found: dict[str, Any]) -> None:

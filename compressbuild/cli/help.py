@@ -1,4 +1,4 @@
-"""``cbuild help``: what a technique, backend, metric or kind is, its parameters, an excerpt, and its page."""
+"""``cbuild help``: what a technique, backend, metric, kind or source is, its parameters, an excerpt, and its page."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _completed(_: click.Context, __: click.Parameter, incomplete: str) -> list[s
 @click.argument("name", required=False, shell_complete=_completed)
 @click.pass_context
 def command(ctx: click.Context, name: str | None) -> int:
-    """Explain a technique, backend, metric or kind of artifact: its parameters, an excerpt, its page.
+    """Explain a technique, backend, metric, source or kind of artifact: its parameters, an excerpt, its page.
 
     Without a NAME, list all of them. The name of a command shows that command's help.
     """
@@ -55,6 +55,7 @@ def families(registry: Registry) -> dict[str, Any]:
         "backend": registry.backends,
         "metric": registry.metrics,
         "kind": registry.kinds,
+        "source": registry.sources,
     }
 
 
@@ -77,7 +78,7 @@ def _elsewhere(ctx: click.Context, registry: Registry, name: str) -> int:
         )
     guess = did_you_mean(name, [*(name for known in families(registry).values() for name in known), *COMMANDS])
     hint = f"did you mean '{guess}'?" if guess else "'cbuild help' lists every name"
-    raise UsageError(f"no technique, backend, metric or kind is called '{name}'", hint=hint)
+    raise UsageError(f"no technique, backend, metric, kind or source is called '{name}'", hint=hint)
 
 
 # -- the list --------------------------------------------------------------------------------------------------------
@@ -120,7 +121,7 @@ def explained(registry: Registry, what: str, record: Any) -> Iterator[str]:
 
     yield f"{record.name}: {what} of {registry.owner[what, record.name]}"
     yield ""
-    text = _about(record.params) if what == "technique" else _summary(record)
+    text = _about(record.params) if what in ("technique", "source") else _summary(record)
     for paragraph in text.split("\n\n"):
         yield from textwrap.wrap(paragraph, _WIDTH)
         yield ""
@@ -155,6 +156,8 @@ def _facts(registry: Registry, what: str, record: Any) -> Iterator[str]:
             yield f"role    {record.role}" + (f", priority {record.priority}" if record.role != "detail" else "")
             if record.source:
                 yield from _wrapped(f"source  {record.source}")
+        case "source":
+            yield f"of      {record.of}s" + (f", of kind {record.produces}" if record.produces else "")
         case "kind":
             yield f"files   {', '.join(record.files)}"
             for suffix in record.suffixes:

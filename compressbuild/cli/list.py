@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
+from ..compressfile.names import TAG
 from ..report.text.columns import columns
 from .options import opened, project_options
 
@@ -24,6 +25,8 @@ def command(file: str, overrides: tuple[str, ...], cache_dir: str | None, as_jso
             rows.append(
                 {
                     "target": name,
+                    "description": target.description,
+                    "tags": target.tags,
                     "from": target.source,
                     "steps": [step.technique for step in target.steps],
                     "platform": target.platform,
@@ -43,7 +46,9 @@ def command(file: str, overrides: tuple[str, ...], cache_dir: str | None, as_jso
             steps = [target.source, *(step.technique for step in target.steps)]
             chain = " → ".join([*steps, *([f"[{target.platform}]"] if target.platform else [])])
             note = f"  (needs {row['missing']})" if row["missing"] else ""
-            shown.append((f"{mark} {row['target']}", f"{chain}{note}"))
+            about = f"  # {' '.join(target.description.split())}" if target.description else ""
+            tagged = "".join(f"  {TAG}{tag}" for tag in target.tags)
+            shown.append((f"{mark} {row['target']}", f"{chain}{note}{tagged}{about}"))
         shown += [(f"  {name}", f"group: {', '.join(members)}") for name, members in project.spec.groups.items()]
         for line in columns(shown):
             click.echo(line)

@@ -13,6 +13,7 @@ import click
 from .. import __version__, interrupts
 from ..errors import CbuildError, Interrupted
 from . import completion
+from .options import directory_option
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -21,9 +22,11 @@ __all__ = ["COMMANDS", "Cbuild", "main"]
 
 COMMANDS = {
     "build": "Build targets (the default: 'cbuild TARGET…').",
+    "watch": "Build targets, and again whenever something changes.",
     "why": "Explain why a target's nodes run, or do not.",
     "list": "List targets, groups, and what is built.",
     "show": "Show one target: steps, parameters, metrics, gates.",
+    "affected": "List the targets that differ from a git revision.",
     "compare": "Compare two targets on the same samples.",
     "history": "Show a target's metrics from build to build.",
     "report": "Write an HTML report of what is built, and what to ship.",
@@ -32,18 +35,20 @@ COMMANDS = {
     "verify": "Check published artifacts against their provenance.",
     "sign": "Sign the provenance of published artifacts.",
     "clean": "Remove what targets published that are no longer declared.",
+    "push": "Push published artifacts to a directory, bucket, hub or registry.",
     "sbom": "Write the bill of materials of a published target (CycloneDX ML-BOM).",
     "lock": "Pin the software that targets are built with.",
     "cache": "Statistics, clean-up and verification of the cache.",
     "platforms": "List common hardware to build for, and what this machine can do for it.",
     "plugins": "List plugins, what they offer, and why one is unusable.",
     "doctor": "Show what this machine can build and run.",
-    "help": "Explain a technique, backend, metric or kind of artifact.",
+    "help": "Explain a technique, backend, metric, source or kind of artifact.",
     "schema": "Print a JSON Schema of the Compressfile, for editors.",
 }
 
 _TAKES_VALUE = frozenset(
     (
+        "-C",
         "-f",
         "--file",
         "-j",
@@ -51,11 +56,14 @@ _TAKES_VALUE = frozenset(
         "--set",
         "--cache-dir",
         "--trace",
+        "--junit",
         "--profile",
         "--format",
         "-o",
         "--output",
         "--key",
+        "--since",
+        "--interval",
     )
 )
 
@@ -137,6 +145,7 @@ def _command_first(args: list[str]) -> list[str]:
     options_metavar="[OPTIONS]",
     subcommand_metavar="TARGET… | COMMAND",
 )
+@directory_option
 @click.version_option(__version__, "--version", prog_name="cbuild")
 def cbuild() -> None:
     """Build compressed variants of a model, as a Compressfile declares them.
@@ -147,12 +156,22 @@ def cbuild() -> None:
 
 def main(argv: list[str]) -> int:
     """Run a command line; errors are printed as the user should read them. Returns the exit status."""
+    if "_CBUILD_COMPLETE" in os.environ:
+        from .shells import register
+
+        register()
     try:
+        if any("\0" in word for word in argv):
+            raise click.UsageError("a word of the command line has a NUL in it")
         outcome = cbuild.main(argv, prog_name="cbuild", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
         return _interrupted("interrupted")
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.NoSuchOption) and (command := _meant(argv)):
+            click.echo(
+                f"  hint: '{argv[_first_word(argv) or 0]}' is no command; did you mean 'cbuild {command}'?", err=True
+            )
         return 2
     except Interrupted as error:
         return _interrupted(str(error))
@@ -160,6 +179,11 @@ def main(argv: list[str]) -> int:
         from ..compressfile.excerpt import render
 
         click.echo(render(error, getattr(error, "texts", {})), err=True)
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            from ..report.ci.github import errors
+
+            for line in errors(error.diagnostics, os.environ):
+                click.echo(line, err=True)
         return error.exit_code
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone; Python would complain of it at exit
@@ -167,7 +191,19 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         click.echo(f"cbuild: error: {_system_error(error)}", err=True)
         return 1
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        return _interrupted("interrupted")  # Python 3.11 wraps what is raised while a class is made
     return outcome if isinstance(outcome, int) else 0
+
+
+def _meant(argv: list[str]) -> str | None:
+    """The command that the first word of a line is nearly."""
+    from ..words import did_you_mean
+
+    at = _first_word(argv)
+    return None if at is None or argv[at] in COMMANDS else did_you_mean(argv[at], COMMANDS)
 
 
 def _interrupted(text: str) -> int:

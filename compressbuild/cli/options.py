@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .. import place
 from ..errors import UsageError
 from ..interrupts import Held
 from ..words import number
@@ -19,13 +20,54 @@ if TYPE_CHECKING:
     from ..project import Project
     from ..registry import Registry
 
-__all__ = ["locked", "offered", "opened", "project_options", "written"]
+__all__ = ["MOVED", "closing", "directory_option", "found", "locked", "offered", "opened", "project_options", "written"]
+
+MOVED = "compressbuild.cli.moved"
+"""Where a context keeps that a ``-C`` was read here, not before the no-op was asked."""
+
+_FOUND = "compressbuild.cli.found"
+"""Where a context keeps that the Compressfile was found in a directory above."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def directory_option(function: F) -> F:
+    """``-C``: work in another directory. Eager: the paths of the other options are looked for there."""
+    return click.option(
+        "-C",
+        "directories",
+        multiple=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_enter,
+        metavar="DIR",
+        shell_complete=completion.directories,
+        help="Work as if started in DIR.",
+    )(function)
+
+
+def _enter(ctx: click.Context, _: click.Parameter, directories: tuple[str, ...]) -> None:
+    for directory in directories:
+        ctx.meta[MOVED] = True
+        try:
+            os.chdir(directory)
+        except OSError as error:
+            raise UsageError(f"-C: cannot enter '{directory}': {error.strerror}") from None
+
+
+def _located(ctx: click.Context, _: click.Parameter, file: str | None) -> str:
+    """The Compressfile: as named, or here, or the nearest above."""
+    if file is not None:
+        return file
+    if not os.path.lexists(place.NAME) and (prefix := place.above()):
+        ctx.meta[_FOUND] = True
+        return prefix + place.NAME
+    return place.NAME
+
+
 def project_options(function: F) -> F:
-    """``-f``, ``--set`` and ``--cache-dir``: which Compressfile, with what changed, and where its cache is."""
+    """``-f``, ``-C``, ``--set`` and ``--cache-dir``: which Compressfile, with what changed, and where its cache is."""
+    function = directory_option(function)
     for option in (
         click.option(
             "--cache-dir",
@@ -43,11 +85,10 @@ def project_options(function: F) -> F:
         click.option(
             "-f",
             "--file",
-            default="Compressfile",
-            show_default=True,
+            callback=_located,
             metavar="FILE",
             shell_complete=completion.files,
-            help="The Compressfile.",
+            help="The Compressfile (default: the one here, or the nearest above).",
         ),
     ):
         function = option(function)
@@ -59,7 +100,20 @@ def opened(file: str, overrides: tuple[str, ...], cache_dir: str | None) -> Iter
     """An open project, whose caches are saved on the way out."""
     from ..project import Project
 
-    project = Project(Path(file), overrides, cache=Path(cache_dir) if cache_dir else None)
+    found(file)
+    with closing(Project(Path(file), overrides, cache=Path(cache_dir) if cache_dir else None)) as project:
+        yield project
+
+
+def found(file: str) -> None:
+    """Say which Compressfile is used, if it was found in a directory above."""
+    if click.get_current_context().meta.get(_FOUND):
+        click.echo(place.note(file), err=True, nl=False)
+
+
+@contextmanager
+def closing(project: Project) -> Iterator[Project]:
+    """A project that is open already; its caches are saved on the way out, too."""
     try:
         yield project
     finally:
@@ -92,8 +146,11 @@ def written(text: str, place: str, *, aside: bool) -> None:
     if place == "-":
         click.echo(text, nl=False)
         return
+    from ..digest import promptly  # here: most commands write no file
+
     try:
-        Path(place).write_text(text, encoding="utf-8")
+        with open(place, "w", encoding="utf-8", opener=promptly) as file:
+            file.write(text)
     except OSError as error:
         raise UsageError(f"cannot write {place}: {error.strerror}") from error
     click.echo(f"wrote {place} ({number(len(text.encode()), 'B')})", err=aside)

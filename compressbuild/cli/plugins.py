@@ -10,8 +10,9 @@ import click
 import msgspec
 from msgspec.structs import replace
 
+from ..api.destination import Destination
 from ..api.needs import Needs
-from ..api.records import Kind, Technique
+from ..api.records import Kind, Source, Technique
 from ..platforms import Facts, check, probe, unavailable
 from ..registry import Plugin, Registry
 from ..scaffold import KINDS, write
@@ -59,6 +60,11 @@ def _row(registry: Registry, plugin: Plugin, facts: Facts) -> dict[str, Any]:
         "backends": {name: _backend(registry, name, facts) for name in plugin.backends},
         "metrics": dict.fromkeys(plugin.metrics),
         "platforms": dict.fromkeys(plugin.platforms),
+        "sources": {name: _lacking("unavailable", facts, *_needs(registry.sources[name])) for name in plugin.sources},
+        "destinations": {
+            name: _lacking("cannot be pushed to", facts, *_needs(registry.destinations[name]))
+            for name in plugin.destinations
+        },
         "kinds": {name: _lacking("cannot be run", facts, *_needs(registry.kinds[name])) for name in plugin.kinds},
     }
     problems = [p for p in registry.problems if p.plugin == plugin.name]
@@ -73,7 +79,7 @@ def _row(registry: Registry, plugin: Plugin, facts: Facts) -> dict[str, Any]:
     }
 
 
-def _needs(record: Kind | Technique) -> tuple[Needs, Needs]:
+def _needs(record: Kind | Source | Technique | Destination) -> tuple[Needs, Needs]:
     return record.stack.needs, record.needs
 
 
@@ -94,11 +100,11 @@ def _backend(registry: Registry, name: str, facts: Facts) -> str | None:
 def _lines(row: Mapping[str, Any]) -> Iterator[str]:
     shipped = f"{row['distribution']} {row['version']}".strip() or "no distribution"
     yield f"{row['plugin']}  ({shipped}, {row['module']})"
-    for what in ("techniques", "backends", "metrics", "kinds", "platforms"):
+    for what in ("techniques", "backends", "metrics", "kinds", "platforms", "sources", "destinations"):
         offered: Mapping[str, str | None] = row[what]
         if offered:
             yield f"  {what:11} {', '.join(offered)}"
-    for what in ("techniques", "backends", "kinds"):
+    for what in ("techniques", "backends", "kinds", "sources", "destinations"):
         for name, lacking in row[what].items():
             if lacking is not None:
                 yield f"  ! {name} {lacking}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +10,7 @@ import msgspec
 
 from ..api import Profile, Profiling, RunMetric
 from ..compressfile.nodes import Map, located
+from ..digest import promptly
 from ..errors import CbuildError, Incompatible, NodeFailed, UsageError
 from ..evaluate.results import Results
 from ..evaluate.roles import Roles
@@ -76,7 +76,8 @@ def command(
         click.echo(text, nl=False)
         return 0
     try:
-        Path(output).write_text(text, encoding="utf-8")
+        with open(output, "w", encoding="utf-8", opener=promptly) as there:
+            there.write(text)
     except OSError as error:
         raise UsageError(f"cannot write {output}: {error.strerror}") from error
     click.echo(f"wrote {output}", err=True)

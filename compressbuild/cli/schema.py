@@ -23,6 +23,7 @@ def command() -> int:
         {name: record.settings for name, record in registry.backends.items()},
         {name: record.params for name, record in registry.metrics.items()},
         {name: record.backend for name, record in registry.platforms.items()},
+        *({name: registry.sources[name].params for name in registry.sources_of(of)} for of in ("model", "dataset")),
     )
     click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     return 0

@@ -38,6 +38,10 @@ def command(target: str, file: str, overrides: tuple[str, ...], cache_dir: str |
         click.echo(
             f"{target}: from {asked.spec.source}" + (f", for {asked.spec.platform}" if asked.spec.platform else "")
         )
+        if asked.spec.description:
+            click.echo(f"  {' '.join(asked.spec.description.split())}")
+        if asked.spec.tags:
+            click.echo(f"  tags: {', '.join(asked.spec.tags)}")
         for missing in asked.missing:
             click.echo(f"  cannot be built here: {missing.what}")
         for line in node_lines(plan.actions.values()):

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from ..errors import Mark, UsageError
 from . import sections
 from .checks import OPTIONS, Checks
@@ -22,8 +24,9 @@ from .overrides import apply
 from .parsed import read
 from .paths import Paths, leaves_root, normal
 from .problems import Problems
-from .references import Catalogue, check_cycles, check_references, flatten_groups
-from .spec import EvaluateSpec, RunOptions, Spec, TargetSpec
+from .publishing import publishing
+from .references import Catalogue, check_cycles, check_references, flatten_groups, members
+from .spec import DatasetSpec, EvaluateSpec, PublishSpec, RunOptions, Spec, TargetSpec
 from .targets import Targets
 from .text import decode
 
@@ -38,6 +41,7 @@ TOP_KEYS = (
     "evaluate",
     "targets",
     "groups",
+    "publish",
     "defaults",
     "env",
     "cache",
@@ -53,10 +57,21 @@ _EMPTY = Map((), Mark("", 1, 1))
 T = TypeVar("T")
 
 
-def load(path: Path, overrides: Sequence[str] = (), catalogue: Catalogue = tuple, memo: Path | None = None) -> Spec:
+def _no_sources(kind: str) -> tuple[str, ...]:
+    """What plugins offer where there are none."""
+    return ()
+
+
+def load(
+    path: Path,
+    overrides: Sequence[str] = (),
+    catalogue: Catalogue = tuple,
+    memo: Path | None = None,
+    sources: sections.Sources = _no_sources,
+) -> Spec:
     """Read a file. ``overrides``: ``PATH=VALUE`` as given to ``--set``. ``catalogue``: gives the names of platforms
-    that need no declaration. ``memo``: a file in which to remember what was parsed. UsageError where it cannot be
-    read."""
+    that need no declaration; ``sources``: those of the sources that plugins offer. ``memo``: a file in which to
+    remember what was parsed. UsageError where it cannot be read."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -65,11 +80,16 @@ def load(path: Path, overrides: Sequence[str] = (), catalogue: Catalogue = tuple
         ) from None
     except OSError as error:
         raise UsageError(f"cannot read '{shown(path)}': {error.strerror}") from error
-    return loads(decode(data, shown(path)), path, overrides, catalogue, memo)
+    return loads(decode(data, shown(path)), path, overrides, catalogue, memo, sources)
 
 
 def loads(
-    text: str, path: Path, overrides: Sequence[str] = (), catalogue: Catalogue = tuple, memo: Path | None = None
+    text: str,
+    path: Path,
+    overrides: Sequence[str] = (),
+    catalogue: Catalogue = tuple,
+    memo: Path | None = None,
+    sources: sections.Sources = _no_sources,
 ) -> Spec:
     """Read a text as if it stood in ``path``, which need not exist."""
     file = shown(path)
@@ -84,7 +104,7 @@ def loads(
             )
             raise problems.error()
         root = apply(root, overrides, TOP_KEYS, problems)
-        spec = _Loader(path, text, file, problems, catalogue).spec(root)
+        spec = _Loader(path, text, file, problems, catalogue, sources).spec(root)
     problems.check()
     return spec
 
@@ -110,15 +130,24 @@ def _without_gc() -> Iterator[None]:
 class _Loader:
     """One pass over the top level. ``declared``: section → name → the key that declares it."""
 
-    def __init__(self, path: Path, text: str, file: str, problems: Problems, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        path: Path,
+        text: str,
+        file: str,
+        problems: Problems,
+        catalogue: Catalogue,
+        sources: sections.Sources,
+    ) -> None:
         self._path = path
         self._text = text
         self._file = file
         self._problems = problems
         self._catalogue = catalogue
+        self._sources = sources
         self._checks = Checks(problems)
         self._declared: dict[str, dict[str, Scalar]] = {
-            kind: {} for kind in ("model", "target", "group", "dataset", "platform")
+            kind: {} for kind in ("model", "target", "group", "dataset", "platform", "destination")
         }
 
     def spec(self, root: Node) -> Spec:
@@ -134,17 +163,18 @@ class _Loader:
         places = value("outside")
         outside = self._outside(places) if places is not None else ()
         paths = Paths(checks, outside)
-        models = self._section(value("models"), "model", lambda key, node: sections.model(key, node, checks, paths))
-        datasets = self._section(
-            value("datasets"), "dataset", lambda key, node: sections.dataset(key, node, checks, paths)
+        models = self._section(
+            value("models"), "model", lambda key, node: sections.model(key, node, checks, paths, self._sources)
         )
+        datasets = self._datasets(value("datasets"), paths)
         platforms = self._section(
             value("platforms"), "platform", lambda key, node: sections.platform(key, node, checks)
         )
         shared = value("evaluate")
         evaluate = None if shared is None else evaluation(shared, None, checks)
         targets = self._targets(sections_of.get("targets"), scope, evaluate)
-        groups = self._groups(value("groups"))
+        groups = self._groups(value("groups"), targets)
+        publish = self._publish(value("publish"), groups, targets)
         platforms |= check_references(checks, self._declared, self._catalogue)
         check_cycles(targets, checks)
         return Spec(
@@ -158,6 +188,7 @@ class _Loader:
             targets=targets,
             groups=groups,
             evaluate=evaluate,
+            publish=publish,
             defaults=self._defaults(value("defaults")),
             env=self._env(value("env")),
             cache=self._cache(value("cache")),
@@ -201,6 +232,20 @@ class _Loader:
                     result[str(key.value)] = entry
         return result
 
+    def _datasets(self, node: Node | None, paths: Paths) -> dict[str, DatasetSpec]:
+        """The datasets, each part of a split one for itself. The name of one that leaves no rest stands for nothing."""
+        entries = self._section(
+            node, "dataset", lambda key, value: sections.dataset(key, value, self._checks, paths, self._sources)
+        )
+        found: dict[str, DatasetSpec] = {}
+        for name, split in entries.items():
+            for key, spec in split:
+                if key.value == name or self._declare("dataset", key):
+                    found[spec.name] = spec
+            if split and name not in found:
+                del self._declared["dataset"][name]
+        return found
+
     def _declare(self, kind: str, key: Scalar) -> bool:
         """Take the key's name; models, targets and groups share theirs."""
         name = self._checks.name(key, kind)
@@ -237,12 +282,24 @@ class _Loader:
                     targets[target.name] = target
         return targets
 
-    def _groups(self, node: Node | None) -> dict[str, tuple[str, ...]]:
+    def _groups(self, node: Node | None, targets: dict[str, TargetSpec]) -> dict[str, tuple[str, ...]]:
         found = None if node is None else self._checks.mapping(node, "'groups'")
         if found is None:
             return {}
         kept = tuple(entry for entry in found.entries if self._declare("group", entry[0]))
-        return flatten_groups(Map(kept, found.mark), self._declared, self._checks)
+        return flatten_groups(Map(kept, found.mark), self._declared, targets, self._checks)
+
+    def _publish(
+        self, node: Node | None, groups: dict[str, tuple[str, ...]], targets: dict[str, TargetSpec]
+    ) -> dict[str, PublishSpec]:
+        found = None if node is None else self._checks.mapping(node, "'publish'")
+        result: dict[str, PublishSpec] = {}
+        for key, value in found.entries if found is not None else ():
+            entry = publishing(key, value, self._checks) if self._declare("destination", key) else None
+            if entry is not None:
+                wanted = members(entry[1], f"'targets' of '{key.value}'", groups, self._declared, targets, self._checks)
+                result[str(key.value)] = replace(entry[0], targets=wanted)
+        return result
 
     def _defaults(self, node: Node | None) -> RunOptions:
         found = None if node is None else self._checks.mapping(node, "'defaults'", OPTIONS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["COMMANDS", "IDENTIFIER", "MAX_NAME", "NAME", "SANDBOXES", "is_glob"]
+__all__ = ["COMMANDS", "IDENTIFIER", "MAX_NAME", "NAME", "SANDBOXES", "TAG", "is_glob"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """Models, datasets, platforms, targets, groups. A directory under ``build/`` is called so: no slash, no leading dot."""
@@ -18,6 +18,7 @@ SANDBOXES = ("auto", "bubblewrap", "landlock", "none")
 """What ``sandbox`` may say."""
 
 COMMANDS = (
+    "affected",
     "all",
     "build",
     "cache",
@@ -33,6 +34,7 @@ COMMANDS = (
     "platforms",
     "plugins",
     "profile",
+    "push",
     "report",
     "sbom",
     "schema",
@@ -40,9 +42,14 @@ COMMANDS = (
     "sign",
     "verify",
     "version",
+    "watch",
     "why",
 )
 """First words of the command line that are not targets; no model, target or group may be called so."""
+
+
+TAG = "tag:"
+"""What a word that selects by a tag begins with; no name holds a colon."""
 
 
 def is_glob(word: str) -> bool:

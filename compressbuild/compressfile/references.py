@@ -7,12 +7,12 @@ from fnmatch import fnmatchcase
 
 from ..words import suggest
 from .checks import Checks, Reference
-from .names import is_glob
+from .names import TAG, is_glob
 from .nodes import Map, Node, Scalar
 from .order import dependencies_first
 from .spec import PlatformSpec, TargetSpec
 
-__all__ = ["Catalogue", "check_cycles", "check_references", "flatten_groups"]
+__all__ = ["Catalogue", "check_cycles", "check_references", "flatten_groups", "members"]
 
 Declared = Mapping[str, Mapping[str, Scalar]]
 """Section (``model``, ``target`` …) → name → the key that declares it."""
@@ -65,8 +65,10 @@ def check_cycles(targets: Mapping[str, TargetSpec], checks: Checks) -> None:
     dependencies_first(targets, made_from, loop)
 
 
-def flatten_groups(groups: Map, declared: Declared, checks: Checks) -> dict[str, tuple[str, ...]]:
-    """Group → its target names in file order. Members: targets, other groups, globs over targets."""
+def flatten_groups(
+    groups: Map, declared: Declared, targets: Mapping[str, TargetSpec], checks: Checks
+) -> dict[str, tuple[str, ...]]:
+    """Group → its target names in file order. Members: targets, other groups, globs over targets, tags."""
     members: dict[str, dict[str, Node]] = {}
     for key, node in groups.entries:
         group = str(key.value)
@@ -88,14 +90,41 @@ def flatten_groups(groups: Map, declared: Declared, checks: Checks) -> dict[str,
     for group in dependencies_first(members, nested, loop):
         found[group] = set()
         for word, item in members[group].items():
-            found[group] |= found.get(word, set()) if word in members else _matching(word, item, checks, declared)
+            found[group] |= (
+                found.get(word, set()) if word in members else _matching(word, item, checks, declared, targets)
+            )
     return {group: tuple(name for name in declared["target"] if name in found[group]) for group in members}
 
 
-def _matching(word: str, item: Node, checks: Checks, declared: Declared) -> set[str]:
+def members(
+    node: Node | None,
+    what: str,
+    groups: Mapping[str, tuple[str, ...]],
+    declared: Declared,
+    targets: Mapping[str, TargetSpec],
+    checks: Checks,
+) -> tuple[str, ...]:
+    """The targets, in file order, that a list of targets, groups and globs stands for; without one, every target."""
+    if node is None:
+        return tuple(declared["target"])
+    found: set[str] = set()
+    for item in checks.items(node, what):
+        word = checks.text(item, f"an item of {what}", "the name of a target or group, or a glob")
+        if word is not None:
+            found |= set(groups[word]) if word in groups else _matching(word, item, checks, declared, targets)
+    return tuple(name for name in declared["target"] if name in found)
+
+
+def _matching(word: str, item: Node, checks: Checks, declared: Declared, targets: Mapping[str, TargetSpec]) -> set[str]:
     """The targets that a member that is no group stands for."""
     if word in declared["target"]:
         return {word}
+    if word.startswith(TAG):
+        tagged = {name for name, target in targets.items() if word[len(TAG) :] in target.tags}
+        if not tagged:
+            known = [TAG + tag for target in targets.values() for tag in target.tags]
+            checks.add(f"no target has the tag '{word[len(TAG) :]}'", item.mark, suggest(word, known, "tags"))
+        return tagged
     matches = {name for name in declared["target"] if fnmatchcase(name, word)} if is_glob(word) else set()
     if not matches:
         _no_member(word, item, checks, declared)
@@ -111,5 +140,5 @@ def _no_member(word: str, item: Node, checks: Checks, declared: Declared) -> Non
         checks.add(f"no target matches '{word}'", item.mark)
     else:
         names = [*declared["target"], *declared["group"]]
-        hint = suggest(word, names, otherwise='name a target, a group or a glob such as "cpu-*"')
+        hint = suggest(word, names, otherwise='name a target, a group, a glob such as "cpu-*" or tag:NAME')
         checks.add(f"unknown target or group '{word}'", item.mark, hint)

@@ -28,14 +28,20 @@ _ENTRY = "^[A-Za-z_][\\w.]*:[A-Za-z_][\\w.]*$"
 
 
 def schema(
-    techniques: Types, backends: Types, metrics: Types, platforms: Mapping[str, str] = MappingProxyType({})
+    techniques: Types,
+    backends: Types,
+    metrics: Types,
+    platforms: Mapping[str, str] = MappingProxyType({}),
+    models: Types = MappingProxyType({}),
+    datasets: Types = MappingProxyType({}),
 ) -> Json:
     """JSON Schema, draft 2020-12. Each argument: name → type of its parameters (a backend's settings). ``platforms``:
-    those of the catalogue, name → backend.
+    those of the catalogue, name → backend. ``models``, ``datasets``: the sources of each.
 
     With no techniques (backends, metrics), any name is accepted, with any parameters.
     """
-    kinds = list(dict.fromkeys([*techniques.values(), *backends.values(), *metrics.values()]))
+    families = (techniques, backends, metrics, models, datasets)
+    kinds = list(dict.fromkeys(kind for family in families for kind in family.values()))
     found, components = msgspec.json.schema_components(kinds, ref_template="#/$defs/params.{name}")
     refs = dict(zip(kinds, found, strict=True))
     definitions: Json = {
@@ -58,14 +64,17 @@ def schema(
         "type": "object",
         "required": ["version"],
         "properties": _top(
-            {name: definitions[refs[kind]["$ref"][len("#/$defs/") :]] for name, kind in backends.items()}, platforms
+            {name: definitions[refs[kind]["$ref"][len("#/$defs/") :]] for name, kind in backends.items()},
+            platforms,
+            [refs[kind] for kind in models.values()],
+            [definitions[refs[kind]["$ref"][len("#/$defs/") :]] for kind in datasets.values()],
         ),
         "additionalProperties": False,
         "$defs": definitions,
     }
 
 
-def _top(backends: Json, platforms: Mapping[str, str]) -> Json:
+def _top(backends: Json, platforms: Mapping[str, str], models: list[Json], datasets: list[Json]) -> Json:
     return {
         "version": {"const": 1, "description": "Version of the file format."},
         "vars": {
@@ -73,13 +82,30 @@ def _top(backends: Json, platforms: Mapping[str, str]) -> Json:
             "description": "Values for ${vars.NAME}; --set vars.NAME=VALUE changes one.",
             "propertyNames": {"pattern": f"^{IDENTIFIER.pattern}$"},
         },
-        "models": _section(_model(), "Source models, which nobody builds.", shared=True),
-        "datasets": _section(_dataset(), "Data for training, calibration and evaluation."),
+        "models": _section(_model(models), "Source models, which nobody builds.", shared=True),
+        "datasets": _section(_dataset(datasets), "Data for training, calibration and evaluation."),
         "platforms": _section(_platform(backends, platforms), "Hardware and runtime settings to build for."),
         "evaluate": _either({"$ref": "#/$defs/evaluate"}),
         "targets": _section(_target(), "What to build.", shared=True),
         "groups": _section(
-            _list(_text("a target, a group or a glob such as cpu-*")), "Names for several targets.", shared=True
+            _list(_text("a target, a group, a glob such as cpu-*, or tag:NAME")),
+            "Names for several targets.",
+            shared=True,
+        ),
+        "publish": _section(
+            _object(
+                {
+                    "to": _text(
+                        "The address: a directory, s3://…, hf://…, oci://…, mlflow://…; {target} is the target."
+                    ),
+                    "targets": _list(
+                        _text("a target, a group or a glob such as cpu-*"), "What it is for; default: all."
+                    ),
+                },
+                ("to",),
+                additional=True,
+            ),
+            "Where 'cbuild push' can push what is published.",
         ),
         "defaults": {**_object(_options()), "description": "Run options of every node that does not set its own."},
         "env": _list(
@@ -158,7 +184,8 @@ def _section(entry: Json, description: str, shared: bool = False) -> Json:
     }
 
 
-def _model() -> Json:
+def _model(sources: list[Json]) -> Json:
+    """``sources``: schemas of the entries that name a plugin's source."""
     inputs = _object(
         {
             "shape": _list(
@@ -186,11 +213,12 @@ def _model() -> Json:
     file = _object(
         {"file": _text("A model file such as model.onnx."), "inputs": wanted, "kind": kind, "files": files}, ("file",)
     )
-    return {"anyOf": [factory, file]}
+    return {"anyOf": [factory, file, *sources]}
 
 
-def _dataset() -> Json:
-    return _object(
+def _dataset(sources: list[Json]) -> Json:
+    """``sources``: schemas of the entries that name a plugin's source; each may have a ``split`` as well."""
+    loaded = _object(
         {
             "loader": _text("module:function that returns batches; its code joins the key.", _ENTRY),
             "args": {"type": ["object", "null"], "description": "Keyword arguments of the loader."},
@@ -198,6 +226,15 @@ def _dataset() -> Json:
         },
         ("loader",),
     )
+    if not sources:
+        return loaded
+    size = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "array", "items": {"type": "integer"}}]}
+    split = {
+        **_either({"type": "object", "additionalProperties": _either(size)}),
+        "description": "Parts that share no row: a share of the rows, a number of them, or [first, last + 1]; seed.",
+    }
+    opened = [{**each, "properties": {**each["properties"], "split": split}} for each in sources]
+    return {"anyOf": [loaded, *opened]}
 
 
 def _platform(backends: Json, catalogue: Mapping[str, str]) -> Json:
@@ -249,6 +286,8 @@ def _target() -> Json:
                 "description": "false: measure nothing; a mapping: what differs from the file's own evaluate.",
             },
             "matrix": {"$ref": "#/$defs/matrix"},
+            "description": _text("What the target is for."),
+            "tags": _list(_text("a tag", f"^{NAME.pattern}$"), "Words by which it is selected: cbuild tag:NAME."),
             **_options(),
         },
         ("from",),

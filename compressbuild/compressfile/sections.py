@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 
+from ..api.part import Rows
 from ..errors import Mark
-from ..words import suggest
+from ..words import did_you_mean, suggest
 from .checks import Checks
 from .nodes import Broken, Map, Node, Scalar, describe
 from .paths import Paths
 from .spec import DatasetSpec, InputSpec, ModelSpec, PlatformSpec
+from .split import parts
 
-__all__ = ["DATASET_KEYS", "DTYPES", "INPUT_KEYS", "MODEL_KEYS", "dataset", "model", "platform"]
+__all__ = ["DATASET_KEYS", "DTYPES", "INPUT_KEYS", "MODEL_KEYS", "Sources", "dataset", "model", "platform"]
 
 MODEL_KEYS = ("factory", "args", "weights", "file", "kind", "inputs", "files")
 DATASET_KEYS = ("loader", "args", "files")
+SPLIT = "split"
 INPUT_KEYS = ("shape", "dtype")
 DTYPES = (
     "float32",
@@ -31,12 +34,22 @@ DTYPES = (
     "bool",
 )
 
+Sources = Callable[[str], Collection[str]]
+"""Names of the sources that plugins offer for a ``model`` or ``dataset``. Asked only where a key may be one."""
 
-def model(key: Scalar, node: Node, checks: Checks, paths: Paths) -> ModelSpec | None:
-    """``factory`` with ``weights``, ``args`` and ``inputs``; or ``file``."""
+
+def model(key: Scalar, node: Node, checks: Checks, paths: Paths, sources: Sources) -> ModelSpec | None:
+    """``factory`` with ``weights``, ``args`` and ``inputs``; or ``file``; or a plugin's source."""
     what = f"model '{key.value}'"
-    found = checks.mapping(node, what, MODEL_KEYS, "write {file: model.onnx}, or factory, weights and inputs")
-    if found is None:
+    source, known = _source(node, MODEL_KEYS, ("factory", "file"), "model", what, checks, sources)
+    if source is not None:
+        assert isinstance(node, Map)
+        marks = _marks({str(name.value): value for name, value in node.entries})
+        return ModelSpec(str(key.value), key.mark, source=source, settings=node, marks=marks)
+    found = checks.mapping(
+        node, what, (*MODEL_KEYS, *known), "write {file: model.onnx}, or factory, weights and inputs"
+    )
+    if found is None or _misspelt(found, MODEL_KEYS, known):
         return None
     given = {str(name.value): value for name, value in found.entries}
     _check_source(key, found, given, checks)
@@ -53,6 +66,35 @@ def model(key: Scalar, node: Node, checks: Checks, paths: Paths) -> ModelSpec | 
         files=paths.many(given["files"], "'files'") if "files" in given else (),
         marks=_marks(given),
     )
+
+
+def _source(
+    node: Node,
+    keys: Collection[str],
+    own: Collection[str],
+    kind: str,
+    what: str,
+    checks: Checks,
+    sources: Sources,
+) -> tuple[str | None, Collection[str]]:
+    """The source of plugins that an entry names, and those that it could name. None: it names none, or one of the
+    engine's ``own``."""
+    written = [str(name.value) for name, _ in node.entries] if isinstance(node, Map) else []
+    if not isinstance(node, Map) or all(name in keys for name in written):
+        return None, ()
+    known = sources(kind)
+    named = [name for name in written if name in known]
+    beside = [name for name in written if name in own]
+    if named and (beside or len(named) > 1):
+        both = [*beside, *named][:2]
+        checks.add(f"{what} has both a '{both[0]}' and a '{both[1]}'", node.key_mark(both[1]), "keep one of them")
+    return named[0] if named and not beside else None, known
+
+
+def _misspelt(found: Map, keys: Collection[str], known: Collection[str]) -> bool:
+    """Whether a key, which was reported as unknown, is meant to be one of these sources."""
+    words = [str(name.value) for name, _ in found.entries]
+    return bool(known) and any(did_you_mean(w, known) is not None for w in words if w not in keys and w not in known)
 
 
 def _check_source(key: Scalar, found: Map, given: Mapping[str, Node], checks: Checks) -> None:
@@ -121,15 +163,41 @@ def _axis(node: Node, what: str, checks: Checks) -> int | str | None:
     return None
 
 
-def dataset(key: Scalar, node: Node, checks: Checks, paths: Paths) -> DatasetSpec | None:
-    """``loader`` with ``args`` and the ``files`` it reads."""
+def dataset(
+    key: Scalar, node: Node, checks: Checks, paths: Paths, sources: Sources
+) -> tuple[tuple[Scalar, DatasetSpec], ...]:
+    """The dataset of an entry; of one with a ``split`` its parts, as ``NAME.PART``, and what is left as ``NAME``."""
     what = f"dataset '{key.value}'"
-    found = checks.mapping(node, what, DATASET_KEYS, "write {loader: package.data:test}")
-    if found is None:
+    source, known = _source(node, DATASET_KEYS, ("loader",), "dataset", what, checks, sources)
+    if source is None:
+        loaded = _loaded(key, node, what, checks, paths, known)
+        return ((key, loaded),) if loaded is not None else ()
+    assert isinstance(node, Map)
+    settings = Map(tuple(entry for entry in node.entries if entry[0].value != SPLIT), node.mark)
+    marks = _marks({str(name.value): value for name, value in node.entries})
+    split = node.get(SPLIT)
+    found = parts(split, key, checks) if split is not None else ((key, Rows()),)
+    return tuple(
+        (name, DatasetSpec(str(name.value), name.mark, source=source, settings=settings, rows=rows, marks=marks))
+        for name, rows in found
+    )
+
+
+def _loaded(
+    key: Scalar, node: Node, what: str, checks: Checks, paths: Paths, known: Collection[str]
+) -> DatasetSpec | None:
+    """``loader`` with ``args`` and the ``files`` it reads."""
+    if isinstance(node, Map) and node.get(SPLIT) is not None and node.get("loader") is not None:
+        hint = "a loader gives its parts itself: pass which one with 'args:'"
+        checks.add(f"'split' goes with a source of rows, and {what} has a 'loader'", node.key_mark(SPLIT), hint)
+        return None
+    keys = (*DATASET_KEYS, SPLIT, *known)
+    found = checks.mapping(node, what, keys, "write {loader: package.data:test}, or {npz: data.npz, labels: y}")
+    if found is None or _misspelt(found, DATASET_KEYS, known):
         return None
     given = {str(name.value): value for name, value in found.entries}
     if "loader" not in given:
-        hint = "e.g. loader: package.data:test"
+        hint = "e.g. loader: package.data:test, or npz: data.npz; 'cbuild help' lists the sources"
         checks.missing(found, "loader", DATASET_KEYS, f"{what} needs a 'loader'", key.mark, hint)
         return None
     return DatasetSpec(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from ..api.part import Rows
 from ..errors import Mark
 from .nodes import Map, Scalar
 
@@ -22,6 +23,7 @@ __all__ = [
     "MetricUse",
     "ModelSpec",
     "PlatformSpec",
+    "PublishSpec",
     "RunOptions",
     "Spec",
     "StepSpec",
@@ -50,7 +52,8 @@ class InputSpec(msgspec.Struct, frozen=True):
 
 
 class ModelSpec(msgspec.Struct, frozen=True):
-    """A source model: a factory of the user's (``factory``, ``weights``) or a ``file`` (with ``files`` beside it)."""
+    """A source model: a factory of the user's (``factory``, ``weights``), a ``file`` (with ``files`` beside it), or a
+    plugin's ``source``, whose ``settings`` are all keys of the entry."""
 
     name: str
     mark: Mark
@@ -61,15 +64,23 @@ class ModelSpec(msgspec.Struct, frozen=True):
     kind: str | None = None
     inputs: tuple[InputSpec, ...] = ()
     files: tuple[str, ...] = ()
+    source: str | None = None
+    settings: Map | None = None
     marks: Mapping[str, Mark] = {}  # key written → where its value stands
 
 
 class DatasetSpec(msgspec.Struct, frozen=True):
+    """A ``loader`` of the user's, or a plugin's ``source``, whose ``settings`` are all keys of the entry but ``split``.
+    ``rows``: those that the dataset has of its source."""
+
     name: str
     mark: Mark
-    loader: str
+    loader: str = ""
     args: Map | None = None
     files: tuple[str, ...] = ()
+    source: str | None = None
+    settings: Map | None = None
+    rows: Rows = Rows()
     marks: Mapping[str, Mark] = {}
 
 
@@ -143,7 +154,8 @@ class EvaluateSpec(msgspec.Struct, frozen=True):
 
 
 class TargetSpec(msgspec.Struct, frozen=True):
-    """``evaluate``: None means the file's own; an EvaluateSpec with no metrics switches it off."""
+    """``evaluate``: None means the file's own; an EvaluateSpec with no metrics switches it off. ``description`` and
+    ``tags`` are for people, and in no key."""
 
     name: str
     mark: Mark
@@ -154,6 +166,20 @@ class TargetSpec(msgspec.Struct, frozen=True):
     evaluate: EvaluateSpec | None = None
     options: RunOptions = RunOptions()  # for its compile node
     marks: Mapping[str, Mark] = {}  # "from", "platform", …
+    description: str = ""
+    tags: tuple[str, ...] = ()
+
+
+class PublishSpec(msgspec.Struct, frozen=True):
+    """Where ``targets`` (all of them, if it names none) can be pushed. ``options``: every key beside ``to`` and
+    ``targets``, typed by the destination."""
+
+    name: str
+    mark: Mark
+    to: str
+    targets: tuple[str, ...]
+    options: Map
+    marks: Mapping[str, Mark] = {}
 
 
 class Spec(msgspec.Struct, frozen=True):
@@ -169,6 +195,7 @@ class Spec(msgspec.Struct, frozen=True):
     targets: Mapping[str, TargetSpec]
     groups: Mapping[str, tuple[str, ...]]
     evaluate: EvaluateSpec | None = None
+    publish: Mapping[str, PublishSpec] = {}
     defaults: RunOptions = RunOptions()
     env: tuple[str, ...] = ()  # environment variables that nodes may see; their values join the keys
     cache: str = "cache"

@@ -11,12 +11,13 @@ from .checks import OPTIONS, Checks
 from .evaluation import target_evaluation
 from .gates import check_against
 from .gates import gates as read_gates
+from .names import NAME
 from .nodes import Map, Node, Scalar
 from .spec import EvaluateSpec, GateSpec, RunOptions, StepSpec, TargetSpec
 
 __all__ = ["TARGET_KEYS", "Targets"]
 
-TARGET_KEYS = ("from", "steps", "platform", "gates", "evaluate", "matrix", *OPTIONS)
+TARGET_KEYS = ("from", "steps", "platform", "gates", "evaluate", "matrix", "description", "tags", *OPTIONS)
 _NO_OPTIONS = RunOptions()
 
 T = TypeVar("T")
@@ -44,7 +45,8 @@ class Targets:
         steps: tuple[StepSpec, ...] = ()
         gates: tuple[GateSpec, ...] = ()
         evaluate: EvaluateSpec | None = None
-        options = False
+        options, description = False, ""
+        tags: tuple[str, ...] = ()
         marks: dict[str, Mark] = {}
         for entry, value in node.entries:
             word = str(entry.value)
@@ -61,6 +63,10 @@ class Targets:
                     check_against(name, gates, value, checks)
                 case "evaluate":
                     evaluate = self._once("evaluate", value, self._evaluation)
+                case "description":
+                    description = self._once("description", value, self._description)
+                case "tags":
+                    tags = self._once("tags", value, self._tags)
                 case _ if word in OPTIONS:
                     options = True
                 case _:
@@ -71,7 +77,7 @@ class Targets:
         if source is None:
             return None
         run = checks.options(node) if options else _NO_OPTIONS
-        return TargetSpec(name, key.mark, source, steps, platform, gates, evaluate, run, marks)
+        return TargetSpec(name, key.mark, source, steps, platform, gates, evaluate, run, marks, description, tags)
 
     def _once(self, what: str, node: Node, read: Callable[[Node], T]) -> T:
         known = self._read.get((what, id(node)))
@@ -82,6 +88,18 @@ class Targets:
 
     def _evaluation(self, node: Node) -> EvaluateSpec | None:
         return target_evaluation(node, self._evaluate, self._checks)
+
+    def _description(self, node: Node) -> str:
+        return self._checks.text(node, "'description'") or ""
+
+    def _tags(self, node: Node) -> tuple[str, ...]:
+        found = []
+        for text, mark in self._checks.texts(node, "'tags'"):
+            if NAME.fullmatch(text):
+                found.append(text)
+            else:
+                self._checks.add(f"'{text}' cannot be a tag", mark, "use letters, digits, '-', '_' and '.'")
+        return tuple(dict.fromkeys(found))
 
     def _steps(self, node: Node) -> tuple[StepSpec, ...]:
         found = (self._step(item) for item in self._checks.items(node, "'steps'"))

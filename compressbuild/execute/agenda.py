@@ -4,6 +4,9 @@ A node *waits* for its inputs. When all have ended it is *due*: whoever holds th
 :meth:`ended`, or :meth:`queue` if it must run. Of the *ready* nodes, :meth:`next` gives the one with the longest
 path ahead of it. A node that cannot start now is put off to the next round, or *held* while another process runs it.
 
+Nodes that must run *alone* go first when the machine is idle. They take the same time whenever they run, and each wait
+until the machine is idle costs the slots that fall idle before it, so they should share one.
+
 A node that ends without a result stops the build: nothing more is given out. With ``keep_going`` only what depends on
 it is lost. A node that lacks an input is due like any other, and ends without a result.
 """
@@ -18,13 +21,19 @@ __all__ = ["Agenda"]
 
 class Agenda:
     """``inputs``: node → the nodes it needs, for every node of the build, in topological order. ``priority``: by node,
-    the length of the longest path from it."""
+    the length of the longest path from it. ``alone``: the nodes beside which nothing runs."""
 
     def __init__(
-        self, inputs: Mapping[int, Collection[int]], priority: Sequence[float], *, keep_going: bool = False
+        self,
+        inputs: Mapping[int, Collection[int]],
+        priority: Sequence[float],
+        *,
+        alone: Collection[int] = (),
+        keep_going: bool = False,
     ) -> None:
         self._inputs = {node: frozenset(sources) for node, sources in inputs.items()}
         self._priority = priority
+        self._alone = frozenset(alone)
         self._keep_going = keep_going
         self._consumers: dict[int, list[int]] = {node: [] for node in inputs}
         for node, sources in self._inputs.items():
@@ -33,6 +42,7 @@ class Agenda:
         self._waiting = {node: len(sources) for node, sources in self._inputs.items()}
         self._due = [node for node, left in self._waiting.items() if left == 0]
         self._ready: list[tuple[float, int]] = []  # heap of (-priority, node)
+        self._ready_alone: list[tuple[float, int]] = []
         self._put_off: list[int] = []
         self._held: list[int] = []
         self._starved: dict[int, set[int]] = {}  # node → inputs that are made again for it
@@ -46,14 +56,21 @@ class Agenda:
         """A node whose inputs have all ended, each once; None if there is none."""
         return self._due.pop() if self._due else None
 
-    def next(self) -> int | None:
-        """The ready node of the highest priority, to be started now. None if there is none in this round."""
-        while self._ready and not self.stopped:
-            _, node = heapq.heappop(self._ready)
+    def next(self, *, idle: bool = False) -> int | None:
+        """The ready node of the highest priority, to be started now. None if there is none in this round. ``idle``:
+        nothing runs."""
+        while (self._ready or self._ready_alone) and not self.stopped:
+            _, node = heapq.heappop(self._first_heap(idle=idle))
             if not self.lacks(node):
                 return node
             self._due.append(node)  # an input was made again for another, and failed
         return None
+
+    def _first_heap(self, *, idle: bool) -> list[tuple[float, int]]:
+        """The one that holds the next node; one of them has some."""
+        if not self._ready or not self._ready_alone:
+            return self._ready or self._ready_alone
+        return self._ready_alone if idle else min(self._ready, self._ready_alone, key=lambda heap: heap[0])
 
     def next_round(self) -> None:
         """Nodes that were put off or held are ready again."""
@@ -78,7 +95,7 @@ class Agenda:
     @property
     def is_done(self) -> bool:
         """Whether nothing can be decided or started, unless a node that runs ends."""
-        return not self._due and (self.stopped or not (self._ready or self._put_off or self._held))
+        return not self._due and (self.stopped or not (self._ready or self._ready_alone or self._put_off or self._held))
 
     def left(self) -> list[int]:
         """The nodes that have not ended, in topological order."""
@@ -88,7 +105,7 @@ class Agenda:
 
     def queue(self, node: int) -> None:
         """It must run, whether it has before or not."""
-        heapq.heappush(self._ready, (-self._priority[node], node))
+        heapq.heappush(self._ready_alone if node in self._alone else self._ready, (-self._priority[node], node))
 
     def put_off(self, node: int) -> None:
         """There is no room for it in this round."""

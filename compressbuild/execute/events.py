@@ -1,9 +1,9 @@
 """The event stream of a build: what the console shows, what ``--json`` prints and ``--trace`` draws.
 
 As JSON each event is one line, an object with ``event`` (its tag) and ``time`` (seconds since the epoch) and the fields
-below. A build is ``build-started``, then events of nodes and targets, then ``build-finished``; a node has at most one
-``node-started``, any number of ``node-progress`` after it, and one ``node-finished``. New fields and new events may
-be added: a reader ignores what it does not know.
+below. A build is ``build-started``, then events of nodes and targets, then ``build-finished``. A node has at most one
+``node-started``, then at most one ``node-working``, any number of ``node-progress`` and ``node-running``, and one
+``node-finished``. New fields and new events may be added: a reader ignores what it does not know.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ __all__ = [
     "Event",
     "NodeFinished",
     "NodeProgress",
+    "NodeRunning",
     "NodeStarted",
     "NodeStatus",
+    "NodeWorking",
     "Observer",
     "TargetFinished",
     "decode",
@@ -47,16 +49,27 @@ class BuildStarted(_Event, frozen=True, kw_only=True, tag="build-started"):
 
 
 class NodeStarted(_Event, frozen=True, kw_only=True, tag="node-started"):
-    """``node``: its identity within this build; ``label``: for people; ``reason``: why it runs, one line."""
+    """``node``: its identity within this build; ``label``: for people; ``reason``: why it runs, one line. ``log``: path
+    of what it prints. ``preload``: modules that its process finds imported."""
 
     node: str
     label: str
     reason: str = ""
+    log: str | None = None
+    preload: tuple[str, ...] = ()
+
+
+class NodeWorking(_Event, frozen=True, kw_only=True, tag="node-working"):
+    """Its own work begins. ``starting``: seconds since ``node-started``, in which its process was started. That is long
+    for the first node that needs a library, which is imported once for all."""
+
+    node: str
+    starting: float = 0.0
 
 
 class NodeProgress(_Event, frozen=True, kw_only=True, tag="node-progress"):
-    """``done`` of ``total``, in the node's own unit (epochs, batches); ``values``: what it shows beside (loss), null
-    for NaN."""
+    """``done`` of ``total``, in the node's own unit (epochs, batches); a ``total`` of 0 is unknown. ``values``: what it
+    shows beside (loss), null for NaN."""
 
     node: str
     done: float
@@ -64,15 +77,34 @@ class NodeProgress(_Event, frozen=True, kw_only=True, tag="node-progress"):
     values: dict[str, float | str | None] = {}
 
 
+class NodeRunning(_Event, frozen=True, kw_only=True, tag="node-running"):
+    """It has run for long, and still does. ``starting``: seconds that its process took to start, so far or in all;
+    ``seconds``: of its own work so far; ``expected``: of it in all, null if unknown. ``done``, ``total``, ``values``:
+    its last progress. ``said``: the last line that it printed."""
+
+    node: str
+    label: str
+    starting: float = 0.0
+    seconds: float = 0.0
+    expected: float | None = None
+    preload: tuple[str, ...] = ()
+    done: float = 0.0
+    total: float = 0.0
+    values: dict[str, float | str | None] = {}
+    said: str = ""
+
+
 class NodeFinished(_Event, frozen=True, kw_only=True, tag="node-finished"):
-    """``seconds``: of its own work now; ``peak_rss``: bytes. Of a failure: ``cause`` (raised, crashed, timeout, memory,
-    cancelled, unavailable …), ``error`` (one line), ``hint``, ``trace`` (the user's frames). ``log``: path of what it
-    printed."""
+    """``seconds``: of its own work now; ``starting``: seconds before that until its process ran, with ``preload``
+    imported; ``peak_rss``: bytes. Of a failure: ``cause`` (raised, crashed, timeout, memory, cancelled, unavailable …),
+    ``error`` (one line), ``hint``, ``trace`` (the user's frames). ``log``: path of what it printed."""
 
     node: str
     label: str
     status: NodeStatus
     seconds: float = 0.0
+    starting: float = 0.0
+    preload: tuple[str, ...] = ()
     peak_rss: int = 0
     cause: str = ""
     error: str = ""
@@ -102,7 +134,16 @@ class BuildFinished(_Event, frozen=True, kw_only=True, tag="build-finished"):
     counts: dict[str, int] = {}
 
 
-Event = BuildStarted | NodeStarted | NodeProgress | NodeFinished | TargetFinished | BuildFinished
+Event = (
+    BuildStarted
+    | NodeStarted
+    | NodeWorking
+    | NodeProgress
+    | NodeRunning
+    | NodeFinished
+    | TargetFinished
+    | BuildFinished
+)
 
 Observer = Callable[[Event], None]
 """Looks at events as they happen. It may not raise, and cannot change the build."""

@@ -274,6 +274,8 @@ class Guard:
         """Packages of the plugins this node uses, unless found in the project: the key has the digest of their code."""
         request = self._request
         references = [request.run, request.params_type]
+        references += [each for data in request.datasets.values() if data.params_type for each in (data.loader,)]
+        references += request.factories
         references += [each for entry in request.inputs.values() for each in (entry.load, entry.settings_type)]
         found = []
         for top in {each.partition(":")[0].partition(".")[0] for each in references if each}:

@@ -12,18 +12,28 @@ from ..graph import Graph, Node
 from ..plan import Explanation, Traces, say
 from . import events
 from .executor import Progress
+from .heartbeat import Heartbeat
 from .outcome import Outcome
 
 __all__ = ["Observe"]
 
 
 class Observe:
-    """Names logs and sends events. ``own_dirs``: directories of the project that the engine itself writes."""
+    """Names logs and sends events. ``own_dirs``: directories of the project that the engine itself writes.
+    ``heartbeat``: when long nodes are reported."""
 
-    def __init__(self, logs: Path, *, own_dirs: tuple[str, ...], observers: Sequence[events.Observer]) -> None:
+    def __init__(
+        self,
+        logs: Path,
+        *,
+        own_dirs: tuple[str, ...],
+        observers: Sequence[events.Observer],
+        heartbeat: Heartbeat | None = None,
+    ) -> None:
         self.own_dirs = own_dirs
         self._logs = logs
         self._observers = observers
+        self._heartbeat = heartbeat or Heartbeat()
 
     def emit(self, event: events.Event) -> None:
         for observer in self._observers:
@@ -39,18 +49,44 @@ class Observe:
     def began(self, graph: Graph, targets: Sequence[str], traces: Traces, jobs: int) -> None:
         needed = [graph.nodes[i] for i in sorted(graph.needed(targets))]
         known = {node.position: last.seconds for node in needed if (last := traces.get(node.position)) is not None}
+        self._heartbeat.expected = known
         self.emit(events.BuildStarted(targets=tuple(targets), nodes=len(needed), jobs=jobs, expected=known))
 
-    def started(self, node: Node, why: Explanation) -> None:
-        self.emit(events.NodeStarted(node=node.position, label=node.position, reason=_reason(why)))
+    def started(self, node: Node, why: Explanation, log: Path, preload: tuple[str, ...]) -> None:
+        self._heartbeat.started(node.position, log, preload)
+        self.emit(
+            events.NodeStarted(
+                node=node.position, label=node.position, reason=_reason(why), log=str(log), preload=preload
+            )
+        )
+
+    def working(self, node: Node) -> None:
+        """Its process runs, or the engine's own work for it begins."""
+        self.emit(events.NodeWorking(node=node.position, starting=self._heartbeat.began(node.position)))
 
     def progress(self, node: Node, message: Progress) -> None:
+        self._heartbeat.progress(node.position, message.done, message.total, message.values)
         self.emit(
             events.NodeProgress(node=node.position, done=message.done, total=message.total, values=dict(message.values))
         )
 
+    def stopped(self, node: Node) -> None:
+        """What it did is void. It starts once more, or comes to another end."""
+        self._heartbeat.ended(node.position)
+
+    @property
+    def pause(self) -> float | None:
+        """Seconds until :meth:`beat` has something to report; None if nothing runs."""
+        return self._heartbeat.pause()
+
+    def beat(self) -> None:
+        """Report the nodes that have run for long."""
+        for event in self._heartbeat.due():
+            self.emit(event)
+
     def finished(self, node: Node, outcome: Outcome) -> None:
         result, failure = outcome.result, outcome.failure
+        starting, preload = self._heartbeat.ended(node.position)
         common: dict[str, Any] = {"node": node.position, "label": node.position, "status": outcome.status}
         if failure is not None:
             log = str(failure.log) if failure.log is not None else None
@@ -63,6 +99,7 @@ class Observe:
             }
         elif result is not None and outcome.status == "built":
             common |= {"seconds": result.seconds, "peak_rss": result.peak_rss}
+            common |= {"starting": starting, "preload": preload}
         self.emit(events.NodeFinished(**common))
 
     def target(

@@ -1,19 +1,28 @@
-"""What the machine has for nodes: CPU slots, memory, and being alone. Pure bookkeeping.
+"""What the machine has for nodes: CPU slots, memory, and being alone. Pure bookkeeping; time comes from ``clock``.
 
-The scheduler asks for its ready nodes in order of priority; a need is granted if it fits. Policy:
+In each round the scheduler asks for its ready nodes in order of priority. A need is granted if it fits. A need larger
+than the machine is cut to the machine, so that its node runs, with nothing beside it in that respect. An exclusive need
+(a latency measurement) is granted only when nothing runs, and nothing is granted beside it.
 
-* A need larger than the machine is cut to the machine, so that its node runs, with nothing beside it in that respect.
-* An exclusive need (a latency measurement) is granted only when nothing runs, and nothing is granted beside it.
-* Smaller needs may overtake one that does not fit, for an idle core helps nobody; but after ``patience`` overtakings
-  nothing of lower priority is granted before it. So neither a large nor an exclusive need starves, and exclusive ones,
-  which as leaves of the graph have low priority, mostly run when little else is left.
+The first node of a round that does not fit is its *head*. Later ones are *backfilled*, as in EASY: D. Lifka, "The
+ANL/IBM SP Scheduling System", 1995. The head has a reservation: the time when enough of what runs is expected to end. A
+node of lower priority passes it if it is expected to end by then, or takes only what the head leaves free. So idle
+slots work, and the head starts no later than it would without backfilling.
+
+Expectations can be wrong. A node that is late is expected to be late as long again. One that passed the head counts as
+ended by the reservation, so while it is late nothing more passes in its place: the head loses at most that delay.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 __all__ = ["Need", "Pools"]
+
+_DEPTH = 256
+"""Nodes that are refused in a round before no more are asked: a round costs the same however many wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +34,44 @@ class Need:
     exclusive: bool = False
 
 
+@dataclass(slots=True)
+class _Grant:
+    """``began``: None while the node's process starts. ``seconds``: how long it is expected to run after that."""
+
+    need: Need
+    seconds: float
+    began: float | None = None
+
+    def ends(self, now: float) -> float:
+        """When it is expected to end, in the future."""
+        if self.began is None:
+            return now + self.seconds
+        due = self.began + self.seconds
+        return due if due > now else now + (now - due)
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """``gap``: seconds until the head can start. ``cpus``, ``memory``: what is free beside it then."""
+
+    gap: float
+    cpus: int
+    memory: int
+
+
 class Pools:
     """``cpus``: nodes' threads at once (``-j``); ``memory``: bytes that nodes may hold together, 0: not limited."""
 
-    def __init__(self, cpus: int, memory: int = 0, *, patience: int = 8) -> None:
-        if cpus < 1 or memory < 0 or patience < 0:
-            raise ValueError(f"no such machine: {cpus} CPUs, {memory} bytes, patience {patience}")
-        self.cpus, self.memory, self.patience = cpus, memory, patience
-        self._granted: list[Need] = []
-        self._refused: set[Need] = set()  # since something was last released: they do not fit for now
-        self._overtaken: dict[Need, int] = {}
+    def __init__(self, cpus: int, memory: int = 0, *, clock: Callable[[], float] = time.monotonic) -> None:
+        if cpus < 1 or memory < 0:
+            raise ValueError(f"no such machine: {cpus} CPUs, {memory} bytes")
+        self.cpus, self.memory = cpus, memory
+        self._clock = clock
+        self._granted: dict[int, _Grant] = {}
+        self._passed: dict[int, set[int]] = {}  # head → what passed it and has not ended
+        self._head: tuple[int, Need] | None = None
+        self._room: _Room | None = None  # beside the head; None: not known since the last change
+        self._refused = 0
 
     @property
     def running(self) -> int:
@@ -42,43 +79,85 @@ class Pools:
 
     @property
     def is_full(self) -> bool:
-        """Whether no need at all can be granted before something is released."""
-        return self._used_cpus() >= self.cpus or any(need.exclusive for need in self._granted)
-
-    def try_acquire(self, need: Need) -> bool:
-        """Grant ``need`` if it can run now. Ask in order of priority."""
-        cut = self._cut(need)
-        if not self._fits(cut) or self._must_wait_for_another(cut):
-            self._refused.add(cut)
+        """Whether to ask for no more in this round."""
+        if self._refused >= _DEPTH or self._used(self._granted)[0] >= self.cpus or self._has_exclusive():
+            return True
+        if self._head is None:
             return False
-        self._granted.append(cut)
-        self._refused.discard(cut)
-        self._overtaken.pop(cut, None)
-        for other in self._refused:
-            self._overtaken[other] = self._overtaken.get(other, 0) + 1
+        room = self._beside(*self._head)
+        return room.gap <= 0 and room.cpus < 1
+
+    def takes_all(self, need: Need) -> bool:
+        """Whether nothing can run beside it."""
+        cut = self._cut(need)
+        return cut.exclusive or 1 < self.cpus == cut.cpus or 0 < self.memory == cut.memory
+
+    def next_round(self) -> None:
+        """Ask again from the highest priority."""
+        self._head, self._room, self._refused = None, None, 0
+
+    def try_acquire(self, node: int, need: Need, seconds: float) -> bool:
+        """Grant ``need`` if ``node``, expected to run for ``seconds``, can start now. Ask in order of priority."""
+        cut = self._cut(need)
+        if not self._fits(cut) or (self._head is not None and not self._may_pass(cut, seconds)):
+            self._head = self._head or (node, cut)
+            self._refused += 1
+            return False
+        if self._head is not None:
+            self._passed.setdefault(self._head[0], set()).add(node)
+        self._passed.pop(node, None)
+        self._granted[node] = _Grant(cut, seconds)
+        self._room = None
         return True
 
-    def release(self, need: Need) -> None:
-        """Give back what :meth:`try_acquire` granted. ValueError if it granted no such need."""
-        self._granted.remove(self._cut(need))
-        self._refused.clear()
+    def began(self, node: int) -> None:
+        """Its process runs. The seconds that are expected of it count from here."""
+        self._granted[node].began = self._clock()
+
+    def release(self, node: int) -> None:
+        """Give back what :meth:`try_acquire` granted. KeyError if it granted nothing."""
+        del self._granted[node]
+        for passed in self._passed.values():
+            passed.discard(node)
+        self._room = None
 
     def _cut(self, need: Need) -> Need:
         memory = min(need.memory, self.memory) if self.memory else 0
         return replace(need, cpus=max(1, min(need.cpus, self.cpus)), memory=memory)
 
-    def _used_cpus(self) -> int:
-        return sum(need.cpus for need in self._granted)
+    def _used(self, nodes: Iterable[int]) -> tuple[int, int]:
+        needs = [self._granted[node].need for node in nodes]
+        return sum(need.cpus for need in needs), sum(need.memory for need in needs)
 
-    def _fits(self, need: Need) -> bool:
-        if not self._granted:
+    def _has_exclusive(self) -> bool:
+        return any(grant.need.exclusive for grant in self._granted.values())
+
+    def _fits(self, need: Need, among: Iterable[int] | None = None) -> bool:
+        """Whether it can run beside ``among``, by default all that runs."""
+        nodes = list(self._granted if among is None else among)
+        if not nodes:
             return True
-        if need.exclusive or any(other.exclusive for other in self._granted):
+        if need.exclusive or any(self._granted[node].need.exclusive for node in nodes):
             return False
-        used = sum(other.memory for other in self._granted)
-        return self._used_cpus() + need.cpus <= self.cpus and used + need.memory <= (self.memory or used + need.memory)
+        cpus, memory = self._used(nodes)
+        return cpus + need.cpus <= self.cpus and memory + need.memory <= (self.memory or memory)
 
-    def _must_wait_for_another(self, need: Need) -> bool:
-        if not self._granted:
-            return False
-        return any(self._overtaken.get(other, 0) >= self.patience for other in self._refused if other != need)
+    def _may_pass(self, need: Need, seconds: float) -> bool:
+        assert self._head is not None
+        room = self._beside(*self._head)
+        return 0 < room.gap >= seconds or (need.cpus <= room.cpus and need.memory <= room.memory)
+
+    def _beside(self, head: int, need: Need) -> _Room:
+        """The head's reservation: what passed it is not waited for, or one that is late would let in the next."""
+        if self._room is None:
+            now, passed = self._clock(), self._passed.get(head, set())
+            ends = {node: grant.ends(now) for node, grant in self._granted.items()}
+            left = sorted(ends.keys() - passed, key=ends.__getitem__)  # what the head waits for, first ends first
+            start = now
+            while not self._fits(need, left):
+                start = ends[left.pop(0)]
+            left += [node for node in passed if ends[node] > start]
+            cpus, memory = self._used(left)
+            free = 0 if need.exclusive else self.cpus - need.cpus - cpus
+            self._room = _Room(start - now, free, self.memory - need.memory - memory)
+        return self._room

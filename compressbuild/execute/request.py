@@ -48,7 +48,7 @@ def make_request(
         code_files=keyer.code_files(node),
         read_files=keyer.read_files(node),
         ignore_dirs=ignore,
-        factories=tuple(f for f in (spec.models[m].factory for m in node.models) if f) + node.functions,
+        factories=tuple(f for f in (spec.models[m].factory for m in node.models) if f) + node.functions + node.carried,
         facts=keyer.facts_of(node),
         env=keyer.environment,
         seed=node.options.seed or 0,
@@ -85,6 +85,11 @@ def _input(graph: Graph, node: Node, role: str, path: Path) -> WorkInput:
 
 
 def _dataset(keyer: Keyer, node: Node, name: str) -> WorkDataset:
+    with_ = node.data_with.get(name)
+    if with_ is not None:
+        files = tuple(path for path, _ in with_.files)
+        args = _canonical(dict(with_.params))
+        return WorkDataset(loader=with_.load, args=args, files=files, params_type=with_.params_type, rows=with_.rows)
     data = keyer.spec.datasets[name]
     args = _canonical(plain(data.args)) if data.args is not None else {}
     return WorkDataset(loader=data.loader, args=args, files=data.files)

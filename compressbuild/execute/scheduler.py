@@ -24,11 +24,12 @@ from ..plan import Action, Cover, Explanation, Keyer, Trace, Traces, judge
 from ..store import ActionResult, BadOutput, CorruptObject, Hit, Lock, Store, unsound
 from .agenda import Agenda
 from .executor import Executor, Finished, Progress
+from .expected import Expected
 from .holding import acquire, release
 from .inputs import Inputs, Taken
 from .observe import Observe
 from .outcome import NodeFailure, Outcome
-from .pools import Need, Pools
+from .pools import Pools
 from .request import make_request, preloads
 from .source import import_file
 
@@ -46,7 +47,6 @@ class _Run:
     locks: tuple[Lock, ...]
     base: Path
     log: Path
-    need: Need
     inputs: tuple[Taken, ...]
 
 
@@ -75,6 +75,7 @@ class Scheduler:
         self._keep_going, self._check, self._remeasure = keep_going, check, remeasure
         self._inputs = Inputs(store)
         self._agenda = Agenda({}, ())
+        self._expected = Expected((), traces)
         self.actions: dict[int, Action] = {}
         self._covers: dict[int, Cover] = {}  # what the keys of nodes that must run cover
         self._attempts: Counter[int] = Counter()
@@ -88,11 +89,9 @@ class Scheduler:
         """Bring every target to an end. Failures are in ``outcomes``; only the engine's own trouble raises."""
         needed = self.graph.needed(targets)
         inputs = {i: self.graph.nodes[i].inputs.values() for i in self.graph.order if i in needed}
-        self._agenda = Agenda(
-            inputs,
-            self.graph.criticality(lambda node: _cost(self._traces.get(node.position))),
-            keep_going=self._keep_going,
-        )
+        expected = self._expected = Expected((self.graph.nodes[i] for i in inputs), self._traces)
+        alone = {i for i in inputs if self._pools.takes_all(expected.need(self.graph.nodes[i]))}
+        self._agenda = Agenda(inputs, expected.priority(self.graph, alone), alone=alone, keep_going=self._keep_going)
         for name in targets:
             nodes = self.graph.targets[name].nodes
             self._pending[name] = len(nodes)
@@ -134,9 +133,7 @@ class Scheduler:
         if action.evicted and (index in self._asked or index in self._wanted):
             self.actions[index] = replace(action, why=Explanation("evicted"))
             return self._agenda.queue(index)
-        if action.evicted:
-            self._absent.add(index)
-        self._record(action, action.result)
+        self._record(action, action.result, absent=action.evicted)
         return self._end(index, Outcome("cached", action.result))
 
     def _result(self, index: int) -> ActionResult:
@@ -144,11 +141,16 @@ class Scheduler:
         assert result is not None
         return result
 
-    def _record(self, action: Action, result: ActionResult) -> None:
+    def _record(self, action: Action, result: ActionResult, *, absent: bool = False) -> None:
+        """``absent``: the bytes were evicted. If not, they are there, though perhaps another node made them."""
+        index = action.node.index
+        (self._absent.add if absent else self._absent.discard)(index)
+        if not absent:
+            self._wanted.discard(index)
         assert action.key is not None
         assert action.parts is not None
         trace = Trace(action.key, action.parts, result.seconds, result.peak_rss)
-        self._traces.record(self.graph.positions[action.node.index], trace)
+        self._traces.record(self.graph.positions[index], trace)
 
     def _end(self, index: int, outcome: Outcome) -> None:
         """A node has ended: notify the observers, the agenda and its targets."""
@@ -169,7 +171,8 @@ class Scheduler:
         while (index := agenda.due()) is not None:
             self._consider(index)
         agenda.next_round()
-        while not self._pools.is_full and (index := agenda.next()) is not None:
+        self._pools.next_round()
+        while not self._pools.is_full and (index := agenda.next(idle=self._pools.running == 0)) is not None:
             self._start(index)
         if agenda.is_done and not self._running:
             return False
@@ -178,11 +181,16 @@ class Scheduler:
 
     def _wait(self) -> None:
         timeout = 0.0 if self._agenda.is_due else _POLL if self._agenda.is_held or not self._running else None
-        for message in self._executor.wait(timeout):
+        pauses = [each for each in (timeout, self._observe.pause) if each is not None]
+        for message in self._executor.wait(min(pauses, default=None)):
             if isinstance(message, Finished):
                 self._finished(message)
             elif isinstance(message, Progress):
                 self._observe.progress(self.graph.nodes[message.token], message)
+            else:
+                self._pools.began(message.token)
+                self._observe.working(self.graph.nodes[message.token])
+        self._observe.beat()
 
     def _start(self, index: int) -> None:
         """Start a node that the agenda gave, if its inputs, the machine and other processes allow it now."""
@@ -190,24 +198,21 @@ class Scheduler:
         gone = self._gone(index)
         if gone:
             return self._agenda.starve(index, gone)
-        last = self._traces.get(node.position)
-        memory = node.options.memory or (last.peak_rss if last is not None else 0)
-        need = Need(cpus=node.options.threads or 1, memory=memory, exclusive=node.exclusive)
-        if not self._pools.try_acquire(need):
+        if not self._pools.try_acquire(index, self._expected.need(node), self._expected.seconds(node)):
             return self._agenda.put_off(index)
         locks = acquire(self._store, _key(action), exclusive=node.exclusive)
         if locks is None:
-            self._pools.release(need)
+            self._pools.release(index)
             return self._agenda.hold(index)
         found = self._store.lookup(_key(action))
         if isinstance(found, Hit) and action.why.reason != "requested":
             release(locks)
-            self._pools.release(need)
+            self._pools.release(index)
             self._record(action, found.result)
             return self._end(index, Outcome("cached", found.result))
-        return self._launch(action, locks, need)
+        return self._launch(action, locks)
 
-    def _launch(self, action: Action, locks: tuple[Lock, ...], need: Need) -> None:
+    def _launch(self, action: Action, locks: tuple[Lock, ...]) -> None:
         node = action.node
         base = self._store.scratch()
         out, scratch = base / "out", base / "scratch"
@@ -215,10 +220,12 @@ class Scheduler:
         scratch.mkdir()
         taken = {role: self._inputs.get(self._result(source).output) for role, source in node.inputs.items()}
         log = self._observe.log_path(node)
-        run = _Run(action, locks, base, log, need, tuple(taken.values()))
+        run = _Run(action, locks, base, log, tuple(taken.values()))
         self._running[node.index] = run
-        self._observe.started(node, action.why)
+        preload = preloads(self.graph, node)
+        self._observe.started(node, action.why, log, preload)
         if node.role == "import":
+            self._observe.working(node)
             self._import(run, out)
             return
         paths = {role: each.path for role, each in taken.items()}
@@ -235,7 +242,7 @@ class Scheduler:
         self._executor.start(
             node.index,
             request,
-            preload=preloads(self.graph, node),
+            preload=preload,
             log=log,
             timeout=node.options.timeout,
             memory=node.options.memory,
@@ -248,7 +255,10 @@ class Scheduler:
         except (OSError, CbuildError) as error:
             self._fail(run, "raised", str(error), getattr(error, "hint", None))
             return
-        self._settle(run, WorkResult(ok=True, sandbox="engine"))
+        if (changed := self._covers[node.index].changed()) is not None:
+            self._unsettled(run, changed)
+        else:
+            self._commit(run, WorkResult(ok=True, sandbox="engine"))
 
     def _gone(self, index: int) -> set[int]:
         """The inputs whose bytes were evicted or are corrupt. They are made again first."""
@@ -278,11 +288,14 @@ class Scheduler:
         spoiled = touched is None and any(map(self._inputs.spoiled, run.inputs))
         if spoiled or message.again:  # another node wrote into its input, or ended its process
             self._free(run)
+            self._observe.stopped(run.action.node)
             self._agenda.queue(message.token)
             return
-        if message.cause == "raised" and self._covers[message.token].changed() and self._try_again(run):
-            return  # what it complains of may be half an edit
-        if message.cause != "ok":
+        changed = None if touched else self._covers[message.token].changed()
+        if changed is not None and message.cause in ("ok", "raised"):
+            # What it complains of may be half an edit, and what it made is of no one key.
+            self._unsettled(run, changed, result.trace)
+        elif message.cause != "ok":
             text = result.error or message.detail
             self._fail(run, message.cause, text, result.hint, result.trace)
         elif touched is not None:
@@ -293,28 +306,21 @@ class Scheduler:
                 "an input is for reading; write to ctx.out",
             )
         else:
-            self._settle(run, result)
+            self._commit(run, result)
 
-    def _settle(self, run: _Run, made: WorkResult) -> None:
-        """Commit what a node made, unless something that its key covers changed while it ran: then run it again."""
-        changed = self._covers[run.action.node.index].changed()
-        if changed is None:
-            return self._commit(run, made)
-        if self._try_again(run):
-            return None
-        text = f"'{changed}' changed while it ran, {_ATTEMPTS} times"
-        return self._fail(run, "raised", text, "stop whatever writes to it; a node itself writes to ctx.out alone")
-
-    def _try_again(self, run: _Run) -> bool:
-        """Decide the node once more, by what is in the project now; False after too many attempts."""
+    def _unsettled(self, run: _Run, changed: str, trace: str | None = None) -> None:
+        """Something that the key covers changed while the node ran: decide the node once more, by what is there now,
+        or let it fail after too many attempts."""
         index = run.action.node.index
         self._attempts[index] += 1
         if self._attempts[index] == _ATTEMPTS:
-            return False
+            text = f"'{changed}' changed while it ran, {_ATTEMPTS} times"
+            hint = "stop whatever writes to it; a node itself writes to ctx.out alone"
+            return self._fail(run, "raised", text, hint, trace)
         self._keyer.renew()
         self._free(run)
-        self._consider(index)
-        return True
+        self._observe.stopped(run.action.node)
+        return self._consider(index)
 
     def _commit(self, run: _Run, made: WorkResult) -> None:
         action, node = run.action, run.action.node
@@ -349,8 +355,7 @@ class Scheduler:
         except BadOutput as error:
             return self._fail(run, "raised", str(error), error.hint)
         shutil.rmtree(self._observe.checkpoint_path(action.key), ignore_errors=True)
-        self._absent.discard(node.index)
-        self._wanted.discard(node.index)
+        self._expected.ran(node, result.seconds)
         self._record(action, result)
         return self._release(run, Outcome("built", result))
 
@@ -368,12 +373,8 @@ class Scheduler:
     def _free(self, run: _Run) -> None:
         del self._running[run.action.node.index]
         release(run.locks)
-        self._pools.release(run.need)
+        self._pools.release(run.action.node.index)
         self._store.abandon(run.base)
-
-
-def _cost(last: Trace | None) -> float:
-    return last.seconds if last is not None else 1.0
 
 
 def _key(action: Action) -> Digest:

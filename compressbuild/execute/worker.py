@@ -114,7 +114,7 @@ def _reporter(results: int) -> Callable[[dict[str, Any]], None]:
         nonlocal sent
         now = time.monotonic()
         done, total = float(values.pop("done")), float(values.pop("total"))
-        if now - sent < _REPORT_EVERY and done < total:
+        if now - sent < _REPORT_EVERY and (done < total or total == 0):
             return
         sent = now
         _write_all(results, frame(Report(done, total, {name: _shown(value) for name, value in values.items()})))

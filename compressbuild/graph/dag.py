@@ -6,7 +6,9 @@ plan of the example, loads when nodes are scheduled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,8 @@ from .compiling import settings_of
 from .draft import Draft
 from .measuring import Measuring
 from .node import Ask, Node, TargetPlan
+from .opening import open_datasets
+from .publishing import check_publish
 from .steps import Steps
 from .typed import Types
 
@@ -27,9 +31,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Graph", "build_graph"]
 
+_FRAMES = 8  # from one target to the next that its parameters name
+
 
 class Graph:
-    """Nodes by index, edges from input to consumer, and the targets that were asked for."""
+    """Nodes by index, edges from input to consumer, and the targets that were asked for. ``identities``: of each node,
+    a digest of its work that is the same in every graph."""
 
     def __init__(
         self,
@@ -38,12 +45,14 @@ class Graph:
         nodes: tuple[Node, ...],
         targets: Mapping[str, TargetPlan],
         positions: Mapping[int, list[str]],
+        identities: Sequence[bytes] = (),
     ) -> None:
         self.spec = spec
         self.registry = registry
         self.nodes = nodes
         self.targets = targets
         self.positions = positions
+        self.identities = identities
         for node in nodes:
             if any(source >= node.index for source in node.inputs.values()):
                 raise ValueError(f"{node.position} comes before one of its inputs")
@@ -84,8 +93,18 @@ class Graph:
         return frozenset(found)
 
     def ordered(self, wanted: Iterable[int]) -> list[int]:
-        """The closure of ``wanted`` in the order of ``order``."""
-        return sorted(self.closure(wanted))
+        """The closure of ``wanted``, each node after its inputs, and those in the order of their roles. What else the
+        file holds makes no difference."""
+        found: dict[int, None] = {}
+        left = [*wanted][::-1]
+        while left:
+            index = left[-1]
+            inputs = [source for source in self.nodes[index].inputs.values() if source not in found]
+            if inputs and index not in found:
+                left += reversed(inputs)
+            else:
+                found[left.pop()] = None
+        return list(found)
 
     def needed(self, targets: Iterable[str]) -> frozenset[int]:
         """Every node that building and evaluating these targets takes."""
@@ -95,7 +114,7 @@ class Graph:
         """For each node the length, in ``cost``, of the longest path from it to a leaf: its scheduling priority."""
         length = [0.0] * len(self.nodes)
         for index in reversed(self.order):
-            after = max((length[c] for c in self.consumers(index)), default=0.0)
+            after = max((length[c] for c in self.digraph.successors(index)), default=0.0)
             length[index] = after + cost(self.nodes[index])
         return length
 
@@ -106,11 +125,26 @@ def build_graph(
     """Resolve every target of a Spec, and what is asked besides. ``types``: with what it remembers of them. Raises
     CompressfileError with all problems found."""
     draft = Draft(spec, registry, facts, types or Types())
+    open_datasets(draft)
     measuring = Measuring(Steps(draft), tuple(asks))
-    plans = {name: measuring.target(target) for name, target in spec.targets.items()}
+    with _deep(len(spec.targets)):
+        plans = {name: measuring.target(target) for name, target in spec.targets.items()}
     for platform in spec.platforms:
         settings_of(draft, platform)
+    check_publish(draft)
     if draft.problems:
         unique = dict.fromkeys(draft.problems)
         raise CompressfileError(unique, dict(spec.texts))
-    return Graph(spec, registry, tuple(draft.nodes), {n: p for n, p in plans.items() if p is not None}, draft.positions)
+    targets = {name: plan for name, plan in plans.items() if plan is not None}
+    return Graph(spec, registry, tuple(draft.nodes), targets, draft.positions, draft.identities)
+
+
+@contextmanager
+def _deep(targets: int) -> Iterator[None]:
+    """Let each target name another in its parameters: the frames of such a chain are Python's, not the C stack's."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + _FRAMES * targets)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)

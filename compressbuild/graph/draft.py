@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+from blake3 import blake3
 from msgspec.structs import replace
 
 from ..api import Kind, Needs, Technique
@@ -14,17 +15,20 @@ from ..errors import Diagnostic, Mark
 from ..platforms import Facts, Missing, check
 from ..registry import Registry
 from ..words import did_you_mean
-from .node import Node, RunWith
+from .node import DataWith, Node, RunWith
 from .params import Resolved
 from .typed import Types
 
 __all__ = ["Draft"]
+
+T = TypeVar("T")
 
 
 class Draft:
     """The node list of a graph in the making. Equal steps on equal inputs become one node.
 
     ``platforms``, ``settings`` and ``runs`` keep what has been resolved already; None once a problem was recorded.
+    ``opened``: datasets that a plugin's source opens.
     """
 
     def __init__(self, spec: Spec, registry: Registry, facts: Facts, types: Types) -> None:
@@ -38,33 +42,62 @@ class Draft:
         self.platforms: dict[str, PlatformSpec | None] = {}
         self.settings: dict[str, Resolved | None] = {}
         self.runs: dict[int, RunWith | None] = {}
+        self.opened: dict[str, DataWith] = {}
+        self.identities: list[bytes] = []  # of each node
+        self.lacking: list[bool] = []  # whether the host lacks something for it, or for a node below
         self._interned: dict[bytes, int] = {}
         self._needs: dict[Needs, tuple[Missing, ...]] = {}
 
     def intern(self, node: Node) -> int:
-        """The index of the node that does this work, new or known."""
-        identity = msgspec.json.encode(
+        """The index of the node that does this work, new or known.
+
+        Its identity is a digest of the work with that of its inputs, so it is the same in every graph."""
+        node = self._with_sources(node)
+        said = msgspec.json.encode(
             [
                 node.role,
                 node.name,
                 node.run,
                 node.key_params,
                 node.params,
-                node.inputs,
+                {role: self.identities[source] for role, source in node.inputs.items()},
                 node.datasets,
+                [(name, w.load, w.params, w.rows) for name, w in node.data_with.items()],
+                node.carried,
                 node.options,
                 [(role, with_.owner, with_.settings) for role, with_ in node.run_with.items()],
                 [m.what for m in node.missing],  # of two platforms that differ in 'requires', one may be met
             ],
             order="deterministic",
         )
+        identity = blake3(said).digest(length=16)
         index = self._interned.setdefault(identity, len(self.nodes))
         if index == len(self.nodes):
             self.nodes.append(replace(node, index=index))
+            self.identities.append(identity)
+            self.lacking.append(bool(node.missing) or any(self.lacking[source] for source in node.inputs.values()))
         self.positions.setdefault(index, [])
         if node.position not in self.positions[index]:
             self.positions[index].append(node.position)
         return index
+
+    def _with_sources(self, node: Node) -> Node:
+        """The node with all that the plugins' sources take which it opens or loads."""
+        opened = {name: found for name in node.datasets if (found := self.opened.get(name)) is not None}
+        models = (self.spec.models[name].source for name in node.models)
+        records = [self.registry.sources[source] for source in models if source is not None]
+        if not opened and not records:
+            return node
+        missing = [self.missing(record.stack.needs, record.needs) for record in records]
+        missing += [with_.missing for with_ in opened.values()]
+        return replace(
+            node,
+            data_with=opened,
+            carried=tuple(dict.fromkeys(record.factory for record in records if record.factory)),
+            tools=_union(node.tools, *(r.stack.tools for r in records), *(w.tools for w in opened.values())),
+            preload=_union(node.preload, *(r.stack.preload for r in records), *(w.preload for w in opened.values())),
+            missing=_union(node.missing, *missing),
+        )
 
     def missing(self, *needs: Needs) -> tuple[Missing, ...]:
         """What the host lacks of all these, each once."""
@@ -130,3 +163,7 @@ class Draft:
             Diagnostic(f"{owner} takes {' or '.join(consumes)}, but its input is '{kind}'", mark, hint)
         )
         return False
+
+
+def _union(*parts: tuple[T, ...]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(item for part in parts for item in part))

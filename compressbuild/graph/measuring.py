@@ -17,6 +17,7 @@ from .compiling import run_with
 from .loading import add_loads
 from .node import Ask, GatePlan, MetricPlan, Node, RunWith, TargetPlan
 from .params import NO_PLATFORM, Resolved, handed, resolve
+from .sources import companions
 from .steps import Steps
 from .typed import type_name
 
@@ -66,7 +67,15 @@ class Measuring:
             self._compared(uses.values(), evaluate, baseline),
             self._details(target, uses, evaluate),
             asked,
+            self._companions(target),
         )
+
+    def _companions(self, target: TargetSpec) -> int | None:
+        """The node that gathers what the model that the target starts from has published beside it."""
+        spec = self.draft.spec
+        while target.source in spec.targets:
+            target = spec.targets[target.source]
+        return companions(self.draft, spec.models[target.source])
 
     def _asked(self, target: TargetSpec, evaluate: EvaluateSpec) -> tuple[MetricPlan, ...]:
         """What commands ask for, in their order."""
@@ -83,9 +92,11 @@ class Measuring:
         self, target: TargetSpec, uses: Mapping[str, MetricUse], evaluate: EvaluateSpec
     ) -> tuple[MetricPlan, ...]:
         """What is measured unasked for a target that has any measurement."""
+        if not uses:
+            return ()
         known = self.draft.registry.metrics.values()
         records = [m for m in known if isinstance(m, ArtifactMetric) and m.unasked and m.name not in uses]
-        found = [self.metric(target.name, MetricUse(m.name, target.mark), evaluate, None) for m in records if uses]
+        found = [self.metric(target.name, MetricUse(m.name, target.mark), evaluate, None) for m in records]
         return tuple(plan for plan in found if plan is not None and plan.node is not None)
 
     def _compared(
@@ -111,6 +122,8 @@ class Measuring:
 
     def _missing(self, index: int) -> tuple[Missing, ...]:
         """What this host lacks for a node or anything below it."""
+        if not self.draft.lacking[index]:
+            return ()
         seen: set[int] = set()
         stack = [index]
         found: list[Missing] = []

@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from ..api import Metric
+from ..api import Metric, Rows
 from ..compressfile.nodes import Map
 from ..compressfile.spec import GateSpec, RunOptions, TargetSpec
 from ..errors import Mark
 from ..platforms import Missing
 
-__all__ = ["GatePlan", "MetricPlan", "Node", "Role", "RunWith", "TargetPlan"]
+__all__ = ["DataWith", "GatePlan", "MetricPlan", "Node", "Role", "RunWith", "TargetPlan"]
 
 Role = Literal["source", "import", "technique", "compile", "metric"]
 
@@ -33,11 +33,29 @@ class RunWith(msgspec.Struct, frozen=True):
     is_census: bool = False  # ``load`` is the kind's census: the input is counted, not run
 
 
+class DataWith(msgspec.Struct, frozen=True):
+    """How a plugin's source opens a dataset: ``load(ctx, params, rows)``. ``files``: what it reads, with where that is
+    written."""
+
+    load: str
+    owner: str  # "source npz"
+    version: int
+    params: Mapping[str, Any]
+    params_type: str
+    rows: Rows
+    files: tuple[tuple[str, Mark], ...] = ()
+    tools: tuple[str, ...] = ()
+    preload: tuple[str, ...] = ()
+    missing: tuple[Missing, ...] = ()
+
+
 class Node(msgspec.Struct, frozen=True):
     """One step resolved in the DAG. Two equal steps on equal inputs are one node.
 
     ``inputs``: role → node index. ``models``: the sources whose factory code loading its inputs runs.
-    ``references``: name written in a parameter → role of the input. ``datasets``: names of datasets it opens.
+    ``references``: name written in a parameter → role of the input.
+    ``datasets``: names of datasets it opens; ``data_with``: how, of those that no loader
+    of the user's opens. ``carried``: functions of plugins that loading its inputs calls.
     ``missing``: what this host lacks to run it. ``position``: ``target/step``, where it was first written.
     """
 
@@ -57,6 +75,8 @@ class Node(msgspec.Struct, frozen=True):
     run_with: Mapping[str, RunWith] = {}
     models: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
+    data_with: Mapping[str, DataWith] = {}
+    carried: tuple[str, ...] = ()
     functions: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
@@ -106,7 +126,7 @@ class GatePlan(msgspec.Struct, frozen=True):
 class TargetPlan(msgspec.Struct, frozen=True):
     """What a target asks for. ``artifact``: the node whose output is published; ``model``: the one before compiling.
     ``compared``: metrics of the baseline, by name, that the target's own are seen beside. ``details``: what the report
-    shows of it besides. ``asked``: one for each Ask."""
+    shows of it besides. ``asked``: one for each Ask. ``companions``: the node whose files are published beside it."""
 
     spec: TargetSpec
     artifact: int
@@ -118,6 +138,7 @@ class TargetPlan(msgspec.Struct, frozen=True):
     compared: tuple[MetricPlan, ...] = ()
     details: tuple[MetricPlan, ...] = ()
     asked: tuple[MetricPlan, ...] = ()
+    companions: int | None = None
 
     @property
     def name(self) -> str:
@@ -126,7 +147,7 @@ class TargetPlan(msgspec.Struct, frozen=True):
     @property
     def nodes(self) -> tuple[int, ...]:
         """Every node whose result the target reads itself."""
-        wanted = [self.artifact, self.model]
+        wanted = [self.artifact, self.model, *([self.companions] if self.companions is not None else [])]
         wanted += [m.node for m in (*self.metrics, *self.compared, *self.details, *self.asked) if m.node is not None]
         for gate in self.gates:
             wanted += [m.node for m in (gate.metric, gate.against) if m is not None and m.node is not None]

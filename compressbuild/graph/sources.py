@@ -1,4 +1,4 @@
-"""Models that nobody builds: a factory of the user's, or a file."""
+"""Models that nobody builds: a factory of the user's, a file, or a plugin's source."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from ..compressfile.spec import ModelSpec
 from ..errors import Diagnostic
 from .draft import Draft
 from .node import Node
+from .opening import settled
+from .typed import type_name
 
-__all__ = ["source"]
+__all__ = ["companions", "source"]
 
 
 def source(draft: Draft, model: ModelSpec) -> int | None:
+    if model.source is not None:
+        return _read(draft, model, model.source)
     if model.factory is not None:
         return _factory(draft, model)
     kind = model.kind or next(
@@ -42,6 +46,48 @@ def source(draft: Draft, model: ModelSpec) -> int | None:
             params={"file": model.file},
             key_params={"file": model.file},
             files=files,
+        )
+    )
+
+
+def companions(draft: Draft, model: ModelSpec) -> int | None:
+    """The node that gathers what is published beside all that is made of a model; None: there is nothing."""
+    record = draft.registry.sources.get(model.source) if model.source is not None else None
+    if record is None or record.companions is None:
+        return None
+    return _read(draft, model, record.name, companions=True)
+
+
+def _read(draft: Draft, model: ModelSpec, name: str, *, companions: bool = False) -> int | None:
+    record = draft.registry.sources.get(name)
+    if record is None:
+        draft.unknown("source", name, model.marks.get(name, model.mark))
+        return None
+    found = settled(draft, record, model, f"model '{model.name}'")
+    if found is None:
+        return None
+    assert record.produces is not None
+    kind = draft.kind("companions" if companions else record.produces)
+    run = record.companions if companions else record.run
+    return draft.intern(
+        Node(
+            0,
+            f"{model.name}/{'companions' if companions else 'source'}",
+            "source",
+            f"{'companions' if companions else 'source'}.{record.name}",
+            record.version,
+            run or "",
+            kind.name,
+            model.marks.get(record.name, model.mark),
+            params=found.values,
+            params_type=type_name(record.params),
+            key_params=found.key(),
+            models=(model.name,),
+            files=found.named("file"),
+            tools=record.stack.tools,
+            preload=record.stack.preload,
+            options=draft.options(),
+            missing=draft.missing(record.stack.needs, record.needs, found.needs),
         )
     )
 

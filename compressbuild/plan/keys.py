@@ -26,8 +26,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import msgspec
 
 from ..closure import CodeClosure, CodeIndex
 from ..compressfile.nodes import plain
@@ -67,6 +69,7 @@ class Keyer:
         self._code = code
         self._registry = registry
         self.environment = {name: environ[name] for name in spec.env if name in environ}
+        self._watched: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._listings = Listings(str(spec.root), spec.path.name, stat, self.problems)
 
     @staticmethod
@@ -123,6 +126,7 @@ class Keyer:
         """Forget what was read of the project: something has changed."""
         self._code = self._code.renewed()
         self._listings.forget()
+        self._watched.clear()
 
     def facts_of(self, node: Node) -> dict[str, Any]:
         return {name: self._facts.get(name) for name in sorted(set(node.facts))}
@@ -156,13 +160,15 @@ class Keyer:
                 found.append((model.factory, model.marks.get("factory", model.mark)))
         for name in node.datasets:
             data = self.spec.datasets[name]
-            found.append((data.loader, data.marks.get("loader", data.mark)))
+            if name not in node.data_with:
+                found.append((data.loader, data.marks.get("loader", data.mark)))
         found += [(reference, node.mark) for reference in node.functions]
         return tuple(found)
 
     def file_patterns(self, node: Node) -> tuple[tuple[str, Mark], ...]:
         """Every listed path or glob that the node may read, with where it is listed."""
         found = [(path, node.mark) for path in node.files]
+        found += [file for with_ in node.data_with.values() for file in with_.files]
         for name in node.models:
             model = self.spec.models[name]
             found += [(path, model.marks.get("files", model.mark)) for path in model.files]
@@ -186,15 +192,17 @@ class Keyer:
         tops = {ref.partition(":")[0].partition(".")[0] for node in nodes for ref in self._plugin_references(node)}
         return frozenset(tops).union(*(self._registry.siblings(top) for top in tops))
 
-    def watched(self, node: Node) -> Iterator[str]:
+    def watched(self, node: Node) -> tuple[str, ...]:
         """Absolute paths whose change can change the key: files that count, and those that would if they were made."""
-        for closure in self._closures(node):
-            yield from closure.paths
-            yield from closure.absent
-        for path in self.read_files(node):
-            yield os.path.join(self.spec.root, path)
-        for pattern, _ in self.file_patterns(node):
-            yield from self._listings.watched(pattern)
+        patterns = self.file_patterns(node)
+        own, plugin = [ref for ref, _ in self.code_references(node)], self._plugin_references(node)
+        of = (*own, "", *plugin, "", *(pattern for pattern, _ in patterns))
+        if of not in self._watched:
+            found = [path for closure in self._closures(node) for path in (*closure.paths, *closure.absent)]
+            found += [os.path.join(self.spec.root, path) for path in self.read_files(node)]
+            found += [path for pattern, _ in patterns for path in self._listings.watched(pattern)]
+            self._watched[of] = tuple(found)
+        return self._watched[of]
 
     def _closures(self, node: Node) -> tuple[CodeClosure, ...]:
         own = [self._code.closure(ref) for ref, _ in self.code_references(node)]
@@ -207,15 +215,23 @@ class Keyer:
         counts by the format version."""
         runs = node.run_with.values()
         named = [node.run, node.params_type, *(ref for run in runs for ref in (run.load, run.settings_type))]
+        named += [ref for with_ in node.data_with.values() for ref in (with_.load, with_.params_type)]
+        named += node.carried
         return list(dict.fromkeys(ref for ref in named if ref and not ref.startswith("compressbuild.")))
 
     def _data(self, node: Node) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name in node.models:
             model = self.spec.models[name]
+            if model.source is not None:
+                continue  # what it is made of is in its artifact
             found.setdefault("models", []).append([model.factory, plain(model.args) if model.args is not None else {}])
         for name in node.datasets:
             data = self.spec.datasets[name]
+            if (with_ := node.data_with.get(name)) is not None:
+                said = {"version": with_.version, "params": dict(with_.params), "rows": msgspec.to_builtins(with_.rows)}
+                found.setdefault("datasets", []).append([with_.load, said])
+                continue
             found.setdefault("datasets", []).append([data.loader, plain(data.args) if data.args is not None else {}])
         return found
 

@@ -30,19 +30,28 @@ class Traces:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._dirty = False
-        self._traces: dict[str, Trace] = load_sealed(path, _MAGIC, dict[str, Trace]) or {}
+        self._traces: dict[str, Trace | msgspec.Raw] = {**(load_sealed(path, _MAGIC, dict[str, msgspec.Raw]) or {})}
 
     def get(self, position: str) -> Trace | None:
-        return self._traces.get(position)
+        """A trace is decoded when it is first asked for: a build of a part asks for few."""
+        found = self._traces.get(position)
+        if isinstance(found, msgspec.Raw):
+            try:
+                found = self._traces[position] = msgspec.msgpack.decode(found, type=Trace)
+            except ValueError:  # of another shape, by another version
+                del self._traces[position]
+                return None
+        return found
 
     def record(self, positions: list[str], trace: Trace) -> None:
         for position in positions:
-            if self._traces.get(position) != trace:
+            if self.get(position) != trace:
                 self._traces[position] = trace
                 self._dirty = True
 
     def all(self) -> Mapping[str, Trace]:
-        return self._traces
+        found = {position: self.get(position) for position in list(self._traces)}
+        return {position: trace for position, trace in found.items() if trace is not None}
 
     def save(self) -> OSError | None:
         """Write the file if anything is new; what prevented it."""

@@ -6,7 +6,7 @@ GPU fact is asked for and there is an NVIDIA driver.
 
 from .catalogue import Ability, assess
 from .facts import Fact, Facts, Host, probe
-from .needs import Missing, check, lacking, unavailable
+from .needs import Missing, check, install_line, lacking, unavailable
 from .requires import check_requires, requires_met
 from .saturation import saturates
 
@@ -19,6 +19,7 @@ __all__ = [
     "assess",
     "check",
     "check_requires",
+    "install_line",
     "lacking",
     "probe",
     "requires_met",

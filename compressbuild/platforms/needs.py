@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -11,7 +12,10 @@ from ..api.needs import Needs
 from .facts import Facts
 from .libraries import find_library
 
-__all__ = ["Missing", "check", "lacking", "unavailable"]
+__all__ = ["Missing", "check", "install_line", "lacking", "unavailable"]
+
+_PIP = re.compile(r"pip install (?:'([^']+)'|([\w.\[\],-]+))")
+_EXTRAS = re.compile(r"compressbuild\[([\w,.-]+)\]")
 
 
 class Missing(msgspec.Struct, frozen=True):
@@ -56,6 +60,26 @@ def lacking(missing: Sequence[Missing]) -> str:
     packages = list(dict.fromkeys(name for m in missing for name in m.modules))
     others = dict.fromkeys(m.what for m in missing if not m.modules)
     return f"needs {_and([*([_packages(packages)] if packages else []), *others])}"
+
+
+def install_line(wanted: Iterable[Sequence[Missing]]) -> str | None:
+    """One ``pip install`` for all of ``wanted`` that lack nothing but Python packages; None if nothing is that."""
+    extras: dict[str, None] = {}
+    packages: dict[str, None] = {}
+    for missing in wanted:
+        if not all(each.modules for each in missing):
+            continue
+        for each in missing:
+            found = _PIP.search(each.hint)
+            if found is None:
+                continue
+            named = _EXTRAS.fullmatch(found[1] or found[2])
+            if named is not None:
+                extras.update(dict.fromkeys(named[1].split(",")))
+            else:
+                packages[found[0].removeprefix("pip install ")] = None
+    words = [f"'compressbuild[{','.join(sorted(extras))}]'"] if extras else []
+    return f"pip install {' '.join([*words, *packages])}" if words or packages else None
 
 
 def unavailable(subject: str, missing: Sequence[Missing]) -> str:

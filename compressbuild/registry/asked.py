@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ..api.destination import Destination
 from ..api.needs import Needs
-from ..api.records import AnswerMetric, ArtifactMetric, Backend, Kind, Platform, RunMetric, Technique
+from ..api.records import AnswerMetric, ArtifactMetric, Backend, Kind, Platform, RunMetric, Source, Technique
 from ..api.stack import Stack
 from ..digest import CLOCK_GRANULARITY_NS
 from ..errors import PluginError
@@ -26,7 +27,8 @@ __all__ = ["Asked", "remember", "resolved", "sources"]
 R = TypeVar("R")
 _STARTED = time.time_ns()
 _CLASSES: Mapping[str, Callable[..., Any]] = {
-    kind.__name__: kind for kind in (Technique, Backend, Kind, ArtifactMetric, AnswerMetric, RunMetric, Platform)
+    kind.__name__: kind
+    for kind in (Technique, Backend, Kind, ArtifactMetric, AnswerMetric, RunMetric, Platform, Source, Destination)
 }
 _ENGINE = ("compressbuild.api.", "compressbuild.registry.")
 
@@ -53,9 +55,11 @@ class Asked(msgspec.Struct, frozen=True):
             found["kind"],
             found["metric"],
             found["platform"],
+            found["source"],
+            found["destination"],
             plugins=self.plugins,
             owner={(what, name): owner for what, by in self.records.items() for name, (owner, *_) in by.items()},
-            sources=tuple(self.files),
+            origins=tuple(self.files),
         )
 
 
@@ -89,7 +93,7 @@ class _Records(Mapping[str, R]):
 def remember(registry: Registry) -> Asked | None:
     """What to keep of the answers; None if they cannot be kept. A plugin with a problem is asked each time, and so is
     one that observes builds, or has a record that would not come back equal."""
-    files, engine = ({path: signature(path) for path in paths} for paths in (registry.sources, _engine()))
+    files, engine = ({path: signature(path) for path in paths} for paths in (registry.origins, _engine()))
     if registry.problems or registry.observers or not all(map(_settled, (*files.values(), *engine.values()))):
         return None
     by: dict[str, Mapping[str, Any]] = {
@@ -98,6 +102,8 @@ def remember(registry: Registry) -> Asked | None:
         "kind": registry.kinds,
         "metric": registry.metrics,
         "platform": registry.platforms,
+        "source": registry.sources,
+        "destination": registry.destinations,
     }
     records = {
         what: {

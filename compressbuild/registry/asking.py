@@ -15,8 +15,9 @@ import msgspec
 import pluggy
 
 from ..api import hooks
+from ..api.destination import Destination
 from ..api.record import UnknownField, reading
-from ..api.records import Backend, Kind, Metric, Platform, Technique
+from ..api.records import Backend, Kind, Metric, Platform, Source, Technique
 from ..api.version import VERSION, compare
 from ..words import suggest
 from .asked import resolved
@@ -190,7 +191,7 @@ class _Draft:
 
     def finished(self) -> Plugin:
         point = self.point
-        techniques, backends, kinds, metrics, platforms = (
+        techniques, backends, kinds, metrics, platforms, sources, destinations = (
             tuple(sorted(record.name for what, record in self.records if what == asked)) for asked in WHATS
         )
         return Plugin(
@@ -203,6 +204,8 @@ class _Draft:
             kinds=kinds,
             metrics=metrics,
             platforms=platforms,
+            sources=sources,
+            destinations=destinations,
             problem=self.problems[0] if self.problems else None,
             broken=self.broken,
             warnings=tuple(self.warnings),
@@ -306,7 +309,7 @@ def _registry(drafts: Sequence[_Draft]) -> Registry:
         for what, record in draft.records:
             found[what][record.name] = record
             owner[what, record.name] = draft.point.name
-    techniques, backends, kinds, metrics, platforms = (
+    techniques, backends, kinds, metrics, platforms, sources, destinations = (
         MappingProxyType(dict(sorted(found[what].items()))) for what in WHATS
     )
     return Registry(
@@ -315,6 +318,8 @@ def _registry(drafts: Sequence[_Draft]) -> Registry:
         cast(Mapping[str, Kind], kinds),
         cast(Mapping[str, Metric], metrics),
         cast(Mapping[str, Platform], platforms),
+        cast(Mapping[str, Source], sources),
+        cast(Mapping[str, Destination], destinations),
         plugins=tuple(draft.finished() for draft in drafts),
         problems=tuple(problem for draft in drafts for problem in draft.problems),
         owner=MappingProxyType(owner),

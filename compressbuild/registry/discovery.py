@@ -33,7 +33,7 @@ def discover(*, cache: Path | None = None, extra: Sequence[ModuleType | str] = (
     seen = tried(installed.entry_points, known.tried if known is not None else {}, ask)
     with aside():
         registry = ask(installed.entry_points, extra, {value: each.problem for value, each in seen.items()})
-    registry = replace(registry, installed=installed, sources=sources(before, registry.plugins))
+    registry = replace(registry, installed=installed, origins=sources(before, registry.plugins))
     offers = _offers(registry, known.offers if known is not None else {})
     if cache is not None:
         settled = installed.settled()
@@ -61,6 +61,8 @@ def _offers(
             "kind": plugin.kinds,
             "metric": plugin.metrics,
             "platform": plugin.platforms,
+            "source": plugin.sources,
+            "destination": plugin.destinations,
         }
         then = before.get(plugin.name, {}) if plugin.broken else {}
         offers[plugin.name] = {what: tuple(sorted({*names, *then.get(what, ())})) for what, names in now.items()}

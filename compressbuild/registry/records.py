@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
+from ..api.destination import Destination
 from ..api.facts import FACTS
 from ..api.needs import Needs
 from ..api.params import Params
-from ..api.records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Technique
+from ..api.records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Source, Technique
 from ..api.stack import Stack
 from ..errors import Diagnostic
 from ..words import did_you_mean, suggest
@@ -23,11 +24,13 @@ __all__ = ["Names", "check_links", "check_record"]
 
 _NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_REFERENCES = ("run", "compile", "load", "init", "validate", "profile", "census")
+_REFERENCES = ("run", "compile", "load", "init", "validate", "profile", "census", "factory", "companions", "open")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*|\*")
 _CHOICES: Mapping[tuple[type, str], tuple[str, ...]] = {
     (Metric, "direction"): ("lower", "higher", "none"),
     (Metric, "role"): ("quality", "cost", "detail"),
     (ArtifactMetric, "of"): ("artifact", "model"),
+    (Source, "of"): ("model", "dataset"),
 }
 
 _OPTIMIZED = (
@@ -94,6 +97,12 @@ def _check_values(shown: str, record: Record) -> Diagnostic | None:
         return _wrong(f"{shown}: 'priority' must be 0 or more, not {record.priority}", "0 comes last")
     if isinstance(record, Kind) and not record.files:
         return _wrong(f"{shown}: 'files' is empty", "glob patterns that its directory must hold: files=('model.onnx',)")
+    if isinstance(record, Source) and (record.of == "model") != (record.produces is not None):
+        return _wrong(f"{shown}: a source of models, and no other, says which kind it 'produces'")
+    if isinstance(record, Destination):
+        wrong = next((each for each in record.schemes if not _SCHEME.fullmatch(each)), None)
+        if wrong is not None or not record.schemes:
+            return _wrong(f"{shown}: 'schemes' cannot be {record.schemes!r}", "of its addresses: schemes=('s3',)")
     for fact in (*record.compile_facts, *record.run_facts) if isinstance(record, Backend) else ():
         if fact not in FACTS:
             hint = suggest(fact, FACTS, otherwise=f"known: {', '.join(FACTS)}")
@@ -103,7 +112,7 @@ def _check_values(shown: str, record: Record) -> Diagnostic | None:
 
 def _check_params(shown: str, record: Record) -> Diagnostic | None:
     """A parameter struct is its technique's help, and its types must resolve."""
-    field = "settings" if isinstance(record, Backend) else "params"
+    field = {Backend: "settings", Destination: "options"}.get(type(record), "params")
     params: type[Params] | None = getattr(record, field, None)
     if params is None or params is Params:
         return None
@@ -111,6 +120,11 @@ def _check_params(shown: str, record: Record) -> Diagnostic | None:
         if sys.flags.optimize > 1:
             return _wrong(f"{shown}: Python has removed the docstring of {params.__name__}", _OPTIMIZED)
         return _wrong(f"{shown}: {params.__name__} has no docstring", "its first line is the help that users see")
+    if isinstance(record, Source) and record.name not in params.__struct_encode_fields__:
+        return _wrong(
+            f"{shown}: {params.__name__} has no parameter '{record.name}'",
+            "an entry names its source by the key of that name: the parameter that says where the source is",
+        )
     taken = next((name for name in params.__struct_fields__ if name in _METHODS), None)
     if taken is not None:
         return _wrong(f"{shown}: {params.__name__} calls a parameter '{taken}', as a method of Params is called")
@@ -146,7 +160,7 @@ def check_links(what: str, record: Record, names: Names) -> tuple[Diagnostic | N
     unknown = [kind for kind in consumed if kind not in names.kinds]
     if unknown and len(unknown) == len(consumed):
         return _unknown(shown, "consumes", "kind", unknown[0], names.kinds), []
-    if isinstance(record, Technique) and record.produces is not None and record.produces not in names.kinds:
+    if isinstance(record, Technique | Source) and record.produces is not None and record.produces not in names.kinds:
         return _unknown(shown, "produces", "kind", record.produces, names.kinds), []
     return None, [f"{shown} also consumes '{kind}', a kind that no plugin offers" for kind in unknown]
 

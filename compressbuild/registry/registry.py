@@ -8,14 +8,15 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..api.records import Backend, Kind, Metric, Platform, Technique
+from ..api.destination import Destination
+from ..api.records import Backend, Kind, Metric, Platform, Source, Technique
 from ..errors import PluginError
 from ..words import suggest
 from .installed import Installed
 
 __all__ = ["WHATS", "Observer", "Plugin", "Problem", "Record", "Registry"]
 
-Record = Technique | Backend | Kind | Metric | Platform
+Record = Technique | Backend | Kind | Metric | Platform | Source | Destination
 R = TypeVar("R")
 
 WHATS: Mapping[str, type] = {
@@ -24,6 +25,8 @@ WHATS: Mapping[str, type] = {
     "kind": Kind,
     "metric": Metric,
     "platform": Platform,
+    "source": Source,
+    "destination": Destination,
 }
 """What a record is called, in messages and in ``Registry.owner``."""
 
@@ -51,6 +54,8 @@ class Plugin(msgspec.Struct, frozen=True):
     kinds: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
     problem: Problem | None = None
     broken: bool = False
     warnings: tuple[str, ...] = ()
@@ -86,7 +91,7 @@ class Registry(msgspec.Struct, frozen=True):
     """Everything that plugins offer. Names that two plugins offer are in no mapping: neither wins by chance.
 
     ``owner``: ``("technique", name)`` → plugin name. ``refused``: the same key → why the record is not there.
-    ``remembered``: the same key → the plugin that offered it when it last worked. ``sources``: the files and
+    ``remembered``: the same key → the plugin that offered it when it last worked. ``origins``: the files and
     directories of packages that the answers came from. ``stamp``: if all of it was remembered, what stands for every
     file behind it; else empty.
     """
@@ -96,13 +101,15 @@ class Registry(msgspec.Struct, frozen=True):
     kinds: Mapping[str, Kind]
     metrics: Mapping[str, Metric]
     platforms: Mapping[str, Platform] = {}
+    sources: Mapping[str, Source] = {}
+    destinations: Mapping[str, Destination] = {}
     plugins: tuple[Plugin, ...] = ()
     problems: tuple[Problem, ...] = ()
     owner: Mapping[tuple[str, str], str] = {}
     observers: tuple[Observer, ...] = ()
     refused: Mapping[tuple[str, str], Problem] = {}
     remembered: Mapping[tuple[str, str], str] = {}
-    sources: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
     installed: Installed = msgspec.field(default_factory=lambda: Installed("", {}, {}, (), {}))
     stamp: str = ""
 
@@ -121,6 +128,15 @@ class Registry(msgspec.Struct, frozen=True):
 
     def platform(self, name: str) -> Platform:
         return self._get("platform", self.platforms, name)
+
+    def source(self, name: str) -> Source:
+        return self._get("source", self.sources, name)
+
+    def sources_of(self, what: str) -> tuple[str, ...]:
+        """Names of what a ``model`` or ``dataset`` can be read from, and of sources that something is wrong with."""
+        known = [name for name, record in self.sources.items() if record.of == what]
+        lost = [name for kind, name in (*self.refused, *self.remembered) if kind == "source"]
+        return tuple(dict.fromkeys([*known, *(name for name in lost if name not in self.sources)]))
 
     def _get(self, what: str, known: Mapping[str, R], name: str) -> R:
         if name not in known:
@@ -142,6 +158,8 @@ class Registry(msgspec.Struct, frozen=True):
             "kind": self.kinds,
             "metric": self.metrics,
             "platform": self.platforms,
+            "source": self.sources,
+            "destination": self.destinations,
         }
         hints = [suggest(name, known[what], otherwise="'cbuild plugins' lists what is installed") or ""]
         elsewhere = [other for other in known if name in known[other]]
@@ -167,7 +185,7 @@ class Registry(msgspec.Struct, frozen=True):
         are the same) nothing was installed, removed or edited in a manifest or what it imports since. -1: the file is
         not there."""
         watched = list(self.installed.watched.items())
-        for file in self.sources:
+        for file in self.origins:
             try:
                 watched.append((file, os.stat(file).st_mtime_ns))
             except OSError:

@@ -164,7 +164,7 @@ class CAS(Objects):
         """The tree, verified. CorruptObject if it is missing, damaged or no valid tree."""
         tree = self._trees.get(digest)
         if tree is None:
-            data = self._read(digest)
+            data = self.read(digest)
             try:
                 tree = self._trees[digest] = Tree.decode(data)
             except ValueError as error:
@@ -222,7 +222,8 @@ class CAS(Objects):
             self._dir.discard(self._dir.object(digest))
         self._forget(digest)
 
-    def _read(self, digest: Digest) -> bytes:
+    def read(self, digest: Digest) -> bytes:
+        """The bytes of an object, verified. CorruptObject if it is missing or damaged."""
         with explained("read an object"):
             try:
                 data = read_regular(self._dir.object(digest))

@@ -66,6 +66,7 @@ class Store:
         self._use: Lock | None = None
         self._unlockable = False
         self._pending: dict[Digest, ActionResult] = {}
+        self._known: dict[Digest, Hit] = {}
         self._batches = 0
         self._mutex = RLock()
 
@@ -219,6 +220,7 @@ class Store:
             pending, self._pending = list(self._pending.values()), {}
             if pending:
                 self.ac.put(*pending)
+                self._known.update((result.key, Hit(result)) for result in pending)
             with explained("sync the cache"):
                 self.dir.queue.drain()
 
@@ -237,11 +239,17 @@ class Store:
                 self.ac.touch(key)
         problems = self.cas.check_tree(result.output)
         if not problems:  # perhaps since another action has produced the same bytes
-            return Hit(msgspec.structs.replace(result, evicted=False))
+            hit = self._known[key] = Hit(msgspec.structs.replace(result, evicted=False) if result.evicted else result)
+            return hit
+        self._known.pop(key, None)
         if result.evicted:
             return Evicted(result)
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return Damaged(result, f"{problems[0]}{more}")
+
+    def known(self, key: Digest) -> Hit | None:
+        """What this store itself has found or stored, not verified again."""
+        return self._known.get(key)
 
     def materialise(self, digest: Digest, destination: Path, *, writable: bool = False) -> None:
         """Write the output ``digest`` to a new directory: see ``CAS.materialise``."""

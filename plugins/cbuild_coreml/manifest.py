@@ -24,6 +24,11 @@ def compressbuild_kinds() -> Iterator[Kind]:
     yield Kind(
         name="coreml-package",
         files=("model.mlpackage/Manifest.json", "model.mlpackage/Data/com.apple.CoreML/model.mlmodel"),
+        loading=(
+            "import coremltools\n"
+            'model = coremltools.models.MLModel(f"{directory}/model.mlpackage")\n'
+            "outputs = model.predict(inputs)  # inputs: name → array\n"
+        ),
         summary="Core ML package: an ML program and its weights",
         validate="cbuild_coreml.artifact:validate",
         load="cbuild_coreml.runner:load",

@@ -22,6 +22,11 @@ def compressbuild_kinds() -> Iterator[Kind]:
     yield Kind(
         name="executorch-program",
         files=("model.pte", "interface.json"),
+        loading=(
+            "from executorch.runtime import Runtime\n"
+            'program = Runtime.get().load_program(f"{directory}/model.pte")\n'
+            'outputs = program.load_method("forward").execute(inputs)  # inputs: tensors, in order\n'
+        ),
         summary="ExecuTorch program, with its inputs and outputs in interface.json",
         validate="cbuild_executorch.artifact:validate",
         load="cbuild_executorch.runner:load",

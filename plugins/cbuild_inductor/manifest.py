@@ -27,6 +27,11 @@ def compressbuild_kinds() -> Iterator[Kind]:
     yield Kind(
         name="aoti-package",
         files=("model.pt2", "interface.json"),
+        loading=(
+            "import torch\n"
+            'model = torch._inductor.aoti_load_package(f"{directory}/model.pt2")\n'
+            "outputs = model(*inputs)  # inputs: tensors, in order\n"
+        ),
         summary="AOTInductor package: native code and weights, with its inputs and outputs in interface.json",
         validate="cbuild_inductor.artifact:validate",
         load="cbuild_inductor.runner:load",

@@ -9,6 +9,7 @@ from .batching import arrays, batch_indices, batches
 from .examples import Example, example
 from .feeds import sample_feeds
 from .inputs import axis_sizes, example_arrays, fit, fixed_batch
+from .labels import is_unlabelled, require_labels, unlabelled
 from .schemes import check_scheme
 
 VERSION = "1.0"
@@ -26,5 +27,8 @@ __all__ = [
     "example_arrays",
     "fit",
     "fixed_batch",
+    "is_unlabelled",
+    "require_labels",
     "sample_feeds",
+    "unlabelled",
 ]

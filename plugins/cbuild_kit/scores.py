@@ -8,6 +8,7 @@ import numpy as np
 
 from compressbuild.api import UserError
 
+from .labels import require_labels
 from .predictions import Predictions
 
 __all__ = ["classified", "left_out", "output"]
@@ -16,6 +17,7 @@ __all__ = ["classified", "left_out", "output"]
 def classified(predictions: Predictions, name: str | None, ignore: int) -> tuple[np.ndarray, np.ndarray]:
     """(scores M×C, labels M) of the samples that count; UserError if they do not fit together."""
     scores, labels = output(predictions, name), predictions.labels
+    require_labels(labels, "a metric of classes")
     _check(scores, labels)
     scores = scores.reshape(-1, scores.shape[-1])
     labels = labels.reshape(-1).astype(np.int64)

@@ -20,6 +20,11 @@ def compressbuild_kinds():
     yield Kind(
         name="onnx",
         files=("*.onnx",),
+        loading=(
+            "import onnxruntime\n"
+            'session = onnxruntime.InferenceSession(f"{directory}/*.onnx")\n'
+            "outputs = session.run(None, inputs)  # inputs: name → array\n"
+        ),
         summary="an ONNX model, with its external data beside it if it has any",
         validate="cbuild_onnx.model.files:validate",
         load="cbuild_onnx.model.runner:load",

@@ -20,6 +20,11 @@ def compressbuild_kinds() -> Iterator[Kind]:
     yield Kind(
         name="ort-model",
         files=("model.ort",),
+        loading=(
+            "import onnxruntime\n"
+            'session = onnxruntime.InferenceSession(f"{directory}/model.ort")\n'
+            "outputs = session.run(None, inputs)  # inputs: name → array\n"
+        ),
         summary="ONNX Runtime's flatbuffer format",
         validate="cbuild_onnxruntime.artifact:validate_flat",
         load="cbuild_onnxruntime.flat:load",
@@ -28,6 +33,11 @@ def compressbuild_kinds() -> Iterator[Kind]:
     yield Kind(
         name="onnxruntime-model",
         files=("model.onnx",),
+        loading=(
+            "import onnxruntime\n"
+            'session = onnxruntime.InferenceSession(f"{directory}/model.onnx")\n'
+            "outputs = session.run(None, inputs)  # inputs: name → array\n"
+        ),
         summary="ONNX with ONNX Runtime's own fused operators",
         validate="cbuild_onnxruntime.artifact:validate",
         load="cbuild_onnxruntime.runner:load",

@@ -19,6 +19,12 @@ def compressbuild_kinds() -> Iterator[Kind]:
     yield Kind(
         name="openvino-ir",
         files=("model.xml", "model.bin"),
+        loading=(
+            "import openvino\n"
+            'precision = {"INFERENCE_PRECISION_HINT": "<inference-precision:device=dynamic>"}\n'
+            'model = openvino.compile_model(f"{directory}/model.xml", "<device>", precision)\n'
+            "outputs = model(inputs)  # inputs: name → array\n"
+        ),
         summary="OpenVINO intermediate representation",
         validate="cbuild_openvino.artifact:validate",
         load="cbuild_openvino.runner:load",

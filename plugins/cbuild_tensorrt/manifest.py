@@ -20,12 +20,20 @@ _NVINFER = (("libnvinfer.so.11", "libnvinfer.so.10", "nvinfer_11.dll", "nvinfer_
 
 @hookimpl
 def compressbuild_kinds() -> Iterator[Kind]:
-    for name, title in (("tensorrt-rtx-engine", "TensorRT-RTX"), ("tensorrt-engine", "TensorRT")):
+    for name, title, module in (
+        ("tensorrt-rtx-engine", "TensorRT-RTX", "tensorrt_rtx"),
+        ("tensorrt-engine", "TensorRT", "tensorrt"),
+    ):
         yield Kind(
             name=name,
             files=("model.engine", "engine.json"),
             summary=f"serialized {title} engine, with its inputs and outputs in engine.json",
             validate="cbuild_tensorrt.artifact:validate",
+            loading=(
+                f"import {module}\n"
+                f"runtime = {module}.Runtime({module}.Logger())\n"
+                'engine = runtime.deserialize_cuda_engine(open(f"{directory}/model.engine", "rb").read())\n'
+            ),
         )
 
 

@@ -42,6 +42,10 @@ def compressbuild_kinds():
     yield Kind(
         name="torch-model",
         files=("model.json", "weights.safetensors"),
+        loading=(
+            "from safetensors.torch import load_file\n"
+            'weights = load_file(f"{directory}/weights.safetensors")  # of the module that model.json describes\n'
+        ),
         summary="a PyTorch module: its factory, named edits and weights",
         validate="cbuild_torch.model.description:validate",
         load="cbuild_torch.model.runner:load",

@@ -114,9 +114,17 @@ def test_another_distribution(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message", "hint"),
     [
-        ("prune.chanels", "no technique, backend, metric or kind is called 'prune.chanels'", "mean 'prune.channels'?"),
-        ("Latency", "no technique, backend, metric or kind is called 'Latency'", "did you mean 'latency'?"),
-        ("zzzzzz", "no technique, backend, metric or kind is called 'zzzzzz'", "'cbuild help' lists every name"),
+        (
+            "prune.chanels",
+            "no technique, backend, metric, kind or source is called 'prune.chanels'",
+            "mean 'prune.channels'?",
+        ),
+        ("Latency", "no technique, backend, metric, kind or source is called 'Latency'", "did you mean 'latency'?"),
+        (
+            "zzzzzz",
+            "no technique, backend, metric, kind or source is called 'zzzzzz'",
+            "'cbuild help' lists every name",
+        ),
         ("rtx-ada", "'rtx-ada' is a platform of backend 'tensorrt-rtx'", "see 'cbuild help tensorrt-rtx'"),
     ],
 )

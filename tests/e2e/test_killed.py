@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-import random
+import shutil
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command import Ran, Work, counted, finish
+from sweeps import tallied, tries
 
 TEXT = """
 version: 1
@@ -56,15 +58,16 @@ def killed_until_done(work: Work, moments: list[float]) -> tuple[set[str], int]:
     return last.cached | last.built, killed
 
 
-def test_kill_9_at_random_moments(toys: Work, tmp_path: Path):
+def test_kill_9_at_random_moments(toys: Work, tmp_path: Path, record_property: Callable[[str, object], None]):
     toys.write("Compressfile", TEXT.format(seconds=0.4))
     clean = toys.copy(tmp_path / "clean")
     began = time.monotonic()
     want = clean.json("all").built
     whole = time.monotonic() - began
-    rng = random.Random(whole)
-    had, killed = killed_until_done(toys, sorted(rng.uniform(0.2, 0.9) * whole for _ in range(3)))
-    assert killed
+    with tallied(record_property) as tally, tally.case():
+        moments = sorted(tally.rng.uniform(0.2, 0.9) * whole for _ in range(3))
+        had, killed = killed_until_done(toys, moments)
+        assert killed
     assert had == want
     assert toys.published() == clean.published()
     assert "nothing to do" in toys("all").out
@@ -73,29 +76,30 @@ def test_kill_9_at_random_moments(toys: Work, tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(20))
-def test_kill_9_many_times(toys: Work, tmp_path: Path, seed: int):
+def test_kill_9_many_times(toys: Work, tmp_path: Path, record_property: Callable[[str, object], None]):
     toys.write("Compressfile", TEXT.format(seconds=0.2))
     clean = toys.copy(tmp_path / "clean")
     clean("all")
-    rng = random.Random(seed)
-    killed_until_done(toys, [rng.uniform(0.05, 2) for _ in range(10)])
-    assert toys.published() == clean.published()
-    assert toys("cache", "verify").code == 0
+    with tallied(record_property) as tally:
+        for number in tally.upto(tries(200)):
+            work = toys.copy(tmp_path / f"killed{number}")
+            with tally.case(f"project {number}"):
+                killed_until_done(work, [tally.rng.uniform(0.05, 2) for _ in range(10)])
+                assert work.published() == clean.published()
+                assert work("cache", "verify").code == 0
+            shutil.rmtree(work.root)
 
 
 @pytest.mark.slow
-def test_kill_9_of_the_example(example_built: Work, tmp_path: Path):
+def test_kill_9_of_the_example(example_built: Work, tmp_path: Path, record_property: Callable[[str, object], None]):
     """Ten moments spread over the time that a clean build takes; latency gates are left out, for they measure."""
-    import shutil
-
     work = example_built.copy(tmp_path / "killed")
     shutil.rmtree(work.root / "cache")
     shutil.rmtree(work.root / ".cbuild")
     work.unpublish()
-    rng = random.Random()
-    _, killed = killed_until_done(work, [rng.uniform(1, 25) for _ in range(10)])
-    assert killed >= 5
+    with tallied(record_property) as tally, tally.case():
+        _, killed = killed_until_done(work, [tally.rng.uniform(1, 25) for _ in range(10)])
+        assert killed >= 5
     want, have = example_built.published(), work.published()
     assert {name for name in want if want[name] != have.get(name)} <= {"trt-int8/model.engine", "trt-fp16/model.engine"}
 
@@ -118,8 +122,6 @@ def test_two_builds_at_once(toys: Work):
 
 def test_two_checkouts_at_once_on_one_cache(mini_built: Work, tmp_path: Path):
     """Real nodes, in two directories that share nothing but the cache."""
-    import shutil
-
     first = mini_built.copy(tmp_path / "first")
     for name in ("cache", ".cbuild", "build"):
         shutil.rmtree(first.root / name)

@@ -42,7 +42,7 @@ def killed(fast_path: Path, usual: int, record_property: Callable[[str, object],
         lengths.append(time.monotonic() - began)
         wants.append((clean.everything(), len(records(clean))))
     with tallied(record_property) as tally:
-        while tally.tried < usual:
+        while tally.tried < usual and (tally.in_time or not tally.tried):
             number = tally.rng.randrange(2)
             work, (want, total) = starts[number].copy(fast_path / "work"), wants[number]
             moment = tally.rng.uniform(0, 1.2 * lengths[number])

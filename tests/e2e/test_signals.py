@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command import Work, finish
+from sweeps import Tally, tallied, tries
+
+from compressbuild.cli import main
 
 FILE = """\
 version: 1
@@ -74,25 +77,36 @@ def test_while_a_node_runs(work: Work, number: signal.Signals, again: bool) -> N
     assert "up to date" in work("all").out
 
 
-def sweep(work: Work, rounds: int, seed: int) -> None:
-    choice = random.Random(seed)
-    for turn in range(rounds):
-        number, delay = choice.choice(SIGNALS), START + choice.random() * 1.2
-        code = interrupted(work, number, delay, again=choice.random() < 0.3)
-        assert code in (0, 128 + number), f"round {turn} of seed {seed}: {number.name} after {delay:.3f} s"
-        if choice.random() < 0.3:
-            work.write("f.txt", f"text {turn}")
+def test_while_a_class_is_made(work: Work, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Python 3.11 wraps what a ``__set_name__`` raises in a RuntimeError."""
+
+    def wrapped(*args: object, **options: object) -> None:
+        raise RuntimeError("Error calling __set_name__ on 'Field' instance") from KeyboardInterrupt()
+
+    monkeypatch.setattr(main.cbuild, "main", wrapped)
+    assert main.main(["all"]) == 130
+    assert capfd.readouterr().err == "interrupted\n"
+
+
+def sweep(work: Work, tally: Tally, rounds: int) -> None:
+    for _ in tally.upto(rounds):
+        number, delay = tally.rng.choice(SIGNALS), START + tally.rng.random() * 1.2
+        with tally.case(f"{number.name} after {delay:.3f} s"):
+            assert interrupted(work, number, delay, again=tally.rng.random() < 0.3) in (0, 128 + number)
+        if tally.rng.random() < 0.3:
+            work.write("f.txt", f"text {tally.tried}")
     assert "up to date" in work("all").out
 
 
-def test_at_random_moments(work: Work) -> None:
-    sweep(work, 5, seed=1)
+def test_at_random_moments(work: Work, record_property: Callable[[str, object], None]) -> None:
+    with tallied(record_property) as tally:
+        sweep(work, tally, 5)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(10))
-def test_at_many_random_moments(work: Work, seed: int) -> None:
-    sweep(work, 30, seed)
+def test_at_many_random_moments(work: Work, record_property: Callable[[str, object], None]) -> None:
+    with tallied(record_property) as tally:
+        sweep(work, tally, tries(300))
 
 
 def test_a_signal_that_is_ignored_stays_so(work: Work) -> None:

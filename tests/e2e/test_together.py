@@ -109,7 +109,7 @@ def rounds(root: Path, record_property: Callable[[str, object], None], count: in
     clean = project(root / "clean", TEXT)
     clean("all")
     with tallied(record_property) as tally:
-        for number in range(count):
+        for number in tally.upto(count):
             (root / str(number)).mkdir()
             with tally.case():
                 Round(root / str(number), tally, clean.everything(), most).run()

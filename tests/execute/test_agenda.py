@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
+from sweeps import Tally, tallied, tries
 
 from compressbuild.execute.agenda import Agenda
 from compressbuild.execute.pools import Need, Pools
@@ -25,10 +27,13 @@ class World:
         self.needs = [Need(dice.randint(1, 2), exclusive=dice.random() < 0.2) for _ in range(count)]
         self.elsewhere = [dice.choice((0, 0, 0, 1, 2)) for _ in range(count)]  # rounds that another process has it
         self.keep_going = dice.random() < 0.5
-        self.priority = self.longest_paths([dice.randint(1, 4) for _ in range(count)])
+        self.seconds = [dice.randint(1, 4) for _ in range(count)]
+        self.priority = self.longest_paths(self.seconds)
         self.cpus = dice.randint(1, 3)
-        self.pools = Pools(self.cpus, patience=1000)  # how overtaking ends is for the test of the pools
-        self.agenda = Agenda(self.inputs, self.priority, keep_going=self.keep_going)
+        self.now = 0.0
+        self.pools = Pools(self.cpus, clock=lambda: self.now)
+        self.alone = {node for node in range(count) if self.needs[node].exclusive}
+        self.agenda = Agenda(self.inputs, self.priority, alone=self.alone, keep_going=self.keep_going)
         self.status: dict[int, str] = {}
         self.absent: set[int] = set()  # ended with a result, but without its bytes
         self.ready: set[int] = set()
@@ -55,15 +60,19 @@ class World:
                 self.decide(node)
             assert all(node in self.decided for node in self.inputs if self.may_be_decided(node))
             self.agenda.next_round()
+            self.pools.next_round()
             put_off: set[int] = set()
             while not self.pools.is_full:
-                node = self.agenda.next()
+                node = self.agenda.next(idle=not self.running)
                 idle = self.ready - put_off
                 if node is None:
                     assert self.stopped or not any(map(self.may_run, idle)), "a node could start, and none was given"
                     break
                 assert node in idle
-                assert self.priority[node] == max(self.priority[n] for n in idle if self.may_run(n))
+                allowed = {n for n in idle if self.may_run(n)}
+                first = allowed & self.alone if not self.running and allowed & self.alone else allowed
+                assert node in first
+                assert self.priority[node] == max(self.priority[n] for n in first)
                 if not self.start(node):
                     put_off.add(node)
             if self.agenda.is_done and not self.running:
@@ -118,12 +127,12 @@ class World:
             for source in gone - self.ready - set(self.running) - self.starved.keys():
                 self.queue(source)
             self.agenda.starve(node, gone)
-        elif not self.pools.try_acquire(self.needs[node]):
+        elif not self.pools.try_acquire(node, self.needs[node], self.seconds[node]):
             self.agenda.put_off(node)
             return False
         elif self.elsewhere[node]:
             self.elsewhere[node] -= 1
-            self.pools.release(self.needs[node])
+            self.pools.release(node)
             self.agenda.hold(node)
             assert self.agenda.is_held
             return False
@@ -131,6 +140,7 @@ class World:
             self.ready.remove(node)
             self.started.append(node)
             self.running.append(node)
+            self.pools.began(node)
             together = [self.needs[n] for n in self.running]
             assert len(together) == 1 or not any(need.exclusive for need in together)
             assert len(together) == 1 or sum(need.cpus for need in together) <= self.cpus
@@ -138,7 +148,8 @@ class World:
 
     def finish(self, node: int) -> None:
         self.running.remove(node)
-        self.pools.release(self.needs[node])
+        self.now += self.dice.random() * 4  # longer or shorter than expected
+        self.pools.release(node)
         failed = self.fate[node] == "failed" or (node in self.absent and not self.again[node])
         self.stopped = self.stopped or (failed and not self.keep_going)
         self.absent.discard(node)
@@ -183,16 +194,14 @@ class World:
             assert "failed" in self.status.values()
 
 
-def sweep(first: int, count: int) -> dict[str, int]:
+def sweep(tally: Tally, count: int) -> dict[str, int]:
     """How often each thing happened, so that a test can say that it did."""
     seen: dict[str, int] = {}
-    for seed in range(first, first + count):
+    for seed in tally.upto(range(tally.seed, tally.seed + count)):
         world = World(seed)
-        try:
+        with tally.case(f"graph {seed}"):
             world.run()
             world.check()
-        except AssertionError as error:
-            raise AssertionError(f"graph {seed}: {error}") from error
         for event in (*world.status.values(), *(["stopped"] if world.stopped else [])):
             seen[event] = seen.get(event, 0) + 1
         seen["made again"] = seen.get("made again", 0) + sum(
@@ -201,14 +210,16 @@ def sweep(first: int, count: int) -> dict[str, int]:
     return seen
 
 
-def test_random_graphs() -> None:
-    seen = sweep(0, 5_000)
+def test_random_graphs(record_property: Callable[[str, object], None]) -> None:
+    with tallied(record_property) as tally:
+        seen = sweep(tally, 5_000)
     assert min(seen[event] for event in ("cached", "built", "failed", "skipped", "stopped", "made again")) > 300
 
 
 @pytest.mark.slow
-def test_many_random_graphs() -> None:
-    sweep(1_000_000, 300_000)
+def test_many_random_graphs(record_property: Callable[[str, object], None]) -> None:
+    with tallied(record_property) as tally:
+        sweep(tally, tries(300_000))
 
 
 def test_the_longest_path_goes_first() -> None:

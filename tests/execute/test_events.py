@@ -11,7 +11,9 @@ from compressbuild.execute.events import (
     Event,
     NodeFinished,
     NodeProgress,
+    NodeRunning,
     NodeStarted,
+    NodeWorking,
     TargetFinished,
     decode,
     encode,
@@ -19,7 +21,9 @@ from compressbuild.execute.events import (
 
 EVENTS: list[Event] = [
     BuildStarted(time=1.0, targets=("a",), nodes=3, jobs=2, expected={"0": 1.5}),
-    NodeStarted(time=1.0, node="0", label="a/prune", reason="ratio changed"),
+    NodeStarted(time=1.0, node="0", label="a/prune", reason="ratio changed", log="/l", preload=("torch",)),
+    NodeWorking(time=1.0, node="0", starting=0.5),
+    NodeRunning(time=1.0, node="0", label="a/prune", seconds=9.5, expected=None, values={"loss": None}, said="line"),
     NodeProgress(time=1.0, node="0", done=1, total=3, values={"loss": 0.5, "phase": "train"}),
     NodeFinished(time=1.0, node="0", label="a/prune", status="failed", cause="raised", error="no\nway", log="/l"),
     TargetFinished(time=1.0, target="a", status="failed", reason="a/prune failed"),
@@ -38,7 +42,8 @@ def test_each_event_is_one_line_that_reads_back(event: Event) -> None:
 
 def test_the_line_is_what_is_documented() -> None:
     assert encode(EVENTS[1]) == (
-        b'{"event":"node-started","time":1.0,"node":"0","label":"a/prune","reason":"ratio changed"}\n'
+        b'{"event":"node-started","time":1.0,"node":"0","label":"a/prune","reason":"ratio changed",'
+        b'"log":"/l","preload":["torch"]}\n'
     )
 
 

@@ -169,6 +169,29 @@ def test_an_evicted_input_that_cannot_be_made_again_fails_all_that_wait_for_it(t
     assert {t.reason.partition(";")[0] for t in report.targets if t.name != "c"} == {"s/toy.mix failed"}
 
 
+def test_evicted_bytes_that_another_node_makes_again_are_there_for_all(toy) -> None:
+    """Two nodes of one key, evicted: once the first has run, the second is cached, and its consumer goes on."""
+    toy.write(
+        "Compressfile",
+        HEAD
+        + (
+            "  s1: {from: m, steps: [toy.mix: {salt: 1, modulus: 1}]}\n"
+            "  s2: {from: m, steps: [toy.mix: {salt: 2, modulus: 1}]}\n"
+            "  x1: {from: s1, steps: [toy.mix: {salt: 5, modulus: 1000}]}\n"
+            "  x2: {from: s2, steps: [toy.mix: {salt: 5, modulus: 1000}]}\n"
+            "  y1: {from: x1, steps: [toy.mix: {salt: 6}]}\n"
+            "  y2: {from: x2, steps: [toy.mix: {salt: 7}]}\n"
+        ),
+    )
+    toy.build("all")
+    evict(toy, "x1/toy.mix", keep=["y1/toy.mix", "y2/toy.mix"])
+    changed = ["targets.y1.steps.0.toy.mix.salt=8", "targets.y2.steps.0.toy.mix.salt=9"]
+    report, ran = toy.build("y1", "y2", overrides=changed)
+    assert statuses(report) == {"y1": "published", "y2": "published"}
+    assert sum(label in ("x1/toy.mix", "x2/toy.mix") for label in ran) == 1
+    assert toy.value("y1") != toy.value("y2")
+
+
 def test_check_finds_what_is_not_deterministic(toy) -> None:
     toy.write("Compressfile", HEAD + "  t: {from: m, steps: [toy.copy: {note: fine}]}\n")
     toy.build("all")

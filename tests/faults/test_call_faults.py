@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from command import Ran, Work, finish
-from sweeps import Tally, tallied, tries
+from sweeps import Tally, shard, tallied, tries
 
 KILL = 0
 FAULTS = (KILL, errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE, errno.EROFS)
@@ -102,7 +102,7 @@ class Sweep:
     def sample(self, tally: Tally, command: str, times: int) -> None:
         """Random faults. One beyond the calls of its run is drawn again."""
         count = len(self.calls(command))
-        for _ in range(times):
+        for _ in tally.upto(times):
             with tally.case():
                 assert any(
                     self.check(command, tally.rng.randrange(count), tally.rng.choice(FAULTS)) for _ in range(20)
@@ -150,6 +150,6 @@ def test_every_call(sweep: Sweep, command: str, fault: int, record_property: Cal
     if "CBUILD_EVERY_CALL" not in os.environ:
         pytest.skip("takes hours: set CBUILD_EVERY_CALL=1")
     with tallied(record_property) as tally:
-        for at in range(len(sweep.calls(command))):
+        for at in tally.upto(shard(range(len(sweep.calls(command))))):
             with tally.case():
                 sweep.check(command, at, fault)

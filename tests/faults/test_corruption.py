@@ -11,7 +11,7 @@ import pytest
 from command import Ran
 from damage import DAMAGES, HARMLESS, OTHER, Hang, modes_count, within
 from quick import Quick
-from sweeps import tallied
+from sweeps import shard, tallied
 
 TEXT = """
 version: 1
@@ -126,6 +126,6 @@ def test_a_sample(built: Project, fast_path: Path, record_property: Callable[[st
 @pytest.mark.parametrize("damage", sorted(DAMAGES))
 def test_every_file(built: Project, fast_path: Path, damage: str, record_property: Callable[[str, object], None]):
     with tallied(record_property) as tally:
-        for number, name in enumerate(built.files()):
+        for number, name in enumerate(tally.upto(shard(built.files()))):
             with tally.case():
                 Case(built, fast_path, name, damage, tally.seed + number).check()

@@ -79,7 +79,7 @@ class Machine:
     def sample(self, tally: Tally, count: int) -> None:
         changes = self.check(None, tally.rng)
         assert changes > 30
-        for _ in range(count):
+        for _ in tally.upto(count):
             at = tally.rng.randrange(changes + 1)
             with tally.case(f"power fails at change {at} of {changes}"):
                 self.check(at, tally.rng)

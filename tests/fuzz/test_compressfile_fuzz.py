@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+from fuzzing import GROWTH, forget_peak, mutated, peak
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sweeps import Tally, tallied, tries
 
 from compressbuild.compressfile.excerpt import render
 from compressbuild.compressfile.load import loads
@@ -67,6 +72,33 @@ def test_settings(path: str, value: str) -> None:
         "version: 1\nvars: {a: 1}\nmodels: {m: {file: m.onnx}}\ntargets: {a: {from: m, steps: [p]}}\n",
         [f"{path}={value}"],
     )
+
+
+def texts(tally: Tally, count: int) -> None:
+    """Mutants of whole files, some with an override."""
+    for _ in tally.upto(count):
+        data = mutated(tally.rng.choice(SEEDS), tally.rng)
+        overrides = []
+        if tally.rng.random() < 0.3:
+            value = mutated(b"[1, 2]", tally.rng).decode(errors="surrogateescape")
+            overrides = [f"{tally.rng.choice(PATHS)}={value}"]
+        with tally.case(f"{data[:300]!r} {overrides}"):
+            forget_peak()
+            before, began = peak(), time.process_time()
+            survive(data, overrides)
+            assert time.process_time() - began < 1, "slow"
+            assert peak() - before < GROWTH, "it takes memory"
+
+
+def test_mutants(record_property: Callable[[str, object], None]) -> None:
+    with tallied(record_property) as tally:
+        texts(tally, 150)
+
+
+@pytest.mark.slow
+def test_many_mutants(record_property: Callable[[str, object], None]) -> None:
+    with tallied(record_property) as tally:
+        texts(tally, tries(100_000))
 
 
 scalars = st.one_of(

@@ -82,7 +82,7 @@ def published(root: Path, record_property: Callable[[str, object], None], count:
     kept = {name: (work.root / name).read_bytes() for name in names}
     with tallied(record_property) as tally:
         before = peak()
-        for _ in range(count):
+        for _ in tally.upto(count):
             name = tally.rng.choice(sorted(kept))
             (work.root / name).write_bytes(mutated(kept[name], tally.rng))
             args = tally.rng.choice((("verify",), ("show", "b"), ("history", "b"), ("compare", "a", "b"), ("report",)))

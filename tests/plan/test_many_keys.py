@@ -62,7 +62,7 @@ def identity(value: object) -> str:
 def no_two_share_a_key(tally: Tally, count: int, key: Callable[[dict[str, object]], str]) -> None:
     """``count`` different values. Of each, 40 bytes are kept."""
     seen: dict[bytes, bytes] = {}
-    while len(seen) < count and not tally.failed:
+    while len(seen) < count and tally.in_time and not tally.failed:
         value = drawn(tally.rng)
         who = hashlib.blake2b(identity(value).encode(), digest_size=16).digest()
         found = bytes.fromhex(key({"parameters": {"p": value}}))

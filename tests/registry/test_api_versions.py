@@ -99,14 +99,14 @@ def test_an_old_field_is_no_newer_one(ask: Ask) -> None:
 
 
 def test_a_hook_of_a_newer_minor_is_not_called(ask: Ask) -> None:
-    source = "@hookimpl\ndef compressbuild_sources(): raise AssertionError('called')\n"
+    source = "@hookimpl\ndef compressbuild_publishers(): raise AssertionError('called')\n"
     _, plugin = ask(f'API_VERSION = "{NEWER}"\n{source}{FIELDS}')
     assert plugin.problem is None
-    expected = f"implements 'compressbuild_sources', a hook that version {VERSION} of the API does not call"
+    expected = f"implements 'compressbuild_publishers', a hook that version {VERSION} of the API does not call"
     assert expected in plugin.warnings
     _, plugin = ask(source)
     assert plugin.problem is not None
-    assert plugin.problem.message == "implements an unknown hook 'compressbuild_sources'"
+    assert plugin.problem.message == "implements an unknown hook 'compressbuild_publishers'"
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,21 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from compressbuild.execute import events
-from compressbuild.execute.events import Event, NodeFinished, NodeProgress, NodeStarted, decode
+from compressbuild.execute.events import (
+    Event,
+    NodeFinished,
+    NodeProgress,
+    NodeRunning,
+    NodeStarted,
+    NodeWorking,
+    decode,
+)
 from compressbuild.execute.failure import RAISED
 from compressbuild.report.text.lines import log_tail
 from compressbuild.report.text.progress import JsonProgress, LiveProgress, PlainProgress
@@ -23,7 +33,8 @@ BUILD: list[Event] = [
     NodeFinished(time=0.1, node="digits", label="digits", status="cached"),
     NodeStarted(time=0.2, node="slim/prune", label="slim/prune", reason="ratio: 0.5 → 0.3"),
     NodeFinished(time=3.3, node="slim/prune", label="slim/prune", status="built", seconds=3.14),
-    NodeStarted(time=3.4, node="slim/finetune", label="slim/finetune"),
+    NodeStarted(time=3.3, node="slim/finetune", label="slim/finetune"),
+    NodeWorking(time=3.4, node="slim/finetune", starting=0.1),
     NodeProgress(time=4.0, node="slim/finetune", done=1, total=4, values={"loss": 0.25, "lr": None}),
     NodeFinished(time=65.0, node="slim/finetune", label="slim/finetune", status="skipped"),
     events.TargetFinished(time=66.0, target="slim", status="failed", reason="slim/finetune was skipped"),
@@ -51,6 +62,40 @@ def test_verbose_lines_say_why_and_what_was_not_done() -> None:
         "running   slim/finetune\n"
         "skipped   slim/finetune\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ({"starting": 10.0, "preload": ("torch", "torch.export", "onnx")}, "10 s starting the worker for torch, onnx"),
+        ({"starting": 10.0, "preload": tuple("abcd")}, "10 s starting the worker for a, b, c, …"),
+        ({"starting": 10.0}, "10 s starting the worker"),
+        ({"starting": 0.1, "seconds": 60.0}, "1:00"),
+        ({"seconds": 60.0, "expected": 200.0, "said": "epoch 3"}, "1:00 of about 3:20  | epoch 3"),
+        ({"seconds": 60.0, "done": 48.0}, "1:00  48 so far"),
+        ({"seconds": 60.0, "starting": 19.3}, "1:00 (+ 19 s starting the worker)"),
+        (
+            {
+                "seconds": 60.0,
+                "done": 3,
+                "total": 10,
+                "values": {"loss": 0.25, "lr": None, "phase": "\x1b[2J"},
+                "said": "x",
+            },
+            "1:00  3/10  loss 0.25  lr nan  phase �[2J",
+        ),
+    ],
+)
+def test_a_long_node_says_what_it_does(said: dict[str, Any], line: str) -> None:
+    event = NodeRunning(node="slim/finetune", label="slim/finetune", **said)
+    assert _plain([event]) == f"running   slim/finetune  {line}\n"
+
+
+def test_the_start_of_a_process_is_named_beside_the_work() -> None:
+    """What took 20 s is not shown as 0.71 s."""
+    first = NodeFinished(node="q", label="q", status="built", seconds=0.71, starting=19.3, preload=("onnx", "numpy"))
+    assert _plain([first]) == "built     q  0.71 s (+ 19 s starting the worker for onnx, numpy)\n"
+    assert _plain([msgspec.structs.replace(first, starting=0.02)]) == "built     q  0.71 s\n"
 
 
 def test_a_failure_shows_what_is_needed_to_mend_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +151,7 @@ def test_live_rows_show_progress_values_and_time(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("compressbuild.report.text.progress.time.time", lambda: 14.0)
     file = io.StringIO()
     with LiveProgress(file, terminal=True) as live:
-        for event in BUILD[:6]:
+        for event in BUILD[:7]:
             live(event)
         live._live.refresh()
         screen = file.getvalue()
@@ -141,6 +186,7 @@ assert "rich" not in sys.modules
 with LiveProgress() as live:
     live(BuildStarted(targets=("a",), nodes=1))
     live(NodeStarted(node="a", label="a/train"))
+    live(NodeWorking(node="a"))
     for step in range(4):
         live(NodeProgress(node="a", done=step, total=4, values={"loss": 1 / (step + 1)}))
         time.sleep(0.15)

@@ -26,7 +26,7 @@ BUILD: list[Event] = [
     NodeStarted(time=11.0, node="a", label="t/a", reason="new"),
     NodeStarted(time=11.5, node="b", label="t/b"),
     NodeProgress(time=12.0, node="a", done=1, total=2, values={"loss": 0.5, "phase": "train"}),
-    NodeFinished(time=13.0, node="a", label="t/a", status="built", seconds=1.9, peak_rss=1 << 20),
+    NodeFinished(time=13.0, node="a", label="t/a", status="built", seconds=1.9, starting=0.25, peak_rss=1 << 20),
     NodeStarted(time=13.0, node="c", label="t/c"),
     NodeFinished(time=14.0, node="b", label="t/b", status="failed", cause="raised", error="no"),
     TargetFinished(time=14.0, target="t", status="failed", reason="t/b failed"),
@@ -54,7 +54,8 @@ def test_slices_slots_and_counters(tmp_path: Path) -> None:
         "t/b": (2, 1.5e6, 2.5e6),
         "t/c": (1, 3e6, 2e6),
     }
-    assert slices["t/a"]["args"] == {"status": "built", "why": "new", "own_seconds": 1.9, "peak_rss_MiB": 1.0}
+    took = {"own_seconds": 1.9, "starting_seconds": 0.25, "peak_rss_MiB": 1.0}
+    assert slices["t/a"]["args"] == {"status": "built", "why": "new", **took}
     assert slices["t/b"]["args"]["error"] == "no"
     running = [(each["ts"], each["args"]["nodes"]) for each in found if each["name"] == "running nodes"]
     assert running == [(1e6, 1), (1.5e6, 2), (3e6, 1), (3e6, 2), (4e6, 1), (5e6, 0)]

@@ -74,7 +74,7 @@ def survive(
     read: Callable[[bytes], object], seeds: list[bytes], allowed: tuple[type[Exception], ...], tally: Tally, count: int
 ) -> None:
     """``read`` mutants of ``seeds``: each ends with a result or an ``allowed`` error, in little time and memory."""
-    for _ in range(count):
+    for _ in tally.upto(count):
         data = mutated(tally.rng.choice(seeds), tally.rng)
         with tally.case(repr(data[:200])):
             forget_peak()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
 
 from compressbuild.api import Context, WorkRequest, WorkResult
 from compressbuild.api.context import resolve
-from compressbuild.execute.executor import Finished, Happening
+from compressbuild.execute.executor import Finished, Happening, Started
 
 
 class InlineExecutor:
@@ -20,6 +21,7 @@ class InlineExecutor:
 
     def start(self, token: int, request: WorkRequest, *, preload, log, timeout, memory) -> None:
         self.ran.append(request.label)
+        self._done.append(Started(token, os.getpid()))
         ctx = Context(request, lambda values: None)
         try:
             params = ctx.params()

@@ -1,12 +1,23 @@
-"""Sweeps: many cases under one test, drawn by chance or all of them. The table of ``make soak`` is made from these."""
+"""Sweeps: many cases under one test, drawn by chance or all of them. The table of ``make soak`` is made from these.
+
+``CBUILD_SEED`` repeats a sweep, ``CBUILD_TRIES`` sets how many cases a long form draws, ``CBUILD_SWEEP_SECONDS`` ends
+each sweep after that time, and ``CBUILD_SHARD=2/5`` tries the second fifth of a sweep that tries everything.
+"""
 
 from __future__ import annotations
 
 import os
 import random
-import subprocess
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
+
+from damage import Hang
+
+__all__ = ["Tally", "shard", "tallied", "tries"]
+
+T = TypeVar("T")
 
 
 class Tally:
@@ -17,19 +28,32 @@ class Tally:
         self.rng = random.Random(seed)
         self.tried = 0
         self.failed: list[str] = []
+        self._deadline = time.monotonic() + float(os.environ.get("CBUILD_SWEEP_SECONDS", "inf"))
 
     @contextmanager
     def case(self, where: str = "") -> Iterator[None]:
         self.tried += 1
         try:
             yield
-        except (AssertionError, subprocess.TimeoutExpired) as error:
-            self.failed.append(f"{where}: {error}" if where else str(error))
+        except (Exception, Hang) as error:  # noqa: BLE001  the case has failed, and the next is tried
+            said = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+            self.failed.append(f"{where}: {said}" if where else said)
+
+    @property
+    def in_time(self) -> bool:
+        return time.monotonic() < self._deadline
+
+    def upto(self, cases: int | Sequence[T]) -> Iterator[T]:
+        """So many numbers, or these cases; fewer if the time is over, but one."""
+        for number, each in enumerate(range(cases) if isinstance(cases, int) else cases):
+            if number and not self.in_time:
+                return
+            yield each
 
 
 @contextmanager
 def tallied(record_property: Callable[[str, object], None]) -> Iterator[Tally]:
-    """``CBUILD_SEED`` repeats a run. Fails at the end if a case did, or if there was none."""
+    """Fails at the end if a case did, or if there was none."""
     tally = Tally(int(os.environ.get("CBUILD_SEED", "0")) or random.SystemRandom().randrange(1, 2**31))
     print(f"CBUILD_SEED={tally.seed}")  # shown with a failure
     try:
@@ -39,9 +63,15 @@ def tallied(record_property: Callable[[str, object], None]) -> Iterator[Tally]:
         record_property("tried", tally.tried)
         record_property("failed", len(tally.failed))
     assert tally.tried
-    assert not tally.failed, "\n\n".join(tally.failed)
+    assert not tally.failed, f"{len(tally.failed)} of {tally.tried}:\n\n" + "\n\n".join(tally.failed[:50])
 
 
 def tries(usual: int) -> int:
-    """How many cases a long form draws: ``CBUILD_TRIES`` asks for more or fewer."""
+    """How many cases a long form draws."""
     return int(os.environ.get("CBUILD_TRIES", usual))
+
+
+def shard(cases: Sequence[T]) -> Sequence[T]:
+    """The part of ``cases`` that CBUILD_SHARD names."""
+    part, _, whole = os.environ.get("CBUILD_SHARD", "1/1").partition("/")
+    return cases[int(part) - 1 :: int(whole)]

@@ -197,6 +197,8 @@ def _target(project: Project, plan: Plan, target: TargetPlan) -> Json:
     entries, _ = history.read(target.name)
     return {
         "name": target.name,
+        "description": target.spec.description,
+        "tags": target.spec.tags,
         "source": target.spec.source,
         "platform": target.spec.platform,
         "baseline": target.baseline,

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ...digest import promptly
 from ...errors import UsageError
 from ...execute.events import (
     BuildFinished,
@@ -50,8 +51,9 @@ class ChromeTrace:
 
     def __exit__(self, *exception: object) -> None:
         for node in list(self._running):
-            self._slice(node, "cancelled", {"own_seconds": 0.0, "peak_rss_MiB": 0.0})
-        self._path.write_bytes(self.encoded())
+            self._slice(node, "cancelled", {"own_seconds": 0.0, "starting_seconds": 0.0, "peak_rss_MiB": 0.0})
+        with open(self._path, "wb", opener=promptly) as file:
+            file.write(self.encoded())
 
     def __call__(self, event: Event) -> None:
         if self._began is None:
@@ -69,8 +71,8 @@ class ChromeTrace:
             self._values(event)
         elif isinstance(event, NodeFinished) and event.node in self._running:
             said = {key: value for key in ("cause", "error") if (value := getattr(event, key))}
-            measured = {"own_seconds": event.seconds, "peak_rss_MiB": round(event.peak_rss / 2**20, 1)}
-            self._slice(event.node, event.status, {**said, **measured})
+            took = {"own_seconds": event.seconds, "starting_seconds": round(event.starting, 3)}
+            self._slice(event.node, event.status, {**said, **took, "peak_rss_MiB": round(event.peak_rss / 2**20, 1)})
         elif isinstance(event, TargetFinished):
             self._mark(f"{event.target}: {event.status}", {"reason": event.reason, "metrics": event.metrics})
         elif isinstance(event, BuildFinished):

@@ -45,6 +45,7 @@ function open(name, scroll) {
   const drawn = ([place, redraw, close]) => { drawings.push([redraw, close]); return place; };
   const parts = [h("h3", { style: "margin-top:0;font-size:1.2em" }, name, " ", h("span", { class: `badge ${kind(t.state)}` }, t.state)),
     h("p", { class: "faint" }, `from ${t.source}${t.platform ? `, for ${t.platform}` : ""}${t.baseline ? `; baseline ${t.baseline}` : ""}${t.missing.length ? `; needs ${t.missing.join(", ")}` : ""}`),
+    t.description ? h("p", {}, t.description) : "", t.tags.length ? h("p", { class: "faint" }, `tags: ${t.tags.join(", ")}`) : "",
     t.warnings.map((w) => h("p", { class: "warning", role: "note" }, `⚠ ${w.message}`)), h("h3", {}, "Metrics"), metricRows(t)];
   if (t.gates.length) parts.push(h("h3", {}, "Gates"), gateRows(t));
   parts.push(h("h3", {}, "Pipeline"), h("ol", {}, t.steps.map((s) => h("li", {}, h("b", {}, s.name), ` ${s.node}`, h("span", { class: "faint" },

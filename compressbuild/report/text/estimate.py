@@ -5,25 +5,29 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from ...execute.events import BuildStarted, Event, NodeFinished, NodeProgress, NodeStarted
+from ...execute.events import BuildStarted, Event, NodeFinished, NodeProgress, NodeStarted, NodeWorking
 
 __all__ = ["Estimate", "Running"]
 
 
 @dataclass(slots=True)
 class Running:
-    """A node at work. ``total`` is 0 until it says how far it is."""
+    """A node at work. ``began``: when its own work did; None while its process starts, with ``preload`` imported.
+    ``total`` is 0 until it says how far it is."""
 
     label: str
     started: float
     expected: float | None = None
+    log: str | None = None
+    preload: tuple[str, ...] = ()
+    began: float | None = None
     done: float = 0.0
     total: float = 0.0
     values: dict[str, float | str | None] = field(default_factory=dict)
 
     def remaining(self, now: float) -> float | None:
         """Seconds: from its own progress, else from how long it took before; None if neither is known."""
-        elapsed = now - self.started
+        elapsed = 0.0 if self.began is None else now - self.began
         if self.total > 0 and self.done > 0:
             return max(0.0, elapsed * (self.total - self.done) / self.done)
         return None if self.expected is None else max(0.0, self.expected - elapsed)
@@ -48,7 +52,11 @@ class Estimate:
             self._waiting = dict(event.expected)
         elif isinstance(event, NodeStarted):
             self._waiting.pop(event.node, None)
-            self.running[event.node] = Running(event.label, event.time, self._expected.get(event.node))
+            self.running[event.node] = Running(
+                event.label, event.time, self._expected.get(event.node), event.log, event.preload
+            )
+        elif isinstance(event, NodeWorking) and event.node in self.running:
+            self.running[event.node].began = event.time
         elif isinstance(event, NodeProgress) and event.node in self.running:
             node = self.running[event.node]
             node.done, node.total, node.values = event.done, event.total, event.values

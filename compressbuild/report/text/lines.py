@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ...digest import read_regular
-from ...execute.events import NodeFinished, NodeStarted
+from ...execute.events import NodeFinished, NodeRunning, NodeStarted
 from ...execute.failure import RAISED
 from ...words import duration
 
-__all__ = ["failure_lines", "finished_line", "log_tail", "started_line"]
+__all__ = [
+    "counted_text",
+    "failure_lines",
+    "finished_line",
+    "log_tail",
+    "running_line",
+    "started_line",
+    "starting",
+    "values_text",
+]
 
 _TAIL = 20  # lines of a failed node's log that are shown
 _WIDE = 400  # characters of one of them
+_NAMED = 3  # packages of a worker that are named
+_SLOW = 0.5  # seconds that a process may take to start unmentioned
 
 
 def started_line(event: NodeStarted) -> str:
@@ -23,10 +34,48 @@ def started_line(event: NodeStarted) -> str:
 
 
 def finished_line(event: NodeFinished) -> str:
-    """``built     slim/prune.channels  3.1 s``."""
+    """``built     slim/prune.channels  3.1 s``, with ``(+ 19 s starting the worker for torch)`` if that took long."""
     seconds = f"  {duration(event.seconds)}" if event.seconds else ""
+    waited = _waited(event.starting, event.preload)
     cause = f"  {event.cause}" if event.cause else ""
-    return f"{event.status:9} {event.label}{seconds}{cause}"
+    return f"{event.status:9} {event.label}{seconds}{waited}{cause}"
+
+
+def running_line(event: NodeRunning) -> str:
+    """What a node does that has run for long: ``running   slim/finetune  1:00 of about 3:20  3/10  loss 0.25``."""
+    if not event.seconds:
+        return f"{'running':9} {event.label}  {duration(event.starting)} {starting(event.preload)}"
+    expected = f" of about {duration(event.expected)}" if event.expected is not None else ""
+    waited = _waited(event.starting, event.preload)
+    said = f"| {event.said}" if event.said and not event.values else ""
+    counted = counted_text(event.done, event.total)
+    parts = [duration(event.seconds) + expected + waited, counted, values_text(event.values), said]
+    return f"{'running':9} {event.label}  " + "  ".join(part for part in parts if part)
+
+
+def _waited(seconds: float, preload: tuple[str, ...]) -> str:
+    return f" (+ {duration(seconds)} {starting(preload)})" if seconds >= _SLOW else ""
+
+
+def starting(preload: tuple[str, ...]) -> str:
+    """``starting the worker for torch, onnx``: by the packages that it imports first."""
+    names = list(dict.fromkeys(module.partition(".")[0] for module in preload))
+    more = ", …" if len(names) > _NAMED else ""
+    return "starting the worker" + (f" for {', '.join(names[:_NAMED])}{more}" if names else "")
+
+
+def counted_text(done: float, total: float) -> str:
+    """``3/10``, or ``3 so far`` of an unknown total."""
+    return f"{done:g}/{total:g}" if total > 0 else f"{done:g} so far" if done > 0 else ""
+
+
+def values_text(values: Mapping[str, float | str | None]) -> str:
+    """What a node shows beside its progress: ``loss 0.25  lr nan``."""
+    return "  ".join(f"{_printable(name)} {_shown(value)}" for name, value in values.items())
+
+
+def _shown(value: float | str | None) -> str:
+    return "nan" if value is None else _printable(value) if isinstance(value, str) else f"{value:.4g}"
 
 
 def failure_lines(event: NodeFinished) -> Iterator[str]:

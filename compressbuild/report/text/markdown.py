@@ -7,7 +7,7 @@ from typing import Any
 
 from ...words import number
 
-__all__ = ["markdown"]
+__all__ = ["escaped", "markdown"]
 
 
 def markdown(document: dict[str, Any]) -> str:
@@ -18,17 +18,17 @@ def markdown(document: dict[str, Any]) -> str:
 def _lines(document: dict[str, Any]) -> Iterator[str]:
     targets, metrics, choices = document["targets"], document["metrics"], document["choices"]
     shipped = {chosen["name"] for chosen in choices}
-    yield f"### compressbuild: {_text(document['project'])}"
+    yield f"### compressbuild: {escaped(document['project'])}"
     yield ""
     for chosen in choices:
         state = next(target["state"] for target in targets if target["name"] == chosen["name"])
-        aside = "" if state == "published" else f" ({_text(state)})"
-        where = f" on {_text(chosen['platform'])}" if len(choices) > 1 and chosen["platform"] else ""
-        but = f" But: {_text('; '.join(chosen['remarks']))}." if chosen["remarks"] else ""
-        yield f"Ship **{_text(chosen['name'])}**{where}{aside}: {_text('; '.join(chosen['reasons']))}.{but}"
+        aside = "" if state == "published" else f" ({escaped(state)})"
+        where = f" on {escaped(chosen['platform'])}" if len(choices) > 1 and chosen["platform"] else ""
+        but = f" But: {escaped('; '.join(chosen['remarks']))}." if chosen["remarks"] else ""
+        yield f"Ship **{escaped(chosen['name'])}**{where}{aside}: {escaped('; '.join(chosen['reasons']))}.{but}"
         yield ""
     if not choices and document.get("unshipped"):
-        yield f"No artifact to ship: {_text(document['unshipped'])}."
+        yield f"No artifact to ship: {escaped(document['unshipped'])}."
         yield ""
     names = [n for n, m in metrics.items() if m["role"] == "quality" or (m["role"] == "cost" and m["priority"] > 0)]
     yield f"| target | platform | {' | '.join(names)} | gates | state |"
@@ -38,10 +38,10 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
         missed = sum(not gate["ok"] for gate in target["gates"])
         gates = "–" if not target["gates"] else f"❌ {missed} missed" if missed else f"✅ {len(target['gates'])}"
         mark = " ★" if target["name"] in shipped else ""
-        row = (f"{_text(target['name'])}{mark}", _text(target["platform"] or "–"), *cells, gates, target["state"])
+        row = (f"{escaped(target['name'])}{mark}", escaped(target["platform"] or "–"), *cells, gates, target["state"])
         yield f"| {' | '.join(row)} |"
-    said = [f"- ❌ **{_text(t['name'])}**: {_gate(g)}" for t in targets for g in t["gates"] if not g["ok"]]
-    said += [f"- ⚠️ **{_text(t['name'])}**: {_text(w['message'])}" for t in targets for w in t["warnings"]]
+    said = [f"- ❌ **{escaped(t['name'])}**: {_gate(g)}" for t in targets for g in t["gates"] if not g["ok"]]
+    said += [f"- ⚠️ **{escaped(t['name'])}**: {escaped(w['message'])}" for t in targets for w in t["warnings"]]
     if said:
         yield ""
         yield from said
@@ -55,12 +55,12 @@ def _cell(result: dict[str, Any] | None, unit: str) -> str:
 
 
 def _gate(gate: dict[str, Any]) -> str:
-    against = f" of {_text(gate['against'])}" if gate.get("against") else ""
+    against = f" of {escaped(gate['against'])}" if gate.get("against") else ""
     value = "" if gate.get("value") is None else f", got {gate['value']:.4g}"
-    reason = f" ({_text(gate['reason'])})" if gate.get("reason") else ""
-    return f"{_text(gate['metric'])} {gate['limit']} {gate['bound']:g}{against}{value}: {gate['verdict']}{reason}"
+    reason = f" ({escaped(gate['reason'])})" if gate.get("reason") else ""
+    return f"{escaped(gate['metric'])} {gate['limit']} {gate['bound']:g}{against}{value}: {gate['verdict']}{reason}"
 
 
-def _text(value: str) -> str:
+def escaped(value: str) -> str:
     """Text that Markdown takes as text."""
     return "".join("\\" + c if c in "\\`*_[]|<>#" else " " if c == "\n" else c for c in value)

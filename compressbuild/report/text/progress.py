@@ -8,12 +8,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ...execute.events import Event, NodeFinished, NodeStarted, encode
+from ...execute.events import Event, NodeFinished, NodeRunning, NodeStarted, encode
+from ...execute.heartbeat import last_line
 from ...words import duration
 from .estimate import Estimate, Running
-from .lines import failure_lines, finished_line, started_line
+from .lines import counted_text, failure_lines, finished_line, running_line, started_line, starting, values_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -47,14 +49,15 @@ class JsonProgress:
 
 
 class PlainProgress:
-    """A line for each node that ran; more for one that failed."""
+    """A line for each node that ran; more for one that failed, and for one that runs for long."""
 
     def __init__(self, file: TextIO, *, verbose: bool = False) -> None:
         self._file = file
         self._verbose = verbose
 
     def __call__(self, event: Event) -> None:
-        if text := "".join(f"{line}\n" for line in _lines(event, self._verbose)):
+        lines = (running_line(event),) if isinstance(event, NodeRunning) else _lines(event, self._verbose)
+        if text := "".join(f"{line}\n" for line in lines):
             self._file.write(text)
             self._file.flush()
 
@@ -109,15 +112,17 @@ class LiveProgress:
     def _row(self, node: Running, now: float) -> list[Any]:
         from rich.progress_bar import ProgressBar
 
+        if node.began is None:
+            wait = ProgressBar(total=None, width=24, pulse=True, animation_time=now)
+            return [node.label, wait, "", duration(now - node.started), "", starting(node.preload)]
         counted = node.total > 0
         bar = ProgressBar(
             total=node.total if counted else None, completed=node.done, width=24, pulse=not counted, animation_time=now
         )
-        steps = f"{node.done:g}/{node.total:g}" if counted else ""
-        values = "  ".join(f"{name} {_shown(value)}" for name, value in node.values.items())
+        values = values_text(node.values) or (last_line(Path(node.log)) if node.log else "")
         left = node.remaining(now)
         ahead = f"{duration(left)} left" if left else ""
-        return [node.label, bar, steps, duration(now - node.started), ahead, values]
+        return [node.label, bar, counted_text(node.done, node.total), duration(now - node.began), ahead, values]
 
     def _footer(self, now: float, hidden: int) -> str:
         estimate = self._estimate
@@ -128,7 +133,3 @@ class LiveProgress:
         if hidden:
             parts.append(f"{hidden} more run")
         return " · ".join(parts)
-
-
-def _shown(value: float | str | None) -> str:
-    return "nan" if value is None else value if isinstance(value, str) else f"{value:.4g}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cbuild_kit import require_labels
 from cbuild_kit.predictions import Predictions
 from cbuild_kit.scores import classified, output
 
@@ -42,6 +43,7 @@ def perplexity(ctx: Context, subject: Path, params: Perplexity) -> dict[str, Any
 
 def _shifted(predictions: Predictions, scores: np.ndarray) -> Predictions:
     labels = predictions.labels
+    require_labels(labels, "perplexity")
     if labels.ndim < 2 or scores.shape[:-1] != labels.shape or labels.shape[1] < 2:
         raise UserError(
             f"'shift: true' is for scores N×T×V and labels N×T of at least two tokens; they are {list(scores.shape)} "

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cbuild_kit import require_labels
 from cbuild_kit.predictions import Predictions
 from cbuild_kit.scores import output
 
@@ -59,6 +60,7 @@ def decibel(signal: np.ndarray, noise: np.ndarray) -> float:
 def _pair(subject: Path, params: Output) -> tuple[np.ndarray, np.ndarray]:
     predictions = Predictions.read(subject)
     found, labels = output(predictions, params.output), predictions.labels
+    require_labels(labels, "a metric of numbers")
     if found.size != labels.size or found.shape[0] != labels.shape[0]:
         raise UserError(
             f"an output {list(found.shape)} does not fit labels {list(labels.shape)}",

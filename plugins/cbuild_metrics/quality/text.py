@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cbuild_kit import require_labels
 from cbuild_kit.predictions import Predictions
 from cbuild_kit.scores import output
 from sacrebleu.metrics.bleu import BLEU
@@ -32,6 +33,7 @@ def chrf(ctx: Context, subject: Path, params: Text) -> dict[str, Any]:
 def _scored(metric: BLEU | CHRF, ctx: Context, subject: Path, params: Text) -> dict[str, Any]:
     predictions = Predictions.read(subject)
     answers, labels = output(predictions, params.output), predictions.labels
+    require_labels(labels, "a metric of text")
     if answers.dtype.kind == "f" and answers.ndim == 3:
         answers = answers.argmax(axis=2)
     if answers.dtype.kind not in "iu" or answers.ndim != 2 or labels.dtype.kind not in "iu" or labels.ndim != 2:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cbuild_kit import batch_indices
+from cbuild_kit import batch_indices, require_labels
 from cbuild_kit.predictions import Examples
 from cbuild_torch.model.calling import caller, first_output
 from cbuild_torch.model.description import ModelDescription
@@ -97,6 +97,7 @@ def _examples(ctx: Context, subject: Path, params: Fgsm | Pgd, attack: Callable[
     module = load_model(ctx, subject).requires_grad_(False)
     inputs = ModelDescription.read(subject).inputs
     samples = read_samples(ctx, params.data, inputs, params.samples)
+    require_labels(samples.labels, "adversarial accuracy")
     if samples.labels.is_floating_point():
         raise UserError("adversarial accuracy needs labels that are classes", hint="the labels are numbers")
     call, loss = caller(module, inputs), task_loss(ctx, Task(), samples)

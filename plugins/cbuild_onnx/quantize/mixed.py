@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_kit import arrays, fit, fixed_batch
+from cbuild_kit import arrays, fit, fixed_batch, require_labels
 
 from compressbuild.api import Context, UserError
 
@@ -84,6 +84,8 @@ def _metric(ctx: Context, params: QuantizeMixed, labels: np.ndarray) -> Callable
         return lambda outputs: float(function(outputs, labels))
     if params.metric == "sqnr":
         return lambda outputs: 0.0  # judged by the ratio itself
+
+    require_labels(labels, "'metric: top1'")
 
     def top1(outputs: dict[str, np.ndarray]) -> float:
         first = next(iter(outputs.values()))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cbuild_kit import require_labels
 
 from compressbuild.api import Context, UserError
 
@@ -117,6 +118,7 @@ def _score(ctx: Context, params: OpenVinoQuantize) -> Callable[[dict[str, np.nda
         return lambda outputs, labels: float(function(outputs, labels))
 
     def top1(outputs: dict[str, np.ndarray], labels: np.ndarray) -> float:
+        require_labels(labels, "'max-drop' without a 'score:'")
         first = next(iter(outputs.values()))
         if first.shape[:-1] != labels.shape or labels.dtype.kind not in "iub":
             raise UserError(

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from cbuild_kit import arrays, fit
+from cbuild_kit import arrays, fit, require_labels
 from torch import Tensor, nn
 
 from compressbuild.api import Context, ModelInput, UserError
@@ -81,6 +81,7 @@ def task_loss(ctx: Context, params: Objective, samples: Samples) -> Loss:
     if params.loss is not None:
         function = ctx.function(params.loss)
         return lambda result, chosen: function(result, labels[chosen])
+    require_labels(labels, "a loss")
     if not labels.is_floating_point():
         _not_the_inputs(samples)
     names = params.outputs

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from onnx import ModelProto, NodeProto
 from torch import nn
@@ -33,11 +33,12 @@ def name_layers(proto: ModelProto, module: nn.Module) -> None:
     }
     _unwrap(proto, owners)
     modules = dict(module.named_modules(remove_duplicate=False))
-    made_by = {name: node for node in proto.graph.node for name in node.output if name}
-    paths = {id(node): _scope(node, modules) for node in proto.graph.node}
-    _name_weights(proto, modules, paths)
-    for node in proto.graph.node:
-        path = _owner(node, made_by, owners) or paths[id(node)]
+    nodes = list(proto.graph.node)  # kept: protobuf makes another object of a node that nobody holds
+    made_by = {name: node for node in nodes for name in node.output if name}
+    paths = [_scope(node, modules) for node in nodes]
+    _name_weights(proto, nodes, modules, paths)
+    for node, scope in zip(nodes, paths, strict=True):
+        path = _owner(node, made_by, owners) or scope
         if path:
             node.name = f"{path}/{node.name}"
 
@@ -76,15 +77,16 @@ def _owner(node: NodeProto, made_by: Mapping[str, NodeProto], owners: Mapping[st
     return ""
 
 
-def _name_weights(proto: ModelProto, modules: Mapping[str, nn.Module], paths: Mapping[int, str]) -> None:
+def _name_weights(
+    proto: ModelProto, nodes: Sequence[NodeProto], modules: Mapping[str, nn.Module], paths: Sequence[str]
+) -> None:
     """A folded constant that is the transpose of the only matrix of the module that reads it has that matrix' name."""
     tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
     readers = Counter(name for node in proto.graph.node for name in node.input)
-    for node in proto.graph.node:
+    for node, path in zip(nodes, paths, strict=True):
         name = node.input[1] if len(node.input) > 1 else ""
         if node.op_type != "MatMul" or name not in tensors or not _FOLDED.fullmatch(name) or readers[name] > 1:
             continue
-        path = paths[id(node)]
         own = [
             (f"{path}.{key}", value)
             for key, value in modules.get(path, nn.Module()).named_parameters(recurse=False)
