@@ -88,9 +88,7 @@ def _top(backends: Json, platforms: Mapping[str, str], models: list[Json], datas
         "evaluate": _either({"$ref": "#/$defs/evaluate"}),
         "targets": _section(_target(), "What to build.", shared=True),
         "groups": _section(
-            _list(_text("a target, a group, a glob such as cpu-*, or tag:NAME")),
-            "Names for several targets.",
-            shared=True,
+            _list(_text("target, group, glob (cpu-*) or tag:NAME")), "Names for several targets.", shared=True
         ),
         "publish": _section(
             _object(
