@@ -1,4 +1,8 @@
-"""The resolved DAG, and the order in which to walk it, which the draft has already made."""
+"""The resolved DAG, and the order in which to walk it (the only user of networkx).
+
+Reading a project takes the order alone, which the draft has already made: networkx, whose import costs more than a
+plan of the example, loads when nodes are scheduled.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ..api import Metric
 from ..compressfile.spec import Spec
@@ -20,6 +25,9 @@ from .opening import open_datasets
 from .publishing import check_publish
 from .steps import Steps
 from .typed import Types
+
+if TYPE_CHECKING:
+    import networkx
 
 __all__ = ["Graph", "build_graph"]
 
@@ -50,12 +58,13 @@ class Graph:
                 raise ValueError(f"{node.position} comes before one of its inputs")
 
     @cached_property
-    def _consumers(self) -> list[list[int]]:
-        found: list[list[int]] = [[] for _ in self.nodes]
-        for node in self.nodes:
-            for source in dict.fromkeys(node.inputs.values()):
-                found[source].append(node.index)
-        return found
+    def digraph(self) -> networkx.DiGraph[int]:
+        import networkx
+
+        graph: networkx.DiGraph[int] = networkx.DiGraph()
+        graph.add_nodes_from(range(len(self.nodes)))
+        graph.add_edges_from((source, node.index) for node in self.nodes for source in node.inputs.values())
+        return graph
 
     @property
     def order(self) -> range:
@@ -70,7 +79,7 @@ class Graph:
         return {**self.registry.metrics, **{m.name: m.record for m in plans if m.record is not None}}
 
     def consumers(self, index: int) -> tuple[int, ...]:
-        return tuple(self._consumers[index])
+        return tuple(self.digraph.successors(index))
 
     def closure(self, wanted: Iterable[int]) -> frozenset[int]:
         """The nodes wanted and everything below them."""
@@ -105,7 +114,7 @@ class Graph:
         """For each node the length, in ``cost``, of the longest path from it to a leaf: its scheduling priority."""
         length = [0.0] * len(self.nodes)
         for index in reversed(self.order):
-            after = max((length[c] for c in self._consumers[index]), default=0.0)
+            after = max((length[c] for c in self.digraph.successors(index)), default=0.0)
             length[index] = after + cost(self.nodes[index])
         return length
 

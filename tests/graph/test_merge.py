@@ -112,8 +112,7 @@ def test_the_order_is_the_lexicographic_topological_sort(toy) -> None:
     )
     graph = toy.open().graph
     assert len(graph.nodes) == 5
-    edges = networkx.DiGraph((source, node.index) for node in graph.nodes for source in node.inputs.values())
-    assert list(graph.order) == list(networkx.lexicographical_topological_sort(edges))
+    assert list(graph.order) == list(networkx.lexicographical_topological_sort(graph.digraph))
 
 
 def test_a_node_before_its_input_is_refused(toy) -> None:
