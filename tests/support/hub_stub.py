@@ -20,9 +20,11 @@ LARGE = (".onnx", ".bin", ".safetensors", "value")
 
 
 class Hub:
-    """What the server holds. ``token``: needed to write. ``damages``: a file that comes back changed. ``left``:
-    requests that write until it fails. ``busy``: after a commit to this branch somebody else commits to ``main``. ``log``: every
-    request that wrote."""
+    """What the server holds.
+
+    ``token``: needed to write. ``damages``: a file that comes back changed. ``left``: requests that write until it
+    fails. ``busy``: after a commit to this branch somebody else commits to ``main``. ``log``: every such request.
+    """
 
     def __init__(self) -> None:
         self.token = "hf_token"
