@@ -4,10 +4,15 @@ import gc
 import os
 import sys
 
+from compressbuild import interrupts
+
+if os.path.basename(sys.argv[0]).startswith("cbuild") or __name__ == "__main__":  # not whoever imports main()
+    interrupts.end_at_once()
+
 
 def main() -> int:
     """Run the command line; the exit status."""
-    from compressbuild import interrupts, noop
+    from compressbuild import noop
 
     interrupts.catch()
     try:
@@ -22,8 +27,6 @@ def main() -> int:
 
 def _run(known: "tuple[str, str] | None") -> int:
     """Print the answer of the no-op, if there is one; else run the command line."""
-    from compressbuild import interrupts
-
     _open_streams()
     if known is not None:
         _leave(0, *known)

@@ -66,52 +66,38 @@ def encode(value: object) -> bytes:
 
     Each item is a tag byte, then a fixed width or a length and ``:``, then content, so the code is prefix-free.
     """
-    out: list[bytes] = []
-    _encode_into(value, out.append, 0)
-    return b"".join(out)
+    return _encoded(value, 0)
 
 
-def _encode_into(value: object, put: Callable[[bytes], None], depth: int) -> None:
-    if depth > _MAX_DEPTH:
+def _encoded(value: object, depth: int) -> bytes:
+    kind = type(value)
+    if kind is str:
+        data = value.encode("utf-8", "surrogatepass")  # type: ignore[attr-defined]
+        return b"s%d:%b" % (len(data), data)
+    if value is None:
+        return b"N"
+    if kind is bool:
+        return b"T" if value else b"F"
+    if kind is int:
+        data = value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)  # type: ignore[attr-defined]
+        return b"i%d:%b" % (len(data), data)
+    if kind is float:
+        return b"d" + (struct.pack(">d", value) if value == value else b"\x7f\xf8\0\0\0\0\0\0")
+    if kind is bytes:
+        return b"b%d:%b" % (len(value), value)  # type: ignore[arg-type, str-format]
+    if depth == _MAX_DEPTH and value:
         raise ValueError(f"cannot encode a value nested more than {_MAX_DEPTH} deep")
-    if type(value) is str:
-        data = value.encode("utf-8", "surrogatepass")
-        put(b"s%d:%b" % (len(data), data))
-    elif value is None:
-        put(b"N")
-    elif value is True:
-        put(b"T")
-    elif value is False:
-        put(b"F")
-    elif type(value) is int:
-        data = value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
-        put(b"i%d:%b" % (len(data), data))
-    elif type(value) is float:
-        put(b"d" + (struct.pack(">d", value) if value == value else b"\x7f\xf8\0\0\0\0\0\0"))
-    elif type(value) is bytes:
-        put(b"b%d:%b" % (len(value), value))
-    elif type(value) is list or type(value) is tuple:
-        put(b"%b%d:" % (b"l" if type(value) is list else b"t", len(value)))
-        for item in value:
-            _encode_into(item, put, depth + 1)
-    elif type(value) is dict:
-        put(b"m%d:" % len(value))
-        for pair in sorted(_joined(pair, depth) for pair in value.items()):
-            put(pair)
-    elif type(value) is frozenset:
-        put(b"f%d:" % len(value))
-        for member in sorted(_joined((item,), depth) for item in value):
-            put(member)
-    else:
-        kind = type(value)
-        raise TypeError(f"cannot encode a {kind.__module__}.{kind.__qualname__}: only plain values join a key")
-
-
-def _joined(values: tuple[object, ...], depth: int) -> bytes:
-    out: list[bytes] = []
-    for value in values:
-        _encode_into(value, out.append, depth + 1)
-    return b"".join(out)
+    deeper = depth + 1
+    if kind is list or kind is tuple:
+        parts = [_encoded(item, deeper) for item in value]  # type: ignore[attr-defined]
+        return b"%b%d:%b" % (b"l" if kind is list else b"t", len(parts), b"".join(parts))
+    if kind is dict:
+        parts = sorted([_encoded(key, deeper) + _encoded(item, deeper) for key, item in value.items()])  # type: ignore[attr-defined]
+        return b"m%d:%b" % (len(parts), b"".join(parts))
+    if kind is frozenset:
+        parts = sorted([_encoded(item, deeper) for item in value])  # type: ignore[attr-defined]
+        return b"f%d:%b" % (len(parts), b"".join(parts))
+    raise TypeError(f"cannot encode a {kind.__module__}.{kind.__qualname__}: only plain values join a key")
 
 
 def digest_value(value: object, domain: str = "value") -> Digest:
@@ -249,11 +235,16 @@ def promptly(path: str, flags: int) -> int:
     return fd
 
 
-def read_given(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a file or pipe that a user named. OSError for a device, which may have no end."""
-    with open(path, "rb", opener=promptly) as file:
-        if stat.S_ISCHR(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "it is a device", os.fspath(path))
+def read_named(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file that a user named. Links are followed, and a pipe that the shell opened is read, as of
+    ``<(command)``. OSError for what could keep us waiting for ever: another pipe, a device; and for a directory."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with open(fd, "rb") as file:
+        mode = os.fstat(fd).st_mode
+        inherited = os.fspath(path).startswith(("/dev/fd/", "/proc/self/fd/", "/dev/stdin"))
+        if not stat.S_ISREG(mode) and not (stat.S_ISFIFO(mode) and inherited):
+            raise OSError(errno.EINVAL, "it is not a regular file", os.fspath(path))
+        os.set_blocking(fd, True)
         return file.read()
 
 

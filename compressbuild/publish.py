@@ -171,12 +171,13 @@ class Publisher:
                 raise _Outdated
             return True
 
+        place = f"{directory}/"
         try:
-            if any(not _is_regular(directory / name) for name in (*expected, SEAL)):
+            if any(not _is_regular(place + name) for name in (*expected, SEAL)):
                 return False
-            if any(self._stat.digest(directory / name) != digest for name, digest in expected.items()):
+            if any(self._stat.digest(place + name) != digest for name, digest in expected.items()):
                 return False
-            self._stat.memo(directory / SEAL, f"seals {made_of}", sealed)
+            self._stat.memo(place + SEAL, f"seals {made_of}", sealed)
             return set(_files(str(directory))) == {*expected, SEAL}
         except (OSError, _Outdated):  # a file is missing, or another build is replacing the directory
             return False
@@ -186,9 +187,9 @@ class _Outdated(Exception):
     """The seal tells of another build."""
 
 
-def _is_regular(path: Path) -> bool:
+def _is_regular(path: str) -> bool:
     """A link to equal bytes is not what was published: whoever owns its target can change them."""
-    return stat.S_ISREG(path.lstat().st_mode)
+    return stat.S_ISREG(os.lstat(path).st_mode)
 
 
 def _files(directory: str, above: str = "") -> Iterator[str]:

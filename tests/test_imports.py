@@ -25,7 +25,7 @@ MODEL_LIBRARIES = frozenset(_LIBRARIES.split())
 FOR_TESTS = ("compressbuild.api.conformance", "compressbuild.api.testing")
 # What starts slowly stays where it is needed.
 ONLY_IN = {
-    "networkx": set(),
+    "networkx": {"graph"},
     "yaml": {"compressfile"},
     "click": {"cli"},
     "rich": {"cli", "report"},

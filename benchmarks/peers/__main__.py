@@ -39,9 +39,8 @@ def main() -> None:
             again=given.again,
             scratch=given.scratch,
             say=lambda line: print(line, file=sys.stderr, flush=True),
+            keep=lambda results: save(results, given.json) if given.json else None,
         )
-    if given.json:
-        save(results, given.json)
     print(page(results))
     if given.write:
         write(results)
@@ -86,4 +85,7 @@ def write(results: Results) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

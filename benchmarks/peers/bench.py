@@ -30,13 +30,14 @@ def measured(
     again: float,
     scratch: Path | None,
     say: Say,
+    keep: Callable[[Results], None] = lambda results: None,
 ) -> Results:
     """``again``: a tool whose first round of edits takes longer than these seconds has one round, and no second cold
-    build. What takes longer than ``limit`` is not tried at larger sizes."""
+    build. What takes longer than ``limit`` is not tried at larger sizes. ``keep``: called after each size."""
     results = Results(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        load=[round(os.getloadavg()[0], 1)],
+        load=[_load()],
         limit=limit,
         jobs=tools[0].jobs,
         tools={tool.name: _tooling(tool) for tool in tools},
@@ -55,10 +56,15 @@ def measured(
             results.bare[size] = statistics.median(turns.bare)
             results.cells[size] = {trial.tool.name: trial.cells for trial in trials}
             results.expected[size] = expected(graph, results.jobs)
+            results.load = [results.load[0], _load()]
+            keep(results)
             for trial in trials:
                 beyond[trial.tool.name] |= {name for name, cell in trial.cells.items() if cell.over}
-    results.load.append(round(os.getloadavg()[0], 1))
     return results
+
+
+def _load() -> float:
+    return round(os.getloadavg()[0], 1)
 
 
 def _tooling(tool: Tool) -> Tooling:

@@ -34,6 +34,9 @@ class Process:
             status: int | None = self._process.wait(limit)
         except subprocess.TimeoutExpired:
             status = None
+        except KeyboardInterrupt:
+            self.kill()
+            raise
         seconds = time.perf_counter() - self._began
         if status is None:
             self.kill()
@@ -41,13 +44,14 @@ class Process:
 
     def kill_once(self, ready: Callable[[], bool], limit: float) -> bool:
         """Kill it as soon as ``ready``: False if it ended before, or took longer than ``limit`` seconds."""
-        while self._process.poll() is None and time.perf_counter() - self._began < limit:
-            if ready():
-                self.kill()
-                return True
-            time.sleep(0.005)
-        self.kill()
-        return False
+        try:
+            while self._process.poll() is None and time.perf_counter() - self._began < limit:
+                if ready():
+                    return True
+                time.sleep(0.005)
+            return False
+        finally:
+            self.kill()
 
     def kill(self) -> None:
         """The process and its descendants, stopped first so that none starts another in between."""

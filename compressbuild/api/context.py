@@ -80,7 +80,8 @@ class Context:
         return path
 
     def progress(self, done: float, total: float, **values: float | str) -> None:
-        """Say how far the work is: ``ctx.progress(epoch, epochs, loss=0.3)``. Cheap; call it as often as you like."""
+        """Say how far the work is: ``ctx.progress(epoch, epochs, loss=0.3)``. Cheap; call it as often as you like.
+        ``total``: 0 if it is unknown."""
         self._report({"done": done, "total": total, **values})
 
     def _role(self, name: str) -> str:

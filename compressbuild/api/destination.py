@@ -22,7 +22,8 @@ class Destination(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=Tru
     ``open``: ``f(address: str, options) -> Remote``, imported by ``cbuild push`` alone. ``file``: the scheme of a plain
     path; ``*``: of every address that no other destination takes. ``options``: a Params struct, the keys of an entry of
     ``publish`` beside ``to`` and ``targets``. ``shared``: an address holds several artifacts, each under its target's
-    name; otherwise it holds one. ``modes``: it keeps a file's mode and empty directories.
+    name; otherwise it holds one. ``whole``: a push uploads all files, not only those that changed. ``modes``: it keeps
+    a file's mode and empty directories.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Destination(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=Tru
     schemes: tuple[str, ...]
     options: type[Params] = Params
     shared: bool = False
+    whole: bool = False
     modes: bool = False
     stack: Stack = Stack()
     needs: Needs = Needs()

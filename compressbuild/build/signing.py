@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..digest import read_given
+from ..digest import read_named
 from ..errors import UsageError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def from_environment(environ: Mapping[str, str]) -> SigningKey | None:
 
 def _read(path: Path) -> bytes:
     try:
-        return read_given(path)
+        return read_named(path)
     except OSError as error:
         raise UsageError(f"cannot read the key {path}: {error.strerror}", hint=_MAKE) from error
 

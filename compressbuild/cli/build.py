@@ -14,12 +14,13 @@ import click
 from ..errors import Incompatible, UsageError
 from ..report.text.plan import plan_lines
 from . import completion
-from .options import MOVED, closing, found, locked, opened, project_options
+from .options import MOVED, closing, found, locked, opened, project_options, written
 
 if TYPE_CHECKING:
     from ..build.outcome import BuildReport
     from ..execute.events import Observer
     from ..project import Project
+    from ..report.ci.ended import Ended
 
 __all__ = ["command"]
 
@@ -46,6 +47,9 @@ _SHOWN = 5
     shell_complete=completion.files,
     help="Write a Chrome trace of the build.",
 )
+@click.option(
+    "--junit", metavar="FILE", shell_complete=completion.files, help="Write the targets as JUnit XML, for CI."
+)
 @click.option("--locked", "must_match", is_flag=True, help="Refuse software that is not in Compressfile.lock.")
 @click.option("-v", "--verbose", is_flag=True, help="Also name cached nodes, and why each node runs.")
 def command(
@@ -60,12 +64,14 @@ def command(
     remeasure: bool,
     as_json: bool,
     trace: str | None,
+    junit: str | None,
     must_match: bool,
     verbose: bool,
 ) -> int:
     """Build targets: names, groups, globs ('sweep-*'), or 'all'."""
     moved = click.get_current_context().meta.get(MOVED, False)
-    plain = not (dry_run or check or remeasure or as_json or trace or verbose or moved)
+    told = "GITHUB_STEP_SUMMARY" in os.environ  # each build adds to it
+    plain = not (dry_run or check or remeasure or as_json or trace or junit or verbose or moved or told)
     if plain:
         status = _part(file, overrides, cache_dir, must_match=must_match, jobs=jobs, keep_going=keep_going)
         if status is not None:
@@ -76,6 +82,8 @@ def command(
             selection = project.select(targets)
         differing = _differing(project, selection.names, must_match=must_match)
         if dry_run:
+            if junit:
+                raise UsageError("--junit is about a build, and -n builds nothing", hint="leave one out")
             plan = project.plan(selection.names, remeasure=remeasure)
             for line in plan_lines(plan, selection, as_json=as_json, verbose=verbose):
                 click.echo(line)
@@ -88,8 +96,11 @@ def command(
                 hint=selection.install or "'cbuild doctor' shows what this machine lacks",
             )
         from ..build.run import build_targets  # what executes, which a plan does without
+        from ..report.ci.ended import Ended
 
+        ended = Ended()
         with _observers(as_json=as_json, verbose=verbose, trace=trace) as observers:
+            observers.append(ended)
             report = build_targets(
                 project,
                 selection=selection,
@@ -105,6 +116,11 @@ def command(
 
             return write(project, sys.argv[1:], report, text)
 
+        if junit:
+            from ..report.ci.junit import junit as junit_text
+
+            written(junit_text(report, ended, project.graph, project.root.name), junit, aside=True)
+        _tell_github(project, report, ended)
         if as_json:
             return report.exit_code
         return _conclude(project, report, remember if plain and not differing else None)
@@ -201,6 +217,23 @@ def _observers(*, as_json: bool, verbose: bool, trace: str | None) -> Iterator[l
 def _terminal() -> bool:
     """Whether escapes do something where the output goes."""
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+
+
+def _tell_github(project: Project, report: BuildReport, ended: Ended) -> None:
+    """Annotations and the job's summary, where GitHub runs this."""
+    from ..report.ci import github
+
+    if not github.running(project.environ):
+        return
+    for line in github.annotated(report, ended, project.graph, project.environ):
+        click.echo(line, err=True)
+    if summary := project.environ.get(github.SUMMARY):
+        text = github.job_summary(report, ended, project.graph, project.root.name)
+        try:
+            with open(summary, "a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            click.echo(f"warning: the job summary {summary} cannot be written: {error.strerror}", err=True)
 
 
 def _conclude(project: Project, report: BuildReport, remember: Callable[[str], OSError | None] | None) -> int:

@@ -22,6 +22,7 @@ __all__ = ["COMMANDS", "Cbuild", "main"]
 
 COMMANDS = {
     "build": "Build targets (the default: 'cbuild TARGET…').",
+    "watch": "Build targets, and again whenever something changes.",
     "why": "Explain why a target's nodes run, or do not.",
     "list": "List targets, groups, and what is built.",
     "show": "Show one target: steps, parameters, metrics, gates.",
@@ -55,12 +56,14 @@ _TAKES_VALUE = frozenset(
         "--set",
         "--cache-dir",
         "--trace",
+        "--junit",
         "--profile",
         "--format",
         "-o",
         "--output",
         "--key",
         "--since",
+        "--interval",
     )
 )
 
@@ -153,6 +156,10 @@ def cbuild() -> None:
 
 def main(argv: list[str]) -> int:
     """Run a command line; errors are printed as the user should read them. Returns the exit status."""
+    if "_CBUILD_COMPLETE" in os.environ:
+        from .shells import register
+
+        register()
     try:
         if any("\0" in word for word in argv):
             raise click.UsageError("a word of the command line has a NUL in it")
@@ -172,6 +179,11 @@ def main(argv: list[str]) -> int:
         from ..compressfile.excerpt import render
 
         click.echo(render(error, getattr(error, "texts", {})), err=True)
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            from ..report.ci.github import errors
+
+            for line in errors(error.diagnostics, os.environ):
+                click.echo(line, err=True)
         return error.exit_code
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone; Python would complain of it at exit

@@ -111,7 +111,7 @@ def _push(project: Project, found: Pushable, place: Place, *, dry_run: bool) -> 
     refuse_modes(found, place.record, place.address)
     remote = place.open(project.environ)
     with guarded(place.address, project.environ):
-        return push(found.parcel, remote, dry_run=dry_run)
+        return push(found.parcel, remote, whole=place.record.whole, dry_run=dry_run)
 
 
 def _line(done: Pushed, total: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from ..digest import bytes_digest
 
 __all__ = ["Import", "Syntax", "SyntaxProblem", "column", "parse"]
 
-_FORMAT = 2
+_FORMAT = 3
 _FILE = re.compile(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*")  # a name beside the module, or below its directory
 _JOINS = frozenset({"joinpath", "with_name"})
 _IGNORED_FIELDS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})  # follow from the rest, or mean nothing
+_ADDED_FIELDS = frozenset({"type_params"})  # by Python 3.12
 _UNKNOWABLE = frozenset({"exec", "globals"})  # with these a module can define any name
 _CLOSE = object()
 
@@ -101,7 +103,7 @@ def tree_digest(tree: ast.AST) -> str:
         elif isinstance(item, ast.AST):
             out.append(f"({type(item).__name__}")
             stack.append(_CLOSE)
-            stack += [getattr(item, f, None) for f in reversed(item._fields) if f not in _IGNORED_FIELDS]
+            stack += reversed([*_fields(item)])
         elif isinstance(item, list):
             out.append("([")
             stack.append(_CLOSE)
@@ -109,6 +111,17 @@ def tree_digest(tree: ast.AST) -> str:
         else:  # hex: Python refuses to print very long integers in decimal
             out.append(hex(item) if type(item) is int else repr(item))
     return bytes_digest("\n".join(out).encode())
+
+
+def _fields(item: ast.AST) -> Iterator[Any]:
+    """The values that mean something. The same code gives the same ones in Python 3.11 to 3.13."""
+    for name in item._fields:
+        value = getattr(item, name, None)
+        if name in _IGNORED_FIELDS or (name in _ADDED_FIELDS and not value):
+            continue
+        if isinstance(item, ast.JoinedStr):  # Python 3.12 adds empty texts
+            value = [part for part in value or () if getattr(part, "value", None) != ""]
+        yield value
 
 
 class _Reader:

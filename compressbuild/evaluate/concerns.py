@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -49,7 +50,7 @@ def target_concerns(
     bytes of what a node made; ``facts``: what its function reported, with ``concern``, a sentence for people."""
     found: list[Concern | None] = []
     baseline, own = target.baseline, size(target.artifact)
-    speed = Roles.of(graph.metrics).speed_of(measured)
+    speed = _roles(graph).speed_of(measured)
     node = next((metric.node for metric in target.metrics if metric.name == speed), None)
     index = graph.nodes[node].inputs.get("baseline") if node is not None else None
     # What is not compiled is not shipped: it need not be as fast as a compiled baseline.
@@ -62,6 +63,11 @@ def target_concerns(
             found.append(collapsed_classes(name, value, others.get(name), baseline))
     found.extend(_said(graph, target, facts))
     return tuple(concern for concern in found if concern is not None)
+
+
+@lru_cache(maxsize=1)
+def _roles(graph: Graph) -> Roles:
+    return Roles.of(graph.metrics)
 
 
 def _said(graph: Graph, target: TargetPlan, facts: Callable[[int], Mapping[str, Any]]) -> Iterator[Concern]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..digest import read_given
+from ..digest import read_named
 from ..errors import UsageError
 from .compare import Comparison, Quality, Speed, compare_quality, paired_speed
 
@@ -34,7 +34,7 @@ def read_log(path: Path) -> dict[str | int, Entry]:
     """By id. UsageError with file and line for a line that is not such an object, or an id that comes twice."""
     found: dict[str | int, Entry] = {}
     try:
-        lines = read_given(path).splitlines()
+        lines = read_named(path).splitlines()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     for number, line in enumerate(lines, 1):

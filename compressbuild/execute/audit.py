@@ -2,12 +2,13 @@
 
 Most raise audit events (https://docs.python.org/3/library/audit_events.html). To ask whether a file is there raises
 none, so the functions of ``os`` that do are wrapped. Files that a program is started with, as its arguments, count as
-read. Code in C is not seen here: see :mod:`.sight`.
+read. Forked children are seen, too. Code in C is not: see :mod:`.sight`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import genericpath
 import glob
 import importlib
@@ -18,6 +19,7 @@ import pathlib
 import pkgutil
 import shlex
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -85,6 +87,8 @@ class Notes:
         self.writes: set[str] = set()
         self.removals: set[str] = set()
         self._open: set[str] = set()
+        self._owner = os.getpid()
+        self._from_forks = _anonymous_file()
         self._watched, self._ignored, self._inputs = watched, ignored, inputs
 
     def start(self) -> None:
@@ -94,10 +98,26 @@ class Notes:
             self._wrap(name)
         sys.addaudithook(self._hook)
 
+    def collect(self) -> None:
+        """Take over what forked children noted."""
+        size = os.fstat(self._from_forks).st_size
+        for line in os.pread(self._from_forks, size, 0).split(b"\0"):
+            kind, _, path = line.partition(b" ")
+            if path:
+                getattr(self, kind.decode()).add(os.fsdecode(path))
+
+    def _note(self, kind: str, path: str) -> None:
+        """Add to one of the sets; in a forked child, also where its parent will look."""
+        found: set[str] = getattr(self, kind)
+        if path not in found and os.getpid() != self._owner:
+            with contextlib.suppress(OSError):  # the child has closed what it inherited
+                os.write(self._from_forks, kind.encode() + b" " + os.fsencode(path) + b"\0")
+        found.add(path)
+
     def concerns(self, path: str) -> bool:
         return path.startswith(self._watched) and not path.startswith(self._ignored)
 
-    def _may_not_change(self, path: str) -> bool:
+    def may_not_change(self, path: str) -> bool:
         return self.concerns(path) or path.startswith(self._inputs)
 
     def _hook(self, event: str, args: tuple[Any, ...]) -> None:
@@ -106,20 +126,20 @@ class Notes:
             if path is None:
                 return
             if args[2] & _WRITES:
-                if self._may_not_change(path):
-                    self.writes.add(path)
+                if self.may_not_change(path):
+                    self._note("writes", path)
             elif self.concerns(path):
                 by_import = sys._getframe(1).f_code.co_filename.startswith(_IMPORTS)
-                (self.imports if by_import else self.reads).add(path)
+                self._note("imports" if by_import else "reads", path)
         elif event in _LISTS:
             path = absolute(args[0])
             # The directory itself is watched, too, so with a slash.
             if path is not None and self.concerns(path + "/") and not _for_the_interpreter(sys._getframe(1)):
-                self.lists.add(path)
+                self._note("lists", path)
         elif event in _CHANGES:
-            if event in _MAKES and (path := absolute(args[_MAKES[event]])) and self._may_not_change(path):
-                self.writes.add(path)
-            if event in _REMOVES and (path := absolute(args[_REMOVES[event]])) and self._may_not_change(path):
+            if event in _MAKES and (path := absolute(args[_MAKES[event]])) and self.may_not_change(path):
+                self._note("writes", path)
+            if event in _REMOVES and (path := absolute(args[_REMOVES[event]])) and self.may_not_change(path):
                 self._removed(path)
         elif event in _OPENS:
             self._opened(args[_OPENS[event]])
@@ -130,7 +150,7 @@ class Notes:
         if path in self.writes:
             self.writes.discard(path)  # a temporary file of the node's own
         elif os.path.lexists(path):
-            self.removals.add(path)
+            self._note("removals", path)
 
     def _opened(self, name: Any) -> None:
         """A database or a library."""
@@ -138,14 +158,14 @@ class Notes:
             text = os.fsdecode(name)
             path = absolute(text.removeprefix("file:").partition("?")[0] if text.startswith("file:") else text)
             if path is not None and self.concerns(path):
-                self.reads.add(path)
+                self._note("reads", path)
 
     def _started(self, arguments: Any, directory: Any) -> None:
         """A program. A file that its arguments name is taken for read."""
         for word in _words(arguments):
             path = os.path.normpath(os.path.join(os.fsdecode(directory or os.getcwd()), word))
             if self.concerns(path):
-                self.reads.add(path)
+                self._note("reads", path)
 
     def _wrap(self, name: str) -> None:
         plain: Callable[..., Any] = getattr(os, name)
@@ -153,7 +173,7 @@ class Notes:
         def asked(path: Any, *args: Any, **options: Any) -> Any:
             text = None if isinstance(path, int) else absolute(path, options.get("dir_fd"))
             if text is not None and self.concerns(text) and not _for_the_interpreter(sys._getframe(1)):
-                self.looks.add(text)
+                self._note("looks", text)
             return plain(path, *args, **options)
 
         for able in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids):
@@ -164,6 +184,17 @@ class Notes:
     def see_open(self) -> None:
         """Note the files that are mapped or open now and were not at the start, whoever opened them."""
         self.reads.update(path for path in _open() - self._open if self.concerns(path))
+
+
+def _anonymous_file() -> int:
+    """To append to; on no disk, where the system has such files."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("cbuild-notes")
+    else:
+        descriptor, path = tempfile.mkstemp()
+        os.unlink(path)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
+    return descriptor
 
 
 def _open() -> set[str]:

@@ -68,8 +68,8 @@ class NodeWorking(_Event, frozen=True, kw_only=True, tag="node-working"):
 
 
 class NodeProgress(_Event, frozen=True, kw_only=True, tag="node-progress"):
-    """``done`` of ``total``, in the node's own unit (epochs, batches); ``values``: what it shows beside (loss), null
-    for NaN."""
+    """``done`` of ``total``, in the node's own unit (epochs, batches); a ``total`` of 0 is unknown. ``values``: what it
+    shows beside (loss), null for NaN."""
 
     node: str
     done: float

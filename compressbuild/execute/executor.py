@@ -37,12 +37,14 @@ class Progress:
 @dataclass(frozen=True, slots=True)
 class Finished:
     """The node and all its processes are gone. ``detail``: one line, empty when ``cause`` is ok; the result has it too,
-    as its ``error``, with a hint."""
+    as its ``error``, with a hint. ``again``: it ended with others, and one of them may be to blame: start it once more.
+    """
 
     token: int
     result: WorkResult
     cause: Cause
     detail: str = ""
+    again: bool = False
 
 
 Happening = Started | Progress | Finished

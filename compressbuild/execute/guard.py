@@ -114,6 +114,7 @@ class Guard:
 
     def check(self) -> None:
         """UserError naming the first files that the node touched and the action key does not cover."""
+        self._notes.collect()
         self._notes.see_open()
         self._check_changes()
         self._check_reads()
@@ -129,7 +130,9 @@ class Guard:
         if isinstance(error, UserError) or not about_files:
             return error
         refused = {os.path.abspath(str(e.filename)) for e in chain if isinstance(e, OSError) and e.errno in _REFUSED}
-        if changed := sorted(refused & (self._notes.writes | self._notes.removals)):
+        fixed = {os.path.abspath(str(e.filename)) for e in chain if isinstance(e, OSError) and e.errno == errno.EROFS}
+        noted = self._notes.writes | self._notes.removals | {path for path in fixed if self._notes.may_not_change(path)}
+        if changed := sorted(refused & noted):
             return self._changed(changed)
         try:
             self.check()
@@ -185,7 +188,7 @@ class Guard:
                 f"{self._shown(into_input)} changed, but belongs to an input of this node",
                 hint="inputs are read-only and shared with other nodes: copy what you change to ctx.out or ctx.scratch",
             )
-        verb = "written" if paths[0] in self._notes.writes else "removed"
+        verb = "removed" if paths[0] in self._notes.removals else "written"
         return UserError(
             f"{self._shown(paths)} {verb}, but a node may not change the project",
             hint="write results to ctx.out and temporary files to ctx.scratch",

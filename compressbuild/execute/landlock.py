@@ -25,6 +25,7 @@ _REMOVE_DIR, _REMOVE_FILE, _MAKE_DIR, _MAKE_REG, _MAKE_SOCK, _MAKE_FIFO, _MAKE_S
     1 << bit for bit in (4, 5, 7, 8, 9, 10, 12)
 )
 _REFER, _TRUNCATE = 1 << 13, 1 << 14  # since versions 2 and 3
+_SIGNALS = 1 << 1  # since version 6
 
 _READS = _READ_FILE | _READ_DIR
 _CHANGES = _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _MAKE_SOCK | _MAKE_FIFO | _MAKE_SYM
@@ -41,10 +42,13 @@ def version() -> int:
 
 def enforce(*, trees: Iterable[str], files: Iterable[str], folders: Iterable[str], writable: Iterable[str]) -> None:
     """Give up everything but these. ``trees``: read with all below; ``files``: read; ``folders``: listed; ``writable``:
-    changed, with all below. Names that are not there are passed over. OSError if the kernel refuses."""
+    changed, with all below. Names that are not there are passed over. Other processes than those that this one starts
+    get no signal of it, where the kernel can see to that. OSError if the kernel refuses."""
     handled = _READS | _CHANGES
     handled |= (_REFER if version() >= 2 else 0) | (_TRUNCATE if version() >= 3 else 0)
-    ruleset = _checked(_CREATE, struct.pack("=Q", handled), ctypes.c_size_t(8), 0)
+    scoped = (0, _SIGNALS) if version() >= 6 else ()  # the first number is of the network
+    attributes = struct.pack(f"={1 + len(scoped)}Q", handled, *scoped)
+    ruleset = _checked(_CREATE, attributes, ctypes.c_size_t(len(attributes)), 0)
     try:
         for paths, rights in ((trees, _READS), (files, _READ_FILE), (folders, _READ_DIR), (writable, handled)):
             for path in paths:

@@ -25,8 +25,8 @@ from .warm import WarmParent, worker_environment
 
 __all__ = ["LocalExecutor"]
 
-_Kind = tuple[tuple[str, ...], Sandbox]
-"""Of a warm parent: its preload, and what it is confined by."""
+_Kind = tuple[tuple[str, ...], Sandbox, int | None]
+"""Of a warm parent: its preload, what it is confined by, and the node that it is for alone, if it is for one."""
 _UNSAFE = "cbuild: a preloaded module has started threads in the warm parent; forking it may hang\n"
 
 
@@ -70,6 +70,7 @@ class LocalExecutor:
         self._broken: dict[_Kind, Broken] = {}
         self._nodes: dict[int, _Node] = {}
         self._happened: list[Happening] = []
+        self._suspects: set[int] = set()  # nodes whose warm parent died while it had others, too
 
     def __enter__(self) -> LocalExecutor:
         return self
@@ -79,12 +80,13 @@ class LocalExecutor:
 
     def prepare(self, preload: tuple[str, ...]) -> None:
         """Start the warm parent for ``preload`` now, so that its imports overlap with what precedes the first node."""
-        self._prepare((preload, self._sandbox))
+        self._prepare((preload, self._sandbox, None))
 
     def _prepare(self, kind: _Kind) -> None:
         if kind not in self._parents and kind not in self._broken:
-            preload, sandbox = kind
+            preload, sandbox, _ = kind
             parent = WarmParent(preload, self._environment, self._packages, sandbox)
+            parent.kind = kind
             self._parents[kind] = parent
             self._selector.register(parent, selectors.EVENT_READ, parent)
 
@@ -98,10 +100,11 @@ class LocalExecutor:
         timeout: float | None,
         memory: int | None,
     ) -> None:
+        alone = token if token in self._suspects else None
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o666)
-            kind = (preload, self._strict if request.isolate else self._sandbox)
+            kind = (preload, self._strict if request.isolate else self._sandbox, alone)
             self._retire(kind)
             self._prepare(kind)
         except OSError as error:
@@ -243,19 +246,24 @@ class LocalExecutor:
         if not was_ready and broken is None:
             broken = Broken(" ".join(parent.preload), _ending(status, words), missing=False)
             self._broken[parent.kind] = broken
-        for node in [each for each in self._nodes.values() if each.parent is parent]:
+        nodes = [each for each in self._nodes.values() if each.parent is parent]
+        for node in nodes:
             if broken is not None:
                 node.log.write_text(f"cannot import {broken.module}: {broken.error}\n", "utf-8")
                 self._finish(node, "unavailable", *_preload_failure(broken))
             else:
-                self._finish(node, "crashed", f"crashed: the workers' parent process ended: {_ending(status, words)}")
+                again = len(nodes) > 1  # each in a warm parent of its own then, so that none can harm the others
+                self._suspects.add(node.token)
+                text = f"crashed: the workers' parent process ended: {_ending(status, words)}"
+                self._finish(node, "crashed", text, again=again)
 
     def _finish(
-        self, node: _Node, cause: Cause, detail: str, hint: str | None = None, rss: int = 0, seconds: float = 0.0
-    ) -> None:
+        self, node: _Node, cause: Cause, detail: str, hint: str | None = None, rss: int = 0, seconds: float = 0.0,
+        *, again: bool = False,
+    ) -> None:  # fmt: skip
         """Report a node that sent no result."""
         result = WorkResult(ok=False, error=detail, hint=hint, seconds=seconds, peak_rss=rss)
-        self._happened.append(Finished(node.token, result, cause, detail))
+        self._happened.append(Finished(node.token, result, cause, detail, again))
         self._drop(node)
 
     def _refuse(self, token: int, detail: str, hint: str | None) -> None:

@@ -285,8 +285,9 @@ class Scheduler:
         run = self._running[message.token]
         result = message.result
         touched = next((name for name in map(self._inputs.tampered, run.inputs) if name), None)
-        if touched is None and any(map(self._inputs.spoiled, run.inputs)):
-            self._free(run)  # another node wrote into its input: what it made is worth nothing
+        spoiled = touched is None and any(map(self._inputs.spoiled, run.inputs))
+        if spoiled or message.again:  # another node wrote into its input, or ended its process
+            self._free(run)
             self._observe.stopped(run.action.node)
             self._agenda.queue(message.token)
             return

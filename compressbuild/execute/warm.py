@@ -64,7 +64,7 @@ class WarmParent:
         import subprocess
 
         self.preload = preload
-        self.kind = (preload, sandbox)
+        self.kind: tuple[tuple[str, ...], Sandbox, int | None] = (preload, sandbox, None)
         self.state = "starting"
         self.pids: dict[int, int] = {}  # token → pid of what it forked
         self.threads = 1

@@ -25,6 +25,7 @@ import msgspec
 from ..api.context import Context, UserError, resolve
 from ..api.rows import FORM, rows_fault
 from ..api.work import WorkRequest, WorkResult
+from ..words import memory
 from . import procfs
 from .failure import RAISED, describe
 from .guard import Guard
@@ -32,6 +33,7 @@ from .protocol import Outcome, Report, Sandbox, frame, json_value
 
 __all__ = ["main", "run_node"]
 
+_LARGEST_FACTS = 8 << 20  # bytes; every look-up of the result reads them
 _REPORT_EVERY = 0.1  # seconds between two progress messages of a node
 
 
@@ -112,7 +114,7 @@ def _reporter(results: int) -> Callable[[dict[str, Any]], None]:
         nonlocal sent
         now = time.monotonic()
         done, total = float(values.pop("done")), float(values.pop("total"))
-        if now - sent < _REPORT_EVERY and done < total:
+        if now - sent < _REPORT_EVERY and (done < total or total == 0):
             return
         sent = now
         _write_all(results, frame(Report(done, total, {name: _shown(value) for name, value in values.items()})))
@@ -198,6 +200,11 @@ def _plain_facts(returned: Any, run: str) -> dict[str, Any]:
         encoded = msgspec.json.encode(returned, enc_hook=json_value, order="deterministic")
     except TypeError as error:
         raise UserError(f"{run} returned facts that are not JSON: {error}") from error
+    if len(encoded) > _LARGEST_FACTS:
+        raise UserError(
+            f"{run} returned {memory(len(encoded))} of facts, and at most {memory(_LARGEST_FACTS)} are kept",
+            hint="facts are a few numbers worth showing: write the rest to a file in ctx.out",
+        )
     return msgspec.json.decode(encoded, type=dict[str, Any])
 
 

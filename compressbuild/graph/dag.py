@@ -1,9 +1,16 @@
-"""The resolved DAG, and the order in which to walk it, which the draft has already made."""
+"""The resolved DAG, and the order in which to walk it (the only user of networkx).
+
+Reading a project takes the order alone, which the draft has already made: networkx, whose import costs more than a
+plan of the example, loads when nodes are scheduled.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ..api import Metric
 from ..compressfile.spec import Spec
@@ -19,7 +26,12 @@ from .publishing import check_publish
 from .steps import Steps
 from .typed import Types
 
+if TYPE_CHECKING:
+    import networkx
+
 __all__ = ["Graph", "build_graph"]
+
+_FRAMES = 8  # from one target to the next that its parameters name
 
 
 class Graph:
@@ -46,12 +58,13 @@ class Graph:
                 raise ValueError(f"{node.position} comes before one of its inputs")
 
     @cached_property
-    def _consumers(self) -> list[list[int]]:
-        found: list[list[int]] = [[] for _ in self.nodes]
-        for node in self.nodes:
-            for source in dict.fromkeys(node.inputs.values()):
-                found[source].append(node.index)
-        return found
+    def digraph(self) -> networkx.DiGraph[int]:
+        import networkx
+
+        graph: networkx.DiGraph[int] = networkx.DiGraph()
+        graph.add_nodes_from(range(len(self.nodes)))
+        graph.add_edges_from((source, node.index) for node in self.nodes for source in node.inputs.values())
+        return graph
 
     @property
     def order(self) -> range:
@@ -66,7 +79,7 @@ class Graph:
         return {**self.registry.metrics, **{m.name: m.record for m in plans if m.record is not None}}
 
     def consumers(self, index: int) -> tuple[int, ...]:
-        return tuple(self._consumers[index])
+        return tuple(self.digraph.successors(index))
 
     def closure(self, wanted: Iterable[int]) -> frozenset[int]:
         """The nodes wanted and everything below them."""
@@ -101,7 +114,7 @@ class Graph:
         """For each node the length, in ``cost``, of the longest path from it to a leaf: its scheduling priority."""
         length = [0.0] * len(self.nodes)
         for index in reversed(self.order):
-            after = max((length[c] for c in self._consumers[index]), default=0.0)
+            after = max((length[c] for c in self.digraph.successors(index)), default=0.0)
             length[index] = after + cost(self.nodes[index])
         return length
 
@@ -114,7 +127,8 @@ def build_graph(
     draft = Draft(spec, registry, facts, types or Types())
     open_datasets(draft)
     measuring = Measuring(Steps(draft), tuple(asks))
-    plans = {name: measuring.target(target) for name, target in spec.targets.items()}
+    with _deep(len(spec.targets)):
+        plans = {name: measuring.target(target) for name, target in spec.targets.items()}
     for platform in spec.platforms:
         settings_of(draft, platform)
     check_publish(draft)
@@ -123,3 +137,14 @@ def build_graph(
         raise CompressfileError(unique, dict(spec.texts))
     targets = {name: plan for name, plan in plans.items() if plan is not None}
     return Graph(spec, registry, tuple(draft.nodes), targets, draft.positions, draft.identities)
+
+
+@contextmanager
+def _deep(targets: int) -> Iterator[None]:
+    """Let each target name another in its parameters: the frames of such a chain are Python's, not the C stack's."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + _FRAMES * targets)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)

@@ -44,6 +44,7 @@ class Draft:
         self.runs: dict[int, RunWith | None] = {}
         self.opened: dict[str, DataWith] = {}
         self.identities: list[bytes] = []  # of each node
+        self.lacking: list[bool] = []  # whether the host lacks something for it, or for a node below
         self._interned: dict[bytes, int] = {}
         self._needs: dict[Needs, tuple[Missing, ...]] = {}
 
@@ -74,6 +75,7 @@ class Draft:
         if index == len(self.nodes):
             self.nodes.append(replace(node, index=index))
             self.identities.append(identity)
+            self.lacking.append(bool(node.missing) or any(self.lacking[source] for source in node.inputs.values()))
         self.positions.setdefault(index, [])
         if node.position not in self.positions[index]:
             self.positions[index].append(node.position)

@@ -92,9 +92,11 @@ class Measuring:
         self, target: TargetSpec, uses: Mapping[str, MetricUse], evaluate: EvaluateSpec
     ) -> tuple[MetricPlan, ...]:
         """What is measured unasked for a target that has any measurement."""
+        if not uses:
+            return ()
         known = self.draft.registry.metrics.values()
         records = [m for m in known if isinstance(m, ArtifactMetric) and m.unasked and m.name not in uses]
-        found = [self.metric(target.name, MetricUse(m.name, target.mark), evaluate, None) for m in records if uses]
+        found = [self.metric(target.name, MetricUse(m.name, target.mark), evaluate, None) for m in records]
         return tuple(plan for plan in found if plan is not None and plan.node is not None)
 
     def _compared(
@@ -120,6 +122,8 @@ class Measuring:
 
     def _missing(self, index: int) -> tuple[Missing, ...]:
         """What this host lacks for a node or anything below it."""
+        if not self.draft.lacking[index]:
+            return ()
         seen: set[int] = set()
         stack = [index]
         found: list[Missing] = []

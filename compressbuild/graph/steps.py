@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from ..api import Technique
 from ..compressfile.spec import RunOptions, StepSpec, TargetSpec
-from ..errors import Mark
+from ..errors import Diagnostic, Mark
 from .compiling import compiled, run_with
 from .draft import Draft
 from .node import Node, RunWith
@@ -24,30 +25,52 @@ class Steps:
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
         self._chains: dict[tuple[str, str | None], int | None] = {}
+        self._open: dict[tuple[str, str | None], None] = {}  # those that are being resolved, each for the one before it
 
     def chain(self, name: str, platform: str | None) -> int | None:
         """The node whose output is the artifact of a model or target, in the context of a platform for ``auto``."""
         spec = self.draft.spec
-        if name in spec.models:
-            platform = None
-        key = (name, platform)
-        if key not in self._chains:
-            if name in spec.models:
-                self._chains[key] = source(self.draft, spec.models[name])
+        waiting: list[tuple[str, str | None]] = []  # each made from the next
+        wanted = key = (name, None if name in spec.models else platform)
+        while key not in self._chains:
+            if key[0] in spec.models:
+                self._chains[key] = source(self.draft, spec.models[key[0]])
+            elif not self._is_loop(key):
+                waiting.append(key)
+                self._open[key] = None
+                target = spec.targets[key[0]]
+                key = (target.source, None if target.source in spec.models else target.platform or key[1])
             else:
-                self._chains[key] = self._target(spec.targets[name], platform)
-        return self._chains[key]
+                break
+        for key in reversed(waiting):
+            self._chains[key] = self._target(spec.targets[key[0]], key[1])
+            del self._open[key]
+        return self._chains.get(wanted)
+
+    def _is_loop(self, key: tuple[str, str | None]) -> bool:
+        """Whether the target is being resolved already. A problem is recorded then."""
+        if key not in self._open:
+            return False
+        names = [name for name, _ in self._open]
+        loop = " -> ".join([*names[names.index(key[0]) :], key[0]])
+        mark = self.draft.spec.targets[key[0]].mark
+        hint = "make one of them without the other, or name a model in its place"
+        self.draft.problems.append(Diagnostic(f"targets are made from each other: {loop}", mark, hint))
+        return True
 
     def _target(self, target: TargetSpec, platform: str | None) -> int | None:
         """The source, then every step, then the compile node if the target has a platform."""
         at = self.chain(target.source, target.platform or platform)
-        for number, step in enumerate(target.steps, 1):
+        written: Counter[str] = Counter()
+        for step in target.steps:
             if at is None:
                 return None
-            at = self._step(target, number, step, at, target.platform or platform)
+            written[step.technique] += 1
+            at = self._step(target, written[step.technique], step, at, target.platform or platform)
         return compiled(self.draft, target, at) if at is not None and target.platform is not None else at
 
-    def _step(self, target: TargetSpec, number: int, step: StepSpec, subject: int, platform: str | None) -> int | None:
+    def _step(self, target: TargetSpec, nth: int, step: StepSpec, subject: int, platform: str | None) -> int | None:
+        """``nth``: which of the target's steps of this technique it is."""
         draft = self.draft
         technique = draft.technique(step.technique, step.mark)
         if technique is None:
@@ -66,8 +89,7 @@ class Steps:
         )
         if found is None:
             return None
-        repeated = [s.technique for s in target.steps[:number]].count(technique.name)
-        suffix = f"#{repeated}" if repeated > 1 else ""
+        suffix = f"#{nth}" if nth > 1 else ""
         return self.apply(
             technique, found, {"subject": subject}, f"{target.name}/{technique.name}{suffix}", step.mark, step.options
         )

@@ -68,7 +68,7 @@ def check_current(project: Project, target: TargetPlan, said: Statement) -> None
         if key not in made:
             raise CbuildError(
                 f"{target.name} is not what the Compressfile asks for now: {node.position} changed",
-                hint=f"run this first: cbuild {target.name}",
+                hint=f"'cbuild why {target.name}' says what; 'cbuild {target.name}' builds it again",
             )
         outputs[index] = made[key]
 

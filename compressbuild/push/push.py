@@ -54,14 +54,15 @@ def difference(parcel: Parcel, remote: Remote) -> Difference:
     return Difference(keep, keep == names == set(there.names()) and remote.described(parcel))
 
 
-def push(parcel: Parcel, remote: Remote, *, dry_run: bool = False) -> Pushed:
-    """Make ``remote`` hold the parcel."""
+def push(parcel: Parcel, remote: Remote, *, whole: bool = False, dry_run: bool = False) -> Pushed:
+    """Make ``remote`` hold the parcel. ``whole``: it takes all files, unless each of them is there."""
     found = difference(parcel, remote)
     if found.nothing:
         if not dry_run:
             remote.tidy()
         return Pushed(parcel.target, "up to date", remote.address, 0, 0)
-    sent = [file for file in parcel.files if file.name not in found.keep]
+    keep = found.keep if not whole or len(found.keep) == len(parcel.files) else frozenset()
+    sent = [file for file in parcel.files if file.name not in keep]
     size = sum(file.size for file in sent)
     if dry_run:
         return Pushed(parcel.target, "would push", remote.address, len(sent), size)
@@ -71,7 +72,7 @@ def push(parcel: Parcel, remote: Remote, *, dry_run: bool = False) -> Pushed:
         compare(content, parcel)
         checked.append(True)
 
-    where = remote.publish(parcel, found.keep, check)
+    where = remote.publish(parcel, keep, check)
     there = remote.current() if checked else None
     if there is None or read(there, parcel.seal, _SEAL) != _bytes(parcel):
         raise UserError("what was pushed is not what is seen there", hint="somebody else may push to it; push again")

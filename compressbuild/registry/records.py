@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from inspect import get_annotations
 from typing import Any
@@ -32,6 +33,9 @@ _CHOICES: Mapping[tuple[type, str], tuple[str, ...]] = {
     (Source, "of"): ("model", "dataset"),
 }
 
+_OPTIMIZED = (
+    "they are the help that users see: unset PYTHONOPTIMIZE, or set it to 1; with 2, as with python -OO, there are none"
+)
 _METHODS = ("needs", "run_needs")  # of Params
 
 
@@ -113,6 +117,8 @@ def _check_params(shown: str, record: Record) -> Diagnostic | None:
     if params is None or params is Params:
         return None
     if not (params.__doc__ or "").strip():
+        if sys.flags.optimize > 1:
+            return _wrong(f"{shown}: Python has removed the docstring of {params.__name__}", _OPTIMIZED)
         return _wrong(f"{shown}: {params.__name__} has no docstring", "its first line is the help that users see")
     if isinstance(record, Source) and record.name not in params.__struct_encode_fields__:
         return _wrong(

@@ -2,7 +2,7 @@
 
 from compressbuild.api import Destination, Stack, hookimpl
 
-from .params import HuggingFace
+from .params import HuggingFace, Mlflow, Oci
 
 
 @hookimpl
@@ -22,6 +22,23 @@ def compressbuild_destinations():
         options=HuggingFace,
         stack=Stack(modules=("huggingface_hub",), install="pip install 'compressbuild[push-hf]'"),
         summary="a model repository of the Hugging Face Hub: hf://owner/name, or hf://owner/name@branch",
+    )
+    yield Destination(
+        name="mlflow",
+        schemes=("mlflow",),
+        open="cbuild_push.mlflow:open_place",
+        options=Mlflow,
+        whole=True,
+        stack=Stack(modules=("mlflow",), install="pip install 'compressbuild[push-mlflow]'"),
+        summary="a model of an MLflow registry, a version for each push: mlflow://name",
+    )
+    yield Destination(
+        name="oci",
+        schemes=("oci",),
+        open="cbuild_push.oci:open_place",
+        options=Oci,
+        stack=Stack(modules=("requests",), install="pip install 'compressbuild[push-oci]'"),
+        summary="an OCI registry, in the layout of CNCF ModelPack: oci://host/name:tag",
     )
     yield Destination(
         name="url",

@@ -17,3 +17,15 @@ class HuggingFace(Params):
         str | None, Meta(description="the task, as the Hub names it: image-classification; the card then has results")
     ] = None
     tags: Annotated[tuple[str, ...], Meta(description="more tags for the Hub's search")] = ()
+
+
+class Oci(Params):
+    """Push to an OCI registry. $OCI_USERNAME and $OCI_PASSWORD say who one is."""
+
+    plain_http: Annotated[bool, Meta(description="speak HTTP without TLS, as on loopback")] = False
+
+
+class Mlflow(Params):
+    """Push to an MLflow model registry, as a new version. $MLFLOW_TRACKING_URI says where it is."""
+
+    alias: Annotated[str | None, Meta(description="an alias for the version that is pushed: champion")] = None

@@ -18,7 +18,7 @@ from inline import InlineExecutor
 
 from compressbuild import noop
 from compressbuild.build import run
-from compressbuild.build.state import part
+from compressbuild.build.state import kept, part
 
 
 @pytest.fixture(autouse=True)
@@ -149,3 +149,132 @@ def test_many_parts(tmp_path: Path, seed: int) -> None:
         project.work(*words)
         project.check(*words)
         project.work(*words)
+
+
+LEAF = """\
+version: 1
+models: {f: {file: f.txt}}
+targets:
+  a: {from: f, steps: [toy.mix: {salt: 1}]}
+  b: {from: a, steps: [toy.mix: {salt: 2}]}
+  c: {from: a, steps: [toy.mix: {salt: 3}]}
+  d: {from: f, steps: [toy.mix: {salt: 4}]}
+"""
+
+
+@pytest.fixture
+def leaf(tmp_path: Path) -> Inline:
+    work = Inline(tmp_path / "leaf", toy=True)
+    work.write("f.txt", "abc")
+    work.write("Compressfile", LEAF)
+    work("all")
+    return work
+
+
+def test_only_what_a_change_reaches_is_in_the_part(leaf: Inline, found: list[part.Part | None]) -> None:
+    leaf.edit("Compressfile", "salt: 3", "salt: 5")
+    ran = leaf("all")
+    assert found[-1] is not None
+    assert found[-1].selection.names == ("c",)
+    assert list(found[-1].project.spec.targets) == ["a", "c"]
+    assert ran.out.endswith("4 of 4 targets up to date (1 run, 4 cached)\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("version: 1", "version: 1\nvars: {x: 1}"),
+        ("  d: {", "  e: {from: f, steps: [toy.mix]}\n  d: {"),
+        ("  d: {", "  dd: {"),
+        ("  d: {from: f, steps: [toy.mix: {salt: 4}]}\n", ""),
+        ("  b: {from: a,", "  b: {from: nowhere,"),
+        ("  b: {from: a,", "  b: {from: b,"),
+        ("  b: {from: a, steps: [", "  b: {from: a, steps: [["),
+        ("salt: 2}]}", "salt: 2}]"),
+    ],
+)
+def test_what_changes_more_than_an_entry_is_read_whole(
+    leaf: Inline, found: list[part.Part | None], old: str, new: str
+) -> None:
+    leaf.edit("Compressfile", old, new)
+    leaf("all", code=None)
+    assert found[-1] is None
+
+
+@pytest.mark.parametrize("code", ["f.txt", "salt: 1"])
+def test_what_reaches_more_than_half_is_built_whole(leaf: Inline, found: list[part.Part | None], code: str) -> None:
+    if code == "f.txt":
+        leaf.write("f.txt", "other")
+    else:
+        leaf.edit("Compressfile", code, "salt: 9")
+    leaf("all")
+    assert found[-1] is None
+
+
+def test_an_input_edited_during_the_build_is_seen(leaf: Inline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state must not take its new stat for that of the bytes that were used."""
+    settle = run.Build._settle
+
+    def edited(build: run.Build, name: str) -> None:
+        settle(build, name)
+        if name == "d":
+            leaf.write("f.txt", "edited")
+
+    monkeypatch.setattr(run.Build, "_settle", edited)
+    leaf.edit("Compressfile", "salt: 4", "salt: 5")
+    leaf("all")  # a part
+    shutil.rmtree(leaf.root / ".cbuild/noop")
+    leaf("all")  # the whole
+    monkeypatch.undo()
+    with leaf.world("all"):
+        assert noop.check(["all"]) is None
+
+
+def test_a_damaged_state_is_no_state(leaf: Inline, found: list[part.Part | None]) -> None:
+    rng = random.Random(1)
+    for folder in ("noop", "rows"):
+        (path,) = (leaf.root / ".cbuild" / folder).iterdir()
+        data = path.read_bytes()
+        damaged = [data[:-1], data + b"x", b"", data[8:], b"\0" * len(data)]
+        for at in rng.sample(range(len(data)), 20):
+            damaged.append(data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :])
+        for each in damaged:
+            path.write_bytes(each)
+            with leaf.world("all"):
+                assert kept.load(["all"]) is None
+        path.write_bytes(data)
+        with leaf.world("all"):
+            assert kept.load(["all"]) is not None
+    path.write_bytes(b"")
+    leaf.edit("Compressfile", "salt: 3", "salt: 5")
+    leaf("all")
+    assert found[-1] is None
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_killed_while_the_state_is_written(
+    leaf: Inline, monkeypatch: pytest.MonkeyPatch, found: list[part.Part | None], written: int
+) -> None:
+    """With the old state, or one half old and one half new, the next build sees that the change was taken back."""
+    before = (leaf.root / "build/c/value").read_text()
+    replace, calls = kept._replace, iter(range(9))
+
+    def dying(path: str, data: bytes) -> OSError | None:
+        if next(calls) == written:
+            raise Killed
+        return replace(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kept, "_replace", dying)
+        leaf.edit("Compressfile", "salt: 3", "salt: 5")
+        with pytest.raises(Killed):
+            leaf("all")
+    assert (leaf.root / "build/c/value").read_text() != before
+    leaf.edit("Compressfile", "salt: 5", "salt: 3")
+    leaf("all")
+    assert (leaf.root / "build/c/value").read_text() == before
+    assert (found[-1] is None) == (written == 1)

@@ -1,16 +1,17 @@
-"""What the shell offers while a command line is typed: through click, and once in a bash."""
+"""What the shell offers while a command line is typed: through click, and in real shells."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 from click.shell_completion import BashComplete
+from shells import Shell
 
 from compressbuild.cli.main import COMMANDS, cbuild
 from compressbuild.registry import discover
@@ -81,6 +82,8 @@ def test_every_command_that_takes_a_target_offers_it(project: Path) -> None:
     expected = {
         "build",
         "push",
+        "affected",
+        "watch",
         "why",
         "show",
         "compare",
@@ -125,19 +128,48 @@ def test_a_broken_compressfile_is_no_noise(project: Path, capfd: pytest.CaptureF
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-def test_in_bash(project: Path, tmp_path: Path) -> None:
-    """The script of ``docs/cli.md``, loaded by a bash, which then asks the installed command."""
-    command = tmp_path / "bin" / "cbuild"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m compressbuild "$@"\n')
-    command.chmod(0o755)
-    script = (
-        'eval "$(_CBUILD_COMPLETE=bash_source cbuild)"\n'
-        "function=$(complete -p cbuild | sed 's/.*-F \\([^ ]*\\).*/\\1/')\n"
-        "COMP_WORDS=(cbuild why bo); COMP_CWORD=2; $function cbuild bo why\n"
-        'printf "%s\\n" "${COMPREPLY[@]}"\n'
+# name → (how to start it, what to tell it before)
+SHELLS = {
+    "bash": (["--norc", "--noprofile", "-i"], 'eval "$(_CBUILD_COMPLETE=bash_source cbuild)"'),
+    "zsh": (["-f", "-i"], 'autoload -Uz compinit; compinit -u -D; eval "$(_CBUILD_COMPLETE=zsh_source cbuild)"'),
+    "fish": (["--no-config", "-i"], "_CBUILD_COMPLETE=fish_source cbuild | source"),
+}
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest, project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A real shell with the script of ``docs/cli.md``. Its ``cbuild`` says what it was given, unless it completes."""
+    if shutil.which(request.param) is None:
+        pytest.skip(f"there is no {request.param}")
+    place = tmp_path_factory.mktemp("bin")
+    command = place / "cbuild"
+    command.write_text(
+        f'#!/bin/sh\ntest -n "$_CBUILD_COMPLETE" && exec {sys.executable} -m compressbuild "$@"\n'
+        "printf 'given'; printf '<%s>' \"$@\"; echo\n"
     )
-    env = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-c", script], cwd=project, env=env, capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("both\n", "")
+    command.chmod(0o755)
+    options, setup = SHELLS[request.param]
+    env = {
+        **os.environ, "PATH": f"{place}:{os.environ['PATH']}", "HOME": str(place), "TERM": "dumb", "PS1": "$ ",
+        "XDG_CONFIG_HOME": str(place), "XDG_DATA_HOME": str(place),
+    }  # fmt: skip
+    with Shell([request.param, *options], project, env) as opened:
+        opened.type(f"{setup}; cbuild ready\n")
+        opened.until("given<ready>")
+        yield opened
+
+
+def test_in_a_shell(shell: Shell, project: Path) -> None:
+    """A group, a tag and a technique."""
+    (project / "Compressfile").write_text(
+        COMPRESSFILE.replace("{small: {from: m}}", "{small: {from: m, tags: [edge, phone]}}")
+    )
+    for line, whole in [
+        ("why bo", "<why><both>"),
+        ("tag:ed", "<tag:edge>"),
+        ("help quantize.st", "<help><quantize.static>"),
+    ]:
+        shell.type(f"cbuild {line}\t")
+        shell.until(whole.rpartition("<")[2].rstrip(">").rpartition(":")[2])
+        shell.type("\n")
+        shell.until(f"given{whole}")

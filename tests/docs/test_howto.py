@@ -42,6 +42,16 @@ def test_the_targets_of_a_how_to_resolve(block: Block) -> None:
     assert set(names) <= graph.targets.keys()
 
 
+def test_what_is_published_resolves() -> None:
+    plugins = registry()
+    found = [block for page in HOWTO for block in blocks(page, "yaml") if block.text.startswith("publish:")]
+    assert found
+    for block in found:
+        spec = loads(f"{EXAMPLE}\n{block.text}", Path("Compressfile"), catalogue=lambda: plugins.platforms)
+        assert set(spec.publish) == set(re.findall(r"^  ([\w-]+):", block.text, re.MULTILINE))
+        build_graph(spec, plugins, Facts.fixed({}))
+
+
 def test_every_page_shows_something() -> None:
     assert {block.page for block in BLOCKS} == set(HOWTO)
     assert "targets:" in EXAMPLE

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from pages import ROOT, tables
 
-sys.path.insert(0, str(ROOT))
+sys.path.append(str(ROOT))
 
+import benchmarks.peers.__main__ as main
 from benchmarks.compare import exponent
 from benchmarks.peers.bench import measured
 from benchmarks.peers.layered import Layered
@@ -203,6 +204,21 @@ def test_table_plot_and_file_agree_with_what_was_measured(tmp_path: Path) -> Non
     assert growth[1][1] == f"{exponent(both):.2f} ({exponent(both):.2f})"
     drawn = ElementTree.fromstring(svg(results))
     assert len(list(drawn.iter("{http://www.w3.org/2000/svg}polyline"))) == 3
+
+
+def test_the_page_names_every_tool_and_takes_new_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs" / "benchmarks.md").read_text()
+    _, _, measurements = text.partition("<!-- benchmarks/peers -->\n")
+    assert all(f"\n- {kind.name} " in measurements or f"\n- {kind.name}: not" in measurements for kind in TOOLS)
+    monkeypatch.setattr(main, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(main, "PLOT", tmp_path / "plot.svg")
+    main.PAGE.write_text(text)
+    results = measured(present(Make), [10], **QUIET)
+    main.write(results)
+    before, _, after = main.PAGE.read_text().partition("<!-- benchmarks/peers -->\n")
+    assert text.startswith(before)
+    assert after == page(results) + "<!-- end -->\n"
+    assert main.PLOT.read_text() == svg(results)
 
 
 def test_the_exponent_is_that_of_the_curve() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -118,3 +120,30 @@ def test_a_signal_that_is_ignored_stays_so(work: Work) -> None:
         pass
     os.killpg(process.pid, signal.SIGHUP)
     assert finish(process, 60).code == 0
+
+
+SCRIPT = """\
+import os, signal, sys
+{before}
+from compressbuild.__main__ import main
+{after}
+sys.exit(main())
+"""
+COME = "os.kill(os.getpid(), signal.SIGINT)"
+
+
+@pytest.mark.parametrize("ignored", [False, True], ids=["heard", "ignored"])
+def test_ctrl_c_between_the_import_and_the_command(tmp_path: Path, ignored: bool) -> None:
+    """The script that an installer writes, with a signal as soon as code of ours has run."""
+    script = tmp_path / "cbuild"
+    before = "signal.signal(signal.SIGINT, signal.SIG_IGN)" if ignored else ""
+    script.write_text(SCRIPT.format(before=before, after=COME))
+    ran = subprocess.run([sys.executable, script, "--version"], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == ((0, "") if ignored else (130, ""))
+
+
+def test_whoever_imports_main_keeps_its_own_answer(tmp_path: Path) -> None:
+    script = tmp_path / "tool.py"
+    script.write_text(SCRIPT.format(before="", after="print(signal.getsignal(2) is signal.default_int_handler)"))
+    ran = subprocess.run([sys.executable, script, "--version"], capture_output=True, text=True, check=False)
+    assert ran.stdout.splitlines()[0] == "True"

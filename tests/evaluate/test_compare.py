@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +195,20 @@ def test_a_bad_line_is_named(line: str, said: str, tmp_path: Path) -> None:
     bad = log(tmp_path / "a.jsonl", {"id": 1, "correct": True}, line)
     with pytest.raises(UsageError, match=said):
         compare_logs(bad, log(tmp_path / "b.jsonl", {"id": 1, "correct": True}))
+
+
+def test_a_log_that_could_be_waited_for_is_refused(tmp_path: Path) -> None:
+    """A pipe that nobody writes to, a device, a directory. One that the shell opened is read."""
+    sound = log(tmp_path / "b.jsonl", {"id": 1, "correct": True})
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(UsageError, match=f"cannot read {path}: "):
+            compare_logs(path, sound)
+    (tmp_path / "link").symlink_to(sound)
+    reading, writing = os.pipe()
+    threading.Timer(0.2, lambda: (os.write(writing, sound.read_bytes()), os.close(writing))).start()
+    assert compare_logs(tmp_path / "link", Path(f"/dev/fd/{reading}")).missing.keys() == {"speed"}
+    os.close(reading)
 
 
 def test_logs_with_nothing_in_common(tmp_path: Path) -> None:

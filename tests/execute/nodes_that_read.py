@@ -68,6 +68,28 @@ def forked_child(path: str) -> object:
         return pool.apply(python, (path,))
 
 
+def forked_by_os(path: str) -> object:
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        try:
+            os.write(writing, Path(path).read_bytes())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.wait()
+    return os.read(reading, 99).decode()
+
+
+def listing_by_a_fork(path: str) -> object:
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(listing, (path,))
+
+
+def existence_by_a_fork(path: str) -> object:
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(existence, (path,))
+
+
 def swallowing(path: str) -> object:
     try:
         return Path(path).read_text()

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from execute_bench import HERE, Bench, alive, eventually
 
+from compressbuild.api import WorkSight
+from compressbuild.execute import landlock
 from compressbuild.execute.executor import Finished, Progress
 
 
@@ -191,6 +193,39 @@ def test_a_killed_warm_parent_fails_its_nodes_and_is_replaced(bench: Bench) -> N
     assert finished.cause == "crashed"
     assert finished.detail == "crashed: the workers' parent process ended: killed by signal 9 (SIGKILL)"
     assert eventually(lambda: not any(alive(pid) for pid in running))
+    assert bench.run("nothing").cause == "ok"
+
+
+def test_of_nodes_that_lose_their_parent_together_each_is_to_be_tried_alone(bench: Bench) -> None:
+    """One of them may have done it. In a warm parent of its own it harms nobody else."""
+    (bench.project / "killer.py").write_text(
+        "import os, signal\n\n\ndef run(ctx, params):\n    os.kill(os.getppid(), signal.SIGKILL)\n    signal.pause()\n"
+    )
+    killer = {"code_files": ("killer.py",)}
+    neighbour = bench.start("sleeper", {"pids": str(bench.tmp / "pids")})
+    bench.until_started()
+    culprit = bench.start("killer:run", {}, **killer)
+    ends = {each.token: each for each in bench.collect(2) if isinstance(each, Finished)}
+    assert {ends[token].again for token in (neighbour, culprit)} == {True}
+    bench.tokens = culprit - 1
+    again = bench.run("killer:run", {}, **killer)
+    assert (again.cause, again.again) == ("crashed", False)
+    bench.tokens = neighbour - 1
+    assert bench.run("nothing").cause == "ok"
+    assert len({parent.kind[2] for parent in bench.executor._parents.values()} - {None}) == 1
+
+
+@pytest.mark.skipif(landlock.version() < 6, reason="this kernel's Landlock leaves signals alone")
+def test_a_node_cannot_kill_its_parent_under_landlock(bench: Bench) -> None:
+    (bench.project / "killer.py").write_text(
+        "import os, signal, subprocess\n\n\ndef run(ctx, params):\n"
+        "    child = subprocess.Popen(['sleep', '60'])\n    child.kill()\n    child.wait()\n"
+        "    os.kill(os.getppid(), signal.SIGKILL)\n"
+    )
+    sight = WorkSight(files=(str(bench.project / "killer.py"),))
+    end = bench.run("killer:run", {}, code_files=("killer.py",), sight=sight)
+    assert (end.cause, end.again) == ("raised", False)
+    assert "PermissionError" in str(end.result.error)
     assert bench.run("nothing").cause == "ok"
 
 

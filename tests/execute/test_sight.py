@@ -22,15 +22,14 @@ NODES = str(HERE / "nodes_that_read.py")
 READS = [
     *("python", "relative_to_a_descriptor", "c_library", "mapped_by_rust", "database", "program"),
     *("program_that_fails_quietly", "shell", "program_in_the_directory", "program_that_finds_it", "forked_child"),
-    "swallowing",
+    *("swallowing", "forked_by_os"),
 ]
-LISTS = ["listing", "walking", "globbing", "listing_by_a_program"]
-LOOKS = ["existence", "existence_by_pathlib", "size", "access"]
+LISTS = ["listing", "walking", "globbing", "listing_by_a_program", "listing_by_a_fork"]
+LOOKS = ["existence", "existence_by_pathlib", "size", "access", "existence_by_a_fork"]
 BELOW_PYTHON = {
     "relative_to_a_descriptor",
     "c_library",
     "program_that_finds_it",
-    "forked_child",
     "listing_by_a_program",
 }
 QUIET = {"c_library", "program_that_finds_it", "listing_by_a_program"}  # they make nothing of a refusal
@@ -111,7 +110,7 @@ def test_undeclared_content_decides_nothing(bench: Bench, way: str, place: str) 
         ends.append(look(bench, way, path, nothing_but_code()))
     assert all(end.cause == "raised" for end in ends) or ends[0].result.facts == ends[1].result.facts, ends
     assert "first" not in str(ends[0].result.facts)
-    outside = {"shell", "swallowing", "program_that_fails_quietly"} if place == "elsewhere" else set()
+    outside = {"shell", "swallowing", "program_that_fails_quietly", "forked_by_os"} if place == "elsewhere" else set()
     if way not in QUIET | outside:
         assert ends[0].cause == "raised"
         assert "secret.txt was read, but the action key does not cover it" in str(ends[0].result.error)

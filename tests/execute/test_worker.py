@@ -140,6 +140,16 @@ def test_a_user_error_is_a_line_with_its_hint(bench: Bench) -> None:
     assert (result.error, result.hint, result.trace) == ("the ratio leaves no channel", "try a smaller one", None)
 
 
+@pytest.mark.parametrize(("size", "cause"), [((8 << 20) - 100, "ok"), (8 << 20, "raised"), (20 << 20, "raised")])
+def test_facts_have_a_limit(bench: Bench, size: int, cause: str) -> None:
+    (bench.project / "mine.py").write_text("def run(ctx, params):\n    return {'text': 'a' * params['size']}\n")
+    end = bench.run("mine:run", {"size": size}, code_files=("mine.py",))
+    assert end.cause == cause
+    if cause == "raised":
+        assert "of facts, and at most 8 MiB are kept" in str(end.result.error)
+        assert "write the rest to a file in ctx.out" in str(end.result.hint)
+
+
 def test_a_missing_library_says_what_to_install(bench: Bench) -> None:
     result = bench.run("missing_module").result
     assert result.error == "ModuleNotFoundError: No module named 'no_such_module_at_all'"

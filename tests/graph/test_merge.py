@@ -112,8 +112,7 @@ def test_the_order_is_the_lexicographic_topological_sort(toy) -> None:
     )
     graph = toy.open().graph
     assert len(graph.nodes) == 5
-    edges = networkx.DiGraph((source, node.index) for node in graph.nodes for source in node.inputs.values())
-    assert list(graph.order) == list(networkx.lexicographical_topological_sort(edges))
+    assert list(graph.order) == list(networkx.lexicographical_topological_sort(graph.digraph))
 
 
 def test_a_node_before_its_input_is_refused(toy) -> None:
@@ -141,3 +140,29 @@ def test_the_order_of_a_closure_depends_on_nothing_else(toy) -> None:
         orders.append([graph.nodes[each].position for each in graph.ordered([index])])
     assert orders[0] == ["m/source", "c/toy.mix", "a/toy.mix", "c/toy.mix#2", "z/toy.mix"]
     assert orders[0] == orders[1]
+
+
+@pytest.mark.parametrize(
+    "form", ["{{from: {before}, steps: [toy.copy]}}", "{{from: m, steps: [toy.mix: {{others: [{before}]}}]}}"]
+)
+def test_a_deep_chain_whose_end_is_written_first(toy, form: str) -> None:
+    """Each target is made from the next, or names it: no depth of calls limits that."""
+    deep = 600
+    lines = [f"  t{i}: {form.format(before=f't{i - 1}' if i else 'm')}\n" for i in reversed(range(deep))]
+    toy.write("Compressfile", compressfile("".join(lines)))
+    graph = toy.open().graph
+    assert len(graph.nodes) == deep + 1
+    assert graph.nodes[-1].position.startswith(f"t{deep - 1}/")
+
+
+def test_targets_that_name_each_other_are_refused(toy) -> None:
+    toy.write(
+        "Compressfile",
+        compressfile(
+            "  a: {from: m, steps: [toy.mix: {others: [b]}]}\n"
+            "  b: {from: c, steps: [toy.copy]}\n"
+            "  c: {from: m, steps: [toy.mix: {others: [a]}]}\n"
+        ),
+    )
+    with pytest.raises(CompressfileError, match="targets are made from each other: a -> b -> c -> a"):
+        _ = toy.open().graph

@@ -561,3 +561,16 @@ def test_every_field_of_every_record_is_checked(record: type) -> None:
     found = _annotations(record)
     assert set(found) == set(record.__struct_fields__)
     assert set(found.values()) <= set(_TYPES)
+
+
+def test_python_without_docstrings_is_named_as_the_cause() -> None:
+    def problems(**environ: str) -> str:
+        words = [sys.executable, "-m", "compressbuild", "plugins"]
+        return subprocess.run(words, env={**os.environ, **environ}, capture_output=True, text=True, check=False).stdout
+
+    said = problems(PYTHONOPTIMIZE="2")
+    assert "Python has removed the docstring of" in said
+    assert "unset PYTHONOPTIMIZE" in said
+    assert "has no docstring" not in said
+    for level in ("0", "1"):
+        assert "docstring" not in problems(PYTHONOPTIMIZE=level)

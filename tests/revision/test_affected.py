@@ -11,6 +11,9 @@ import pytest
 from command import TOY_PATH, Inline
 from repositories import commit, git
 
+from compressbuild.revision import checked_out
+from compressbuild.revision.git import Repository
+
 COMPRESSFILE = """\
 version: 1
 vars: {salt: 1}
@@ -101,6 +104,19 @@ def test_the_tree_and_the_repository_stay_as_they_are(work: Inline):
     assert affected(work) == ["a", "b"]
     assert snapshot(work.root.parent) == before
     assert git(work.root, "worktree", "list").count("\n") == 1
+
+
+def test_a_checkout_shares_nothing_that_builds_write(work: Inline):
+    work("all", "-k", code=None)
+    work.write("notes.txt", "not tracked")
+    with checked_out(
+        work.root / "Compressfile", "main", frozenset({work.root / "build", work.root / "cache"})
+    ) as found:
+        assert sorted(os.listdir(found.file.parent)) == sorted(
+            [".gitignore", "Compressfile", "data", "f.txt", "g.txt", "loaders.py", "notes.txt"]
+        )
+        place = found.top
+    assert not place.exists()
 
 
 def test_it_builds_what_it_lists(work: Inline):
@@ -244,5 +260,10 @@ def test_plugins_of_the_same_repository(work: Inline):
 def test_inside_a_hook_of_git(work: Inline):
     """git tells its hooks of an index and a directory, which would mislead every other command."""
     work.edit("f.txt", "abc", "abx")
-    ran = work("affected", "--since", "main", GIT_INDEX_FILE=str(work.root / "no-index"), GIT_DIR="/nowhere")
-    assert ran.out.split() == ["a", "b"]
+    misleading = {"GIT_INDEX_FILE": str(work.root / "no-index"), "GIT_DIR": "/nowhere", "GIT_PREFIX": "project/"}
+    assert work("affected", "--since", "main", **misleading).out.split() == ["a", "b"]
+    with work.world(**misleading):
+        repository = Repository.around(work.root)
+        assert repository.changed(repository.commit("main")) == {"project/f.txt"}
+        del os.environ["GIT_DIR"]
+        assert repository.changed(repository.commit("main")) == {"project/f.txt"}

@@ -30,6 +30,7 @@ __all__ = ["Kept", "Signature", "changed", "load", "plain_roles", "save", "settl
 Signature = tuple[int, int, int, int]
 
 _KEEP = 32  # command lines remembered
+_ASKED = ("CBUILD_CACHE", "GITHUB_STEP_SUMMARY", signing.VARIABLE)
 _SEARCHED = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 _GONE: Signature = (noop.ABSENT,) * 4
 
@@ -77,7 +78,7 @@ def write(project: Project, argv: list[str], report: BuildReport, text: str) -> 
     """
     lacking = any(target.status == "skipped" for target in report.targets)
     rows = gathered(project, report, map(os.path.abspath, searched()) if lacking else ())
-    names = [*project.spec.env, "CBUILD_CACHE", signing.VARIABLE, *(_SEARCHED if lacking else ())]
+    names = [*project.spec.env, *_ASKED, *(_SEARCHED if lacking else ())]
     environment = [(n.encode(), v.encode() if (v := project.environ.get(n)) is not None else None) for n in names]
     kept = Kept(environment, project.spec.text, Entries.of(project.spec), rows, plain_roles(report.roles), {})
     return save(str(project.root), argv, kept, project.opened, text)

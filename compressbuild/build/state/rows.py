@@ -19,7 +19,7 @@ from ...store import Hit, Store
 from .. import signing
 from ..outcome import BuildReport, TargetReport
 
-__all__ = ["NodeRow", "Rows", "TargetRow", "gathered", "owner_of"]
+__all__ = ["NodeRow", "Rows", "TargetRow", "gathered", "inputs", "owner_of"]
 
 Identity = bytes
 
@@ -94,10 +94,21 @@ class _Inside:
         return path.removeprefix(self._prefix) if path != self._root else "."
 
 
-def _shared(project: Project) -> Iterator[str]:
+def inputs(project: Project, targets: Iterable[str]) -> Iterator[str]:
+    """Every file and directory that the targets are made from, and those whose coming would matter."""
+    yield from _declaring(project)
+    for index in project.graph.needed(targets):
+        yield from project.keyer.watched(project.graph.nodes[index])
+
+
+def _declaring(project: Project) -> Iterator[str]:
     yield str(project.spec.path)
     yield os.path.abspath(project.lock)
     yield from (path for path, _ in project.registry.fingerprint())
+
+
+def _shared(project: Project) -> Iterator[str]:
+    yield from _declaring(project)
     yield from _engine()
     if key := project.environ.get(signing.VARIABLE):
         yield os.path.abspath(key)

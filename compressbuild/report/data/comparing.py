@@ -152,9 +152,6 @@ def _measure(first: Side, second: Side, speed: str | None) -> None:
         if failed:
             side = first if failed[0].name == first.name and project is first.project else second
             raise UsageError(f"{side.label} cannot be measured: {failed[0].reason}", hint=f"cbuild {failed[0].name}")
-    for side in (first, second):
-        side.__dict__.pop("plan", None)
-        side.__dict__.pop("made", None)
 
 
 def _timed(

@@ -11,7 +11,16 @@ from ...execute.events import NodeFinished, NodeRunning, NodeStarted
 from ...execute.failure import RAISED
 from ...words import duration
 
-__all__ = ["failure_lines", "finished_line", "log_tail", "running_line", "started_line", "starting", "values_text"]
+__all__ = [
+    "counted_text",
+    "failure_lines",
+    "finished_line",
+    "log_tail",
+    "running_line",
+    "started_line",
+    "starting",
+    "values_text",
+]
 
 _TAIL = 20  # lines of a failed node's log that are shown
 _WIDE = 400  # characters of one of them
@@ -38,8 +47,8 @@ def running_line(event: NodeRunning) -> str:
         return f"{'running':9} {event.label}  {duration(event.starting)} {starting(event.preload)}"
     expected = f" of about {duration(event.expected)}" if event.expected is not None else ""
     waited = _waited(event.starting, event.preload)
-    counted = f"{event.done:g}/{event.total:g}" if event.total > 0 else ""
     said = f"| {event.said}" if event.said and not event.values else ""
+    counted = counted_text(event.done, event.total)
     parts = [duration(event.seconds) + expected + waited, counted, values_text(event.values), said]
     return f"{'running':9} {event.label}  " + "  ".join(part for part in parts if part)
 
@@ -53,6 +62,11 @@ def starting(preload: tuple[str, ...]) -> str:
     names = list(dict.fromkeys(module.partition(".")[0] for module in preload))
     more = ", …" if len(names) > _NAMED else ""
     return "starting the worker" + (f" for {', '.join(names[:_NAMED])}{more}" if names else "")
+
+
+def counted_text(done: float, total: float) -> str:
+    """``3/10``, or ``3 so far`` of an unknown total."""
+    return f"{done:g}/{total:g}" if total > 0 else f"{done:g} so far" if done > 0 else ""
 
 
 def values_text(values: Mapping[str, float | str | None]) -> str:

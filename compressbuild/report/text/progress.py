@@ -15,7 +15,7 @@ from ...execute.events import Event, NodeFinished, NodeRunning, NodeStarted, enc
 from ...execute.heartbeat import last_line
 from ...words import duration
 from .estimate import Estimate, Running
-from .lines import failure_lines, finished_line, running_line, started_line, starting, values_text
+from .lines import counted_text, failure_lines, finished_line, running_line, started_line, starting, values_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -119,11 +119,10 @@ class LiveProgress:
         bar = ProgressBar(
             total=node.total if counted else None, completed=node.done, width=24, pulse=not counted, animation_time=now
         )
-        steps = f"{node.done:g}/{node.total:g}" if counted else ""
         values = values_text(node.values) or (last_line(Path(node.log)) if node.log else "")
         left = node.remaining(now)
         ahead = f"{duration(left)} left" if left else ""
-        return [node.label, bar, steps, duration(now - node.began), ahead, values]
+        return [node.label, bar, counted_text(node.done, node.total), duration(now - node.began), ahead, values]
 
     def _footer(self, now: float, hidden: int) -> str:
         estimate = self._estimate

@@ -12,7 +12,7 @@ from ...words import number
 from .columns import framed, ruled
 from .verdicts import missed_table
 
-__all__ = ["summary", "target_table", "with_ratio"]
+__all__ = ["gates_cell", "metric_cell", "summary", "target_table", "with_ratio"]
 
 _MANY = 100
 
@@ -27,12 +27,12 @@ def with_ratio(found: Mapping[str, Any], unit: str) -> str:
     return text
 
 
-def _cell(report: TargetReport, metric: str, units: Mapping[str, str]) -> str:
+def metric_cell(report: TargetReport, metric: str, units: Mapping[str, str]) -> str:
     found = report.metrics.get(metric)
     return "–" if found is None else with_ratio(found, units.get(metric, ""))
 
 
-def _gates(report: TargetReport) -> str:
+def gates_cell(report: TargetReport) -> str:
     if not report.verdicts:
         return "–"
     passed = sum(v.verdict == "pass" for v in report.verdicts)
@@ -48,7 +48,9 @@ def target_table(report: BuildReport, terminal: bool) -> str:
     names = report.roles.in_order(name for r in rows for name in (*r.metrics, *r.unmeasured))
     units = report.units
     head = ("target", "platform", *names, "gates", "state")
-    cells = [(r.name, r.platform or "–", *(_cell(r, n, units) for n in names), _gates(r), r.status) for r in rows]
+    cells = [
+        (r.name, r.platform or "–", *(metric_cell(r, n, units) for n in names), gates_cell(r), r.status) for r in rows
+    ]
     numbers = range(2, 2 + len(names))
     red = {at for at, r in enumerate(rows, 1) if "failed" in r.status and not os.environ.get("NO_COLOR")}
     lines = ruled([head, *cells], numbers, red) if terminal else framed([head, *cells], numbers)

@@ -40,7 +40,7 @@ def run_over(ctx: Context, runner: Runner, dataset: Any, batch: int) -> Predicti
         labels.append(chunk)
         same = {name for name, array in feeds.items() if _is_copy(chunk, array)}
         copied = same if copied is None else copied & same
-        ctx.progress(done, max(total, done))
+        ctx.progress(done, total if total >= done else 0)
     if not labels:
         raise UserError("the dataset is empty", hint="a loader yields batches (inputs, labels)")
     outputs = {name: joined(f"output '{name}'", parts) for name, parts in pieces.items()}

@@ -112,7 +112,7 @@ def predict_corrupted(ctx: Context, subject: Path, params: Corrupt) -> dict[str,
             chosen = "logits" if "logits" in found else next(iter(found))
             pieces.setdefault(f"{name}-{severity}", []).append(found[chosen])
         labels.append(chunk)
-        ctx.progress(done, done)
+        ctx.progress(done, 0)
     if not labels:
         raise UserError("the dataset is empty", hint="a loader yields batches (inputs, labels)")
     outputs = {name: joined(f"output '{name}'", parts) for name, parts in pieces.items()}
