@@ -30,15 +30,18 @@ _HOMES = {
     "Parity": "api",
     "Platform": "api",
     "Project": "project",
+    "Rows": "api",
     "RunMetric": "api",
     "Runner": "api",
     "Stack": "api",
+    "Source": "api",
     "Spec": "compressfile",
     "Technique": "api",
     "UserError": "api",
     "build_targets": "build.run",
     "hookimpl": "api",
     "load": "compressfile.load",
+    "load_torch": "registry.opening",
     "schemes": "api",
 }
 
