@@ -220,15 +220,11 @@ def _dataset(sources: list[Json]) -> Json:
         },
         ("loader",),
     )
-    if not sources:
-        return loaded
-    size = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "array", "items": {"type": "integer"}}]}
-    split = {
-        **_either({"type": "object", "additionalProperties": _either(size)}),
-        "description": "Parts that share no row: a share of the rows, a number of them, or [first, last + 1]; seed.",
-    }
+    size = {"type": ["number", "array"], "minimum": 0, "items": {"type": "integer"}}
+    split = _either({"type": "object", "additionalProperties": _either(size)})
+    split["description"] = "Parts that share no row: a share of the rows, how many, or [first, last + 1]; seed."
     opened = [{**each, "properties": {**each["properties"], "split": split}} for each in sources]
-    return {"anyOf": [loaded, *opened]}
+    return {"anyOf": [loaded, *opened]} if opened else loaded
 
 
 def _platform(backends: Json, catalogue: Mapping[str, str]) -> Json:
