@@ -20,6 +20,7 @@ version: 1
 {sandbox}
 models: {{f: {{file: f.txt}}}}
 datasets: {{d: {{loader: 'load:go', files: [words.txt]}}}}
+evaluate: {{metrics: [length]}}
 targets:
   good: {{from: f, steps: [toy.copy: {{data: d}}, toy.copy: {{}}]}}
 """
