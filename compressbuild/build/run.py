@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ..digest import Digest
-from ..errors import CompressfileError, Interrupted
+from ..errors import CbuildError, CompressfileError, Interrupted
 from ..evaluate.evidence import Evidence
 from ..evaluate.history import Entry, History
 from ..evaluate.results import FILE, Results
@@ -19,7 +19,7 @@ from ..evaluate.roles import Roles
 from ..evaluate.target import Assessment, assess
 from ..execute.events import Observer
 from ..execute.executor import Executor
-from ..execute.local import LocalExecutor
+from ..execute.local import LocalExecutor, at_once
 from ..execute.observe import Observe
 from ..execute.outcome import NodeFailure
 from ..execute.pools import Pools
@@ -55,7 +55,7 @@ def build_targets(
     Node failures and unmet gates are in the report. Raises CompressfileError, Incompatible, StoreError, Interrupted.
     """
     memory, cpus = project.facts.get("memory"), project.facts.get("cpu.count")
-    slots = jobs or (cpus if isinstance(cpus, int) else 1)
+    slots = at_once(jobs or (cpus if isinstance(cpus, int) else 1))
     own = tuple(str(path) for path in (project.state, project.publisher.root, project.cache_path))
     observe = Observe(project.state / "logs", own_dirs=own, observers=[*observers, *_plugin_observers(project)])
     pools = Pools(cpus=slots, memory=memory if isinstance(memory, int) else 0)
@@ -269,5 +269,11 @@ class Build:
         signer = self._signer.keyid if self._signer else None
         made_of = provenance.made_of(target.name, steps, environment, signer)
         artifact = steps[-1][1].output
+        made = {file.path for file in project.store.cas.read_tree(artifact).files}
+        if clash := companions.keys() & {FILE, SEAL, *made}:
+            raise CbuildError(
+                f"target '{target.name}' has a file named '{min(clash)}', which comes with its model as well",
+                hint="rename the one that came with the model",
+            )
         files = {FILE: metrics, **companions}
         return project.publisher.publish(target.name, artifact, files, made_of, seal)

@@ -99,17 +99,13 @@ def _top(backends: Json, platforms: Mapping[str, str], models: list[Json], datas
         "publish": _section(
             _object(
                 {
-                    "to": _text(
-                        "The address: a directory, s3://…, hf://…, oci://…, mlflow://…; {target} is the target."
-                    ),
-                    "targets": _list(
-                        _text("a target, a group or a glob such as cpu-*"), "What it is for; default: all."
-                    ),
+                    "to": _text("A directory or an address: s3://…, hf://…; {target} is the target's name."),
+                    "targets": _list(_text("a target, a group or a glob"), "What may go there; default: all."),
                 },
                 ("to",),
-                additional=True,
+                True,
             ),
-            "Where 'cbuild push' can push what is published.",
+            "Where 'cbuild push' can push.",
         ),
         "defaults": {**_object(_options()), "description": "Run options of every node that does not set its own."},
         "env": _list(
@@ -230,15 +226,11 @@ def _dataset(sources: list[Json]) -> Json:
         },
         ("loader",),
     )
-    if not sources:
-        return loaded
-    size = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "array", "items": {"type": "integer"}}]}
-    split = {
-        **_either({"type": "object", "additionalProperties": _either(size)}),
-        "description": "Parts that share no row: a share of the rows, a number of them, or [first, last + 1]; seed.",
-    }
+    size = {"type": ["number", "array"], "minimum": 0, "items": {"type": "integer"}}
+    split = _either({"type": "object", "additionalProperties": _either(size)})
+    split["description"] = "Parts that share no row: a share of the rows, how many, or [first, last + 1]; seed."
     opened = [{**each, "properties": {**each["properties"], "split": split}} for each in sources]
-    return {"anyOf": [loaded, *opened]}
+    return {"anyOf": [loaded, *opened]} if opened else loaded
 
 
 def _platform(backends: Json, catalogue: Mapping[str, str]) -> Json:

@@ -15,7 +15,7 @@ import stat
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from ..api.context import UserError
 from ..api.work import WorkRequest
@@ -138,19 +138,11 @@ class Guard:
             self.check()
         except UserError as found:
             return found
-        if modules := {path for path in self._sought(chain) if self.confined.hides(path)}:
+        if modules := {path for path in _sought(chain, self._code_roots) if self.confined.hides(path)}:
             return self._imported(sorted(modules))
         paths = {path for path in _mentioned(chain, texts, self.confined.veil) if self.confined.hides(path)}
         inner = sorted(path for path in paths if not any(each.startswith(path + os.sep) for each in paths))
         return self._undeclared(inner, "read") if paths else self._shut_out(error, chain)
-
-    def _sought(self, chain: list[BaseException]) -> Iterator[str]:
-        """Where the modules that could not be imported would be."""
-        names = [each.name for each in chain if isinstance(each, ModuleNotFoundError) and each.name]
-        for name in names:
-            for root in sorted(self._code_roots):
-                base = os.path.join(root, *name.split("."))
-                yield from (f"{base}.py", os.path.join(base, "__init__.py"))
 
     def _shut_out(self, error: BaseException, chain: list[BaseException]) -> BaseException:
         """An error of what bubblewrap keeps away, whether it is there or not; otherwise the error itself."""
@@ -241,6 +233,12 @@ class Guard:
                 hint='name it by a literal in the module beside it, as in Path(__file__).with_name("table.json"); '
                 "or let the Compressfile name the file and list it under `files:`",
             )
+        if paths[0] == self._root:
+            return UserError(
+                f"the project's directory was {verb}, but the action key does not cover all that is in it",
+                hint="let the code look into the directory that it needs, and list that one under `files:`; in "
+                "Python 3.12, Path.glob('a/*') lists every directory on its way, and Path('a').glob('*') does not",
+            )
         inside = _below([self._root])
         outside = [os.path.dirname(path) for path in paths if not path.startswith(inside)]
         listed = ", ".join(self._relative(path) for path in paths[:_SHOWN])
@@ -307,6 +305,15 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while link is not None:
         yield link
         link = link.__cause__ or link.__context__
+
+
+def _sought(chain: list[BaseException], roots: Collection[str]) -> Iterator[str]:
+    """Where the modules that could not be imported would be."""
+    names = [each.name for each in chain if isinstance(each, ModuleNotFoundError) and each.name]
+    for name in names:
+        for root in sorted(roots):
+            base = os.path.join(root, *name.split("."))
+            yield from (f"{base}.py", os.path.join(base, "__init__.py"))
 
 
 def _mentioned(chain: list[BaseException], texts: list[str], veil: Veil) -> Iterator[str]:

@@ -116,7 +116,7 @@ def _number(value: Any, name: str, place: str, dtype: str) -> float | int:
             number = int(value) if dtype.startswith("int") else float(value)
     except (ValueError, TypeError):
         raise UserError(
-            f"{place}: column '{name}' is {_shown(value)}, not a number", hint="choose another column, or mend the row"
+            f"{place}: column '{name}' is {_shown(value)}, not a number", hint="choose another column, or fix the row"
         ) from None
     if dtype.startswith("int") and number != int(number):
         raise UserError(f"{place}: column '{name}' is {_shown(value)}, not a whole number", hint="'dtype: float32'")
