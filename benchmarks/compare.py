@@ -67,10 +67,14 @@ def interleaved(commands: Mapping[str, Command], rounds: int) -> dict[str, Timin
     }
 
 
-def exponent(points: Mapping[int, float]) -> float:
-    """The k of seconds ≈ c · N^k, by least squares on the logarithms. ``points``: seconds by N, two or more."""
-    sizes, seconds = [math.log(size) for size in points], [math.log(took) for took in points.values()]
-    return statistics.linear_regression(sizes, seconds).slope
+def exponent(points: Mapping[int, float], floor: float = 0.0) -> float | None:
+    """The k of seconds ≈ floor + c · N^k, by least squares on the logarithms. ``points``: seconds by N, of which those
+    count that are twice the floor or more. None where fewer than two do."""
+    counted = {size: took - floor for size, took in points.items() if took >= 2 * floor}
+    if len(counted) < 2:
+        return None
+    seconds = [math.log(took) for took in counted.values()]
+    return statistics.linear_regression([math.log(size) for size in counted], seconds).slope
 
 
 def show(title: str, found: Mapping[str, Timing]) -> None:

@@ -29,7 +29,7 @@ sys.path.append(str(SUPPORT / "site"))
 from inline import InlineExecutor  # noqa: E402  found through the line above
 from toyproject import Toy  # noqa: E402
 
-from compressbuild import project as project_module  # noqa: E402
+from compressbuild import store  # noqa: E402
 from compressbuild.digest import file_digest  # noqa: E402
 from compressbuild.execute.local import LocalExecutor  # noqa: E402
 from compressbuild.store import Store  # noqa: E402
@@ -96,11 +96,11 @@ def _workers() -> LocalExecutor:
 
 @contextlib.contextmanager
 def _sync(sync: bool) -> Iterator[None]:
-    vars(project_module)["Store"] = functools.partial(Store, sync=sync)
+    vars(store)["Store"] = functools.partial(Store, sync=sync)
     try:
         yield
     finally:
-        vars(project_module)["Store"] = Store
+        vars(store)["Store"] = Store
 
 
 def _fsync(base: Path) -> float:

@@ -28,6 +28,16 @@ def compressfile(root: Path, nodes: int) -> None:
     (root / "Compressfile").write_text("\n".join(lines) + "\n")
 
 
+def chain(root: Path, nodes: int) -> None:
+    """One target of many steps."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "f.txt").write_text("abc")
+    steps = ", ".join(f"{{toy.mix: {{salt: {number}, modulus: 1000003}}}}" for number in range(nodes))
+    (root / "Compressfile").write_text(
+        f"version: 1\nmodels: {{f: {{file: f.txt}}}}\ntargets:\n  t: {{from: f, steps: [{steps}]}}\n"
+    )
+
+
 def matrix(root: Path, targets: int) -> None:
     """``targets`` targets from one ``matrix``."""
     root.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
 """compressbuild: a declarative, plugin-based build system for model artifacts.
 
-    from compressbuild import Project, build_targets
+    import compressbuild
 
-    project = Project(Path("Compressfile"), ["vars.ratio=0.3"])
-    print(project.plan(["cpu-int8"]).count("run"))
-    report = build_targets(project, ["cpu-int8"])
+    compressbuild.plan("Compressfile", ["cpu-int8"], set={"vars.ratio": 0.3})
+    report = compressbuild.build("Compressfile", ["cpu-int8"])
+    report["cpu-int8"].metrics
 
 Everything here is imported when it is first used: ``import compressbuild`` costs next to nothing.
 """
@@ -40,8 +40,13 @@ _HOMES = {
     "UserError": "api",
     "build_targets": "build.run",
     "hookimpl": "api",
-    "load": "compressfile.load",
+    "Report": "notebook",
+    "build": "build",
+    "compare": "notebook",
+    "load": "notebook",
     "load_torch": "registry.opening",
+    "plan": "plan",
+    "why": "notebook",
     "schemes": "api",
 }
 
@@ -53,7 +58,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'compressbuild' has no attribute '{name}'")
     from importlib import import_module
 
-    return getattr(import_module(f"compressbuild.{_HOMES[name]}"), name)
+    home = import_module(f"compressbuild.{_HOMES[name]}")
+    return home if _HOMES[name] == name else getattr(home, name)
 
 
 def __dir__() -> list[str]:

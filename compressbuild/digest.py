@@ -237,7 +237,7 @@ def promptly(path: str, flags: int) -> int:
 
 def read_named(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a file that a user named. Links are followed, and a pipe that the shell opened is read, as of
-    ``<(command)``. OSError for what could keep us waiting for ever: another pipe, a device; and for a directory."""
+    ``<(command)``. OSError for a directory, and for what might never end: another pipe, a device."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     with open(fd, "rb") as file:
         mode = os.fstat(fd).st_mode

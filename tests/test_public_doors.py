@@ -18,6 +18,7 @@ DOORS = (
     "compressbuild.api",
     "compressbuild.api.conformance",
     "compressbuild.api.testing",
+    "compressbuild.notebook",
     "cbuild_kit",
     "cbuild_kit.interface",
     "cbuild_kit.parity",

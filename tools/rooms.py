@@ -21,7 +21,7 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 LAYERS = """
     __main__
     cli
-    push
+    push notebook
     report conformance
     build
     evaluate
@@ -33,7 +33,7 @@ LAYERS = """
     api
     digest
     errors words noop interrupts
-    place
+    place callable
 """
 RANK = {room: rank for rank, line in enumerate(reversed(LAYERS.split("\n"))) for room in line.split()}
 

@@ -25,7 +25,7 @@ COLOURS = {
 STYLE = """\
 text { font: 12px system-ui, sans-serif; fill: var(--ink) } .title { font-weight: 600 } .grid { stroke: var(--grid) }
 .page { fill: var(--page) } polyline { fill: none; stroke-width: 1.5 }
-polyline.cbuild { stroke-width: 3 } text.cbuild { font-weight: 700 }
+polyline.cbuild { stroke-width: 3 } text.cbuild { font-weight: 700 } .beyond { stroke-dasharray: 3 4 }
 """
 
 
@@ -78,14 +78,13 @@ def _panel(results: Results, scenario: str, x: float) -> Iterator[str]:
     ends: list[tuple[float, str]] = []
     for name in results.present:
         points, over = series(results, name, scenario), _over(results, name, scenario)
-        if points:
-            places = [(axes.across(size), axes.up(seconds)) for size, seconds in points.items()]
-            yield from _line(places, name)
-            ends.append((places[-1][1], name))
+        places = [(axes.across(size), axes.up(seconds)) for size, seconds in points.items()]
+        yield from _line(places, name)
         if over is not None:
-            yield _triangle(axes.across(over), axes.up(results.limit), name)
-            if not points:
-                ends.append((axes.up(results.limit), name))
+            places = [*places[-1:], (axes.across(over), axes.up(results.limit))]
+            yield from _beyond(places, name)
+        if places:
+            ends.append((places[-1][1], name))
     yield from _names(ends, x + WIDTH - RIGHT + 10)
 
 
@@ -114,9 +113,12 @@ def _line(places: Sequence[tuple[float, float]], name: str) -> Iterator[str]:
         yield f'<circle class="mark {name}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>'
 
 
-def _triangle(x: float, y: float, name: str) -> str:
-    """Longer than the limit."""
-    return f'<path class="mark {name}" d="M{x - 5:.1f} {y + 4:.1f}h10l-5 -9z"/>'
+def _beyond(places: Sequence[tuple[float, float]], name: str) -> Iterator[str]:
+    """A triangle at the limit, and a line of dashes to it."""
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    yield f'<polyline class="{name} beyond" points="{path}"/>'
+    x, y = places[-1]
+    yield f'<path class="mark {name}" d="M{x - 5:.1f} {y + 4:.1f}h10l-5 -9z"/>'
 
 
 def _names(ends: list[tuple[float, str]], x: float) -> Iterator[str]:

@@ -103,12 +103,14 @@ def _notes(results: Results, name: str, scenario: str) -> Iterator[str]:
 
 
 def _growth(results: Results) -> Iterator[str]:
-    yield "### Growth\n\nThe k of seconds ≈ c · N^k over all sizes; in brackets, between the two largest. An action:"
-    yield "the seconds of a cold build less those of a no-op, over N, at the largest size.\n"
+    yield "### Growth\n"
+    yield "The k of seconds ≈ floor + c · N^k. The floor is the time at the smallest size, or zero where there are only"
+    yield "two. –: the times hardly differ. An action: the seconds of a cold build less those of a no-op, over N, at"
+    yield "the largest size.\n"
     points = {name: {each: series(results, name, each) for each in SCENARIOS} for name in results.present}
 
     def cell(name: str, column: str) -> str:
-        return _action(points[name]) if column == "an action" else _exponents(points[name][column])
+        return _action(points[name]) if column == "an action" else _exponent(points[name][column])
 
     yield from _table(results.present, cell, (*SCENARIOS, "an action"))
 
@@ -125,11 +127,9 @@ def _action(points: dict[str, dict[int, float]]) -> str:
     return f"{_three((cold[size] - noop[size]) / size * 1000)} ms" if size else "–"
 
 
-def _exponents(points: dict[int, float]) -> str:
-    if len(points) < 2:
-        return "–"
-    largest = {size: points[size] for size in sorted(points)[-2:]}
-    return f"{exponent(points):.2f} ({exponent(largest):.2f})"
+def _exponent(points: dict[int, float]) -> str:
+    found = exponent(points, points[min(points)] if len(points) > 2 else 0.0) if points else None
+    return "–" if found is None else f"{found:.2f}"
 
 
 def _table(rows: Iterable[str], cell: Callable[[str, str], str], columns: tuple[str, ...] = SCENARIOS) -> Iterator[str]:

@@ -19,7 +19,7 @@ from ..evaluate.roles import Roles
 from ..evaluate.target import Assessment, assess
 from ..execute.events import Observer
 from ..execute.executor import Executor
-from ..execute.local import LocalExecutor
+from ..execute.local import LocalExecutor, at_once
 from ..execute.observe import Observe
 from ..execute.outcome import NodeFailure
 from ..execute.pools import Pools
@@ -55,7 +55,7 @@ def build_targets(
     Node failures and unmet gates are in the report. Raises CompressfileError, Incompatible, StoreError, Interrupted.
     """
     memory, cpus = project.facts.get("memory"), project.facts.get("cpu.count")
-    slots = jobs or (cpus if isinstance(cpus, int) else 1)
+    slots = at_once(jobs or (cpus if isinstance(cpus, int) else 1))
     own = tuple(str(path) for path in (project.state, project.publisher.root, project.cache_path))
     observe = Observe(project.state / "logs", own_dirs=own, observers=[*observers, *_plugin_observers(project)])
     pools = Pools(cpus=slots, memory=memory if isinstance(memory, int) else 0)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ import msgspec
 
 from ..errors import UsageError
 from ..evaluate.logs import compare_logs
-from ..project import Project
 from ..report.data.breakdowns import breakdowns
-from ..report.data.comparing import Side, compare_targets
+from ..report.data.comparing import compare_targets, side
 from ..report.text.comparison import comparison_lines
 from . import completion
 from .options import opened, project_options, written
@@ -64,7 +62,9 @@ def command(
         if first is None or second is None:
             raise UsageError("name two targets: cbuild compare A B", hint="or two logs: --from-logs a.jsonl b.jsonl")
         with opened(file, overrides, cache_dir) as project, ExitStack() as stack:
-            sides = [stack.enter_context(_side(project, word, overrides)) for word in (first, second)]
+            sides = [stack.enter_context(side(project, word, overrides)) for word in (first, second)]
+            for note in (note for each in sides for note in each.notes):
+                click.echo(f"note: {note}", err=True)
             compared = compare_targets(sides[0], sides[1], measure=measure)
             found = compared.found
             tables = list(breakdowns(compared.results[1], compared.results[0]))
@@ -79,18 +79,3 @@ def command(
         text = "".join(f"{line}\n" for line in comparison_lines(found))
     written(text, output or ("compare.html" if form == "html" else "-"), aside=form != "html")
     return 0
-
-
-@contextmanager
-def _side(project: Project, word: str, overrides: Sequence[str]) -> Iterator[Side]:
-    """``TARGET``, or ``TARGET@REF``: as it was at a git revision."""
-    name, at, ref = word.partition("@")
-    if not at:
-        yield Side(project, name)
-        return
-    from ..revision import revised
-
-    with revised(project, ref, overrides) as (then, notes):
-        for note in notes:
-            click.echo(f"note: {note}", err=True)
-        yield Side(then, name, ref)

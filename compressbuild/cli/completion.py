@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..compressfile.spec import Spec
 
-__all__ = ["FIRST", "beginning", "directories", "files", "places", "target", "targets"]
+__all__ = ["FIRST", "beginning", "destinations", "directories", "files", "places", "target", "targets"]
 
 FIRST = "compressbuild.cli.first"
 """Where a context keeps the commands that a first word may become."""
@@ -50,6 +50,15 @@ def places(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> l
     from click.shell_completion import CompletionItem
 
     found = targets(ctx, parameter, incomplete)
+    return [*map(CompletionItem, found)] or directories(ctx, parameter, incomplete)
+
+
+def destinations(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Targets and entries of ``publish``, or directories if none begins like this: ``push`` takes all three."""
+    from click.shell_completion import CompletionItem
+
+    spec = _spec(ctx)
+    found = [*targets(ctx, parameter, incomplete), *beginning(incomplete, spec.publish if spec else ())]
     return [*map(CompletionItem, found)] or directories(ctx, parameter, incomplete)
 
 

@@ -134,7 +134,9 @@ def _print_brief(found: dict[str, Any], techniques: int) -> None:
         if found["gpu"] is None or not name.startswith("gpu.")
     ]
     rows += [("gpu", f"–  ({found['gpu']})")] if found["gpu"] else []
-    rows += [("sandbox", found["sandbox"].partition(":")[0])]
+    held, _, why = found["sandbox"].partition(":")
+    more = f"; bubblewrap {bubblewrap.version()} on request" if bubblewrap.lack() is None else ""
+    rows += [("sandbox", found["sandbox"] if held == "none" and why else held + more)]
     width = max(len(name) for name in [*found["facts"], *found["backends"]])
     click.echo(f"compressbuild {found['compressbuild']}, Python {python['version']} in {python['prefix']}\n")
     for name, value in rows:

@@ -1,4 +1,4 @@
-"""``cbuild help``: what a technique, backend, metric, kind or source is, its parameters, an excerpt, and its page."""
+"""``cbuild help``: what a technique, a backend or another record is, its parameters, an excerpt, and its page."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _completed(_: click.Context, __: click.Parameter, incomplete: str) -> list[s
 @click.argument("name", required=False, shell_complete=_completed)
 @click.pass_context
 def command(ctx: click.Context, name: str | None) -> int:
-    """Explain a technique, backend, metric, source or kind of artifact: its parameters, an excerpt, its page.
+    """Explain a technique, backend, metric, kind, source or destination: its parameters, an excerpt, its page.
 
     Without a NAME, list all of them. The name of a command shows that command's help.
     """
@@ -55,6 +55,7 @@ def families(registry: Registry) -> dict[str, Any]:
         "backend": registry.backends,
         "metric": registry.metrics,
         "kind": registry.kinds,
+        "destination": registry.destinations,
         "source": registry.sources,
     }
 
@@ -78,7 +79,7 @@ def _elsewhere(ctx: click.Context, registry: Registry, name: str) -> int:
         )
     guess = did_you_mean(name, [*(name for known in families(registry).values() for name in known), *COMMANDS])
     hint = f"did you mean '{guess}'?" if guess else "'cbuild help' lists every name"
-    raise UsageError(f"no technique, backend, metric, kind or source is called '{name}'", hint=hint)
+    raise UsageError(f"no technique, backend, metric, kind, source or destination is called '{name}'", hint=hint)
 
 
 # -- the list --------------------------------------------------------------------------------------------------------
@@ -126,11 +127,12 @@ def explained(registry: Registry, what: str, record: Any) -> Iterator[str]:
         yield from textwrap.wrap(paragraph, _WIDTH)
         yield ""
     yield from _facts(registry, what, record)
-    settings = getattr(record, "settings" if what == "backend" else "params", None)
+    field = {"backend": "settings", "destination": "options"}.get(what, "params")
+    settings = getattr(record, field, None)
     known = parameters(settings) if settings is not None else ()
     if known:
         yield ""
-        yield "settings" if what == "backend" else "parameters"
+        yield "parameters" if field == "params" else field
         yield from _described(known, 2)
     written = excerpt(registry, what, record)
     if written:
@@ -156,6 +158,10 @@ def _facts(registry: Registry, what: str, record: Any) -> Iterator[str]:
             yield f"role    {record.role}" + (f", priority {record.priority}" if record.role != "detail" else "")
             if record.source:
                 yield from _wrapped(f"source  {record.source}")
+        case "destination":
+            words = {"file": "a path, file://…", "*": "any other address"}
+            yield f"takes   {', '.join(words.get(each, f'{each}://…') for each in record.schemes)}"
+            yield f"holds   {'several artifacts, each under its name' if record.shared else 'one artifact'}"
         case "source":
             yield f"of      {record.of}s" + (f", of kind {record.produces}" if record.produces else "")
         case "kind":

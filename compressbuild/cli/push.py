@@ -29,7 +29,7 @@ Job = tuple[str, tuple[str, ...], "PublishSpec | None"]
 
 
 @click.command("push", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("words", nargs=-1, metavar="[TARGET…] [DEST]", shell_complete=completion.targets)
+@click.argument("words", nargs=-1, metavar="[TARGET…] [DEST]", shell_complete=completion.destinations)
 @click.option("-n", "--dry-run", is_flag=True, help="Check the targets and look at the destination; change nothing.")
 @click.option(
     "--key", metavar="FILE", shell_complete=completion.files, help="The public ed25519 key (PEM) that must have signed."

@@ -317,7 +317,9 @@ class _Loader:
         return "cache" if node is None else self._checks.text(node, "'cache'", "a directory") or "cache"
 
     def _sandbox(self, node: Node | None) -> str:
-        return "auto" if node is None else self._checks.choice(node, "'sandbox'", SANDBOXES) or "auto"
+        if node is None or (isinstance(node, Scalar) and node.value is None):
+            return "auto"
+        return self._checks.choice(node, "'sandbox'", SANDBOXES) or "auto"
 
     def _python_path(self, node: Node | None, paths: Paths) -> tuple[str, ...]:
         return (".",) if node is None else paths.many(node, "'python-path'")

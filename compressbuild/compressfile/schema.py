@@ -14,6 +14,7 @@ import msgspec
 
 from ..api import Params
 from ..words import DURATION, SIZE, Quantity
+from .component import REFERENCE, opened
 from .gates import AMOUNT, GATE_KEYS, LIMITS, RECORDS, RELATIVE_LIMITS, VERDICTS
 from .names import COMMANDS, IDENTIFIER, MAX_NAME, NAME, SANDBOXES
 from .sections import DTYPES
@@ -23,7 +24,6 @@ __all__ = ["schema"]
 Json = dict[str, Any]
 Types = Mapping[str, type[Params]]
 
-_REFERENCE = {"$ref": "#/$defs/reference"}
 _ENTRY = "^[A-Za-z_][\\w.]*:[A-Za-z_][\\w.]*$"
 
 
@@ -50,7 +50,7 @@ def schema(
             "pattern": r"\$\{",
             "description": "text with a reference: ${vars.NAME} or, in a matrix target, ${axis}",
         },
-        **{f"params.{name}": _open(component) for name, component in components.items()},
+        **{f"params.{name}": opened(component) for name, component in components.items()},
         "step": _step({name: refs[kind] for name, kind in techniques.items()}),
         "metric": _metric({name: refs[kind] for name, kind in metrics.items()}),
         "gate": _gate(),
@@ -88,24 +88,18 @@ def _top(backends: Json, platforms: Mapping[str, str], models: list[Json], datas
         "evaluate": _either({"$ref": "#/$defs/evaluate"}),
         "targets": _section(_target(), "What to build.", shared=True),
         "groups": _section(
-            _list(_text("a target, a group, a glob such as cpu-*, or tag:NAME")),
-            "Names for several targets.",
-            shared=True,
+            _list(_text("target, group, glob (cpu-*) or tag:NAME")), "Names for several targets.", shared=True
         ),
         "publish": _section(
             _object(
                 {
-                    "to": _text(
-                        "The address: a directory, s3://…, hf://…, oci://…, mlflow://…; {target} is the target."
-                    ),
-                    "targets": _list(
-                        _text("a target, a group or a glob such as cpu-*"), "What it is for; default: all."
-                    ),
+                    "to": _text("A directory or an address: s3://…, hf://…; {target} is the target's name."),
+                    "targets": _list(_text("a target, a group or a glob"), "What may go there; default: all."),
                 },
                 ("to",),
-                additional=True,
+                True,
             ),
-            "Where 'cbuild push' can push what is published.",
+            "Where 'cbuild push' can push.",
         ),
         "defaults": {**_object(_options()), "description": "Run options of every node that does not set its own."},
         "env": _list(
@@ -127,7 +121,7 @@ def _top(backends: Json, platforms: Mapping[str, str], models: list[Json], datas
 
 def _either(wanted: Json) -> Json:
     """``wanted``, or text with a reference that becomes it."""
-    return {"anyOf": [wanted, _REFERENCE]}
+    return {"anyOf": [wanted, REFERENCE]}
 
 
 def _object(properties: Json, required: tuple[str, ...] = (), additional: Any = False) -> Json:
@@ -173,7 +167,7 @@ def _options() -> Json:
 
 
 def _section(entry: Json, description: str, shared: bool = False) -> Json:
-    names: Json = {"maxLength": MAX_NAME, "anyOf": [{"pattern": f"^{NAME.pattern}$"}, _REFERENCE]}
+    names: Json = {"maxLength": MAX_NAME, "anyOf": [{"pattern": f"^{NAME.pattern}$"}, REFERENCE]}
     if shared:
         names["not"] = {"enum": list(COMMANDS)}
     return {
@@ -278,7 +272,7 @@ def _target() -> Json:
                 "description": "Limits on metrics that the target must meet.",
             },
             "evaluate": {
-                "anyOf": [{"const": False}, {"$ref": "#/$defs/evaluate"}, _REFERENCE],
+                "anyOf": [{"const": False}, {"$ref": "#/$defs/evaluate"}, REFERENCE],
                 "description": "false: measure nothing; a mapping: what differs from the file's own evaluate.",
             },
             "matrix": {"$ref": "#/$defs/matrix"},
@@ -291,7 +285,7 @@ def _target() -> Json:
 
 
 def _step(techniques: Json) -> Json:
-    named = {name: {"anyOf": [params, {"type": "null"}, _REFERENCE]} for name, params in techniques.items()}
+    named = {name: {"anyOf": [params, {"type": "null"}, REFERENCE]} for name, params in techniques.items()}
     options = _options()
     return {
         "description": "A technique, alone or with parameters; run options stand beside it.",
@@ -302,7 +296,7 @@ def _step(techniques: Json) -> Json:
                 "patternProperties": {r"\$\{": {"type": ["object", "null", "string"]}},
                 "anyOf": [{"minProperties": len(options) + 1}, {"not": _only(options)}],
             },
-            _REFERENCE,
+            REFERENCE,
         ],
     }
 
@@ -313,7 +307,7 @@ def _only(properties: Json) -> Json:
 
 
 def _metric(metrics: Json) -> Json:
-    named = {name: {"anyOf": [params, {"type": "null"}, _REFERENCE]} for name, params in metrics.items()}
+    named = {name: {"anyOf": [params, {"type": "null"}, REFERENCE]} for name, params in metrics.items()}
     return {
         "description": "A metric, alone or with parameters.",
         "anyOf": [
@@ -324,7 +318,7 @@ def _metric(metrics: Json) -> Json:
                 "minProperties": 1,
                 "maxProperties": 1,
             },
-            _REFERENCE,
+            REFERENCE,
         ],
     }
 
@@ -381,20 +375,3 @@ def _matrix() -> Json:
         ),
         "description": "Axes, each a list of values: a target for each combination, save those that 'exclude' lists.",
     }
-
-
-def _open(component: Json) -> Json:
-    """A component of msgspec's with a reference allowed wherever it wants a value."""
-    if "properties" not in component:
-        return component
-    properties = {name: _widened(wanted) for name, wanted in component["properties"].items()}
-    return {**component, "properties": properties}
-
-
-def _widened(wanted: Json) -> Json:
-    outer: Json = {name: wanted[name] for name in ("description", "default", "title") if name in wanted}
-    inner: Json = {name: value for name, value in wanted.items() if name not in outer}
-    for name in ("items", "additionalProperties"):
-        if isinstance(inner.get(name), dict):
-            inner[name] = _widened(inner[name])
-    return {**outer, "anyOf": [*inner["anyOf"], _REFERENCE] if set(inner) == {"anyOf"} else [inner, _REFERENCE]}

@@ -19,7 +19,6 @@ import pathlib
 import pkgutil
 import shlex
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -191,6 +190,8 @@ def _anonymous_file() -> int:
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("cbuild-notes")
     else:
+        import tempfile
+
         descriptor, path = tempfile.mkstemp()
         os.unlink(path)
     fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)

@@ -38,10 +38,14 @@ class Expected:
         memory = node.options.memory or (last.peak_rss if last is not None else 0)
         return Need(cpus=node.options.threads or 1, memory=memory, exclusive=node.exclusive)
 
-    def priority(self, graph: Graph, alone: Collection[int]) -> list[float]:
-        """By node: the seconds of the longest path from it. Nodes that run ``alone`` add the same time to a build
-        whenever they run. So they count as none, and mostly run when nothing else is left."""
-        return graph.criticality(lambda node: 0.0 if node.index in alone else self.seconds(node))
+    def priority(self, graph: Graph, needed: Collection[int], alone: Collection[int]) -> list[float]:
+        """By node: the seconds of the longest path from it, of nodes that are ``needed``. Those that run ``alone`` add
+        the same time to a build whenever they run. So they count as none, and mostly run when nothing else is left."""
+
+        def cost(node: Node) -> float:
+            return self.seconds(node) if node.index in needed and node.index not in alone else 0.0
+
+        return graph.criticality(cost)
 
     def ran(self, node: Node, seconds: float) -> None:
         """It has run for the first time, or once more."""

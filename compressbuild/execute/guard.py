@@ -241,6 +241,12 @@ class Guard:
                 hint='name it by a literal in the module beside it, as in Path(__file__).with_name("table.json"); '
                 "or let the Compressfile name the file and list it under `files:`",
             )
+        if paths[0] == self._root:
+            return UserError(
+                f"the project's directory was {verb}, but the action key does not cover all that is in it",
+                hint="let the code look into the directory that it needs, and list that one under `files:`; in "
+                "Python 3.12, Path.glob('a/*') lists every directory on its way, and Path('a').glob('*') does not",
+            )
         inside = _below([self._root])
         outside = [os.path.dirname(path) for path in paths if not path.startswith(inside)]
         listed = ", ".join(self._relative(path) for path in paths[:_SHOWN])

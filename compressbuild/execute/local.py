@@ -23,10 +23,11 @@ from .executor import Cause, Finished, Happening, Progress, Started
 from .protocol import Broken, Exited, Forked, Frames, Outcome, Ready, Sandbox, Spawn, decode_report
 from .warm import WarmParent, worker_environment
 
-__all__ = ["LocalExecutor"]
+__all__ = ["LocalExecutor", "at_once"]
 
 _Kind = tuple[tuple[str, ...], Sandbox, int | None]
 """Of a warm parent: its preload, what it is confined by, and the node that it is for alone, if it is for one."""
+_OTHER_FILES = 40  # of the engine itself: streams, the cache, warm parents
 _UNSAFE = "cbuild: a preloaded module has started threads in the warm parent; forking it may hang\n"
 
 
@@ -274,6 +275,14 @@ class LocalExecutor:
             self._selector.unregister(node.results)
         os.close(node.results)
         del self._nodes[node.token]
+
+
+def at_once(jobs: int) -> int:
+    """At most so many nodes as this process may have files open for: a pipe and two locks each, and one to spare."""
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return jobs if limit == resource.RLIM_INFINITY else max(1, min(jobs, (limit - _OTHER_FILES) // 4))
 
 
 def _outcome(result: WorkResult) -> tuple[Cause, str]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from ..graph import Node
+from ..plan import Keyer
 from ..store import ActionResult
 
-__all__ = ["NodeFailure", "Outcome"]
+__all__ = ["NodeFailure", "Outcome", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +31,11 @@ class Outcome:
     status: Literal["cached", "built", "failed", "skipped"]
     result: ActionResult | None = None
     failure: NodeFailure | None = None
+
+
+def unreadable(node: Node, keyer: Keyer) -> NodeFailure:
+    """What a key could not be made of: the first problem. What was not found is looked for again by the next node."""
+    first, *_ = keyer.problems
+    keyer.problems.clear()
+    keyer.renew()
+    return NodeFailure(node, "raised", first.message, first.hint)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 __all__ = ["Need", "Pools"]
 
-_DEPTH = 256
+_DEPTH = 64
 """Nodes that are refused in a round before no more are asked: a round costs the same however many wait."""
 
 

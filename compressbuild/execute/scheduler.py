@@ -10,44 +10,35 @@ import contextlib
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from ..api.work import WorkResult
-from ..digest import Digest, file_digest
-from ..errors import CbuildError
-from ..graph import Graph, Node
+from ..digest import Digest
+from ..errors import CbuildError, StoreError
+from ..graph import Graph
 from ..interrupts import Held
 from ..plan import Action, Cover, Explanation, Keyer, Trace, Traces, judge
 from ..store import ActionResult, BadOutput, CorruptObject, Hit, Lock, Store, unsound
 from .agenda import Agenda
 from .executor import Executor, Finished, Progress
 from .expected import Expected
+from .group import Ended, Group
 from .holding import acquire, release
-from .inputs import Inputs, Taken
+from .inputs import Inputs
 from .observe import Observe
-from .outcome import NodeFailure, Outcome
+from .outcome import NodeFailure, Outcome, unreadable
 from .pools import Pools
+from .repeated import differences
 from .request import make_request, preloads
+from .run import Run
 from .source import import_file
 
 __all__ = ["Scheduler"]
 
 _ATTEMPTS = 3  # at a node whose inputs change while it runs
 _POLL = 0.05  # seconds between looks at what another process holds
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """A node at work, and what it holds until it ends."""
-
-    action: Action
-    locks: tuple[Lock, ...]
-    base: Path
-    log: Path
-    inputs: tuple[Taken, ...]
 
 
 class Scheduler:
@@ -74,6 +65,7 @@ class Scheduler:
         self._traces, self._observe, self._finish = traces, observe, finish
         self._keep_going, self._check, self._remeasure = keep_going, check, remeasure
         self._inputs = Inputs(store)
+        self._group = Group(store)
         self._agenda = Agenda({}, ())
         self._expected = Expected((), traces)
         self.actions: dict[int, Action] = {}
@@ -81,7 +73,7 @@ class Scheduler:
         self._attempts: Counter[int] = Counter()
         self._absent: set[int] = set()  # result known, bytes evicted
         self._wanted: set[int] = set()  # of those, the ones whose bytes a node needs
-        self._running: dict[int, _Run] = {}
+        self._running: dict[int, Run] = {}
         self._asked: dict[int, list[str]] = {}  # node → targets that read its result
         self._pending: dict[str, int] = {}  # target → results it still waits for
 
@@ -91,7 +83,8 @@ class Scheduler:
         inputs = {i: self.graph.nodes[i].inputs.values() for i in self.graph.order if i in needed}
         expected = self._expected = Expected((self.graph.nodes[i] for i in inputs), self._traces)
         alone = {i for i in inputs if self._pools.takes_all(expected.need(self.graph.nodes[i]))}
-        self._agenda = Agenda(inputs, expected.priority(self.graph, alone), alone=alone, keep_going=self._keep_going)
+        priority = expected.priority(self.graph, needed, alone)
+        self._agenda = Agenda(inputs, priority, alone=alone, keep_going=self._keep_going)
         for name in targets:
             nodes = self.graph.targets[name].nodes
             self._pending[name] = len(nodes)
@@ -105,6 +98,8 @@ class Scheduler:
         finally:
             with Held():
                 self._executor.close()
+                with contextlib.suppress(StoreError):  # else the error on its way would be lost
+                    self._sync()
                 for run in self._running.values():
                     release(run.locks)
                     self._store.abandon(run.base)
@@ -120,7 +115,7 @@ class Scheduler:
         inputs = {role: self._result(source).output for role, source in node.inputs.items()}
         parts = self._keyer.parts(node, inputs)
         if self._keyer.problems:  # something went, or broke, since the build began
-            return self._end(index, Outcome("failed", failure=_unreadable(node, self._keyer)))
+            return self._end(index, Outcome("failed", failure=unreadable(node, self._keyer)))
         self._covers[index] = self._keyer.cover(node)
         action = judge(node, self._keyer.key(parts), parts, self._store.lookup, self._traces.get(node.position))
         self.actions[index] = action
@@ -152,13 +147,22 @@ class Scheduler:
         trace = Trace(action.key, action.parts, result.seconds, result.peak_rss)
         self._traces.record(self.graph.positions[index], trace)
 
-    def _end(self, index: int, outcome: Outcome) -> None:
-        """A node has ended: notify the observers, the agenda and its targets."""
-        again = index in self.outcomes
+    def _end(self, index: int, outcome: Outcome, run: Run | None = None, *, synced: bool = True) -> None:
+        """A node has ended, perhaps after a ``run``. Its dependents go on; it is announced once it is ``synced``."""
+        ended = Ended(index, outcome, run, again=index in self.outcomes)
+        if run is not None:
+            self._free(run, locks=synced)
         self.outcomes[index] = outcome
-        self._observe.finished(self.graph.nodes[index], outcome)
         self._agenda.ended(index, ok=outcome.result is not None)
-        for name in self._asked.get(index, ()) if not again else ():
+        if synced:
+            self._announce(ended)
+        else:
+            self._group.add(ended)
+
+    def _announce(self, ended: Ended) -> None:
+        """Notify the observers and the targets that asked for the node."""
+        self._observe.finished(self.graph.nodes[ended.node], ended.outcome)
+        for name in self._asked.get(ended.node, ()) if not ended.again else ():
             self._pending[name] -= 1
             if self._pending[name] == 0:
                 self._finish(name)
@@ -174,15 +178,21 @@ class Scheduler:
         self._pools.next_round()
         while not self._pools.is_full and (index := agenda.next(idle=self._pools.running == 0)) is not None:
             self._start(index)
-        if agenda.is_done and not self._running:
+        if not agenda.is_done or self._running:
+            self._wait()
+        elif self._group.is_open:
+            self._sync()
+        else:
             return False
-        self._wait()
         return True
 
     def _wait(self) -> None:
         timeout = 0.0 if self._agenda.is_due else _POLL if self._agenda.is_held or not self._running else None
-        pauses = [each for each in (timeout, self._observe.pause) if each is not None]
-        for message in self._executor.wait(min(pauses, default=None)):
+        pauses = [each for each in (timeout, self._observe.pause, self._group.pause) if each is not None]
+        messages = self._executor.wait(min(pauses, default=None))
+        if self._group.is_due or (self._group.is_open and not messages):
+            self._sync()
+        for message in messages:
             if isinstance(message, Finished):
                 self._finished(message)
             elif isinstance(message, Progress):
@@ -220,7 +230,7 @@ class Scheduler:
         scratch.mkdir()
         taken = {role: self._inputs.get(self._result(source).output) for role, source in node.inputs.items()}
         log = self._observe.log_path(node)
-        run = _Run(action, locks, base, log, tuple(taken.values()))
+        run = Run(action, locks, base, log, tuple(taken.values()))
         self._running[node.index] = run
         preload = preloads(self.graph, node)
         self._observe.started(node, action.why, log, preload)
@@ -248,7 +258,7 @@ class Scheduler:
             memory=node.options.memory,
         )
 
-    def _import(self, run: _Run, out: Path) -> None:
+    def _import(self, run: Run, out: Path) -> None:
         node = run.action.node
         try:
             import_file(self.graph.spec.root, str(node.params["file"]), self._keyer.read_files(node), out)
@@ -308,7 +318,7 @@ class Scheduler:
         else:
             self._commit(run, result)
 
-    def _unsettled(self, run: _Run, changed: str, trace: str | None = None) -> None:
+    def _unsettled(self, run: Run, changed: str, trace: str | None = None) -> None:
         """Something that the key covers changed while the node ran: decide the node once more, by what is there now,
         or let it fail after too many attempts."""
         index = run.action.node.index
@@ -322,7 +332,7 @@ class Scheduler:
         self._observe.stopped(run.action.node)
         return self._consider(index)
 
-    def _commit(self, run: _Run, made: WorkResult) -> None:
+    def _commit(self, run: Run, made: WorkResult) -> None:
         action, node = run.action, run.action.node
         out = run.base / "out"
         if (bad := unsound(str(out))) is not None:
@@ -335,11 +345,12 @@ class Scheduler:
             )
         assert action.key is not None
         if self._check and action.result is not None and action.why.reason == "requested" and not node.nondeterministic:
-            changed = _differences(self._store, action.result, out)
+            changed = differences(self._store, action.result, out)
             if changed:
                 text = f"declared deterministic, but this run produced different bytes: {', '.join(changed)}"
                 return self._fail(run, "differs", text, "fix it; or declare it nondeterministic, with the reason")
-            return self._release(run, Outcome("built", action.result))
+            return self._end(node.index, Outcome("built", action.result), run)
+        self._group.open_if_hurried()
         try:
             result = self._store.commit(
                 out,
@@ -354,43 +365,36 @@ class Scheduler:
             )
         except BadOutput as error:
             return self._fail(run, "raised", str(error), error.hint)
-        shutil.rmtree(self._observe.checkpoint_path(action.key), ignore_errors=True)
+        self._group.committed()
         self._expected.ran(node, result.seconds)
         self._record(action, result)
-        return self._release(run, Outcome("built", result))
+        self._end(node.index, Outcome("built", result), run, synced=False)
+        return None if self._group.is_open else self._sync()
 
-    def _fail(self, run: _Run, cause: str, message: str, hint: str | None = None, trace: str | None = None) -> None:
+    def _sync(self) -> None:
+        """Make known the ends of nodes whose results are durable now."""
+        for ended in self._group.sync():
+            if ended.run is not None:
+                shutil.rmtree(self._observe.checkpoint_path(_key(ended.run.action)), ignore_errors=True)
+                release(ended.run.locks)
+            self._announce(ended)
+
+    def _fail(self, run: Run, cause: str, message: str, hint: str | None = None, trace: str | None = None) -> None:
         with contextlib.suppress(OSError):  # made for the node, which may have left something there
             self._observe.checkpoint_path(_key(run.action)).rmdir()
-        self._release(
-            run, Outcome("failed", failure=NodeFailure(run.action.node, cause, message, hint, trace, run.log))
-        )
+        node = run.action.node
+        self._end(node.index, Outcome("failed", failure=NodeFailure(node, cause, message, hint, trace, run.log)), run)
 
-    def _release(self, run: _Run, outcome: Outcome) -> None:
-        self._free(run)
-        self._end(run.action.node.index, outcome)
-
-    def _free(self, run: _Run) -> None:
-        del self._running[run.action.node.index]
-        release(run.locks)
-        self._pools.release(run.action.node.index)
+    def _free(self, run: Run, *, locks: bool = True) -> None:
+        """It no longer runs. Without ``locks``: what it made has still to be synced, under them."""
+        index = run.action.node.index
+        del self._running[index]
+        self._pools.release(index)
         self._store.abandon(run.base)
+        if locks:
+            release(run.locks)
 
 
 def _key(action: Action) -> Digest:
     assert action.key is not None
     return action.key
-
-
-def _unreadable(node: Node, keyer: Keyer) -> NodeFailure:
-    first, *_ = keyer.problems
-    keyer.problems.clear()
-    keyer.renew()  # what was not found is looked for again by the next node
-    return NodeFailure(node, "raised", first.message, first.hint)
-
-
-def _differences(store: Store, result: ActionResult, out: Path) -> list[str]:
-    """Names of the files that are not as they are in the cache."""
-    cached = {file.path: file.digest for file in store.cas.read_tree(result.output).files}
-    made = {p.relative_to(out).as_posix(): file_digest(p) for p in out.rglob("*") if p.is_file()}
-    return sorted(name for name in {*cached, *made} if cached.get(name) != made.get(name))

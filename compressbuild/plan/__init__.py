@@ -1,5 +1,6 @@
 """Action keys, hit / run / may run, and explanations."""
 
+from ..callable import make_callable
 from .cover import Cover
 from .explain import Change, Explanation, compare, say
 from .keys import Keyer, Parts
@@ -21,3 +22,5 @@ __all__ = [
     "make_plan",
     "say",
 ]
+
+make_callable(__name__, "compressbuild.notebook")

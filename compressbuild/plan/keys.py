@@ -5,7 +5,8 @@
     format        the version of this table                                         compressbuild's key format
     technique     name and version of the technique, backend or metric              the plugin author bumps it
     plugin code   syntax-tree digest of its function, of its parameters' type, and  the plugin's code is edited
-                  of what loads its inputs, in every package of the distribution
+                  of what loads its inputs, in every package of the distribution;
+                  bytes of the data files that this code names
     parameters    every parameter after defaults and ``auto``                       the Compressfile, ``--set``
     inputs        the digest of each input artifact, by role                        an input's bytes
     platform      settings with which an input is run (metrics)                     a platform's settings

@@ -5,20 +5,19 @@ Equal artifacts have equal cards: a card holds no time and no host name.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import msgspec
 
-from ..api import Kind, ParcelFile
+from ..api import ParcelFile
 from ..build.verification import Statement
 from ..evaluate.evidence import Evidence
 from ..graph import TargetPlan
 from ..plan import Plan
 from ..project import Project
 from ..publish import SEAL
+from ..report.data.about import loading
 from ..report.text.markdown import escaped
 from ..report.text.table import with_ratio
 from ..report.text.verdicts import gate_words, said
@@ -27,7 +26,6 @@ from ..words import number
 __all__ = ["Facts", "markdown"]
 
 _MACHINE = {"cpu.model": "processor", "gpu.name": "GPU", "gpu.driver": "driver", "os": "system"}
-_SETTING = re.compile(r"<([a-z][a-z0-9-]*)(?::([^=>]+)=([^>]+))?>")
 _LONG = 120  # characters of a step's parameters
 
 
@@ -84,7 +82,7 @@ class Facts(NamedTuple):
             files=files,
             machine=_machine(target, plan),
             summary=kind.summary if kind is not None else "",
-            loading=_loading(kind, steps[-1].covered.parameters, files) if kind is not None else "",
+            loading=loading(kind, steps[-1].covered.parameters, (f.name for f in files)) if kind is not None else "",
             data=evaluated.data if evaluated is not None else None,
         )
 
@@ -132,18 +130,6 @@ def _machine(target: TargetPlan, plan: Plan | None) -> dict[str, str]:
     actions = [plan.actions[node] for node in nodes if node is not None] if plan is not None else []
     seen = [action.parts["facts"] for action in actions if action.status == "cached" and action.parts]
     return {shown: str(facts[fact]) for fact, shown in _MACHINE.items() for facts in seen if facts.get(fact)}
-
-
-def _loading(kind: Kind, settings: Mapping[str, Any], files: Sequence[ParcelFile]) -> str:
-    """The kind's lines, about these files and settings."""
-
-    def value(found: re.Match[str]) -> str:
-        said = str(settings.get(found[1], found[0]))
-        return found[3] if said == found[2] else said
-
-    pattern = kind.files[0]
-    first = next((file.name for file in files if fnmatchcase(file.name, pattern)), pattern)
-    return _SETTING.sub(value, kind.loading.strip().replace(pattern, first))
 
 
 def _metrics(facts: Facts) -> Iterator[str]:

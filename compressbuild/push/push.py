@@ -32,7 +32,7 @@ class Pushed(msgspec.Struct, frozen=True):
 
 
 def difference(parcel: Parcel, remote: Remote) -> Difference:
-    """What a push would have to change. UserError if another target is there."""
+    """What a push would have to change. UserError if another target, or somebody's file, is there."""
     there = remote.current()
     if there is None:
         return Difference(frozenset(), False)
@@ -46,11 +46,14 @@ def difference(parcel: Parcel, remote: Remote) -> Difference:
                 hint="push to another place, or remove what is there",
             )
     said = {subject.name: subject.digest for subject in before.subject} if before is not None else {}
+    names = {file.name for file in parcel.files}
+    strange = set(there.names()) - (said.keys() if said else names) - {parcel.seal}
+    if strange:
+        raise UserError(f"{min(strange)} is there, which no push put there", hint="move it, or push to another place")
     alike = [f for f in parcel.files if said.get(f.name) == {"sha256": f.sha256, "blake3": f.blake3}]
     if seal == next(file.path for file in parcel.files if file.name == parcel.seal).read_bytes():
         alike.append(next(file for file in parcel.files if file.name == parcel.seal))
     keep = same(there, alike)
-    names = {file.name for file in parcel.files}
     return Difference(keep, keep == names == set(there.names()) and remote.described(parcel))
 
 

@@ -20,6 +20,7 @@ _PAGES = {
     "technique": "docs/techniques/{}.md",
     "backend": "docs/backends.md#{}",
     "metric": "docs/evidence.md#metrics",
+    "destination": "docs/howto/publish.md",
     "source": "docs/sources.md#{}",
 }
 

@@ -22,7 +22,8 @@ from .installed import EntryPoint
 
 __all__ = ["Tried", "aside", "tried"]
 
-_LIMIT = 10.0  # seconds for an answer; sound manifests take some milliseconds
+_TOGETHER = 2.0  # seconds for the answer of all; sound manifests take some milliseconds
+_LIMIT = 4.0  # seconds for each, side by side, if they did not answer together
 _AGAIN = 600.0  # seconds
 _SILENT = "does not answer"
 _ANSWERED = b"answered"
@@ -48,9 +49,12 @@ def tried(
     new = [p for p in points if p.value not in found]
     before = {point.value: _files(point) for point in new}
     strange = [p for p in new if p.value.partition(":")[0] not in sys.modules]
-    together = _trial(ask, strange) if strange and _may_fork() else ""
+    problems: dict[str, str] = {}
+    if strange and _may_fork() and any(_trials(ask, [strange], _TOGETHER)):
+        found_wrong = _trials(ask, [[point] for point in strange], _LIMIT)
+        problems = {point.value: problem for point, problem in zip(strange, found_wrong, strict=True)}
     for point in new:
-        problem = _trial(ask, [point]) if together and point in strange else ""
+        problem = problems.get(point.value, "")
         until = time.time() + _AGAIN if problem.startswith(_SILENT) else math.inf
         found[point.value] = Tried(before[point.value], problem, until)
     return found
@@ -80,8 +84,22 @@ def _files(point: EntryPoint) -> dict[str, tuple[int, int, int, int]]:
     return {path: signature(path) for path in (os.path.join(folder, name) for name in sorted(names))}
 
 
-def _trial(ask: Callable[[list[EntryPoint]], object], points: list[EntryPoint]) -> str:
-    """What went wrong in a fork of this process; empty if it answered."""
+def _trials(ask: Callable[[list[EntryPoint]], object], groups: list[list[EntryPoint]], seconds: float) -> list[str]:
+    """What went wrong with each group in a fork of this process, all at once; empty for one that answered."""
+    children: list[tuple[int, int]] = []
+    answers: list[bytes | None] = []
+    try:
+        for points in groups:
+            children.append(_fork(ask, points))
+        deadline = time.monotonic() + seconds
+        answers += [_read(reading, pid, deadline, seconds) for pid, reading in children]
+    finally:
+        statuses = [_end(pid, reading) for pid, reading in children]
+    return [_problem(answer, status, seconds) for answer, status in zip(answers, statuses, strict=True)]
+
+
+def _fork(ask: Callable[[list[EntryPoint]], object], points: list[EntryPoint]) -> tuple[int, int]:
+    """A process that asks them, and where its answer can be read."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -92,15 +110,20 @@ def _trial(ask: Callable[[list[EntryPoint]], object], points: list[EntryPoint]) 
         finally:
             os._exit(0)
     os.close(writing)
-    try:
-        answered = _read(reading, time.monotonic() + _LIMIT)
-    finally:
-        os.close(reading)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
+    return pid, reading
+
+
+def _end(pid: int, reading: int) -> int:
+    """Kill what is left of it; its wait status."""
+    os.close(reading)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    return os.waitpid(pid, 0)[1]
+
+
+def _problem(answered: bytes | None, status: int, seconds: float) -> str:
     if answered is None:
-        return f"{_SILENT}: its manifest was stopped after {_LIMIT:g} s"
+        return f"{_SILENT}: its manifest was stopped after {seconds:g} s"
     if answered == _ANSWERED:
         return ""
     if os.WIFSIGNALED(status):
@@ -118,11 +141,14 @@ def _child() -> None:
         os.dup2(null, descriptor)
 
 
-def _read(descriptor: int, deadline: float) -> bytes | None:
-    """All that comes until the other end is closed; None if it is not in time."""
+def _read(descriptor: int, pid: int, deadline: float, seconds: float) -> bytes | None:
+    """All that comes until the other end is closed; None if it is not in time. On a busy machine it may take longer."""
     data = b""
     while data != _ANSWERED:
         ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready and _waits_its_turn(pid, seconds / 2):
+            deadline = time.monotonic() + 0.1
+            continue
         if not ready:
             return None
         chunk = os.read(descriptor, 64)
@@ -130,6 +156,16 @@ def _read(descriptor: int, deadline: float) -> bytes | None:
             return data
         data += chunk
     return data
+
+
+def _waits_its_turn(pid: int, seconds: float) -> bool:
+    """Whether a process would run, or waits for a disk, and has had less than so much of a processor."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            state, *rest = file.read().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return state in "RD" and (int(rest[10]) + int(rest[11])) / os.sysconf("SC_CLK_TCK") < seconds
 
 
 @contextlib.contextmanager

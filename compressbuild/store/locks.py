@@ -79,7 +79,7 @@ class ActionLocks:
         path = f"{self._directory}/{key}"
         while True:
             fd = _open(path)
-            if not _flock(fd, fcntl.LOCK_EX):
+            if not _flock(fd, fcntl.LOCK_EX, path):
                 os.close(fd)
                 return None
             if _same_file(fd, path):
@@ -101,7 +101,7 @@ class SharedExclusive:
 
     def _try(self, how: int) -> Lock | None:
         fd = _open(self._path)
-        if _flock(fd, how):
+        if _flock(fd, how, self._path):
             return Lock(fd)
         os.close(fd)
         return None
@@ -127,15 +127,16 @@ def _open(path: str) -> int:
         raise StoreError(f"cannot open the lock file {path}: {error.strerror}", hint=hint) from error
 
 
-def _flock(fd: int, how: int) -> bool:
+def _flock(fd: int, how: int, path: str) -> bool:
     try:
         fcntl.flock(fd, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
         os.close(fd)
-        hint = "put the cache on a local file system" if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP) else None
-        raise StoreError(f"cannot lock a file of the cache: {error.strerror}", hint=hint) from error
+        nowhere = error.errno in (errno.ENOLCK, errno.EOPNOTSUPP)
+        hint = "put the cache on a file system that has locks, a local one: --cache-dir" if nowhere else None
+        raise StoreError(f"cannot lock {path}: {error.strerror}", hint=hint) from error
     return True
 
 

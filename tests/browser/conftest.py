@@ -26,6 +26,8 @@ def target(name: str, platform: str | None, top1: float, latency: float, size: i
     classes = {c: {"value": top1, "n": 40, "base": 0.975} for c in share}
     found = {
         "name": name,
+        "description": "",
+        "tags": [],
         "source": "net",
         "platform": platform,
         "baseline": None if name == "big" else "big",
@@ -47,6 +49,8 @@ def target(name: str, platform: str | None, top1: float, latency: float, size: i
         "gates": [],
         "warnings": [],
         "steps": [],
+        "interface": None,
+        "loading": "",
         "breakdowns": [{"metric": "top1", "by": "class", "rows": classes}],
         "layers": None,
         "logs": {f"{name}/train": "epoch 1 </script><script>window.broken = 1</script> & done"},
@@ -102,6 +106,13 @@ TABLES = [
 ]
 
 
+USED = {
+    "seen": True,
+    "inputs": [{"name": "image", "shape": ["batch", 3, 16, 16], "dtype": "float32"}],
+    "outputs": [{"name": "logits", "shape": ["batch", 10], "dtype": "float32"}],
+}
+
+
 @pytest.fixture(scope="session")
 def document() -> dict[str, Any]:
     collapsed = "top1 collapsed in class 2 (0.97 → 0.30) against big"
@@ -112,7 +123,18 @@ def document() -> dict[str, Any]:
     ]
     targets = [
         target("big", "cpu", 0.975, 4.0, 4000, layers="big/layers", steps=[STEP]),
-        target("int8", "cpu", 0.97, 1.5, 1000, history=past, layers="int8/layers", breakdowns=TABLES),
+        target(
+            "int8",
+            "cpu",
+            0.97,
+            1.5,
+            1000,
+            history=past,
+            layers="int8/layers",
+            breakdowns=TABLES,
+            interface=USED,
+            loading='session = load(f"{directory}/model.onnx")  # <b>not bold</b>\noutputs = session.run(None, inputs)',
+        ),
         target(
             "pruned",
             "cpu",
@@ -148,7 +170,9 @@ def document() -> dict[str, Any]:
             ],
         ),
     ]
-    targets[1]["metrics"]["top1"]["paired"] = {"verdict": "no difference shown", "p": 1.0, "low": -0.03, "high": 0.02}
+    targets[1]["metrics"]["top1"]["paired"] = {"verdict": "no difference shown", "p": 1.0, "low": -0.03, "high": 0.02,
+        "lost": {"count": 22, "samples": list(range(20))}, "won": {"count": 1, "samples": [7]},
+    }  # fmt: skip
     targets[5]["size"] = None
     ahead = front(
         [
@@ -178,6 +202,8 @@ def document() -> dict[str, Any]:
         },
         "nodes": [],
         "layers": LAYERS,
+        "commit": {"id": "0123456789abcdef0123456789abcdef01234567", "changed": 2},
+        "machine": {"processor": "A Processor", "cores": "2", "memory": "8 GiB"},
         "quality": "top1",
         "speed": "latency",
         "choices": [

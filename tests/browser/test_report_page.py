@@ -187,15 +187,64 @@ def test_the_graph_shows_what_makes_a_target_and_opens_one(browser: Any) -> None
     assert outlined() == ["n0", "t0"]
 
 
-@pytest.mark.parametrize("width", [390, 1600])
-def test_nothing_sticks_out(browser: Any, width: int) -> None:
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.refresh()  # a window that is resized is laid out anew in its own time
-    try:
-        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    finally:
-        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+@pytest.fixture
+def wide(browser: Any) -> Any:
+    """Gives the window a width."""
+
+    def resize(width: int) -> None:
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        browser.refresh()  # a window that is resized is laid out again in its own time
+
+    yield resize
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("width", [390, 700, 1440])
+def test_nothing_sticks_out(browser: Any, wide: Any, width: int) -> None:
+    wide(width)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_a_narrow_table_shows_the_metrics_first(browser: Any, wide: Any) -> None:
+    """Without scrolling; and what is scrolled to keeps the target's name beside it."""
+    wide(700)
+    ends = browser.execute_script(
+        "return [...document.querySelectorAll('#table th')]"
+        ".map((h) => [h.textContent, h.getBoundingClientRect().right])"
+    )
+    assert [name for name, _ in ends][:4] == ["target", "top1", "latency", "size"]
+    assert all(end <= 700 for _, end in ends[:4])
+    assert ends[-1][1] > 700, "there is something to scroll"
+    name = browser.find_element(By.CSS_SELECTOR, "#table tr[data-target=slow] td")
+    browser.execute_script("document.querySelector('#table').parentNode.scrollLeft = 1e6")
+    left, behind = browser.execute_script(
+        "arguments[0].scrollIntoView({block: 'center'}); const box = arguments[0].getBoundingClientRect();"
+        "return [box.left, document.elementFromPoint(box.left + 5, box.top + 5).closest('td') === arguments[0]]",
+        name,
+    )
+    assert left >= 0
+    assert behind is True
+
+
+def test_it_says_how_the_artifact_is_used(browser: Any) -> None:
+    used = browser.find_element(By.XPATH, "//h3[text()='How to use it']/following-sibling::div").text
+    assert "input image batch × 3 × 16 × 16 float32" in used
+    assert "output logits batch × 10 float32" in used
+    assert 'directory = "build/int8"\nsession = load(f"{directory}/model.onnx")  # <b>not bold</b>' in used
+    browser.find_element(By.CSS_SELECTOR, "#tabs [data-target=slow]").click()
+    assert "How to use it" not in browser.find_element(By.ID, "panel").text, "nothing is known of it"
+
+
+def test_it_names_the_samples_that_flipped(browser: Any) -> None:
+    said = browser.find_element(By.ID, "panel").text
+    assert "top1: 22 right only in the baseline (samples 0, 1, 2, 3, " in said
+    assert "18, 19, …); 1 right only here (sample 7)" in said
+
+
+def test_it_says_of_which_commit_and_machine_it_is(browser: Any) -> None:
+    assert "commit 0123456789ab, and 2 changed files" in browser.find_element(By.ID, "about").text
+    assert "on A Processor, 2 cores, 8 GiB" in browser.find_element(By.ID, "foot").text
 
 
 def test_sorting(browser: Any) -> None:

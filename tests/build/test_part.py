@@ -113,7 +113,7 @@ class Project:
         for folder in ("noop", "rows"):
             shutil.rmtree(self.work.root / ".cbuild" / folder)
         whole = self.work(*words)
-        assert whole.out == said, whole.out
+        assert (whole.out, whole.err) == said, whole.text
         assert self.published() == before
 
 

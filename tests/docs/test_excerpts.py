@@ -17,6 +17,7 @@ from test_techniques import registry
 from compressbuild.compressfile.load import loads
 from compressbuild.graph import build_graph
 from compressbuild.platforms import Facts, check, probe
+from compressbuild.registry.destinations import destination_of
 from compressbuild.registry.pages import excerpt, page
 
 TARGETS = "targets:\n  measured: {from: onnx, platform: cpu}\n  cpu-fp32: {from: onnx, platform: cpu}\n"
@@ -24,7 +25,7 @@ TARGETS = "targets:\n  measured: {from: onnx, platform: cpu}\n  cpu-fp32: {from:
 
 def first_party(what: str) -> list[str]:
     known = registry()
-    named = {"backend": known.backends, "metric": known.metrics}[what]
+    named = {"backend": known.backends, "metric": known.metrics, "destination": known.destinations}[what]
     return sorted(name for name in named if known.owner[what, name] not in ("toy", "reference"))
 
 
@@ -51,6 +52,14 @@ def test_of_a_metric(name: str, tmp_path: Path) -> None:
     assert name in nodes(whole.replace("\nevaluate: {data: test}\n", f"\n{text}"), tmp_path)
 
 
+@pytest.mark.parametrize("name", first_party("destination"))
+def test_of_a_destination(name: str, tmp_path: Path) -> None:
+    text = excerpt(registry(), "destination", registry().destinations[name])
+    spec = loads(f"{with_example(TARGETS)}\n{text}", tmp_path / "Compressfile")
+    assert [destination_of(registry(), entry.to).name for entry in spec.publish.values()] == [name]
+    build_graph(spec, registry(), Facts.fixed({}))  # with the options
+
+
 def test_every_file_is_of_a_record_of_its_plugin() -> None:
     known = registry()
     owners = {(name, known.owner[what, name]) for what, name in known.owner}
@@ -65,7 +74,7 @@ def test_the_page_of_each_record_is_there() -> None:
     known = registry()
     for what, name in known.owner:
         file, _, anchor = page(known, what, name).partition("#")
-        assert bool(file) == (what in ("technique", "backend", "metric", "source"))
+        assert bool(file) == (what in ("technique", "backend", "metric", "source", "destination"))
         assert not anchor or anchor in anchors(ROOT / file), name
         assert not file or (ROOT / file).is_file(), name
 

@@ -201,7 +201,7 @@ def test_table_plot_and_file_agree_with_what_was_measured(tmp_path: Path) -> Non
     assert "**wrong**" in second[1][6]
     assert actions[1][1:4] == ["10", "0", "**10**"]
     both = {size: results.cells[size]["make"]["cold"].median for size in (10, 30)}
-    assert growth[1][1] == f"{exponent(both):.2f} ({exponent(both):.2f})"
+    assert growth[1][1] == f"{exponent(both):.2f}"
     drawn = ElementTree.fromstring(svg(results))
     assert len(list(drawn.iter("{http://www.w3.org/2000/svg}polyline"))) == 3
 
@@ -225,6 +225,8 @@ def test_the_exponent_is_that_of_the_curve() -> None:
     assert exponent({10: 1.0, 100: 10.0, 1000: 100.0}) == pytest.approx(1)
     assert exponent({10: 2.0, 100: 200.0, 1000: 20_000.0}) == pytest.approx(2)
     assert exponent({10: 3.0, 1000: 3.0}) == pytest.approx(0)
+    assert exponent({10: 5.0, 100: 105.0, 1000: 10_005.0}, floor=5.0) == pytest.approx(2)
+    assert exponent({10: 5.0, 100: 6.0, 1000: 105.0}, floor=5.0) is None
 
 
 def test_where_a_first_build_takes_too_long_the_others_are_measured_all_the_same(place: Place) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -236,3 +237,18 @@ def _until_sleeping(process) -> list[str]:
         assert line, "the build ended early"
         lines.append(line)
     return lines
+
+
+def test_more_jobs_than_files_may_be_open(toys: Work):
+    """Each node holds a pipe and locks. As many run at once as there are descriptors for."""
+    targets = "".join(f"  t{n}: {{from: f, steps: [toy.copy: {{seconds: 0.2, note: '{n}'}}]}}\n" for n in range(24))
+    toys.write("Compressfile", "version: 1\nmodels: {f: {file: f.txt}}\ntargets:\n" + targets)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
+    try:
+        build = toys.start("-j", "999", "all")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    ran = finish(build, 120)
+    assert (ran.code, ran.err) == (0, "")
+    assert "24 of 24 targets up to date" in ran.out

@@ -115,7 +115,7 @@ def test_what_this_machine_has_not_is_refused_by_name(work: Work) -> None:
     assert "Compressfile:2:10: error: the sandbox 'bubblewrap' cannot be had here: bwrap is not installed" in said
     assert "install it" in said
     assert not (work.root / "build").exists()
-    assert "none: bwrap is not installed" in work("doctor", PATH="/nowhere").out
+    assert "none: bwrap is not installed" in work("doctor", "-v", PATH="/nowhere").out
 
 
 @needs_bubblewrap

@@ -91,8 +91,10 @@ def test_while_a_class_is_made(work: Work, monkeypatch: pytest.MonkeyPatch, capf
 def sweep(work: Work, tally: Tally, rounds: int) -> None:
     for _ in tally.upto(rounds):
         number, delay = tally.rng.choice(SIGNALS), START + tally.rng.random() * 1.2
+        again = tally.rng.random() < 0.3
+        ends = {0, 128 + number} | ({130} if again else set())  # a busy machine may deliver the Ctrl-C first
         with tally.case(f"{number.name} after {delay:.3f} s"):
-            assert interrupted(work, number, delay, again=tally.rng.random() < 0.3) in (0, 128 + number)
+            assert interrupted(work, number, delay, again=again) in ends
         if tally.rng.random() < 0.3:
             work.write("f.txt", f"text {tally.tried}")
     assert "up to date" in work("all").out

@@ -26,7 +26,7 @@ from pathlib import Path
 import helper
 HERE = Path(__file__).parent
 def go():
-    found = sorted([HERE / "d.txt", *HERE.glob("tree/**/*.txt"), *HERE.glob("more/*.txt")])
+    found = sorted([HERE / "d.txt", *(HERE / "tree").glob("**/*.txt"), *(HERE / "more").glob("*.txt")])
     return ["CODE", helper.WORD, *(path.read_text() for path in found)]
 """
 

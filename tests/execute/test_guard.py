@@ -97,7 +97,10 @@ def test_a_project_reached_through_a_link_is_the_same_project(bench: Bench) -> N
 def test_looking_counts_too(bench: Bench) -> None:
     """What is there, and how large it is, decides as well as what is in it."""
     finished = bench.run("probe_file", {"path": "data/a.txt"})
-    assert finished.result.error == ". was listed, but the action key does not cover it"
+    assert finished.result.error == (
+        "the project's directory was listed, but the action key does not cover all that is in it"
+    )
+    assert "outside" not in finished.result.hint
     finished = bench.run("probe_file", {"path": "data/a.txt"}, read_files=(".",))
     assert finished.result.facts == {"names": ["data", "extra.py", "indirect.py", "package"], "size": 1}
 

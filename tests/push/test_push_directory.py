@@ -110,7 +110,7 @@ def test_a_signature_can_be_demanded(toys: Work, tmp_path: Path) -> None:
     toys(*push)
 
 
-@pytest.mark.parametrize("there", ["file", "link", "foreign", "another target", "inside"])
+@pytest.mark.parametrize("there", ["file", "link", "foreign", "beside", "another target", "inside"])
 def test_what_is_there_is_not_overwritten(toys: Work, tmp_path: Path, there: str) -> None:
     models = tmp_path / "models"
     models.mkdir()
@@ -124,6 +124,10 @@ def test_what_is_there_is_not_overwritten(toys: Work, tmp_path: Path, there: str
     elif there == "foreign":
         place.mkdir()
         (place / "mine").write_text("mine")
+    elif there == "beside":
+        shutil.copytree(toys.root / "build/first", place)
+        (place / "mine").write_text("mine")
+        said = "mine is there, which no push put there"
     elif there == "another target":
         shutil.copytree(toys.root / "build/second", place)
         said = "target 'second' is there"

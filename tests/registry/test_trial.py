@@ -34,7 +34,7 @@ ASK = """\
 import json, sys, time
 from pathlib import Path
 from compressbuild.registry import discover, trial
-trial._LIMIT = 0.5 if sys.argv[1] == "short" else 30.0
+trial._LIMIT = trial._TOGETHER = 0.5 if sys.argv[1] == "short" else 30.0
 began = time.monotonic()
 found = discover(cache=Path(sys.argv[2]))
 print(json.dumps({
@@ -73,6 +73,18 @@ def test_a_hostile_manifest_is_named_and_left_out(place: Path, what: str) -> Non
     found = ask(place, "long")
     assert found["problems"] == {}
     assert {"mine", "repaired"} <= set(found["kinds"])
+
+
+def test_many_that_hang_are_waited_for_together(tmp_path: Path) -> None:
+    names = [f"bad{number}" for number in range(8)]
+    install(tmp_path, "some-plugins", "1.0", {name: name for name in ["good", *names]})
+    (tmp_path / "good.py").write_text(SOUND)
+    for name in names:
+        (tmp_path / f"{name}.py").write_text("import time; time.sleep(1000)")
+    found = ask(tmp_path)
+    assert set(names) <= found["problems"].keys()
+    assert "mine" in found["kinds"]
+    assert found["seconds"] < 0.5 * len(names), "each has its own time"
 
 
 def test_what_a_manifest_prints_is_no_output_of_the_command(place: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from pathlib import Path
+from typing import Any
 
 import pytest
 from command import Inline, Work
@@ -51,6 +54,32 @@ def test_the_data(work: Work) -> None:
         "unit": "B", "direction": "lower", "summary": "", "role": "detail", "priority": 0, "apart": False,
     }  # fmt: skip
     assert found["choices"] == [], "no metric says how good these are"
+
+
+def test_it_names_the_commit_and_the_machine(work: Work, tmp_path: Path) -> None:
+    def said(made: Work) -> dict[str, Any]:
+        return json.loads(made("report", "two", "--format", "json").out)
+
+    made = work.copy(tmp_path / "p")
+    assert said(made)["machine"].keys() >= {"cores", "memory", "system"}
+    assert said(made)["commit"] is None, "it is in no repository"
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "f.txt", "Compressfile"], [*identity, "commit", "-q", "-m", "first"]):
+        subprocess.run(["git", "-C", str(made.root), *words], check=True)
+    head = subprocess.run(
+        ["git", "-C", str(made.root), "rev-parse", "HEAD"], capture_output=True, check=True, text=True
+    )
+    assert said(made)["commit"] == {"id": head.stdout.strip(), "changed": 0}
+    made.write("f.txt", "other")
+    assert said(made)["commit"]["changed"] == 1
+    page = made("report", "two", "-o", "r.html")
+    assert page.code == 0
+    assert head.stdout.strip() in (made.root / "r.html").read_text()
+
+
+def test_what_is_not_known_of_an_artifact_is_left_out(work: Work) -> None:
+    found = json.loads(work("report", "two", "never", "--format", "json").out)
+    assert [(t["interface"], t["loading"]) for t in found["targets"]] == [(None, ""), (None, "")]
 
 
 def test_some_targets_only(work: Work) -> None:

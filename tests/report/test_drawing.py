@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from toyproject import Toy
 
-from compressbuild.report.picture.drawing import Box, Edge, Picture, dot, make, mermaid, svg
+from compressbuild.report.picture.drawing import Box, Edge, Picture, dot, fitted, make, mermaid, svg
 from compressbuild.report.picture.layout import place
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -58,6 +59,31 @@ def test_a_box_shows_what_tells_it_from_others(picture: Picture) -> None:
     assert below["toy.mixright/toy.mix"] == "salt 2, modulus 5"
     assert below["toy.mix#2right/toy.mix#2"] == "salt 0, modulus 7"
     assert below["toy.copybase/toy.copy"] == "text"
+
+
+def test_boxes_are_cut_where_they_agree(toy: Toy) -> None:
+    long = "all of the images of the first folder of the year, number"
+    toy.write(
+        "Compressfile",
+        "version: 1\nmodels: {m: {file: f.txt}}\ntargets:\n"
+        + "".join(f"  t{n}: {{from: m, steps: [toy.copy: {{seconds: 0.5, note: '{long} {n}'}}]}}\n" for n in (1, 2)),
+    )
+    project = toy.open()
+    made = make(project.plan(project.select(["all"]).names), with_metrics=False)
+    below = [box.below for box in made.boxes if box.title == "toy.copy"]
+    assert below == ["…e year, number 1, seconds 0.5", "…e year, number 2, seconds 0.5"]
+
+
+def test_what_differs_is_never_cut_away() -> None:
+    for seed in range(500):
+        dice = random.Random(seed)
+        texts = {"".join(dice.choices("ab", k=dice.randint(0, 90))) for _ in range(dice.randint(1, 12))}
+        found = fitted(texts, 30)
+        assert found.keys() == texts
+        assert len(set(found.values())) == len(texts), f"seed {seed}"
+        assert max(map(len, found.values())) <= 30, f"seed {seed}"
+    many = [f"{'x' * 100}{number:08b}" + "y" * 100 for number in range(256)]
+    assert len(set(fitted(many, 30).values())) == 256
 
 
 def test_edges_lead_from_inputs_and_say_what_other_inputs_are(picture: Picture) -> None:

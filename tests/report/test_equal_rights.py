@@ -83,6 +83,12 @@ def test_they_come_first_and_decide(tmp_path: Path) -> None:
     assert list(document["metrics"])[:2] == ["gold", "tempers"]
     assert document["choices"][0]["rivals"]["poor"].startswith("gold 0.595 is below 0.995 of big (McNemar p = ")
     assert {t["name"] for t in document["targets"] if t["front"]} >= {"big", "small"}
+    paired = {t["name"]: t["metrics"]["gold"].get("paired") for t in document["targets"]}
+    assert paired["big"] is None, "it is the baseline"
+    assert paired["small"]["lost"] == {"count": 4, "samples": (195, 196, 197, 198)}
+    assert paired["small"]["won"] == {"count": 0, "samples": ()}
+    assert paired["poor"]["lost"]["count"] == 80
+    assert paired["poor"]["lost"]["samples"] == tuple(range(119, 139)), "no more than some are named"
 
 
 # What the engine's own documents and keys call things, which happen to be the names of metrics and kinds too.

@@ -100,6 +100,20 @@ def test_they_are_the_axis_of_the_plot_and_the_verdict(work: Inline) -> None:
     assert (data["quality"], list(data["metrics"])[:2]) == ("stars", ["stars", "mean-error"])
 
 
+def test_how_an_artifact_is_used_stands_beside_its_metrics(work: Inline) -> None:
+    """Inputs and outputs as it was run, and lines that do run it."""
+    document = json.loads(work("report", "--format", "json").out)
+    (small,) = [target for target in document["targets"] if target["name"] == "small"]
+    assert small["interface"] == {
+        "seen": True,
+        "inputs": [{"name": "x", "shape": ["batch", 4], "dtype": "float32"}],
+        "outputs": [{"name": "y", "shape": ["batch", 3], "dtype": "float32"}],
+    }
+    names = {"directory": str(work.root / "build" / "small"), "inputs": {"x": np.ones((2, 4), np.float32)}}
+    exec(small["loading"], names)
+    np.testing.assert_allclose(names["outputs"][0], np.full((2, 3), 0.5))
+
+
 def test_compare_and_history_have_them(work: Inline) -> None:
     found = {row["metric"]: row for row in json.loads(work("compare", "full", "small", "--json").out)["rows"]}
     assert (found["stars"]["better"], found["mean-error"]["better"]) == (False, True)

@@ -12,7 +12,7 @@ from .tool import Tool, run
 
 class Dvc(Tool):
     name = package = "dvc"
-    mode = "`dvc repro`, without Git, analytics and update check"
+    mode = "`dvc repro`, one at a time, without Git, analytics and update check"
 
     def prepare(self, place: Place) -> None:
         run(place, [str(self.program), "init", "--no-scm", "--quiet"])

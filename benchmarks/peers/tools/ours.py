@@ -16,7 +16,7 @@ class Compressbuild(Tool):
     name = "cbuild"
     mode = "`cbuild all`; each action in a forked process of its own"
     notes = {
-        "cold": "for the other builds, the nodes were run in one process without fsync",
+        "cold": "where it takes too long, the nodes are run in one process without fsync before the other builds",
     }
 
     def find(self, venvs: Path | None) -> str | None:

@@ -8,7 +8,7 @@ from .tool import PythonTool, run
 
 class Doit(PythonTool):
     name = package = "doit"
-    mode = "Python actions, backend `json`"
+    mode = "Python actions, one at a time, backend `json`"
     file = "dodo.py"
     notes = {
         "back": "doit keeps no earlier results",

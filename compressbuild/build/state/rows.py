@@ -67,7 +67,7 @@ class Rows(NamedTuple):
 
 
 def gathered(project: Project, report: BuildReport, searched: Iterable[str]) -> Rows:
-    """What a build of the targets in ``report``, none of which failed, looked at. ``searched``: where what the machine
+    """What a build looked at, none of whose targets in ``report`` failed. ``searched``: where what the machine
     lacks would appear."""
     inside = _Inside(str(project.root))
     graph = project.graph

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -28,7 +29,7 @@ from ...plan import Plan
 from ...project import Project
 from ...words import suggest
 
-__all__ = ["Compared", "Side", "compare_targets"]
+__all__ = ["Compared", "Side", "compare_targets", "side"]
 
 _EXACTLY = {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0}
 
@@ -36,12 +37,14 @@ Result = Mapping[str, Any]
 
 
 class Side:
-    """A target of a project. ``ref``: the revision that the project is of, None for the work tree."""
+    """A target of a project. ``ref``: the revision that the project is of, None for the work tree. ``notes``: what of
+    the revision is not here."""
 
-    def __init__(self, project: Project, name: str, ref: str | None = None) -> None:
+    def __init__(self, project: Project, name: str, ref: str | None = None, notes: Sequence[str] = ()) -> None:
         self.project = project
         self.name = name
         self.ref = ref
+        self.notes = notes
         self.label = name if ref is None else f"{name}@{ref}"
         if name not in project.spec.targets:
             hint = suggest(name, project.spec.targets, otherwise="see 'cbuild list'")
@@ -100,6 +103,19 @@ class Side:
         plan = self.plan if name == self.name else self.project.plan((name,))
         result = plan.actions[targets[name].artifact].result
         return result.output if result is not None else None
+
+
+@contextmanager
+def side(project: Project, word: str, overrides: Sequence[str] = ()) -> Iterator[Side]:
+    """``TARGET``, or ``TARGET@REF``: as it was at a git revision."""
+    name, at, ref = word.partition("@")
+    if not at:
+        yield Side(project, name)
+        return
+    from ...revision import revised
+
+    with revised(project, ref, overrides) as (then, notes):
+        yield Side(then, name, ref, notes)
 
 
 class Compared:

@@ -25,6 +25,7 @@ from ...plan import Action, Plan
 from ...project import Project
 from ...words import duration
 from ..picture.drawing import Picture
+from .about import commit, interface, loading_of, machine
 from .breakdowns import breakdowns
 from .layers import shown_layers
 
@@ -32,6 +33,7 @@ __all__ = ["gather", "timed"]
 
 LOG_BYTES = 3000
 HISTORY = 50
+_FLIPPED = 20  # samples that are named
 _SHOWN = ("unit", "direction", "summary", "role", "priority")  # of a metric's record
 
 Json = dict[str, Any]
@@ -51,6 +53,8 @@ def gather(project: Project, names: Sequence[str]) -> Json:
         "project": project.root.name,
         "version": __version__,
         "time": time.time(),
+        "commit": commit(project.root),
+        "machine": machine(project),
         "targets": targets,
         "metrics": {
             name: {key: getattr(metrics[name], key) for key in _SHOWN} | {"apart": apart(metrics[name])}
@@ -203,6 +207,8 @@ def _target(project: Project, plan: Plan, target: TargetPlan) -> Json:
         "platform": target.spec.platform,
         "baseline": target.baseline,
         "published": said is not None,
+        "interface": interface(plan, target),
+        "loading": loading_of(project, plan.actions[target.artifact], _files(directory)) if said is not None else "",
         "size": _size(project, results, target),
         "state": _state(target, wanted, said is not None, gates),
         "missing": [missing.what for missing in target.missing],
@@ -218,6 +224,10 @@ def _target(project: Project, plan: Plan, target: TargetPlan) -> Json:
         "history": [msgspec.to_builtins(entry) for entry in entries[-HISTORY:]],
         "front": False,
     }
+
+
+def _files(directory: Path) -> list[str]:
+    return sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
 
 
 def _size(project: Project, results: Results, target: TargetPlan) -> int | None:
@@ -269,11 +279,16 @@ def _baseline(project: Project, results: Results, target: TargetPlan) -> Mapping
 
 
 def _paired(name: str, base: Mapping[str, Any] | None, own: Mapping[str, Any]) -> Json:
-    """Whether the same samples show a difference from the baseline, where it is known which are right."""
+    """Whether the same samples show a difference from the baseline, where it is known which are right. ``lost``: those
+    that only the baseline gets right; ``won``: those that only this one does."""
     if base is None or "hits" not in own or "hits" not in base or own.get("labels") != base.get("labels"):
         return {}
     found = compare_quality(name, hits(base) or [], hits(own) or [])
-    return {"paired": {"verdict": found.verdict, "p": found.p, "low": found.low, "high": found.high}}
+    flipped = {
+        way: {"count": len(samples), "samples": samples[:_FLIPPED]}
+        for way, samples in (("lost", found.lost), ("won", found.won))
+    }
+    return {"paired": {"verdict": found.verdict, "p": found.p, "low": found.low, "high": found.high, **flipped}}
 
 
 def _layers(project: Project, plan: Plan, names: Sequence[str]) -> tuple[Json, dict[str, str]]:

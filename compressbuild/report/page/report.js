@@ -214,11 +214,11 @@ function warned(w) {
 }
 function targetTable() {
   const names = Object.keys(data.metrics);
-  const columns = [["target", (t) => t.name], ["platform", (t) => t.platform || ""], ["gates", (t) => t.gates.filter((g) => !g.ok).length],
-    ["state", (t) => t.state], ["warnings", (t) => -t.warnings.length], ...names.map((m) => [m, (t) => valueOf(t, m)])];
+  const columns = [["target", (t) => t.name], ...names.map((m) => [m, (t) => valueOf(t, m)]), ["gates", (t) => t.gates.filter((g) => !g.ok).length],
+    ["state", (t) => t.state], ["warnings", (t) => -t.warnings.length], ["platform", (t) => t.platform || ""]];
   const body = h("tbody"), heads = [];
   columns.forEach(([name, key], index) => {
-    const head = h("th", { scope: "col", class: index < 5 ? "text" : null, "aria-sort": "none" }, h("button", { type: "button", onclick: () => {
+    const head = h("th", { scope: "col", class: index === 0 || index > names.length ? "text" : null, "aria-sort": "none" }, h("button", { type: "button", onclick: () => {
       const up = head.getAttribute("aria-sort") !== "ascending";
       for (const other of heads) other.setAttribute("aria-sort", "none");
       head.setAttribute("aria-sort", up ? "ascending" : "descending");
@@ -233,15 +233,18 @@ function targetTable() {
     body.append(h("tr", { "data-target": t.name, class: chosen ? "chosen" : null },
       h("td", {}, h("button", { class: "link", type: "button", onclick: () => open(t.name, true) }, t.name), chosen ? " ★" : "", t.front ? h("span", { class: "faint", title: "no other is better in quality, speed and size at once" }, " ◆") : "",
         t.warnings.length ? h("span", { class: "worse", title: t.warnings.map((w) => w.message).join("; ") }, " ⚠") : ""),
-      h("td", { class: "text" }, t.platform || "–"), h("td", { class: "text" }, gatesSaid(t)),
-      h("td", { class: "text" }, h("span", { class: `badge ${kind(t.state)}` }, t.state)),
+      names.map((m) => h("td", {}, number(valueOf(t, m), unit(m)), t.metrics[m] && t.metrics[m].noisy ? h("span", { class: "worse", title: busy }, " ≈") : "", t.metrics[m] && t.metrics[m].ratio !== undefined ? h("div", { class: "faint small" }, interval(t.metrics[m]).trim()) : "")),
+      h("td", { class: "text" }, gatesSaid(t)), h("td", { class: "text" }, h("span", { class: `badge ${kind(t.state)}` }, t.state)),
       h("td", { class: "text" }, t.warnings.map((w) => h("span", { class: `badge ${w.kind === "class-collapsed" ? "fail" : "warn"}`, title: w.message }, warned(w)))),
-      names.map((m) => h("td", {}, number(valueOf(t, m), unit(m)), t.metrics[m] && t.metrics[m].noisy ? h("span", { class: "worse", title: busy }, " ≈") : "", t.metrics[m] && t.metrics[m].ratio !== undefined ? h("div", { class: "faint small" }, interval(t.metrics[m]).trim()) : ""))));
+      h("td", { class: "text" }, t.platform || "–")));
   }
   $("table").append(h("thead", {}, h("tr", {}, heads)), body);
 }
-$("about").textContent = `${data.targets.length} targets · ${new Date(1000 * data.time).toLocaleString()}`;
-$("foot").textContent = `compressbuild ${data.version}. Times hold for the machine they were measured on; only ratios carry over.`;
+const made = data.commit ? ` · commit ${data.commit.id.slice(0, 12)}${data.commit.changed ? `, and ${data.commit.changed} changed file${data.commit.changed > 1 ? "s" : ""}` : ""}` : "";
+$("about").textContent = `${data.targets.length} targets · ${new Date(1000 * data.time).toLocaleString()}${made}`;
+$("about").title = data.commit ? data.commit.id : "";
+const host = Object.entries(data.machine || {}).map(([name, value]) => (name === "cores" ? `${value} cores` : value)).join(", ");
+$("foot").textContent = `compressbuild ${data.version}${host ? `, on ${host}` : ""}. Times hold for the machine they were measured on; only ratios carry over.`;
 const drawing = document.querySelector(".graph svg"), fit = () => drawing.classList.toggle("fit", $("fit").checked);
 $("fit").checked = drawing.viewBox.baseVal.width < 1700;
 $("fit").addEventListener("change", fit);

@@ -1,4 +1,6 @@
 /* ---- one target ---- */
+/* Samples that two targets do not both get right, by their number in the dataset. */
+const flippedSaid = (found, words) => (found && found.count ? `${found.count} ${words} (${found.count > 1 ? "samples" : "sample"} ${found.samples.join(", ")}${found.count > found.samples.length ? ", …" : ""})` : "");
 function metricRows(t) {
   const base = byName[t.baseline] || null;
   const rows = Object.keys(data.metrics).filter((m) => m in t.metrics).map((name) => {
@@ -10,6 +12,10 @@ function metricRows(t) {
     const change = m.ratio !== undefined ? interval(m).trim() : other && !apart ? `×${(m.value / other).toFixed(3)}` : "–";
     return row(h("td", { title: (data.metrics[name] || {}).summary || "" }, name), number(m.value, unit(name)), number(other, unit(name)), change, h("td", { class: `text ${better}` }, m.paired ? `${m.paired.verdict} (McNemar p = ${m.paired.p.toPrecision(2)})` : better, m.noisy ? ` (${busy})` : ""));
   });
+  for (const [name, m] of Object.entries(t.metrics)) {
+    const said = m.paired ? [["lost", "right only in the baseline"], ["won", "right only here"]].map(([way, words]) => flippedSaid(m.paired[way], words)).filter(Boolean) : [];
+    if (said.length) rows.push(h("tr", {}, h("td", {}, ""), h("td", { colspan: 4, class: "wrap faint" }, `${name}: ${said.join("; ")}`)));
+  }
   for (const [name, why] of Object.entries(t.unmeasured)) rows.push(h("tr", {}, h("td", {}, name), h("td", { colspan: 4, class: "wrap faint" }, `not measured: ${why}`)));
   return table(["metric", t.name, base && base !== t ? base.name : "baseline", "ratio", ""], rows);
 }
@@ -33,6 +39,13 @@ function historyPart(t) {
   select.addEventListener("change", redraw);
   return [place, redraw, close];
 }
+/* What goes in and comes out, and the lines that load it. */
+function usePart(t) {
+  const one = (way, seen) => (i) => row(way, h("td", { class: "text" }, h("code", {}, i.name)), h("td", { class: "text" }, i.shape.join(" × ") || "scalar"), h("td", { class: "text" }, i.dtype), h("td", { class: "text faint" }, seen ? "" : "as declared for the model"));
+  const left = (text) => h("th", { scope: "col", class: "text" }, text), found = t.interface;
+  return h("div", {}, found ? table(["", left("name"), left("shape"), left("type"), ""], [...found.inputs.map(one("input", found.seen)), ...found.outputs.map(one("output", found.seen))]) : "",
+    t.loading ? h("pre", { tabindex: 0 }, `directory = "build/${t.name}"\n${t.loading}`) : "");
+}
 let leave = [];
 function open(name, scroll) {
   const t = byName[name];
@@ -48,6 +61,7 @@ function open(name, scroll) {
     t.description ? h("p", {}, t.description) : "", t.tags.length ? h("p", { class: "faint" }, `tags: ${t.tags.join(", ")}`) : "",
     t.warnings.map((w) => h("p", { class: "warning", role: "note" }, `⚠ ${w.message}`)), h("h3", {}, "Metrics"), metricRows(t)];
   if (t.gates.length) parts.push(h("h3", {}, "Gates"), gateRows(t));
+  if (t.interface || t.loading) parts.push(h("h3", {}, "How to use it"), usePart(t));
   parts.push(h("h3", {}, "Pipeline"), h("ol", {}, t.steps.map((s) => h("li", {}, h("b", {}, s.name), ` ${s.node}`, h("span", { class: "faint" },
     ` · ${s.kind} · ${s.status === "cached" ? "done" : s.status === "may run" ? "may run again" : "to run"}${s.seconds !== null ? ` · ${seconds(s.seconds)}` : ""}${s.size !== null ? ` · ${number(s.size, "B")}` : ""}`),
     params(s).length > 110 ? h("details", {}, h("summary", {}, "parameters"), h("code", {}, params(s))) : params(s) ? h("div", {}, h("code", { class: "faint" }, params(s))) : ""))));

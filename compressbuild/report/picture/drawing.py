@@ -12,12 +12,13 @@ from ...graph import Graph, Node
 from ...plan import Plan
 from .layout import Place, Placed, place
 
-__all__ = ["Box", "Edge", "Picture", "dot", "make", "mermaid", "svg"]
+__all__ = ["Box", "Edge", "Picture", "dot", "fitted", "make", "mermaid", "svg"]
 
 _FILL = {"source": "#e8eaf6", "technique": "#e3f2fd", "compile": "#fff3e0", "metric": "#f3e5f5", "target": "#e8f5e9"}
 _SAYS = {"source": "model", "technique": "step", "compile": "compiled", "metric": "measurement", "target": "target"}
 _LINE, _TEXT, _FAINT = "#607d8b", "#111", "#455a64"
 _LONGEST = 30  # characters of a box's second line
+_LEAST = 8  # of those, before a text is not cut any more
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
 
 
@@ -53,9 +54,11 @@ def make(plan: Plan, *, with_metrics: bool) -> Picture:
     boxes: list[Box] = []
     edges: list[Edge] = []
     drawn = [index for index in graph.order if index in shown]
-    telling = _telling([graph.nodes[index] for index in drawn])
+    nodes = [graph.nodes[index] for index in drawn]
+    telling = _telling(nodes)
+    said = _fitted_by_name(nodes, [_said(graph, node, telling) for node in nodes])
     for index in drawn:
-        boxes.append(_node_box(graph, index, telling, cached=plan.actions[index].status == "cached"))
+        boxes.append(_node_box(graph, index, said[index], cached=plan.actions[index].status == "cached"))
         edges += _edges(graph.nodes[index])
     for number, name in enumerate(plan.targets):
         target = graph.targets[name]
@@ -65,23 +68,69 @@ def make(plan: Plan, *, with_metrics: bool) -> Picture:
     return Picture(tuple(boxes), tuple(edges))
 
 
-def _node_box(graph: Graph, index: int, telling: set[tuple[str, str]], *, cached: bool) -> Box:
+def _node_box(graph: Graph, index: int, said: str, *, cached: bool) -> Box:
     node = graph.nodes[index]
     owner, _, step = node.position.rpartition("/")
     is_source = node.role in ("source", "import")
-    usual = {} if is_source else _defaults(graph, node)
+    below = said or node.kind
+    lines = [*graph.positions[index], *(f"{k}: {_short(v)}" for k, v in node.params.items()), f"makes {node.kind}"]
+    title, role = (owner, "source") if is_source else (step, node.role)
+    return Box(f"n{index}", title, below, role, cached, "\n".join(lines))
+
+
+def _said(graph: Graph, node: Node, telling: set[tuple[str, str]]) -> str:
+    """Its parameters that are not as usual. First those in which nodes of its technique differ."""
+    usual = {} if node.role in ("source", "import") else _defaults(graph, node)
     shown = [
-        f"{name} {_short(node.params[name])}"
+        name
         for name, default in usual.items()
         if name in node.key_params
         # What 'auto' came to is worth its place only where it parts nodes.
         and ((node.name, name) in telling or node.params[name] != default != "auto")
     ]
-    said = ", ".join(shown)
-    below = (said if len(said) <= _LONGEST else said[: _LONGEST - 1] + "…") or node.kind
-    lines = [*graph.positions[index], *(f"{k}: {_short(v)}" for k, v in node.params.items()), f"makes {node.kind}"]
-    title, role = (owner, "source") if is_source else (step, node.role)
-    return Box(f"n{index}", title, below, role, cached, "\n".join(lines))
+    shown.sort(key=lambda name: (node.name, name) not in telling)
+    return ", ".join(f"{name} {_short(node.params[name])}" for name in shown)
+
+
+def _fitted_by_name(nodes: Sequence[Node], said: Sequence[str]) -> dict[int, str]:
+    """By node: what is said of it, cut to its box among the nodes of the same technique."""
+    together: dict[str, list[tuple[int, str]]] = {}
+    for node, text in zip(nodes, said, strict=True):
+        together.setdefault(node.name, []).append((node.index, text))
+    found: dict[int, str] = {}
+    for pairs in together.values():
+        fit = fitted([text for _, text in pairs], _LONGEST)
+        found |= {index: fit[text] for index, text in pairs}
+    return found
+
+
+def fitted(texts: Iterable[str], longest: int) -> dict[str, str]:
+    """Each text → at most ``longest`` characters of it. Long ones are cut at the end. Where that makes different texts
+    equal, they are cut at the start, up to a little before they differ. Too many that differ too late stay whole."""
+    if longest < _LEAST:
+        return {text: text for text in texts}
+    together: dict[str, list[str]] = {}
+    for text in dict.fromkeys(texts):
+        together.setdefault(_head(text, longest), []).append(text)
+    found: dict[str, str] = {}
+    for head, equal in together.items():
+        if len(equal) == 1:
+            found[equal[0]] = head
+            continue
+        before = min(_shared(min(equal), max(equal)) - longest // 3, max(map(len, equal)) - longest + 1)
+        start = max(1, before)
+        tails = fitted([text[start:] for text in equal], longest - 1)
+        found |= {text: "…" + tails[text[start:]] for text in equal}
+    return found
+
+
+def _shared(first: str, last: str) -> int:
+    """How many characters of their starts are equal: of the first and the last of some in order, those of all."""
+    return next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+
+
+def _head(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _telling(nodes: Sequence[Node]) -> set[tuple[str, str]]:

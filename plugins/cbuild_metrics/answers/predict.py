@@ -10,7 +10,7 @@ import numpy as np
 from cbuild_kit import arrays, fit, fixed_batch
 from cbuild_kit.predictions import Predictions
 
-from compressbuild.api import Context, Runner, UserError
+from compressbuild.api import Context, ModelInput, Runner, UserError
 
 from .params import Predict
 
@@ -22,7 +22,23 @@ def predict(ctx: Context, subject: Path, params: Predict) -> dict[str, Any]:
     runner = ctx.runner("subject")
     predictions = run_over(ctx, runner, ctx.dataset(params.data), params.batch)
     predictions.write(ctx.out)
-    return {"count": len(predictions.labels), "runs_on": runner.describe()}
+    return {
+        "count": len(predictions.labels),
+        "runs_on": runner.describe(),
+        "signature": _signature(runner.inputs, predictions),
+    }
+
+
+def _signature(inputs: Sequence[ModelInput], predictions: Predictions) -> dict[str, Any]:
+    """What the subject takes and gives, for the report: the first axis of an output is that of the first input."""
+    batch = inputs[0].shape[0] if inputs and inputs[0].shape else "batch"
+    return {
+        "inputs": [{"name": i.name, "shape": list(i.shape), "dtype": i.dtype} for i in inputs],
+        "outputs": [
+            {"name": name, "shape": [batch, *array.shape[1:]], "dtype": array.dtype.name}
+            for name, array in predictions.outputs.items()
+        ],
+    }
 
 
 def run_over(ctx: Context, runner: Runner, dataset: Any, batch: int) -> Predictions:

@@ -68,6 +68,10 @@ def test_every_sample_is_answered_once_and_in_order(
     np.testing.assert_array_equal(found.labels, LABELS)
     assert node.facts["count"] == 100
     assert node.facts["runs_on"]["provider"] == "CPUExecutionProvider"
+    assert node.facts["signature"] == {
+        "inputs": [{"name": "image", "shape": [axis, *X.shape[1:]], "dtype": "float32"}],
+        "outputs": [{"name": "logits", "shape": [axis, *expected.shape[1:]], "dtype": "float32"}],
+    }
 
 
 @pytest.mark.parametrize(("size", "batches"), [(10, [10] * 10), (64, [64, 36]), (33, [33, 33, 33, 1])])
@@ -80,6 +84,7 @@ def test_the_batch_is_what_was_asked(size: int, batches: list[int], fake: Callab
 def test_progress_counts_batches(tmp_path: Path) -> None:
     reports = run(models.save(models.cnn(), tmp_path / "model"), tmp_path / "out", batch=7).progress
     assert [report["done"] for report in reports] == list(range(1, 16))
+    assert {report["total"] for report in reports} == {0}, "a generator does not say how long it is"
 
 
 def test_batches_of_other_shapes_are_not_mixed(fake: Callable[..., Any], tmp_path: Path) -> None:
