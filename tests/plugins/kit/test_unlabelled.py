@@ -1,4 +1,4 @@
-"""Data without labels is counted and cut as any; who needs labels says so, and what compares with a baseline does not."""
+"""Data without labels is counted and cut as any. Who needs labels says so; what compares with a baseline needs none."""
 
 from __future__ import annotations
 
