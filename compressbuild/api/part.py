@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import msgspec
 
 __all__ = ["Rows"]
@@ -26,6 +24,8 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
         """The numbers of the rows, out of ``count``. ValueError if the parts do not fit into that many."""
         order = list(range(count))
         if self.seed is not None:
+            import random  # here: what only reads a project does without it
+
             # Only random() gives the same in every release of Python.
             draw = random.Random(self.seed).random
             order = [row for _, row in sorted((draw(), row) for row in order)]

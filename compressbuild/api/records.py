@@ -39,7 +39,9 @@ class Kind(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     optional profiler of the reference runtime, as a backend's. ``census``: optional ``f(ctx, dir: Path) -> Census``,
     for metrics that count. ``loading``: lines of Python that load what lies in ``directory`` and run it, without
     compressbuild; for people. The first of ``files`` in it becomes the file's name, ``<name>`` the compile setting
-    ``name``, and ``<name:a=b>`` too, but ``b`` where that is ``a``.
+    ``name``, and ``<name:a=b>`` too, but ``b`` where that is ``a``. ``open``: optional
+    ``f(dir: Path, factory, trusted) -> object``, what a program works with. ``factory``: None, or the function that the
+    program gives; ``trusted``: names of the factories of installed sources.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Kind(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     profile: str | None = None
     census: str | None = None
     loading: str = ""
+    open: str | None = None
     stack: Stack = Stack()
     needs: Needs = Needs()
     version: int = 1
@@ -65,7 +68,7 @@ class Source(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     the source must be among them.
 
     ``of``: ``model`` or ``dataset``. A dataset's ``run``: ``f(ctx, params, rows: Rows) -> iterable`` of batches
-    ``(inputs, labels)``, the labels None where there are none. A model's ``run``: ``f(ctx, params) -> dict | None``
+    ``(inputs, labels)``; labels N×0 say that there are none. A model's ``run``: ``f(ctx, params) -> dict | None``
     fills ``ctx.out`` with an artifact of kind ``produces``. ``factory``: for a kind that carries code, the function
     that loading these artifacts calls. ``companions``: optional ``f(ctx, params)`` that fills ``ctx.out`` with files to
     be published beside every artifact made of the model: a tokenizer, a configuration.

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ..digest import Digest
-from ..errors import CompressfileError, Interrupted
+from ..errors import CbuildError, CompressfileError, Interrupted
 from ..evaluate.evidence import Evidence
 from ..evaluate.history import Entry, History
 from ..evaluate.results import FILE, Results
@@ -269,5 +269,11 @@ class Build:
         signer = self._signer.keyid if self._signer else None
         made_of = provenance.made_of(target.name, steps, environment, signer)
         artifact = steps[-1][1].output
+        made = {file.path for file in project.store.cas.read_tree(artifact).files}
+        if clash := companions.keys() & {FILE, SEAL, *made}:
+            raise CbuildError(
+                f"target '{target.name}' has a file named '{min(clash)}', which comes with its model as well",
+                hint="rename the one that came with the model",
+            )
         files = {FILE: metrics, **companions}
         return project.publisher.publish(target.name, artifact, files, made_of, seal)

@@ -138,19 +138,11 @@ class Guard:
             self.check()
         except UserError as found:
             return found
-        if modules := {path for path in self._sought(chain) if self.confined.hides(path)}:
+        if modules := {path for path in _sought(chain, sorted(self._code_roots)) if self.confined.hides(path)}:
             return self._imported(sorted(modules))
         paths = {path for path in _mentioned(chain, texts, self.confined.veil) if self.confined.hides(path)}
         inner = sorted(path for path in paths if not any(each.startswith(path + os.sep) for each in paths))
         return self._undeclared(inner, "read") if paths else self._shut_out(error, chain)
-
-    def _sought(self, chain: list[BaseException]) -> Iterator[str]:
-        """Where the modules that could not be imported would be."""
-        names = [each.name for each in chain if isinstance(each, ModuleNotFoundError) and each.name]
-        for name in names:
-            for root in sorted(self._code_roots):
-                base = os.path.join(root, *name.split("."))
-                yield from (f"{base}.py", os.path.join(base, "__init__.py"))
 
     def _shut_out(self, error: BaseException, chain: list[BaseException]) -> BaseException:
         """An error of what bubblewrap keeps away, whether it is there or not; otherwise the error itself."""
@@ -306,6 +298,13 @@ class Guard:
     def _relative(self, path: str) -> str:
         prefixes = _below([self._root])
         return next((path[len(each) :] or "." for each in prefixes if os.path.join(path, "").startswith(each)), path)
+
+
+def _sought(chain: list[BaseException], roots: Iterable[str]) -> Iterator[str]:
+    """Where the modules that could not be imported would be."""
+    names = [each.name for each in chain if isinstance(each, ModuleNotFoundError) and each.name]
+    for base in (os.path.join(root, *name.split(".")) for name in names for root in roots):
+        yield from (f"{base}.py", os.path.join(base, "__init__.py"))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -25,7 +25,6 @@ import msgspec
 from ..api.context import Context, UserError, resolve
 from ..api.rows import FORM, rows_fault
 from ..api.work import WorkRequest, WorkResult
-from ..words import memory
 from . import procfs
 from .failure import RAISED, describe
 from .guard import Guard
@@ -201,8 +200,9 @@ def _plain_facts(returned: Any, run: str) -> dict[str, Any]:
     except TypeError as error:
         raise UserError(f"{run} returned facts that are not JSON: {error}") from error
     if len(encoded) > _LARGEST_FACTS:
+        size, most = len(encoded) / (1 << 20), _LARGEST_FACTS >> 20
         raise UserError(
-            f"{run} returned {memory(len(encoded))} of facts, and at most {memory(_LARGEST_FACTS)} are kept",
+            f"{run} returned {size:.3g} MiB of facts, and at most {most} MiB are kept",
             hint="facts are a few numbers worth showing: write the rest to a file in ctx.out",
         )
     return msgspec.json.decode(encoded, type=dict[str, Any])

@@ -10,7 +10,8 @@
     parameters    every parameter after defaults and ``auto``                       the Compressfile, ``--set``
     inputs        the digest of each input artifact, by role                        an input's bytes
     platform      settings with which an input is run (metrics)                     a platform's settings
-    data          loader and arguments of each dataset, factory and its arguments   the Compressfile
+    data          loader and arguments of each dataset, or source, keys and rows;   the Compressfile
+                  factory and its arguments
     code          syntax-tree digest of each factory, loader and function used      the user's code, or what it imports
     files         bytes of each listed file, and whether it is executable; each     the files
                   empty directory in a listed one

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import transformers
 from cbuild_torch.model.public import ModelDescription, prepare, save_model
+from safetensors import SafetensorError
 from torch import nn
 
 from compressbuild.api import Context, UserError
@@ -99,6 +100,8 @@ def _options(name: str, only_states: bool, folder: Path, config: Mapping[str, An
 def _loaded(name: str, config: Mapping[str, Any], options: Mapping[str, Any], folder: Path, shown: str) -> nn.Module:
     """The model with its weights, in float32. UserError if a weight is not in the files."""
     kind: Any = model_class(name)
+    transformers.logging.set_verbosity_error()  # its report of the weights is checked below, and said in our words
+    transformers.logging.disable_progress_bar()
     try:
         model, info = kind.from_pretrained(
             folder,
@@ -110,7 +113,7 @@ def _loaded(name: str, config: Mapping[str, Any], options: Mapping[str, Any], fo
             output_loading_info=True,
             **options,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(
             f"'{shown}' cannot be loaded as a {name}: {' '.join(str(error).split())[:300]}",
             hint="its config.json and its weights may be of different models",

@@ -51,6 +51,7 @@ def compressbuild_kinds():
         load="cbuild_torch.model.runner:load",
         profile="cbuild_torch.model.profile:profile",
         census="cbuild_torch.model.census:census",
+        open="cbuild_torch.model.opening:open_model",
         init="cbuild_torch.model.source:init",
         carries_code=True,
         stack=_TORCH,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from compressbuild.build.outcome import BuildReport
@@ -37,6 +37,14 @@ def _registry() -> Registry:
     return discover(cache=None, extra=["toy"])
 
 
+class _Known(Project):
+    """A project that has the toy plugin, too."""
+
+    @cached_property
+    def registry(self) -> Registry:
+        return _registry()
+
+
 class Toy:
     """A directory with a Compressfile; every ``build`` opens the project again, as a command would."""
 
@@ -52,9 +60,7 @@ class Toy:
         path.write_text(text)
 
     def open(self, overrides: Sequence[str] = ()) -> Project:
-        project = Project(self.root / "Compressfile", overrides, cache=self.cache, environ=self.environ)
-        project.__dict__["registry"] = _registry()
-        return project
+        return _Known(self.root / "Compressfile", overrides, cache=self.cache, environ=self.environ)
 
     def build(
         self, *words: str, overrides: Sequence[str] = (), executor: Executor | None = None, **options: bool

@@ -65,8 +65,8 @@ def batches(ctx: Context, params: Table, rows: Rows, read: Read, path: str) -> B
             return {name: array[these] for name, array in arrays.items()}
     else:
         assert params.tokenizer is not None
-        tokenizer = Tokenizer(ctx.file(params.tokenizer), params.tokenizer, params.length)
         names = (params.text,) if isinstance(params.text, str) else params.text
+        tokenizer = Tokenizer(ctx.file(params.tokenizer), params.tokenizer, params.length, pairs=len(names) == 2)
         texts = [_texts(read, name) for name in names]
 
         def inputs(these: Sequence[int]) -> dict[str, np.ndarray]:
@@ -116,7 +116,7 @@ def _number(value: Any, name: str, place: str, dtype: str) -> float | int:
             number = int(value) if dtype.startswith("int") else float(value)
     except (ValueError, TypeError):
         raise UserError(
-            f"{place}: column '{name}' is {_shown(value)}, not a number", hint="choose another column, or mend the row"
+            f"{place}: column '{name}' is {_shown(value)}, not a number", hint="choose another column, or fix the row"
         ) from None
     if dtype.startswith("int") and number != int(number):
         raise UserError(f"{place}: column '{name}' is {_shown(value)}, not a whole number", hint="'dtype: float32'")

@@ -71,4 +71,4 @@ class Pooled(nn.Module):
         else:
             counted = attention_mask.unsqueeze(-1).to(states.dtype)
             found = (states * counted).sum(1) / counted.sum(1).clamp(min=1e-9)
-        return {"embedding": torch.nn.functional.normalize(found, dim=1) if self._normalize else found}
+        return {"sentence_embedding": torch.nn.functional.normalize(found, dim=1) if self._normalize else found}
