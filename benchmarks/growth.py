@@ -7,7 +7,6 @@ of several runs; beside it stands the best elapsed time. ``b`` fits seconds = a 
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import resource
 import shutil
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import graphs
-from compare import CBUILD, Command, environment, run
+from compare import CBUILD, Command, environment, exponent, run
 
 SIZES = (10, 100, 1_000, 3_000, 10_000)
 INLINE = [sys.executable, str(Path(__file__).with_name("build_inline.py")), "all"]
@@ -92,15 +91,6 @@ def best(command: Command, rounds: int, before: Callable[[], None] = lambda: Non
 def _children() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def exponent(costs: Mapping[int, float], floor: float) -> float | None:
-    """The slope of log(seconds - floor) over log(N), by least squares, of the sizes that take twice the floor."""
-    points = [(math.log(size), math.log(cost - floor)) for size, cost in costs.items() if cost > 2 * floor]
-    if len(points) < 2:
-        return None
-    x, y = (sum(each) / len(points) for each in zip(*points, strict=True))
-    return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
 
 
 def show(sizes: Sequence[int], found: Mapping[str, Mapping[int, Cost]]) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
-from .checks import OPTIONS, Checks
+from .checks import OPTIONS, Checks, Reference
 from .nodes import Broken, Map, Node, Scalar
 from .spec import EvaluateSpec, MetricUse
 
-__all__ = ["EVALUATE_KEYS", "evaluation", "target_evaluation"]
+__all__ = ["EVALUATE_KEYS", "evaluation", "file_evaluation", "target_evaluation"]
 
 EVALUATE_KEYS = ("data", "metrics", "baseline", *OPTIONS)
 
 
 def target_evaluation(node: Node, base: EvaluateSpec | None, checks: Checks) -> EvaluateSpec | None:
-    """A target's own: ``false``, or a mapping whose keys replace those of ``base``, the file's."""
+    """A target's own: ``false``, or a mapping whose keys replace those of ``base``, the file's or its model's."""
     if isinstance(node, Scalar) and node.value is False:
         return EvaluateSpec(node.mark)
     if not isinstance(node, Map):
@@ -24,9 +26,25 @@ def target_evaluation(node: Node, base: EvaluateSpec | None, checks: Checks) -> 
     return evaluation(node, base, checks)
 
 
-def evaluation(node: Node, base: EvaluateSpec | None, checks: Checks) -> EvaluateSpec | None:
+def file_evaluation(node: Node, checks: Checks) -> tuple[EvaluateSpec | None, dict[str, EvaluateSpec]]:
+    """The file's own, and that of each model it names under ``models``: for the targets that are made from it."""
+    shared = evaluation(node, None, checks, (*EVALUATE_KEYS, "models"))
+    inner = node.get("models") if isinstance(node, Map) else None
+    found = checks.mapping(inner, "'models' of 'evaluate'") if inner is not None else None
+    special: dict[str, EvaluateSpec] = {}
+    for key, value in found.entries if found is not None else ():
+        checks.references.append(Reference(str(key.value), key.mark, ("model",)))
+        own = evaluation(value, shared, checks)
+        if own is not None:
+            special[str(key.value)] = own
+    return shared, special
+
+
+def evaluation(
+    node: Node, base: EvaluateSpec | None, checks: Checks, keys: Sequence[str] = EVALUATE_KEYS
+) -> EvaluateSpec | None:
     """An ``evaluate`` mapping; keys that it does not give are those of ``base``."""
-    found = checks.mapping(node, "'evaluate'", EVALUATE_KEYS)
+    found = checks.mapping(node, "'evaluate'", keys)
     if found is None:
         return None
     result = replace(base, mark=found.mark) if base is not None else EvaluateSpec(found.mark)

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from ..errors import Mark, UsageError
 from . import sections
 from .checks import OPTIONS, Checks
-from .evaluation import evaluation
+from .evaluation import file_evaluation
 from .interpolate import Scope
 from .matrix import expand
 from .names import COMMANDS, IDENTIFIER, SANDBOXES
@@ -26,8 +26,8 @@ from .paths import Paths, leaves_root, normal
 from .problems import Problems
 from .publishing import publishing
 from .references import Catalogue, check_cycles, check_references, flatten_groups, members
-from .spec import DatasetSpec, EvaluateSpec, PublishSpec, RunOptions, Spec, TargetSpec
-from .targets import Targets
+from .spec import DatasetSpec, PublishSpec, RunOptions, Spec, TargetSpec
+from .targets import Targets, origins
 from .text import decode
 
 __all__ = ["TOP_KEYS", "load", "loads"]
@@ -171,8 +171,8 @@ class _Loader:
             value("platforms"), "platform", lambda key, node: sections.platform(key, node, checks)
         )
         shared = value("evaluate")
-        evaluate = None if shared is None else evaluation(shared, None, checks)
-        targets = self._targets(sections_of.get("targets"), scope, evaluate)
+        evaluate, special = (None, {}) if shared is None else file_evaluation(shared, checks)
+        targets = self._targets(sections_of.get("targets"), scope, Targets(checks, evaluate, special))
         groups = self._groups(value("groups"), targets)
         publish = self._publish(value("publish"), groups, targets)
         platforms |= check_references(checks, self._declared, self._catalogue)
@@ -269,17 +269,20 @@ class _Loader:
         self._declared[kind][name] = key
         return True
 
-    def _targets(self, node: Node | None, scope: Scope, evaluate: EvaluateSpec | None) -> dict[str, TargetSpec]:
+    def _targets(self, node: Node | None, scope: Scope, reader: Targets) -> dict[str, TargetSpec]:
         found = None if node is None else self._checks.mapping(node, "'targets'")
-        reader = Targets(self._checks, evaluate)
+        declared = [
+            (key, expanded, written)
+            for written, body in (found.entries if found is not None else ())
+            for key, expanded in expand(written, body, scope, self._checks)
+            if not isinstance(key, Broken) and self._declare("target", key)
+        ]
+        models = origins({str(key.value): body for key, body, _ in declared}) if reader.special else {}
         targets: dict[str, TargetSpec] = {}
-        for written, body in found.entries if found is not None else ():
-            for key, expanded in expand(written, body, scope, self._checks):
-                if isinstance(key, Broken) or not self._declare("target", key):
-                    continue
-                target = reader.target(key, expanded, written)
-                if target is not None:
-                    targets[target.name] = target
+        for key, expanded, written in declared:
+            target = reader.target(key, expanded, written, models.get(str(key.value), ""))
+            if target is not None:
+                targets[target.name] = target
         return targets
 
     def _groups(self, node: Node | None, targets: dict[str, TargetSpec]) -> dict[str, tuple[str, ...]]:

@@ -85,7 +85,13 @@ def _top(backends: Json, platforms: Mapping[str, str], models: list[Json], datas
         "models": _section(_model(models), "Source models, which nobody builds.", shared=True),
         "datasets": _section(_dataset(datasets), "Data for training, calibration and evaluation."),
         "platforms": _section(_platform(backends, platforms), "Hardware and runtime settings to build for."),
-        "evaluate": _either({"$ref": "#/$defs/evaluate"}),
+        "evaluate": _evaluate(
+            models={
+                "type": ["object", "null"],
+                "additionalProperties": {"$ref": "#/$defs/evaluate"},
+                "description": "Model → what differs for the targets that are made from it.",
+            }
+        ),
         "targets": _section(_target(), "What to build.", shared=True),
         "groups": _section(
             _list(_text("target, group, glob (cpu-*) or tag:NAME")), "Names for several targets.", shared=True
@@ -346,13 +352,14 @@ def _gate() -> Json:
     return _either({**found, "anyOf": limited, "dependentRequired": compared})
 
 
-def _evaluate() -> Json:
+def _evaluate(**more: Json) -> Json:
     return {
         **_object(
             {
                 "data": _text("The dataset to measure on."),
                 "metrics": _list({"$ref": "#/$defs/metric"}, "What is measured of each target."),
                 "baseline": _text("The target or model that ratios are shown against."),
+                **more,
                 **_options(),
             }
         ),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeVar
 
 from ..errors import Mark
@@ -15,7 +16,7 @@ from .names import NAME
 from .nodes import Map, Node, Scalar
 from .spec import EvaluateSpec, GateSpec, RunOptions, StepSpec, TargetSpec
 
-__all__ = ["TARGET_KEYS", "Targets"]
+__all__ = ["TARGET_KEYS", "Targets", "origins"]
 
 TARGET_KEYS = ("from", "steps", "platform", "gates", "evaluate", "matrix", "description", "tags", *OPTIONS)
 _NO_OPTIONS = RunOptions()
@@ -23,17 +24,37 @@ _NO_OPTIONS = RunOptions()
 T = TypeVar("T")
 
 
+def origins(bodies: Mapping[str, Node]) -> dict[str, str]:
+    """Target → the name at which its chain of ``from`` begins: a model, where the file is sound."""
+    above = {
+        name: source.value
+        for name, body in bodies.items()
+        if isinstance(body, Map) and isinstance(source := body.get("from"), Scalar) and isinstance(source.value, str)
+    }
+    found = {}
+    for name in above:
+        at, seen = name, set[str]()
+        while at in above and at not in seen:
+            seen.add(at)
+            at = above[at]
+        found[name] = at
+    return found
+
+
 class Targets:
     """Reads targets. Points of one matrix share nodes; what was read from a shared node is shared too."""
 
-    def __init__(self, checks: Checks, evaluate: EvaluateSpec | None = None) -> None:
+    def __init__(
+        self, checks: Checks, evaluate: EvaluateSpec | None = None, special: Mapping[str, EvaluateSpec] | None = None
+    ) -> None:
         self._checks = checks
         self._evaluate = evaluate
+        self.special = special or {}  # model → what is measured of the targets made from it
         self._read: dict[tuple[str, int], tuple[Node, object]] = {}  # the node keeps its id from being used again
 
-    def target(self, key: Scalar, node: Node, written: Scalar) -> TargetSpec | None:
+    def target(self, key: Scalar, node: Node, written: Scalar, model: str = "") -> TargetSpec | None:
         """One target of the expanded file; None if it has no usable ``from``. ``written``: its key before expansion, by
-        which messages call it, so that one mistake in a matrix is one message."""
+        which messages call it, so that one mistake in a matrix is one message. ``model``: where its chain begins."""
         checks = self._checks
         name = str(key.value)
         what = f"target '{written.value}'"
@@ -44,7 +65,7 @@ class Targets:
         source = platform = None
         steps: tuple[StepSpec, ...] = ()
         gates: tuple[GateSpec, ...] = ()
-        evaluate: EvaluateSpec | None = None
+        evaluate = self.special.get(model)
         options, description = False, ""
         tags: tuple[str, ...] = ()
         marks: dict[str, Mark] = {}
@@ -62,7 +83,8 @@ class Targets:
                     gates = self._once("gates", value, lambda found: read_gates(found, checks))
                     check_against(name, gates, value, checks)
                 case "evaluate":
-                    evaluate = self._once("evaluate", value, self._evaluation)
+                    base = evaluate or self._evaluate
+                    evaluate = self._once(f"evaluate {model}", value, partial(self._evaluation, base))
                 case "description":
                     description = self._once("description", value, self._description)
                 case "tags":
@@ -86,8 +108,8 @@ class Targets:
         result: T = known[1]  # type: ignore[assignment]
         return result
 
-    def _evaluation(self, node: Node) -> EvaluateSpec | None:
-        return target_evaluation(node, self._evaluate, self._checks)
+    def _evaluation(self, base: EvaluateSpec | None, node: Node) -> EvaluateSpec | None:
+        return target_evaluation(node, base, self._checks)
 
     def _description(self, node: Node) -> str:
         return self._checks.text(node, "'description'") or ""

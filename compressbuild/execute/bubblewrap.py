@@ -22,6 +22,7 @@ _APART = (
 )
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix", "/gnu", "/snap")
 _MORE = ("/sys", "/run/current-system", "/run/opengl-driver")
+_BINDS = ("--ro-bind", "--bind")
 _DEVICES = (
     "/dev/nvidia*",
     "/dev/nvhost*",
@@ -83,12 +84,15 @@ def _add(mounts: dict[str, list[str]], path: str, how: str) -> None:
 
 
 def _needed(mounts: dict[str, list[str]], path: str) -> list[str]:
-    """Its words; none if the directory that holds it is bound in the same way."""
+    """Its words; none if the directory that holds it shows it already, as it is or as a link."""
     parent = os.path.dirname(path)
     while parent not in mounts and parent != "/":
         parent = os.path.dirname(parent)
-    same = parent in mounts and mounts[parent][0] == mounts[path][0] and os.path.realpath(path) == path
-    return [] if same and mounts[path][0] in ("--ro-bind", "--bind") else mounts[path]
+    how = mounts[path][0]
+    if parent not in mounts or mounts[parent][0] not in _BINDS or how not in _BINDS:
+        return mounts[path]
+    is_link = os.path.realpath(path) != os.path.join(os.path.realpath(parent), os.path.relpath(path, parent))
+    return [] if is_link or how == mounts[parent][0] else mounts[path]
 
 
 def _parts(path: str) -> list[str]:

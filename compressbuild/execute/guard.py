@@ -15,7 +15,7 @@ import stat
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ..api.context import UserError
 from ..api.work import WorkRequest
@@ -138,7 +138,7 @@ class Guard:
             self.check()
         except UserError as found:
             return found
-        if modules := {path for path in _sought(chain, self._code_roots) if self.confined.hides(path)}:
+        if modules := {path for path in _sought(chain, sorted(self._code_roots)) if self.confined.hides(path)}:
             return self._imported(sorted(modules))
         paths = {path for path in _mentioned(chain, texts, self.confined.veil) if self.confined.hides(path)}
         inner = sorted(path for path in paths if not any(each.startswith(path + os.sep) for each in paths))
@@ -300,20 +300,18 @@ class Guard:
         return next((path[len(each) :] or "." for each in prefixes if os.path.join(path, "").startswith(each)), path)
 
 
+def _sought(chain: list[BaseException], roots: Iterable[str]) -> Iterator[str]:
+    """Where the modules that could not be imported would be."""
+    names = [each.name for each in chain if isinstance(each, ModuleNotFoundError) and each.name]
+    for base in (os.path.join(root, *name.split(".")) for name in names for root in roots):
+        yield from (f"{base}.py", os.path.join(base, "__init__.py"))
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     link: BaseException | None = error
     while link is not None:
         yield link
         link = link.__cause__ or link.__context__
-
-
-def _sought(chain: list[BaseException], roots: Collection[str]) -> Iterator[str]:
-    """Where the modules that could not be imported would be."""
-    names = [each.name for each in chain if isinstance(each, ModuleNotFoundError) and each.name]
-    for name in names:
-        for root in sorted(roots):
-            base = os.path.join(root, *name.split("."))
-            yield from (f"{base}.py", os.path.join(base, "__init__.py"))
 
 
 def _mentioned(chain: list[BaseException], texts: list[str], veil: Veil) -> Iterator[str]:

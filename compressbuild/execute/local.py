@@ -290,6 +290,8 @@ def _outcome(result: WorkResult) -> tuple[Cause, str]:
 
 
 def _preload_failure(broken: Broken) -> tuple[str, str | None]:
+    if not broken.module:
+        return f"the workers' parent process did not start: {broken.error}", None
     hint = "the step's plugin needs it: install it in this environment" if broken.missing else None
     return f"cannot import '{broken.module}': {broken.error}", hint
 

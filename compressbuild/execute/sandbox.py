@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ..compressfile import Spec
@@ -80,11 +80,21 @@ def _choose(asked: str, mark: Mark | None = None) -> str:
     raise Incompatible(f"the sandbox '{asked}' cannot be had here: {why}", hint=hint, mark=mark)
 
 
+def _links(path: str) -> Iterator[str]:
+    """A path, and each that it leads to in turn: a virtual environment's python is often a link to a link."""
+    yield path
+    while os.path.islink(path):
+        path = os.path.join(os.path.dirname(path), os.readlink(path))
+        yield path
+
+
 def _bubblewrap(*, readable: Iterable[str], writable: Iterable[str], places: Iterable[str]) -> Sandbox:
     """``places``: of the project and the cache. The interpreter and what is on its path is readable, too."""
     engine = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     code = [each for each in sys.path if each and os.path.exists(each)]
-    python = (sys.prefix, sys.base_prefix, sys.exec_prefix, engine)
+    links = list(_links(sys.executable))
+    home = os.path.dirname(os.path.dirname(links[-1]))
+    python = (sys.prefix, sys.base_prefix, sys.exec_prefix, home, *links, engine)
     return Sandbox(
         "bubblewrap",
         readable=tuple(dict.fromkeys((*python, *code, *readable))),

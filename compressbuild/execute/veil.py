@@ -73,13 +73,15 @@ def draw(
     for path in every:
         if (place := _place(path, bases)) is not None:
             below[place].append(path)
-    for place in hidden:  # outer ones first
+    covered = []
+    for place in hidden:  # outer ones first; what one hides whole is not there for the next
         if below[place] or os.path.isdir(place):
             _cover(place, bases[place], below[place])
+            covered.append(place)
     for path in inputs:
         _make_read_only(path)
-    for place in reversed(hidden):
-        if place not in SCRATCH and os.path.isdir(place):
+    for place in covered:
+        if place not in SCRATCH:
             _make_read_only(place)
     _drop_capabilities()
     return Veil(bases)

@@ -76,6 +76,7 @@ class WarmParent:
         package_parent = str(Path(__file__).resolve().parents[2])
         wrapped, starter = _wrapping(sandbox)
         self._is_apart = bool(wrapped)
+        self._has_gone = False
         try:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
                 [*wrapped, sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), str(starter), package_parent],
@@ -89,7 +90,8 @@ class WarmParent:
             )
         finally:
             theirs.close()
-        self.channel.send(Setup(preload, packages, sandbox))
+        with contextlib.suppress(BrokenPipeError):  # it did not start, as its end of the socket will tell
+            self.channel.send(Setup(preload, packages, sandbox))
 
     @property
     def is_outdated(self) -> bool:
@@ -142,6 +144,7 @@ class WarmParent:
     def receive(self) -> Answer | None:
         """Its next answer; None when it is gone."""
         received = self.channel.receive()
+        self._has_gone = received is None
         return None if received is None else decode_answer(received[0])
 
     def last_words(self) -> str:
@@ -154,7 +157,7 @@ class WarmParent:
         """Close, wait until it has killed its workers and gone, and return its exit status as Popen does."""
         import subprocess
 
-        importing = self.state == "starting"
+        at_once = self.state == "starting" and not self._has_gone
         self.state = "dead"
         self.channel.sock.close()
         for _, log, results in self._queue:
@@ -162,7 +165,7 @@ class WarmParent:
             os.close(results)
         self._queue = []
         try:
-            status = self._process.wait(0 if importing else _FAREWELL)
+            status = self._process.wait(0 if at_once else _FAREWELL)
         except subprocess.TimeoutExpired:
             self._process.kill()
             status = self._process.wait()

@@ -200,8 +200,9 @@ def _plain_facts(returned: Any, run: str) -> dict[str, Any]:
     except TypeError as error:
         raise UserError(f"{run} returned facts that are not JSON: {error}") from error
     if len(encoded) > _LARGEST_FACTS:
+        size, most = len(encoded) / (1 << 20), _LARGEST_FACTS >> 20
         raise UserError(
-            f"{run} returned {len(encoded) >> 20} MiB of facts, and at most {_LARGEST_FACTS >> 20} MiB are kept",
+            f"{run} returned {size:.3g} MiB of facts, and at most {most} MiB are kept",
             hint="facts are a few numbers worth showing: write the rest to a file in ctx.out",
         )
     return msgspec.json.decode(encoded, type=dict[str, Any])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..api import Stack
 from ..compressfile.nodes import plain
 from ..compressfile.spec import ModelSpec
 from ..errors import Diagnostic
@@ -69,6 +70,7 @@ def _read(draft: Draft, model: ModelSpec, name: str, *, companions: bool = False
     assert record.produces is not None
     kind = draft.kind("companions" if companions else record.produces)
     run = record.companions if companions else record.run
+    stack = Stack() if companions else record.stack  # to copy files takes none of it
     return draft.intern(
         Node(
             0,
@@ -82,12 +84,12 @@ def _read(draft: Draft, model: ModelSpec, name: str, *, companions: bool = False
             params=found.values,
             params_type=type_name(record.params),
             key_params=found.key(),
-            models=(model.name,),
+            models=() if companions else (model.name,),
             files=found.named("file"),
-            tools=record.stack.tools,
-            preload=record.stack.preload,
+            tools=stack.tools,
+            preload=stack.preload,
             options=draft.options(),
-            missing=draft.missing(record.stack.needs, record.needs, found.needs),
+            missing=draft.missing(stack.needs, record.needs, found.needs),
         )
     )
 

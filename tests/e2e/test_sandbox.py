@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ version: 1
 {sandbox}
 models: {{f: {{file: f.txt}}}}
 datasets: {{d: {{loader: 'load:go', files: [words.txt]}}}}
+evaluate: {{metrics: [length]}}
 targets:
   good: {{from: f, steps: [toy.copy: {{data: d}}, toy.copy: {{}}]}}
 """
@@ -138,6 +141,28 @@ def test_a_deadline_holds_inside(work: Work) -> None:
     said = work("good", code=1).text
     assert "exceeded its timeout of 1 s" in said
     assert work.settle() == []
+
+
+@needs_bubblewrap
+def test_links_on_the_way_are_no_obstacle(tmp_path: Path, work: Work) -> None:
+    """A project named by a link, whose cache is one, too."""
+    with tempfile.TemporaryDirectory() as elsewhere:
+        (work.root / "cache").symlink_to(elsewhere)
+        (Path(elsewhere) / "link").symlink_to(work.root)
+        work(
+            "good",
+            "-f",
+            f"{elsewhere}/link/Compressfile",
+            "--cache-dir",
+            f"{elsewhere}/own",
+            CBUILD_SANDBOX="bubblewrap",
+        )
+        assert sandboxes(work) == ["engine", BOXED, BOXED]
+        (Path(elsewhere) / "link").unlink()
+        shutil.rmtree(Path(elsewhere) / "own")
+        work.unpublish()
+        work("good", CBUILD_SANDBOX="bubblewrap")
+        assert sandboxes(work) == ["engine", BOXED, BOXED]
 
 
 LEGACY = """\

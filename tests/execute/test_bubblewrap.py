@@ -14,7 +14,7 @@ import pytest
 from execute_bench import HERE, Bench
 
 from compressbuild.api import WorkInput, WorkSight
-from compressbuild.execute import bubblewrap, landlock
+from compressbuild.execute import bubblewrap, landlock, sandbox
 from compressbuild.execute.executor import Finished
 from compressbuild.execute.local import LocalExecutor
 from compressbuild.execute.protocol import Sandbox
@@ -181,3 +181,26 @@ def test_a_killed_warm_parent_is_told_as_such(bench: Bench) -> None:
     end = bench.run("mine:run", {}, code_files=("mine.py",))
     assert end.cause == "crashed"
     assert "killed by signal 9 (SIGKILL)" in end.detail
+
+
+def test_python_is_found_through_links(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a virtual environment of a tool that keeps interpreters in a home."""
+    (home / "hop").symlink_to(sys.executable)
+    (tmp_path / "python").symlink_to(home / "hop")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    (tmp_path / "project").mkdir()
+    path = os.pathsep.join([str(HERE), *filter(None, sys.path)])
+    boxed = sandbox._bubblewrap(readable=[str(tmp_path)], writable=[str(tmp_path)], places=[str(tmp_path)])
+    with LocalExecutor({"PYTHONPATH": path}, sandbox=boxed) as executor:
+        end = attempt(Bench(tmp_path, executor), "names", home)
+    assert end.cause == "ok", end
+    assert "bubblewrap" in end.result.sandbox
+
+
+def test_one_that_does_not_start_says_why(tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    boxed = Sandbox("bubblewrap", readable=(), writable=(str(tmp_path),))  # no interpreter in it
+    with LocalExecutor(sandbox=boxed) as executor:
+        end = attempt(Bench(tmp_path, executor), "names", tmp_path)
+    assert end.cause == "unavailable"
+    assert "the workers' parent process did not start: exited with status 1 (bwrap: " in end.detail

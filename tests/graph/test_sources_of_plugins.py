@@ -133,6 +133,17 @@ def test_the_key_covers_the_file_the_keys_and_the_rows(place: Path) -> None:
     assert key(opened(place, entry))["files"] != first["files"]
 
 
+def test_a_factory_of_a_library_counts_by_its_version(place: Path) -> None:
+    (place / "Compressfile").write_text(
+        "version: 1\nmodels: {net: {factory: torch.nn:Linear, args: {in_features: 4, out_features: 2}, "
+        "inputs: {x: {shape: [batch, 4]}}}}\ntargets: {a: {from: net, steps: [fold.batchnorm]}}\n"
+    )
+    project = Project(place / "Compressfile")
+    parts = key(project, "fold.batchnorm")
+    assert parts["tools"]["torch"]
+    assert "torch.nn:Linear" in parts["code"]
+
+
 def test_a_source_that_needs_what_is_not_installed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = "{parquet: data.parquet, inputs: {x: a}, labels: y}"
     project = opened(place, entry)

@@ -147,6 +147,12 @@ def test_damage_is_found_before_anybody_sees_it(toys: Work, served: Hub, env: di
     toys(*PUSH, **env)
 
 
+def test_somebody_else_pushes_meanwhile(toys: Work, served: Hub, env: dict[str, str]) -> None:
+    served.busy = "cbuild-push"
+    assert "somebody else pushed meanwhile" in toys(*PUSH, code=1, **env).err
+    assert served.files("me/net").keys() == {".gitattributes", "other"}
+
+
 def test_files_of_others_are_not_overwritten(toys: Work, served: Hub, env: dict[str, str]) -> None:
     served.repos["me/net"] = {}
     served.commit("me/net", "main", {"value": b"mine", "notes.txt": b"mine"})

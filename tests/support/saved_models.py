@@ -23,7 +23,7 @@ def text_model(kind: str, folder: Path, *, tokenizer: bool = True, seed: int = 0
         else {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     )
     config = getattr(transformers, f"{family}Config")(
-        vocab_size=len(WORDS), max_position_embeddings=32, initializer_range=0.5, **sizes
+        vocab_size=len(WORDS), max_position_embeddings=64, initializer_range=0.5, **sizes
     )
     model = getattr(transformers, kind)(config).eval()
     model.save_pretrained(folder, **options)

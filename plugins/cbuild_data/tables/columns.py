@@ -65,8 +65,8 @@ def batches(ctx: Context, params: Table, rows: Rows, read: Read, path: str) -> B
             return {name: array[these] for name, array in arrays.items()}
     else:
         assert params.tokenizer is not None
-        tokenizer = Tokenizer(ctx.file(params.tokenizer), params.tokenizer, params.length)
         names = (params.text,) if isinstance(params.text, str) else params.text
+        tokenizer = Tokenizer(ctx.file(params.tokenizer), params.tokenizer, params.length, pairs=len(names) == 2)
         texts = [_texts(read, name) for name in names]
 
         def inputs(these: Sequence[int]) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ _CONFIG = "tokenizer_config.json"
 class Tokenizer:
     """Texts, or pairs of them → ``input_ids``, ``attention_mask`` and ``token_type_ids``, N×length."""
 
-    def __init__(self, path: Path, shown: str, length: int) -> None:
+    def __init__(self, path: Path, shown: str, length: int, *, pairs: bool) -> None:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread: the node's others are for its model
         import tokenizers
 
@@ -35,7 +35,7 @@ class Tokenizer:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(file))
         except Exception as error:
             raise UserError(f"'{shown}' is no tokenizer: {error}", hint=f"it is made with {_NAME}") from error
-        if length <= self._tokenizer.num_special_tokens_to_add(True):
+        if length <= self._tokenizer.num_special_tokens_to_add(pairs):
             raise UserError(f"'length: {length}' leaves no room for a text beside the special tokens")
         self._tokenizer.enable_truncation(length)
         self._tokenizer.enable_padding(**{**_padding(self._tokenizer, file, shown), "length": length})

@@ -67,6 +67,11 @@ def test_numbers(place: Path) -> None:
     assert lists["v"].tolist() == [[1, 2], [3, 4]]
 
 
+def test_a_text_of_one_token(place: Path) -> None:
+    keys: dict[str, Any] = {"csv": "reviews.csv", "text": "review", "tokenizer": "model", "length": 3}
+    assert whole(opened(place, "csv", **keys))[0]["input_ids"].tolist() == [[2, 4, 3], [2, 5, 3]]
+
+
 def test_labels_that_are_texts(place: Path) -> None:
     keys: dict[str, Any] = {"jsonl": "rows.jsonl", "text": "review", "tokenizer": "model", "labels": "kind"}
     assert whole(opened(place, "jsonl", **keys))[1].tolist() == [1, 0]
