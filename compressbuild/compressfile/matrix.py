@@ -39,7 +39,10 @@ def expand(key: Scalar, body: Node, scope: Scope, checks: Checks) -> Iterator[tu
             continue
         kept += 1
         inner = scope.with_axes(dict(zip(axes, (value for _, value in point), strict=True)), shared)
-        yield inner.key(key), inner.expand(rest)
+        name = inner.key(key)
+        yield name, inner.expand(rest)
+        if isinstance(name, Broken):  # as would be the names of a hundred thousand other points
+            return
     if not kept:
         checks.add(f"the matrix of '{key.value}' excludes every point", written.key_mark("exclude"))
 
