@@ -102,6 +102,7 @@ OWN_WORDS = {
 DEFAULTS = {("compressbuild/api/records.py", "onnx")}
 # Helpers for plugins' tests that make a small artifact of these kinds; no build runs them.
 DEFAULTS |= {("compressbuild/api/testing.py", kind) for kind in ("onnx", "torch-model")}
+DEFAULTS |= {("compressbuild/registry/opening.py", "torch-model")}  # load_torch, which is about this kind
 
 
 def literals(path: Path) -> set[str]:
