@@ -68,8 +68,9 @@ def interleaved(commands: Mapping[str, Command], rounds: int) -> dict[str, Timin
 
 
 def exponent(points: Mapping[int, float], floor: float = 0.0) -> float | None:
-    """The k of seconds ≈ floor + c · N^k, by least squares on the logarithms. ``points``: seconds by N, of which those
-    count that are twice the floor or more. None where fewer than two do."""
+    """Fit seconds ≈ floor + c · N^k and return k, by least squares on the logarithms.
+
+    ``points``: seconds by N, of which those count that are twice the floor or more. None where fewer than two do."""
     counted = {size: took - floor for size, took in points.items() if took >= 2 * floor}
     if len(counted) < 2:
         return None

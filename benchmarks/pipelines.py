@@ -1,4 +1,4 @@
-"""One small pipeline, as each build tool is told of it: `data.txt` → `first` → `second`, in Python.
+"""One small pipeline, written for each build tool: `data.txt` → `first` → `second`, in Python.
 
 Each configuration is as the tool's documentation recommends. The first step's code imports `helper.py`, which none
 names, as people do not name what their code imports.
@@ -129,6 +129,7 @@ class Project:
     def declare(self) -> None: ...
 
     def command(self) -> list[str]:
+        """What builds. Abstract: each tool has its own."""
         raise NotImplementedError
 
     def write(self, name: str, text: str) -> None:

@@ -73,7 +73,7 @@ class Group:
         ended, self._waiting = self._waiting, []
         try:
             self._batch.close()
-        except BaseException:
+        except BaseException:  # also an interrupt: locks are released, and it is raised again
             for each in ended:
                 release(each.run.locks if each.run is not None else ())
             raise

@@ -1,4 +1,4 @@
-"""Backfilling: how near a build comes to the least time that it could take, and that nobody waits for ever."""
+"""Backfilling: a build takes little more than the least time possible, and every node gets its turn."""
 
 from __future__ import annotations
 

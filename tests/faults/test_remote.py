@@ -53,7 +53,7 @@ def test_no_locks(shim: str, tmp_path: Path, number: int) -> None:
 
 
 def rounds(shim: str, root: Path, tally: Tally, count: int) -> None:
-    """Two builds at once, each of which sees what the other made half a second later. An action may run twice."""
+    """Two builds run at once. Each sees the results of the other half a second late, so an action may run twice."""
     clean = project(root / "clean")
     clean("all")
     for number in tally.upto(count):

@@ -23,7 +23,7 @@ class Tool:
     notes: ClassVar[dict[str, str]] = {}
     mode: ClassVar[str] = ""
     remedy: ClassVar[tuple[str, ...]] = ()
-    """Where it refuses to build after a ``kill -9``: commands with each of these words, the last of which builds."""
+    """Commands to run after a ``kill -9``, for a tool that refuses to build then. The last one builds."""
 
     coarse_clock: ClassVar[bool] = False
     """Whether it sees an edit only in a later second than the last build's."""
@@ -51,10 +51,11 @@ class Tool:
         """Once in a fresh place."""
 
     def write(self, place: Place, graph: Layered) -> None:
-        """The description of ``graph``, in place of any other."""
+        """The description of ``graph``, in place of any other. Abstract: each tool has its own."""
         raise NotImplementedError
 
     def words(self) -> list[str]:
+        """The arguments of a build. Abstract: each tool has its own."""
         raise NotImplementedError
 
     def fill(self, place: Place) -> bool:
