@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,24 +44,36 @@ def _kernel() -> Any:
 
 
 class _Display:
-    """An observer. Failed nodes stay in the output; the rest is gone when the build ends."""
+    """An observer. Failed nodes stay in the output; the rest is gone when the build ends.
+
+    A thread draws: events come in bursts and may then stay away for long, while the time that a node takes goes on.
+    """
 
     def __init__(self) -> None:
         self._ipython: Any = sys.modules["IPython"]
         self._estimate = Estimate()
         self._failed: list[str] = []
-        self._last = 0.0
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
         self._handle = self._ipython.display.display(self._html(""), display_id=True)
+        self._thread = threading.Thread(target=self._draw, daemon=True)
+        self._thread.start()
 
     def __call__(self, event: Event) -> None:
-        self._estimate(event)
-        if isinstance(event, NodeFinished) and event.status == "failed":
-            self._failed.append(f"{event.label} {event.cause}: {event.error}")
-        if time.monotonic() - self._last > _EVERY:
-            self._last = time.monotonic()
-            self._handle.update(self._html(self._shown()))
+        with self._lock:
+            self._estimate(event)
+            if isinstance(event, NodeFinished) and event.status == "failed":
+                self._failed.append(f"{event.label} {event.cause}: {event.error}")
+
+    def _draw(self) -> None:
+        while not self._ended.wait(_EVERY):
+            with self._lock:
+                text = self._shown()
+            self._handle.update(self._html(text))
 
     def close(self) -> None:
+        self._ended.set()
+        self._thread.join()
         self._handle.update(self._html("".join(f"<div>failed: {escape(line)}</div>" for line in self._failed)))
 
     def _shown(self) -> str:
