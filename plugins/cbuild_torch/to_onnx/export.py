@@ -27,7 +27,7 @@ from ..model.module import load_model, prepare
 from ..model.program import one_line, place
 from ..model.runner import TorchRunner, narrow_type
 from .declared import correct_shapes
-from .naming import name_layers
+from .naming import INPUT, OUTPUT, name_layers, name_values
 from .params.export import ExportOnnx
 from .sizes import FIXED, at_every_size, known_answers
 
@@ -67,7 +67,7 @@ def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
         found = list(named_outputs(caller(module, description.inputs)(tensors(example))))
     names = free_names(_output_names(found, params.outputs), description.inputs)
     ctx.progress(0, 3, stage="trace")
-    program = trace(module, description.inputs, tensors(example), names, params.opset)
+    program = trace(module, description.inputs, tensors(example), len(names), params.opset)
     ctx.progress(1, 3, stage="write")
     raw = ctx.scratch / "traced" / files.NAME  # apart: onnx refuses to write over a data file of the same name
     raw.parent.mkdir()
@@ -75,6 +75,7 @@ def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
     program.save(str(raw), external_data=large)
     proto = files.read(raw, weights=False)
     name_layers(proto, module)
+    name_values(proto, [item.name for item in description.inputs], names)
     check_axes(proto, description.inputs)
     feeds = _feeds(ctx, description.inputs, params, sizes)
     wanted = TorchRunner(module, description.inputs)(feeds)
@@ -135,10 +136,12 @@ def trace(
     module: nn.Module,
     inputs: tuple[ModelInput, ...],
     example: dict[str, torch.Tensor],
-    outputs: list[str],
+    outputs: int,
     opset: int,
 ) -> Any:
-    """The ONNX program of ``module``; ``example``: input name → tensor. UserError if torch cannot make it."""
+    """The ONNX program of ``module``; ``example``: input name → tensor; ``outputs``: how many it has. Its inputs and
+    outputs have no names yet: see :func:`~cbuild_torch.to_onnx.naming.name_values`. UserError if torch cannot make it.
+    """
     dims = {axis: torch.export.Dim(axis) for item in inputs for axis in item.shape if isinstance(axis, str)}
     shapes = [{i: dims[axis] for i, axis in enumerate(item.shape) if isinstance(axis, str)} for item in inputs]
     names = [item.name for item in inputs]
@@ -154,8 +157,8 @@ def trace(
             program = torch.onnx.export(
                 module,
                 **arguments,
-                input_names=names,
-                output_names=outputs,
+                input_names=[f"{INPUT}{i}" for i in range(len(names))],
+                output_names=[f"{OUTPUT}{i}" for i in range(outputs)],
                 opset_version=opset,
                 dynamo=True,
                 verbose=False,

@@ -3,6 +3,10 @@
 torch's exporter numbers nodes and folded weights, and notes the modules in metadata, which an artifact does not keep.
 A node ``node_linear_6`` of the module ``layers.0.down`` becomes ``layers.0.down/node_linear_6``, and the transposed
 weight that it reads gets the parameter's name. So reports, profiles and globs speak of layers as the source does.
+
+torch's exporter gives an output its name even if another value or a weight has that name, and ONNX Runtime refuses such
+a file. So a graph is exported with inputs and outputs named ``INPUT`` and ``OUTPUT`` plus a number. They get their
+names afterwards, and values that had one of these names get another.
 """
 
 from __future__ import annotations
@@ -10,12 +14,15 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from onnx import ModelProto, NodeProto
+from cbuild_onnx.model.files import subgraphs
+from onnx import GraphProto, ModelProto, NodeProto
 from torch import nn
 
-__all__ = ["name_layers"]
+__all__ = ["INPUT", "OUTPUT", "name_layers", "name_values"]
+
+INPUT, OUTPUT = "cbuild.input.", "cbuild.output."
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _WRAPPED = "module."
@@ -96,3 +103,36 @@ def _name_weights(
             continue
         tensors[own[0][0]] = tensors.pop(name)
         tensors[own[0][0]].name = node.input[1] = own[0][0]
+
+
+def name_values(proto: ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Give the inputs and outputs their names, in order; any other value of such a name gets ``_value`` at its end."""
+    named = {f"{INPUT}{i}": name for i, name in enumerate(inputs)}
+    named |= {f"{OUTPUT}{i}": name for i, name in enumerate(outputs)}
+    graphs = list(_graphs(proto.graph))
+    taken = {name for graph in graphs for name in _defined(graph)} | {*named.values()}
+    for name in [name for name in named.values() if name not in named]:
+        free = name
+        while free in taken:
+            free += "_value"
+        taken.add(free)
+        named[name] = free
+    for graph in graphs:
+        for value in (*graph.initializer, *graph.input, *graph.output, *graph.value_info):
+            value.name = named.get(value.name, value.name)
+        for node in graph.node:
+            node.input[:] = [named.get(name, name) for name in node.input]
+            node.output[:] = [named.get(name, name) for name in node.output]
+
+
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    yield graph
+    for node in graph.node:
+        for inner in subgraphs(node):
+            yield from _graphs(inner)
+
+
+def _defined(graph: GraphProto) -> Iterator[str]:
+    yield from (value.name for value in (*graph.initializer, *graph.input))
+    for node in graph.node:
+        yield from node.output

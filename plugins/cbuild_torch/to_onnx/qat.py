@@ -38,7 +38,7 @@ from ..model.selection import check_patterns, matching
 from ..train.distill import soft_loss, soft_targets
 from ..train.optimise import Loss, Samples, optimise, read_samples, task_loss
 from .export import check_axes, fixed_axis, free_names, refuse_bfloat16, trace
-from .naming import name_layers
+from .naming import name_layers, name_values
 from .params.qat import SCHEMES, QuantizeQat
 from .qdq import quantize_biases
 from .quantizer import SchemeQuantizer, fold_batchnorm, remove_dropout
@@ -280,12 +280,13 @@ def _export(
     with torch.no_grad():
         found = list(named_outputs(caller(converted, inputs)(example)))
     names = free_names(found, inputs)
-    program = trace(converted, inputs, example, names, params.opset)
+    program = trace(converted, inputs, example, len(names), params.opset)
     raw = ctx.scratch / "traced" / files.NAME
     raw.parent.mkdir()
     program.save(str(raw))
     proto = files.read(raw)
     name_layers(proto, converted)
+    name_values(proto, [item.name for item in inputs], names)
     check_axes(proto, inputs)
     if params.scheme == "u8-affine":
         quantize_biases(proto)

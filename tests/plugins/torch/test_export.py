@@ -113,6 +113,27 @@ def test_outputs_are_named_as_asked(technique, toy):
         technique(EXPORT, made, ExportOnnx(outputs=("scores",)))
 
 
+@pytest.mark.parametrize(
+    ("given", "outputs"),
+    [
+        ("ids", ("embedding", "linear")),
+        ("ids", ("weight", "relu")),
+        ("matmul", ("table.weight", "head.bias")),
+        ("embedding", ("embedding_value", "val_0")),
+        ("cbuild.input.0", ("cbuild.output.1", "cbuild.output.0")),
+    ],
+)
+def test_inputs_and_outputs_may_have_the_name_of_any_value_within(technique, toy, given, outputs):
+    made = toy("telling", inputs=[[given, ["n", "tokens"], "int64"]])
+    out = technique(EXPORT, made, ExportOnnx(outputs=outputs)).out
+    feeds = {given: np.arange(6).reshape(2, 3)}
+    wanted = digits.outputs(made, feeds, ("toy_models:telling",))
+    found = digits.outputs(out, feeds)
+    assert tuple(found) == outputs
+    for name, value in zip(outputs, wanted.values(), strict=True):
+        np.testing.assert_allclose(found[name], value, atol=1e-4, rtol=1e-3)
+
+
 def test_integer_inputs_and_a_second_dynamic_axis(technique, toy):
     made = toy("tied", inputs=[["ids", ["batch", "length"], "int64"]])
     out = technique(EXPORT, made, ExportOnnx(sizes={"length": 7})).out

@@ -26,6 +26,7 @@ FACTORIES = (
     "regressor",
     "strided",
     "tagger",
+    "telling",
     "tied",
     "two_inputs",
 )
@@ -217,6 +218,24 @@ class Peeking(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.head(self.wide(image.flatten(1)) + self.wide.weight.mean(0))
+
+
+class Telling(nn.Module):
+    """Its own parameter, its layers and its operators have names that somebody may want for an input or output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(10, 4)
+        self.weight = nn.Parameter(torch.randn(4, 4))
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = (self.table(ids) @ self.weight).relu()
+        return self.head(hidden) + 1, hidden.mean(1)
+
+
+def telling() -> nn.Module:
+    return Telling()
 
 
 def depthwise() -> nn.Module:
