@@ -54,8 +54,19 @@ def by_onnxruntime(what: str, path: Path | None = None) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # onnxruntime's errors derive from Exception alone
-        hint = soundness.complaint(path) if path else "check the declared shapes and types of its inputs"
+        hint = soundness.complaint(path) if path else _running(str(error))
         raise UserError(f"ONNX Runtime cannot {what}: {one_line(error)}", hint=hint) from error
+
+
+def _running(said: str) -> str:
+    """What may be the cause if a model that could be loaded cannot be run."""
+    if "out of data bounds" in said:
+        return (
+            "a number in its inputs is no row of the table that it is looked up in: a token outside of the vocabulary "
+            "(another model's tokenizer?), or a text with more tokens than the model has positions (cut it off with "
+            "the dataset's 'length:')"
+        )
+    return "check the declared shapes and types of its inputs"
 
 
 def one_line(error: Exception) -> str:

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx_models as models
 import pytest
 from cbuild_onnx.model.lookups import table_rows
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from cbuild_onnx.model.runner import OnnxRunner
+from onnx import NodeProto, TensorProto, helper, numpy_helper, save
+
+from compressbuild.api import UserError
 
 WORDS = numpy_helper.from_array(np.ones((50, 4), np.float32), "words")
 KINDS = numpy_helper.from_array(np.ones((2, 4), np.float32), "kinds")
@@ -40,3 +45,23 @@ def test_rows_of_the_tables_that_inputs_index(nodes: list[NodeProto], rows: dict
         [WORDS, KINDS, BYTES, SCALE, SHAPE],
     )
     assert table_rows(model) == rows
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"), [([[3, 49]], ""), ([[3, 50]], "vocabulary"), ([[3, 2.5]], "shapes and types")]
+)
+def test_a_number_beyond_a_table_is_explained(tmp_path: Path, ids: list[list[float]], said: str) -> None:
+    model = models.model(
+        [node("Gather", "words ids", "y")],
+        {"ids": (TensorProto.INT64, ["batch", "length"])},
+        {"y": (TensorProto.FLOAT, None)},
+        [WORDS],
+    )
+    save(model, tmp_path / "model.onnx")
+    runner = OnnxRunner(tmp_path / "model.onnx")
+    if not said:
+        assert runner({"ids": np.array(ids)})["y"].shape == (1, 2, 4)
+        return
+    with pytest.raises(UserError, match="cannot run the model") as error:
+        runner({"ids": np.array(ids)})
+    assert said in str(error.value.hint)
