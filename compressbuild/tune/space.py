@@ -13,7 +13,7 @@ import msgspec
 
 from ..api import Params
 from ..compressfile.load import TOP_KEYS, shown
-from ..compressfile.nodes import Map, Node, Scalar, Seq, plain
+from ..compressfile.nodes import Map, Seq, plain
 from ..compressfile.overrides import apply
 from ..compressfile.problems import Problems
 from ..compressfile.ranges import VALUE, is_range
@@ -216,7 +216,7 @@ def _countable(axis: Axis, most: int) -> bool:
 
 def _labels(names: list[tuple[str, str, str]]) -> list[str]:
     """The parameter; with its technique, its target and a number as far as others are called the same."""
-    found = []
+    found: list[str] = []
     for parameter, technique, target in names:
         words = (parameter, f"{technique}.{parameter}", f"{target}/{technique}.{parameter}")
         for depth, word in enumerate(words):
