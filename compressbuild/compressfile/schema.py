@@ -44,7 +44,7 @@ def schema(
     kinds = list(dict.fromkeys(kind for family in families for kind in family.values()))
     found, components = msgspec.json.schema_components(kinds, ref_template="#/$defs/params.{name}")
     refs = dict(zip(kinds, found, strict=True))
-    stepped = {refs[kind]["$ref"] for kind in techniques.values()}
+    stepped = {refs[kind]["$ref"].removeprefix("#/$defs/params.") for kind in techniques.values()}
     definitions: Json = {
         "reference": {
             "type": "string",
@@ -52,10 +52,7 @@ def schema(
             "description": "text with a reference: ${vars.NAME} or, in a matrix target, ${axis}",
         },
         "range": range_(),
-        **{
-            f"params.{name}": opened(part, ranged=f"#/$defs/params.{name}" in stepped)
-            for name, part in components.items()
-        },
+        **{f"params.{name}": opened(each, ranged=name in stepped) for name, each in components.items()},
         "step": _step({name: refs[kind] for name, kind in techniques.items()}),
         "metric": _metric({name: refs[kind] for name, kind in metrics.items()}),
         "gate": _gate(),

@@ -7,13 +7,14 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ..compressfile.load import TOP_KEYS, shown
-from ..compressfile.nodes import Map, Node, plain
+from ..compressfile.nodes import Map, Node, Seq, plain
 from ..compressfile.overrides import apply
 from ..compressfile.problems import Problems
 from ..compressfile.ranges import VALUE
@@ -119,7 +120,6 @@ def _sorted(node: Node | None) -> Any:
     if node is None:
         return None
     if isinstance(node, Map):
-        return {
-            str(key.value): _sorted(value) for key, value in sorted(node.entries, key=lambda entry: str(entry[0].value))
-        }
-    return [_sorted(item) for item in items] if (items := getattr(node, "items", None)) is not None else plain(node)
+        entries = [(str(key.value), _sorted(value)) for key, value in node.entries]
+        return dict(sorted(entries, key=itemgetter(0)))
+    return [_sorted(item) for item in node.items] if isinstance(node, Seq) else node.value

@@ -27,8 +27,8 @@ __all__ = ["Search"]
 
 
 class Search(msgspec.Struct, frozen=True, kw_only=True):
-    """One search. ``trials``: how many there are to be, with those of earlier searches. ``timeout``: seconds after which
-    no trial begins. ``warn``: takes what the user should know."""
+    """One search. ``trials``: how many there are to be, with those of earlier searches. ``timeout``: seconds after
+    which no trial begins. ``warn``: takes what the user should know."""
 
     path: Path
     target: str
