@@ -178,7 +178,7 @@ def _table(search: Search, done: Sequence[Trial]) -> list[str]:
 def _text(value: Any) -> str:
     import json
 
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
 
 
 def _json(search: Search, done: Sequence[Trial], shown: list[int], chosen: Trial | None, written: bool) -> str:

@@ -103,7 +103,7 @@ def _value(node: Map, found: list[RangeSpec], what: str, target: str, checks: Ch
     """What builds use. Broken, which no later pass complains about, where there is none."""
     value = node.get(VALUE)
     if value is None:
-        hint = f"'cbuild tune {target} --apply' chooses one; or add '{VALUE}:' with the one that builds are to use"
+        hint = f"'cbuild tune {target} --minimize METRIC --apply' chooses one; or add '{VALUE}:', which builds use"
         checks.add(f"{what} is a range without a value", node.mark, hint)
         return Broken(None, node.mark)
     for one in found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,14 @@ import msgspec
 from ..api import Metric
 from ..build.outcome import TargetReport
 from ..build.run import build_targets
-from ..errors import CompressfileError, Diagnostic, Incompatible, Interrupted, UsageError
+from ..errors import CompressfileError, Diagnostic, Incompatible, UsageError
 from ..evaluate.roles import apart
 from ..execute.events import NodeFinished, Observer
 from ..interrupts import Held
 from ..project import STATE_DIR, Project
 from ..words import suggest
 from .propose import propose, require
-from .space import Point, Space
+from .space import Point, Space, located
 from .study import Study
 from .trials import Objective, Trial, violation
 
@@ -58,13 +59,9 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
         require()
         space = Space.of(path, target, overrides, cache)
         with_first = [*overrides, *space.settings(space.first())]
-        project = Project(path, with_first, cache=cache)
-        try:
-            selection = project.select([target])
-            assert selection.names == (target,)
+        with located(space.marks), closing(Project(path, with_first, cache=cache)) as project:
+            project.select([target])  # refused where it cannot be built
             objectives = _objectives(project, target, wanted)
-        finally:
-            project.close()
         found = cls(
             path=path,
             target=target,
@@ -123,15 +120,9 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
         base: dict[str, Any] = {"number": number, "point": dict(point)}
         settings = [*self.overrides, *self.space.settings(point)]
         try:
-            project = Project(self.path, settings, cache=self.cache)
-            try:
-                built = build_targets(
-                    project, [self.target], observers=[seen, *self.observers], jobs=self.jobs, publish=False
-                )
-            finally:
-                project.close()
-        except Interrupted:
-            raise
+            with closing(Project(self.path, settings, cache=self.cache)) as project:
+                watching = [seen, *self.observers]
+                built = build_targets(project, [self.target], observers=watching, jobs=self.jobs, publish=False)
         except (CompressfileError, Incompatible) as error:  # these values together are refused
             return Trial(state="failed", reason=str(error), **base)
         report, ran = built.targets[0], built.counts.get("built", 0)
@@ -153,17 +144,17 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
         """Each end of a range and each choice must be a value that the parameter accepts."""
         found: dict[Diagnostic, None] = {}
         texts: dict[str, str] = {}
-        for axis, value, point in self.space.ends():
-            project = Project(self.path, [*self.overrides, *self.space.settings(point)], cache=self.cache)
+        for value, point in self.space.ends():
+            settings = [*self.overrides, *self.space.settings(point)]
             try:
-                texts = dict(project.spec.texts)
-                _ = project.graph
+                with (
+                    located(self.space.marks, value),
+                    closing(Project(self.path, settings, cache=self.cache)) as project,
+                ):
+                    _ = project.graph
             except CompressfileError as error:
-                for diagnostic in error.diagnostics:
-                    message = f"{diagnostic.message} (the range has {value})"
-                    found[Diagnostic(message, axis.range.mark, diagnostic.hint)] = None
-            finally:
-                project.close()
+                found.update(dict.fromkeys(error.diagnostics))
+                texts |= error.texts
         if found:
             raise CompressfileError(found, texts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from ..errors import CompressfileError, Diagnostic, Mark, UsageError
 from ..project import Project
 from ..words import suggest
 
-__all__ = ["Axis", "Point", "Space", "Written", "setting", "written"]
+__all__ = ["Axis", "Point", "Space", "Written", "located", "setting", "written"]
 
 Point = Mapping[str, Any]
 """Path of a range → the value chosen."""
@@ -98,8 +99,13 @@ class Space:
         """UsageError if the target is unknown or has no range."""
         ranges = written(path, overrides)
         fill = {w.path: w.first for w in ranges if w.node.get(VALUE) is None and w.first is not None}
-        project = Project(path, [*overrides, *(setting(at, value) for at, value in fill.items())], cache=cache)
-        try:
+        marks = {w.path: w.node.mark for w in ranges}
+        with (
+            located(marks),
+            closing(
+                Project(path, [*overrides, *(setting(at, value) for at, value in fill.items())], cache=cache)
+            ) as project,
+        ):
             spec = project.spec
             if name not in spec.targets:
                 raise UsageError(
@@ -124,17 +130,18 @@ class Space:
                     f"target '{name}' has no range to search", mark=spec.targets[name].mark,
                     hint="declare one: 'ratio: {search: [0.1, 0.7]}' or 'scheme: {choose: [a, b]}'",
                 )  # fmt: skip
-            _ = project.graph  # every other error of the file is said first
             labels = _labels([(one.parameter, technique, target) for target, technique, one in found.values()])
             axes = {}
             for (at, (_, technique, one)), label in zip(found.items(), labels, strict=True):
-                kind = project.registry.techniques[technique].params
-                axes[at] = Axis(label, one, _whole(one, kind))
+                record = project.registry.techniques.get(technique)
+                axes[at] = Axis(label, one, record is not None and _whole(one, record.params))
             others = {at: value for at, value in fill.items() if at not in axes}
             _refuse_uses(project, chain, {w.node.mark for w in ranges if w.path in others})
             return cls(axes, [setting(at, value) for at, value in others.items()])
-        finally:
-            project.close()
+
+    @property
+    def marks(self) -> dict[str, Mark]:
+        return {path: axis.range.mark for path, axis in self.axes.items()}
 
     def settings(self, point: Point) -> list[str]:
         """What ``--set`` takes to build the point."""
@@ -146,12 +153,12 @@ class Space:
             for path, axis in self.axes.items()
         }
 
-    def ends(self) -> Iterator[tuple[Axis, Any, Point]]:
+    def ends(self) -> Iterator[tuple[Any, Point]]:
         """Each end of a range and each choice, with a point that has it: what the parameter must accept."""
         first = self.first()
         for path, axis in self.axes.items():
             wanted = axis.range.choices or (axis.rounded(axis.range.low or 0), axis.rounded(axis.range.high or 0))
-            yield from ((axis, value, {**first, path: value}) for value in wanted)
+            yield from ((value, {**first, path: value}) for value in wanted)
 
     def every(self, most: int) -> list[Point] | None:
         """Every point, the last axis fastest, where there are at most so many."""
@@ -199,6 +206,24 @@ def _written(targets: Map) -> Iterator[Written]:
                         yield Written(at, key.mark, node)
 
 
+@contextmanager
+def located(marks: Mapping[str, Mark], value: Any = None) -> Iterator[None]:
+    """An error at a value that the search chose is said at the range it is of. ``marks``: path → that place.
+    ``value``: to be named there."""
+    places = {f"--set {path}.{VALUE}": mark for path, mark in marks.items()}
+    try:
+        yield
+    except CompressfileError as error:
+        found = []
+        for one in error.diagnostics:
+            place = places.get(one.mark.file) if one.mark is not None else None
+            if place is not None:
+                said = one.message if value is None else f"{one.message} (the range has {value})"
+                one = Diagnostic(said, place, one.hint)
+            found.append(one)
+        raise CompressfileError(dict.fromkeys(found), error.texts) from None
+
+
 def setting(path: str, value: Any) -> str:
     """What ``--set`` takes to give a range its value."""
     return f"{path}.{VALUE}={json.dumps(value, ensure_ascii=False)}"
@@ -232,9 +257,10 @@ def _whole(one: RangeSpec, kind: type[Params]) -> bool:
     """Whether the parameter takes whole numbers only. UsageError if it takes no numbers, or the ends are not whole."""
     if one.choices:
         return False
-    field = next(f for f in msgspec.inspect.type_info(kind).fields if f.encode_name == one.parameter)  # type: ignore[attr-defined]
-    kinds = set(_leaves(field.type))
-    if msgspec.inspect.FloatType in kinds:
+    info = msgspec.inspect.type_info(kind)
+    assert isinstance(info, msgspec.inspect.StructType)
+    kinds = {leaf for field in info.fields if field.encode_name == one.parameter for leaf in _leaves(field.type)}
+    if not kinds or msgspec.inspect.FloatType in kinds:  # the graph says which parameters there are
         return False
     if msgspec.inspect.IntType not in kinds:
         hint = "write {choose: [a, b]}"
