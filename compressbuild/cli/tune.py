@@ -42,11 +42,11 @@ def _seconds(_: click.Context, __: click.Parameter, text: str | None) -> float |
 @project_options
 @click.option(
     "--minimize", multiple=True, expose_value=False, callback=_objective, metavar="METRIC",
-    help="A metric of which less is better (repeatable).",
+    help="A metric to make as small as possible (repeatable).",
 )  # fmt: skip
 @click.option(
     "--maximize", multiple=True, expose_value=False, callback=_objective, metavar="METRIC",
-    help="A metric of which more is better (repeatable).",
+    help="A metric to make as large as possible (repeatable).",
 )  # fmt: skip
 @click.option(
     "--trials", type=click.IntRange(min=1), default=20, show_default=True, metavar="N",

@@ -165,7 +165,7 @@ def test_a_trial_that_fails_is_named_and_the_search_goes_on(work: Quick):
     assert "trial 1: fail raise: failed: a/toy.copy failed: asked to fail" in ran.out
     assert 'trial 2: fail "": length 3 B' in ran.out
     assert "2 trials: 1 keep the gates, 0 do not, 1 failed" in ran.out
-    work.edit("Compressfile", "[raise, '']", "[raise, exit]")
+    work.edit("Compressfile", "[raise, '']", "[raise, empty]")
     assert "every trial failed" in work("tune", "a", "--minimize", "length", "--apply", code=1).err
     assert "value" not in (work.root / "Compressfile").read_text()
 

@@ -33,7 +33,8 @@ CASES = {
         "      - prune.channels:\n          ratio: {value: 0.35,   # the share\n            search: [0.1, 0.7]}\n",
     ),
     "block": (
-        "      - prune.channels:\n          ratio:  # the share\n            # both ends\n            search: [0.1, 0.7]\n", 0.35,
+        "      - prune.channels:\n          ratio:  # the share\n            # both ends\n"
+        "            search: [0.1, 0.7]\n", 0.35,
         "      - prune.channels:\n          ratio:  # the share\n            # both ends\n            value: 0.35\n"
         "            search: [0.1, 0.7]\n",
     ),
