@@ -120,21 +120,21 @@ class Space:
                 for step in spec.targets[target].steps:
                     for one in step.ranges:
                         if one.mark not in by_mark:
-                            raise UsageError(
-                                f"the range of parameter '{one.parameter}' stands in a variable",
-                                mark=one.mark, hint="write {search: …} or {choose: …} in the step itself",
-                            )  # fmt: skip
+                            message = f"the range of parameter '{one.parameter}' stands in a variable"
+                            hint = "write {search: …} or {choose: …} in the step itself"
+                            raise CompressfileError([Diagnostic(message, one.mark, hint)], dict(spec.texts))
                         found.setdefault(by_mark[one.mark], (target, step.technique, one))
             if not found:
-                raise UsageError(
-                    f"target '{name}' has no range to search", mark=spec.targets[name].mark,
-                    hint="declare one: 'ratio: {search: [0.1, 0.7]}' or 'scheme: {choose: [a, b]}'",
-                )  # fmt: skip
+                hint = "declare one: 'ratio: {search: [0.1, 0.7]}' or 'scheme: {choose: [a, b]}'"
+                message = f"target '{name}' has no range to search"
+                raise CompressfileError([Diagnostic(message, spec.targets[name].mark, hint)], dict(spec.texts))
             labels = _labels([(one.parameter, technique, target) for target, technique, one in found.values()])
-            axes = {}
+            axes, problems = {}, list[Diagnostic]()
             for (at, (_, technique, one)), label in zip(found.items(), labels, strict=True):
                 record = project.registry.techniques.get(technique)
-                axes[at] = Axis(label, one, record is not None and _whole(one, record.params))
+                axes[at] = Axis(label, one, record is not None and _whole(one, record.params, problems))
+            if problems:
+                raise CompressfileError(problems, dict(spec.texts))
             others = {at: value for at, value in fill.items() if at not in axes}
             _refuse_uses(project, chain, {w.node.mark for w in ranges if w.path in others})
             return cls(axes, [setting(at, value) for at, value in others.items()])
@@ -253,8 +253,9 @@ def _labels(names: list[tuple[str, str, str]]) -> list[str]:
     return found
 
 
-def _whole(one: RangeSpec, kind: type[Params]) -> bool:
-    """Whether the parameter takes whole numbers only. UsageError if it takes no numbers, or the ends are not whole."""
+def _whole(one: RangeSpec, kind: type[Params], problems: list[Diagnostic]) -> bool:
+    """Whether the parameter takes whole numbers only. A problem is added if it takes no numbers, or an end is not
+    whole."""
     if one.choices:
         return False
     info = msgspec.inspect.type_info(kind)
@@ -262,12 +263,13 @@ def _whole(one: RangeSpec, kind: type[Params]) -> bool:
     kinds = {leaf for field in info.fields if field.encode_name == one.parameter for leaf in _leaves(field.type)}
     if not kinds or msgspec.inspect.FloatType in kinds:  # the graph says which parameters there are
         return False
-    if msgspec.inspect.IntType not in kinds:
-        hint = "write {choose: [a, b]}"
-        raise UsageError(f"parameter '{one.parameter}' takes no numbers to search", mark=one.mark, hint=hint)
     ends = (one.low, one.high, *([one.step] if one.step is not None else []))
-    if not all(isinstance(end, int) for end in ends):
-        raise UsageError(f"parameter '{one.parameter}' takes whole numbers only", mark=one.mark)
+    if msgspec.inspect.IntType not in kinds:
+        message = f"parameter '{one.parameter}' takes no numbers to search"
+        problems.append(Diagnostic(message, one.mark, "write {choose: [a, b]}"))
+    elif not all(isinstance(end, int) for end in ends):
+        message = f"parameter '{one.parameter}' takes whole numbers only"
+        problems.append(Diagnostic(message, one.mark, "write the ends and the step without a point"))
     return True
 
 

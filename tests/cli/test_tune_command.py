@@ -221,12 +221,12 @@ def test_what_it_refuses(work: Quick):
     assert "Invalid value for '--timeout'" in refused(work, "b", "--minimize", "length", "--timeout", "soon").err
     work.edit("Compressfile", "[5, 905], step: 300", "[5.5, 905]")
     assert (
-        "Compressfile:12:49: error: parameter 'modulus' takes whole numbers only"
+        "Compressfile:12:55: error: parameter 'modulus' takes whole numbers only\n   12 | "
         in refused(work, "b", "--minimize", "length").err
     )
     work.edit("Compressfile", "{search: [5.5, 905]}", "{choose: [9, many]}")
     said = refused(work, "b", "--minimize", "length").err
-    assert "Compressfile:12:49: error:" in said
+    assert "Compressfile:12:55: error:" in said
     assert "(the range has many)" in said
     work.edit("Compressfile", "{choose: [9, many]}", "9")
     work.edit("Compressfile", "{choose: [0, 2, 5]}", "0")
