@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import UsageError
-from .space import Axis, Point, Space
+from .space import Axis, Point, Space, identity
 from .trials import Objective, Trial
 
 __all__ = ["propose", "require"]
@@ -31,7 +31,7 @@ def propose(space: Space, trials: Sequence[Trial], objectives: Sequence[Objectiv
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    known = [trial.point for trial in trials]
+    known = {identity(trial.point) for trial in trials}
     distributions = {path: _distribution(axis) for path, axis in space.axes.items()}
     for attempt in range(_ATTEMPTS):
         with warnings.catch_warnings():
@@ -44,7 +44,7 @@ def propose(space: Space, trials: Sequence[Trial], objectives: Sequence[Objectiv
             study.add_trials([_past(trial, space, distributions) for trial in trials])
             asked = study.ask(distributions)
         point = {path: _value(axis, asked.params[path]) for path, axis in space.axes.items()}
-        if point not in known:
+        if identity(point) not in known:
             return point
     return None
 

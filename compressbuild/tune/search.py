@@ -20,7 +20,7 @@ from ..interrupts import Held
 from ..project import STATE_DIR, Project
 from ..words import suggest
 from .propose import propose, require
-from .space import Point, Space, located
+from .space import Point, Space, identity, located
 from .study import Study
 from .trials import Objective, Trial, violation
 
@@ -101,7 +101,8 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
         yield from known
         every = self.space.every(self.trials)
         if every is not None:
-            yield from (point for point in every if point not in known)
+            tried = {identity(point) for point in known}
+            yield from (point for point in every if identity(point) not in tried)
             return
         while len(done) < self.trials:
             point = propose(self.space, done, self.objectives, self.seed)

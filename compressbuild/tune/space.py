@@ -25,7 +25,7 @@ from ..errors import CompressfileError, Diagnostic, Mark, UsageError
 from ..project import Project
 from ..words import suggest
 
-__all__ = ["Axis", "Point", "Space", "Written", "located", "setting", "written"]
+__all__ = ["Axis", "Point", "Space", "Written", "identity", "located", "setting", "written"]
 
 Point = Mapping[str, Any]
 """Path of a range → the value chosen."""
@@ -222,6 +222,11 @@ def located(marks: Mapping[str, Mark], value: Any = None) -> Iterator[None]:
                 one = Diagnostic(said, place, one.hint)
             found.append(one)
         raise CompressfileError(dict.fromkeys(found), error.texts) from None
+
+
+def identity(point: Point) -> str:
+    """Equal for equal points; 1, 1.0 and true differ."""
+    return json.dumps(dict(point), sort_keys=True)
 
 
 def setting(path: str, value: Any) -> str:

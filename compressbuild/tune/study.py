@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from ..digest import load_sealed, save_sealed
+from .space import identity
 
 __all__ = ["Study"]
 
@@ -33,7 +34,7 @@ class Study:
 
     def add(self, point: dict[str, Any]) -> OSError | None:
         """Keep a point; what prevented it."""
-        if point in self.points:
+        if identity(point) in map(identity, self.points):
             return None
         self.points.append(point)
         return save_sealed(self._path, _MAGIC, _Kept(self.points))
