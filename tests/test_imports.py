@@ -32,6 +32,7 @@ ONLY_IN = {
     "cryptography": {"build"},
     "fsspec": {"store"},
     "distributed": {"execute"},
+    "optuna": {"tune"},
     "pytest": {"conformance"},
 }
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "affected": "List the targets that differ from a git revision.",
     "compare": "Compare two targets on the same samples.",
     "history": "Show a target's metrics from build to build.",
+    "tune": "Search a target's ranges for the best values under its gates.",
     "report": "Write an HTML report of what is built, and what to ship.",
     "profile": "Show where the time of a target's run goes.",
     "graph": "Draw the DAG as svg, dot or mermaid.",
@@ -64,6 +65,11 @@ _TAKES_VALUE = frozenset(
         "--key",
         "--since",
         "--interval",
+        "--minimize",
+        "--maximize",
+        "--trials",
+        "--timeout",
+        "--seed",
     )
 )
 

@@ -40,6 +40,7 @@ COMMANDS = (
     "schema",
     "show",
     "sign",
+    "tune",
     "verify",
     "version",
     "watch",

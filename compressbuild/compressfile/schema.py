@@ -14,7 +14,7 @@ import msgspec
 
 from ..api import Params
 from ..words import DURATION, SIZE, Quantity
-from .component import REFERENCE, opened
+from .component import REFERENCE, opened, range_
 from .gates import AMOUNT, GATE_KEYS, LIMITS, RECORDS, RELATIVE_LIMITS, VERDICTS
 from .names import COMMANDS, IDENTIFIER, MAX_NAME, NAME, SANDBOXES
 from .sections import DTYPES
@@ -44,13 +44,15 @@ def schema(
     kinds = list(dict.fromkeys(kind for family in families for kind in family.values()))
     found, components = msgspec.json.schema_components(kinds, ref_template="#/$defs/params.{name}")
     refs = dict(zip(kinds, found, strict=True))
+    stepped = {refs[kind]["$ref"].removeprefix("#/$defs/params.") for kind in techniques.values()}
     definitions: Json = {
         "reference": {
             "type": "string",
             "pattern": r"\$\{",
             "description": "text with a reference: ${vars.NAME} or, in a matrix target, ${axis}",
         },
-        **{f"params.{name}": opened(component) for name, component in components.items()},
+        "range": range_(),
+        **{f"params.{name}": opened(each, ranged=name in stepped) for name, each in components.items()},
         "step": _step({name: refs[kind] for name, kind in techniques.items()}),
         "metric": _metric({name: refs[kind] for name, kind in metrics.items()}),
         "gate": _gate(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -24,6 +25,7 @@ __all__ = [
     "ModelSpec",
     "PlatformSpec",
     "PublishSpec",
+    "RangeSpec",
     "RunOptions",
     "Spec",
     "StepSpec",
@@ -97,11 +99,27 @@ class PlatformSpec(msgspec.Struct, frozen=True):
     marks: Mapping[str, Mark] = {}
 
 
+class RangeSpec(msgspec.Struct, frozen=True):
+    """A parameter that ``cbuild tune`` chooses: from ``low`` to ``high``, or one of ``choices``. ``mark``: where the
+    range is written."""
+
+    parameter: str
+    mark: Mark
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    step: float | None = None
+    choices: tuple[Any, ...] = ()
+
+
 class StepSpec(msgspec.Struct, frozen=True):
+    """``params``: as builds use them; ``ranges``: of those that were written as one."""
+
     technique: str
     mark: Mark
     params: Map | None = None
     options: RunOptions = RunOptions()
+    ranges: tuple[RangeSpec, ...] = ()
 
 
 class GateSpec(msgspec.Struct, frozen=True):

@@ -88,6 +88,7 @@ def test_every_command_that_takes_a_target_offers_it(project: Path) -> None:
         "show",
         "compare",
         "history",
+        "tune",
         "report",
         "profile",
         "graph",

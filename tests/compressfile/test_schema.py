@@ -93,6 +93,8 @@ GOOD = [
     "{version: 1, targets: {a: {from: b, steps: [{'prune.${vars.k}': {z: 1}, memory: 4GiB}]}}}",
     "{version: 1, evaluate: {data: d, metrics: [size, latency: {warmup: 3}], baseline: x}}",
     "{version: 1, targets: {a: {from: b, gates: {x: {max-drop: 0.1, against: b}, y: {min: '${vars.m}'}}}}}",
+    "{version: 1, targets: {a: {from: b, steps: [prune: {ratio: {search: [0.1, '${vars.h}'], log: true}}]}}}",
+    "{version: 1, targets: {a: {from: b, steps: [prune: {layers: {choose: [[1], [2, 3]], value: [1]}}]}}}",
     "{version: 1, groups: {g: [a, 'b*', '${vars.c}']}, env: [A], outside: [../x, /y], python-path: [src]}",
 ]
 
@@ -117,6 +119,10 @@ BAD = [
     "{version: 1, targets: {a: {from: b, steps: [prune: {ratio: 1.5}]}}}",
     "{version: 1, targets: {a: {from: b, steps: [prune: {ration: 0.5}]}}}",
     "{version: 1, targets: {a: {from: b, steps: [prune: {layers: [x]}]}}}",
+    "{version: 1, targets: {a: {from: b, steps: [prune: {ratio: {search: [0.1]}}]}}}",
+    "{version: 1, targets: {a: {from: b, steps: [prune: {ratio: {choose: []}}]}}}",
+    "{version: 1, targets: {a: {from: b, steps: [prune: {ratio: {search: [1, 2], stepp: 1}}]}}}",
+    "{version: 1, evaluate: {metrics: [latency: {warmup: {search: [1, 2], value: 1}}]}}",
     "{version: 1, targets: {a: {from: b, timeout: soon}}}",
     "{version: 1, targets: {a: {from: b, gates: {x: {max-drop: 0.1}}}}}",
     "{version: 1, targets: {a: {from: b, gates: {x: {}}}}}",
