@@ -30,6 +30,7 @@ COMMANDS = {
     "compare": "Compare two targets on the same samples.",
     "history": "Show a target's metrics from build to build.",
     "report": "Write an HTML report of what is built, and what to ship.",
+    "advise": "Say what an expert would change, with evidence and a patch.",
     "profile": "Show where the time of a target's run goes.",
     "graph": "Draw the DAG as svg, dot or mermaid.",
     "verify": "Check published artifacts against their provenance.",
