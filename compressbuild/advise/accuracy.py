@@ -99,7 +99,7 @@ def saturation(seen: Seen) -> Iterator[Advice]:
     for step in seen.steps:
         params = step.params
         unsigned = params.get("scheme", "u8-affine") == "u8-affine" and params.get("weights", "int8") == "int8"
-        if params.get("reduce_range") is not False or not unsigned or params.get("activations") in ("int8", "int16"):
+        if params.get("reduce-range") is not False or not unsigned or params.get("activations") in ("int8", "int16"):
             continue
         yield Advice(
             check="saturation",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from ..api.part import Rows
 from ..compressfile.nodes import plain
 from ..compressfile.spec import DatasetSpec
 from .view import Advice, Edit, Seen
@@ -71,10 +72,10 @@ def _other(datasets: Mapping[str, DatasetSpec], judge: str, training: str | None
 
 
 def _same(one: DatasetSpec, two: DatasetSpec) -> bool:
-    """Whether both are the same rows of the same source."""
+    """Whether both have the same rows of one source, or one has all of them."""
     if one.name == two.name:
         return True
-    return _identity(one) == _identity(two) and one.rows == two.rows
+    return _identity(one) == _identity(two) and (one.rows == two.rows or Rows() in (one.rows, two.rows))
 
 
 def _identity(spec: DatasetSpec) -> tuple[object, ...]:

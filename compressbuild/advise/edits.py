@@ -77,8 +77,13 @@ def _set(lines: list[str], place: _Place, key: str, text: str) -> str | None:
         lines[row] = f"{lines[row][: column + 1]}{body}{', ' if body else ''}{key}: {text}{lines[row][end:]}"
         return "".join(lines)
     first = value.entries[0][0].mark
-    lines.insert(first.line - 1, f"{' ' * (first.column - 1)}{key}: {text}\n")
+    lines.insert(first.line - 1, f"{' ' * (first.column - 1)}{key}: {text}{_break(lines)}")
     return "".join(lines) if not lines[first.line][: first.column - 1].strip() else None
+
+
+def _break(lines: list[str]) -> str:
+    """How the file ends its lines."""
+    return "\r\n" if lines[0].endswith("\r\n") else "\n"
 
 
 def _on_one_line(node: Node, lines: list[str]) -> bool:
@@ -110,9 +115,9 @@ def _step(lines: list[str], place: _Place, edit: Edit) -> str | None:
     before = line[:start]
     if before.strip() == "-":  # an item of its own line
         if edit.kind == "after":
-            lines.insert(row + 1, f"{before}{edit.text}\n")
+            lines.insert(row + 1, f"{before}{edit.text}{_break(lines)}")
             if not line.endswith("\n"):
-                lines[row] += "\n"
+                lines[row] += _break(lines)
         elif len(place.items.items) == 1:
             return None  # 'steps:' would be left empty
         else:

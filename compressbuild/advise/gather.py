@@ -8,12 +8,15 @@ from typing import Any
 
 from ..compressfile.nodes import plain
 from ..compressfile.spec import StepSpec
+from ..digest import digest_value
+from ..errors import StoreError
 from ..evaluate.evidence import Evidence
 from ..evaluate.results import Results
 from ..evaluate.roles import Roles
 from ..graph import Graph, TargetPlan
 from ..platforms import quota, saturates
 from ..project import Project
+from ..store import ActionResult
 from .view import Measured, Seen, Step
 
 __all__ = ["gather"]
@@ -91,8 +94,8 @@ def _steps(project: Project, target: TargetPlan, results: Results) -> tuple[Step
                 mark=step.mark if step is not None else node.mark,
                 params=node.params,
                 facts=made.facts if made is not None else {},
-                output=made.output if made is not None else None,
-                before=given.output if given is not None else None,
+                output=_content(project, made),
+                before=_content(project, given),
             )
         )
     return tuple(found)
@@ -128,6 +131,7 @@ def _seen(
         ratios=_ratios(own.get(speed, {})) if speed is not None and fair else None,
         baseline=target.baseline,
         baseline_steps=tuple(graph.nodes[i].name for i in _chain(graph, base)) if base is not None else (),
+        same_model=base is not None and _same_model(graph, target, base),
         sizes=_sizes(target, base, results),
         gated=frozenset(gate.spec.metric for gate in target.gates),
         evaluation=evaluation.data if evaluation is not None else None,
@@ -140,6 +144,32 @@ def _seen(
         quota=limit,
         **_platform(project, target),
     )
+
+
+def _content(project: Project, result: ActionResult | None) -> str | None:
+    """A digest of the bytes of a result's files, whatever their names: one that only renames a file changes nothing."""
+    if result is None:
+        return None
+    try:
+        files = project.store.cas.read_tree(result.output).files
+    except StoreError:  # evicted: its name is all that is known
+        return result.output
+    return digest_value(sorted(file.digest for file in files))
+
+
+def _same_model(graph: Graph, target: TargetPlan, base: TargetPlan) -> bool:
+    """Whether every step of the baseline is one of the target's. Exporting makes no other model."""
+    own, other = set(_chain(graph, target)), _chain(graph, base)
+    return all(i in own or graph.nodes[i].name.startswith("export.") for i in other) and (
+        _source(graph, target) == _source(graph, base)
+    )
+
+
+def _source(graph: Graph, target: TargetPlan) -> int:
+    at = target.artifact
+    while "subject" in graph.nodes[at].inputs:
+        at = graph.nodes[at].inputs["subject"]
+    return at
 
 
 def _compiled(graph: Graph, target: TargetPlan) -> bool:

@@ -19,7 +19,7 @@ def changed_nothing(seen: Seen) -> Iterator[Advice]:
             check="changed-nothing",
             target=seen.target,
             what=f"{step.technique} changed nothing: remove the step, or give it something to do",
-            evidence=(f"its output has the bytes of its input, {step.output[:12]}",),
+            evidence=("its files have the bytes of its input's",),
             mark=step.mark,
             reference="docs/keys.md",
             edit=Edit("remove", step.mark),

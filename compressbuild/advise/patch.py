@@ -51,14 +51,13 @@ def _checked(project: Project, old: str, edits: Iterable[Edit]) -> str | None:
     wanted = sorted(edits, key=lambda e: (e.mark.line, e.mark.column), reverse=True)
     if any(map(_collide, wanted, wanted[1:])):
         return None
-    for edit in wanted:
-        if edit.mark.file != shown(project.spec.path):
-            return None  # it was given with --set
-        found = edited(text, edit)
-        if found is None or found == text:
-            return None
-        text = found
     try:
+        for edit in wanted:
+            # What was given with --set stands in no file.
+            found = edited(text, edit) if edit.mark.file == shown(project.spec.path) else None
+            if found is None or found == text:
+                return None
+            text = found
         trial = Project(project.spec.path, environ=project.environ, text=text)
         trial.__dict__.update(registry=project.registry, facts=project.facts, types=project.types)
         _ = trial.graph

@@ -48,11 +48,11 @@ def _cause(seen: Seen, step: Step) -> tuple[str, tuple[str, ...], Edit | None]:
     if str(params.get("activations")) in ("uint16", "int16"):
         what = "activations of 16 bits are no faster than float on CPUs; leave them at auto"
         return what, (f"activations {params['activations']}",), Edit("set", step.mark, "activations", "auto")
-    if step.technique == "quantize.dynamic" and "Conv" in params.get("op_types", ()):
+    if step.technique == "quantize.dynamic" and "Conv" in params.get("op-types", ()):
         what = "convolutions become slower when they are quantized while running; leave them out, or calibrate"
-        kept = [name for name in params["op_types"] if name != "Conv"]
+        kept = [name for name in params["op-types"] if name != "Conv"]
         edit = Edit("set", step.mark, "op-types", f"[{', '.join(kept)}]") if kept else None
-        return what, (f"op-types {', '.join(params['op_types'])}",), edit
+        return what, (f"op-types {', '.join(params['op-types'])}",), edit
     float_left = _left_in_float(step)
     if seen.on_cpu and seen.arch == "x86_64" and seen.isa and not _VNNI & set(seen.isa):
         what = "this processor has no VNNI, so an int8 product takes several instructions; ship float here, or measure "

@@ -9,6 +9,7 @@ import msgspec
 
 from ..compressfile.spec import DatasetSpec
 from ..errors import Mark
+from ..evaluate.concerns import NEGLIGIBLE
 
 __all__ = ["Advice", "Edit", "Measured", "Seen", "Step"]
 
@@ -67,7 +68,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     are chosen by the extensions of the processor. ``isa``: those of this machine.
     ``quota``: CPUs that a container may use here, None without a limit. ``threads``: what its runtime asks for.
     ``best``: the better of its baseline and of what gates compare with. ``allowed``: how much quality may be lost
-    to it; None where a gate on quality is met. ``gated``: metrics with a gate.
+    to it; None where a gate on quality is met. ``gated``: metrics with a gate. ``same_model``: whether
+    the target is made from what its baseline is made from.
     """
 
     target: str
@@ -90,6 +92,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     ratios: tuple[float, float, float] | None = None
     baseline: str | None = None
     baseline_steps: tuple[str, ...] = ()
+    same_model: bool = False
     sizes: tuple[int, int] | None = None
     gated: frozenset[str] = frozenset()
     evaluation: str | None = None
@@ -113,8 +116,9 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def not_faster(self) -> bool:
-        """Whether it is no faster than its baseline, by the interval of their ratio."""
-        return self.ratios is not None and self.ratios[2] >= 0.99
+        """Whether it is no faster than its baseline, by the interval of their ratio. A baseline that is smaller by other
+        steps says nothing of these."""
+        return self.same_model and self.ratios is not None and self.ratios[2] >= 1 - NEGLIGIBLE
 
     def timed(self) -> str:
         """The ratio of its speed, in words."""
