@@ -79,7 +79,12 @@ def which_step(seen: Seen) -> Iterator[Advice]:
     if whole <= 0 or drops[at] < _BLAMED * whole or drops[at] <= (seen.allowed or 0.0):
         return
     first, last = points[at], points[at + 1]
-    blamed = seen.steps[len(first.nodes) : len(last.nodes)]
+    blamed = [
+        step for step in seen.steps[len(first.nodes) : len(last.nodes)] if not step.technique.startswith("export.")
+    ]
+    named = {advice.mark for advice in too_much_at_once(seen)}
+    if not blamed or any(step.mark in named for step in blamed):
+        return  # there is nothing to blame, or it is said already
     names = " and ".join(step.technique for step in blamed)
     between = f"between {first.target} and {last.target}"
     yield Advice(

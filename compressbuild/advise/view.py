@@ -116,8 +116,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def not_faster(self) -> bool:
-        """Whether it is no faster than its baseline, by the interval of their ratio. A baseline that is smaller by other
-        steps says nothing of these."""
+        """Whether it is no faster than its baseline, by the interval of their ratio. A baseline that is another model
+        says nothing of these steps."""
         return self.same_model and self.ratios is not None and self.ratios[2] >= 1 - NEGLIGIBLE
 
     def timed(self) -> str:

@@ -186,6 +186,10 @@ def test_the_step_that_lost_the_accuracy() -> None:
     earlier = only(replace(SOUND, value=0.80, siblings=(replace_value(siblings[0], 0.81), siblings[3])))
     assert earlier.what.startswith("prune.channels and finetune lost")
     assert advise([replace(SOUND, siblings=siblings)]) == ()
+    cut = replace(SOUND, value=0.80, siblings=siblings, steps=(*SOUND.steps[:2], step("prune.layers", 3, ratio=0.5)))
+    assert only(cut).check == "too-much-at-once", "that step is named once"
+    exported = replace(SOUND, value=0.80, siblings=siblings, steps=(*SOUND.steps[:2], step("export.onnx", 3)))
+    assert advise([exported]) == (), "exporting is no step to start at"
     assert advise([replace(SOUND, value=0.80)]) == (), "nothing is measured on the way"
 
 
