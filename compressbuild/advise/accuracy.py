@@ -7,9 +7,9 @@ from itertools import pairwise
 
 from .view import Advice, Edit, Measured, Seen, Step
 
-__all__ = ["saturation", "too_much_at_once", "which_step"]
+__all__ = ["RECOVER", "saturation", "too_much_at_once", "which_step"]
 
-_RECOVER = ("finetune", "distill", "train", "prune.gradual", "prune.movement", "quantize.qat")
+RECOVER = ("finetune", "distill", "train", "prune.gradual", "prune.movement", "quantize.qat")
 _AT_ONCE = ("prune.magnitude", "prune.channels", "prune.heads", "prune.layers", "prune.nm", "prune.recurrent")
 _MUCH = 0.3  # of the weights or channels: below it a loss has other causes as often
 _BLAMED = 0.5  # of the whole loss
@@ -21,7 +21,7 @@ def too_much_at_once(seen: Seen) -> Iterator[Advice]:
         return
     for place, step in enumerate(seen.steps):
         share = _share(step)
-        if share is None or any(later.technique in _RECOVER for later in seen.steps[place + 1 :]):
+        if share is None or any(later.technique in RECOVER for later in seen.steps[place + 1 :]):
             continue
         yield Advice(
             check="too-much-at-once",
@@ -32,7 +32,7 @@ def too_much_at_once(seen: Seen) -> Iterator[Advice]:
             mark=step.mark,
             reference="docs/techniques/prune.gradual.md; Zhu & Gupta, To prune, or not to prune, 2017, "
             "arXiv:1710.01878",
-            edit=_recovery(step, share, seen.training),
+            edit=_recovery(step, share, seen.recipe),
         )
 
 
@@ -43,12 +43,12 @@ def _share(step: Step) -> float | None:
     return float(found) if isinstance(found, int | float) and found >= _MUCH else None
 
 
-def _recovery(step: Step, share: float, data: str | None) -> Edit | None:
-    if data is None:
+def _recovery(step: Step, share: float, recipe: str) -> Edit | None:
+    if not recipe:
         return None
     if step.technique == "prune.magnitude":
-        return Edit("replace", step.mark, text=f"prune.gradual: {{data: {data}, sparsity: {share:g}}}")
-    return Edit("after", step.mark, text=f"finetune: {{data: {data}}}")
+        return Edit("replace", step.mark, text=f"prune.gradual: {{{recipe}, sparsity: {share:g}}}")
+    return Edit("after", step.mark, text=f"finetune: {{{recipe}}}")
 
 
 def _loss(seen: Seen) -> tuple[str, ...]:

@@ -111,7 +111,10 @@ def _step(lines: list[str], place: _Place, edit: Edit) -> str | None:
     line = lines[row]
     if edit.kind == "replace":
         lines[row] = line[:start] + edit.text + line[end:]
-        return "".join(lines)
+        if not edit.then:
+            return "".join(lines)
+        line, end = lines[row], start + len(edit.text)
+        edit = Edit("after", edit.mark, text=edit.then)
     before = line[:start]
     if before.strip() == "-":  # an item of its own line
         if edit.kind == "after":

@@ -136,7 +136,7 @@ def _seen(
         gated=frozenset(gate.spec.metric for gate in target.gates),
         evaluation=evaluation.data if evaluation is not None else None,
         datasets=project.spec.datasets,
-        training=_training(graph),
+        **_training(graph),
         siblings=tuple(each for each in shared if each.target != target.name),
         built=made is not None,
         arch=arch if isinstance(arch, str) else None,
@@ -255,9 +255,13 @@ def _allowed(
     return min((gate.max_drop for gate in gates if gate.max_drop is not None), default=0.0)
 
 
-def _training(graph: Graph) -> str | None:
-    """The dataset that the file trains on: of its first step that trains."""
+def _training(graph: Graph) -> dict[str, Any]:
+    """What the file trains on, and how long and how fast: of its first step that trains."""
     for node in graph.nodes:
         if node.role == "technique" and node.name in _TRAINS and isinstance(node.params.get("data"), str):
-            return str(node.params["data"])
-    return None
+            known = {key: node.params.get(key) for key in ("data", "epochs", "lr")}
+            recipe = ", ".join(
+                f"{key}: {value}" for key, value in known.items() if isinstance(value, str | int | float)
+            )
+            return {"training": str(node.params["data"]), "recipe": recipe}
+    return {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from .accuracy import RECOVER
 from .view import Advice, Edit, Seen, Step
 
 __all__ = ["int8_not_faster", "zeros_not_faster"]
@@ -88,9 +89,11 @@ def zeros_not_faster(seen: Seen) -> Iterator[Advice]:
     if isinstance(sparsity, int | float):
         evidence.append(f"{step.technique} sparsity {sparsity:g}")
         # As many weights go: a layer loses inputs and outputs, so what is left is the square.
-        if step.technique == "prune.magnitude" and 0 < sparsity < 1:
+        recovers = any(later.technique in RECOVER for later in seen.steps if later.node > step.node)
+        if step.technique == "prune.magnitude" and 0 < sparsity < 1 and (recovers or seen.recipe):
             ratio = 1 - math.sqrt(1 - sparsity)
-            edit = Edit("replace", step.mark, text=f"prune.channels: {{ratio: {ratio:.2f}}}")
+            then = "" if recovers else f"finetune: {{{seen.recipe}}}"
+            edit = Edit("replace", step.mark, text=f"prune.channels: {{ratio: {ratio:.2f}}}", then=then)
     yield Advice(
         check="zeros-not-faster",
         target=seen.target,

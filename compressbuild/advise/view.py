@@ -17,14 +17,15 @@ __all__ = ["Advice", "Edit", "Measured", "Seen", "Step"]
 class Edit(msgspec.Struct, frozen=True):
     """A change of the Compressfile. ``mark``: the step, or the entry, that it changes.
 
-    ``set``: give ``key`` the value ``text``. ``replace``: the step becomes ``text``. ``after``: ``text`` is a step
-    behind it. ``remove``: the step goes.
+    ``set``: give ``key`` the value ``text``. ``replace``: the step becomes ``text``, with the step ``then`` behind it
+    if that is given. ``after``: ``text`` is a step behind it. ``remove``: the step goes.
     """
 
     kind: Literal["set", "replace", "after", "remove"]
     mark: Mark
     key: str = ""
     text: str = ""
+    then: str = ""
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,8 +69,9 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     are chosen by the extensions of the processor. ``isa``: those of this machine.
     ``quota``: CPUs that a container may use here, None without a limit. ``threads``: what its runtime asks for.
     ``best``: the better of its baseline and of what gates compare with. ``allowed``: how much quality may be lost
-    to it; None where a gate on quality is met. ``gated``: metrics with a gate. ``same_model``: whether
-    the target is made from what its baseline is made from.
+    to it; None where a gate on quality is met. ``gated``: metrics with a gate. ``training``: the
+    dataset that the file trains on; ``recipe``: that with its epochs and rate, as parameters are written.
+    ``same_model``: whether the target is made from what its baseline is made from.
     """
 
     target: str
@@ -98,6 +100,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     evaluation: str | None = None
     datasets: Mapping[str, DatasetSpec] = {}
     training: str | None = None
+    recipe: str = ""
     siblings: tuple[Measured, ...] = ()
     built: bool = False
 

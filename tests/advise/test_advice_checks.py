@@ -55,6 +55,7 @@ SOUND = Seen(
     evaluation="test",
     datasets={name: data(name) for name in ("train", "calibration", "test")},
     training="train",
+    recipe="data: train, epochs: 9",
     built=True,
 )
 
@@ -131,11 +132,17 @@ def test_a_baseline_that_is_another_model_says_nothing_of_int8() -> None:
 
 
 def test_zeros_that_dense_kernels_multiply() -> None:
-    zeros = replace(SOUND, steps=(step("prune.magnitude", 4, sparsity=0.75), step("finetune")), ratios=(1.0, 0.99, 1.0))
+    zeros = replace(
+        SOUND, steps=(step("prune.magnitude", 4, sparsity=0.75), step("finetune", 5)), ratios=(1.0, 0.99, 1.0)
+    )
     found = only(zeros)
     assert found.check == "zeros-not-faster"
     assert found.edit is not None
-    assert found.edit.text == "prune.channels: {ratio: 0.50}"
+    assert (found.edit.text, found.edit.then) == ("prune.channels: {ratio: 0.50}", "")
+    alone = only(replace(zeros, steps=zeros.steps[:1]))
+    assert alone.edit is not None
+    assert alone.edit.then == "finetune: {data: train, epochs: 9}", "channels that go are missed at once"
+    assert only(replace(zeros, steps=zeros.steps[:1], recipe="")).edit is None
     assert advise([replace(zeros, ratios=(0.7, 0.68, 0.72))]) == ()
     assert advise([replace(zeros, steps=(*zeros.steps, step("prune.channels", 5)))]) == ()
     assert advise([replace(zeros, gated=frozenset({"compressed-size"}))]) == ()
@@ -148,11 +155,11 @@ def test_too_much_at_once() -> None:
     assert found.check == "too-much-at-once"
     assert found.evidence == ("top1 0.71, 0.975 in fp32: 0.265 lost, 0.01 may be lost",)
     assert found.edit is not None
-    assert (found.edit.kind, found.edit.text) == ("replace", "prune.gradual: {data: train, sparsity: 0.9}")
+    assert (found.edit.kind, found.edit.text) == ("replace", "prune.gradual: {data: train, epochs: 9, sparsity: 0.9}")
     channels = only(replace(cut, steps=(step("prune.channels", 4, ratio=0.5),)))
     assert channels.edit is not None
-    assert (channels.edit.kind, channels.edit.text) == ("after", "finetune: {data: train}")
-    assert only(replace(cut, training=None)).edit is None
+    assert (channels.edit.kind, channels.edit.text) == ("after", "finetune: {data: train, epochs: 9}")
+    assert only(replace(cut, recipe="")).edit is None
 
 
 def test_what_recovers_or_loses_little_is_not_too_much() -> None:
