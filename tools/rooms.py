@@ -22,7 +22,7 @@ LAYERS = """
     __main__
     cli
     push notebook tune
-    report conformance
+    report advise conformance
     build
     evaluate
     execute revision

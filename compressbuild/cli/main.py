@@ -31,6 +31,7 @@ COMMANDS = {
     "history": "Show a target's metrics from build to build.",
     "tune": "Search a target's ranges for the best values under its gates.",
     "report": "Write an HTML report of what is built, and what to ship.",
+    "advise": "Say what an expert would change, with evidence and a patch.",
     "profile": "Show where the time of a target's run goes.",
     "graph": "Draw the DAG as svg, dot or mermaid.",
     "verify": "Check published artifacts against their provenance.",

@@ -18,6 +18,7 @@ SANDBOXES = ("auto", "bubblewrap", "landlock", "none")
 """What ``sandbox`` may say."""
 
 COMMANDS = (
+    "advise",
     "affected",
     "all",
     "build",

@@ -7,6 +7,7 @@ GPU fact is asked for and there is an NVIDIA driver.
 from .catalogue import Ability, assess
 from .facts import Fact, Facts, Host, probe
 from .needs import Missing, check, install_line, lacking, unavailable
+from .quota import quota
 from .requires import check_requires, requires_met
 from .saturation import saturates
 
@@ -22,6 +23,7 @@ __all__ = [
     "install_line",
     "lacking",
     "probe",
+    "quota",
     "requires_met",
     "saturates",
     "unavailable",

@@ -91,6 +91,7 @@ def test_every_command_that_takes_a_target_offers_it(project: Path) -> None:
         "tune",
         "report",
         "profile",
+        "advise",
         "graph",
         "verify",
         "sign",

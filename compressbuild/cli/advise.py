@@ -1,0 +1,100 @@
+"""``cbuild advise``: what an expert would change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import UsageError
+from . import completion
+from .options import opened, project_options
+
+if TYPE_CHECKING:
+    from ..advise import Advice
+
+__all__ = ["command"]
+
+
+@click.command("advise", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("targets", nargs=-1, shell_complete=completion.targets)
+@project_options
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.option("--apply", "apply", is_flag=True, help="Make the changes in the Compressfile; comments stay.")
+def command(
+    targets: tuple[str, ...],
+    file: str,
+    overrides: tuple[str, ...],
+    cache_dir: str | None,
+    as_json: bool,
+    apply: bool,
+) -> int:
+    """Say what an expert would change in targets (default: all), by their parameters and last results: with the
+    evidence, the lines to change and a reference. Builds nothing."""
+    import msgspec
+
+    from ..advise import advise, gather, patched
+    from ..compressfile.select import select
+    from ..digest import promptly
+
+    if apply and overrides:
+        raise UsageError("--apply changes the file, which --set replaces", hint="leave one of them out")
+    with opened(file, overrides, cache_dir) as project:
+        names, _ = select(project.spec, targets or ("all",))
+        seen = gather(project, [name for name in names if name in project.graph.targets])
+        found = advise(seen)
+        changes = patched(project, found)
+        path = project.spec.path
+    unbuilt = [each.target for each in seen if not each.built]
+    if apply and changes.text is not None:
+        try:
+            with open(path, "w", encoding="utf-8", newline="", opener=promptly) as there:
+                there.write(changes.text)
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    if as_json:
+        rows = [_row(*each, apply) for each in zip(found, changes.diffs, changes.made, strict=True)]
+        document = {"targets": [each.target for each in seen], "unbuilt": unbuilt, "advice": rows}
+        click.echo(msgspec.json.encode(document).decode())
+        return 0
+    for advice, diff in zip(found, changes.diffs, strict=True):
+        _print(advice, diff)
+    _summary(len(found), sum(changes.made), len(seen), unbuilt, apply)
+    return 0
+
+
+def _row(advice: Advice, diff: str, made: bool, apply: bool) -> dict[str, Any]:
+    return {
+        "check": advice.check,
+        "target": advice.target,
+        "what": advice.what,
+        "evidence": list(advice.evidence),
+        "where": str(advice.mark),
+        "patch": diff or None,
+        "applied": made and apply,
+        "reference": advice.reference,
+    }
+
+
+def _print(advice: Advice, diff: str) -> None:
+    click.echo(f"{advice.mark.file}:{advice.mark.line}: {advice.target}: {advice.what}  [{advice.check}]")
+    for line in advice.evidence:
+        click.echo(f"  evidence: {line}")
+    for line in diff.splitlines():
+        click.echo(f"  {line}")
+    click.echo(f"  see: {advice.reference}\n")
+
+
+def _summary(items: int, changes: int, looked: int, unbuilt: list[str], apply: bool) -> None:
+    """One line, and one more where results are missing."""
+    targets = f"{looked} target{'' if looked == 1 else 's'}"
+    made = f"{changes} change{'' if changes == 1 else 's'}"
+    if not items:
+        click.echo(f"nothing to advise on {targets}")
+    elif apply:
+        click.echo(f"{items} of advice on {targets}; {made} made")
+    else:
+        click.echo(f"{items} of advice on {targets}" + (f"; '--apply' makes {made}" if changes else ""))
+    if unbuilt:
+        shown = ", ".join(unbuilt[:5]) + (f" and {len(unbuilt) - 5} more" if len(unbuilt) > 5 else "")
+        click.echo(f"without results, so only their parameters were read: {shown}")

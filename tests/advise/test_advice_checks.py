@@ -1,0 +1,273 @@
+"""Each check of ``cbuild advise``: the planted fault is named, and a sound target is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from compressbuild.advise import Advice, Seen, Step, advise
+from compressbuild.advise.view import Measured
+from compressbuild.api.part import Rows
+from compressbuild.compressfile.spec import DatasetSpec
+from compressbuild.errors import Mark
+
+
+def hyphened(params: dict[str, Any]) -> dict[str, Any]:
+    """As nodes have them."""
+    return {name.replace("_", "-"): value for name, value in params.items()}
+
+
+def step(technique: str, line: int = 1, facts: dict[str, Any] | None = None, **params: Any) -> Step:
+    return Step(
+        node=line, technique=technique, mark=Mark("Compressfile", line, 9), params=hyphened(params), facts=facts or {}
+    )
+
+
+def data(name: str, loader: str = "", rows: Rows | None = None) -> DatasetSpec:
+    return DatasetSpec(name, Mark("Compressfile", 1, 1), loader or f"m:{name}", rows=rows or Rows())
+
+
+INT8 = step(
+    "quantize.static", 3, {"samples": 512, "quantized_share": 1.0},
+    scheme="u8-affine", activations="auto", samples=512, data="calibration", reduce_range=False,
+)  # fmt: skip
+SOUND = Seen(
+    target="int8",
+    steps=(step("prune.channels", 1, ratio=0.5), step("finetune", 2, data="train"), INT8),
+    platform="cpu",
+    platform_mark=Mark("Compressfile", 9, 3),
+    scheme="u8-affine",
+    on_cpu=True,
+    arch="x86_64",
+    isa=("avx2", "avx512_vnni"),
+    threads=2,
+    quality="top1",
+    value=0.97,
+    best=("fp32", 0.975),
+    allowed=0.01,
+    speed="latency",
+    ratios=(0.6, 0.58, 0.62),
+    baseline="fp32",
+    same_model=True,
+    sizes=(30, 100),
+    evaluation="test",
+    datasets={name: data(name) for name in ("train", "calibration", "test")},
+    training="train",
+    recipe="data: train, epochs: 9",
+    built=True,
+)
+
+
+def only(seen: Seen) -> Advice:
+    (found,) = advise([seen])
+    return found
+
+
+def with_last(seen: Seen, last: Step) -> Seen:
+    return replace(seen, steps=(*seen.steps[:-1], last))
+
+
+def with_params(each: Step, **params: Any) -> Step:
+    return replace(each, params={**each.params, **hyphened(params)})
+
+
+def test_a_sound_target_is_left_alone() -> None:
+    assert advise([SOUND]) == ()
+    assert advise([Seen(target="unbuilt")]) == ()
+
+
+def test_int8_that_is_not_faster_without_vnni() -> None:
+    found = only(replace(SOUND, isa=("avx2",), ratios=(1.02, 1.0, 1.04)))
+    assert found.check == "int8-not-faster"
+    assert "no VNNI" in found.what
+    assert found.evidence[:2] == ("latency ×1.02 [1.00–1.04] of fp32", "size ×0.30 of fp32")
+    assert found.mark.line == 3
+    assert found.edit is None
+
+
+@pytest.mark.parametrize("isa", [("avx2", "avx_vnni"), ("amx_int8",)])
+def test_a_processor_with_integer_dot_products_is_not_blamed(isa: tuple[str, ...]) -> None:
+    found = only(replace(SOUND, isa=isa, ratios=(1.02, 1.0, 1.04)))
+    assert "VNNI" not in found.what
+    assert "cbuild profile int8" in found.what
+
+
+def test_a_runtime_for_other_hardware_does_not_ask_the_processor() -> None:
+    assert "VNNI" not in only(replace(SOUND, on_cpu=False, isa=("avx2",), ratios=(1.0, 1.0, 1.1))).what
+
+
+def test_int8_in_a_scheme_that_the_runtime_does_not_fuse() -> None:
+    slow = replace(SOUND, ratios=(2.3, 2.2, 2.4))
+    found = only(with_last(slow, with_params(INT8, scheme="s8-symmetric")))
+    assert found.edit is not None
+    assert (found.edit.kind, found.edit.key, found.edit.text) == ("set", "scheme", "auto")
+    assert advise([with_last(SOUND, with_params(INT8, scheme="s8-symmetric"))]) == (), "it is faster all the same"
+
+
+def test_int8_with_wide_activations_and_layers_left_in_float() -> None:
+    slow = replace(SOUND, ratios=(1.0, 0.99, 1.01))
+    wide = only(with_last(slow, with_params(INT8, activations="uint16")))
+    assert wide.edit is not None
+    assert (wide.edit.key, wide.edit.text) == ("activations", "auto")
+    partly = only(with_last(slow, replace(INT8, facts={"samples": 512, "quantized_share": 0.31})))
+    assert partly.evidence[-1] == "31% of the weights' bytes are quantized"
+    assert "stayed in float" in partly.what
+
+
+def test_convolutions_quantized_while_running() -> None:
+    slow = with_last(replace(SOUND, ratios=(3.0, 2.9, 3.1)), step("quantize.dynamic", 3, op_types=("MatMul", "Conv")))
+    found = only(slow)
+    assert found.edit is not None
+    assert (found.edit.key, found.edit.text) == ("op-types", "[MatMul]")
+
+
+def test_int8_beside_int8_says_nothing_of_int8() -> None:
+    assert advise([replace(SOUND, ratios=(1.0, 0.99, 1.01), baseline_steps=("quantize.static",))]) == ()
+
+
+def test_a_baseline_that_is_another_model_says_nothing_of_int8() -> None:
+    assert advise([replace(SOUND, ratios=(1.0, 0.99, 1.01), same_model=False)]) == ()
+
+
+def test_zeros_that_dense_kernels_multiply() -> None:
+    zeros = replace(
+        SOUND, steps=(step("prune.magnitude", 4, sparsity=0.75), step("finetune", 5)), ratios=(1.0, 0.99, 1.0)
+    )
+    found = only(zeros)
+    assert found.check == "zeros-not-faster"
+    assert found.edit is not None
+    assert (found.edit.text, found.edit.then) == ("prune.channels: {ratio: 0.50}", "")
+    alone = only(replace(zeros, steps=zeros.steps[:1]))
+    assert alone.edit is not None
+    assert alone.edit.then == "finetune: {data: train, epochs: 9}", "channels that go are missed at once"
+    assert only(replace(zeros, steps=zeros.steps[:1], recipe="")).edit is None
+    assert advise([replace(zeros, ratios=(0.7, 0.68, 0.72))]) == ()
+    assert advise([replace(zeros, steps=(*zeros.steps, step("prune.channels", 5)))]) == ()
+    assert advise([replace(zeros, gated=frozenset({"compressed-size"}))]) == ()
+    assert len(advise([replace(zeros, gated=frozenset({"compressed-size", "latency"}))])) == 1
+
+
+def test_too_much_at_once() -> None:
+    cut = replace(SOUND, steps=(step("prune.magnitude", 4, sparsity=0.9),), value=0.71)
+    found = only(cut)
+    assert found.check == "too-much-at-once"
+    assert found.evidence == ("top1 0.71, 0.975 in fp32: 0.265 lost, 0.01 may be lost",)
+    assert found.edit is not None
+    assert (found.edit.kind, found.edit.text) == ("replace", "prune.gradual: {data: train, epochs: 9, sparsity: 0.9}")
+    channels = only(replace(cut, steps=(step("prune.channels", 4, ratio=0.5),)))
+    assert channels.edit is not None
+    assert (channels.edit.kind, channels.edit.text) == ("after", "finetune: {data: train, epochs: 9}")
+    assert only(replace(cut, recipe="")).edit is None
+
+
+def test_what_recovers_or_loses_little_is_not_too_much() -> None:
+    cut = replace(SOUND, steps=(step("prune.magnitude", 4, sparsity=0.9),), value=0.71)
+    assert advise([replace(cut, value=0.97)]) == ()
+    assert advise([replace(cut, allowed=None)]) == (), "a gate is met"
+    assert advise([replace(cut, allowed=0.3)]) == ()
+    assert advise([replace(cut, steps=(*cut.steps, step("distill")))]) == ()
+    assert advise([replace(cut, steps=(step("prune.magnitude", sparsity=0.1),))]) == ()
+
+
+def test_a_metric_where_less_is_better() -> None:
+    worse = replace(SOUND, steps=(step("prune.magnitude", sparsity=0.9),), quality="loss", lower_is_better=True)
+    assert only(replace(worse, value=2.0, best=("fp32", 1.0))).check == "too-much-at-once"
+    assert advise([replace(worse, value=1.0, best=("fp32", 2.0))]) == ()
+
+
+def test_the_step_that_lost_the_accuracy() -> None:
+    own = tuple(each.node for each in SOUND.steps)
+    siblings = (
+        Measured("small", own[:2], 0.97),
+        Measured("small-elsewhere", own[:2], 0.90),
+        Measured("other", (77,), 0.2),
+        Measured("whole", (), 0.975),
+    )
+    found = only(replace(SOUND, value=0.80, siblings=siblings))
+    assert found.check == "which-step"
+    assert found.what.startswith("quantize.static lost most of the accuracy, between small and int8")
+    assert found.mark.line == 3
+    assert found.evidence == ("top1 0.975 in whole", "top1 0.97 in small", "top1 0.8 in int8")
+    earlier = only(replace(SOUND, value=0.80, siblings=(replace_value(siblings[0], 0.81), siblings[3])))
+    assert earlier.what.startswith("prune.channels and finetune lost")
+    assert advise([replace(SOUND, siblings=siblings)]) == ()
+    cut = replace(SOUND, value=0.80, siblings=siblings, steps=(*SOUND.steps[:2], step("prune.layers", 3, ratio=0.5)))
+    assert only(cut).check == "too-much-at-once", "that step is named once"
+    exported = replace(SOUND, value=0.80, siblings=siblings, steps=(*SOUND.steps[:2], step("export.onnx", 3)))
+    assert advise([exported]) == (), "exporting is no step to start at"
+    assert advise([replace(SOUND, value=0.80)]) == (), "nothing is measured on the way"
+
+
+def replace_value(each: Measured, value: float) -> Measured:
+    return Measured(each.target, each.nodes, value)
+
+
+def test_products_that_saturate() -> None:
+    found = only(replace(SOUND, saturates=True))
+    assert found.check == "saturation"
+    assert found.edit is not None
+    assert (found.edit.key, found.edit.text) == ("reduce-range", "true")
+    assert advise([with_last(replace(SOUND, saturates=True), with_params(INT8, reduce_range=True))]) == ()
+    exact = step("quantize.dynamic", 3, weights="uint8", reduce_range=False)
+    assert advise([with_last(replace(SOUND, saturates=True), exact)]) == ()
+    assert advise([with_last(replace(SOUND, saturates=True), with_params(INT8, scheme="s8-symmetric"))]) == ()
+
+
+def test_few_samples() -> None:
+    found = only(with_last(SOUND, replace(with_params(INT8, samples=8), facts={"samples": 8})))
+    assert found.check == "few-samples"
+    assert found.edit is not None
+    assert found.edit.key == "samples"
+    poor = only(with_last(SOUND, replace(INT8, facts={"samples": 40})))
+    assert "'calibration' has no more" in poor.what
+    assert poor.edit is None
+    assert advise([with_last(SOUND, replace(with_params(INT8, samples=100), facts={"samples": 100}))]) == ()
+
+
+def test_calibrated_on_what_judges_it() -> None:
+    found = only(with_last(SOUND, with_params(INT8, data="test")))
+    assert found.check == "judged-on-its-own-data"
+    assert found.edit is not None
+    assert found.edit.text == "calibration"
+    twin = {**SOUND.datasets, "calibration": data("calibration", "m:test")}
+    again = only(replace(SOUND, datasets=twin))
+    assert again.edit is not None
+    assert again.edit.text == "train"
+    parts = {"calibration": Rows(sizes=(0.2,), part=0), "test": Rows(sizes=(0.2,))}
+    split = {name: data(name, "m:all", rows) for name, rows in parts.items()}
+    assert advise([replace(SOUND, datasets={**SOUND.datasets, **split})]) == ()
+    whole = {**split, "test": data("test", "m:all")}
+    assert only(replace(SOUND, datasets={**SOUND.datasets, **whole})).check == "judged-on-its-own-data"
+
+
+def test_a_step_that_changed_nothing() -> None:
+    idle = replace(step("optimize.onnx", 5), output="ab" * 32, before="ab" * 32)
+    found = only(replace(SOUND, steps=(idle, *SOUND.steps)))
+    assert found.check == "changed-nothing"
+    assert found.edit is not None
+    assert found.edit.kind == "remove"
+    assert advise([replace(SOUND, steps=(replace(idle, output="cd" * 32), *SOUND.steps))]) == ()
+
+
+@pytest.mark.parametrize(("quota", "text"), [(1.5, "1"), (0.5, "1"), (2.0, None), (None, None)])
+def test_more_threads_than_a_container_has(quota: float | None, text: str | None) -> None:
+    seen = replace(SOUND, quota=quota)
+    if text is None:
+        assert advise([seen]) == ()
+        return
+    found = only(seen)
+    assert found.check == "more-threads-than-cpus"
+    assert found.mark.line == 9
+    assert found.edit is not None
+    assert found.edit.text == text
+
+
+def test_one_thread_is_the_least() -> None:
+    assert advise([replace(SOUND, quota=0.5, threads=1)]) == ()
+
+
+def test_two_targets_with_the_same_line_are_advised_once() -> None:
+    poor = with_last(SOUND, with_params(INT8, data="test"))
+    assert [each.target for each in advise([poor, replace(poor, target="again")])] == ["int8"]

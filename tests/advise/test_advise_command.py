@@ -1,0 +1,184 @@
+"""``cbuild advise`` on real builds: planted faults are named and mended, sound builds are left alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from command import Inline
+from quick import Quick
+
+TOY = """\
+version: 1
+models: {f: {file: f.txt}}
+evaluate: {metrics: [length]}
+targets:
+  a:
+    from: f
+    steps:
+      - toy.mix: {salt: 1}   # a comment that stays
+      - toy.copy: {note: n}
+  b: {from: a, steps: [{toy.mix: {salt: 3}}]}
+"""
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Quick:
+    made = Quick(tmp_path / "p", toy=True)
+    made.write("f.txt", "abc")
+    made.write("Compressfile", TOY)
+    return made
+
+
+def test_without_results_the_parameters_are_read(work: Quick) -> None:
+    assert work("advise").out.splitlines() == [
+        "nothing to advise on 2 targets",
+        "without results, so only their parameters were read: a, b",
+    ]
+
+
+def test_a_step_that_changed_nothing_is_named_and_removed(work: Quick) -> None:
+    work("all")
+    ran = work("advise")
+    assert "Compressfile:9: a: toy.copy changed nothing" in ran.out
+    assert "-      - toy.copy: {note: n}" in ran.out
+    assert ran.out.endswith("1 of advice on 2 targets; '--apply' makes 1 change\n")
+    assert (work.root / "Compressfile").read_text() == TOY, "it only says so"
+    assert work("advise", "--apply").out.endswith("1 of advice on 2 targets; 1 change made\n")
+    assert (work.root / "Compressfile").read_text() == TOY.replace("      - toy.copy: {note: n}\n", "")
+    work("all")
+    assert work("advise").out == "nothing to advise on 2 targets\n"
+
+
+def test_the_patch_is_one_that_patch_would_apply(work: Quick) -> None:
+    work("all")
+    (row,) = json.loads(work("advise", "a", "--json").out)["advice"]
+    assert row["patch"].startswith("--- a/Compressfile\n+++ b/Compressfile\n@@ ")
+    assert (row["check"], row["target"], row["where"]) == ("changed-nothing", "a", "Compressfile:9:9")
+    assert row["applied"] is False
+    assert row["evidence"]
+    assert row["reference"]
+
+
+def test_what_a_change_would_break_is_not_offered(work: Quick) -> None:
+    """Without its only step the list would be empty."""
+    work.edit("Compressfile", "      - toy.mix: {salt: 1}   # a comment that stays\n", "")
+    work("all")
+    ran = work("advise", "--apply")
+    assert "toy.copy changed nothing" in ran.out
+    assert ran.out.endswith("0 changes made\n")
+
+
+def test_bad_usage(work: Quick) -> None:
+    assert "did you mean" in work("advise", "aa", code=2).err
+    assert "leave one of them out" in work("advise", "--apply", "--set", "targets.a.steps=[]", code=2).err
+
+
+ONNX = """\
+version: 1
+models: {net: {file: model.onnx}}
+datasets:
+  data: {npz: data.npz, labels: label, split: {calibration: 0.5}}
+platforms:
+  cpu: {backend: onnxruntime, threads: 1}   # one core
+evaluate: {data: data, metrics: [top1, size], baseline: fp32}
+targets:
+  fp32: {from: net, platform: cpu}
+  int8:
+    from: net
+    steps:
+      - quantize.static: {data: data.calibration}   # its ranges
+    platform: cpu
+    gates: {top1: {max-drop: 0.05, against: fp32}}
+"""
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Inline:
+    import numpy as np
+    from ridge import digits as samples
+    from ridge import write_onnx
+
+    made = Inline(tmp_path_factory.mktemp("digits") / "p")
+    images, labels = samples()
+    write_onnx(made.root / "model.onnx", images, labels)
+    np.savez(made.root / "data.npz", image=images, label=labels)
+    made.write("Compressfile", ONNX)
+    made("all")
+    return made
+
+
+def test_a_sound_build_is_left_alone(digits: Inline) -> None:
+    digits.write("Compressfile", ONNX)
+    assert digits("advise").out == "nothing to advise on 2 targets\n"
+
+
+def test_poor_calibration_is_named_and_mended(digits: Inline) -> None:
+    """Both faults stand in one step, and both changes are made."""
+    digits.write("Compressfile", ONNX.replace("{data: data.calibration}", "{data: data, samples: 4}"))
+    digits("int8", code=None)
+    ran = digits("advise", "int8")
+    assert "[few-samples]" in ran.out
+    assert "evidence: samples 4, 4 used" in ran.out
+    assert "[judged-on-its-own-data]" in ran.out
+    digits("advise", "int8", "--apply")
+    text = (digits.root / "Compressfile").read_text()
+    assert "samples: 512}   # its ranges" in text
+    digits.write("Compressfile", ONNX)
+
+
+def test_the_threads_of_a_small_container(digits: Inline, tmp_path: Path) -> None:
+    from compressbuild.advise import advise, gather, patched
+    from compressbuild.project import Project
+
+    digits.write("Compressfile", ONNX.replace("threads: 1", "threads: 4"))
+    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup/cpu.max").write_text("200000 100000\n")
+    with digits.world():
+        project = Project(digits.root / "Compressfile")
+        (found,) = advise(gather(project, ["fp32", "int8"], root=tmp_path))
+        assert found.evidence == ("threads 4, cgroup quota 2 CPUs",)
+        text = patched(project, [found]).text
+        project.close()
+    assert text is not None
+    assert "cpu: {backend: onnxruntime, threads: 2}   # one core" in text
+    digits.write("Compressfile", ONNX)
+
+
+@pytest.mark.parametrize(("isa", "said"), [(["avx2"], ["saturation"]), (["avx2", "avx512_vnni"], [])])
+def test_full_range_weights_saturate_without_vnni(digits: Inline, isa: list[str], said: list[str]) -> None:
+    from compressbuild.advise import advise, gather, patched
+    from compressbuild.platforms import Facts
+    from compressbuild.project import Project
+
+    full = ONNX.replace("{data: data.calibration}", "{data: data.calibration, reduce-range: false}")
+    digits.write("Compressfile", full)
+    with digits.world():
+        project = Project(digits.root / "Compressfile")
+        project.facts = Facts.fixed({"cpu.arch": "x86_64", "cpu.isa": isa, "os": "Linux", "cpu.count": 2})
+        found = advise(gather(project, ["int8"]))
+        text = patched(project, found).text
+        project.close()
+    assert [each.check for each in found] == said
+    if said:
+        assert text == full.replace("reduce-range: false", "reduce-range: true")
+    digits.write("Compressfile", ONNX)
+
+
+def test_what_was_measured_is_what_is_judged(digits: Inline) -> None:
+    from compressbuild.advise import gather
+    from compressbuild.project import Project
+
+    digits.write("Compressfile", ONNX.replace("{max-drop: 0.05, against: fp32}", "{min: 1}"))
+    with digits.world():
+        project = Project(digits.root / "Compressfile")
+        (seen,) = gather(project, ["int8"])
+        project.close()
+    published = json.loads((digits.root / "build/int8/metrics.json").read_text())
+    assert seen.value == published["metrics"]["top1"]["value"]
+    base = json.loads((digits.root / "build/fp32/metrics.json").read_text())
+    assert seen.same_model
+    assert seen.best == ("fp32", base["metrics"]["top1"]["value"])
+    assert seen.allowed == 0, "the gate is missed"
+    digits.write("Compressfile", ONNX)
