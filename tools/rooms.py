@@ -21,7 +21,7 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 LAYERS = """
     __main__
     cli
-    push notebook
+    push notebook starter
     report conformance
     build
     evaluate

@@ -35,6 +35,7 @@ COMMANDS = (
     "plugins",
     "profile",
     "push",
+    "recipes",
     "report",
     "sbom",
     "schema",
