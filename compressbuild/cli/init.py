@@ -32,9 +32,7 @@ _PREFERRED = ("onnxruntime", "openvino")  # of the runtimes that can run here
 @click.command("init", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", required=False, shell_complete=completion.files)
 @directory_option
-@click.option(
-    "--data", metavar="DATA", help="An .npz, .csv or .jsonl, a folder of images, or a loader."
-)
+@click.option("--data", metavar="DATA", help="An .npz, .csv or .jsonl, a folder of images, or a loader.")
 @click.option("--platform", metavar="NAME", help="A backend or a platform of the catalogue (default: what runs here).")
 @click.option("--goal", type=click.Choice(_GOALS), default="balanced", show_default=True, help="What matters most.")
 @click.option("--family", type=click.Choice(_FAMILIES), help="What the model is, if it is taken for something else.")
@@ -100,7 +98,7 @@ def command(
         found=found,
         family=family,
         goal=goal,
-        recipes=suitable(known.values(), family, backend, goal, found_model.kind),
+        recipes=suitable(known.values(), family, backend, goal, found_model.kind, found.operators),
         data=found_data,
         platform=name,
         settings=settings,
@@ -134,11 +132,13 @@ def _platform(word: str | None, registry: Registry, facts: Facts) -> tuple[str, 
             raise UsageError(
                 "no installed runtime can run on this machine", hint="'cbuild doctor' says what each of them lacks"
             )
+    name: str = word
+    settings: dict[str, Any] | None = None
     if word in registry.backends:
-        backend, name, settings = word, "cpu" if word in _PREFERRED else word, {"backend": word}
-        settings |= {"threads": 1} if word == "onnxruntime" else {}
+        backend, name = word, "cpu" if word in _PREFERRED else word
+        settings = {"backend": word, "threads": 1} if word == "onnxruntime" else {"backend": word}
     elif word in registry.platforms:
-        backend, name, settings = registry.platforms[word].backend, word, None  # type: ignore[assignment]
+        backend = registry.platforms[word].backend
     else:
         hint = suggest(word, [*registry.backends, *registry.platforms], otherwise="see 'cbuild platforms'")
         raise UsageError(f"no backend or platform is called '{word}'", hint=hint)

@@ -63,7 +63,7 @@ def opened(word: str, model: Given, root: Path, size: int | None) -> Data:
             hint="run 'cbuild init' in a directory above the data, or link to it in the Compressfile with 'outside:'",
         )
     if path.is_dir():
-        return _images(word, path, inside, size)
+        return _images(word, path, inside, size, model, root)
     if path.suffix == ".npz":
         return _npz(word, path, inside)
     if path.suffix in (".csv", ".jsonl"):
@@ -109,14 +109,18 @@ def _header(file: zipfile.ZipFile, name: str) -> Array:
     return Array(tuple(said["shape"]), dtype)
 
 
-def _images(word: str, path: Path, inside: str, size: int | None) -> Data:
+def _images(word: str, path: Path, inside: str, size: int | None, model: Given, root: Path) -> Data:
     folders = [each for each in path.iterdir() if each.is_dir()]
     if not any(each.suffix.lower() in _IMAGES for place in (path, *folders) for each in place.iterdir()):
         raise UsageError(
             f"the folder '{word}' has no images", hint="give a folder with a directory of images for each class"
         )
+    folder = model.entry.get("huggingface")
+    if folder is not None and (root / folder / "preprocessor_config.json").is_file():
+        entry: dict[str, Any] = {"images": inside, "processor": folder, **({} if folders else {"labels": False})}
+        return Data(entry, classes=bool(folders))
     said = "the size is a guess: " if size is None else ""
-    entry: dict[str, Any] = {"images": inside, "size": size or 224, "divide": 255}
+    entry = {"images": inside, "size": size or 224, "divide": 255}
     if not folders:
         entry["labels"] = False
     note = f"{said}check size:, and add the mean: and std: that the model was trained with"

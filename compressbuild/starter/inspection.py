@@ -27,17 +27,17 @@ _MAIN = 0.9  # of the arithmetic: what has as much of it names the family
 
 
 class Found(msgspec.Struct, frozen=True):
-    """``largest``: (name, layer's type, shape, numbers, bytes) of the largest tensors. ``macs``: None where they
+    """``largest``: (name, layer's type, shape, numbers, bytes) of the largest tensors. ``operators``: types of
+    the layers with weights. ``macs``: None where they
     cannot be counted; ``axes``: the sizes that they were counted with."""
 
     family: str
     parameters: int
     size: int
     largest: tuple[tuple[str, str, tuple[int, ...], int, int], ...]
-    operators: Mapping[str, int]
+    operators: frozenset[str]
     macs: int | None
     axes: Mapping[str, int] = {}
-    float_share: float = 1.0
 
 
 def inspect(given: Given, path: Path, cache: Path | None = None) -> Found:
@@ -45,53 +45,51 @@ def inspect(given: Given, path: Path, cache: Path | None = None) -> Found:
     text = f"version: 1\nmodels: {flow({given.name: given.entry})}\ntargets: {{{_TARGET}: {{from: {given.name}}}}}\n"
     project = Project(path, text=text, cache=cache)
     try:
-        layers = _measured(project, "layers", required=True)
-        macs = _measured(project, "macs", required=False)
+        layers, macs = _measured(project)
     finally:
         project.close()
-    assert layers is not None
     return _found(given, layers, macs)
 
 
-def _measured(project: Project, name: str, *, required: bool) -> dict[str, Any] | None:
+def _measured(project: Project) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Both in one build, so that the model's libraries are imported once. What cannot be counted is left out."""
     from ..build.run import build_targets
     from ..evaluate.results import Results
     from ..report.text.progress import PlainProgress
 
-    project.ask(Ask(project.registry.metric(name), _TARGET, alone=True))
+    project.ask(*(Ask(project.registry.metric(name), _TARGET, alone=True) for name in ("layers", "macs")))
     report = build_targets(
-        project, selection=project.select((_TARGET,)), observers=[PlainProgress(sys.stderr)], publish=False
+        project,
+        selection=project.select((_TARGET,)),
+        observers=[PlainProgress(sys.stderr)],
+        keep_going=True,
+        publish=False,
     )
     (outcome,) = report.targets
-    (plan,) = project.graph.targets[_TARGET].asked
-    if plan.node is None or outcome.status != "checked":
-        if required:
-            raise NodeFailed(
-                f"the model could not be inspected: {outcome.reason or plan.reason}",
-                hint="what is said of the failed node above has the cause",
-            )
-        return None
-    return Results.of_plan(project.store, project.plan((_TARGET,))).metric(plan)
+    plans = {plan.name: plan for plan in project.graph.targets[_TARGET].asked}
+    results = Results.of_plan(project.store, project.plan((_TARGET,)))
+    layers = results.metric(plans["layers"])
+    if layers is None:
+        raise NodeFailed(
+            f"the model could not be inspected: {outcome.reason or plans['layers'].reason}",
+            hint="what is said above of the node that failed has the cause",
+        )
+    return layers, results.metric(plans["macs"])
 
 
 def _found(given: Given, layers: Mapping[str, Any], macs: Mapping[str, Any] | None) -> Found:
     rows, vectors = layers["layers"], layers["vectors"]
     count = sum(row["n"] for row in rows) + vectors["n"]
-    operators: dict[str, int] = {}
-    for row in rows:
-        operators[row["op"]] = operators.get(row["op"], 0) + row["n"]
     largest = sorted(rows, key=lambda row: -int(row["bytes"]))[:5]
     arithmetic = macs["by_operator"] if macs is not None else {}
-    floats = sum(row["n"] for row in rows if row["dtype"].startswith(("float", "bfloat")))
     return Found(
         family=_family(given, rows, arithmetic),
         parameters=count,
         size=sum(row["bytes"] for row in rows) + vectors["bytes"],
         largest=tuple((r["name"], r["op"], tuple(r["shape"]), r["n"], r["bytes"]) for r in largest),
-        operators=dict(sorted(operators.items(), key=lambda item: -item[1])),
+        operators=frozenset(row["op"] for row in rows),
         macs=macs["value"] if macs is not None else None,
         axes=macs.get("axes", {}) if macs is not None else {},
-        float_share=floats / max(1, sum(row["n"] for row in rows)),
     )
 
 
@@ -105,13 +103,11 @@ def _family(given: Given, rows: Iterable[Mapping[str, Any]], arithmetic: Mapping
     attends = any(name in arithmetic for name in (*_PRODUCTS, *_ATTENTION)) or any(k in _ATTENTION for k in kinds)
     if given.kind == "onnx":  # the products of an attention look like others; those with weights are several
         attends = attends or kinds.count("MatMul") >= _PROJECTIONS
-    if given.config or attends:
-        if not attends:
-            return "cnn" if convolves > 0 else "mlp"
-        if convolves > 1 - _MAIN:
-            return "cnn" if convolves >= _MAIN else "mix"
-        return "transformer-decoder" if _decodes(given.config) else "transformer-encoder"
-    return "cnn" if convolves > 0 else "mlp"
+    if not attends:
+        return "cnn" if convolves > 0 else "mlp"
+    if convolves > 1 - _MAIN and sum(kind.startswith(_CONVOLUTIONS) for kind in kinds) > 1:  # one cuts the patches
+        return "cnn" if convolves >= _MAIN else "mix"
+    return "transformer-decoder" if _decodes(given.config) else "transformer-encoder"
 
 
 def _share(arithmetic: Mapping[str, int], rows: Iterable[Mapping[str, Any]]) -> float:

@@ -5,7 +5,7 @@ A recipe is a file ``recipes/NAME.yaml`` beside the manifest of a plugin. It nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,8 +39,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``takes``: the kind that it starts from. ``needs``: the parts of the data that its steps name. ``rank``: the
-    lower comes first. ``steps``: as a Compressfile has them; ``teacher: baseline`` is the model as it came."""
+    """``takes``: the kind that it starts from. ``needs``: the parts of the data that its steps name. ``layers``:
+    types of layers, one of which the model must have. ``rank``: the lower comes first. ``steps``: as a Compressfile has them; ``teacher: baseline`` is the model as it came."""
 
     summary: str
     source: str
@@ -51,6 +51,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     steps: tuple[str | dict[str, Any], ...]
     needs: tuple[Part, ...] = ()
     gates: Limits = Limits()
+    layers: tuple[str, ...] = ()
     rank: int = 50
     name: str = ""
     plugin: str = ""
@@ -101,13 +102,15 @@ def find(known: Mapping[str, Recipe], name: str) -> Recipe:
     return known[name]
 
 
-def suitable(known: Iterable[Recipe], family: str, runtime: str, goal: str, kind: str) -> list[Recipe]:
-    """The best-known recipes for a model, at most three. Those that need no data count as well as the others."""
-    return list(_suitable(known, family, runtime, goal, kind))[:_MOST]
+def suitable(
+    known: Iterable[Recipe], family: str, runtime: str, goal: str, kind: str, operators: Collection[str]
+) -> list[Recipe]:
+    """The recipes for a model, the best known first, at most three. A torch model reaches those for ONNX by export."""
 
-
-def _suitable(known: Iterable[Recipe], family: str, runtime: str, goal: str, kind: str) -> Iterator[Recipe]:
-    for recipe in known:
+    def suits(recipe: Recipe) -> bool:
         reached = recipe.takes == kind or (recipe.takes == "onnx" and kind == "torch-model")
-        if family in recipe.families and runtime in recipe.runtimes and goal in recipe.goals and reached:
-            yield recipe
+        has = not recipe.layers or any(layer in operators for layer in recipe.layers)
+        wanted = family in recipe.families and runtime in recipe.runtimes and goal in recipe.goals
+        return reached and has and wanted
+
+    return [recipe for recipe in known if suits(recipe)][:_MOST]

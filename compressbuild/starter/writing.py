@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,10 +22,10 @@ __all__ = ["OWN_NAMES", "Plan", "free_name", "kinds_after", "text_of"]
 OWN_NAMES = ("fp32", "trained", "exported")
 """Targets that every file may have; a model needs another name."""
 
+_WIDTH = 110
 _BASELINE = "fp32"
 _TRAINED = "trained"
 _ONNX = "exported"
-_STUB = {"npz": "data.npz", "labels": "label"}
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -102,7 +103,7 @@ def _datasets(plan: Plan) -> Iterator[str]:
         yield "# TO FILL: your data. Remove '# ' from the lines below, here and in 'evaluate' and 'targets'."
         yield "# 'cbuild help' lists the other sources: images, csv, npy, parquet."
         yield "# datasets:"
-        yield f"#   data: {flow({**_STUB, **({'split': split} if split else {})})}"
+        yield f"#   data: {flow({**_stub(plan.given), **({'split': split} if split else {})})}"
         return
     for note in plan.data.notes:
         yield f"# CHECK: {note}"
@@ -110,6 +111,15 @@ def _datasets(plan: Plan) -> Iterator[str]:
     if split and plan.data.rows:
         yield f"  # parts that share no row: {', '.join(f'data.{part}' for part in split)}; 'data' is the rest"
     yield f"  data: {flow({**plan.data.entry, **({'split': split} if split and plan.data.rows else {})})}"
+
+
+def _stub(given: Given) -> dict[str, Any]:
+    folder = given.entry.get("huggingface")
+    if folder is not None and "vocab_size" in given.config:
+        return {"csv": "texts.csv", "text": "text", "labels": "label", "tokenizer": folder, "length": 64}
+    if folder is not None and "image_size" in given.config:
+        return {"images": "photos", "processor": folder}
+    return {"npz": "data.npz", "labels": "label"}
 
 
 def _platforms(plan: Plan) -> Iterator[str]:
@@ -124,7 +134,7 @@ def _evaluate(plan: Plan) -> Iterator[str]:
     yield "evaluate:"
     if plan.data is None:
         yield "  # data: data"
-        yield "  metrics: [latency, size]   # with data, add a metric of quality: top1, or cosine without labels"
+        yield f"  metrics: [latency, size]   # with data, add {_quality(plan)}, or another metric of quality"
     else:
         yield "  data: data"
         yield f"  metrics: [{_quality(plan)}, latency, size]"
@@ -132,7 +142,11 @@ def _evaluate(plan: Plan) -> Iterator[str]:
 
 
 def _quality(plan: Plan) -> str:
-    return "top1" if plan.data is None or plan.data.classes else "cosine"
+    """Without data: what the model seems to be for."""
+    if plan.data is not None:
+        return "top1" if plan.data.classes else "cosine"
+    said = [str(name) for name in plan.given.config.get("architectures") or ()]
+    return "cosine" if plan.given.config and not any("Classification" in name for name in said) else "top1"
 
 
 def _targets(plan: Plan, registry: Registry) -> Iterator[str]:
@@ -159,7 +173,7 @@ def _targets(plan: Plan, registry: Registry) -> Iterator[str]:
 def _recipe(plan: Plan, recipe: Recipe, model: str, exported: str, registry: Registry) -> Iterator[str]:
     on = "  " if plan.ready(recipe) else "  # "
     yield f"  # {recipe.summary[0].upper()}{recipe.summary[1:]}."
-    yield f"  # {recipe.source}"
+    yield from (f"  # {line}" for line in textwrap.wrap(f"Source: {recipe.source}", _WIDTH))
     if not plan.ready(recipe):
         lacking = "labelled data that can be split" if "train" in recipe.needs else "data"
         yield f"  # TO FILL: it needs {lacking}; then remove '# ' from the lines below."
@@ -175,7 +189,7 @@ def _recipe(plan: Plan, recipe: Recipe, model: str, exported: str, registry: Reg
     yield f"{on}  platform: {plan.platform}"
     yield f"{on}  gates:"
     for metric, limits in _gates(plan, recipe):
-        yield f"{'  # ' if metric == 'top1' and plan.data is None else on}    {metric}: {flow(limits)}"
+        yield f"{'  # ' if metric in ('top1', 'cosine') and plan.data is None else on}    {metric}: {flow(limits)}"
 
 
 def _filled(step: str | Mapping[str, Any], plan: Plan, model: str) -> Any:
