@@ -40,7 +40,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``takes``: the kind that it starts from. ``needs``: the parts of the data that its steps name. ``layers``: types
-    of layers, one of which the model must have. ``rank``: the lower comes first. ``steps``: as a Compressfile has
+    of layers; the model must have one of them. ``rank``: the lower comes first. ``steps``: as a Compressfile has
     them; ``teacher: baseline`` is the model as it came."""
 
     summary: str
