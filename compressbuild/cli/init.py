@@ -32,7 +32,12 @@ _PREFERRED = ("onnxruntime", "openvino")  # of the runtimes that can run here
 @click.command("init", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", required=False, shell_complete=completion.files)
 @directory_option
-@click.option("--data", metavar="DATA", help="An .npz, .csv or .jsonl, a folder of images, or a loader.")
+@click.option(
+    "--data",
+    metavar="DATA",
+    shell_complete=completion.files,
+    help="An .npz, .csv or .jsonl, a folder of images, or a loader.",
+)
 @click.option("--platform", metavar="NAME", help="A backend or a platform of the catalogue (default: what runs here).")
 @click.option("--goal", type=click.Choice(_GOALS), default="balanced", show_default=True, help="What matters most.")
 @click.option("--family", type=click.Choice(_FAMILIES), help="What the model is, if it is taken for something else.")
@@ -43,9 +48,15 @@ _PREFERRED = ("onnxruntime", "openvino")  # of the runtimes that can run here
     metavar="NAME=SIZES[:TYPE]",
     help="An input of a factory's model: image=batch,3,224,224 (repeatable).",
 )
-@click.option("--weights", metavar="FILE", help="A safetensors file with the weights of a factory's model.")
+@click.option(
+    "--weights",
+    metavar="FILE",
+    shell_complete=completion.files,
+    help="A safetensors file for a factory's model.",
+)
 @click.option("--train", is_flag=True, help="Train the factory's model first; for one that has no weights yet.")
 @click.option("-f", "--file", "-o", "--output", "file", default=place.NAME, show_default=True, metavar="FILE",
+              shell_complete=completion.files,
               help="Where to write; '-': print it.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 def command(
@@ -154,7 +165,7 @@ def _complete(
     import msgspec
 
     from ..starter.data import opened
-    from ..starter.model import parse_input
+    from ..starter.model import inside_of, parse_input
 
     entry = dict(model.entry)
     if not model.factory and (inputs or weights):
@@ -162,9 +173,9 @@ def _complete(
             f"'{model.word}' says its inputs and weights itself", hint="--input and --weights are for a factory"
         )
     if weights is not None:
-        if not (root / weights).is_file():
-            raise UsageError(f"there is no '{weights}'", hint="--weights names a safetensors file, from here")
-        entry["weights"] = weights
+        if not Path(weights).is_file():
+            raise UsageError(f"there is no '{weights}'", hint="--weights names a safetensors file")
+        entry["weights"] = inside_of(weights, root)
     said = dict(map(parse_input, inputs))
     sizes = [each["shape"] for each in said.values() if len(each["shape"]) == 4]
     pixels = sizes[0][-1] if sizes and isinstance(sizes[0][-1], int) else None
@@ -214,6 +225,8 @@ def _write(path: Path, text: str, force: bool) -> None:
 def _say(plan: Plan, found: Found, file: str) -> None:
     from ..words import number
 
+    if found.macs is None:
+        click.echo("note: a first run of the model failed, as said above: check its inputs before you build", err=True)
     macs = f", {number(found.macs)} MACs a sample" if found.macs is not None else ""
     click.echo(f"{plan.given.name}: {plan.family}, {found.parameters:,} parameters ({number(found.size, 'B')}){macs}")
     for name, operator, shape, count, _ in found.largest:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import csv
 import json
-import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from typing import Any
 import msgspec
 
 from ..errors import UsageError
-from .model import Given
+from .model import Given, inside_of
 
 __all__ = ["Array", "Data", "opened"]
 
@@ -56,12 +55,7 @@ def opened(word: str, model: Given, root: Path, size: int | None) -> Data:
             f"there is no '{word}'",
             hint="give an .npz, a .csv or .jsonl file, a folder of images, or a loader as module:function",
         )
-    inside = os.path.relpath(path.resolve(), root.resolve()).replace(os.sep, "/")
-    if inside.startswith(".."):
-        raise UsageError(
-            f"'{word}' lies outside '{root}', the directory of the Compressfile",
-            hint="run 'cbuild init' in a directory above the data, or link to it in the Compressfile with 'outside:'",
-        )
+    inside = inside_of(word, root)
     if path.is_dir():
         return _images(word, path, inside, size, model, root)
     if path.suffix == ".npz":

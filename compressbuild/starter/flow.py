@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["flow"]
 
 _PLAIN = re.compile(r"[A-Za-z_./][\w./-]*(:[A-Za-z_][\w.]*)?")
-_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
+_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off"})
 
 
 def flow(value: Any) -> str:

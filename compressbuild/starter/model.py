@@ -13,7 +13,7 @@ import msgspec
 from ..errors import UsageError
 from ..registry import Registry
 
-__all__ = ["Given", "candidate", "given", "parse_input"]
+__all__ = ["Given", "candidate", "given", "inside_of", "parse_input"]
 
 _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _INPUT = re.compile(r"(?P<name>[A-Za-z_][\w.]*)=(?P<shape>[\w,]+)(:(?P<dtype>\w+))?")
@@ -47,12 +47,7 @@ def given(word: str, registry: Registry, root: Path) -> Given:
             f"there is no '{word}'",
             hint="give a model file, a Hugging Face directory, or the factory of a torch model as module:function",
         )
-    inside = os.path.relpath(path.resolve(), root.resolve()).replace(os.sep, "/")
-    if inside.startswith(".."):
-        raise UsageError(
-            f"'{word}' lies outside '{root}', the directory of the Compressfile",
-            hint="run 'cbuild init' in a directory above the model, or copy the model here",
-        )
+    inside = inside_of(word, root)
     if path.is_dir():
         return _directory(word, path, inside, registry)
     kinds = [kind for kind in registry.kinds.values() if path.suffix and path.suffix in kind.suffixes]
@@ -64,6 +59,17 @@ def given(word: str, registry: Registry, root: Path) -> Given:
               if each.is_file()]  # fmt: skip
     files = {"files": [f"{os.path.dirname(inside)}/{each.name}".lstrip("/") for each in beside]} if beside else {}
     return Given(word, _named(path.stem), {"file": inside, **files}, kinds[0].name)
+
+
+def inside_of(word: str, root: Path) -> str:
+    """A path of the command line, as the Compressfile in ``root`` writes it."""
+    inside = os.path.relpath(os.path.abspath(word), os.path.abspath(root)).replace(os.sep, "/")
+    if inside == ".." or inside.startswith("../"):
+        raise UsageError(
+            f"'{word}' lies outside '{root}', the directory of the Compressfile",
+            hint="write the Compressfile in a directory above it (-f DIR/Compressfile), or copy it here",
+        )
+    return inside
 
 
 def _directory(word: str, path: Path, inside: str, registry: Registry) -> Given:
@@ -99,8 +105,10 @@ def candidate(root: Path, registry: Registry) -> str:
     if not found:
         raise UsageError("no model is named, and there is none in this directory", hint=f"name it: {how}")
     if len(found) > 1:
-        raise UsageError(f"there are several models here: {', '.join(found)}", hint=f"name one: cbuild init {found[0]}")
-    return found[0]
+        raise UsageError(
+            f"there are several models here: {', '.join(found)}", hint=f"name one: cbuild init {root / found[0]}"
+        )
+    return str(root / found[0])
 
 
 def parse_input(text: str) -> tuple[str, dict[str, Any]]:

@@ -188,6 +188,22 @@ def test_an_engine_for_a_gpu_that_is_elsewhere(place: Inline) -> None:
     assert "platform: rtx-ada" in text
 
 
+def test_the_file_may_lie_elsewhere(place: Inline) -> None:
+    """Paths of the command line start here, those of the file at the file."""
+    onnx.save(models.cnn(), place.write("below/only.onnx", b""))
+    place("init", "-f", "below/Compressfile", "--data", "below/data.npz", code=2)
+    place("init", "-f", "below/Compressfile")  # the only model there
+    assert "    file: only.onnx" in (place.root / "below/Compressfile").read_text()
+    place("-n", "all", "-f", "below/Compressfile")
+    assert "lies outside" in place("init", "model.onnx", "-f", "below/other", code=2).err
+
+
+def test_inputs_that_do_not_fit_are_noted(place: Inline) -> None:
+    ran = place("init", "nets:mlp", "--input", "x=batch,3", "-f", "made", "--force")
+    assert "note: a first run of the model failed" in ran.err
+    assert "4,810 parameters" in ran.out
+
+
 def test_another_family_on_request(place: Inline) -> None:
     assert "dynamic-int8" in targets(write(place, "model.onnx", "--family", "transformer-encoder"))
 
