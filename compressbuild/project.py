@@ -54,11 +54,11 @@ class Project:
         environ: Mapping[str, str] | None = None,
         text: str | None = None,
     ) -> None:
-        """``text``: what to read as if it stood in ``path``; None: what does."""
+        """``text``: what to read as if it stood in ``path``, which need not be there; None: what does."""
         self.opened = time.time_ns()
         if path.is_dir():
             raise UsageError(f"{path} is a directory", hint=f"name the file in it: -f {path / 'Compressfile'}")
-        if not path.is_file():
+        if text is None and not path.is_file():
             beside = path.with_name(path.name + ".example")
             hint = "name another with -f FILE"
             if beside.is_file():

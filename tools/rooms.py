@@ -21,7 +21,7 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 LAYERS = """
     __main__
     cli
-    push notebook tune
+    push notebook tune starter
     report advise conformance
     build
     evaluate

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "Cbuild", "main"]
 
 COMMANDS = {
+    "init": "Write a first Compressfile for a model.",
     "build": "Build targets (the default: 'cbuild TARGET…').",
     "watch": "Build targets, and again whenever something changes.",
     "why": "Explain why a target's nodes run, or do not.",
@@ -42,6 +43,7 @@ COMMANDS = {
     "lock": "Pin the software that targets are built with.",
     "cache": "Statistics, clean-up and verification of the cache.",
     "platforms": "List common hardware to build for, and what this machine can do for it.",
+    "recipes": "List the recipes that 'cbuild init' chooses from.",
     "plugins": "List plugins, what they offer, and why one is unusable.",
     "doctor": "Show what this machine can build and run.",
     "help": "Explain a technique, backend, metric, source or kind of artifact.",
@@ -71,6 +73,12 @@ _TAKES_VALUE = frozenset(
         "--trials",
         "--timeout",
         "--seed",
+        "--data",
+        "--platform",
+        "--goal",
+        "--input",
+        "--weights",
+        "--family",
     )
 )
 

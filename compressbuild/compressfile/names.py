@@ -36,6 +36,7 @@ COMMANDS = (
     "plugins",
     "profile",
     "push",
+    "recipes",
     "report",
     "sbom",
     "schema",

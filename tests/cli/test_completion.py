@@ -62,6 +62,7 @@ def offered(*line: str) -> list[str]:
         ("help onnxruntime-m", ["onnxruntime-model"]),
         ("help top", ["top1", "top5"]),
         ("help sche", ["schema"]),
+        ("recipes stat", ["static-int8"]),
         ("plugins n", ["new"]),
         ("plugins new rows --kind ", list(KINDS)),
         ("cache g", ["gc"]),
@@ -97,7 +98,12 @@ def test_every_command_that_takes_a_target_offers_it(project: Path) -> None:
         "sign",
         "sbom",
     }
-    assert taking == {**{name: ["small"] for name in expected}, "help": []}
+    assert taking == {
+        **{name: ["small"] for name in expected},
+        "help": [],
+        "recipes": [],
+        "init": ["sma"],
+    }  # a file's name is the shell's to find
 
 
 def test_help_offers_all_that_it_explains(project: Path) -> None:

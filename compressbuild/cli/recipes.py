@@ -1,0 +1,58 @@
+"""``cbuild recipes``: what ``cbuild init`` chooses from."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from . import completion
+from .options import offered
+
+__all__ = ["command"]
+
+
+def _completed(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    from ..starter.recipes import recipes
+
+    return completion.beginning(incomplete, recipes(offered()))
+
+
+@click.command("recipes", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("name", required=False, shell_complete=_completed)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a recipe.")
+def command(name: str | None, as_json: bool) -> int:
+    """List the recipes of the installed plugins, or show the one called NAME: whom it suits, its steps, its gates and
+    its source."""
+    from ..starter.flow import flow
+    from ..starter.recipes import find, recipes
+
+    known = recipes(offered())
+    shown = [find(known, name)] if name is not None else list(known.values())
+    if as_json:
+        for recipe in shown:
+            click.echo(msgspec.json.encode(recipe).decode())
+        return 0
+    if name is None:
+        width = max(map(len, known), default=0)
+        for recipe in shown:
+            click.echo(f"{recipe.name:{width}}  {', '.join(recipe.families)}: {recipe.summary}")
+        return 0
+    (recipe,) = shown
+    click.echo(f"{recipe.name}: recipe of {recipe.plugin}\n\n{recipe.summary}\n")
+    for word, values in (
+        ("models", recipe.families),
+        ("runtimes", recipe.runtimes),
+        ("goals", recipe.goals),
+        ("takes", (recipe.takes,)),
+        ("data", recipe.needs or ("none",)),
+    ):
+        click.echo(f"{word:9} {', '.join(values)}")
+    click.echo(f"source    {recipe.source}\n\nsteps")
+    for step in recipe.steps:
+        click.echo(f"  - {step if isinstance(step, str) else flow(step)[1:-1]}")
+    gates = recipe.gates
+    click.echo(f"\ngates\n  quality: {gates.quality_drop} below the baseline at most")
+    for metric, ratio in (("size", gates.size), ("latency", gates.latency)):
+        if ratio is not None:
+            click.echo(f"  {metric}: ×{ratio} of the baseline's at most" + (" (goal latency)" * (metric == "latency")))
+    return 0

@@ -1,0 +1,1 @@
+"""A first Compressfile for a model: what the model is made of, and the recipes that suit it."""

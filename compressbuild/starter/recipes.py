@@ -1,0 +1,117 @@
+"""Recipes: the steps that suit a family of models on a runtime, with their gates and their source.
+
+A recipe is a file ``recipes/NAME.yaml`` beside the manifest of a plugin. It names techniques; it runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from ..compressfile.nodes import plain
+from ..compressfile.problems import Problems
+from ..compressfile.reader import read
+from ..errors import CbuildError, UsageError
+from ..registry import Registry
+from ..words import suggest
+
+__all__ = ["FAMILIES", "GOALS", "Limits", "Recipe", "find", "recipes", "suitable"]
+
+FAMILIES = ("cnn", "transformer-encoder", "transformer-decoder", "rnn", "mlp", "mix")
+GOALS = ("size", "latency", "balanced")
+_MOST = 3
+
+Family = Literal["cnn", "transformer-encoder", "transformer-decoder", "rnn", "mlp", "mix"]
+Goal = Literal["size", "latency", "balanced"]
+Part = Literal["calibration", "train"]
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """What the result must meet. ``quality_drop``: points of the quality below the baseline; ``size`` and ``latency``:
+    ratios to the baseline, None for no gate. Latency is a gate only where the goal asks for speed."""
+
+    quality_drop: float = 0.01
+    size: float | None = None
+    latency: float | None = 1.0
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``takes``: the kind that it starts from. ``needs``: the parts of the data that its steps name. ``layers``: types
+    of layers; the model must have one of them. ``rank``: the lower comes first. ``steps``: as a Compressfile has
+    them; ``teacher: baseline`` is the model as it came."""
+
+    summary: str
+    source: str
+    families: tuple[Family, ...]
+    runtimes: tuple[str, ...]
+    goals: tuple[Goal, ...]
+    takes: str
+    steps: tuple[str | dict[str, Any], ...]
+    needs: tuple[Part, ...] = ()
+    gates: Limits = Limits()
+    layers: tuple[str, ...] = ()
+    rank: int = 50
+    name: str = ""
+    plugin: str = ""
+
+    @property
+    def techniques(self) -> list[str]:
+        return [step if isinstance(step, str) else next(iter(step)) for step in self.steps]
+
+
+def recipes(registry: Registry) -> dict[str, Recipe]:
+    """Name → recipe, of every installed plugin. A damaged file, or a name that two plugins offer, is an error."""
+    found: dict[str, Recipe] = {}
+    for plugin in registry.plugins:
+        folder = Path(plugin.file).parent / "recipes" if plugin.file else None
+        for path in sorted(folder.glob("*.yaml")) if folder is not None else ():
+            if path.stem in found:
+                raise CbuildError(
+                    f"plugins '{found[path.stem].plugin}' and '{plugin.name}' both offer a recipe '{path.stem}'",
+                    hint="uninstall one of them, or rename its file",
+                )
+            found[path.stem] = _read(path, plugin.name, registry)
+    return dict(sorted(found.items(), key=lambda item: (item[1].rank, item[0])))
+
+
+def _read(path: Path, plugin: str, registry: Registry) -> Recipe:
+    text = path.read_text(encoding="utf-8")
+    problems = Problems({str(path): text})
+    node = read(text, str(path), problems)
+    problems.check()
+    try:
+        recipe = msgspec.convert(plain(node) if node is not None else {}, Recipe)
+    except msgspec.ValidationError as error:
+        raise CbuildError(
+            f"recipe '{path.stem}' of plugin '{plugin}' cannot be used: {error}", hint=f"the file is {path}"
+        ) from error
+    for name in recipe.techniques:
+        if name not in registry.techniques:
+            raise CbuildError(
+                f"recipe '{path.stem}' of plugin '{plugin}' cannot be used: {registry.unknown('technique', name)}",
+                hint=f"the file is {path}",
+            )
+    return msgspec.structs.replace(recipe, name=path.stem, plugin=plugin)
+
+
+def find(known: Mapping[str, Recipe], name: str) -> Recipe:
+    if name not in known:
+        raise UsageError(f"unknown recipe '{name}'", hint=suggest(name, known, otherwise="see 'cbuild recipes'"))
+    return known[name]
+
+
+def suitable(
+    known: Iterable[Recipe], family: str, runtime: str, goal: str, kind: str, operators: Collection[str]
+) -> list[Recipe]:
+    """The recipes for a model, the best known first, at most three. A torch model reaches those for ONNX by export."""
+
+    def suits(recipe: Recipe) -> bool:
+        reached = recipe.takes == kind or (recipe.takes == "onnx" and kind == "torch-model")
+        has = not recipe.layers or any(layer in operators for layer in recipe.layers)
+        wanted = family in recipe.families and runtime in recipe.runtimes and goal in recipe.goals
+        return reached and has and wanted
+
+    return [recipe for recipe in known if suits(recipe)][:_MOST]

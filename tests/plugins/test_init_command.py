@@ -1,0 +1,284 @@
+"""cbuild init on real models: what it says of each, and that what it writes plans at once, and builds."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_models as models
+import pytest
+from command import CBUILD, Inline, Work
+from sklearn.datasets import load_digits
+
+NETS = """\
+import torch
+from torch import nn
+
+
+def cnn():
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(512, 10),
+    )
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.layer, self.head = kind(8, 32, batch_first=True), nn.Linear(32, 10)
+
+    def forward(self, x):
+        return self.head(self.layer(x)[0][:, -1])
+
+
+def lstm():
+    return Recurrent(nn.LSTM)
+
+
+def gru():
+    return Recurrent(nn.GRU)
+
+
+def mlp():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+
+
+def encoder():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    return nn.Sequential(nn.TransformerEncoder(layer, 2), nn.Flatten(), nn.Linear(64, 10))
+
+
+class Both(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rest = Recurrent(nn.LSTM)
+        self.conv = nn.Sequential(nn.Conv1d(8, 32, 9, padding=4), nn.Conv1d(32, 8, 9, padding=4))
+
+    def forward(self, x):
+        return self.rest(self.conv(x))
+
+
+def broken():
+    raise RuntimeError("no such weights")
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Inline:
+    work = Inline(tmp_path_factory.mktemp("init") / "project")
+    work.write("nets.py", NETS)
+    digits = load_digits()
+    images = (digits.images / 16).astype(np.float32)
+    np.savez(work.root / "digits.npz", image=images[:, None], label=digits.target)
+    np.savez(work.root / "rows.npz", x=images, label=digits.target)
+    np.savez(work.root / "bare.npz", x=images)
+    onnx.save(models.cnn(), work.root / "model.onnx")
+    return work
+
+
+def write(work: Work, *words: str, **env: str) -> str:
+    """The file that it writes, which plans."""
+    ran = work("init", *words, "-f", "made", "--force", **env)
+    assert "next: cbuild -n all -f made" in ran.out
+    work("-n", "all", "-f", "made")
+    return (work.root / "made").read_text()
+
+
+def targets(text: str) -> list[str]:
+    return re.findall(r"^  ([\w.-]+):", text[text.index("\ntargets:") :], re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        ("cnn", "a CNN, 14,762 parameters, 59.0 kB"),
+        ("lstm", "an RNN, 5,706 parameters"),
+        ("gru", "an RNN, 4,362 parameters"),
+        ("mlp", "an MLP, 4,810 parameters"),
+        ("encoder", "a transformer encoder, "),
+        ("Both", "a mix of layers, "),
+    ],
+)
+def test_the_family_of_a_factory(place: Inline, factory: str, said: str) -> None:
+    data = "digits.npz" if factory == "cnn" else "rows.npz"
+    text = write(place, f"nets:{factory}", "--data", data)
+    assert text.startswith(f"# nets: {said}")
+    assert "multiply-accumulates a sample" in text
+    assert len(targets(text)) >= 4  # exported, the baseline, two recipes
+
+
+def test_an_onnx_file_builds(place: Inline) -> None:
+    text = write(place, "model.onnx", "--data", "digits.npz")
+    assert text.startswith(f"# net: a CNN, {models.cnn_parameters():,} parameters")
+    assert targets(text) == ["fp32", "static-int8", "weights-int8-conv"]
+    assert "data: {npz: digits.npz, labels: label, split: {calibration: 0.2}}" in text
+    ran = place.json("all", "-f", "made", code=None)
+    assert not ran.failures
+    assert set(ran.targets) == set(targets(text))
+    assert ran.targets["static-int8"].metrics.keys() == {"top1", "latency", "size"}
+
+
+def test_a_factory_that_is_trained_first_builds_and_holds(place: Inline) -> None:
+    text = write(place, "nets:cnn", "--data", "digits.npz", "--train", "--goal", "size")
+    assert targets(text) == ["trained", "exported", "fp32", "static-int8", "slim-int8", "weights-int8-conv"]
+    assert "distill: {teacher: trained, data: data.train" in text
+    assert "latency: {max-ratio" not in text  # speed is not the goal
+    ran = place.json("all", "-f", "made", "--set", "evaluate.metrics=[top1, size]")  # its gates hold
+    assert ran.targets["fp32"].metrics["top1"] > 0.8
+    assert ran.targets["slim-int8"].metrics["size"] < 0.4 * ran.targets["fp32"].metrics["size"]
+    assert "max-ratio: 0.9" in write(place, "nets:cnn", "--data", "digits.npz", "--goal", "latency")
+
+
+def test_an_lstm_builds(place: Inline) -> None:
+    text = write(place, "nets:lstm", "--data", "rows.npz")
+    assert targets(text) == ["exported", "fp32", "dynamic-int8-lstm", "weights-int8-recurrent", "slim-recurrent"]
+    ran = place.json("all", "-f", "made", "--set", "evaluate.metrics=[top1, size]", code=None)
+    assert not ran.failures
+
+
+def filled(text: str) -> str:
+    """As a person does it: '# ' removed where the file says so."""
+    lines, filling = [], False
+    for line in text.splitlines():
+        filling = line.strip() != "" and (filling or "TO FILL" in line)
+        code = re.match(r"( *)# ((datasets|data|[\w-]+):.*|  +\S.*)$", line)
+        wanted = filling or line.strip() == "# data: data" or line.startswith("  #     top1:")
+        lines.append(code[1] + code[2] if code and wanted and "TO FILL" not in line else line)
+    return "\n".join(lines) + "\n"
+
+
+def test_without_data_it_plans_and_what_is_to_fill_can_be_filled(place: Inline) -> None:
+    text = write(place, "model.onnx")
+    assert targets(text) == ["fp32", "weights-int8-conv"]
+    assert "TO FILL" in text
+    place.write("made", filled(text).replace("data.npz", "digits.npz"))
+    place("-n", "all", "-f", "made")
+    assert targets((place.root / "made").read_text()) == ["fp32", "static-int8", "weights-int8-conv"]
+    ran = place.json("all", "-f", "made", code=None)
+    assert not ran.failures
+    assert "top1" in ran.targets["static-int8"].metrics
+
+
+def test_data_without_labels(place: Inline) -> None:
+    text = write(place, "nets:mlp", "--data", "bare.npz")
+    assert "metrics: [cosine, latency, size]" in text
+    assert "cosine: {min: 0.98}" in text
+    text = write(place, "nets:lstm", "--data", "bare.npz")
+    assert "  # slim-recurrent:" in text  # a training needs labels
+
+
+def test_pixels_are_scaled(place: Inline) -> None:
+    np.savez(place.root / "bytes.npz", x=np.zeros((4, 1, 8, 8), np.uint8), y=np.zeros(4, np.int64))
+    text = write(place, "nets:cnn", "--data", "bytes.npz")
+    assert "labels: y, divide: 255" in text
+    assert "{x: {shape: [batch, 1, 8, 8], dtype: float32}}" in text
+    assert "# CHECK: pixels are divided by 255" in text
+
+
+def test_an_engine_for_a_gpu_that_is_elsewhere(place: Inline) -> None:
+    text = place("init", "model.onnx", "--data", "digits.npz", "--platform", "rtx-ada", "-f", "-").out
+    assert targets(text) == ["fp32", "fp16", "static-int8"]
+    assert "platforms:" not in text
+    assert "platform: rtx-ada" in text
+
+
+def test_the_file_may_lie_elsewhere(place: Inline) -> None:
+    """Paths of the command line start here, those of the file at the file."""
+    onnx.save(models.cnn(), place.write("below/only.onnx", b""))
+    place("init", "-f", "below/Compressfile", "--data", "below/data.npz", code=2)
+    place("init", "-f", "below/Compressfile")  # the only model there
+    assert "    file: only.onnx" in (place.root / "below/Compressfile").read_text()
+    place("-n", "all", "-f", "below/Compressfile")
+    assert "lies outside" in place("init", "model.onnx", "-f", "below/other", code=2).err
+
+
+def test_inputs_that_do_not_fit_are_noted(place: Inline) -> None:
+    ran = place("init", "nets:mlp", "--input", "x=batch,3", "-f", "made", "--force")
+    assert "note: a first run of the model failed" in ran.err
+    assert "4,810 parameters" in ran.out
+
+
+def test_another_family_on_request(place: Inline) -> None:
+    assert "dynamic-int8" in targets(write(place, "model.onnx", "--family", "transformer-encoder"))
+
+
+@pytest.mark.parametrize("built", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_hugging_face_directory(tmp_path: Path, built: bool) -> None:
+    pytest.importorskip("transformers", reason="the models are those of transformers")
+    from saved_models import text_model, vision_model
+
+    work = Inline(tmp_path / "hf")
+    text_model("BertForSequenceClassification", work.root / "encoder")
+    work.write("texts.csv", "text,label\n" + "good film,1\nbad film,0\n" * 20)
+    text = write(work, "encoder", "--data", "texts.csv")
+    assert text.startswith("# encoder: a transformer encoder, ")
+    assert targets(text) == ["exported", "fp32", "dynamic-int8", "smooth-int8", "weights-int4"]
+    assert "{csv: texts.csv, text: text, labels: label, tokenizer: encoder, length: 64, " in text
+    if built:
+        ran = work.json("all", "-f", "made", code=None)
+        assert not ran.failures
+        return
+    vision_model(work.root / "vit")
+    assert write(work, "vit").startswith("# vit: a transformer encoder, ")
+    assert "{images: photos, processor: vit, " in (work.root / "made").read_text()
+
+
+def test_a_decoder(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="the models are those of transformers")
+    work = Inline(tmp_path / "hf")
+    config = transformers.GPT2Config(vocab_size=50, n_positions=64, n_embd=16, n_layer=2, n_head=2,
+                                     bos_token_id=0, eos_token_id=0)  # fmt: skip
+    transformers.GPT2LMHeadModel(config).eval().save_pretrained(work.root / "decoder")
+    text = write(work)  # the only model here
+    assert text.startswith("# decoder: a transformer decoder, ")
+    assert targets(text) == ["exported", "fp32", "dynamic-int8", "weights-int4"]
+    assert "# gptq-int4:" in text
+
+
+def test_a_factory_that_fails_is_an_error_with_its_cause(place: Inline) -> None:
+    ran = place("init", "nets:broken", "--data", "rows.npz", "-f", "never", code=1)
+    assert "no such weights" in ran.err
+    assert "error: the model could not be inspected" in ran.err
+    assert not (place.root / "never").exists()
+
+
+def test_it_asks_on_a_terminal_for_what_is_missing(place: Inline) -> None:
+    main, theirs = pty.openpty()
+    asked = subprocess.Popen(
+        [CBUILD, "init", "nets:mlp", "-f", "asked"], cwd=place.root, env=place.environment(),
+        stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, text=True, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    os.write(main, b"\nx=batch,8,8\n")
+    seen = b""
+    while True:
+        try:
+            part = os.read(main, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        seen += part
+    out, _ = asked.communicate(timeout=120)
+    os.close(main)
+    assert asked.returncode == 0, seen
+    assert b"Data (" in seen
+    assert b"Input of the model" in seen
+    assert "wrote asked" in out
+    assert "inputs: {x: {shape: [batch, 8, 8]}}" in (place.root / "asked").read_text()
+
+
+def test_the_engine_loads_no_model_library(place: Inline) -> None:
+    code = "import sys; from compressbuild.cli.main import main; main(sys.argv[1:]); " \
+           "print(sorted({'torch', 'onnx', 'numpy', 'nets'} & set(sys.modules)))"  # fmt: skip
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "init", "nets:mlp", "--data", "rows.npz", "-f", "-"],
+        cwd=place.root, env=place.environment(), text=True, capture_output=True, check=True,
+    )  # fmt: skip
+    assert ran.stdout.splitlines()[-1] == "[]"
