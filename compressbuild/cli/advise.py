@@ -89,12 +89,13 @@ def _summary(items: int, changes: int, looked: int, unbuilt: list[str], apply: b
     """One line, and one more where results are missing."""
     targets = f"{looked} target{'' if looked == 1 else 's'}"
     made = f"{changes} change{'' if changes == 1 else 's'}"
+    said = f"{items} item{'' if items == 1 else 's'} of advice"
     if not items:
         click.echo(f"nothing to advise on {targets}")
     elif apply:
-        click.echo(f"{items} of advice on {targets}; {made} made")
+        click.echo(f"{said} on {targets}; {made} made")
     else:
-        click.echo(f"{items} of advice on {targets}" + (f"; '--apply' makes {made}" if changes else ""))
+        click.echo(f"{said} on {targets}" + (f"; '--apply' makes {made}" if changes else ""))
     if unbuilt:
         shown = ", ".join(unbuilt[:5]) + (f" and {len(unbuilt) - 5} more" if len(unbuilt) > 5 else "")
         click.echo(f"without results, so only their parameters were read: {shown}")

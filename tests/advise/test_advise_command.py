@@ -43,9 +43,9 @@ def test_a_step_that_changed_nothing_is_named_and_removed(work: Quick) -> None:
     ran = work("advise")
     assert "Compressfile:9: a: toy.copy changed nothing" in ran.out
     assert "-      - toy.copy: {note: n}" in ran.out
-    assert ran.out.endswith("1 of advice on 2 targets; '--apply' makes 1 change\n")
+    assert ran.out.endswith("1 item of advice on 2 targets; '--apply' makes 1 change\n")
     assert (work.root / "Compressfile").read_text() == TOY, "it only says so"
-    assert work("advise", "--apply").out.endswith("1 of advice on 2 targets; 1 change made\n")
+    assert work("advise", "--apply").out.endswith("1 item of advice on 2 targets; 1 change made\n")
     assert (work.root / "Compressfile").read_text() == TOY.replace("      - toy.copy: {note: n}\n", "")
     work("all")
     assert work("advise").out == "nothing to advise on 2 targets\n"
