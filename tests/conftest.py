@@ -16,8 +16,9 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 from toyproject import Toy
 
-# A shell that runs a command in the background may have it ignore these, and so all that the tests start.
-for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+# A shell that runs a command in the background, or nohup, may have it ignore these, and so all that the tests start.
+_HANDLERS = {signal.SIGINT: signal.default_int_handler, signal.SIGQUIT: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+for _number, _handler in _HANDLERS.items():
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
 
