@@ -65,7 +65,7 @@ def judged_on_its_own_data(seen: Seen) -> Iterator[Advice]:
 
 def _other(datasets: Mapping[str, DatasetSpec], judge: str, training: str | None) -> str | None:
     """A dataset to calibrate on in its place: what the file trains on."""
-    for name in ("calibration", training):
+    for name in ("calibration", f"{judge}.calibration", training):
         if name is not None and name in datasets and not _same(datasets[name], datasets[judge]):
             return name
     return None

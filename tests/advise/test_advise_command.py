@@ -124,8 +124,34 @@ def test_poor_calibration_is_named_and_mended(digits: Inline) -> None:
     assert "[judged-on-its-own-data]" in ran.out
     digits("advise", "int8", "--apply")
     text = (digits.root / "Compressfile").read_text()
-    assert "samples: 512}   # its ranges" in text
+    assert "{data: data.calibration, samples: 512}   # its ranges" in text
+    assert digits("advise", "int8").out.startswith("nothing to advise on 1 target\n")
     digits.write("Compressfile", ONNX)
+
+
+def test_changes_that_do_not_go_together_or_do_not_resolve(digits: Inline) -> None:
+    from compressbuild.advise import Advice, Edit, patched
+    from compressbuild.project import Project
+
+    def advice(edit: Edit) -> Advice:
+        return Advice(check="c", target="int8", what="w", evidence=(), mark=edit.mark, reference="r", edit=edit)
+
+    digits.write("Compressfile", ONNX)
+    with digits.world():
+        project = Project(digits.root / "Compressfile")
+        mark = project.spec.targets["int8"].steps[0].mark
+        edits = [
+            Edit("set", mark, "nonsense", "1"),
+            Edit("set", mark, "samples", "300"),
+            Edit("set", mark, "samples", "400"),
+            Edit("replace", mark, text="optimize.onnx"),
+            Edit("set", mark, "method", "entropy"),
+        ]
+        found = patched(project, map(advice, edits))
+        project.close()
+    assert found.made == (False, True, False, False, True)
+    assert [bool(diff) for diff in found.diffs] == [False, True, True, True, True], "an unknown parameter is no change"
+    assert found.text == ONNX.replace("data.calibration}", "data.calibration, samples: 300, method: entropy}")
 
 
 def test_the_threads_of_a_small_container(digits: Inline, tmp_path: Path) -> None:
