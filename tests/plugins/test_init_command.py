@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import onnx
 import onnx_models as models
 import pytest
 from command import CBUILD, Inline, Work
+from PIL import Image
 from sklearn.datasets import load_digits
 
 NETS = """\
@@ -62,6 +64,10 @@ class Both(nn.Module):
 
     def forward(self, x):
         return self.rest(self.conv(x))
+
+
+def photo():
+    return nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(256, 2))
 
 
 def broken():
@@ -122,6 +128,26 @@ def test_an_onnx_file_builds(place: Inline) -> None:
     assert not ran.failures
     assert set(ran.targets) == set(targets(text))
     assert ran.targets["static-int8"].metrics.keys() == {"top1", "latency", "size"}
+
+
+@pytest.mark.parametrize("name", ["fp32", "list", "static-int8", "init", "2"])
+def test_a_model_does_not_take_the_name_of_a_target_or_command(place: Inline, name: str) -> None:
+    shutil.copy(place.root / "model.onnx", place.root / f"{name}.onnx")
+    write(place, f"{name}.onnx", "--data", "digits.npz")
+
+
+def test_a_folder_of_images_builds(place: Inline) -> None:
+    generator = np.random.default_rng(0)
+    for label, brightness in (("dark", 0), ("light", 128)):
+        (place.root / "photos" / label).mkdir(parents=True)
+        for number in range(20):
+            pixels = generator.integers(brightness, brightness + 128, (16, 16, 3), np.uint8)
+            Image.fromarray(pixels).save(place.root / "photos" / label / f"{number}.png")
+    text = write(place, "nets:photo", "--data", "photos", "--input", "image=batch,3,16,16", "--train")
+    assert "images: photos, size: 16, divide: 255" in text
+    ran = place.json("all", "-f", "made", "--set", "evaluate.metrics=[top1, size]", code=None)
+    assert not ran.failures
+    assert ran.targets["fp32"].metrics.keys() == {"top1", "size"}
 
 
 def test_a_factory_that_is_trained_first_builds_and_holds(place: Inline) -> None:

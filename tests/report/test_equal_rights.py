@@ -103,6 +103,24 @@ DEFAULTS = {("compressbuild/api/records.py", "onnx")}
 # Helpers for plugins' tests that make a small artifact of these kinds; no build runs them.
 DEFAULTS |= {("compressbuild/api/testing.py", kind) for kind in ("onnx", "torch-model")}
 DEFAULTS |= {("compressbuild/registry/opening.py", "torch-model")}  # load_torch, which is about this kind
+# The expert knows first-party techniques by name. Recipes are data of plugins already; the checks of 'cbuild advise' and
+# the words of 'cbuild init' are not yet. Nothing joins this list.
+EXPERT = {
+    "advise/accuracy": "distill finetune prune.channels prune.gradual prune.heads prune.layers prune.magnitude "
+    "prune.movement prune.nm prune.recurrent quantize.qat train",
+    "advise/data": "openvino.quantize quantize.mixed quantize.static",
+    "advise/gather": "distill finetune prune.gradual prune.movement quantize.qat train",
+    "advise/speed": "compressed-size factorize.lowrank nonzeros openvino.quantize prune.channels prune.gradual "
+    "prune.heads prune.layers prune.magnitude prune.movement prune.nm prune.recurrent quantize.dynamic quantize.mixed "
+    "quantize.qat quantize.static",
+    "cli/init": "latency onnxruntime openvino",
+    "cli/recipes": "latency",
+    "starter/inspection": "macs onnx",
+    "starter/model": "torch-model",
+    "starter/recipes": "latency onnx torch-model train",
+    "starter/writing": "cosine export.onnx latency onnx top1 train",
+}
+DEFAULTS |= {(f"compressbuild/{at}.py", word) for at, words in EXPERT.items() for word in words.split()}
 
 
 def literals(path: Path) -> set[str]:
