@@ -103,8 +103,8 @@ DEFAULTS = {("compressbuild/api/records.py", "onnx")}
 # Helpers for plugins' tests that make a small artifact of these kinds; no build runs them.
 DEFAULTS |= {("compressbuild/api/testing.py", kind) for kind in ("onnx", "torch-model")}
 DEFAULTS |= {("compressbuild/registry/opening.py", "torch-model")}  # load_torch, which is about this kind
-# The expert knows first-party techniques by name. Recipes are data of plugins already; the checks of 'cbuild advise' and
-# the words of 'cbuild init' are not yet. Nothing joins this list.
+# The expert knows first-party techniques by name. Recipes are data of plugins already; the checks of 'cbuild advise'
+# and the words of 'cbuild init' are not yet. Nothing joins this list.
 EXPERT = {
     "advise/accuracy": "distill finetune prune.channels prune.gradual prune.heads prune.layers prune.magnitude "
     "prune.movement prune.nm prune.recurrent quantize.qat train",
