@@ -1,4 +1,4 @@
-"""``cbuild advise`` on real builds: planted faults are named and mended, sound builds are left alone."""
+"""``cbuild advise`` on real builds: planted faults are named and fixed, and sound builds get no advice."""
 
 from __future__ import annotations
 
