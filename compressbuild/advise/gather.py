@@ -17,12 +17,12 @@ from ..graph import Graph, TargetPlan
 from ..platforms import quota, saturates
 from ..project import Project
 from ..store import ActionResult
+from .accuracy import RECOVER
 from .view import Measured, Seen, Step
 
 __all__ = ["gather"]
 
 _POINT = 0.01  # of a share: what may be lost where no gate says it
-_TRAINS = ("train", "finetune", "distill", "prune.gradual", "prune.movement", "quantize.qat")
 
 
 def gather(project: Project, names: Iterable[str], *, root: Path = Path("/")) -> tuple[Seen, ...]:
@@ -258,7 +258,7 @@ def _allowed(
 def _training(graph: Graph) -> dict[str, Any]:
     """What the file trains on, and how long and how fast: of its first step that trains."""
     for node in graph.nodes:
-        if node.role == "technique" and node.name in _TRAINS and isinstance(node.params.get("data"), str):
+        if node.role == "technique" and node.name in RECOVER and isinstance(node.params.get("data"), str):
             known = {key: node.params.get(key) for key in ("data", "epochs", "lr")}
             recipe = ", ".join(
                 f"{key}: {value}" for key, value in known.items() if isinstance(value, str | int | float)

@@ -34,8 +34,8 @@ def command(
     import msgspec
 
     from ..advise import advise, gather, patched
+    from ..compressfile.replacing import replace
     from ..compressfile.select import select
-    from ..digest import promptly
 
     if apply and overrides:
         raise UsageError("--apply changes the file, which --set replaces", hint="leave one of them out")
@@ -47,11 +47,7 @@ def command(
         path = project.spec.path
     unbuilt = [each.target for each in seen if not each.built]
     if apply and changes.text is not None:
-        try:
-            with open(path, "w", encoding="utf-8", newline="", opener=promptly) as there:
-                there.write(changes.text)
-        except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}") from error
+        replace(path, changes.text.encode())
     if as_json:
         rows = [_row(*each, apply) for each in zip(found, changes.diffs, changes.made, strict=True)]
         document = {"targets": [each.target for each in seen], "unbuilt": unbuilt, "advice": rows}

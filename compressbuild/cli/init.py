@@ -213,10 +213,13 @@ def _check_train(train: bool, model: Given, data: Data | None) -> None:
 
 
 def _write(path: Path, text: str, force: bool) -> None:
-    from ..digest import promptly
+    from ..compressfile.replacing import replace
 
+    if force and path.is_file():
+        replace(path, text.encode())
+        return
     try:
-        with open(path, "w" if force else "x", encoding="utf-8", opener=promptly) as file:
+        with open(path, "x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error

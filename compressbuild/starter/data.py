@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import csv
 import json
-import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,11 +16,10 @@ from typing import Any
 import msgspec
 
 from ..errors import UsageError
-from .model import Given, inside_of
+from .model import FACTORY, Given, inside_of
 
 __all__ = ["Array", "Data", "opened"]
 
-_LOADER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _LABELS = ("label", "labels", "y", "target", "targets", "class", "classes")
 _TEXTS = ("text", "sentence", "texts", "sentences", "review", "content", "sentence1")
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -48,7 +46,7 @@ def opened(word: str, model: Given, root: Path, size: int | None) -> Data:
     """``size``: pixels of the model's input, where they are known."""
     path = Path(word)
     if not path.exists():
-        if _LOADER.fullmatch(word):
+        if FACTORY.fullmatch(word):
             note = "the loader serves calibration and evaluation: write a second one, so that they share no samples"
             return Data({"loader": word}, classes=True, rows=False, notes=(note,))
         raise UsageError(

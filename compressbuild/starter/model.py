@@ -13,9 +13,9 @@ import msgspec
 from ..errors import UsageError
 from ..registry import Registry
 
-__all__ = ["Given", "candidate", "given", "inside_of", "parse_input"]
+__all__ = ["FACTORY", "Given", "candidate", "given", "inside_of", "parse_input"]
 
-_FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _INPUT = re.compile(r"(?P<name>[A-Za-z_][\w.]*)=(?P<shape>[\w,]+)(:(?P<dtype>\w+))?")
 _HF = "huggingface"
 _CONFIG = "config.json"
@@ -41,7 +41,7 @@ def given(word: str, registry: Registry, root: Path) -> Given:
     """UsageError, with what can be given, if the word is no model."""
     path = Path(word)
     if not path.exists():
-        if _FACTORY.fullmatch(word):
+        if FACTORY.fullmatch(word):
             return Given(word, _named(word.rpartition(":")[0].rpartition(".")[2]), {"factory": word}, "torch-model")
         raise UsageError(
             f"there is no '{word}'",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -19,6 +17,7 @@ from ..compressfile.overrides import apply
 from ..compressfile.problems import Problems
 from ..compressfile.ranges import VALUE
 from ..compressfile.reader import read
+from ..compressfile.replacing import replace
 from ..compressfile.text import decode
 from ..errors import CbuildError, CompressfileError, UsageError
 from .space import Point, Written, setting, written
@@ -37,15 +36,7 @@ def write(path: Path, point: Point) -> bool:
     new = edited(text, path, point)
     if new == text:
         return False
-    place = Path(os.path.realpath(path))
-    temporary = place.with_name(f".{place.name}.{os.getpid():x}")
-    try:
-        temporary.write_bytes((b"\xef\xbb\xbf" if raw.startswith(b"\xef\xbb\xbf") else b"") + new.encode())
-        shutil.copymode(place, temporary)
-        os.replace(temporary, place)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {file}: {error.strerror}") from error
+    replace(path, (b"\xef\xbb\xbf" if raw.startswith(b"\xef\xbb\xbf") else b"") + new.encode())
     return True
 
 

@@ -109,7 +109,6 @@ EXPERT = {
     "advise/accuracy": "distill finetune prune.channels prune.gradual prune.heads prune.layers prune.magnitude "
     "prune.movement prune.nm prune.recurrent quantize.qat train",
     "advise/data": "openvino.quantize quantize.mixed quantize.static",
-    "advise/gather": "distill finetune prune.gradual prune.movement quantize.qat train",
     "advise/speed": "compressed-size factorize.lowrank nonzeros openvino.quantize prune.channels prune.gradual "
     "prune.heads prune.layers prune.magnitude prune.movement prune.nm prune.recurrent quantize.dynamic quantize.mixed "
     "quantize.qat quantize.static",
