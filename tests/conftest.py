@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
+from soak import TIME_IS_OVER
 from toyproject import Toy
 
 # A shell that runs a command in the background, or nohup, may have it ignore these, and so all that the tests start.
@@ -21,6 +25,18 @@ _HANDLERS = {signal.SIGINT: signal.default_int_handler, signal.SIGQUIT: signal.S
 for _number, _handler in _HANDLERS.items():
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
+
+
+@cache
+def _end() -> float:
+    """When the time of this file is over, from its first test on."""
+    return time.monotonic() + float(os.environ.get("CBUILD_FILE_SECONDS", "inf"))
+
+
+def pytest_runtest_setup() -> None:
+    """``make soak`` with a bound: what the file's time does not reach is skipped, and counted in its table."""
+    if time.monotonic() > _end():
+        pytest.skip(TIME_IS_OVER)
 
 
 @pytest.fixture
@@ -42,6 +58,8 @@ def fast_path() -> Iterator[Path]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests marked slow are for ``make soak``, and for whoever names them or their mark."""
+    if "CBUILD_FILE_SECONDS" in os.environ:
+        random.shuffle(items)  # so that those which the time does not reach are others each time
     if config.option.markexpr or any("::" in argument for argument in config.args):
         return
     slow = [item for item in items if item.get_closest_marker("slow")]
