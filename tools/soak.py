@@ -2,7 +2,7 @@
 
 Each file of tests has a process of its own, so one that crashes, hangs or runs out of memory costs its own row.
 With a bound, a file gets its share by the functions that it has, not by their cases: a product of 560 models and
-techniques would leave nothing to a sweep. It then runs its cases in a random order, and the table says how many of them.
+techniques would leave nothing to a sweep. It then runs its cases in a random order, and the table counts them.
 
     CBUILD_SOAK_MINUTES=60 python tools/soak.py              all files within an hour, each sweep shorter if need be
     CBUILD_TRIES=200 python tools/soak.py tests/faults       the sweeps of a directory, each with 200 cases
