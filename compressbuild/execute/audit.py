@@ -2,7 +2,8 @@
 
 Most raise audit events (https://docs.python.org/3/library/audit_events.html). To ask whether a file is there raises
 none, so the functions of ``os`` that do are wrapped. Files that a program is started with, as its arguments, count as
-read. Forked children are seen, too. Code in C is not: see :mod:`.sight`.
+read. Forked children are seen, too, and those of multiprocessing (:mod:`.spawned`). Code in C is not: see
+:mod:`.sight`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
+
+from . import spawned
 
 __all__ = ["Notes", "absolute"]
 
@@ -76,9 +79,16 @@ def absolute(path: Any, directory: int | None = None) -> str | None:
 
 
 class Notes:
-    """Of paths below ``watched`` and not below ``ignored``, tuples of prefixes. Below ``inputs`` nothing may change."""
+    """Of paths below ``watched`` and not below ``ignored``, tuples of prefixes. Below ``inputs`` nothing may change.
+    ``descriptor``: in a child, of the file where its parent will look."""
 
-    def __init__(self, watched: tuple[str, ...], ignored: tuple[str, ...], inputs: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        watched: tuple[str, ...],
+        ignored: tuple[str, ...],
+        inputs: tuple[str, ...],
+        descriptor: int | None = None,
+    ) -> None:
         self.reads: set[str] = set()
         self.imports: set[str] = set()
         self.lists: set[str] = set()
@@ -86,8 +96,8 @@ class Notes:
         self.writes: set[str] = set()
         self.removals: set[str] = set()
         self._open: set[str] = set()
-        self._owner = os.getpid()
-        self._from_forks = _anonymous_file()
+        self._owner = os.getpid() if descriptor is None else None
+        self._from_children = _anonymous_file() if descriptor is None else descriptor
         self._watched, self._ignored, self._inputs = watched, ignored, inputs
 
     def start(self) -> None:
@@ -95,22 +105,26 @@ class Notes:
         self._open = _open()
         for name in ("stat", "lstat", "access"):
             self._wrap(name)
+        self._lead_spawned()
         sys.addaudithook(self._hook)
 
+    def _lead_spawned(self) -> None:
+        spawned.lead(self._from_children, (self._watched, self._ignored, self._inputs))
+
     def collect(self) -> None:
-        """Take over what forked children noted."""
-        size = os.fstat(self._from_forks).st_size
-        for line in os.pread(self._from_forks, size, 0).split(b"\0"):
+        """Take over what children noted."""
+        size = os.fstat(self._from_children).st_size
+        for line in os.pread(self._from_children, size, 0).split(b"\0"):
             kind, _, path = line.partition(b" ")
             if path:
                 getattr(self, kind.decode()).add(os.fsdecode(path))
 
     def _note(self, kind: str, path: str) -> None:
-        """Add to one of the sets; in a forked child, also where its parent will look."""
+        """Add to one of the sets; in a child, also where its parent will look."""
         found: set[str] = getattr(self, kind)
         if path not in found and os.getpid() != self._owner:
             with contextlib.suppress(OSError):  # the child has closed what it inherited
-                os.write(self._from_forks, kind.encode() + b" " + os.fsencode(path) + b"\0")
+                os.write(self._from_children, kind.encode() + b" " + os.fsencode(path) + b"\0")
         found.add(path)
 
     def concerns(self, path: str) -> bool:
@@ -144,6 +158,8 @@ class Notes:
             self._opened(args[_OPENS[event]])
         elif event in _STARTS:
             self._started(args[_STARTS[event]], args[2] if event == "subprocess.Popen" else None)
+        elif event == "import" and args[0] in spawned.STARTERS:
+            self._lead_spawned()
 
     def _removed(self, path: str) -> None:
         if path in self.writes:

@@ -17,18 +17,21 @@ from typing import Any
 
 from ..noop import signature
 
-__all__ = ["Sources", "import_from_source", "libraries"]
+__all__ = ["Sources", "import_from_source", "libraries", "own_packages"]
 
 Sources = dict[str, tuple[int, int, int, int]]
 """File → its signature when it was about to be read."""
+own_packages: list[str] = []
+"""Of this process: what :func:`import_from_source` was called with."""
 
 
 def import_from_source(packages: Iterable[str]) -> Sources:
     """From now on, in this process and its forks. Libraries count by their versions and load as ever. ``packages``:
     those among what is installed that count by their source. What is loaded so joins the result."""
     found: Sources = {}
+    own_packages[:] = packages
     installed = libraries()
-    own = tuple(each + name + end for each in installed for name in packages for end in ("/", ".py"))
+    own = tuple(each + name + end for each in installed for name in own_packages for end in ("/", ".py"))
     plain = machinery.SourceFileLoader.get_code
 
     def is_library(path: str) -> bool:

@@ -64,8 +64,37 @@ def program_that_finds_it(path: str) -> object:
 
 
 def forked_child(path: str) -> object:
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        return pool.apply(python, (path,))
+    return _in_a_child("fork", python, path)
+
+
+def _in_a_child(method: str, function: Any, path: str) -> object:
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        return pool.apply(function, (path,))
+
+
+def spawned_child(path: str) -> object:
+    return _in_a_child("spawn", python, path)
+
+
+def child_of_a_forkserver(path: str) -> object:
+    return _in_a_child("forkserver", python, path)
+
+
+def grandchild(path: str) -> object:
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    child = context.Process(target=_grandchild, args=(queue, path))
+    child.start()
+    found = queue.get()
+    child.join()
+    return found
+
+
+def _grandchild(queue: Any, path: str) -> None:
+    try:
+        queue.put(_in_a_child("spawn", python, path))
+    except OSError:
+        queue.put(None)
 
 
 def forked_by_os(path: str) -> object:
@@ -81,13 +110,23 @@ def forked_by_os(path: str) -> object:
 
 
 def listing_by_a_fork(path: str) -> object:
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        return pool.apply(listing, (path,))
+    return _in_a_child("fork", listing, path)
 
 
 def existence_by_a_fork(path: str) -> object:
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        return pool.apply(existence, (path,))
+    return _in_a_child("fork", existence, path)
+
+
+def listing_by_a_spawned_child(path: str) -> object:
+    return _in_a_child("spawn", listing, path)
+
+
+def existence_by_a_spawned_child(path: str) -> object:
+    return _in_a_child("spawn", existence, path)
+
+
+def existence_by_a_child_of_a_forkserver(path: str) -> object:
+    return _in_a_child("forkserver", existence, path)
 
 
 def swallowing(path: str) -> object:

@@ -22,10 +22,13 @@ NODES = str(HERE / "nodes_that_read.py")
 READS = [
     *("python", "relative_to_a_descriptor", "c_library", "mapped_by_rust", "database", "program"),
     *("program_that_fails_quietly", "shell", "program_in_the_directory", "program_that_finds_it", "forked_child"),
-    *("swallowing", "forked_by_os"),
+    *("swallowing", "forked_by_os", "spawned_child", "child_of_a_forkserver", "grandchild"),
 ]
-LISTS = ["listing", "walking", "globbing", "listing_by_a_program", "listing_by_a_fork"]
-LOOKS = ["existence", "existence_by_pathlib", "size", "access", "existence_by_a_fork"]
+LISTS = ["listing", "walking", "globbing", "listing_by_a_program", "listing_by_a_fork", "listing_by_a_spawned_child"]
+LOOKS = [
+    *("existence", "existence_by_pathlib", "size", "access", "existence_by_a_fork", "existence_by_a_spawned_child"),
+    "existence_by_a_child_of_a_forkserver",
+]
 BELOW_PYTHON = {
     "relative_to_a_descriptor",
     "c_library",

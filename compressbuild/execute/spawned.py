@@ -1,0 +1,61 @@
+"""Children that multiprocessing starts by ``spawn`` and ``forkserver`` watch themselves and note for their parent.
+
+Such a child is a Python of its own, which inherits no audit hook and no way to import. The command that starts it is
+``python -c "from multiprocessing.spawn import …"``; what a child needs goes in front of that. It finds the engine
+without a search path, as Landlock lets nobody list the directory that a checkout lies in.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .importing import import_from_source, own_packages
+
+__all__ = ["STARTERS", "lead", "watch"]
+
+STARTERS = ("multiprocessing.popen_spawn_posix", "multiprocessing.forkserver")
+"""Modules that start such children. When one is about to be imported, it is time to call :func:`lead`."""
+_CODE = tuple(f"from {module} import " for module in ("multiprocessing.spawn", "multiprocessing.forkserver"))
+_ENGINE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_PACKAGE = __name__.partition(".")[0]
+_BOOT = (
+    "import sys; from importlib import util; "
+    f"spec = util.spec_from_file_location({_PACKAGE!r}, {os.path.join(_ENGINE, '__init__.py')!r}); "
+    f"sys.modules[{_PACKAGE!r}] = engine = util.module_from_spec(spec); spec.loader.exec_module(engine); "
+    f"from {__name__} import watch; "
+)
+
+Prefixes = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+
+
+def lead(descriptor: int, prefixes: Prefixes) -> None:
+    """Have the children of this process :func:`watch`. Does nothing as long as nobody uses multiprocessing."""
+    if "multiprocessing" not in sys.modules:
+        return
+    util: Any = importlib.import_module("multiprocessing.util")
+    plain: Callable[[str, Sequence[Any], Sequence[int]], int] = util.spawnv_passfds
+    if getattr(plain, "__module__", None) == __name__:
+        return
+
+    def started(path: str, args: Sequence[Any], passfds: Sequence[int]) -> int:
+        words = [os.fsdecode(each) for each in args]
+        at = words.index("-c") + 1 if "-c" in words else 0
+        if at and words[at].startswith(_CODE):
+            words[at] = f"{_BOOT}watch({descriptor}, {prefixes!r}, {own_packages!r}); {words[at]}"
+            passfds = [*passfds, descriptor]
+        return plain(path, words, passfds)
+
+    util.spawnv_passfds = started
+
+
+def watch(descriptor: int, prefixes: Prefixes, packages: list[str]) -> None:
+    """Note what this process does, from now on; import from source what counts by its source."""
+    from .audit import Notes
+
+    sys.dont_write_bytecode = True
+    import_from_source(packages)
+    Notes(*prefixes, descriptor).start()
