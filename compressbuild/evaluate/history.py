@@ -6,7 +6,9 @@ line starts on a line of its own.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,9 +83,13 @@ class History:
     def _append(self, entry: Entry) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
         line = msgspec.json.encode(entry, order="deterministic") + b"\n"
-        descriptor = os.open(self.path(entry.target), os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(self.path(entry.target), flags, 0o644)
         try:
-            size = os.fstat(descriptor).st_size
+            info = os.fstat(descriptor)
+            if not stat.S_ISREG(info.st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")
+            size = info.st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 line = b"\n" + line
             os.write(descriptor, line)  # not synced: a power failure may cost the last lines, and nothing else

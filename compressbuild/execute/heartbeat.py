@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .events import NodeRunning
+from .logfile import last_line
 
-__all__ = ["AFTER", "Heartbeat", "last_line"]
+__all__ = ["AFTER", "Heartbeat"]
 
 AFTER = (10.0, 30.0, 60.0, 120.0, 300.0)
 """Seconds after the start of a node at which it is reported; after the last, at each multiple of that."""
-
-_TAIL = 4096  # bytes of a log that are searched for its last line
-_WIDE = 100  # characters of it
 
 
 @dataclass(slots=True)
@@ -96,17 +93,3 @@ class Heartbeat:
             values=running.values,
             said=last_line(running.log),
         )
-
-
-def last_line(log: Path) -> str:
-    """The last line of what a node printed so far; empty if there is none."""
-    try:
-        with open(log, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL))
-            text = file.read(_TAIL).decode("utf-8", errors="replace")
-    except OSError:  # nothing was started yet
-        return ""
-    lines = (line.strip() for line in reversed(text.replace("\r", "\n").split("\n")))
-    shown = next((line for line in lines if line), "")
-    return "".join(c if c.isprintable() else "�" for c in shown[:_WIDE])

@@ -20,6 +20,7 @@ import msgspec
 from ..api.work import WorkRequest, WorkResult
 from ..words import memory
 from .executor import Cause, Finished, Happening, Progress, Started
+from .logfile import begin
 from .protocol import Broken, Exited, Forked, Frames, Outcome, Ready, Sandbox, Spawn, decode_report
 from .warm import WarmParent, worker_environment
 
@@ -104,7 +105,7 @@ class LocalExecutor:
         alone = token if token in self._suspects else None
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
-            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            output = begin(log)
             kind = (preload, self._strict if request.isolate else self._sandbox, alone)
             self._retire(kind)
             self._prepare(kind)

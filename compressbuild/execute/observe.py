@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from ..plan import Explanation, Traces, say
 from . import events
 from .executor import Progress
 from .heartbeat import Heartbeat
+from .logfile import log_path
 from .outcome import Outcome
 
 __all__ = ["Observe"]
@@ -43,8 +43,7 @@ class Observe:
         return self._logs.parent / "checkpoints" / key
 
     def log_path(self, node: Node) -> Path:
-        self._logs.mkdir(parents=True, exist_ok=True)
-        return self._logs / (re.sub(r"[^\w.@#-]+", "~", node.position) + ".log")
+        return log_path(self._logs, node.position)
 
     def began(self, graph: Graph, targets: Sequence[str], traces: Traces, jobs: int) -> None:
         needed = [graph.nodes[i] for i in sorted(graph.needed(targets))]

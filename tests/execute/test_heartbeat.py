@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from compressbuild.execute.events import NodeRunning
-from compressbuild.execute.heartbeat import AFTER, Heartbeat, last_line
+from compressbuild.execute.heartbeat import AFTER, Heartbeat
+from compressbuild.execute.logfile import last_line
 
 
 class Watched(Heartbeat):
@@ -107,3 +109,5 @@ def test_the_last_line(tmp_path: Path, printed: bytes, line: str) -> None:
     log.write_bytes(printed)
     assert last_line(log) == line
     assert last_line(tmp_path / "none") == ""
+    os.mkfifo(tmp_path / "pipe")
+    assert last_line(tmp_path / "pipe") == "", "and it is not waited for"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ...execute.events import Event, NodeFinished, NodeRunning, NodeStarted, encode
-from ...execute.heartbeat import last_line
+from ...execute.logfile import last_line
 from ...words import duration
 from .estimate import Estimate, Running
 from .lines import counted_text, failure_lines, finished_line, running_line, started_line, starting, values_text
