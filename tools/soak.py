@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HANG = 6 * 3600.0  # seconds for a file without a budget
-GRACE = 300.0  # seconds that a file may take beyond its share, as the last case of a sweep is finished
+GRACE = 900.0  # seconds that a file may take beyond its share, as the last case of a sweep is finished
 TIME_IS_OVER = "the time of this file is over"
 HEAD = ("test", "tried", "failed", "seed")
 Row = tuple[str, str, str, str]

@@ -9,7 +9,8 @@ from toyproject import Toy
 from compressbuild.errors import StoreError
 from compressbuild.execute import group
 from compressbuild.execute.events import NodeFinished, NodeStarted
-from compressbuild.store import Store
+from compressbuild.store import ActionResult, Store
+from compressbuild.store.ac import ActionCache
 
 DEEP = 12
 TEXT = "version: 1\nmodels: {f: {file: f.txt}}\ntargets:\n" + "".join(
@@ -49,22 +50,45 @@ def test_a_chain_is_synced_in_few_groups(hurried: Toy, monkeypatch: pytest.Monke
 
 
 def test_nothing_is_announced_before_it_is_durable(hurried: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If syncing fails, the build fails with the store's error, and no node was said to be finished."""
-    flush = Store.flush
+    """If the records of a group cannot be written, the build fails with the store's error, no node was said to be
+    finished, and no action stays locked while the error is handled."""
+    put = ActionCache.put
 
-    def failing(store: Store) -> None:
-        if len(store._pending) > 1:
+    def failing(cache: ActionCache, *results: ActionResult) -> None:
+        if len(results) > 1:
             raise StoreError("the disk is full")
-        flush(store)
+        put(cache, *results)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "flush", failing)
-        with pytest.raises(StoreError, match="the disk is full"):
+        patch.setattr(ActionCache, "put", failing)
+        with pytest.raises(StoreError, match="the disk is full") as caught:
             hurried.build()
+    locks = {path.name for path in (hurried.root / "cache" / "locks").rglob("*")}
+    assert locks == {"measuring", "users"}, "a lock's file goes when it is released"
+    assert caught.tb is not None, "the frames of the error, which would keep them open, are alive"
     assert finished(hurried) == ["f/source"]
     assert sum(isinstance(event, NodeStarted) for event in hurried.events) == DEEP + 1
     assert not (hurried.root / "build").exists() or not any((hurried.root / "build").iterdir())
     assert len(hurried.build()[1]) == DEEP
+
+
+@pytest.mark.parametrize(("most", "patience"), [(4, 60.0), (200, 0.0)], ids=["many", "late"])
+def test_a_group_does_not_grow_for_long(
+    hurried: Toy, monkeypatch: pytest.MonkeyPatch, most: int, patience: float
+) -> None:
+    monkeypatch.setattr(group, "_MOST", most)
+    monkeypatch.setattr(group, "_PATIENCE", patience)
+    sizes: list[int] = []
+    sync = group.Group.sync
+
+    def counted(opened: group.Group) -> list[group.Ended]:
+        sizes.append(len(found := sync(opened)))
+        return found
+
+    monkeypatch.setattr(group.Group, "sync", counted)
+    hurried.build()
+    assert sum(sizes) == DEEP + 1
+    assert max(sizes) <= (most if patience else 2)
 
 
 def test_what_a_group_holds_when_the_build_is_interrupted_is_kept(
