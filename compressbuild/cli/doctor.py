@@ -98,7 +98,7 @@ def _sandbox() -> str:
     if kind == "bubblewrap":
         return f"bubblewrap ({bubblewrap.version()}){by}: a step sees only what its key covers, and no network"
     why = "" if by else f": {sandbox.lack('landlock')}, and {sandbox.lack('bubblewrap')}"
-    return f"none{by}{why}; files that C code or a child process opens are not seen"
+    return f"none{by}{why}; files that C code or another program opens are not seen"
 
 
 def _bubblewrap() -> str:

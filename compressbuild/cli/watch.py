@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import click
 
+from .. import interrupts
 from ..errors import CbuildError
 from ..noop import signature
 from . import completion
@@ -73,13 +74,17 @@ def _look(place: tuple[str, tuple[str, ...], str | None], targets: tuple[str, ..
 
 def _build(words: list[str]) -> None:
     """A process of its own, as code that this one has imported may have changed. It ends before this one does."""
-    child = subprocess.Popen([sys.executable, "-m", "compressbuild", "build", *words], process_group=0)
+    command = [sys.executable, "-m", "compressbuild", "build", *words]
+    child: subprocess.Popen[bytes] | None = None
     try:
+        with interrupts.Held():  # a signal between the fork and the assignment would leave the build alone
+            child = subprocess.Popen(command, process_group=0)
         child.wait()
     except KeyboardInterrupt:
-        with contextlib.suppress(ProcessLookupError):
-            child.send_signal(signal.SIGINT)
-        child.wait()
+        if child is not None:
+            with contextlib.suppress(ProcessLookupError):
+                child.send_signal(signal.SIGINT)
+            child.wait()
         raise
 
 

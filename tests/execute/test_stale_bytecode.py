@@ -49,6 +49,20 @@ def test_bytecode_of_older_source_is_not_believed(bench: Bench, place: str, mode
     assert bench.run(reference, code_files=(path,)).result.facts == {"value": "new"}
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_child_of_multiprocessing_believes_it_no_more(bench: Bench, method: str, mode) -> None:
+    """It is a Python of its own, which would find both by the search path."""
+    compile_stale(bench.project / "helper.py", mode)
+    (bench.project / "mine.py").write_text(
+        "import multiprocessing\n\n\ndef value(_):\n    import helper\n    return helper.run(None, None)['value']\n\n\n"
+        "def run(ctx, params):\n"
+        f"    with multiprocessing.get_context({method!r}).Pool(1) as pool:\n"
+        "        return {'value': pool.map(value, [0])[0]}\n"
+    )
+    end = bench.run("mine:run", code_files=("mine.py", "helper.py"), timeout=60)
+    assert end.result.facts == {"value": "new"}, end
+
+
 def test_libraries_count_by_version_and_load_as_ever(bench: Bench, mode) -> None:
     """Compiling all of a large library for each node would cost its time for nothing."""
     compile_stale(bench.tmp / "site-packages" / "library.py", mode)
