@@ -26,8 +26,9 @@ from types import FrameType
 from typing import Any
 
 from . import spawned
+from .importing import import_from_source, own_packages
 
-__all__ = ["Notes", "absolute"]
+__all__ = ["Notes", "absolute", "note_for_parent"]
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -109,7 +110,13 @@ class Notes:
         sys.addaudithook(self._hook)
 
     def _lead_spawned(self) -> None:
-        spawned.lead(self._from_children, (self._watched, self._ignored, self._inputs))
+        spawned.lead(self._from_children, self._statement)
+
+    def _statement(self) -> str:
+        """What makes a child note for this process."""
+        prefixes = (self._watched, self._ignored, self._inputs)
+        arguments = f"{self._from_children}, {prefixes!r}, {own_packages!r}"
+        return f"from {__name__} import note_for_parent; note_for_parent({arguments})"
 
     def collect(self) -> None:
         """Take over what children noted."""
@@ -199,6 +206,15 @@ class Notes:
     def see_open(self) -> None:
         """Note the files that are mapped or open now and were not at the start, whoever opened them."""
         self.reads.update(path for path in _open() - self._open if self.concerns(path))
+
+
+def note_for_parent(
+    descriptor: int, prefixes: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], packages: list[str]
+) -> None:
+    """In a child of multiprocessing: note what it does from now on; import from source what counts by its source."""
+    sys.dont_write_bytecode = True
+    import_from_source(packages)
+    Notes(*prefixes, descriptor).start()
 
 
 def _anonymous_file() -> int:

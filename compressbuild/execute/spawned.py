@@ -13,9 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .importing import import_from_source, own_packages
-
-__all__ = ["STARTERS", "lead", "watch"]
+__all__ = ["STARTERS", "lead"]
 
 STARTERS = ("multiprocessing.popen_spawn_posix", "multiprocessing.forkserver")
 """Modules that start such children. When one is about to be imported, it is time to call :func:`lead`."""
@@ -26,14 +24,12 @@ _BOOT = (
     "import sys; from importlib import util; "
     f"spec = util.spec_from_file_location({_PACKAGE!r}, {os.path.join(_ENGINE, '__init__.py')!r}); "
     f"sys.modules[{_PACKAGE!r}] = engine = util.module_from_spec(spec); spec.loader.exec_module(engine); "
-    f"from {__name__} import watch; "
 )
 
-Prefixes = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
-
-def lead(descriptor: int, prefixes: Prefixes) -> None:
-    """Have the children of this process :func:`watch`. Does nothing as long as nobody uses multiprocessing."""
+def lead(descriptor: int, statement: Callable[[], str]) -> None:
+    """Have the children of this process inherit ``descriptor`` and begin with a statement, which may import the engine.
+    Does nothing as long as nobody uses multiprocessing."""
     if "multiprocessing" not in sys.modules:
         return
     util: Any = importlib.import_module("multiprocessing.util")
@@ -45,17 +41,8 @@ def lead(descriptor: int, prefixes: Prefixes) -> None:
         words = [os.fsdecode(each) for each in args]
         at = words.index("-c") + 1 if "-c" in words else 0
         if at and words[at].startswith(_CODE):
-            words[at] = f"{_BOOT}watch({descriptor}, {prefixes!r}, {own_packages!r}); {words[at]}"
+            words[at] = f"{_BOOT}{statement()}; {words[at]}"
             passfds = [*passfds, descriptor]
         return plain(path, words, passfds)
 
     util.spawnv_passfds = started
-
-
-def watch(descriptor: int, prefixes: Prefixes, packages: list[str]) -> None:
-    """Note what this process does, from now on; import from source what counts by its source."""
-    from .audit import Notes
-
-    sys.dont_write_bytecode = True
-    import_from_source(packages)
-    Notes(*prefixes, descriptor).start()
