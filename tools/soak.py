@@ -107,14 +107,16 @@ def main(places: list[str]) -> int:
     files = collected(places or ["tests"])
     left = sum(map(len, files.values()))
     found: list[Row] = []
-    for file, tests in files.items():
-        share = None if end is None else max(1.0, (end - time.monotonic()) * len(tests) / left)
-        left -= len(tests)
-        new = soak(file, share, tests.total())
-        print("\n".join("  ".join(row) for row in new), flush=True)
-        found += new
-    print()
-    print(table(found))
+    try:
+        for file, tests in files.items():
+            share = None if end is None else max(1.0, (end - time.monotonic()) * len(tests) / left)
+            left -= len(tests)
+            new = soak(file, share, tests.total())
+            print("\n".join("  ".join(row) for row in new), flush=True)
+            found += new
+    finally:  # Ctrl-C, too, shows what was tried
+        print()
+        print(table(found))
     return int(any(row[2] != "0" for row in found))
 
 

@@ -60,8 +60,8 @@ def killed(fast_path: Path, usual: int, record_property: Callable[[str, object],
             shutil.rmtree(work.root)
 
 
-def test_twenty_kills(fast_path: Path, record_property: Callable[[str, object], None]):
-    killed(fast_path, 20, record_property)
+def test_thirty_kills(fast_path: Path, record_property: Callable[[str, object], None]):
+    killed(fast_path, 30, record_property)
 
 
 @pytest.mark.slow

@@ -121,7 +121,7 @@ def test_a_few_together(fast_path: Path, record_property: Callable[[str, object]
 
 @pytest.mark.slow
 def test_many_together(fast_path: Path, record_property: Callable[[str, object], None]):
-    rounds(fast_path, record_property, tries(300), 8)
+    rounds(fast_path, record_property, tries(300), 16)
 
 
 def begun(log: Path, seconds: float = SECONDS) -> float:
