@@ -3,7 +3,7 @@
  * SHIM_ROOT   the directory
  * SHIM_AT     the call, from 0; -1: none
  * SHIM_FAULT  an errno as a number, or 0 for SIGKILL
- * SHIM_STAYS  if set, each later call that changes something fails as well: the disk stays full, broken or read-only
+ * SHIM_STAYS  if set, each call from there on that changes something fails, and no other: the disk is full, or read-only
  * SHIM_LOG    where the process appends one line a call: "number name"
  *
  * Only the process that was started counts: a child neither inherits the variables nor, after a fork, the pid. */
@@ -75,7 +75,7 @@ static int strikes(const char *name, int changes) {
   char line[96];
   int n = snprintf(line, sizeof line, "%ld %s\n", number, name);
   if (log_to >= 0 && syscall(SYS_write, log_to, line, n) < 0) abort();
-  if (at < 0 || number < at || (number > at && !(stays && changes))) return 0;
+  if (at < 0 || number < at || (stays ? !changes : number > at)) return 0;
   if (!fault) { kill(owner, SIGKILL); for (;;) pause(); }
   errno = fault;
   return 1;
