@@ -7,9 +7,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from command import CBUILD, Work
+
+from compressbuild.cli import watch
 
 TEXT = """\
 version: 1
@@ -115,6 +118,20 @@ def test_an_edit_during_a_build_is_built_after_it_and_ctrl_c_ends_both(work: Wor
     watching.until(lambda: watching.said.count("changed: ") == 2)
     time.sleep(0.5)
     assert watching.interrupted() == 130
+
+
+def test_a_build_begins_when_nothing_changes_any_more(monkeypatch: pytest.MonkeyPatch):
+    """Editors write in several steps."""
+    world, now = [0, 0, 1, 2, 3, 3, 3], 0
+
+    def sleep(_: float) -> None:
+        nonlocal now
+        now += 1
+
+    monkeypatch.setattr(watch, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(watch, "signature", lambda _: world[now])
+    assert watch._wait({"file": 0}, 0.5) == "file"
+    assert now == 5, "at 2 it was seen, at 4 it had changed for the last time"
 
 
 def test_usage(work: Work):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -13,7 +15,11 @@ from command import TOY_PATH
 
 import compressbuild
 from compressbuild.errors import CbuildError
+from compressbuild.execute.events import NodeFinished
+from compressbuild.execute.local import LocalExecutor
 from compressbuild.notebook.html import scatter, table
+from compressbuild.notebook.progress import watching
+from compressbuild.store.locks import SharedExclusive
 
 TEXT = """\
 version: 1
@@ -78,6 +84,48 @@ def test_a_missed_gate_is_in_the_report(file: Path, capsys: pytest.CaptureFixtur
     assert "built     missed/toy.copy" in capsys.readouterr().err
     with pytest.raises(KeyError, match="not published: gate failed"):
         report.path("missed")
+
+
+def test_what_can_be_built_beside_a_failure_is_built_if_asked(file: Path):
+    file.write_text(
+        "version: 1\nmodels: {f: {file: f.txt}}\ntargets:\n"
+        "  bad: {from: f, steps: [{toy.copy: {fail: raise}}, toy.copy, toy.copy]}\n"
+        "  good: {from: f, steps: [toy.copy]}\n"
+    )
+    stopped = compressbuild.build(file, jobs=1)
+    assert [target.status for target in stopped] != ["failed", "published"]
+    report = compressbuild.build(file, jobs=1, keep_going=True)
+    assert [target.status for target in report] == ["failed", "published"]
+
+
+def test_an_interrupted_call_leaves_nothing_locked(file: Path, monkeypatch: pytest.MonkeyPatch):
+    """The kernel lives on, and keeps the frames of the last error."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalExecutor, "wait", interrupted)
+        with pytest.raises(CbuildError, match="interrupted") as caught:
+            compressbuild.build(file, "both")
+    lock = SharedExclusive(str(file.parent / "cache" / "locks" / "users")).try_exclusive()
+    assert lock is not None
+    lock.release()
+    assert caught.tb is not None
+    assert compressbuild.build(file, "both").ok
+
+
+def test_progress_ends_with_the_build_and_shows_no_foreign_html(monkeypatch: pytest.MonkeyPatch):
+    shown: list[str] = []
+    handle = SimpleNamespace(update=shown.append)
+    display = SimpleNamespace(display=lambda html, display_id: handle, HTML=str)
+    kernel = SimpleNamespace(display=display, get_ipython=lambda: SimpleNamespace(kernel=True))
+    monkeypatch.setitem(sys.modules, "IPython", kernel)
+    before = threading.active_count()
+    with watching(None) as (watcher,):
+        watcher(NodeFinished(node="a/b", label="a/b", status="failed", cause="raised", error="<b>bold"))
+    assert threading.active_count() == before
+    assert shown[-1] == "<div>failed: a/b raised: &lt;b&gt;bold</div>"
 
 
 def test_errors_are_raised_with_their_place(file: Path):
