@@ -63,7 +63,7 @@ def rounds(shim: str, root: Path, tally: Tally, count: int) -> None:
         works = [project(root / f"work{number}-{each}") for each in "ab"]
         with tally.case(f"{delay} ms"):
             processes = [work.start("all", "--json", "--cache-dir", str(cache), **remote) for work in works]
-            for work, ran in zip(works, [finish(process, 60) for process in processes], strict=True):
+            for work, ran in zip(works, [finish(process, 180) for process in processes], strict=True):
                 assert ran.code == 0, ran.text
                 assert "Traceback" not in ran.text, ran.text
                 assert work.published() == clean.published(), "other bytes"
