@@ -71,7 +71,8 @@ class Source(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     ``(inputs, labels)``; labels N×0 say that there are none. A model's ``run``: ``f(ctx, params) -> dict | None``
     fills ``ctx.out`` with an artifact of kind ``produces``. ``factory``: for a kind that carries code, the function
     that loading these artifacts calls. ``companions``: optional ``f(ctx, params)`` that fills ``ctx.out`` with files to
-    be published beside every artifact made of the model: a tokenizer, a configuration.
+    be published beside every artifact made of the model: a tokenizer, a configuration. ``isolate``: its files are of a
+    format that could run code, so they are read in the strictest sandbox that the machine has.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Source(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     produces: str | None = None
     factory: str | None = None
     companions: str | None = None
+    isolate: bool = False
     version: int = 1
     stack: Stack = Stack()
     needs: Needs = Needs()

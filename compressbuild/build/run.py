@@ -23,7 +23,6 @@ from ..execute.local import LocalExecutor, at_once
 from ..execute.observe import Observe
 from ..execute.outcome import NodeFailure
 from ..execute.pools import Pools
-from ..execute.request import is_isolated
 from ..execute.sandbox import sandboxes
 from ..execute.scheduler import Scheduler
 from ..graph import TargetPlan
@@ -75,7 +74,7 @@ def build_targets(
 
 def _executor(project: Project) -> Executor:
     nodes = project.graph.nodes
-    isolated = any(map(is_isolated, nodes))
+    isolated = any(node.isolate for node in nodes)
     kinds = sandboxes(project.spec, project.environ, project.cache_path, project.state, strict=isolated)
     packages = project.keyer.packages(nodes)
     return LocalExecutor(project.environ, packages=packages, sandbox=kinds[0], strict=kinds[1])

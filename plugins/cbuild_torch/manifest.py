@@ -1,6 +1,6 @@
 """Techniques on PyTorch models, and the kind ``torch-model``: a factory, named edits and safetensors; no pickle."""
 
-from compressbuild.api import Kind, Stack, Technique, hookimpl
+from compressbuild.api import Kind, Source, Stack, Technique, hookimpl
 
 from .prune.params.channels import PruneChannels
 from .prune.params.gradual import PruneGradual
@@ -17,6 +17,7 @@ from .rewrite.params.depthwise import ReplaceDepthwise
 from .rewrite.params.lowrank import FactorizeLowrank
 from .rewrite.params.sharing import ShareLayers
 from .to_onnx.params.export import ExportOnnx
+from .to_onnx.params.program import ExportedProgram
 from .to_onnx.params.qat import QuantizeQat
 from .train.params import Distill, Finetune, Train
 
@@ -55,6 +56,19 @@ def compressbuild_kinds():
         init="cbuild_torch.model.source:init",
         carries_code=True,
         stack=_TORCH,
+    )
+
+
+@hookimpl
+def compressbuild_sources():
+    yield Source(
+        name="exported",
+        of="model",
+        params=ExportedProgram,
+        run="cbuild_torch.to_onnx.program:read",
+        produces="onnx",
+        isolate=True,
+        stack=_EXPORT,
     )
 
 
