@@ -159,7 +159,7 @@ def test_what_cannot_be_answered_is_an_error_with_its_place_and_a_hint(work: Wor
         assert "Field required" in await refused(client, "why")
         assert "at least 1" in await refused(client, "build", targets=[])
         assert "unknown target '--check'" in await refused(client, "build", targets=["--check"])
-        assert "vars has no 'slat'" in await refused(client, "plan", set={"vars.slat": 1})
+        assert "unknown variable 'vars.slat'" in await refused(client, "plan", set={"vars.slat": 1})
         assert "null byte" in await refused(client, "plan", targets=["a\0b"])
         assert "cannot be run" in await refused(client, "plan", targets=["x" * 10_000_000])
         assert "Unknown tool" in await refused(client, "clean")
@@ -278,6 +278,4 @@ def test_without_the_sdk_it_says_what_to_install(work: Work) -> None:
     work.write("none/mcp.py", "raise ImportError('planted')\n")
     ran = work("mcp", code=2, PYTHONPATH=str(work.root / "none"))
     assert ran.out == ""
-    assert ran.err == (
-        "error: 'cbuild mcp' needs the MCP SDK for Python\n  hint: pip install 'compressbuild[mcp]'\n"
-    )
+    assert ran.err == ("error: 'cbuild mcp' needs the MCP SDK for Python\n  hint: pip install 'compressbuild[mcp]'\n")
