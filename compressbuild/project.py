@@ -183,9 +183,8 @@ class Project:
                 skipped[name] = lacking(missing)
                 if name in explicit:
                     hint = install_line([missing]) or "; ".join(dict.fromkeys(m.hint for m in missing if m.hint))
-                    raise Incompatible(
-                        f"target '{name}' cannot be built on this machine: it {skipped[name]}", hint=hint or None
-                    )
+                    where = "" if all(each.everywhere for each in missing) else " on this machine"
+                    raise Incompatible(f"target '{name}' cannot be built{where}: it {skipped[name]}", hint=hint or None)
         install = install_line(self.graph.targets[name].missing for name in skipped) if skipped else None
         return Selection(tuple(name for name in names if name not in skipped), skipped, install)
 

@@ -140,10 +140,21 @@ def test_apply_writes_the_values_which_build_without_running(work: Quick):
     assert (work.root / "Compressfile").read_text() == text
 
 
-def test_a_range_without_a_value_is_refused_with_its_place(work: Quick):
-    said = work("b", code=2).err
-    assert "Compressfile:8:25: error: parameter 'salt' of 'toy.mix' is a range without a value" in said
-    assert "cbuild tune a --minimize METRIC --apply" in said
+def test_a_range_without_a_value_is_in_the_way_of_what_uses_it_alone(work: Quick):
+    said = work("b", code=4).err
+    assert "target 'b' cannot be built: it needs a value for 'salt' of 'toy.mix'" in said
+    assert (
+        "cbuild tune a --minimize METRIC --apply' chooses it; or add 'value:' to the range at Compressfile:8:25" in said
+    )
+    # The same step with a value elsewhere, equal to the one that stands in, is another node.
+    plain = "  c: {from: f, steps: [{toy.mix: {salt: 1}}]}\n  d: {from: c, steps: [toy.copy]}\n"
+    work.write("Compressfile", TEXT + plain.replace("salt: 1", "salt: 0"))
+    ran = work("all")
+    assert "skipped b: needs a value for" in ran.out
+    assert (work.root / "build/d").is_dir()
+    assert not (work.root / "build/b").exists()
+    assert "needs a value for" in work("list").out
+    assert "may run" in work("-n", "d").out or "cached" in work("-n", "d").out
 
 
 def test_the_front_of_several_objectives(work: Quick):
@@ -245,8 +256,9 @@ def test_another_target_without_a_value_is_only_in_the_way_if_it_is_used(work: Q
     work.write("Compressfile", TEXT + other)
     tuned(work, "b", "--minimize", "length", "--trials", "2")
     work.edit("Compressfile", "{choose: [0, 2, 5]}", "{choose: [0, 2, 5]}, others: [other]")
-    said = refused(work, "b", "--minimize", "length").err
-    assert "'b' uses 'other', whose parameter 'salt' has no value" in said
+    said = work("tune", "b", "--minimize", "length", code=4).err
+    assert "target 'b' cannot be built: it needs a value for 'salt' of 'toy.mix'" in said
+    assert "cbuild tune other --minimize METRIC --apply" in said
 
 
 def test_a_matrix_gives_its_targets_one_range(work: Quick):
