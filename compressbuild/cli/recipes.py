@@ -135,6 +135,8 @@ def _show(given: _Given) -> None:
         parts = []
         if row.quality is not None:
             parts.append(f"{row.quality} {row.baseline:.4g} → {row.value:.4g} ({row.samples} samples)")
+        else:
+            parts.append("compiled, not run")
         parts.append(f"size ×{row.size:.3g}")
         if row.latency is not None:
             ratio, low, high = row.latency
