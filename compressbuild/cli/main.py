@@ -69,6 +69,7 @@ _TAKES_VALUE = frozenset(
         "--output",
         "--key",
         "--since",
+        "--until",
         "--interval",
         "--minimize",
         "--maximize",
