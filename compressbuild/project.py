@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from .closure import CodeIndex
     from .compressfile.spec import Spec
     from .digest import StatCache
-    from .graph import Ask, Graph, Types
+    from .graph import Ask, Graph, TargetPlan, Types
     from .plan import Keyer, Plan, Traces
     from .platforms import Facts
     from .publish import Publisher
@@ -110,6 +111,14 @@ class Project:
         from .graph import build_graph
 
         self.graph = build_graph(self.spec, self.registry, self.facts, asks, self.types)
+
+    def narrowed(self, plan: TargetPlan) -> Project:
+        """This project with one target, of which no more is wanted than ``plan`` says. It shares what this one has
+        learnt and opened; close this one."""
+        _ = (self.keyer, self.traces, self.publisher)  # made once, for both
+        other = copy(self)
+        other.graph = self.graph.narrowed(plan)
+        return other
 
     @cached_property
     def cache_path(self) -> Path:

@@ -89,8 +89,8 @@ def _server(runner: Runner) -> MCPServer[Any]:
 
     @server.tool(annotations=_READS)
     async def plan(targets: Targets = ["all"], set: Settings = {}) -> CallToolResult:  # noqa: B006  the SDK copies it
-        """What a build would run, and why. Runs nothing. The last of `nodes` has the targets, those that are skipped
-        here with their reason, and how many nodes run or are cached."""
+        """What a build would run, and why, node by node; which targets are skipped on this machine, and why. Runs
+        nothing."""
         *nodes, counted = await _read(runner, "build", targets, "--dry-run", "--json", *_set(set))
         return _answer({**counted, "nodes": nodes})
 

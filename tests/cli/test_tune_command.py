@@ -166,6 +166,30 @@ def test_the_front_of_several_objectives(work: Quick):
     assert found["chosen"] in found["front"]
 
 
+def test_a_trial_that_misses_a_gate_is_not_measured_further(work: Quick, tmp_path: Path):
+    """Times are measured when nothing else runs, so they are dear. Of a trial that keeps the gates they are."""
+    text = TEXT.replace("[length, shares]", "[length, wait]").replace("[5, 905], step: 300", "[5, 105], step: 100")
+    work.write("Compressfile", text)
+    ran = work("tune", "b", "--minimize", "wait", "--trials", "24", "--json", "-v")
+    trials = json.loads(ran.out)["trials"]
+    assert {trial["state"] for trial in trials} == {"feasible", "infeasible"}
+    for trial in trials:
+        assert trial["values"] == ({"wait": 2} if trial["state"] == "feasible" else {})
+    assert 1 <= ran.err.count("b/wait") <= sum(trial["state"] == "feasible" for trial in trials)
+    assert ran.err.count("b/length") > ran.err.count("b/wait")
+    again = work("tune", "b", "--minimize", "wait", "--trials", "24")
+    assert "length min fail; not measured further" in again.out
+    assert all(trial["ran"] == 0 for trial in tuned(work, "b", "--minimize", "wait", "--trials", "24")["trials"])
+
+
+def test_a_search_with_trials_that_were_not_measured_goes_on(work: Quick):
+    text = TEXT.replace("[length, shares]", "[length, wait]").replace("[5, 905], step: 300", "[5, 905]")
+    work.write("Compressfile", text.replace("min: 2", "min: 3"))
+    found = tuned(work, "b", "--minimize", "wait", "--trials", "12")
+    assert len({point(trial) for trial in found["trials"]}) == 12
+    assert {trial["state"] for trial in found["trials"]} == {"feasible", "infeasible"}
+
+
 def test_a_trial_that_fails_is_named_and_the_search_goes_on(work: Quick):
     work.write(
         "Compressfile",
