@@ -4,7 +4,7 @@ For each family a Compressfile is written with a target for every recipe that su
 runtimes that can run here, and built with ``cbuild``. What came of it goes into ``recipes/measured.json`` of each
 plugin, which ``cbuild recipes NAME`` shows. Latency is measured alternately with the baseline, on one thread.
 
-    python benchmarks/recipes.py              # all; about ten minutes
+    python benchmarks/recipes.py              # all; a quarter of an hour on two busy cores
     python benchmarks/recipes.py --keep DIR   # keep the projects there, and the work for the next run
     python benchmarks/recipes.py --print      # print it instead of writing it
 """
