@@ -279,3 +279,11 @@ def test_without_the_sdk_it_says_what_to_install(work: Work) -> None:
     ran = work("mcp", code=2, PYTHONPATH=str(work.root / "none"))
     assert ran.out == ""
     assert ran.err == ("error: 'cbuild mcp' needs the MCP SDK for Python\n  hint: pip install 'compressbuild[mcp]'\n")
+
+
+def test_without_a_client_it_says_so_or_ends(work: Work) -> None:
+    line = ["sh", "-c", 'exec "$0" mcp <&-', CBUILD]
+    closed = subprocess.run(line, cwd=work.root, env=work.environment(), capture_output=True, text=True, timeout=60)
+    assert closed.returncode == 2
+    assert closed.stderr.startswith("error: there is no standard input, where the client speaks\n  hint: an agent")
+    assert work("mcp").text == ""  # a client that goes at once
