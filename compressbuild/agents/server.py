@@ -46,6 +46,9 @@ Settings = Annotated[
 Jobs = Annotated[int | None, Field(ge=1, description="how many CPU slots to use; default: the machine's cores")]
 Keep = Annotated[bool, Field(description="after a failure, build whatever does not depend on it")]
 
+Full = Annotated[bool, Field(description="also steps, layers, logs, history and provenance, which are long")]
+_LONG = frozenset({"nodes", "layers", "steps", "logs", "history", "provenance", "interface", "loading"})
+
 
 def serve(options: Sequence[str]) -> int:
     """Serve until the client closes standard input, or a signal comes. ``options``: which project, as words of a
@@ -107,10 +110,12 @@ def _server(runner: Runner) -> MCPServer[Any]:
         return _answer(found)
 
     @server.tool(annotations=_READS)
-    async def report(targets: Targets = ["all"]) -> CallToolResult:  # noqa: B006
-        """What was built: metrics with intervals, gates, warnings, layers, logs, history, and what to ship for each
-        platform and why. Name targets to keep it short."""
+    async def report(targets: Targets = ["all"], full: Full = False) -> CallToolResult:  # noqa: B006
+        """What was built: metrics with intervals, gates, warnings, and what to ship for each platform and why."""
         (found,) = await _read(runner, "report", targets, "--format", "json", "-o", "-")
+        if not full:
+            kept = [{key: value for key, value in each.items() if key not in _LONG} for each in found["targets"]]
+            found = {key: value for key, value in found.items() if key not in _LONG} | {"targets": kept}
         return _answer(found)
 
     @server.tool(annotations=_BUILDS)

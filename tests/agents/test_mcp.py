@@ -131,6 +131,10 @@ def test_it_lists_plans_builds_explains_advises_and_reports(work: Work) -> None:
         assert "+  second: {from: first, steps: []" in advice["advice"][0]["patch"]
         reported = await call(client, "report", targets=["second"])
         assert reported["targets"][0]["metrics"]["length"]["value"] == 1.0
+        assert reported["targets"][0]["gates"]
+        whole = await call(client, "report", targets=["second"], full=True)
+        assert whole["nodes"]
+        assert whole["targets"][0].keys() > reported["targets"][0].keys()
 
     talk(work, conversation)
 
