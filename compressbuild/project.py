@@ -113,7 +113,7 @@ class Project:
         self.graph = build_graph(self.spec, self.registry, self.facts, asks, self.types)
 
     def narrowed(self, plan: TargetPlan) -> Project:
-        """This project with one target, of which no more is wanted than ``plan`` says. It shares what this one has
+        """This project with one target, and no more of it than ``plan`` says. It shares what this one has
         learnt and opened; close this one."""
         _ = (self.keyer, self.traces, self.publisher)  # made once, for both
         other = copy(self)

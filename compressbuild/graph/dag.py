@@ -58,7 +58,7 @@ class Graph:
                 raise ValueError(f"{node.position} comes before one of its inputs")
 
     def narrowed(self, plan: TargetPlan) -> Graph:
-        """The same nodes with one target, of which no more is wanted than ``plan`` says."""
+        """The same nodes with one target, and no more of it than ``plan`` says."""
         return Graph(self.spec, self.registry, self.nodes, {plan.name: plan}, self.positions, self.identities)
 
     @cached_property
