@@ -21,7 +21,7 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 LAYERS = """
     __main__
     cli
-    push notebook tune starter
+    push notebook tune starter agents
     report advise conformance
     build
     evaluate
