@@ -23,10 +23,13 @@ def _completed(_: click.Context, __: click.Parameter, incomplete: str) -> list[s
 def command(name: str | None, as_json: bool) -> int:
     """List the recipes of the installed plugins, or show the one called NAME: whom it suits, its steps, its gates and
     its source."""
+    from ..starter.choices import SPEED
     from ..starter.flow import flow
+    from ..starter.measures import costs
     from ..starter.recipes import find, recipes
 
-    known = recipes(offered())
+    registry = offered()
+    known = recipes(registry)
     shown = [find(known, name)] if name is not None else list(known.values())
     if as_json:
         for recipe in shown:
@@ -35,7 +38,7 @@ def command(name: str | None, as_json: bool) -> int:
     if name is None:
         width = max(map(len, known), default=0)
         for recipe in shown:
-            click.echo(f"{recipe.name:{width}}  {', '.join(recipe.families)}: {recipe.summary}")
+            click.echo(f"{recipe.name:{width}}  {', '.join(recipe.families) or 'any'}: {recipe.summary}")
         return 0
     (recipe,) = shown
     click.echo(f"{recipe.name}: recipe of {recipe.plugin}\n\n{recipe.summary}\n")
@@ -46,13 +49,16 @@ def command(name: str | None, as_json: bool) -> int:
         ("takes", (recipe.takes,)),
         ("data", recipe.needs or ("none",)),
     ):
-        click.echo(f"{word:9} {', '.join(values)}")
+        click.echo(f"{word:9} {', '.join(values) or 'any'}")
     click.echo(f"source    {recipe.source}\n\nsteps")
     for step in recipe.steps:
         click.echo(f"  - {step if isinstance(step, str) else flow(step)[1:-1]}")
+    if recipe.role != "compress":
+        return 0
     gates = recipe.gates
     click.echo(f"\ngates\n  quality: {gates.quality_drop} below the baseline at most")
-    for metric, ratio in (("size", gates.size), ("latency", gates.latency)):
-        if ratio is not None:
-            click.echo(f"  {metric}: ×{ratio} of the baseline's at most" + (" (goal latency)" * (metric == "latency")))
+    speed, size = costs(registry)
+    for metric, ratio, goal in ((size, gates.size, ""), (speed, gates.latency, f" (goal {SPEED})")):
+        if ratio is not None and metric is not None:
+            click.echo(f"  {metric}: ×{ratio} of the baseline's at most{goal}")
     return 0

@@ -90,6 +90,7 @@ def compressbuild_metrics() -> Iterator[Metric]:
             role="quality",
             direction="higher",
             per_class=k == 1,
+            judges="classes" if k == 1 else "",
             stack=_NUMPY,
         )
     yield from _quality()
@@ -198,6 +199,9 @@ def _agreement() -> Iterator[Metric]:
             role="quality",
             paired=True,
             direction=direction,
+            # The only one of these whose scale does not depend on the model.
+            judges="outputs" if name == "cosine" else "",
+            limit={"min": 0.98} if name == "cosine" else {},
             stack=_NUMPY,
         )
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from compressbuild.advise import Advice, Seen, Step, advise
-from compressbuild.advise.view import Measured
+from compressbuild.advise import advise as asked
+from compressbuild.api.advice import Advice, Mark, Measured, Origin, Seen, Step
 from compressbuild.api.part import Rows
-from compressbuild.compressfile.spec import DatasetSpec
-from compressbuild.errors import Mark
+from compressbuild.registry import discover
+
+REGISTRY = discover(cache=None)
+
+
+def advise(targets: Iterable[Seen]) -> tuple[Advice, ...]:
+    found, failed = asked(targets, REGISTRY.checks, REGISTRY.owner)
+    assert not failed
+    return found
 
 
 def hyphened(params: dict[str, Any]) -> dict[str, Any]:
@@ -21,12 +29,17 @@ def hyphened(params: dict[str, Any]) -> dict[str, Any]:
 
 def step(technique: str, line: int = 1, facts: dict[str, Any] | None = None, **params: Any) -> Step:
     return Step(
-        node=line, technique=technique, mark=Mark("Compressfile", line, 9), params=hyphened(params), facts=facts or {}
+        node=line,
+        technique=technique,
+        traits=REGISTRY.techniques[technique].traits,
+        mark=Mark("Compressfile", line, 9),
+        params=hyphened(params),
+        facts=facts or {},
     )
 
 
-def data(name: str, loader: str = "", rows: Rows | None = None) -> DatasetSpec:
-    return DatasetSpec(name, Mark("Compressfile", 1, 1), loader or f"m:{name}", rows=rows or Rows())
+def data(name: str, source: str = "", rows: Rows | None = None) -> Origin:
+    return Origin(name, source or f"m:{name}", rows or Rows())
 
 
 INT8 = step(
@@ -124,7 +137,7 @@ def test_convolutions_quantized_while_running() -> None:
 
 
 def test_int8_beside_int8_says_nothing_of_int8() -> None:
-    assert advise([replace(SOUND, ratios=(1.0, 0.99, 1.01), baseline_steps=("quantize.static",))]) == ()
+    assert advise([replace(SOUND, ratios=(1.0, 0.99, 1.01), baseline_traits=frozenset({"int8"}))]) == ()
 
 
 def test_a_baseline_that_is_another_model_says_nothing_of_int8() -> None:

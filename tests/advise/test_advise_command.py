@@ -130,7 +130,8 @@ def test_poor_calibration_is_named_and_mended(digits: Inline) -> None:
 
 
 def test_changes_that_do_not_go_together_or_do_not_resolve(digits: Inline) -> None:
-    from compressbuild.advise import Advice, Edit, patched
+    from compressbuild.advise import patched
+    from compressbuild.api.advice import Advice, Edit
     from compressbuild.project import Project
 
     def advice(edit: Edit) -> Advice:
@@ -163,7 +164,7 @@ def test_the_threads_of_a_small_container(digits: Inline, tmp_path: Path) -> Non
     (tmp_path / "sys/fs/cgroup/cpu.max").write_text("200000 100000\n")
     with digits.world():
         project = Project(digits.root / "Compressfile")
-        (found,) = advise(gather(project, ["fp32", "int8"], root=tmp_path))
+        (found,) = advise(gather(project, ["fp32", "int8"], root=tmp_path), project.registry.checks).advice
         assert found.evidence == ("threads 4, cgroup quota 2 CPUs",)
         text = patched(project, [found]).text
         project.close()
@@ -183,7 +184,7 @@ def test_full_range_weights_saturate_without_vnni(digits: Inline, isa: list[str]
     with digits.world():
         project = Project(digits.root / "Compressfile")
         project.facts = Facts.fixed({"cpu.arch": "x86_64", "cpu.isa": isa, "os": "Linux", "cpu.count": 2})
-        found = advise(gather(project, ["int8"]))
+        found = advise(gather(project, ["int8"]), project.registry.checks).advice
         text = patched(project, found).text
         project.close()
     assert [each.check for each in found] == said
