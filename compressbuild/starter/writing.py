@@ -95,7 +95,7 @@ def _words(family: str) -> str:
 def _datasets(plan: Plan) -> Iterator[str]:
     needs = {need for recipe in plan.recipes if plan.data is None or plan.ready(recipe) for need in recipe.needs}
     needs |= set(plan.train.needs) if plan.train is not None else set()
-    split = {TRAIN: 0.6} if TRAIN in needs else {}
+    split: dict[str, float] = {TRAIN: 0.6} if TRAIN in needs else {}
     split |= {"calibration": 0.1 if split else 0.2} if "calibration" in needs else {}
     if plan.data is None:
         yield "# TO FILL: your data. Remove '# ' from the lines below, here and in 'evaluate' and 'targets'."
