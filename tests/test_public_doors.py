@@ -16,6 +16,7 @@ from compressbuild.api import VERSION
 GOLDEN = Path(__file__).parent / "golden" / "public.json"
 DOORS = (
     "compressbuild.api",
+    "compressbuild.api.advice",
     "compressbuild.api.conformance",
     "compressbuild.api.testing",
     "compressbuild.notebook",

@@ -12,9 +12,10 @@ from .params import DatasetRef, FileRef, FunctionRef, Label, Meta, ModelRef, Nar
 from .parity import Parity, ParityCheck
 from .part import Rows
 from .profile import Operator, Profile, Profiling
-from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Source, Technique
+from .records import AnswerMetric, ArtifactMetric, Backend, Check, Kind, Metric, Platform, RunMetric, Source, Technique
 from .runner import ModelInput, Runner
 from .stack import Stack
+from .traits import TRAITS
 from .version import VERSION
 from .work import WorkDataset, WorkInput, WorkRequest, WorkResult, WorkSight
 
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FACTS",
+    "TRAITS",
     "VERSION",
     "Amount",
     "AnswerMetric",
     "ArtifactMetric",
     "Backend",
     "Census",
+    "Check",
     "Content",
     "Context",
     "Count",

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from ..errors import CbuildError
 from . import completion
 from .options import offered
 
 if TYPE_CHECKING:
-    from ..registry import Registry
-    from ..starter.recipes import Recipe
+    from ..starter.measured import Measured
 
 __all__ = ["command"]
 
@@ -31,7 +28,10 @@ def _completed(_: click.Context, __: click.Parameter, incomplete: str) -> list[s
 def command(name: str | None, as_json: bool) -> int:
     """List the recipes of the installed plugins, or show the one called NAME: whom it suits, its steps, its gates, its
     source, and what it gave on small models."""
+    from ..starter.choices import SPEED
     from ..starter.flow import flow
+    from ..starter.measured import measured
+    from ..starter.measures import costs
     from ..starter.recipes import find, recipes
 
     registry = offered()
@@ -39,13 +39,13 @@ def command(name: str | None, as_json: bool) -> int:
     shown = [find(known, name)] if name is not None else list(known.values())
     if as_json:
         for recipe in shown:
-            given = msgspec.to_builtins(_given(registry, recipe))
+            given = msgspec.to_builtins(measured(registry, recipe))
             click.echo(msgspec.json.encode({**msgspec.to_builtins(recipe), "measured": given}).decode())
         return 0
     if name is None:
         width = max(map(len, known), default=0)
         for recipe in shown:
-            click.echo(f"{recipe.name:{width}}  {', '.join(recipe.families)}: {recipe.summary}")
+            click.echo(f"{recipe.name:{width}}  {', '.join(recipe.families) or 'any'}: {recipe.summary}")
         return 0
     (recipe,) = shown
     click.echo(f"{recipe.name}: recipe of {recipe.plugin}\n\n{recipe.summary}\n")
@@ -56,79 +56,24 @@ def command(name: str | None, as_json: bool) -> int:
         ("takes", (recipe.takes,)),
         ("data", recipe.needs or ("none",)),
     ):
-        click.echo(f"{word:9} {', '.join(values)}")
+        click.echo(f"{word:9} {', '.join(values) or 'any'}")
     click.echo(f"source    {recipe.source}\n\nsteps")
     for step in recipe.steps:
         click.echo(f"  - {step if isinstance(step, str) else flow(step)[1:-1]}")
+    if recipe.role != "compress":
+        return 0
     gates = recipe.gates
     click.echo(f"\ngates\n  quality: {gates.quality_drop} below the baseline at most")
-    for metric, ratio in (("size", gates.size), ("latency", gates.latency)):
-        if ratio is not None:
-            click.echo(f"  {metric}: ×{ratio} of the baseline's at most" + (" (goal latency)" * (metric == "latency")))
-    if (given := _given(registry, recipe)) is not None:
+    speed, size = costs(registry)
+    for metric, ratio, goal in ((size, gates.size, ""), (speed, gates.latency, f" (goal {SPEED})")):
+        if ratio is not None and metric is not None:
+            click.echo(f"  {metric}: ×{ratio} of the baseline's at most{goal}")
+    if (given := measured(registry, recipe)) is not None:
         _show(given)
     return 0
 
 
-class _Result(msgspec.Struct, frozen=True):
-    """Beside the same model as it came, on the same runtime. ``value`` and ``baseline``: of ``quality``, on ``samples``
-    samples. ``size``: a ratio. ``latency``: a ratio with the ends of its 95 % interval. ``missed``: gates of the
-    recipe."""
-
-    model: str
-    runtime: str
-    size: float
-    quality: str | None = None
-    value: float = 0.0
-    baseline: float = 0.0
-    samples: int = 0
-    latency: tuple[float, float, float] | None = None
-    noisy: bool = False
-    missed: tuple[str, ...] = ()
-
-
-class _Given(msgspec.Struct, frozen=True):
-    """What a recipe gave. ``failed``: why it could not be built on a model."""
-
-    date: str
-    machine: str
-    software: dict[str, str]
-    rows: tuple[_Result, ...]
-    failed: tuple[str, ...]
-
-
-class _Rows(msgspec.Struct, frozen=True):
-    rows: tuple[_Result, ...]
-    failed: tuple[str, ...] = ()
-
-
-class _File(msgspec.Struct, frozen=True):
-    """``recipes/measured.json`` of a plugin; ``benchmarks/recipes.py`` writes that of ours."""
-
-    date: str
-    machine: str
-    software: dict[str, str]
-    recipes: dict[str, _Rows]
-
-
-def _given(registry: Registry, recipe: Recipe) -> _Given | None:
-    """None where the plugin has not measured the recipe."""
-    plugin = next(each for each in registry.plugins if each.name == recipe.plugin)
-    path = Path(plugin.file or "").parent / "recipes" / "measured.json"
-    if not path.is_file():
-        return None
-    try:
-        file = msgspec.json.decode(path.read_bytes(), type=_File)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise CbuildError(
-            f"what plugin '{recipe.plugin}' measured cannot be read: {error}", hint=f"the file is {path}"
-        ) from error
-    if (own := file.recipes.get(recipe.name)) is None:
-        return None
-    return _Given(file.date, file.machine, file.software, own.rows, own.failed)
-
-
-def _show(given: _Given) -> None:
+def _show(given: Measured) -> None:
     software = ", ".join(f"{name} {version}" for name, version in given.software.items())
     click.echo(f"\nmeasured {given.date} on {given.machine}; {software}")
     for row in given.rows:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from command import Inline
 
-from compressbuild.cli.recipes import _given
 from compressbuild.errors import CbuildError
+from compressbuild.starter.measured import measured
 
 FILE = {
     "date": "2026-01-02",
@@ -60,12 +60,12 @@ def given(folder: Path, text: str) -> Any:
     (folder / "recipes").mkdir(exist_ok=True)
     (folder / "recipes" / "measured.json").write_text(text)
     registry = SimpleNamespace(plugins=[SimpleNamespace(name="p", file=str(folder / "manifest.py"))])
-    return _given(registry, SimpleNamespace(plugin="p", name="r"))
+    return measured(registry, SimpleNamespace(plugin="p", name="r"))
 
 
 def test_it_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = given(tmp_path, json.dumps(FILE))
-    monkeypatch.setattr("compressbuild.cli.recipes._given", lambda registry, recipe: found)
+    monkeypatch.setattr("compressbuild.starter.measured.measured", lambda registry, recipe: found)
     ran = Inline(tmp_path)("recipes", "static-int8")
     assert ran.out.partition("\nmeasured ")[2] == (
         "2026-01-02 on a machine; tool 1.0\n"
@@ -87,4 +87,4 @@ def test_a_recipe_that_nobody_measured_shows_nothing(tmp_path: Path) -> None:
     assert given(tmp_path, json.dumps({**FILE, "recipes": {}})) is None
     (tmp_path / "recipes" / "measured.json").unlink()
     registry = SimpleNamespace(plugins=[SimpleNamespace(name="p", file=str(tmp_path / "manifest.py"))])
-    assert _given(registry, SimpleNamespace(plugin="p", name="r")) is None
+    assert measured(registry, SimpleNamespace(plugin="p", name="r")) is None
