@@ -39,6 +39,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
 def test_each_recipe_was_measured_on_a_runtime_of_its_own_and_is_judged_by_its_gates(shown: dict[str, Any]) -> None:
     assert len(shown) >= 16
     for name, recipe in shown.items():
+        if recipe["role"] != "compress":
+            continue  # it exports or trains: there is nothing to compare
         given = recipe["measured"]
         assert given["rows"] or given["failed"], name
         assert {"onnxruntime", "torch"} <= given["software"].keys()
