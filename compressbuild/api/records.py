@@ -94,6 +94,8 @@ class Technique(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True)
     worth showing (``{"sparsity": 0.5}``, JSON values), which the action result keeps.
     ``consumes``: kinds accepted; ``produces``: kind made (None: the kind consumed).
     ``nondeterministic``: why two runs may differ; empty means that equal keys give equal bytes.
+    ``preview``: of a technique that answers what its parameter ``data`` holds, sample by sample, for metrics: optional
+    ``f(ctx, params: Previewing) -> dict``, the fields of a Preview, for reports.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Technique(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True)
     stack: Stack = Stack()
     needs: Needs = Needs()
     nondeterministic: str = ""
+    preview: str | None = None
 
 
 class Backend(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):

@@ -11,6 +11,8 @@ import msgspec
 
 from ... import __version__
 from ...evaluate.compare import Comparison
+from ..data.beside import Beside
+from ..data.flipped import MOST, Shown
 from .shell import asset, filled, shell
 
 __all__ = ["comparison_page", "page"]
@@ -22,12 +24,18 @@ _NODE = ("node", "kind", "status", "seconds", "memory", "size")
 
 def page(document: dict[str, Any], graph: str) -> str:
     """``document``: as :func:`compressbuild.report.data.document.gather` makes it. ``graph``: an svg element."""
-    scripts = ("page", "parts", "target", "report")
+    scripts = ("page", "parts", "samples", "operators", "target", "report")
     return _page("report", str(document["project"]), scripts, _slim(document), {"GRAPH": graph})
 
 
-def comparison_page(found: Comparison, tables: Iterable[dict[str, Any]]) -> str:
-    """``tables``: as :func:`compressbuild.report.data.breakdowns.breakdowns` makes them, with A as the baseline."""
+def comparison_page(
+    found: Comparison,
+    tables: Iterable[dict[str, Any]],
+    operators: Beside | str | None = None,
+    samples: Shown | str | None = None,
+) -> str:
+    """``tables``: as :func:`compressbuild.report.data.breakdowns.breakdowns` makes them, with A as the baseline.
+    ``operators`` and ``samples``: what :mod:`compressbuild.report.data.comparing` says of them; None: nothing."""
     document = {
         **msgspec.to_builtins(found),
         "verdict": found.verdict,
@@ -35,8 +43,12 @@ def comparison_page(found: Comparison, tables: Iterable[dict[str, Any]]) -> str:
         "time": time.time(),
         "breakdowns": [_cut(table) for table in tables],
         "metrics": {row.metric: {"unit": row.unit} for row in found.rows},
+        "operators": msgspec.to_builtins(operators),
+        "samples": samples,
+        "most": MOST,
     }
-    return _page("compare", f"{found.first} and {found.second}", ("page", "parts", "compare"), document, {})
+    scripts = ("page", "parts", "samples", "operators", "compare")
+    return _page("compare", f"{found.first} and {found.second}", scripts, document, {})
 
 
 def _page(body: str, title: str, scripts: Iterable[str], document: dict[str, Any], more: dict[str, str]) -> str:
