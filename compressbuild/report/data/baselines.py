@@ -92,6 +92,7 @@ def _document(judged: Quality, flips: Sequence[Flip], shown: Shown | str | None)
     rows = list(_rows(judged, answers, shown if isinstance(shown, dict) else {}))
     return {
         "metric": judged.metric,
+        "counts": {"lost": len(judged.lost), "won": len(judged.won)},
         "rows": rows,
         "looked": shown is not None,
         "said": shown if isinstance(shown, str) else None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from operator import eq
-from os.path import commonprefix
 
 import msgspec
 
@@ -119,6 +118,6 @@ def _pairs(first: Sequence[Timed], second: Sequence[Timed]) -> Iterator[Pair]:
 def _alike(a: str, b: str) -> bool:
     """Whether two runtimes put something of their own behind one name: ``conv/node_1_quant`` and ``conv/node_1/Bias``
     are ``conv/node_1``; ``node_1`` and ``node_12`` are two, and so are ``relu`` and ``relu_1``, which torch numbers."""
-    same = len(commonprefix((a, b)))
+    same = next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     rests = (a[same:], b[same:])
     return same > 0 and not any(rest[:1].isalnum() or _NUMBER.fullmatch(rest) for rest in rests)

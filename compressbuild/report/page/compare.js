@@ -69,7 +69,7 @@ function samples() {
   const all = data.quality ? [["lost", data.quality.lost], ["won", data.quality.won]].flatMap(([way, numbers]) => numbers.filter((n) => n in answers).slice(0, data.most).map((n) => ({ way, ...answers[n], ...known[n] }))) : [];
   if (!all.length) return $("samples").remove();
   const said = typeof data.samples === "string" ? data.samples : null;
-  $("samples").append(...samplesPart(all, A, B, { looked: data.samples !== null, said, command: `cbuild compare ${A} ${B} --samples --format html` }));
+  $("samples").append(...samplesPart(all, A, B, { looked: data.samples !== null, said, counts: { lost: data.quality.lost.length, won: data.quality.won.length }, command: `cbuild compare ${A} ${B} --samples --format html` }));
 }
 
 function operators() {

@@ -14,19 +14,20 @@ function operatorsPart(found, A, B) {
       return h("tr", { class: "inner hidden", "data-only": said ? "" : null }, h("td", { title: [p.first, p.second].filter(Boolean).map((t) => t.name).join(" → ") }, ops, " ", said),
         ...times(us(p.first), us(p.second), p.first && p.second && p.first.us ? p.second.us / p.first.us : null).map((c) => h("td", {}, c)), name(""));
     });
-    const gone = l.first === null ? ` only in ${B}` : l.second === null ? ` only in ${A}` : "", alone = pairs.filter((r) => "only" in r.dataset).length;
+    const gone = l.first === null ? `only in ${B}` : l.second === null ? `only in ${A}` : "", alone = pairs.filter((r) => "only" in r.dataset).length;
     const toggle = h("button", { type: "button", class: "link", "aria-expanded": "false", onclick: () => {
       const opened = toggle.getAttribute("aria-expanded") !== "true";
       toggle.setAttribute("aria-expanded", opened);
       for (const r of pairs) r.classList.toggle("hidden", !opened);
     } }, l.name || "of no module");
     return [h("tr", {}, h("td", {}, toggle), ...times(l.first, l.second, l.ratio).map((c) => h("td", {}, c)),
-      name(gone || (alone ? `${alone} on one side only` : ""), "faint")), ...pairs];
+      name(gone || (alone ? `${alone} on one side` : ""), "faint")), ...pairs];
   });
   const most = Math.max(...found.layers.flatMap((l) => [l.first || 0, l.second || 0]), 1e-9);
-  groups.forEach(([line], i) => line.children[4].prepend(...[found.layers[i].first, found.layers[i].second].map((v, k) => h("span", { class: "pair", "aria-hidden": "true" }, h("span", { class: `bar ${k ? "" : "before"}`, style: `width:${(100 * (v || 0)) / most}%` })))));
+  const bars = (l) => h("span", { class: "pair", "aria-hidden": "true" }, [l.first, l.second].map((v, k) => h("span", { class: `bar ${k ? "" : "before"}`, style: `width:${(100 * (v || 0)) / most}%` })));
+  groups.forEach(([line], i) => line.lastElementChild.prepend(bars(found.layers[i])));
   const rest = row("outside operators", ...times(found.rest[0], found.rest[1], null), name(""));
-  return [h("p", { class: "faint" }, `${number(found.runs[0] / 1000, "ms")} and ${number(found.runs[1] / 1000, "ms")} a run under the profiler, batch ${found.batch}. Each profile was measured by itself: trust the ratio of whole runs in the metrics more.`),
-    h("p", {}, `${found.only_first} operators are only in ${A}, ${found.only_second} only in ${B}: fused, removed or added.`),
+  return [h("p", { class: "faint" }, `${number(found.runs[0] / 1000, "ms")} and ${number(found.runs[1] / 1000, "ms")} a run under the profiler, batch ${found.batch}. Each was measured by itself: for the ratio of whole runs, see the metrics.`),
+    h("p", {}, `Operators on one side only, because they were fused, removed or added: ${found.only_first} in ${A}, ${found.only_second} in ${B}.`),
     table([left("module"), `${A} µs`, `${B} µs`, "ratio", left(`${A} above, ${B} below`)], [...groups.flat(), rest])];
 }

@@ -1,6 +1,7 @@
 /* ---- samples that flipped, as pictures or text ---- */
 /* rows: {sample, way, label, first, second} with an image (a PNG file in base64) or a text where that is known. */
-function samplesPart(rows, A, B, { looked, said, command }) {
+/* counts: how many flipped each way. */
+function samplesPart(rows, A, B, { looked, said, counts, command }) {
   const note = (text) => [h("p", { class: "faint" }, text)];
   if (said) return note(`The samples are not shown: ${said}.`);
   if (!looked) return note(`'${command}' shows what these samples are: pictures or text.`);
@@ -10,6 +11,7 @@ function samplesPart(rows, A, B, { looked, said, command }) {
     h("figcaption", {}, h("b", {}, `sample ${r.sample}`), `label ${r.label}`, h("span", { class: r.first === r.label ? "better" : "worse" }, `${A}: ${r.first}`), h("span", { class: r.second === r.label ? "better" : "worse" }, `${B}: ${r.second}`)));
   return [["lost", `Right in ${A}, wrong in ${B}`], ["won", `Wrong in ${A}, right in ${B}`]].flatMap(([way, words]) => {
     const own = rows.filter((r) => r.way === way);
-    return own.length ? [h("h4", {}, words), h("div", { class: "samples" }, own.map(card))] : [];
+    const more = counts[way] > own.length ? ` (the first ${own.length} of ${counts[way]})` : "";
+    return own.length ? [h("h4", {}, words, h("span", { class: "faint" }, more)), h("div", { class: "samples" }, own.map(card))] : [];
   });
 }
