@@ -82,18 +82,26 @@ def known_samples(project: Project, asks: Sequence[Ask]) -> dict[str, Shown | st
 
 def look(project: Project, asks: Sequence[Ask]) -> dict[str, str]:
     """Have the samples shown, each once: a worker opens the dataset. Nothing else is built. Target → what failed."""
-    from ...build.run import measure_targets  # what executes, which looking does without
+    from ...build.run import build_targets  # what executes, which looking does without
+    from ...execute.events import Event, NodeFinished
 
     unknown = [name for name, found in known_samples(project, asks).items() if found is None]
     if not unknown:
         return {}
+    errors: list[str] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, NodeFinished) and event.error:
+            errors.append(f"{event.node}: {event.error}" + (f" ({event.hint})" if event.hint else ""))
+
     before = project.graph
     project.ask(*asks)
     try:
-        report = measure_targets(project, unknown)
+        report = build_targets(project, unknown, observers=[listen], keep_going=True, publish=False)
     finally:
         project.graph = before
-    return {target.name: target.reason for target in report.targets if target.status == "failed"}
+    failed = [target for target in report.targets if target.status == "failed"]
+    return {t.name: next((e for e in errors if e.startswith(f"{t.name}/")), t.reason) for t in failed}
 
 
 def _shown(result: Mapping[str, Any]) -> Shown | str:
