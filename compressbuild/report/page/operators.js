@@ -21,7 +21,7 @@ function operatorsPart(found, A, B) {
       for (const r of pairs) r.classList.toggle("hidden", !opened);
     } }, l.name || "of no module");
     return [h("tr", {}, h("td", {}, toggle), ...times(l.first, l.second, l.ratio).map((c) => h("td", {}, c)),
-      name(gone || (alone ? `${alone} on one side` : ""), "faint")), ...pairs];
+      name(gone || (alone ? `${alone} on one side` : ""), "note faint")), ...pairs];
   });
   const most = Math.max(...found.layers.flatMap((l) => [l.first || 0, l.second || 0]), 1e-9);
   const bars = (l) => h("span", { class: "pair", "aria-hidden": "true" }, [l.first, l.second].map((v, k) => h("span", { class: `bar ${k ? "" : "before"}`, style: `width:${(100 * (v || 0)) / most}%` })));
@@ -29,5 +29,5 @@ function operatorsPart(found, A, B) {
   const rest = row("outside operators", ...times(found.rest[0], found.rest[1], null), name(""));
   return [h("p", { class: "faint" }, `${number(found.runs[0] / 1000, "ms")} and ${number(found.runs[1] / 1000, "ms")} a run under the profiler, batch ${found.batch}. Each was measured by itself: for the ratio of whole runs, see the metrics.`),
     h("p", {}, `Operators on one side only, because they were fused, removed or added: ${found.only_first} in ${A}, ${found.only_second} in ${B}.`),
-    table([left("module"), `${A} µs`, `${B} µs`, "ratio", left(`${A} above, ${B} below`)], [...groups.flat(), rest])];
+    table([left("module"), `${A} µs`, `${B} µs`, "ratio", h("th", { scope: "col", class: "text note" }, `${A} above, ${B} below`)], [...groups.flat(), rest])];
 }
