@@ -7,7 +7,7 @@ function samplesPart(rows, A, B, { looked, said, counts, command }) {
   if (!looked) return note(`'${command}' shows what these samples are: pictures or text.`);
   if (!rows.some((r) => r.image || r.text)) return note("The samples are neither pictures nor text, so they have numbers only.");
   const card = (r) => h("figure", { class: r.text ? "wide" : null },
-    r.image ? h("img", { src: `data:image/png;base64,${r.image}`, alt: `sample ${r.sample}`, loading: "lazy" }) : h("blockquote", {}, r.text || "neither a picture nor text"),
+    r.image ? h("img", { src: `data:image/png;base64,${r.image}`, alt: `sample ${r.sample}`, loading: "lazy" }) : h("blockquote", { tabindex: r.text ? 0 : null }, r.text || "neither a picture nor text"),
     h("figcaption", {}, h("b", {}, `sample ${r.sample}`), " ", h("span", {}, `label ${r.label}`), " ", h("span", { class: r.first === r.label ? "better" : "worse" }, `${A}: ${r.first}`), " ", h("span", { class: r.second === r.label ? "better" : "worse" }, `${B}: ${r.second}`)));
   return [["lost", `Right in ${A}, wrong in ${B}`], ["won", `Wrong in ${A}, right in ${B}`]].flatMap(([way, words]) => {
     const own = rows.filter((r) => r.way === way);
