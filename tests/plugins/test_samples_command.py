@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -165,3 +166,13 @@ def test_operators(project: Inline) -> None:
     assert lines[-2].startswith("of no module")
     assert shown == known == bad["operators"]
     assert {pair["first"]["op"] for layer in shown["layers"] for pair in layer["operators"]} >= {"Flatten", "MatMul"}
+
+
+def test_answers_that_are_not_those_of_what_is_published(project: Inline, tmp_path: Path) -> None:
+    """The report counts the samples by what was published, and then must not show what another model answered."""
+    work = Inline(project.copy(tmp_path / "copy").root)
+    models.save(linear(np.random.default_rng(5).standard_normal((64, 3)).astype(np.float32)), work.root / "worse")
+    work("compare", "good", "bad", "--measure")  # which publishes nothing
+    (bad,) = json.loads(work("report", "bad", "--format", "json").out)["targets"]
+    assert bad["metrics"]["top1"]["paired"]["lost"]["count"] > 20
+    assert bad["flipped"] is None
