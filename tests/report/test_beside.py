@@ -24,8 +24,8 @@ FLOAT = profile(
 INT8 = profile(
     ("", "image_QuantizeLinear", "QuantizeLinear", 4.0),
     ("a.conv", "a.conv/node_1_quant", "QLinearConv", 10.0),
-    ("b.conv", "b.conv/node_1", "QLinearConv", 8.0),
     ("b.add", "b.add/node_13", "QLinearAdd", 2.0),
+    ("b.conv", "b.conv/node_1", "QLinearConv", 8.0),
     run_us=50.0,
 )
 
@@ -39,11 +39,11 @@ def pairs(found: Beside) -> dict[str, list[tuple[str | None, str | None]]]:
 
 def test_operators_stand_under_their_modules_in_the_order_in_which_they_run() -> None:
     found = beside(FLOAT, INT8)
-    assert list(pairs(found)) == ["a.conv", "a", "b.conv", "b.add", ""]
+    assert list(pairs(found)) == ["a.conv", "b.add", "a", "b.conv", ""]
     first = found.layers[0]
     assert (first.first, first.second, first.ratio) == (40.0, 10.0, 0.25)
     assert [(layer.first, layer.second, layer.ratio) for layer in found.layers if layer.name in ("a", "b.add")] == [
-        (5.0, None, None), (None, 2.0, None),
+        (None, 2.0, None), (5.0, None, None),
     ]  # fmt: skip
     assert (found.rest, found.runs) == ((32.0, 26.0), (100.0, 50.0))
 
@@ -91,7 +91,8 @@ def test_as_text() -> None:
     assert lines[0].endswith("a run under the profiler, batch 4; only in fp: 3, only in q: 3")
     assert lines[1].split() == ["module", "fp", "µs", "q", "µs", "ratio", "operators"]
     assert lines[2].split() == ["a.conv", "40.0", "10.0", "×0.25", "Conv", "→", "QLinearConv"]
-    assert lines[3].split() == ["a", "5.0", "–", "-Relu"]
+    assert lines[3].split() == ["b.add", "–", "2.0", "+QLinearAdd"]
+    assert lines[4].split() == ["a", "5.0", "–", "-Relu"]
     assert lines[-2].endswith("+QuantizeLinear, -Reorder")
     assert lines[-1].split() == ["outside", "operators", "32.0", "26.0"]
 
