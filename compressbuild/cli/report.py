@@ -42,7 +42,7 @@ def command(
     metrics, gates, warnings, pipelines, logs, provenance, history. Builds nothing."""
     with opened(file, overrides, cache_dir) as project:
         names, _ = select(project.spec, targets or ("all",))
-        document = gather(project, names, samples=samples)
+        document = gather(project, names, beside=samples or form != "md", samples=samples)
         if form == "html":
             from ..report.page.pages import page
 

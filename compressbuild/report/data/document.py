@@ -38,11 +38,12 @@ _SHOWN = ("unit", "direction", "summary", "role", "priority")  # of a metric's r
 Json = dict[str, Any]
 
 
-def gather(project: Project, names: Sequence[str], *, samples: bool = False) -> Json:
-    """The report's data. Builds nothing. ``samples``: workers look at the samples that flipped; else nothing runs."""
+def gather(project: Project, names: Sequence[str], *, beside: bool = False, samples: bool = False) -> Json:
+    """The report's data. Builds nothing. ``beside``: with each target's samples that flipped and operators, beside its
+    baseline's. ``samples``: workers look at these samples; else nothing runs."""
     plan = project.plan(names)
-    beside = Baselines(project, plan)
-    targets = [_target(project, plan, project.graph.targets[name], beside) for name in names]
+    baselines = Baselines(project, plan)
+    targets = [_target(project, plan, project.graph.targets[name], baselines) for name in names]
     metrics = project.graph.metrics
     roles = Roles.of(metrics)
     shown = roles.in_order(name for target in targets for name in target["metrics"])
@@ -65,7 +66,8 @@ def gather(project: Project, names: Sequence[str], *, samples: bool = False) -> 
         "layers": layers,
     }
     _rank(document, roles)
-    beside.add_to(targets, document["quality"], run=samples)
+    if beside:
+        baselines.add_to(targets, document["quality"], run=samples)
     for target in targets:
         for result in target["metrics"].values():
             result.pop("hits", None)
@@ -188,7 +190,7 @@ def _objection(target: Json) -> str:
     return collapsed[0] if collapsed else "" if target["published"] else "is not published"
 
 
-def _target(project: Project, plan: Plan, target: TargetPlan, beside: Baselines) -> Json:
+def _target(project: Project, plan: Plan, target: TargetPlan, baselines: Baselines) -> Json:
     graph = project.graph
     directory = project.publisher.path(target.name)
     results, history = Results.of_plan(project.store, plan), History(project.state / "history")
@@ -199,7 +201,7 @@ def _target(project: Project, plan: Plan, target: TargetPlan, beside: Baselines)
     metrics = shown.metrics
     gates = msgspec.to_builtins(shown.gates) if said is not None or metrics else []
     before = _baseline(project, results, target)
-    judged = {name: beside.judge(target, name, before.get(name), result) for name, result in metrics.items()}
+    judged = {name: baselines.judge(target, name, before.get(name), result) for name, result in metrics.items()}
     entries, _ = history.read(target.name)
     return {
         "name": target.name,
