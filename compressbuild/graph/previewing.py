@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from ..api import Previewing
 from ..compressfile.spec import EvaluateSpec
+from ..platforms import lacking
 from .draft import Draft
 from .node import MetricPlan, Node
 from .typed import type_name
@@ -48,4 +49,6 @@ def previewed(
             missing=draft.missing(record.stack.needs, record.needs),
         )
     )
+    if missing := draft.nodes[node].missing:
+        return replace(plan, node=None, reason=f"not shown here: {lacking(missing)}")
     return replace(plan, node=node)

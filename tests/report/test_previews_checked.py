@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,6 +14,7 @@ from cbuild_kit.previews import png
 from toyproject import Toy
 
 from compressbuild.report.data import flipped
+from compressbuild.report.page.pages import page
 
 BLACK = np.zeros((8, 8), np.uint8)
 PICTURE = base64.b64encode(png(BLACK)).decode()
@@ -52,3 +54,18 @@ def test_what_is_no_small_picture_is_named(tmp_path: Path, image: str) -> None:
 )
 def test_what_is_no_preview_is_named(tmp_path: Path, result: dict[str, Any]) -> None:
     assert known(tmp_path, result).startswith("the preview of the samples is not one: ")
+
+
+def test_a_report_holds_so_many_pictures() -> None:
+    """The first targets keep theirs; of the others the page names the command that shows them."""
+    rows = [{"sample": n, "way": "lost", "label": 1, "first": 1, "second": 2, "image": "A" * 40_000} for n in range(40)]
+    samples = {"metric": "top1", "counts": {"lost": 40, "won": 0}, "rows": rows, "looked": True, "said": None}
+    names = [f"t{i}" for i in range(5)]
+    plain: dict[str, Any] = {"metrics": {}, "breakdowns": [], "baseline": "base"}
+    targets = [{**plain, "name": name, "flipped": samples} for name in names]
+    text = page({"project": "p", "targets": [*targets, {**plain, "name": "none"}], "nodes": []}, "<svg></svg>")
+    found = json.loads(text.partition('id="data">')[2].partition("</script>")[0])["targets"]
+    assert len(text) < 4_500_000
+    said = [target["flipped"] and target["flipped"]["said"] for target in found]
+    left = "this page has many pictures already; 'cbuild compare base t{} --format html' shows these"
+    assert said == [None, None, *(left.format(i) for i in (2, 3, 4)), None]

@@ -58,7 +58,8 @@ class Baselines:
             if (ask := ask_samples(self._project, name, judged.metric, flips, judged)) is not None
         ]
         failed = look(self._project, asks) if run else {}
-        shown: dict[str, Shown | str | None] = {**known_samples(self._project, asks), **failed}
+        shown: dict[str, Shown | str | None] = dict.fromkeys(flipped, "those of this metric cannot be")
+        shown |= {**known_samples(self._project, asks), **failed}
         for target in targets:
             name = target["name"]
             beside = profiles_beside(profiles[based[name]], profiles[name]) if name in based else None
