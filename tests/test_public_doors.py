@@ -24,6 +24,7 @@ DOORS = (
     "cbuild_kit.interface",
     "cbuild_kit.parity",
     "cbuild_kit.predictions",
+    "cbuild_kit.previews",
     "cbuild_kit.profiled",
     "cbuild_kit.scores",
     "cbuild_onnx.model.public",

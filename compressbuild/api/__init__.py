@@ -11,6 +11,7 @@ from .numbers import Amount, Count, Positive, Rate, Ratio, Share
 from .params import DatasetRef, FileRef, FunctionRef, Label, Meta, ModelRef, Narrow, Params, schemes
 from .parity import Parity, ParityCheck
 from .part import Rows
+from .preview import Preview, Previewing, Sample
 from .profile import Operator, Profile, Profiling
 from .records import AnswerMetric, ArtifactMetric, Backend, Check, Kind, Metric, Platform, RunMetric, Source, Technique
 from .runner import ModelInput, Runner
@@ -56,6 +57,8 @@ __all__ = [
     "ParityCheck",
     "Platform",
     "Positive",
+    "Preview",
+    "Previewing",
     "Profile",
     "Profiling",
     "Rate",
@@ -64,6 +67,7 @@ __all__ = [
     "Rows",
     "RunMetric",
     "Runner",
+    "Sample",
     "Share",
     "Source",
     "Stack",

@@ -98,6 +98,8 @@ class Technique(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True)
     ``consumes``: kinds accepted; ``produces``: kind made (None: the kind consumed).
     ``nondeterministic``: why two runs may differ; empty means that equal keys give equal bytes.
     ``traits``: what it does, in the words of ``compressbuild.api.TRAITS``; checks of ``cbuild advise`` ask for them.
+    ``preview``: of a technique that answers what its parameter ``data`` holds, sample by sample, for metrics: optional
+    ``f(ctx, params: Previewing) -> dict``, the fields of a Preview, for reports.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Technique(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True)
     needs: Needs = Needs()
     nondeterministic: str = ""
     traits: tuple[str, ...] = ()
+    preview: str | None = None
 
 
 class Backend(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):

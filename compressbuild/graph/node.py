@@ -95,6 +95,7 @@ class Ask(msgspec.Struct, frozen=True):
     ``of``: the target; ``beside``: the target or model that it is measured alternately with.
 
     ``params``: None for those that the target's ``evaluate`` has. ``alone``: nothing else of the target is measured.
+    ``samples``: not the metric is wanted, but a preview of these samples that it judges, by number.
     """
 
     metric: Metric
@@ -102,6 +103,7 @@ class Ask(msgspec.Struct, frozen=True):
     beside: str | None = None
     params: Map | None = None
     alone: bool = False
+    samples: tuple[int, ...] = ()
 
 
 class MetricPlan(msgspec.Struct, frozen=True):

@@ -36,7 +36,9 @@ __all__ = ["Names", "check_links", "check_record"]
 
 _NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_REFERENCES = ("run", "compile", "load", "init", "validate", "profile", "census", "factory", "companions", "open")
+_REFERENCES = (
+    "run", "compile", "load", "init", "validate", "profile", "census", "factory", "companions", "open", "preview",
+)  # fmt: skip
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*|\*")
 _CHOICES: Mapping[tuple[type, str], tuple[str, ...]] = {
     (Metric, "direction"): ("lower", "higher", "none"),

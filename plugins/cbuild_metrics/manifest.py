@@ -72,6 +72,7 @@ def compressbuild_techniques() -> Iterator[Technique]:
         run="cbuild_metrics.answers.predict:predict",
         params=Predict,
         produces="predictions",
+        preview="cbuild_kit.previews:preview",
         stack=_NUMPY,
     )
     yield from records_robustness.techniques()
