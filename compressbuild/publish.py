@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,7 +47,7 @@ class Publisher:
         """Bytes of a published artifact, without the files ``beside`` it; None if nothing is published."""
         directory = self.path(target)
         try:
-            files = [name for name in _files(str(directory)) if name not in {*beside, SEAL}]
+            files = [name for name, _ in _files(str(directory)) if name not in {*beside, SEAL}]
             return sum((directory / name).stat().st_size for name in files)
         except OSError:  # not published, or replaced at this moment
             return None
@@ -224,12 +223,12 @@ class Publisher:
 
         place = f"{directory}/"
         try:
-            if any(not _is_regular(place + name) for name in (*expected, SEAL)):
+            if dict(_files(str(directory))) != dict.fromkeys((*expected, SEAL), True):
                 return False
             if any(self._stat.digest(place + name) != digest for name, digest in expected.items()):
                 return False
             self._stat.memo(place + SEAL, f"seals {made_of}", sealed)
-            return set(_files(str(directory))) == {*expected, SEAL}
+            return True
         except (OSError, _Outdated):  # a file is missing, or another build is replacing the directory
             return False
 
@@ -238,19 +237,15 @@ class _Outdated(Exception):
     """The seal tells of another build."""
 
 
-def _is_regular(path: str) -> bool:
-    """A link to equal bytes is not what was published: whoever owns its target can change them."""
-    return stat.S_ISREG(os.lstat(path).st_mode)
-
-
-def _files(directory: str, above: str = "") -> Iterator[str]:
-    """Paths below a directory, relative to it, of all that is no directory."""
+def _files(directory: str, above: str = "") -> Iterator[tuple[str, bool]]:
+    """Paths below a directory, relative to it, of all that is no directory; whether each is a regular file. A link to
+    equal bytes is not what was published: whoever owns its target can change them."""
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 yield from _files(entry.path, f"{above}{entry.name}/")
             else:
-                yield above + entry.name
+                yield above + entry.name, entry.is_file(follow_symlinks=False)
 
 
 def _sync_directory(path: str | os.PathLike[str]) -> None:

@@ -274,8 +274,9 @@ class Build:
         environment = project.keyer.environment
 
         def seal(directory: Path, tree: Tree) -> bytes:
+            stat = project.stat if directory == project.publisher.path(target.name) else None
             said = provenance.statement(
-                target.name, tree, directory, [FILE], steps, project.stat, environment, sorted(companions)
+                target.name, tree, directory, [FILE], steps, stat, environment, sorted(companions)
             )
             return sealed(said, directory / SEAL, self._signer)
 

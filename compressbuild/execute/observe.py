@@ -43,7 +43,8 @@ class Observe:
         return self._logs.parent / "checkpoints" / key
 
     def log_path(self, node: Node) -> Path:
-        self._logs.mkdir(parents=True, exist_ok=True)
+        if not self._logs.is_dir():
+            self._logs.mkdir(parents=True, exist_ok=True)
         return self._logs / (re.sub(r"[^\w.@#-]+", "~", node.position) + ".log")
 
     def began(self, graph: Graph, targets: Sequence[str], traces: Traces, jobs: int) -> None:
