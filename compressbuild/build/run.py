@@ -116,7 +116,8 @@ class Build:
         self._reports: dict[str, TargetReport] = {}
         self._history = History(project.state / "history")
         self._scheduler = Scheduler(
-            project.graph, project.keyer, project.store, executor, pools, project.traces, observe, self._finish,
+            project.graph, project.keyer, project.store, executor, pools, project.traces, project.starts, observe,
+            self._finish,
             keep_going=keep_going, check=check, remeasure=remeasure,
         )  # fmt: skip
 

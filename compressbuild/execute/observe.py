@@ -61,9 +61,11 @@ class Observe:
             )
         )
 
-    def working(self, node: Node) -> None:
-        """Its process runs, or the engine's own work for it begins."""
-        self.emit(events.NodeWorking(node=node.position, starting=self._heartbeat.began(node.position)))
+    def working(self, node: Node) -> float:
+        """Its process runs, or the engine's own work for it begins. The seconds that took."""
+        starting = self._heartbeat.began(node.position)
+        self.emit(events.NodeWorking(node=node.position, starting=starting))
+        return starting
 
     def progress(self, node: Node, message: Progress) -> None:
         self._heartbeat.progress(node.position, message.done, message.total, message.values)

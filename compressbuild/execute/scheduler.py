@@ -19,7 +19,7 @@ from ..digest import Digest
 from ..errors import CbuildError, StoreError
 from ..graph import Graph
 from ..interrupts import Held
-from ..plan import Action, Cover, Explanation, Keyer, Trace, Traces, judge
+from ..plan import Action, Cover, Explanation, Keyer, Starts, Trace, Traces, judge
 from ..store import ActionResult, BadOutput, CorruptObject, Hit, Lock, Store, unsound
 from .agenda import Agenda
 from .awaited import Awaited
@@ -53,6 +53,7 @@ class Scheduler:
         executor: Executor,
         pools: Pools,
         traces: Traces,
+        starts: Starts,
         observe: Observe,
         finish: Callable[[Sequence[str]], None],
         *,
@@ -65,8 +66,7 @@ class Scheduler:
         self._keyer, self._store, self._executor, self._pools = keyer, store, executor, pools
         self._traces, self._observe, self._awaited = traces, observe, Awaited(finish)
         self._keep_going, self._check, self._remeasure = keep_going, check, remeasure
-        self._inputs = Inputs(store)
-        self._group = Group(store)
+        self._inputs, self._group, self._starts = Inputs(store), Group(store), starts
         self._agenda = Agenda({}, ())
         self._expected = Expected((), traces)
         self.actions: dict[int, Action] = {}
@@ -195,8 +195,9 @@ class Scheduler:
             elif isinstance(message, Progress):
                 self._observe.progress(self.graph.nodes[message.token], message)
             else:
+                node = self.graph.nodes[message.token]
                 self._pools.began(message.token)
-                self._observe.working(self.graph.nodes[message.token])
+                self._starts.took(preloads(self.graph, node), self._observe.working(node))
         self._observe.beat()
 
     def _start(self, index: int) -> None:
@@ -205,7 +206,8 @@ class Scheduler:
         gone = self._gone(index)
         if gone:
             return self._agenda.starve(index, gone)
-        if not self._pools.try_acquire(index, self._expected.need(node), self._expected.seconds(node)):
+        seconds, starting = self._expected.seconds(node), self._starts.expected(preloads(self.graph, node))
+        if not self._pools.try_acquire(index, self._expected.need(node), seconds, starting):
             return self._agenda.put_off(index)
         locks = acquire(self._store, _key(action), exclusive=node.exclusive)
         if locks is None:
