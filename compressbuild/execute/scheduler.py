@@ -67,8 +67,7 @@ class Scheduler:
         self._traces, self._observe, self._awaited = traces, observe, Awaited(finish)
         self._keep_going, self._check, self._remeasure = keep_going, check, remeasure
         self._inputs, self._group, self._starts = Inputs(store), Group(store), starts
-        self._agenda = Agenda({}, ())
-        self._expected = Expected((), traces)
+        self._agenda, self._expected = Agenda({}, ()), Expected((), traces)
         self.actions: dict[int, Action] = {}
         self._covers: dict[int, Cover] = {}  # what the keys of nodes that must run cover
         self._attempts: Counter[int] = Counter()
@@ -378,6 +377,7 @@ class Scheduler:
                 release(ended.run.locks)
             self._announce(ended)
         self._awaited.finish()
+        self._group.announced()
 
     def _fail(self, run: Run, cause: str, message: str, hint: str | None = None, trace: str | None = None) -> None:
         with contextlib.suppress(OSError):  # made for the node, which may have left something there
