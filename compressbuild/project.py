@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .compressfile.spec import Spec
     from .digest import StatCache
     from .graph import Ask, Graph, TargetPlan, Types
-    from .plan import Keyer, Plan, Traces
+    from .plan import Keyer, Plan, Starts, Traces
     from .platforms import Facts
     from .publish import Publisher
     from .registry import Registry
@@ -162,6 +162,12 @@ class Project:
         return Traces(self.state / "traces")
 
     @cached_property
+    def starts(self) -> Starts:
+        from .plan import Starts
+
+        return Starts(self.state / "starts")
+
+    @cached_property
     def publisher(self) -> Publisher:
         from .publish import Publisher
 
@@ -204,7 +210,7 @@ class Project:
 
     def save(self) -> OSError | None:
         """Keep what was learnt for the next time; what prevented it. The work is done all the same."""
-        parts = ("code", "stat", "traces", "types")
+        parts = ("code", "stat", "traces", "starts", "types")
         saved = [self.__dict__[part].save() for part in parts if part in self.__dict__]
         return next((error for error in saved if error is not None), None)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -19,9 +19,10 @@ from ..digest import Digest
 from ..errors import CbuildError, StoreError
 from ..graph import Graph
 from ..interrupts import Held
-from ..plan import Action, Cover, Explanation, Keyer, Trace, Traces, judge
+from ..plan import Action, Cover, Explanation, Keyer, Starts, Trace, Traces, judge
 from ..store import ActionResult, BadOutput, CorruptObject, Hit, Lock, Store, unsound
 from .agenda import Agenda
+from .awaited import Awaited
 from .executor import Executor, Finished, Progress
 from .expected import Expected
 from .group import Ended, Group
@@ -42,7 +43,7 @@ _POLL = 0.05  # seconds between looks at what another process holds
 
 
 class Scheduler:
-    """One build. ``finish(name)`` is called as soon as everything that a target needs has ended."""
+    """One build. ``finish(names)`` is called as soon as everything that some targets need has ended."""
 
     def __init__(
         self,
@@ -52,8 +53,9 @@ class Scheduler:
         executor: Executor,
         pools: Pools,
         traces: Traces,
+        starts: Starts,
         observe: Observe,
-        finish: Callable[[str], None],
+        finish: Callable[[Sequence[str]], None],
         *,
         keep_going: bool = False,
         check: bool = False,
@@ -62,20 +64,16 @@ class Scheduler:
         self.graph = graph
         self.outcomes: dict[int, Outcome] = {}
         self._keyer, self._store, self._executor, self._pools = keyer, store, executor, pools
-        self._traces, self._observe, self._finish = traces, observe, finish
+        self._traces, self._observe, self._awaited = traces, observe, Awaited(finish)
         self._keep_going, self._check, self._remeasure = keep_going, check, remeasure
-        self._inputs = Inputs(store)
-        self._group = Group(store)
-        self._agenda = Agenda({}, ())
-        self._expected = Expected((), traces)
+        self._inputs, self._group, self._starts = Inputs(store), Group(store), starts
+        self._agenda, self._expected = Agenda({}, ()), Expected((), traces)
         self.actions: dict[int, Action] = {}
         self._covers: dict[int, Cover] = {}  # what the keys of nodes that must run cover
         self._attempts: Counter[int] = Counter()
         self._absent: set[int] = set()  # result known, bytes evicted
         self._wanted: set[int] = set()  # of those, the ones whose bytes a node needs
         self._running: dict[int, Run] = {}
-        self._asked: dict[int, list[str]] = {}  # node → targets that read its result
-        self._pending: dict[str, int] = {}  # target → results it still waits for
 
     def run(self, targets: tuple[str, ...]) -> None:
         """Bring every target to an end. Failures are in ``outcomes``; only the engine's own trouble raises."""
@@ -86,15 +84,13 @@ class Scheduler:
         priority = expected.priority(self.graph, needed, alone)
         self._agenda = Agenda(inputs, priority, alone=alone, keep_going=self._keep_going)
         for name in targets:
-            nodes = self.graph.targets[name].nodes
-            self._pending[name] = len(nodes)
-            for index in nodes:
-                self._asked.setdefault(index, []).append(name)
+            self._awaited.add(name, self.graph.targets[name].nodes)
         try:
             while self._step():
                 pass
             for index in self._agenda.left():
                 self._end(index, Outcome("skipped"))
+            self._awaited.finish()
         finally:
             with Held():
                 self._executor.close()
@@ -125,7 +121,7 @@ class Scheduler:
         if (self._remeasure and node.exclusive) or (self._check and not node.nondeterministic and node.run):
             self.actions[index] = replace(action, why=Explanation("requested"))
             return self._agenda.queue(index)
-        if action.evicted and (index in self._asked or index in self._wanted):
+        if action.evicted and (index in self._awaited or index in self._wanted):
             self.actions[index] = replace(action, why=Explanation("evicted"))
             return self._agenda.queue(index)
         self._record(action, action.result, absent=action.evicted)
@@ -162,10 +158,8 @@ class Scheduler:
     def _announce(self, ended: Ended) -> None:
         """Notify the observers and the targets that asked for the node."""
         self._observe.finished(self.graph.nodes[ended.node], ended.outcome)
-        for name in self._asked.get(ended.node, ()) if not ended.again else ():
-            self._pending[name] -= 1
-            if self._pending[name] == 0:
-                self._finish(name)
+        if not ended.again:
+            self._awaited.ended(ended.node)
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -174,10 +168,12 @@ class Scheduler:
         agenda = self._agenda
         while (index := agenda.due()) is not None:
             self._consider(index)
+        self._awaited.finish()  # before anything starts: a measurement is not to be disturbed
         agenda.next_round()
         self._pools.next_round()
         while not self._pools.is_full and (index := agenda.next(idle=self._pools.running == 0)) is not None:
             self._start(index)
+        self._awaited.finish()
         if not agenda.is_done or self._running:
             self._wait()
         elif self._group.is_open:
@@ -198,8 +194,9 @@ class Scheduler:
             elif isinstance(message, Progress):
                 self._observe.progress(self.graph.nodes[message.token], message)
             else:
+                node = self.graph.nodes[message.token]
                 self._pools.began(message.token)
-                self._observe.working(self.graph.nodes[message.token])
+                self._starts.took(preloads(self.graph, node), self._observe.working(node))
         self._observe.beat()
 
     def _start(self, index: int) -> None:
@@ -208,7 +205,8 @@ class Scheduler:
         gone = self._gone(index)
         if gone:
             return self._agenda.starve(index, gone)
-        if not self._pools.try_acquire(index, self._expected.need(node), self._expected.seconds(node)):
+        seconds, starting = self._expected.seconds(node), self._starts.expected(preloads(self.graph, node))
+        if not self._pools.try_acquire(index, self._expected.need(node), seconds, starting):
             return self._agenda.put_off(index)
         locks = acquire(self._store, _key(action), exclusive=node.exclusive)
         if locks is None:
@@ -378,6 +376,8 @@ class Scheduler:
                 shutil.rmtree(self._observe.checkpoint_path(_key(ended.run.action)), ignore_errors=True)
                 release(ended.run.locks)
             self._announce(ended)
+        self._awaited.finish()
+        self._group.announced()
 
     def _fail(self, run: Run, cause: str, message: str, hint: str | None = None, trace: str | None = None) -> None:
         with contextlib.suppress(OSError):  # made for the node, which may have left something there

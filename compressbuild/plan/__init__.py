@@ -5,6 +5,7 @@ from .cover import Cover
 from .explain import Change, Explanation, compare, say
 from .keys import Keyer, Parts
 from .plan import Action, Plan, judge, make_plan
+from .starts import Starts
 from .traces import Trace, Traces
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Keyer",
     "Parts",
     "Plan",
+    "Starts",
     "Trace",
     "Traces",
     "compare",

@@ -184,8 +184,11 @@ class CAS(Objects):
         root = os.fspath(destination)
         with explained(f"write {root}"):
             try:
-                self._dir.fs.make_dirs(os.path.dirname(os.path.abspath(root)))
-                self._dir.fs.make_dir(root)
+                try:
+                    self._dir.fs.make_dir(root)
+                except FileNotFoundError:
+                    self._dir.fs.make_dirs(os.path.dirname(os.path.abspath(root)))
+                    self._dir.fs.make_dir(root)
             except FileExistsError:
                 raise StoreError(f"{root} already exists", hint="remove it first") from None
             try:
