@@ -140,13 +140,6 @@ class Project:
                 self.store.shared.upstream = self.remote
         return self.remote
 
-    def look_ahead(self, targets: Iterable[str]) -> None:
-        """Ask the remote cache, if it is connected, for all that these targets need."""
-        if self.remote is not None:
-            from .plan import look_ahead
-
-            look_ahead(self.graph, targets, self.keyer, self.store)
-
     @cached_property
     def stat(self) -> StatCache:
         from .digest import StatCache
@@ -215,9 +208,10 @@ class Project:
         return Selection(tuple(name for name in names if name not in skipped), skipped, install)
 
     def plan(self, targets: Iterable[str], *, remeasure: bool = False) -> Plan:
-        from .plan import make_plan
+        from .plan import look_ahead, make_plan
 
-        self.look_ahead(targets := tuple(targets))
+        targets = tuple(targets)
+        look_ahead(self.graph, targets, self.keyer, self.store)
         return make_plan(self.graph, targets, self.keyer, self.store.lookup, self.traces.get, remeasure=remeasure)
 
     def save(self) -> OSError | None:

@@ -30,6 +30,7 @@ from ..execute.sandbox import sandboxes
 from ..execute.scheduler import Scheduler
 from ..graph import TargetPlan
 from ..interrupts import Held
+from ..plan import look_ahead
 from ..project import Project, Selection
 from ..publish import SEAL
 from ..remote.remote import Remote
@@ -132,7 +133,7 @@ class Build:
             remote = project.connect()
             if remote is not None:
                 remote.resume()
-                project.look_ahead(names)
+                look_ahead(project.graph, names, project.keyer, project.store)
             self._scheduler.run(names)
             if remote is not None:
                 self._send(remote)

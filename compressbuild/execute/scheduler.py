@@ -114,7 +114,7 @@ class Scheduler:
         node = self.graph.nodes[index]
         if self._agenda.lacks(index):
             return self._end(index, Outcome("skipped"))
-        inputs = {role: self._result(source).output for role, source in node.inputs.items()}
+        inputs = {role: _result(self.outcomes[source]).output for role, source in node.inputs.items()}
         parts = self._keyer.parts(node, inputs)
         if self._keyer.problems:  # something went, or broke, since the build began
             return self._end(index, Outcome("failed", failure=unreadable(node, self._keyer)))
@@ -137,20 +137,6 @@ class Scheduler:
         action = self.actions[index] = replace(self.actions[index], why=Explanation("evicted"))
         if action.result is None or not self._fetching.start(index, action.result):
             self._agenda.queue(index)
-
-    def _arrived(self, index: int) -> None:
-        """Its bytes were asked for, and are here now, or nowhere."""
-        action = self.actions[index]
-        found = self._store.lookup(_key(action))
-        if not isinstance(found, Hit):
-            return self._agenda.queue(index)
-        self._record(action, found.result)
-        return self._end(index, Outcome("cached", found.result))
-
-    def _result(self, index: int) -> ActionResult:
-        result = self.outcomes[index].result
-        assert result is not None
-        return result
 
     def _record(self, action: Action, result: ActionResult, *, absent: bool = False) -> None:
         """``absent``: the bytes were evicted. If not, they are there, though perhaps another node made them."""
@@ -189,7 +175,12 @@ class Scheduler:
         """Decide what can be decided, start what can start, then wait for news. False when nothing is left to do."""
         agenda = self._agenda
         for arrived in self._fetching.arrived():
-            self._arrived(arrived)
+            action = self.actions[arrived]
+            if isinstance(found := self._store.lookup(_key(action)), Hit):
+                self._record(action, found.result)
+                self._end(arrived, Outcome("cached", found.result))
+            else:
+                agenda.queue(arrived)
         while (index := agenda.due()) is not None:
             self._consider(index)
         agenda.next_round()
@@ -246,7 +237,7 @@ class Scheduler:
         out, scratch = base / "out", base / "scratch"
         out.mkdir()
         scratch.mkdir()
-        taken = {role: self._inputs.get(self._result(source).output) for role, source in node.inputs.items()}
+        taken = {role: self._inputs.get(_result(self.outcomes[source]).output) for role, source in node.inputs.items()}
         log = self._observe.log_path(node)
         run = Run(action, locks, base, log, tuple(taken.values()))
         self._running[node.index] = run
@@ -286,7 +277,7 @@ class Scheduler:
                 gone.add(source)
                 continue
             try:
-                self._inputs.get(self._result(source).output)
+                self._inputs.get(_result(self.outcomes[source]).output)
             except CorruptObject:
                 gone.add(source)
         for source in gone:
@@ -394,3 +385,8 @@ class Scheduler:
 def _key(action: Action) -> Digest:
     assert action.key is not None
     return action.key
+
+
+def _result(outcome: Outcome) -> ActionResult:
+    assert outcome.result is not None
+    return outcome.result

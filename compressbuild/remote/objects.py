@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -83,7 +85,7 @@ class ObjectStore:
 
     def __init__(self, url: str, environ: Mapping[str, str], timeout: float) -> None:
         self.url = url
-        self._environ = environ
+        self._environ = {**os.environ, **environ}  # the library reads that of the process
         self._timeout = timeout
         self._opening = Lock()
 
@@ -148,6 +150,7 @@ class ObjectStore:
         exceptions = self._library.exceptions
         denied = isinstance(error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError))
         text = hidden(str(error).partition("\n\nDebug source")[0], self._environ)
+        text = _PERFORMED.sub(r"\1: ", text)
         if denied or " 401 " in text or " 403 " in text:
             text = f"access denied; check the credentials, and that they may list the bucket ({text})"
         return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
@@ -229,6 +232,7 @@ class ObjectStore:
                     continue
 
 
+_PERFORMED = re.compile(r"Error performing (\w+) \S+ in [^-]*- ")  # the object's address says nothing new
 _ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
 _memory: dict[str, Any] = {}  # those of this process, by URL
 _memory_lock = Lock()
