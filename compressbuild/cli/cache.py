@@ -176,9 +176,8 @@ def push(targets: tuple[str, ...], file: str, overrides: tuple[str, ...], cache_
         remote.offer(each.result for each in plan.actions.values() if each.result is not None and not each.evicted)
         left = remote.finish(_tick)
         writer = remote.writer
-        click.echo(
-            f"{writer.sent} results sent ({number(writer.size, 'B')}), {writer.kept} were there, in {remote.settings.url}"
-        )
+        there = f"{writer.kept} were there, in {remote.settings.url}"
+        click.echo(f"{writer.sent} results sent ({number(writer.size, 'B')}), {there}")
         if left:
             raise StoreError(
                 f"{left} results are not in the remote cache" + (f": {why}" if (why := remote.health.down) else ""),
