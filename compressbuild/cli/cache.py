@@ -173,7 +173,8 @@ def push(targets: tuple[str, ...], file: str, overrides: tuple[str, ...], cache_
         remote = _remote(project, write=True)
         project.store.use()
         plan = project.plan(project.select(targets or ("all",)).names)
-        remote.offer(each.result for each in plan.actions.values() if each.result is not None and not each.evicted)
+        here = (each.result for each in plan.actions.values() if each.result is not None and not each.evicted)
+        remote.offer({result.key: result for result in here}.values())  # nodes may share a result
         left = remote.finish(_tick)
         writer = remote.writer
         there = f"{writer.kept} were there, in {remote.settings.url}"
@@ -195,8 +196,9 @@ def pull(targets: tuple[str, ...], file: str, overrides: tuple[str, ...], cache_
         remote = _remote(project)
         project.store.use()
         plan = project.plan(project.select(targets or ("all",)).names)
-        wanted = [each.result for each in plan.actions.values() if each.result is not None and each.evicted]
-        came = sum(future.result() for future in [remote.fetch(result) for result in wanted if not result.imported])
+        there = (each.result for each in plan.actions.values() if each.result is not None and each.evicted)
+        wanted = {result.key: result for result in there if not result.imported}  # an import has its file here
+        came = sum(future.result() for future in [remote.fetch(result) for result in wanted.values()])
         lacking = len(plan.actions) - plan.count("cached")
         click.echo(f"{came} outputs fetched from {remote.settings.url}; {lacking} nodes are not in it")
         if remote.health.down:
