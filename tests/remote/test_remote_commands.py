@@ -219,3 +219,19 @@ def test_ctrl_c_while_results_are_sent_says_what_is_left(
     assert process.returncode == 130
     assert "results are not in the remote cache" in err
     assert "Traceback" not in err
+
+
+def test_doctor_says_what_is_configured_and_reachable(
+    machine: Callable[..., tuple[Work, dict[str, str]]], tmp_path: Path
+) -> None:
+    work, env = machine("one")
+    assert f"file://{tmp_path}/shared: reachable; 1 trusted key; read-only" in work("doctor", "-v").out
+    assert "1 trusted key; adds results, signed by " in work("doctor", "-v", **env).out
+    nowhere = {"CBUILD_REMOTE": "s3://shared/x", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
+    secret = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "canary-remote"}
+    out = work("doctor", "-v", **nowhere, **secret).out
+    assert "s3://shared/x: cannot be used: " in out
+    assert "canary" not in out
+    work.write("ci.pub", "no key")
+    assert "cannot be used: ci.pub holds no public key" in work("doctor", "-v").out.replace(f"{work.root}/", "")
+    assert not (work.root / "cache").exists()
