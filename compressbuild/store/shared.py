@@ -7,8 +7,10 @@ node that runs, or a publication, needs them.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from typing import Protocol
@@ -39,12 +41,24 @@ class Upstream(Protocol):
         """These are durable here: take what machines may share. Returns at once."""
 
 
+@dataclass(slots=True)
+class _Arrival:
+    """An output that waits to be stored."""
+
+    result: ActionResult
+    tree: bytes
+    files: Mapping[Digest, bytes | Path]
+    ended: bool = False
+    error: StoreError | None = None
+
+
 class Shared:
     """The store's door to ``upstream``; without one it finds nothing."""
 
     def __init__(self, cachedir: CacheDir, ac: ActionCache, cas: CAS, mutex: RLock) -> None:
         self._dir, self._ac, self._cas, self._mutex = cachedir, ac, cas, mutex
         self.upstream: Upstream | None = None
+        self._arrivals: deque[_Arrival] = deque()
 
     def look(self, keys: Iterable[Digest]) -> None:
         """Take over the records of those actions that are not known here, all at once."""
@@ -78,20 +92,51 @@ class Shared:
         """
         if bytes_digest(tree) != result.output:
             raise StoreError(f"the tree of {result.output} has other bytes")
-        wanted = {file.digest for file in _decoded(tree).files}
+        _decoded(tree)
         for digest, source in files.items():
             if isinstance(source, bytes) and bytes_digest(source) != digest:
                 raise StoreError(f"object {digest} has other bytes")
-        with self._mutex:
-            for digest, source in files.items():
-                if isinstance(source, bytes):
-                    self._cas.put_bytes(source)
-                elif not self._cas.take(source, digest):
-                    raise StoreError(f"object {digest} has other bytes")
-            if missing := next(filter(self._cas.check, sorted(wanted)), None):
-                raise StoreError(f"object {missing} is missing")
-            self._cas.put_bytes(tree)
-            self._ac.put(msgspec.structs.replace(result, evicted=False))
+        arrival = _Arrival(result, tree, files)
+        self._arrivals.append(arrival)
+        with self._mutex:  # whoever has it stores what has come meanwhile, too: all are synced together
+            if not arrival.ended:
+                self._store_arrivals()
+        if arrival.error is not None:
+            raise arrival.error
+
+    def _store_arrivals(self) -> None:
+        arrivals: list[_Arrival] = []
+        while self._arrivals:
+            arrivals.append(self._arrivals.popleft())
+        queue = self._dir.queue
+        before, queue.deferring = queue.deferring, True
+        try:
+            for each in arrivals:
+                try:
+                    self._place(each)
+                except StoreError as error:
+                    each.error = error
+            sound = [each for each in arrivals if each.error is None]
+            self._ac.put(*(msgspec.structs.replace(each.result, evicted=False) for each in sound))
+        except StoreError as error:
+            for each in arrivals:
+                each.error = each.error or error
+        finally:
+            queue.deferring = before
+            for each in arrivals:
+                each.ended = True
+
+    def _place(self, arrival: _Arrival) -> None:
+        """Put the objects of an output in their places."""
+        for digest, source in arrival.files.items():
+            if isinstance(source, bytes):
+                self._cas.put_bytes(source)
+            elif not self._cas.take(source, digest):
+                raise StoreError(f"object {digest} has other bytes")
+        wanted = {file.digest for file in _decoded(arrival.tree).files}
+        if missing := next(filter(self._cas.check, sorted(wanted)), None):
+            raise StoreError(f"object {missing} is missing")
+        self._cas.put_bytes(arrival.tree)
 
     def scratch(self) -> Path:
         """A new directory for what is on its way; ``discard`` it."""
