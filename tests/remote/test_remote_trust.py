@@ -187,11 +187,13 @@ def test_the_first_writer_wins(checkout: Checkout, tmp_path: Path) -> None:
     second.build("all")
     assert first.value("a") != second.value("a")
     shutil.rmtree(tmp_path / "shared")
-    aside.rename(tmp_path / "shared")
     project = second.open()
     remote = project.connect()
     assert remote is not None
-    remote.offer(each.result for each in project.plan(["a"]).actions.values() if each.result is not None)
+    results = [each.result for each in project.plan(["a"]).actions.values() if each.result is not None]
+    assert remote.find([result.key for result in results]) == []  # so it is sure to be the first
+    shutil.copytree(aside, tmp_path / "shared", dirs_exist_ok=True)
+    remote.offer(results)
     assert remote.finish(lambda *_: None) == 0
     assert (remote.writer.sent, remote.writer.kept) == (0, 2)
     project.close()
