@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .platforms import Facts
     from .publish import Publisher
     from .registry import Registry
+    from .remote.remote import Remote
     from .store import Store
 
 __all__ = ["STATE_DIR", "Project", "Selection"]
@@ -81,6 +82,7 @@ class Project:
             self.spec = loads(text, path, overrides, known[0], sources=known[1])
         self.environ = os.environ if environ is None else environ
         self._cache = cache
+        self.remote: Remote | None = None
 
     @cached_property
     def registry(self) -> Registry:
@@ -130,6 +132,22 @@ class Project:
         from .store import Store
 
         return Store(self.cache_path)
+
+    def connect(self) -> Remote | None:
+        """Let the store look in the remote cache, too, if there is one. Nothing is asked of it yet. UsageError if its
+        settings make no sense."""
+        if not (self.spec.remote.url or self.environ.get("CBUILD_REMOTE")):
+            return None
+        if self.remote is None:
+            from .remote.remote import Remote
+            from .remote.settings import Settings
+
+            settings = Settings.of(self.spec, self.environ)
+            if settings is not None:
+                self.remote = Remote(settings, self.store, self.state, self.environ)
+                self.remote.check()
+                self.store.shared.upstream = self.remote
+        return self.remote
 
     @cached_property
     def stat(self) -> StatCache:
@@ -204,8 +222,10 @@ class Project:
         return Selection(tuple(name for name in names if name not in skipped), skipped, install)
 
     def plan(self, targets: Iterable[str], *, remeasure: bool = False) -> Plan:
-        from .plan import make_plan
+        from .plan import look_ahead, make_plan
 
+        targets = tuple(targets)
+        look_ahead(self.graph, targets, self.keyer, self.store)
         return make_plan(self.graph, targets, self.keyer, self.store.lookup, self.traces.get, remeasure=remeasure)
 
     def save(self) -> OSError | None:
@@ -216,6 +236,8 @@ class Project:
 
     def close(self) -> None:
         self.save()
+        if self.remote is not None:
+            self.remote.close()
         if "store" in self.__dict__:
             self.store.close()
 

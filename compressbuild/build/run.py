@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from .. import signing
 from ..digest import Digest
 from ..errors import CbuildError, CompressfileError, Interrupted
 from ..evaluate.evidence import Evidence
@@ -27,10 +29,12 @@ from ..execute.sandbox import sandboxes
 from ..execute.scheduler import Scheduler
 from ..graph import TargetPlan
 from ..interrupts import Held
+from ..plan import look_ahead
 from ..project import Project, Selection
 from ..publish import SEAL, Staged
+from ..remote.remote import Remote
 from ..store import ActionResult, Tree
-from . import provenance, signing
+from . import provenance
 from .envelope import sealed
 from .outcome import BuildReport, TargetReport
 
@@ -135,9 +139,15 @@ class Build:
             self._report(TargetReport(name=name, status="skipped", platform=self._platform(name), reason=reason))
         project.store.use()
         try:
+            remote = project.connect()
+            if remote is not None:
+                remote.resume()
+                look_ahead(project.graph, names, project.keyer, project.store)
             self._scheduler.run(names)
+            if remote is not None:
+                self._send(remote)
         except KeyboardInterrupt:
-            raise Interrupted("interrupted; finished nodes are kept") from None
+            raise Interrupted("interrupted; finished nodes are kept" + self._unsent()) from None
         finally:
             with Held():
                 project.save()
@@ -145,6 +155,16 @@ class Build:
         report = self._summary()
         self._observe.ended(report.exit_code, time.monotonic() - began, dict(report.counts))
         return report
+
+    def _send(self, remote: Remote) -> None:
+        """Wait until what was built is in the remote cache."""
+        if left := remote.finish(self._observe.sending):
+            sys.stderr.write(f"warning: {_unsent(left)}\n")
+
+    def _unsent(self) -> str:
+        remote = self._project.remote
+        left = remote.writer.left if remote is not None else 0
+        return f"; {_unsent(left)}" if left else ""
 
     @property
     def failures(self) -> list[NodeFailure]:
@@ -291,3 +311,8 @@ class Build:
             )
         files = {FILE: metrics, **companions}
         return project.publisher.stage(target.name, artifact, files, made_of, seal)
+
+
+def _unsent(left: int) -> str:
+    what = "1 result is" if left == 1 else f"{left} results are"
+    return f"{what} not in the remote cache; the next build that runs something sends them, or 'cbuild cache push'"

@@ -126,6 +126,10 @@ class Observe:
             )
         )
 
+    def sending(self, done: int, total: int, size: int) -> None:
+        """Results go to the remote cache."""
+        self.emit(events.Sending(done=done, total=total, size=size))
+
     def ended(self, exit_code: int, seconds: float, counts: dict[str, int]) -> None:
         self.emit(events.BuildFinished(exit_code=exit_code, seconds=seconds, counts=counts))
 

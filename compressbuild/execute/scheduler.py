@@ -20,11 +20,12 @@ from ..errors import CbuildError, StoreError
 from ..graph import Graph
 from ..interrupts import Held
 from ..plan import Action, Cover, Explanation, Keyer, Starts, Trace, Traces, judge
-from ..store import ActionResult, BadOutput, CorruptObject, Hit, Lock, Store, unsound
+from ..store import ENGINE, ActionResult, BadOutput, CorruptObject, Hit, Lock, Store, unsound
 from .agenda import Agenda
 from .awaited import Awaited
 from .executor import Executor, Finished, Progress
 from .expected import Expected
+from .fetching import Fetching
 from .group import Ended, Group
 from .holding import acquire, release
 from .inputs import Inputs
@@ -66,7 +67,7 @@ class Scheduler:
         self._keyer, self._store, self._executor, self._pools = keyer, store, executor, pools
         self._traces, self._observe, self._awaited = traces, observe, Awaited(finish)
         self._keep_going, self._check, self._remeasure = keep_going, check, remeasure
-        self._inputs, self._group, self._starts = Inputs(store), Group(store), starts
+        self._inputs, self._group, self._fetching, self._starts = Inputs(store), Group(store), Fetching(store), starts
         self._agenda, self._expected = Agenda({}, ()), Expected((), traces)
         self.actions: dict[int, Action] = {}
         self._covers: dict[int, Cover] = {}  # what the keys of nodes that must run cover
@@ -108,7 +109,7 @@ class Scheduler:
         node = self.graph.nodes[index]
         if self._agenda.lacks(index):
             return self._end(index, Outcome("skipped"))
-        inputs = {role: self._result(source).output for role, source in node.inputs.items()}
+        inputs = {role: _result(self.outcomes[source]).output for role, source in node.inputs.items()}
         parts = self._keyer.parts(node, inputs)
         if self._keyer.problems:  # something went, or broke, since the build began
             return self._end(index, Outcome("failed", failure=unreadable(node, self._keyer)))
@@ -122,15 +123,15 @@ class Scheduler:
             self.actions[index] = replace(action, why=Explanation("requested"))
             return self._agenda.queue(index)
         if action.evicted and (index in self._awaited or index in self._wanted):
-            self.actions[index] = replace(action, why=Explanation("evicted"))
-            return self._agenda.queue(index)
+            return self._bring(index)
         self._record(action, action.result, absent=action.evicted)
         return self._end(index, Outcome("cached", action.result))
 
-    def _result(self, index: int) -> ActionResult:
-        result = self.outcomes[index].result
-        assert result is not None
-        return result
+    def _bring(self, index: int) -> None:
+        """Its bytes are needed and not here: fetch them from where they are shared, else run it."""
+        action = self.actions[index] = replace(self.actions[index], why=Explanation("evicted"))
+        if action.result is None or not self._fetching.start(index, action.result):
+            self._agenda.queue(index)
 
     def _record(self, action: Action, result: ActionResult, *, absent: bool = False) -> None:
         """``absent``: the bytes were evicted. If not, they are there, though perhaps another node made them."""
@@ -166,6 +167,13 @@ class Scheduler:
     def _step(self) -> bool:
         """Decide what can be decided, start what can start, then wait for news. False when nothing is left to do."""
         agenda = self._agenda
+        for arrived in self._fetching.arrived():
+            action = self.actions[arrived]
+            if isinstance(found := self._store.lookup(_key(action)), Hit):
+                self._record(action, found.result)
+                self._end(arrived, Outcome("cached", found.result))
+            else:
+                agenda.queue(arrived)
         while (index := agenda.due()) is not None:
             self._consider(index)
         self._awaited.finish()  # before anything starts: a measurement is not to be disturbed
@@ -174,7 +182,7 @@ class Scheduler:
         while not self._pools.is_full and (index := agenda.next(idle=self._pools.running == 0)) is not None:
             self._start(index)
         self._awaited.finish()
-        if not agenda.is_done or self._running:
+        if not agenda.is_done or self._running or (self._fetching.is_open and not agenda.stopped):
             self._wait()
         elif self._group.is_open:
             self._sync()
@@ -184,8 +192,8 @@ class Scheduler:
 
     def _wait(self) -> None:
         timeout = 0.0 if self._agenda.is_due else _POLL if self._agenda.is_held or not self._running else None
-        pauses = [each for each in (timeout, self._observe.pause, self._group.pause) if each is not None]
-        messages = self._executor.wait(min(pauses, default=None))
+        pauses = (timeout, self._observe.pause, self._group.pause, self._fetching.pause)
+        messages = self._executor.wait(min((each for each in pauses if each is not None), default=None))
         if self._group.is_due or (self._group.is_open and not messages):
             self._sync()
         for message in messages:
@@ -226,7 +234,7 @@ class Scheduler:
         out, scratch = base / "out", base / "scratch"
         out.mkdir()
         scratch.mkdir()
-        taken = {role: self._inputs.get(self._result(source).output) for role, source in node.inputs.items()}
+        taken = {role: self._inputs.get(_result(self.outcomes[source]).output) for role, source in node.inputs.items()}
         log = self._observe.log_path(node)
         run = Run(action, locks, base, log, tuple(taken.values()))
         self._running[node.index] = run
@@ -238,22 +246,12 @@ class Scheduler:
             return
         paths = {role: each.path for role, each in taken.items()}
         request = make_request(
-            self.graph,
-            self._keyer,
-            node,
-            paths,
-            out=out,
-            scratch=scratch,
-            checkpoint=self._observe.checkpoint_path(_key(action)),
-            ignore=self._observe.own_dirs,
-        )
+            self.graph, self._keyer, node, paths, out=out, scratch=scratch,
+            checkpoint=self._observe.checkpoint_path(_key(action)), ignore=self._observe.own_dirs,
+        )  # fmt: skip
+        options = node.options
         self._executor.start(
-            node.index,
-            request,
-            preload=preload,
-            log=log,
-            timeout=node.options.timeout,
-            memory=node.options.memory,
+            node.index, request, preload=preload, log=log, timeout=options.timeout, memory=options.memory
         )
 
     def _import(self, run: Run, out: Path) -> None:
@@ -266,7 +264,7 @@ class Scheduler:
         if (changed := self._covers[node.index].changed()) is not None:
             self._unsettled(run, changed)
         else:
-            self._commit(run, WorkResult(ok=True, sandbox="engine"))
+            self._commit(run, WorkResult(ok=True, sandbox=ENGINE))
 
     def _gone(self, index: int) -> set[int]:
         """The inputs whose bytes were evicted or are corrupt. They are made again first."""
@@ -276,15 +274,14 @@ class Scheduler:
                 gone.add(source)
                 continue
             try:
-                self._inputs.get(self._result(source).output)
+                self._inputs.get(_result(self.outcomes[source]).output)
             except CorruptObject:
                 gone.add(source)
         for source in gone:
             self._absent.add(source)
             if source not in self._wanted:
                 self._wanted.add(source)
-                self.actions[source] = replace(self.actions[source], why=Explanation("evicted"))
-                self._agenda.queue(source)
+                self._bring(source)
         return gone
 
     # -- ending ------------------------------------------------------------------------------------------------------
@@ -307,12 +304,8 @@ class Scheduler:
             text = result.error or message.detail
             self._fail(run, message.cause, text, result.hint, result.trace)
         elif touched is not None:
-            self._fail(
-                run,
-                "raised",
-                f"its input ({touched}) was changed while it ran",
-                "an input is for reading; write to ctx.out",
-            )
+            text = f"its input ({touched}) was changed while it ran"
+            self._fail(run, "raised", text, "an input is for reading; write to ctx.out")
         else:
             self._commit(run, result)
 
@@ -351,16 +344,9 @@ class Scheduler:
         self._group.open_if_hurried()
         try:
             result = self._store.commit(
-                out,
-                key=action.key,
-                kind=node.kind,
-                label=node.position,
-                seconds=made.seconds,
-                peak_rss=made.peak_rss,
-                facts=dict(made.facts),
-                sandbox=made.sandbox,
-                consume=True,
-            )
+                out, key=action.key, kind=node.kind, label=node.position, seconds=made.seconds,
+                peak_rss=made.peak_rss, facts=dict(made.facts), sandbox=made.sandbox, consume=True,
+            )  # fmt: skip
         except BadOutput as error:
             return self._fail(run, "raised", str(error), error.hint)
         self._group.committed()
@@ -398,3 +384,8 @@ class Scheduler:
 def _key(action: Action) -> Digest:
     assert action.key is not None
     return action.key
+
+
+def _result(outcome: Outcome) -> ActionResult:
+    assert outcome.result is not None
+    return outcome.result

@@ -1,6 +1,7 @@
 """Action keys, hit / run / may run, and explanations."""
 
 from ..callable import make_callable
+from .ahead import look_ahead
 from .cover import Cover
 from .explain import Change, Explanation, compare, say
 from .keys import Keyer, Parts
@@ -21,6 +22,7 @@ __all__ = [
     "Traces",
     "compare",
     "judge",
+    "look_ahead",
     "make_plan",
     "say",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compressbuild.store.ac import ActionResult
+from compressbuild.store.ac import ENGINE, ActionResult
 from compressbuild.store.cas import CAS, CorruptObject, Problem
 from compressbuild.store.fs import FileSystem, SyncQueue
 from compressbuild.store.locks import ActionLocks, Lock, SharedExclusive
@@ -11,6 +11,7 @@ from compressbuild.store.tree import BadOutput, Tree, TreeFile, unsound
 
 __all__ = [
     "CAS",
+    "ENGINE",
     "ActionLocks",
     "ActionResult",
     "BadOutput",
