@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
     from .closure import CodeIndex
     from .compressfile.spec import Spec
     from .digest import StatCache
-    from .graph import Ask, Graph, Types
-    from .plan import Keyer, Plan, Traces
+    from .graph import Ask, Graph, TargetPlan, Types
+    from .plan import Keyer, Plan, Starts, Traces
     from .platforms import Facts
     from .publish import Publisher
     from .registry import Registry
+    from .remote.remote import Remote
     from .store import Store
 
 __all__ = ["STATE_DIR", "Project", "Selection"]
@@ -80,6 +82,7 @@ class Project:
             self.spec = loads(text, path, overrides, known[0], sources=known[1])
         self.environ = os.environ if environ is None else environ
         self._cache = cache
+        self.remote: Remote | None = None
 
     @cached_property
     def registry(self) -> Registry:
@@ -111,6 +114,14 @@ class Project:
 
         self.graph = build_graph(self.spec, self.registry, self.facts, asks, self.types)
 
+    def narrowed(self, plan: TargetPlan) -> Project:
+        """This project with one target, and no more of it than ``plan`` says. It shares what this one has
+        learnt and opened; close this one."""
+        _ = (self.keyer, self.traces, self.publisher)  # made once, for both
+        other = copy(self)
+        other.graph = self.graph.narrowed(plan)
+        return other
+
     @cached_property
     def cache_path(self) -> Path:
         where = self._cache or self.environ.get("CBUILD_CACHE") or self.root / self.spec.cache
@@ -121,6 +132,22 @@ class Project:
         from .store import Store
 
         return Store(self.cache_path)
+
+    def connect(self) -> Remote | None:
+        """Let the store look in the remote cache, too, if there is one. Nothing is asked of it yet. UsageError if its
+        settings make no sense."""
+        if not (self.spec.remote.url or self.environ.get("CBUILD_REMOTE")):
+            return None
+        if self.remote is None:
+            from .remote.remote import Remote
+            from .remote.settings import Settings
+
+            settings = Settings.of(self.spec, self.environ)
+            if settings is not None:
+                self.remote = Remote(settings, self.store, self.state, self.environ)
+                self.remote.check()
+                self.store.shared.upstream = self.remote
+        return self.remote
 
     @cached_property
     def stat(self) -> StatCache:
@@ -153,6 +180,12 @@ class Project:
         return Traces(self.state / "traces")
 
     @cached_property
+    def starts(self) -> Starts:
+        from .plan import Starts
+
+        return Starts(self.state / "starts")
+
+    @cached_property
     def publisher(self) -> Publisher:
         from .publish import Publisher
 
@@ -183,25 +216,28 @@ class Project:
                 skipped[name] = lacking(missing)
                 if name in explicit:
                     hint = install_line([missing]) or "; ".join(dict.fromkeys(m.hint for m in missing if m.hint))
-                    raise Incompatible(
-                        f"target '{name}' cannot be built on this machine: it {skipped[name]}", hint=hint or None
-                    )
+                    where = "" if all(each.everywhere for each in missing) else " on this machine"
+                    raise Incompatible(f"target '{name}' cannot be built{where}: it {skipped[name]}", hint=hint or None)
         install = install_line(self.graph.targets[name].missing for name in skipped) if skipped else None
         return Selection(tuple(name for name in names if name not in skipped), skipped, install)
 
     def plan(self, targets: Iterable[str], *, remeasure: bool = False) -> Plan:
-        from .plan import make_plan
+        from .plan import look_ahead, make_plan
 
+        targets = tuple(targets)
+        look_ahead(self.graph, targets, self.keyer, self.store)
         return make_plan(self.graph, targets, self.keyer, self.store.lookup, self.traces.get, remeasure=remeasure)
 
     def save(self) -> OSError | None:
         """Keep what was learnt for the next time; what prevented it. The work is done all the same."""
-        parts = ("code", "stat", "traces", "types")
+        parts = ("code", "stat", "traces", "starts", "types")
         saved = [self.__dict__[part].save() for part in parts if part in self.__dict__]
         return next((error for error in saved if error is not None), None)
 
     def close(self) -> None:
         self.save()
+        if self.remote is not None:
+            self.remote.close()
         if "store" in self.__dict__:
             self.store.close()
 

@@ -29,10 +29,13 @@ ONLY_IN = {
     "yaml": {"compressfile"},
     "click": {"cli"},
     "rich": {"cli", "report"},
-    "cryptography": {"build"},
-    "fsspec": {"store"},
+    "cryptography": {"signing"},
+    "obstore": {"remote"},
     "distributed": {"execute"},
     "optuna": {"tune"},
+    "mcp": {"agents", "cli"},
+    "anyio": {"agents"},
+    "pydantic": {"agents"},
     "pytest": {"conformance"},
 }
 

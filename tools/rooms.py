@@ -21,18 +21,18 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 LAYERS = """
     __main__
     cli
-    push notebook tune starter
-    report advise conformance
+    push notebook tune starter agents conformance
+    report advise
     build
     evaluate
     execute revision
     project
-    plan publish
+    plan publish remote
     graph
     compressfile registry platforms store closure scaffold
-    api
+    api signing
     digest
-    errors words noop interrupts
+    errors words noop interrupts credentials
     place callable
 """
 RANK = {room: rank for rank, line in enumerate(reversed(LAYERS.split("\n"))) for room in line.split()}

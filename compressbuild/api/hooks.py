@@ -26,7 +26,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from .destination import Destination
-    from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Platform, RunMetric, Source, Technique
+    from .records import AnswerMetric, ArtifactMetric, Backend, Check, Kind, Platform, RunMetric, Source, Technique
 
 __all__ = ["hookimpl", "hookspec"]
 
@@ -101,6 +101,16 @@ def compressbuild_destinations() -> Iterable[Destination]:  # type: ignore[empty
     @hookimpl
     def compressbuild_destinations():
         yield Destination(name="my-store", schemes=("mystore",), open="my_plugin.store:open_place")
+    """
+
+
+@hookspec
+def compressbuild_checks() -> Iterable[Check]:  # type: ignore[empty-body]
+    """Yield checks for ``cbuild advise``::
+
+    @hookimpl
+    def compressbuild_checks():
+        yield Check(name="wide-rows", run="my_plugin.advice:wide_rows", reference="docs/rows.md")
     """
 
 

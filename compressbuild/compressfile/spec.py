@@ -26,6 +26,7 @@ __all__ = [
     "PlatformSpec",
     "PublishSpec",
     "RangeSpec",
+    "RemoteSpec",
     "RunOptions",
     "Spec",
     "StepSpec",
@@ -101,7 +102,7 @@ class PlatformSpec(msgspec.Struct, frozen=True):
 
 class RangeSpec(msgspec.Struct, frozen=True):
     """A parameter that ``cbuild tune`` chooses: from ``low`` to ``high``, or one of ``choices``. ``mark``: where the
-    range is written."""
+    range is written. ``open``: it has no value, so what uses it cannot be built."""
 
     parameter: str
     mark: Mark
@@ -110,6 +111,7 @@ class RangeSpec(msgspec.Struct, frozen=True):
     log: bool = False
     step: float | None = None
     choices: tuple[Any, ...] = ()
+    open: bool = False
 
 
 class StepSpec(msgspec.Struct, frozen=True):
@@ -200,6 +202,17 @@ class PublishSpec(msgspec.Struct, frozen=True):
     marks: Mapping[str, Mark] = {}
 
 
+class RemoteSpec(msgspec.Struct, frozen=True):
+    """Where results are shared. ``url``: empty for nowhere; ``trust``: paths of public keys; ``timeout``: seconds that
+    a small request may take."""
+
+    url: str = ""
+    trust: tuple[str, ...] = ()
+    read_only: bool = False
+    timeout: float = 10.0
+    mark: Mark | None = None
+
+
 class Spec(msgspec.Struct, frozen=True):
     """A whole Compressfile. ``text``: as read, for error excerpts. ``root``: its directory, absolute."""
 
@@ -217,6 +230,7 @@ class Spec(msgspec.Struct, frozen=True):
     defaults: RunOptions = RunOptions()
     env: tuple[str, ...] = ()  # environment variables that nodes may see; their values join the keys
     cache: str = "cache"
+    remote: RemoteSpec = RemoteSpec()
     python_path: tuple[str, ...] = (".",)
     preload: tuple[str, ...] = ()  # modules imported once, before workers of the user's code are forked
     texts: Mapping[str, str] = {}  # file of a Mark → its text: the file, each --set

@@ -25,6 +25,7 @@ __all__ = [
     "NodeStatus",
     "NodeWorking",
     "Observer",
+    "Sending",
     "TargetFinished",
     "decode",
     "encode",
@@ -126,6 +127,14 @@ class TargetFinished(_Event, frozen=True, kw_only=True, tag="target-finished"):
     warnings: list[str] = []
 
 
+class Sending(_Event, frozen=True, kw_only=True, tag="sending"):
+    """All nodes have ended, and results still go to the remote cache: ``done`` of ``total``, ``size`` bytes so far."""
+
+    done: int
+    total: int
+    size: int
+
+
 class BuildFinished(_Event, frozen=True, kw_only=True, tag="build-finished"):
     """``counts``: node status → how many; ``seconds``: wall time since build-started."""
 
@@ -142,6 +151,7 @@ Event = (
     | NodeRunning
     | NodeFinished
     | TargetFinished
+    | Sending
     | BuildFinished
 )
 

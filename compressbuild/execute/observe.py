@@ -59,9 +59,11 @@ class Observe:
             )
         )
 
-    def working(self, node: Node) -> None:
-        """Its process runs, or the engine's own work for it begins."""
-        self.emit(events.NodeWorking(node=node.position, starting=self._heartbeat.began(node.position)))
+    def working(self, node: Node) -> float:
+        """Its process runs, or the engine's own work for it begins. The seconds that took."""
+        starting = self._heartbeat.began(node.position)
+        self.emit(events.NodeWorking(node=node.position, starting=starting))
+        return starting
 
     def progress(self, node: Node, message: Progress) -> None:
         self._heartbeat.progress(node.position, message.done, message.total, message.values)
@@ -121,6 +123,10 @@ class Observe:
                 warnings=list(warnings),
             )
         )
+
+    def sending(self, done: int, total: int, size: int) -> None:
+        """Results go to the remote cache."""
+        self.emit(events.Sending(done=done, total=total, size=size))
 
     def ended(self, exit_code: int, seconds: float, counts: dict[str, int]) -> None:
         self.emit(events.BuildFinished(exit_code=exit_code, seconds=seconds, counts=counts))

@@ -56,7 +56,8 @@ class Node(msgspec.Struct, frozen=True):
     ``references``: name written in a parameter → role of the input.
     ``datasets``: names of datasets it opens; ``data_with``: how, of those that no loader
     of the user's opens. ``carried``: functions of plugins that loading its inputs calls.
-    ``missing``: what this host lacks to run it. ``position``: ``target/step``, where it was first written.
+    ``isolate``: it reads a file whose format can hold more than data. ``missing``: what this host lacks to run it.
+    ``position``: ``target/step``, where it was first written.
     """
 
     index: int
@@ -85,6 +86,7 @@ class Node(msgspec.Struct, frozen=True):
     options: RunOptions = RunOptions()
     nondeterministic: str = ""
     exclusive: bool = False
+    isolate: bool = False
     missing: tuple[Missing, ...] = ()
 
 
@@ -93,6 +95,7 @@ class Ask(msgspec.Struct, frozen=True):
     ``of``: the target; ``beside``: the target or model that it is measured alternately with.
 
     ``params``: None for those that the target's ``evaluate`` has. ``alone``: nothing else of the target is measured.
+    ``samples``: not the metric is wanted, but a preview of these samples that it judges, by number.
     """
 
     metric: Metric
@@ -100,6 +103,7 @@ class Ask(msgspec.Struct, frozen=True):
     beside: str | None = None
     params: Map | None = None
     alone: bool = False
+    samples: tuple[int, ...] = ()
 
 
 class MetricPlan(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ import msgspec
 
 from ..api.destination import Destination
 from ..api.needs import Needs
-from ..api.records import AnswerMetric, ArtifactMetric, Backend, Kind, Platform, RunMetric, Source, Technique
+from ..api.records import AnswerMetric, ArtifactMetric, Backend, Check, Kind, Platform, RunMetric, Source, Technique
 from ..api.stack import Stack
 from ..digest import CLOCK_GRANULARITY_NS
 from ..errors import PluginError
@@ -28,7 +28,18 @@ R = TypeVar("R")
 _STARTED = time.time_ns()
 _CLASSES: Mapping[str, Callable[..., Any]] = {
     kind.__name__: kind
-    for kind in (Technique, Backend, Kind, ArtifactMetric, AnswerMetric, RunMetric, Platform, Source, Destination)
+    for kind in (
+        Technique,
+        Backend,
+        Kind,
+        ArtifactMetric,
+        AnswerMetric,
+        RunMetric,
+        Platform,
+        Source,
+        Destination,
+        Check,
+    )
 }
 _ENGINE = ("compressbuild.api.", "compressbuild.registry.")
 
@@ -57,6 +68,7 @@ class Asked(msgspec.Struct, frozen=True):
             found["platform"],
             found["source"],
             found["destination"],
+            found["check"],
             plugins=self.plugins,
             owner={(what, name): owner for what, by in self.records.items() for name, (owner, *_) in by.items()},
             origins=tuple(self.files),
@@ -104,6 +116,7 @@ def remember(registry: Registry) -> Asked | None:
         "platform": registry.platforms,
         "source": registry.sources,
         "destination": registry.destinations,
+        "check": registry.checks,
     }
     records = {
         what: {

@@ -22,6 +22,7 @@ _PAGES = {
     "metric": "docs/evidence.md#metrics",
     "destination": "docs/howto/publish.md",
     "source": "docs/sources.md#{}",
+    "check": "docs/howto/advise.md",
 }
 
 

@@ -18,9 +18,18 @@ only: it needs pytest, and a plugin's own code does not import it.
 """
 
 from .backend import BackendContract
+from .check import CheckContract
 from .kind import KindContract
 from .metric import MetricContract
 from .running import artifact, counted
 from .technique import TechniqueContract
 
-__all__ = ["BackendContract", "KindContract", "MetricContract", "TechniqueContract", "artifact", "counted"]
+__all__ = [
+    "BackendContract",
+    "CheckContract",
+    "KindContract",
+    "MetricContract",
+    "TechniqueContract",
+    "artifact",
+    "counted",
+]
