@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from .compressfile.spec import Spec
     from .digest import StatCache
     from .graph import Ask, Graph, Types
+    from .machines.machines import Machines
     from .plan import Keyer, Plan, Traces
     from .platforms import Facts
     from .publish import Publisher
     from .registry import Registry
     from .store import Store
 
-__all__ = ["STATE_DIR", "Project", "Selection"]
+__all__ = ["STATE_DIR", "Project", "Selection", "renewed"]
 
 STATE_DIR = ".cbuild"
 """Directory beside the Compressfile for what belongs to this checkout: stat cache, traces, logs, the no-op state."""
@@ -31,12 +32,15 @@ STATE_DIR = ".cbuild"
 
 class Selection:
     """``names``: targets to build, in file order. ``skipped``: target → why it cannot be built on this host.
-    ``install``: the ``pip install`` that helps those that lack only Python packages."""
+    ``install``: the ``pip install`` that helps those that lack only Python packages. ``words``: what was asked for."""
 
-    def __init__(self, names: tuple[str, ...], skipped: Mapping[str, str], install: str | None = None) -> None:
+    def __init__(
+        self, names: tuple[str, ...], skipped: Mapping[str, str], install: str | None = None, words: Sequence[str] = ()
+    ) -> None:
         self.names = names
         self.skipped = skipped
         self.install = install
+        self.words = words
 
 
 class Project:
@@ -80,6 +84,7 @@ class Project:
             self.spec = loads(text, path, overrides, known[0], sources=known[1])
         self.environ = os.environ if environ is None else environ
         self._cache = cache
+        self._asks: tuple[Ask, ...] = ()
 
     @cached_property
     def registry(self) -> Registry:
@@ -94,6 +99,15 @@ class Project:
         return probe()
 
     @cached_property
+    def machines(self) -> Machines | None:
+        """Those that the file may name; None if it names none."""
+        if not self.spec.hosts:
+            return None
+        from .machines.machines import Machines
+
+        return Machines(self.registry, self.state / "machines", self.environ.get("CBUILD_SANDBOX") or self.spec.sandbox)
+
+    @cached_property
     def types(self) -> Types:
         from .graph import Types
 
@@ -103,13 +117,12 @@ class Project:
     def graph(self) -> Graph:
         from .graph import build_graph
 
-        return build_graph(self.spec, self.registry, self.facts, types=self.types)
+        return build_graph(self.spec, self.registry, self.facts, self._asks, self.types, self.machines)
 
     def ask(self, *asks: Ask) -> None:
         """Add measurements to the graph that the Compressfile does not name."""
-        from .graph import build_graph
-
-        self.graph = build_graph(self.spec, self.registry, self.facts, asks, self.types)
+        self._asks = asks
+        self.__dict__.pop("graph", None)
 
     @cached_property
     def cache_path(self) -> Path:
@@ -144,7 +157,7 @@ class Project:
     def keyer(self) -> Keyer:
         from .plan import Keyer
 
-        return Keyer(self.spec, self.facts, self.code, self.stat, self.registry, self.environ)
+        return Keyer(self.spec, self.facts, self.code, self.stat, self.registry, self.environ, self.machines)
 
     @cached_property
     def traces(self) -> Traces:
@@ -175,7 +188,11 @@ class Project:
         from .compressfile.select import select
         from .platforms import install_line, lacking
 
-        names, explicit = select(self.spec, tuple(words))
+        words = tuple(words)
+        names, explicit = select(self.spec, words)
+        lacks = [name for name in names if self.graph.targets[name].missing]
+        if lacks and renewed(self, lacks):  # what another machine lacked may be there by now
+            return self.select(words)
         skipped = {}
         for name in names:
             missing = self.graph.targets[name].missing
@@ -187,7 +204,7 @@ class Project:
                         f"target '{name}' cannot be built on this machine: it {skipped[name]}", hint=hint or None
                     )
         install = install_line(self.graph.targets[name].missing for name in skipped) if skipped else None
-        return Selection(tuple(name for name in names if name not in skipped), skipped, install)
+        return Selection(tuple(name for name in names if name not in skipped), skipped, install, words)
 
     def plan(self, targets: Iterable[str], *, remeasure: bool = False) -> Plan:
         from .plan import make_plan
@@ -202,8 +219,23 @@ class Project:
 
     def close(self) -> None:
         self.save()
+        if (machines := self.__dict__.get("machines")) is not None:
+            machines.close()
         if "store" in self.__dict__:
             self.store.close()
+
+
+def renewed(project: Project, names: Iterable[str]) -> bool:
+    """Ask the machines that targets need what they are now; whether the graph is made again because one has changed, or
+    is gone."""
+    if project.machines is None:
+        return False
+    nodes = (project.graph.nodes[index] for index in sorted(project.graph.needed(names)))
+    if not project.machines.renew(node.host for node in nodes if node.host):
+        return False
+    for part in ("graph", "keyer"):
+        project.__dict__.pop(part, None)
+    return True
 
 
 def _utf8(path: Path, what: str) -> Path:

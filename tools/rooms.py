@@ -24,11 +24,12 @@ LAYERS = """
     push notebook tune starter
     report advise conformance
     build
-    evaluate
+    evaluate agent
     execute revision
     project
     plan publish
     graph
+    machines
     compressfile registry platforms store closure scaffold
     api
     digest

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from .census import Census, Macs, Weight
 from .context import Context, UserError
 from .destination import Content, Destination, Parcel, ParcelFile, Remote
+from .executor import Executor, Link, Machine
 from .facts import FACTS
 from .needs import Needs
 from .numbers import Amount, Count, Positive, Rate, Ratio, Share
@@ -16,7 +17,7 @@ from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platfo
 from .runner import ModelInput, Runner
 from .stack import Stack
 from .version import VERSION
-from .work import WorkDataset, WorkInput, WorkRequest, WorkResult, WorkSight
+from .work import WorkDataset, WorkExpect, WorkInput, WorkRequest, WorkResult, WorkSight
 
 if TYPE_CHECKING:
     from .hooks import hookimpl
@@ -34,10 +35,13 @@ __all__ = [
     "Count",
     "DatasetRef",
     "Destination",
+    "Executor",
     "FileRef",
     "FunctionRef",
     "Kind",
     "Label",
+    "Link",
+    "Machine",
     "Macs",
     "Meta",
     "Metric",
@@ -68,6 +72,7 @@ __all__ = [
     "UserError",
     "Weight",
     "WorkDataset",
+    "WorkExpect",
     "WorkInput",
     "WorkRequest",
     "WorkResult",

@@ -124,6 +124,7 @@ def _top(backends: Json, platforms: Mapping[str, str], models: list[Json], datas
             _text("a place outside", r"^(/|\.\.)"), "Places outside this file's directory that paths may lead to."
         ),
         "sandbox": _either({"enum": list(SANDBOXES), "description": "What steps are confined by; default auto."}),
+        "host": _text("The machine that runs the steps; a platform may name another."),
     }
 
 
@@ -238,7 +239,10 @@ def _dataset(sources: list[Json]) -> Json:
 def _platform(backends: Json, catalogue: Mapping[str, str]) -> Json:
     """``backends``: name → schema of its settings, which stand beside ``backend`` or ``like``, and ``requires``.
     ``catalogue``: platform → backend; one that is like it need repeat no setting."""
-    common: Json = {"requires": {"type": ["object", "null"], "description": "Facts that the host must have."}}
+    common: Json = {
+        "requires": {"type": ["object", "null"], "description": "Facts that the host must have."},
+        "host": _text("The machine that compiles and runs for it: user@edge."),
+    }
     like = {"like": _text("A platform of the catalogue ('cbuild platforms'): what is left out here is as there.")}
     named = ({"required": ["backend"]}, {"required": ["like"]})
     if not backends:

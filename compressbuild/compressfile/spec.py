@@ -87,8 +87,9 @@ class DatasetSpec(msgspec.Struct, frozen=True):
 
 
 class PlatformSpec(msgspec.Struct, frozen=True):
-    """``settings``: every key beside ``backend``, ``like`` and ``requires``, typed by the backend. ``requires``: fact →
-    wanted value. ``like``: a platform of the catalogue, which fills in the rest; then ``backend`` is empty."""
+    """``settings``: every key beside ``backend``, ``like``, ``requires`` and ``host``, typed by the backend.
+    ``requires``: fact → wanted value. ``like``: a platform of the catalogue, which fills in the rest; then ``backend``
+    is empty. ``host``: the address of the machine that compiles and runs for it; empty: as the file's."""
 
     name: str
     mark: Mark
@@ -97,6 +98,7 @@ class PlatformSpec(msgspec.Struct, frozen=True):
     requires: Map | None = None
     like: str | None = None
     marks: Mapping[str, Mark] = {}
+    host: str = ""
 
 
 class RangeSpec(msgspec.Struct, frozen=True):
@@ -223,3 +225,10 @@ class Spec(msgspec.Struct, frozen=True):
     outside: tuple[str, ...] = ()  # places outside the root that paths may lead to
     sandbox: str = "auto"  # of the workers; in no key
     sandbox_mark: Mark | None = None
+    host: str = ""  # the address of the machine that runs the nodes; empty: this one
+    host_mark: Mark | None = None
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The addresses of all machines that it names."""
+        return frozenset(filter(None, (self.host, *(platform.host for platform in self.platforms.values()))))

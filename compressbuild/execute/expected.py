@@ -36,7 +36,7 @@ class Expected:
         """Its declared memory, or else its last peak."""
         last = self._traces.get(node.position)
         memory = node.options.memory or (last.peak_rss if last is not None else 0)
-        return Need(cpus=node.options.threads or 1, memory=memory, exclusive=node.exclusive)
+        return Need(cpus=node.options.threads or 1, memory=memory, exclusive=node.exclusive, host=node.host)
 
     def priority(self, graph: Graph, needed: Collection[int], alone: Collection[int]) -> list[float]:
         """By node: the seconds of the longest path from it, of nodes that are ``needed``. Those that run ``alone`` add

@@ -27,11 +27,12 @@ _DEPTH = 64
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """``cpus``: threads; ``memory``: bytes, 0 if unknown."""
+    """``cpus``: threads; ``memory``: bytes, 0 if unknown. ``host``: the address of its machine; empty: this one."""
 
     cpus: int = 1
     memory: int = 0
     exclusive: bool = False
+    host: str = ""
 
 
 @dataclass(slots=True)

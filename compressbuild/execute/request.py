@@ -10,6 +10,7 @@ from ..api import Profiling, WorkDataset, WorkInput, WorkRequest
 from ..compressfile.nodes import plain
 from ..graph import Graph, Node
 from ..plan import Keyer
+from ..plan.expectation import expectation
 
 __all__ = ["is_isolated", "make_request", "preloads"]
 
@@ -58,6 +59,8 @@ def make_request(
         checkpoint=str(checkpoint) if node.role == "technique" else None,
         sight=keyer.cover(node).sight(),
         isolate=is_isolated(node),
+        host=node.host,
+        expect=expectation(keyer, node),
         validate=kind.validate if (kind := graph.registry.kinds.get(node.kind)) is not None else None,
     )
 

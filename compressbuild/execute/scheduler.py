@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from ..api.work import WorkResult
 from ..digest import Digest
 from ..errors import CbuildError, StoreError
-from ..graph import Graph
+from ..graph import Graph, Node
 from ..interrupts import Held
 from ..plan import Action, Cover, Explanation, Keyer, Trace, Traces, judge
 from ..store import ActionResult, BadOutput, CorruptObject, Hit, Lock, Store, unsound
@@ -29,6 +29,7 @@ from .holding import acquire, release
 from .inputs import Inputs
 from .observe import Observe
 from .outcome import NodeFailure, Outcome, unreadable
+from .places import Places
 from .pools import Pools
 from .repeated import differences
 from .request import make_request, preloads
@@ -50,7 +51,7 @@ class Scheduler:
         keyer: Keyer,
         store: Store,
         executor: Executor,
-        pools: Pools,
+        pools: Pools | Places,
         traces: Traces,
         observe: Observe,
         finish: Callable[[str], None],
@@ -210,7 +211,7 @@ class Scheduler:
             return self._agenda.starve(index, gone)
         if not self._pools.try_acquire(index, self._expected.need(node), self._expected.seconds(node)):
             return self._agenda.put_off(index)
-        locks = acquire(self._store, _key(action), exclusive=node.exclusive)
+        locks = acquire(self._store, _key(action), exclusive=node.exclusive, host=node.host)
         if locks is None:
             self._pools.release(index)
             return self._agenda.hold(index)
@@ -249,14 +250,8 @@ class Scheduler:
             checkpoint=self._observe.checkpoint_path(_key(action)),
             ignore=self._observe.own_dirs,
         )
-        self._executor.start(
-            node.index,
-            request,
-            preload=preload,
-            log=log,
-            timeout=node.options.timeout,
-            memory=node.options.memory,
-        )
+        timeout, memory = node.options.timeout, node.options.memory
+        self._executor.start(node.index, request, preload=preload, log=log, timeout=timeout, memory=memory)
 
     def _import(self, run: Run, out: Path) -> None:
         node = run.action.node
@@ -344,12 +339,13 @@ class Scheduler:
                 run, "raised", f"its output has no file matching '{unmet[0]}', which kind '{node.kind}' requires"
             )
         assert action.key is not None
-        if self._check and action.result is not None and action.why.reason == "requested" and not node.nondeterministic:
-            changed = differences(self._store, action.result, out)
-            if changed:
-                text = f"declared deterministic, but this run produced different bytes: {', '.join(changed)}"
+        checked = self._check and action.why.reason == "requested"
+        if (checked or node.host) and action.result is not None and not node.nondeterministic:
+            if changed := differences(self._store, action.result, out):
+                text = f"declared deterministic, but {_who(node)} produced different bytes: {', '.join(changed)}"
                 return self._fail(run, "differs", text, "fix it; or declare it nondeterministic, with the reason")
-            return self._end(node.index, Outcome("built", action.result), run)
+            if checked:
+                return self._end(node.index, Outcome("built", action.result), run)
         self._group.open_if_hurried()
         try:
             result = self._store.commit(
@@ -393,6 +389,10 @@ class Scheduler:
         self._store.abandon(run.base)
         if locks:
             release(run.locks)
+
+
+def _who(node: Node) -> str:
+    return node.host or "this run"
 
 
 def _key(action: Action) -> Digest:

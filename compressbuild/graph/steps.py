@@ -144,7 +144,7 @@ class Steps:
                 preload=technique.stack.preload,
                 options=draft.options(options),
                 nondeterministic=technique.nondeterministic,
-                missing=draft.missing(technique.stack.needs, technique.needs, found.needs),
+                missing=draft.missing(technique.stack.needs, technique.needs, found.needs, host=draft.host_with(loads)),
                 facts=tuple(dict.fromkeys(f for w in loads.values() for f in w.facts)),
             )
         )

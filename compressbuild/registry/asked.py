@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ..api.destination import Destination
+from ..api.executor import Executor
 from ..api.needs import Needs
 from ..api.records import AnswerMetric, ArtifactMetric, Backend, Kind, Platform, RunMetric, Source, Technique
 from ..api.stack import Stack
@@ -28,7 +29,18 @@ R = TypeVar("R")
 _STARTED = time.time_ns()
 _CLASSES: Mapping[str, Callable[..., Any]] = {
     kind.__name__: kind
-    for kind in (Technique, Backend, Kind, ArtifactMetric, AnswerMetric, RunMetric, Platform, Source, Destination)
+    for kind in (
+        Technique,
+        Backend,
+        Kind,
+        ArtifactMetric,
+        AnswerMetric,
+        RunMetric,
+        Platform,
+        Source,
+        Destination,
+        Executor,
+    )
 }
 _ENGINE = ("compressbuild.api.", "compressbuild.registry.")
 
@@ -57,6 +69,7 @@ class Asked(msgspec.Struct, frozen=True):
             found["platform"],
             found["source"],
             found["destination"],
+            found["executor"],
             plugins=self.plugins,
             owner={(what, name): owner for what, by in self.records.items() for name, (owner, *_) in by.items()},
             origins=tuple(self.files),
@@ -104,6 +117,7 @@ def remember(registry: Registry) -> Asked | None:
         "platform": registry.platforms,
         "source": registry.sources,
         "destination": registry.destinations,
+        "executor": registry.executors,
     }
     records = {
         what: {

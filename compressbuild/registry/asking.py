@@ -16,6 +16,7 @@ import pluggy
 
 from ..api import hooks
 from ..api.destination import Destination
+from ..api.executor import Executor
 from ..api.record import UnknownField, reading
 from ..api.records import Backend, Kind, Metric, Platform, Source, Technique
 from ..api.version import VERSION, compare
@@ -191,7 +192,7 @@ class _Draft:
 
     def finished(self) -> Plugin:
         point = self.point
-        techniques, backends, kinds, metrics, platforms, sources, destinations = (
+        techniques, backends, kinds, metrics, platforms, sources, destinations, executors = (
             tuple(sorted(record.name for what, record in self.records if what == asked)) for asked in WHATS
         )
         return Plugin(
@@ -206,6 +207,7 @@ class _Draft:
             platforms=platforms,
             sources=sources,
             destinations=destinations,
+            executors=executors,
             problem=self.problems[0] if self.problems else None,
             broken=self.broken,
             warnings=tuple(self.warnings),
@@ -309,7 +311,7 @@ def _registry(drafts: Sequence[_Draft]) -> Registry:
         for what, record in draft.records:
             found[what][record.name] = record
             owner[what, record.name] = draft.point.name
-    techniques, backends, kinds, metrics, platforms, sources, destinations = (
+    techniques, backends, kinds, metrics, platforms, sources, destinations, executors = (
         MappingProxyType(dict(sorted(found[what].items()))) for what in WHATS
     )
     return Registry(
@@ -320,6 +322,7 @@ def _registry(drafts: Sequence[_Draft]) -> Registry:
         cast(Mapping[str, Platform], platforms),
         cast(Mapping[str, Source], sources),
         cast(Mapping[str, Destination], destinations),
+        cast(Mapping[str, Executor], executors),
         plugins=tuple(draft.finished() for draft in drafts),
         problems=tuple(problem for draft in drafts for problem in draft.problems),
         owner=MappingProxyType(owner),

@@ -63,6 +63,7 @@ def _offers(
             "platform": plugin.platforms,
             "source": plugin.sources,
             "destination": plugin.destinations,
+            "executor": plugin.executors,
         }
         then = before.get(plugin.name, {}) if plugin.broken else {}
         offers[plugin.name] = {what: tuple(sorted({*names, *then.get(what, ())})) for what, names in now.items()}

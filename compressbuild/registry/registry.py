@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ..api.destination import Destination
+from ..api.executor import Executor
 from ..api.records import Backend, Kind, Metric, Platform, Source, Technique
 from ..errors import PluginError
 from ..words import suggest
@@ -16,7 +17,7 @@ from .installed import Installed
 
 __all__ = ["WHATS", "Observer", "Plugin", "Problem", "Record", "Registry"]
 
-Record = Technique | Backend | Kind | Metric | Platform | Source | Destination
+Record = Technique | Backend | Kind | Metric | Platform | Source | Destination | Executor
 R = TypeVar("R")
 
 WHATS: Mapping[str, type] = {
@@ -27,6 +28,7 @@ WHATS: Mapping[str, type] = {
     "platform": Platform,
     "source": Source,
     "destination": Destination,
+    "executor": Executor,
 }
 """What a record is called, in messages and in ``Registry.owner``."""
 
@@ -56,6 +58,7 @@ class Plugin(msgspec.Struct, frozen=True):
     platforms: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     destinations: tuple[str, ...] = ()
+    executors: tuple[str, ...] = ()
     problem: Problem | None = None
     broken: bool = False
     warnings: tuple[str, ...] = ()
@@ -103,6 +106,7 @@ class Registry(msgspec.Struct, frozen=True):
     platforms: Mapping[str, Platform] = {}
     sources: Mapping[str, Source] = {}
     destinations: Mapping[str, Destination] = {}
+    executors: Mapping[str, Executor] = {}
     plugins: tuple[Plugin, ...] = ()
     problems: tuple[Problem, ...] = ()
     owner: Mapping[tuple[str, str], str] = {}
@@ -160,6 +164,7 @@ class Registry(msgspec.Struct, frozen=True):
             "platform": self.platforms,
             "source": self.sources,
             "destination": self.destinations,
+            "executor": self.executors,
         }
         hints = [suggest(name, known[what], otherwise="'cbuild plugins' lists what is installed") or ""]
         elsewhere = [other for other in known if name in known[other]]

@@ -18,9 +18,18 @@ only: it needs pytest, and a plugin's own code does not import it.
 """
 
 from .backend import BackendContract
+from .executor import ExecutorContract
 from .kind import KindContract
 from .metric import MetricContract
 from .running import artifact, counted
 from .technique import TechniqueContract
 
-__all__ = ["BackendContract", "KindContract", "MetricContract", "TechniqueContract", "artifact", "counted"]
+__all__ = [
+    "BackendContract",
+    "ExecutorContract",
+    "KindContract",
+    "MetricContract",
+    "TechniqueContract",
+    "artifact",
+    "counted",
+]
