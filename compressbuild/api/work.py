@@ -50,7 +50,8 @@ class WorkExpect(msgspec.Struct, frozen=True, kw_only=True):
     """What the machine that runs the node must be, since the action key says so.
 
     ``facts``: platform facts, and ``host``, the id of the machine, of a measurement; ``tools``: distribution → version,
-    None if it is not installed; ``python``: its version, or empty for any; ``plugin_code``: file of a plugin, from the directory that holds its package → digest.
+    None if it is not installed; ``plugin_code``: file of a plugin, from the directory that holds its package → digest;
+    ``python``: its version, or empty for any.
     """
 
     facts: dict[str, Any] = {}

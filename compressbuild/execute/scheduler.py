@@ -339,9 +339,9 @@ class Scheduler:
                 run, "raised", f"its output has no file matching '{unmet[0]}', which kind '{node.kind}' requires"
             )
         assert action.key is not None
-        checked = self._check and action.why.reason == "requested"
-        if (checked or node.host) and action.result is not None and not node.nondeterministic:
-            if changed := differences(self._store, action.result, out):
+        checked = self._check and action.result is not None and action.why.reason == "requested"
+        if (checked or node.host) and not node.nondeterministic:
+            if changed := differences(self._store, _key(action), out):
                 text = f"declared deterministic, but {_who(node)} produced different bytes: {', '.join(changed)}"
                 return self._fail(run, "differs", text, "fix it; or declare it nondeterministic, with the reason")
             if checked:
