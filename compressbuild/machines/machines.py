@@ -203,7 +203,7 @@ class Machines:
         except Exception as error:  # plugin border: an executor runs its libraries
             raise Unreachable(f"cannot be reached: {error}", hint=getattr(error, "hint", None)) from error
         if self._bundle is None:
-            self._bundle = Bundle(["compressbuild", *self._tops()])
+            self._bundle = Bundle(["compressbuild", *self._tops()], follow=True)
         return Session(machine, self._bundle, self._sandbox, directory)
 
     def _tops(self) -> frozenset[str]:

@@ -58,8 +58,9 @@ class Session:
             self._wire.send(Hello(sandbox, tuple(bundle.packages)))
             ready = self._wire.receive()
         except (OSError, EOFError, ValueError) as error:
-            why = self._link.fault() or str(error) or type(error).__name__
+            fault = self._link.fault() if isinstance(error, OSError | EOFError) else ""  # else it still runs
             self._link.close()
+            why = fault or str(error) or type(error).__name__
             raise Unreachable(f"cannot be reached: {why}") from error
         except Unreachable:
             self._link.close()
