@@ -103,7 +103,7 @@ def test_what_a_login_script_prints(bundle: Bundle, device: Nearby) -> None:
     [
         ("#!/bin/sh\necho 'cbuild-agent-1 {\"python\": [3, 9]}'\n", "has Python 3.9, and 3.11 or later is needed"),
         ("#!/bin/sh\necho 'no module named site' >&2\nexit 1\n", "cannot be reached: no module named site"),
-        ("#!/bin/sh\nyes\n", "let the login script print nothing"),
+        ("#!/bin/sh\nexec yes\n", "let the login script print nothing"),
     ],
 )
 def test_a_python_that_will_not_do(tmp_path: Path, bundle: Bundle, text: str, says: str) -> None:

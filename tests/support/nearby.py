@@ -37,7 +37,11 @@ class Pipes:
 
     def close(self) -> None:
         self.stdin.close()
-        self.process.wait(10)
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 class Nearby:
