@@ -58,6 +58,7 @@ class Host:
             facts={name: facts.get(name) for name in FACTS},
             versions=dict(self._installed.versions),
             modules=dict(self._installed.modules),
+            gpus=facts.gpus,
             gpu_reason=facts.gpu_reason if facts.get("gpu.name") is None else "",
         )
 

@@ -63,15 +63,15 @@ def build_targets(
         selection = project.select(selection.words)
         if not selection.names:
             raise Incompatible("none of these targets can be built now", hint="; ".join(selection.skipped.values()))
-    memory, cpus = project.facts.get("memory"), project.facts.get("cpu.count")
+    cpus = project.facts.get("cpu.count")
     slots = at_once(jobs or (cpus if isinstance(cpus, int) else 1))
     own = tuple(str(path) for path in (project.state, project.publisher.root, project.cache_path))
     observe = Observe(project.state / "logs", own_dirs=own, observers=[*observers, *_plugin_observers(project)])
-    here = Pools(cpus=slots, memory=memory if isinstance(memory, int) else 0)
-    pools: Pools | Places = here
-    if project.machines is not None:
+    shared = any(node.options.gpus for node in project.graph.nodes)
+    pools: Pools | Places = _pools_of(project.facts, slots, gpus=shared)
+    if project.machines is not None and isinstance(pools, Pools):
         machines = project.machines
-        pools = Places(here, lambda host: _pools_of(machines.facts(host)))
+        pools = Places(pools, lambda host: _pools_of(machines.facts(host), gpus=shared))
     build = Build(
         project,
         selection,
@@ -98,10 +98,14 @@ def _executor(project: Project) -> Executor:
     return Routed(here, lambda host: Away(host, lambda: machines.session(host)))
 
 
-def _pools_of(facts: Facts) -> Pools:
-    """Of another machine: all that it has."""
+def _pools_of(facts: Facts, slots: int | None = None, *, gpus: bool) -> Pools:
+    """What a machine has. ``gpus``: whether a node asks for some; looking for them takes a while."""
     memory, cpus = facts.get("memory"), facts.get("cpu.count")
-    return Pools(cpus=cpus if isinstance(cpus, int) else 1, memory=memory if isinstance(memory, int) else 0)
+    return Pools(
+        cpus=slots or (cpus if isinstance(cpus, int) else 1),
+        memory=memory if isinstance(memory, int) else 0,
+        gpus=facts.gpus if gpus else (),
+    )
 
 
 def measure_targets(project: Project, targets: Sequence[str], *, jobs: int | None = None) -> BuildReport:

@@ -18,6 +18,7 @@ from .component import REFERENCE, opened, range_
 from .gates import AMOUNT, GATE_KEYS, LIMITS, RECORDS, RELATIVE_LIMITS, VERDICTS
 from .names import COMMANDS, IDENTIFIER, MAX_NAME, NAME, SANDBOXES
 from .sections import DTYPES
+from .spec import RETRIED
 
 __all__ = ["schema"]
 
@@ -172,6 +173,11 @@ def _options() -> Json:
         "memory": _quantity(SIZE, "Most memory a node may use: bytes, 512MiB, 4GiB."),
         "threads": {**_either({"type": "integer", "minimum": 1}), "description": "Threads a node computes with."},
         "seed": {**_either({"type": "integer", "minimum": 0, "maximum": 2**32 - 1}), "description": "Random seed."},
+        "gpus": {**_either({"type": "integer", "minimum": 1}), "description": "GPUs that a node has for itself."},
+        "retries": {
+            **_object({cause: {"type": "integer", "minimum": 0, "maximum": 10} for cause in RETRIED}),
+            "description": "How often a node that failed starts once more, by cause.",
+        },
     }
 
 

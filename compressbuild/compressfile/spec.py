@@ -17,6 +17,7 @@ from .nodes import Map, Scalar
 
 __all__ = [
     "HISTORY",
+    "RETRIED",
     "DatasetSpec",
     "EvaluateSpec",
     "GateSpec",
@@ -26,6 +27,7 @@ __all__ = [
     "PlatformSpec",
     "PublishSpec",
     "RangeSpec",
+    "RetrySpec",
     "RunOptions",
     "Spec",
     "StepSpec",
@@ -36,6 +38,19 @@ HISTORY = "history"
 """What a gate's ``against`` says for the target's own record. No target is called so: it is a command."""
 
 
+class RetrySpec(msgspec.Struct, frozen=True):
+    """How often a node starts once more, by the cause of its failure."""
+
+    unavailable: int = 0
+    crashed: int = 0
+    memory: int = 0
+    timeout: int = 0
+
+
+RETRIED = RetrySpec.__struct_fields__
+"""Causes after which a node may be retried. One that raised would raise again."""
+
+
 class RunOptions(msgspec.Struct, frozen=True):
     """How a node is run. None: as the file's ``defaults`` say, else no limit / one thread / seed 0."""
 
@@ -43,6 +58,8 @@ class RunOptions(msgspec.Struct, frozen=True):
     memory: int | None = None  # bytes
     threads: int | None = None
     seed: int | None = None
+    gpus: int | None = None
+    retries: RetrySpec | None = None
 
 
 class InputSpec(msgspec.Struct, frozen=True):

@@ -48,6 +48,9 @@ class Places:
     def began(self, node: int) -> None:
         self._granted[node].began(node)
 
+    def devices(self, node: int) -> tuple[str, ...]:
+        return self._granted[node].devices(node)
+
     def release(self, node: int) -> None:
         self._granted.pop(node).release(node)
 

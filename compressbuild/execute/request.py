@@ -30,9 +30,11 @@ def make_request(
     scratch: Path,
     checkpoint: Path,
     ignore: tuple[str, ...],
+    gpus: tuple[str, ...] | None = None,
 ) -> WorkRequest:
     """``inputs``: role → directory of the materialised artifact. ``ignore``: directories of the project that hold
-    what the engine itself writes."""
+    what the engine itself writes. ``gpus``: those that the node has for itself; None: it asked for none, and sees all.
+    """
     spec = graph.spec
     return WorkRequest(
         label=node.position,
@@ -51,7 +53,7 @@ def make_request(
         ignore_dirs=ignore,
         factories=tuple(f for f in (spec.models[m].factory for m in node.models) if f) + node.functions + node.carried,
         facts=keyer.facts_of(node),
-        env=keyer.environment,
+        env=keyer.environment | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus is not None else {}),
         seed=node.options.seed or 0,
         threads=node.options.threads or 1,
         save_json="metrics.json" if node.role == "metric" else None,

@@ -33,7 +33,7 @@ from .places import Places
 from .pools import Pools
 from .repeated import differences
 from .request import make_request, preloads
-from .run import Run
+from .run import Run, laid_out
 from .source import import_file
 
 __all__ = ["Scheduler"]
@@ -226,9 +226,7 @@ class Scheduler:
     def _launch(self, action: Action, locks: tuple[Lock, ...]) -> None:
         node = action.node
         base = self._store.scratch()
-        out, scratch = base / "out", base / "scratch"
-        out.mkdir()
-        scratch.mkdir()
+        out, scratch = laid_out(base)
         taken = {role: self._inputs.get(self._result(source).output) for role, source in node.inputs.items()}
         log = self._observe.log_path(node)
         run = Run(action, locks, base, log, tuple(taken.values()))
@@ -249,8 +247,9 @@ class Scheduler:
             scratch=scratch,
             checkpoint=self._observe.checkpoint_path(_key(action)),
             ignore=self._observe.own_dirs,
+            gpus=self._pools.devices(node.index) if node.options.gpus else None,
         )
-        timeout, memory = node.options.timeout, node.options.memory
+        timeout, memory = node.options.timeout, self._expected.retries.memory(node)
         self._executor.start(node.index, request, preload=preload, log=log, timeout=timeout, memory=memory)
 
     def _import(self, run: Run, out: Path) -> None:
@@ -291,9 +290,10 @@ class Scheduler:
         result = message.result
         touched = next((name for name in map(self._inputs.tampered, run.inputs) if name), None)
         spoiled = touched is None and any(map(self._inputs.spoiled, run.inputs))
-        if spoiled or message.again:  # another node wrote into its input, or ended its process
+        again = message.again or self._expected.retries.again(run.action.node, message.cause)
+        if spoiled or again:  # another node wrote into its input, or ended its process; or it may be retried
             self._free(run)
-            self._observe.stopped(run.action.node)
+            self._observe.stopped(run.action.node, message)
             self._agenda.queue(message.token)
             return
         changed = None if touched else self._covers[message.token].changed()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..machines.machines import Machines
 
 T = TypeVar("T")
+_GPU = Needs(gpu=True)
 
 
 class Draft:
@@ -60,6 +61,8 @@ class Draft:
         node = self._with_sources(node)
         if not node.host:
             node = replace(node, host=self._host_for(node))
+        if node.options.gpus:
+            node = replace(node, missing=_union(node.missing, self.missing(_GPU, host=node.host)))
         said = msgspec.json.encode(
             [
                 node.role,
@@ -138,6 +141,7 @@ class Draft:
     def options(self, *layers: RunOptions) -> RunOptions:
         """The first layer that says something wins, then the file's defaults, then one thread and seed 0."""
         merged: dict[str, Any] = {"timeout": None, "memory": None, "threads": 1, "seed": 0}
+        merged |= {"gpus": None, "retries": None}
         for layer in (self.spec.defaults, *reversed(layers)):
             merged.update({name: getattr(layer, name) for name in merged if getattr(layer, name) is not None})
         return RunOptions(**merged)

@@ -103,8 +103,8 @@ class Machines:
         known = self._of(address)
         if isinstance(known, Unreachable):
             return Facts.fixed({})
-        reason = known.ready.gpu_reason
-        return Facts(known.ready.facts.get, lambda: reason)
+        ready = known.ready
+        return Facts(ready.facts.get, lambda: ready.gpu_reason, lambda: ready.gpus)
 
     def ready(self, address: str) -> Ready | None:
         """What its agent says of it; None if it cannot be reached."""

@@ -111,6 +111,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     versions: dict[str, str] = {}
     modules: dict[str, tuple[str, ...]] = {}
     gpu_reason: str = "none found"
+    gpus: tuple[str, ...] = ()
     trouble: str = ""
 
 

@@ -25,9 +25,14 @@ _ARCHITECTURES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 class Facts:
     """Named facts (:data:`compressbuild.api.FACTS`), each probed when first asked for."""
 
-    def __init__(self, probe: Callable[[str], Fact], gpu_reason: Callable[[], str] = lambda: "none found") -> None:
+    def __init__(
+        self,
+        probe: Callable[[str], Fact],
+        gpu_reason: Callable[[], str] = lambda: "none found",
+        gpus: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
         self._probe = probe
-        self._gpu_reason = gpu_reason
+        self._gpu_reason, self._gpus = gpu_reason, gpus
         self._known: dict[str, Fact] = {}
 
     @classmethod
@@ -47,6 +52,11 @@ class Facts:
     def select(self, names: tuple[str, ...]) -> dict[str, Fact]:
         """The named facts, in the order of their names."""
         return {name: self.get(name) for name in sorted(set(names))}
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """Every GPU that this process may use, as CUDA_VISIBLE_DEVICES names it."""
+        return self._gpus()
 
     @property
     def gpu_reason(self) -> str:
@@ -146,4 +156,4 @@ class Host:
 def probe() -> Facts:
     """This host's facts. Costs nothing until one is asked for."""
     host = Host()
-    return Facts(host.fact, lambda: host.gpu().reason)
+    return Facts(host.fact, lambda: host.gpu().reason, lambda: tuple(g.uuid or g.index for g in host.gpu().gpus))

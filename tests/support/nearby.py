@@ -38,7 +38,7 @@ class Pipes:
     def close(self) -> None:
         self.stdin.close()
         try:
-            self.process.wait(5)
+            self.process.wait(1)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
