@@ -172,14 +172,24 @@ class Away:
         return known[1]
 
     def _supply(self, task: _Task, digests: tuple[Digest, ...]) -> None:
-        assert task.session is not None
+        """Send what the machine lacks. A file that changed meanwhile arrives as another, which the machine refuses."""
+        session = task.session
+        assert session is not None
         for digest in digests:
-            full = task.sources.get(digest)
-            if full is None:
-                raise OSError(f"{self._address} asks for a file that was not offered")
-            with open(full, "rb") as file:
+            try:
+                file = open(task.sources[digest], "rb")  # noqa: SIM115
+            except (KeyError, OSError) as error:
+                what = "a file that was not offered" if isinstance(error, KeyError) else f"a file: {error}"
+                self._finish(task.token, "unavailable", f"{self._address} cannot be sent {what}")
+                return session.send(Cancel(task.token))
+            with file:
                 size = os.fstat(file.fileno()).st_size
-                task.session.send(Put(digest, size), (file, size))
+                try:
+                    session.send(Put(digest, size), (file, size))
+                except OSError:
+                    session.cut()  # half a file was sent, if anything
+                    raise
+        return None
 
     # -- receiving, in the session's thread --------------------------------------------------------------------------
 

@@ -6,26 +6,28 @@ bundles of code by digest, and sends those that are not there; then it says whic
 
 from __future__ import annotations
 
+from .bundle import LIBRARIES
+
 __all__ = ["MARK", "OLDEST", "PROGRAM"]
 
 MARK = "cbuild-agent-1 "
 """What its lines begin with. What a login script prints stands before them, and is passed over."""
 OLDEST = (3, 11)
 
-PROGRAM = """
+_TEXT = """
 import os, sys
 out = os.fdopen(os.dup(1), "wb", 0)
 os.dup2(2, 1)
 def say(**what):
     import json
-    out.write(b"cbuild-agent-1 " + json.dumps(what).encode() + b"\\n")
+    out.write(MARK + json.dumps(what).encode() + b"\\n")
 version = sys.version_info[:2]
-if version < (3, 11):
+if version < OLDEST:
     say(python=list(version))
     sys.exit(0)
 import hashlib, importlib.util, json, shutil, sysconfig, tempfile, zlib
 tag = "-".join((sys.implementation.cache_tag, sysconfig.get_platform(), sysconfig.get_config_var("SOABI") or ""))
-lacks = [name for name in ("msgspec", "blake3") if importlib.util.find_spec(name) is None]
+lacks = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
 said = os.fdopen(0, "rb", 0)
 def line():
     text = b""
@@ -101,3 +103,4 @@ sys.path[:0] = code
 from compressbuild.agent.serve import main
 main(said, out, base, code)
 """
+PROGRAM = f"MARK, OLDEST, LIBRARIES = {MARK.encode()!r}, {OLDEST!r}, {LIBRARIES!r}\n{_TEXT}"

@@ -168,6 +168,10 @@ class Session:
             with contextlib.suppress(OSError):  # the other thread hears of it
                 self._wire.send(Ping())
 
+    def cut(self) -> None:
+        """Give the stream up, as if the other side were gone."""
+        self._link.close()
+
     def close(self) -> None:
         """End the agent and all that it runs."""
         self._closing.set()
