@@ -146,7 +146,7 @@ class Agent:
                     (message.digest, self._blobs.take(message, self._wire)) if isinstance(message, Put) else message
                 )
                 self._waker.send(b"!")
-        except (EOFError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  the process border: nobody would hear of the rest of the stream
             if not isinstance(error, EOFError):
                 print(f"cbuild agent: {error}", file=sys.stderr)
             self._arrived.put(None)

@@ -128,7 +128,7 @@ class Away:
             try:
                 job()
             except OSError:
-                continue  # the session is lost, and its tasks are told so
+                continue  # the session is lost, and its tasks are ended by that
 
     def _order(self, task: _Task) -> None:
         if self._closing.is_set():
@@ -141,8 +141,11 @@ class Away:
             sent = packed(task.request, code, self._digest)
         except CbuildError as error:
             return self._finish(task.token, "unavailable", f"{self._address} {error}", error.hint)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             return self._finish(task.token, "unavailable", f"a file for {self._address} cannot be read: {error}")
+        except Exception as error:  # noqa: BLE001  plugin border: opening a session runs an executor's code
+            text = f"{self._address} cannot be reached: {type(error).__name__}: {error}"
+            return self._finish(task.token, "unavailable", text)
         with self._lock:
             if task.token not in self._tasks:
                 return None

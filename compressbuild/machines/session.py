@@ -57,7 +57,7 @@ class Session:
             self._boot(directory)
             self._wire.send(Hello(sandbox, tuple(bundle.packages)))
             ready = self._wire.receive()
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             fault = self._link.fault() if isinstance(error, OSError | EOFError) else ""  # else it still runs
             self._link.close()
             why = fault or str(error) or type(error).__name__
@@ -152,8 +152,8 @@ class Session:
                     self._answers.put(message)
                 elif not isinstance(message, Pong):
                     self._handler(message, self._wire)
-        except (OSError, EOFError, ValueError) as error:
-            why = str(error)
+        except Exception as error:  # noqa: BLE001  the process border: whatever it is, who waits must hear of it
+            why = str(error) or type(error).__name__
         self.lost = (not self._closing.is_set() and self._link.fault()) or why
         self._closing.set()
         self._answers.put(None)

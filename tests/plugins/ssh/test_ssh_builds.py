@@ -73,7 +73,7 @@ def remote(tmp_path: Path, server: Sshd) -> Remote:
 
 def nothing_left(server: Sshd) -> bool:
     """Neither a process nor a session's directory, in a few seconds."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 30
     while running(str(server.home)) or list((server.base / "sessions").glob("session-*")):
         if time.monotonic() > deadline:
             return False
@@ -218,7 +218,7 @@ def test_interrupted(remote: Remote, server: Sshd) -> None:
     while process.stdout.readline().strip() != "b/toy.copy":
         assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    assert process.wait(20) == 130
+    assert process.wait(30) == 130
     assert nothing_left(server)
 
 
