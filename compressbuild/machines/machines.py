@@ -203,12 +203,14 @@ class Machines:
         except Exception as error:  # plugin border: an executor runs its libraries
             raise Unreachable(f"cannot be reached: {error}", hint=getattr(error, "hint", None)) from error
         if self._bundle is None:
-            self._bundle = Bundle(["compressbuild", *self._tops()], follow=True)
+            self._bundle = Bundle(self._tops(), follow=True)
         return Session(machine, self._bundle, self._sandbox, directory)
 
     def _tops(self) -> frozenset[str]:
-        """Top-level packages of all plugins."""
-        own = {plugin.module.partition(":")[0].partition(".")[0] for plugin in self._registry.plugins}
+        """Top-level packages of the engine and all plugins."""
+        own = {"compressbuild"} | {
+            plugin.module.partition(":")[0].partition(".")[0] for plugin in self._registry.plugins
+        }
         return frozenset(own).union(*map(self._registry.siblings, own))
 
     def close(self) -> None:

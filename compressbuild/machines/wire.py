@@ -166,7 +166,7 @@ class Wire:
     other side is gone, and ValueError for what is no message."""
 
     def __init__(self, reading: BinaryIO, writing: BinaryIO, alive: Callable[[], object] = lambda: None) -> None:
-        """``alive``: called whenever bytes came or went."""
+        """``alive``: called whenever the other side has shown that it is there."""
         self._reading, self._writing, self._alive = reading, writing, alive
         self._sending = Lock()
 
@@ -181,6 +181,7 @@ class Wire:
                     if not chunk:
                         raise OSError("a file became shorter while it was sent")
                     self._write(chunk)
+                    self._alive()  # so much does not go into buffers alone
                     size -= len(chunk)
 
     def receive(self) -> Message:
@@ -201,7 +202,6 @@ class Wire:
         try:
             while view:
                 view = view[self._writing.write(view) or 0 :]
-                self._alive()
         except ValueError as error:  # the file is closed
             raise OSError(str(error)) from error
 
