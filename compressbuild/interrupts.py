@@ -7,7 +7,7 @@ import _signal  # type: ignore[import-not-found]
 import posix
 
 _INTERRUPT = 2
-_ENDING = (1, _INTERRUPT, 3, 15)  # SIGHUP (a closed terminal), SIGINT, SIGQUIT, SIGTERM
+ENDING = (1, _INTERRUPT, 3, 15)  # SIGHUP (a closed terminal), SIGINT, SIGQUIT, SIGTERM
 
 _came = 0  # the signal, once one came
 _due = False  # it came while held, and is not raised yet
@@ -26,7 +26,7 @@ def _end(number: int, frame: object) -> None:
 
 def catch() -> None:
     """Raise KeyboardInterrupt when one of them comes, in the main thread. Those that were ignored stay so (nohup)."""
-    for number in _ENDING:
+    for number in ENDING:
         if _signal.getsignal(number) is not _signal.SIG_IGN:
             _signal.signal(number, _handle)
 
@@ -61,7 +61,7 @@ def leave() -> None:
     puts back the default of each signal that has a handler."""
     global _came
     _came = _came or -1
-    for number in _ENDING:
+    for number in ENDING:
         if _signal.getsignal(number) is _handle:
             _signal.signal(number, _signal.SIG_IGN)
 

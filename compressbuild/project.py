@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from .closure import CodeIndex
     from .compressfile.spec import Spec
     from .digest import StatCache
-    from .graph import Ask, Graph, Types
+    from .graph import Ask, Graph, TargetPlan, Types
     from .machines.machines import Machines
     from .plan import Keyer, Plan, Traces
     from .platforms import Facts
@@ -124,6 +125,14 @@ class Project:
         self._asks = asks
         self.__dict__.pop("graph", None)
 
+    def narrowed(self, plan: TargetPlan) -> Project:
+        """This project with one target, and no more of it than ``plan`` says. It shares what this one has
+        learnt and opened; close this one."""
+        _ = (self.keyer, self.traces, self.publisher)  # made once, for both
+        other = copy(self)
+        other.graph = self.graph.narrowed(plan)
+        return other
+
     @cached_property
     def cache_path(self) -> Path:
         where = self._cache or self.environ.get("CBUILD_CACHE") or self.root / self.spec.cache
@@ -200,9 +209,8 @@ class Project:
                 skipped[name] = lacking(missing)
                 if name in explicit:
                     hint = install_line([missing]) or "; ".join(dict.fromkeys(m.hint for m in missing if m.hint))
-                    raise Incompatible(
-                        f"target '{name}' cannot be built on this machine: it {skipped[name]}", hint=hint or None
-                    )
+                    where = "" if all(each.everywhere for each in missing) else " on this machine"
+                    raise Incompatible(f"target '{name}' cannot be built{where}: it {skipped[name]}", hint=hint or None)
         install = install_line(self.graph.targets[name].missing for name in skipped) if skipped else None
         return Selection(tuple(name for name in names if name not in skipped), skipped, install, words)
 

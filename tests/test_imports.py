@@ -33,6 +33,9 @@ ONLY_IN = {
     "fsspec": {"store"},
     "distributed": {"execute"},
     "optuna": {"tune"},
+    "mcp": {"agents", "cli"},
+    "anyio": {"agents"},
+    "pydantic": {"agents"},
     "pytest": {"conformance"},
 }
 

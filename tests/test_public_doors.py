@@ -16,6 +16,7 @@ from compressbuild.api import VERSION
 GOLDEN = Path(__file__).parent / "golden" / "public.json"
 DOORS = (
     "compressbuild.api",
+    "compressbuild.api.advice",
     "compressbuild.api.conformance",
     "compressbuild.api.testing",
     "compressbuild.notebook",
@@ -23,6 +24,7 @@ DOORS = (
     "cbuild_kit.interface",
     "cbuild_kit.parity",
     "cbuild_kit.predictions",
+    "cbuild_kit.previews",
     "cbuild_kit.profiled",
     "cbuild_kit.scores",
     "cbuild_onnx.model.public",

@@ -21,8 +21,8 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 LAYERS = """
     __main__
     cli
-    push notebook tune starter
-    report advise conformance
+    push notebook tune starter agents conformance
+    report advise
     build
     evaluate agent
     execute revision

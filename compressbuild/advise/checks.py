@@ -1,37 +1,73 @@
-"""All checks, in the order in which their advice is given."""
+"""All checks, the engine's own and those of plugins, put to each target."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
-from .accuracy import saturation, too_much_at_once, which_step
-from .data import few_samples, judged_on_its_own_data
-from .idle import changed_nothing, more_threads_than_cpus
-from .speed import int8_not_faster, zeros_not_faster
-from .view import Advice, Seen
+import msgspec
+from msgspec.structs import replace
 
-__all__ = ["CHECKS", "advise"]
+from ..api.advice import Advice, Seen
+from ..api.records import Check
+from ..registry.asked import resolved
+from .own import which_step
 
-CHECKS: tuple[Callable[[Seen], Iterator[Advice]], ...] = (
-    too_much_at_once,
-    which_step,
-    saturation,
-    judged_on_its_own_data,
-    few_samples,
-    int8_not_faster,
-    zeros_not_faster,
-    changed_nothing,
-    more_threads_than_cpus,
+__all__ = ["Advised", "advise"]
+
+_OWN = "compressbuild"
+_CHECKS = (
+    Check(name="changed-nothing", run="compressbuild.advise.own:changed_nothing", reference="docs/keys.md"),
+    Check(
+        name="more-threads-than-cpus",
+        run="compressbuild.advise.own:more_threads_than_cpus",
+        reference="Linux kernel, CFS bandwidth control (Documentation/scheduler/sched-bwc.rst)",
+    ),
 )
+# It is asked last: it names a step only where no other check has said why that one lost quality.
+_LAST = Check(name="which-step", run="compressbuild.advise.own:which_step", reference="docs/howto/layers.md")
 
 
-def advise(targets: Iterable[Seen]) -> tuple[Advice, ...]:
+class Advised(NamedTuple):
+    """``advice``: of all checks, the most important first. ``failed``: for each check that does not work, why."""
+
+    advice: tuple[Advice, ...]
+    failed: tuple[str, ...]
+
+
+def advise(
+    targets: Iterable[Seen],
+    checks: Mapping[str, Check] | None = None,
+    owner: Mapping[tuple[str, str], str] | None = None,
+) -> Advised:
     """The advice on all targets. Where two are the same of the same line, the first target has it: one change is
-    right for both."""
+    right for both. ``checks``: those of plugins; ``owner``: as a Registry has it."""
+    known = sorted((*(checks or {}).values(), *_CHECKS), key=lambda check: -check.priority)
     found: dict[tuple[object, ...], Advice] = {}
+    failed: dict[str, str] = {}
     for seen in targets:
-        for check in CHECKS:
-            for advice in check(seen):
-                place = (advice.check, advice.mark.file, advice.mark.line, advice.mark.column, advice.edit)
-                found.setdefault(place, advice)
-    return tuple(found.values())
+        own: list[Advice] = []
+        for check in known:
+            try:
+                own += [_valid(check, seen, each) for each in resolved(check.run)(seen)]
+            except Exception as error:  # noqa: BLE001  plugin border: one broken check leaves the others
+                plugin = (owner or {}).get(("check", check.name), _OWN)
+                why = f"check '{check.name}' of plugin '{plugin}' failed: {type(error).__name__}: {error}"
+                failed.setdefault(check.name, why)
+        own += [_valid(_LAST, seen, a) for a in which_step(seen, [a.mark for a in own if a.explains_loss])]
+        for advice in own:
+            place = (advice.check, advice.mark.file, advice.mark.line, advice.mark.column, advice.edit)
+            found.setdefault(place, advice)
+    return Advised(tuple(found.values()), tuple(failed.values()))
+
+
+def _valid(check: Check, seen: Seen, given: Any) -> Advice:
+    """What a check said, with its name. TypeError if it is not well-formed: msgspec checks no type of a struct that
+    code builds."""
+    if not isinstance(given, Advice):
+        raise TypeError(f"it gave a {type(given).__name__}, not Advice")
+    try:
+        msgspec.convert(msgspec.to_builtins(given), Advice)
+    except msgspec.ValidationError as error:
+        raise TypeError(f"its advice is not well-formed: {error}") from error
+    return replace(given, check=check.name, target=seen.target, reference=given.reference or check.reference)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import msgspec
 
+from ..api.advice import Edit
 from ..compressfile.nodes import Map, Node, Scalar, Seq
 from ..compressfile.problems import Problems
 from ..compressfile.reader import read
 from ..errors import Mark
-from .view import Edit
 
 __all__ = ["edited"]
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..api.advice import Measured, Origin, Seen, Step
 from ..compressfile.nodes import plain
-from ..compressfile.spec import StepSpec
+from ..compressfile.spec import DatasetSpec, StepSpec
 from ..digest import digest_value
 from ..errors import StoreError
 from ..evaluate.evidence import Evidence
@@ -17,8 +18,6 @@ from ..graph import Graph, TargetPlan
 from ..platforms import quota, saturates
 from ..project import Project
 from ..store import ActionResult
-from .accuracy import RECOVER
-from .view import Measured, Seen, Step
 
 __all__ = ["gather"]
 
@@ -91,6 +90,7 @@ def _steps(project: Project, target: TargetPlan, results: Results) -> tuple[Step
             Step(
                 node=index,
                 technique=node.name,
+                traits=_traits(project, node.name),
                 mark=step.mark if step is not None else node.mark,
                 params=node.params,
                 facts=made.facts if made is not None else {},
@@ -121,6 +121,8 @@ def _seen(
     made = results.made(target.artifact)
     return Seen(
         target=target.name,
+        metrics=own,
+        baseline_metrics=metrics.get(target.baseline, {}) if target.baseline is not None else {},
         steps=_steps(project, target, results),
         quality=quality,
         lower_is_better=quality is not None and graph.metrics[quality].direction == "lower",
@@ -130,13 +132,13 @@ def _seen(
         speed=speed,
         ratios=_ratios(own.get(speed, {})) if speed is not None and fair else None,
         baseline=target.baseline,
-        baseline_steps=tuple(graph.nodes[i].name for i in _chain(graph, base)) if base is not None else (),
-        same_model=base is not None and _same_model(graph, target, base),
+        baseline_traits=_all_traits(project, base) if base is not None else frozenset(),
+        same_model=base is not None and _same_model(project, target, base),
         sizes=_sizes(target, base, results),
         gated=frozenset(gate.spec.metric for gate in target.gates),
         evaluation=evaluation.data if evaluation is not None else None,
-        datasets=project.spec.datasets,
-        **_training(graph),
+        datasets={name: _origin(spec) for name, spec in project.spec.datasets.items()},
+        **_training(project),
         siblings=tuple(each for each in shared if each.target != target.name),
         built=made is not None,
         arch=arch if isinstance(arch, str) else None,
@@ -157,10 +159,27 @@ def _content(project: Project, result: ActionResult | None) -> str | None:
     return digest_value(sorted(file.digest for file in files))
 
 
-def _same_model(graph: Graph, target: TargetPlan, base: TargetPlan) -> bool:
+def _traits(project: Project, technique: str) -> tuple[str, ...]:
+    return project.registry.techniques[technique].traits
+
+
+def _all_traits(project: Project, target: TargetPlan) -> frozenset[str]:
+    names = (project.graph.nodes[index].name for index in _chain(project.graph, target))
+    return frozenset(trait for name in names for trait in _traits(project, name))
+
+
+def _origin(spec: DatasetSpec) -> Origin:
+    """Rows are those of the same source if all but the parts that it is split into are equal."""
+    settings = {k: v for k, v in plain(spec.settings).items() if k != "split"} if spec.settings is not None else None
+    source = [spec.loader, plain(spec.args) if spec.args is not None else None, list(spec.files), spec.source, settings]
+    return Origin(spec.name, digest_value(source), spec.rows)
+
+
+def _same_model(project: Project, target: TargetPlan, base: TargetPlan) -> bool:
     """Whether every step of the baseline is one of the target's. Exporting makes no other model."""
+    graph = project.graph
     own, other = set(_chain(graph, target)), _chain(graph, base)
-    return all(i in own or graph.nodes[i].name.startswith("export.") for i in other) and (
+    return all(i in own or "exports" in _traits(project, graph.nodes[i].name) for i in other) and (
         _source(graph, target) == _source(graph, base)
     )
 
@@ -189,6 +208,7 @@ def _platform(project: Project, target: TargetPlan) -> dict[str, Any]:
     return {
         "platform": declared.name,
         "platform_mark": declared.mark,
+        "backend": node.name,
         "scheme": backend.qdq_scheme,
         "on_cpu": backend.saturates,
         "saturates": backend.saturates and saturates(project.facts, requires),
@@ -255,10 +275,11 @@ def _allowed(
     return min((gate.max_drop for gate in gates if gate.max_drop is not None), default=0.0)
 
 
-def _training(graph: Graph) -> dict[str, Any]:
+def _training(project: Project) -> dict[str, Any]:
     """What the file trains on, and how long and how fast: of its first step that trains."""
-    for node in graph.nodes:
-        if node.role == "technique" and node.name in RECOVER and isinstance(node.params.get("data"), str):
+    for node in project.graph.nodes:
+        trains = node.role == "technique" and "trains" in _traits(project, node.name)
+        if trains and isinstance(node.params.get("data"), str):
             known = {key: node.params.get(key) for key in ("data", "epochs", "lr")}
             recipe = ", ".join(
                 f"{key}: {value}" for key, value in known.items() if isinstance(value, str | int | float)

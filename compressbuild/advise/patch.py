@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 
+from ..api.advice import Advice, Edit
 from ..compressfile.load import shown
 from ..errors import CbuildError
 from ..project import Project
 from .edits import edited
-from .view import Advice, Edit
 
 __all__ = ["Patched", "patched"]
 

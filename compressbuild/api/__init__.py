@@ -12,10 +12,12 @@ from .numbers import Amount, Count, Positive, Rate, Ratio, Share
 from .params import DatasetRef, FileRef, FunctionRef, Label, Meta, ModelRef, Narrow, Params, schemes
 from .parity import Parity, ParityCheck
 from .part import Rows
+from .preview import Preview, Previewing, Sample
 from .profile import Operator, Profile, Profiling
-from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Source, Technique
+from .records import AnswerMetric, ArtifactMetric, Backend, Check, Kind, Metric, Platform, RunMetric, Source, Technique
 from .runner import ModelInput, Runner
 from .stack import Stack
+from .traits import TRAITS
 from .version import VERSION
 from .work import WorkDataset, WorkExpect, WorkInput, WorkRequest, WorkResult, WorkSight
 
@@ -24,12 +26,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FACTS",
+    "TRAITS",
     "VERSION",
     "Amount",
     "AnswerMetric",
     "ArtifactMetric",
     "Backend",
     "Census",
+    "Check",
     "Content",
     "Context",
     "Count",
@@ -57,6 +61,8 @@ __all__ = [
     "ParityCheck",
     "Platform",
     "Positive",
+    "Preview",
+    "Previewing",
     "Profile",
     "Profiling",
     "Rate",
@@ -65,6 +71,7 @@ __all__ = [
     "Rows",
     "RunMetric",
     "Runner",
+    "Sample",
     "Share",
     "Source",
     "Stack",

@@ -27,7 +27,7 @@ import pluggy
 if TYPE_CHECKING:
     from .destination import Destination
     from .executor import Executor
-    from .records import AnswerMetric, ArtifactMetric, Backend, Kind, Platform, RunMetric, Source, Technique
+    from .records import AnswerMetric, ArtifactMetric, Backend, Check, Kind, Platform, RunMetric, Source, Technique
 
 __all__ = ["hookimpl", "hookspec"]
 
@@ -112,6 +112,16 @@ def compressbuild_executors() -> Iterable[Executor]:  # type: ignore[empty-body]
     @hookimpl
     def compressbuild_executors():
         yield Executor(name="my-cluster", schemes=("mycluster",), open="my_plugin.cluster:open_machine")
+    """
+
+
+@hookspec
+def compressbuild_checks() -> Iterable[Check]:  # type: ignore[empty-body]
+    """Yield checks for ``cbuild advise``::
+
+    @hookimpl
+    def compressbuild_checks():
+        yield Check(name="wide-rows", run="my_plugin.advice:wide_rows", reference="docs/rows.md")
     """
 
 

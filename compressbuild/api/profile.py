@@ -24,12 +24,14 @@ class Profiling(Params, frozen=True, kw_only=True):
 class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One operator as the runtime executes it. ``name``: of this one in the graph, or the same as ``op`` where the
     runtime does not tell them apart; ``op``: its type, as the runtime calls it. ``time_us``: microseconds of its own in
-    one run, the median or mean over runs; ``calls``: in one run."""
+    one run, the median or mean over runs; ``calls``: in one run. ``layer``: the module of the source that it comes
+    from, ``blocks.0.conv1``; empty where that is not known."""
 
     name: str
     op: str
     time_us: Annotated[float, Meta(ge=0)]
     calls: Annotated[float, Meta(ge=0)] = 1.0
+    layer: str = ""
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

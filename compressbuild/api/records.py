@@ -19,6 +19,7 @@ __all__ = [
     "AnswerMetric",
     "ArtifactMetric",
     "Backend",
+    "Check",
     "Kind",
     "Metric",
     "Platform",
@@ -71,7 +72,8 @@ class Source(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     ``(inputs, labels)``; labels N×0 say that there are none. A model's ``run``: ``f(ctx, params) -> dict | None``
     fills ``ctx.out`` with an artifact of kind ``produces``. ``factory``: for a kind that carries code, the function
     that loading these artifacts calls. ``companions``: optional ``f(ctx, params)`` that fills ``ctx.out`` with files to
-    be published beside every artifact made of the model: a tokenizer, a configuration.
+    be published beside every artifact made of the model: a tokenizer, a configuration. ``isolate``: its files are of a
+    format that could run code, so they are read in the strictest sandbox that the machine has.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Source(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     produces: str | None = None
     factory: str | None = None
     companions: str | None = None
+    isolate: bool = False
     version: int = 1
     stack: Stack = Stack()
     needs: Needs = Needs()
@@ -94,6 +97,9 @@ class Technique(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True)
     worth showing (``{"sparsity": 0.5}``, JSON values), which the action result keeps.
     ``consumes``: kinds accepted; ``produces``: kind made (None: the kind consumed).
     ``nondeterministic``: why two runs may differ; empty means that equal keys give equal bytes.
+    ``traits``: what it does, in the words of ``compressbuild.api.TRAITS``; checks of ``cbuild advise`` ask for them.
+    ``preview``: of a technique that answers what its parameter ``data`` holds, sample by sample, for metrics: optional
+    ``f(ctx, params: Previewing) -> dict``, the fields of a Preview, for reports.
     """
 
     name: str
@@ -105,6 +111,8 @@ class Technique(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True)
     stack: Stack = Stack()
     needs: Needs = Needs()
     nondeterministic: str = ""
+    traits: tuple[str, ...] = ()
+    preview: str | None = None
 
 
 class Backend(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
@@ -119,6 +127,7 @@ class Backend(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     ``saturates``: its kernels add two products of 8 bits in 16 on x86-64 without VNNI, so weights for it need 7 bits
     there (see :data:`Narrow`). ``profile``: optional ``f(ctx, artifact: Path, params: Profiling) -> dict``, the
     fields of a Profile, for ``cbuild profile``; ``ctx.settings("subject")`` are the platform's.
+    ``priority``: ``cbuild init`` takes the runtime with the highest of those that can run here.
     """
 
     name: str
@@ -138,6 +147,7 @@ class Backend(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     nondeterministic: str = ""
     summary: str = ""
     profile: str | None = None
+    priority: int = 0
 
 
 class Metric(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
@@ -154,6 +164,10 @@ class Metric(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
 
     ``per_class``: the result has ``per_class``, and the baseline is measured too, so that a class that collapsed is
     seen. ``source``: where the definition comes from.
+
+    ``judges``: what ``cbuild init`` measures with it: ``classes``, where samples are labelled with classes, or
+    ``outputs``, where they are not. ``limit``: the gate that it then writes, as a Compressfile has it; empty:
+    ``max-drop`` against the baseline.
     """
 
     name: str
@@ -169,6 +183,8 @@ class Metric(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     needs: Needs = Needs()
     summary: str = ""
     source: str = ""
+    judges: str = ""
+    limit: dict[str, Any] = {}
 
 
 class ArtifactMetric(Metric, frozen=True, kw_only=True):
@@ -228,3 +244,19 @@ class Platform(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     summary: str = ""
     settings: dict[str, Any] = {}
     requires: dict[str, Any] = {}
+
+
+class Check(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
+    """A question that ``cbuild advise`` puts to each target. ``run``: ``f(seen: Seen) -> Iterable[Advice]``.
+
+    The types are those of ``compressbuild.api.advice``. The function is pure, and ``cbuild advise`` calls it in its own
+    process: its module imports the standard library and ``compressbuild.api`` only. ``reference``: where the advice
+    comes from, for those that do not say it. ``priority``: the advice with the highest comes first.
+    """
+
+    name: str
+    run: str
+    reference: str
+    summary: str = ""
+    priority: int = 0
+    version: int = 1

@@ -25,7 +25,6 @@ from ..execute.observe import Observe
 from ..execute.outcome import NodeFailure
 from ..execute.places import Places
 from ..execute.pools import Pools
-from ..execute.request import is_isolated
 from ..execute.routed import Routed
 from ..execute.sandbox import sandboxes
 from ..execute.scheduler import Scheduler
@@ -88,7 +87,7 @@ def build_targets(
 
 def _executor(project: Project) -> Executor:
     nodes = project.graph.nodes
-    isolated = any(map(is_isolated, nodes))
+    isolated = any(node.isolate for node in nodes)
     kinds = sandboxes(project.spec, project.environ, project.cache_path, project.state, strict=isolated)
     packages = project.keyer.packages(nodes)
     here = LocalExecutor(project.environ, packages=packages, sandbox=kinds[0], strict=kinds[1])

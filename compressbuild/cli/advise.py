@@ -11,7 +11,7 @@ from . import completion
 from .options import opened, project_options
 
 if TYPE_CHECKING:
-    from ..advise import Advice
+    from ..api.advice import Advice
 
 __all__ = ["command"]
 
@@ -34,7 +34,7 @@ def command(
     import msgspec
 
     from ..advise import advise, gather, patched
-    from ..compressfile.replacing import replace
+    from ..compressfile.replacing import replace_text
     from ..compressfile.select import select
 
     if apply and overrides:
@@ -42,21 +42,29 @@ def command(
     with opened(file, overrides, cache_dir) as project:
         names, _ = select(project.spec, targets or ("all",))
         seen = gather(project, [name for name in names if name in project.graph.targets])
-        found = advise(seen)
+        found, failed = advise(seen, project.registry.checks, project.registry.owner)
         changes = patched(project, found)
-        path = project.spec.path
+        spec = project.spec
     unbuilt = [each.target for each in seen if not each.built]
+    for text in failed:
+        click.echo(f"cbuild: error: {text}", err=True)
     if apply and changes.text is not None:
-        replace(path, changes.text.encode())
+        replace_text(spec.path, changes.text, spec.text)
+    code = 1 if failed else 0
     if as_json:
         rows = [_row(*each, apply) for each in zip(found, changes.diffs, changes.made, strict=True)]
-        document = {"targets": [each.target for each in seen], "unbuilt": unbuilt, "advice": rows}
+        document = {
+            "targets": [each.target for each in seen],
+            "unbuilt": unbuilt,
+            "advice": rows,
+            "failed": list(failed),
+        }
         click.echo(msgspec.json.encode(document).decode())
-        return 0
+        return code
     for advice, diff in zip(found, changes.diffs, strict=True):
         _print(advice, diff)
     _summary(len(found), sum(changes.made), len(seen), unbuilt, apply)
-    return 0
+    return code
 
 
 def _row(advice: Advice, diff: str, made: bool, apply: bool) -> dict[str, Any]:

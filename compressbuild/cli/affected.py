@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import click
 import msgspec
 
@@ -15,6 +17,7 @@ __all__ = ["command"]
 @click.argument("targets", nargs=-1, metavar="[TARGET…]", shell_complete=completion.targets)
 @project_options
 @click.option("--since", "ref", required=True, metavar="REF", help="The git revision to compare with.")
+@click.option("--until", "end", metavar="REF", help="A second revision to compare, in place of the work tree.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a target, with what differs.")
 def command(
     targets: tuple[str, ...],
@@ -22,16 +25,21 @@ def command(
     overrides: tuple[str, ...],
     cache_dir: str | None,
     ref: str,
+    end: str | None,
     as_json: bool,
 ) -> int:
-    """List the targets (of all, or of those named) that would be made otherwise than at a git revision. Nothing is
+    """List the targets (of all, or of those named) that would be made differently than at a git revision. Nothing is
     built, and nothing is printed if there is none: 'cbuild affected --since main | xargs -r cbuild' builds them."""
-    from ..revision import affected
+    from ..revision import affected, revised
 
-    with opened(file, overrides, cache_dir) as project:
+    with opened(file, overrides, cache_dir) as home, ExitStack() as stack:
+        project, notes = home, list[str]()
+        if end is not None:
+            project, notes = stack.enter_context(revised(home, end, overrides))
         selection = project.select(targets or ("all",))
-        found = affected(project, ref, selection.names, overrides)
-        for note in found.notes:
+        until = (home, end) if end is not None else None
+        found = affected(project, ref, selection.names, overrides, until=until)
+        for note in dict.fromkeys((*notes, *found.notes)):
             click.echo(f"note: {note}", err=True)
         for name, reason in selection.skipped.items():
             click.echo(f"note: skipped {name}: {reason}", err=True)

@@ -11,8 +11,11 @@ import msgspec
 
 from ..errors import UsageError
 from ..evaluate.logs import compare_logs
+from ..report.data.beside import Beside
 from ..report.data.breakdowns import breakdowns
-from ..report.data.comparing import compare_targets, side
+from ..report.data.comparing import compare_targets, operators_of, samples_of, side
+from ..report.data.flipped import Shown
+from ..report.text.beside import beside_lines
 from ..report.text.comparison import comparison_lines
 from . import completion
 from .options import opened, project_options, written
@@ -26,6 +29,8 @@ __all__ = ["command"]
 @project_options
 @click.option("--from-logs", nargs=2, metavar="A.JSONL B.JSONL", help="Compare two logs of the same requests.")
 @click.option("--measure", is_flag=True, help="Build both, and measure B alternately with A.")
+@click.option("--operators", is_flag=True, help="Show the profiled operators of both side by side.")
+@click.option("--samples", is_flag=True, help="Show what the samples are that flipped: pictures or text.")
 @click.option(
     "--format", "form", type=click.Choice(["text", "json", "html"]), default="text", show_default=True,
     help="Lines, one JSON object, or one HTML file.",
@@ -46,6 +51,8 @@ def command(
     cache_dir: str | None,
     from_logs: tuple[str, str] | None,
     measure: bool,
+    operators: bool,
+    samples: bool,
     form: str,
     as_json: bool,
     output: str | None,
@@ -53,10 +60,16 @@ def command(
     """Compare two targets on the same samples, or with --from-logs two logs of one service: quality (McNemar's test,
     bootstrap), speed, every metric, and the samples whose answer flipped. TARGET@REF is a target as it was at a git
     revision."""
+    form = "json" if as_json else form
     tables: list[dict[str, Any]] = []
+    beside: Beside | str | None = None
+    shown: Shown | str | None = None
     if from_logs is not None:
         if first is not None:
             raise UsageError("--from-logs compares two files; targets cannot be named as well")
+        if operators or samples:
+            option = "--operators" if operators else "--samples"
+            raise UsageError(f"{option} is for two targets: logs have neither operators nor samples")
         found = compare_logs(Path(from_logs[0]), Path(from_logs[1]))
     else:
         if first is None or second is None:
@@ -68,14 +81,22 @@ def command(
             compared = compare_targets(sides[0], sides[1], measure=measure)
             found = compared.found
             tables = list(breakdowns(compared.results[1], compared.results[0]))
-    form = "json" if as_json else form
+            if operators or form == "html":
+                beside = operators_of(sides[0], sides[1])
+            if samples or form == "html":
+                shown = samples_of(sides[1], found, run=samples)
     if form == "html":
         from ..report.page.pages import comparison_page
 
-        text = comparison_page(found, tables)
+        text = comparison_page(found, tables, beside, shown)
     elif form == "json":
-        text = msgspec.json.encode({"verdict": found.verdict, **msgspec.to_builtins(found)}).decode() + "\n"
+        more: dict[str, Any] = {"operators": beside} if operators else {}
+        more |= {"samples": shown} if samples else {}
+        text = msgspec.json.encode({"verdict": found.verdict, **msgspec.to_builtins(found), **more}).decode() + "\n"
     else:
-        text = "".join(f"{line}\n" for line in comparison_lines(found))
+        lines = [*comparison_lines(found, shown if samples else None)]
+        if beside is not None:
+            lines += ["", *beside_lines(found.first, found.second, beside)]
+        text = "".join(f"{line}\n" for line in lines)
     written(text, output or ("compare.html" if form == "html" else "-"), aside=form != "html")
     return 0

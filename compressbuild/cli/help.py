@@ -33,7 +33,7 @@ def _completed(_: click.Context, __: click.Parameter, incomplete: str) -> list[s
 @click.argument("name", required=False, shell_complete=_completed)
 @click.pass_context
 def command(ctx: click.Context, name: str | None) -> int:
-    """Explain a technique, backend, metric, kind, source or destination: its parameters, an excerpt, its page.
+    """Explain a technique, backend, metric, kind, source, destination or check: its parameters, an excerpt, its page.
 
     Without a NAME, list all of them. The name of a command shows that command's help.
     """
@@ -58,6 +58,7 @@ def families(registry: Registry) -> dict[str, Any]:
         "destination": registry.destinations,
         "executor": registry.executors,
         "source": registry.sources,
+        "check": registry.checks,
     }
 
 
@@ -80,9 +81,8 @@ def _elsewhere(ctx: click.Context, registry: Registry, name: str) -> int:
         )
     guess = did_you_mean(name, [*(name for known in families(registry).values() for name in known), *COMMANDS])
     hint = f"did you mean '{guess}'?" if guess else "'cbuild help' lists every name"
-    raise UsageError(
-        f"no technique, backend, metric, kind, source, destination or executor is called '{name}'", hint=hint
-    )
+    what = "technique, backend, metric, kind, source, destination, executor or check"
+    raise UsageError(f"no {what} is called '{name}'", hint=hint)
 
 
 # -- the list --------------------------------------------------------------------------------------------------------
@@ -168,6 +168,8 @@ def _facts(registry: Registry, what: str, record: Any) -> Iterator[str]:
         case "executor":
             taken = [*(["[user@]host"] if record.plain else []), *(f"{each}://…" for each in record.schemes)]
             yield f"takes   {', '.join(taken)}"
+        case "check":
+            yield from _wrapped(f"source  {record.reference}")
         case "source":
             yield f"of      {record.of}s" + (f", of kind {record.produces}" if record.produces else "")
         case "kind":

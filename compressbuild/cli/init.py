@@ -11,6 +11,7 @@ import click
 
 from .. import place
 from ..errors import UsageError
+from ..starter.choices import FAMILIES, GOALS
 from . import completion
 from .options import directory_option
 
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_GOALS = ("size", "latency", "balanced")  # as the recipes have them; their module is not imported for --help
-_FAMILIES = ("cnn", "transformer-encoder", "transformer-decoder", "rnn", "mlp", "mix")
-_PREFERRED = ("onnxruntime", "openvino")  # of the runtimes that can run here
-
 
 @click.command("init", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", required=False, shell_complete=completion.files)
@@ -39,8 +36,8 @@ _PREFERRED = ("onnxruntime", "openvino")  # of the runtimes that can run here
     help="An .npz, .csv or .jsonl, a folder of images, or a loader.",
 )
 @click.option("--platform", metavar="NAME", help="A backend or a platform of the catalogue (default: what runs here).")
-@click.option("--goal", type=click.Choice(_GOALS), default="balanced", show_default=True, help="What matters most.")
-@click.option("--family", type=click.Choice(_FAMILIES), help="What the model is, if it is taken for something else.")
+@click.option("--goal", type=click.Choice(GOALS), default="balanced", show_default=True, help="What matters most.")
+@click.option("--family", type=click.Choice(FAMILIES), help="What the model is, if it is taken for something else.")
 @click.option(
     "--input",
     "inputs",
@@ -79,14 +76,16 @@ def command(
     path = Path(place.NAME) if file == "-" else Path(file)
     if file != "-" and os.path.lexists(path) and not force:
         raise UsageError(f"{file} is there already", hint="write elsewhere with -f FILE, or replace it with --force")
+    was = path.read_bytes() if force and path.is_file() else None
     root = path.parent
     if not root.is_dir():
         raise UsageError(f"there is no directory '{root}'", hint="make it first")
     from ..platforms import probe
     from ..registry import discover
     from ..starter.inspection import inspect
+    from ..starter.measures import measures
     from ..starter.model import candidate, given
-    from ..starter.recipes import recipes, suitable
+    from ..starter.recipes import exporting, recipes, suitable, training
     from ..starter.writing import OWN_NAMES, Plan, free_name, text_of
 
     registry, facts = discover(), probe()
@@ -101,6 +100,15 @@ def command(
         ) or None  # fmt: skip
     found_model, found_data = _complete(found_model, data, inputs, weights, root, asks)
     _check_train(train, found_model, found_data)
+    consumes = registry.backend(backend).consumes
+    export = None
+    if found_model.kind not in consumes:
+        export = exporting(known.values(), registry, found_model.kind, consumes)
+        if export is None:
+            raise UsageError(
+                f"'{backend}' takes {', '.join(consumes)}, and no recipe leads there from {found_model.kind}",
+                hint="choose another runtime with --platform: 'cbuild help NAME' says what it takes",
+            )
     click.echo(f"inspecting {found_model.word} …", err=True)
     found = inspect(found_model, path)
     family = family or found.family
@@ -109,25 +117,29 @@ def command(
         found=found,
         family=family,
         goal=goal,
-        recipes=suitable(known.values(), family, backend, goal, found_model.kind, found.operators),
+        recipes=suitable(known.values(), registry, family, backend, goal, found_model.kind, found.operators),
         data=found_data,
         platform=name,
         settings=settings,
-        consumes=registry.backend(backend).consumes,
+        consumes=consumes,
         runs=runs,
-        train=train,
+        measures=measures(registry, found_data, found_model.config),
+        export=export,
+        train=training(known.values(), found_model.kind) if train else None,
     )
     text = text_of(plan, registry)
     if file == "-":
         click.echo(text, nl=False)
         return 0
-    _write(path, text, force)
+    _write(path, text, was)
     _say(plan, found, file)
     return 0
 
 
 def _platform(word: str | None, registry: Registry, facts: Facts) -> tuple[str, str, dict[str, Any] | None, bool]:
     """Name, backend, settings (None: of the catalogue), and whether it can run here."""
+    from msgspec.structs import fields
+
     from ..platforms import check
     from ..words import suggest
 
@@ -137,8 +149,8 @@ def _platform(word: str | None, registry: Registry, facts: Facts) -> tuple[str, 
         return [lack.what for each in needs for lack in check(each, facts)]
 
     if word is None:
-        able = [name for name in (*_PREFERRED, *registry.backends) if name in registry.backends]
-        word = next((name for name in able if not lacks(name, run=True)), None)
+        able = sorted(registry.backends.values(), key=lambda record: -record.priority)
+        word = next((record.name for record in able if not lacks(record.name, run=True)), None)
         if word is None:
             raise UsageError(
                 "no installed runtime can run on this machine", hint="'cbuild doctor' says what each of them lacks"
@@ -146,8 +158,10 @@ def _platform(word: str | None, registry: Registry, facts: Facts) -> tuple[str, 
     name: str = word
     settings: dict[str, Any] | None = None
     if word in registry.backends:
-        backend, name = word, "cpu" if word in _PREFERRED else word
-        settings = {"backend": word, "threads": 1} if word == "onnxruntime" else {"backend": word}
+        record = registry.backends[word]
+        backend, name = word, "cpu" if "cpu.isa" in record.compile_facts else word
+        threads = {f.name: f.default for f in fields(record.settings)}.get("threads")
+        settings = {"backend": word, **({"threads": threads} if isinstance(threads, int) else {})}
     elif word in registry.platforms:
         backend = registry.platforms[word].backend
     else:
@@ -212,11 +226,12 @@ def _check_train(train: bool, model: Given, data: Data | None) -> None:
         )
 
 
-def _write(path: Path, text: str, force: bool) -> None:
+def _write(path: Path, text: str, was: bytes | None) -> None:
+    """``was``: what the file holds that is replaced, None if there was none."""
     from ..compressfile.replacing import replace
 
-    if force and path.is_file():
-        replace(path, text.encode())
+    if was is not None:
+        replace(path, text.encode(), was)
         return
     try:
         with open(path, "x", encoding="utf-8") as file:

@@ -47,6 +47,8 @@ COMMANDS = {
     "plugins": "List plugins, what they offer, and why one is unusable.",
     "doctor": "Show what this machine can build and run.",
     "help": "Explain a technique, backend, metric, source or kind of artifact.",
+    "skill": "Print the method of an expert, for coding agents.",
+    "mcp": "Serve the project to a coding agent (Model Context Protocol).",
     "schema": "Print a JSON Schema of the Compressfile, for editors.",
 }
 
@@ -67,6 +69,7 @@ _TAKES_VALUE = frozenset(
         "--output",
         "--key",
         "--since",
+        "--until",
         "--interval",
         "--minimize",
         "--maximize",

@@ -69,6 +69,7 @@ def _row(registry: Registry, plugin: Plugin, facts: Facts) -> dict[str, Any]:
         "executors": {
             name: _lacking("unavailable", facts, *_needs(registry.executors[name])) for name in plugin.executors
         },
+        "checks": dict.fromkeys(plugin.checks),
         "kinds": {name: _lacking("cannot be run", facts, *_needs(registry.kinds[name])) for name in plugin.kinds},
     }
     problems = [p for p in registry.problems if p.plugin == plugin.name]
@@ -104,7 +105,17 @@ def _backend(registry: Registry, name: str, facts: Facts) -> str | None:
 def _lines(row: Mapping[str, Any]) -> Iterator[str]:
     shipped = f"{row['distribution']} {row['version']}".strip() or "no distribution"
     yield f"{row['plugin']}  ({shipped}, {row['module']})"
-    for what in ("techniques", "backends", "metrics", "kinds", "platforms", "sources", "destinations", "executors"):
+    for what in (
+        "techniques",
+        "backends",
+        "metrics",
+        "kinds",
+        "platforms",
+        "sources",
+        "destinations",
+        "executors",
+        "checks",
+    ):
         offered: Mapping[str, str | None] = row[what]
         if offered:
             yield f"  {what:11} {', '.join(offered)}"

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import click
 import msgspec
 
-from ..api import Profile, Profiling, RunMetric
-from ..compressfile.nodes import Map, located
+from ..api import Profile
 from ..digest import promptly
 from ..errors import CbuildError, Incompatible, NodeFailed, UsageError
 from ..evaluate.results import Results
-from ..evaluate.roles import Roles
-from ..graph import Ask
 from ..project import Project
+from ..report.data.profiling import REPEATS, ask_profile, profile_of, unprofiled
 from ..report.page.profile import profile_page
 from ..report.text.profile import lines
 from ..words import suggest
@@ -23,8 +20,6 @@ from . import completion
 from .options import opened, project_options
 
 __all__ = ["command"]
-
-_NAME = "profile"  # of the measurement, and so of its log
 
 
 @click.command("profile", context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,7 +31,9 @@ _NAME = "profile"  # of the measurement, and so of its log
     metavar="N",
     help="Samples in a run (default: the batch of its latency, or 1).",
 )
-@click.option("--repeats", type=click.IntRange(min=1), default=50, show_default=True, help="Number of runs to count.")
+@click.option(
+    "--repeats", type=click.IntRange(min=1), default=REPEATS, show_default=True, help="Number of runs to count."
+)
 @click.option(
     "-n", "--rows", type=click.IntRange(min=1), default=20, show_default=True, help="Rows in each table of the text."
 )
@@ -92,47 +89,17 @@ def _profile(project: Project, name: str, batch: int | None, repeats: int) -> Pr
     if name not in project.spec.targets:
         hint = suggest(name, project.spec.targets, otherwise="see 'cbuild list'")
         raise UsageError(f"unknown target '{name}'", hint=hint)
-    asked: dict[str, Any] = {**_as_timed(project, name), "repeats": repeats}
-    if batch is not None:
-        asked["batch"] = batch
-    params = located(asked, project.spec.targets[name].mark)
-    assert isinstance(params, Map)
-    project.ask(Ask(_record(project, name), name, params=params, alone=True))
+    project.ask(ask_profile(project, name, batch=batch, repeats=repeats))
     selection = project.select((name,))
     (plan,) = project.graph.targets[name].asked
     if plan.node is None:
-        raise Incompatible(f"'{name}' cannot be profiled here: {plan.reason.rpartition('measured here: ')[2]}")
+        raise Incompatible(unprofiled(name, plan.reason))
     observers = [PlainProgress(sys.stderr)]
     report = build_targets(project, selection=selection, observers=observers, remeasure=True, publish=False)
     (outcome,) = report.targets
     if outcome.status != "checked":
         raise NodeFailed(f"'{name}' could not be profiled: {outcome.reason}")
     try:
-        return msgspec.convert(Results.of_plan(project.store, project.plan((name,))).metric(plan), Profile)
+        return profile_of(Results.of_plan(project.store, project.plan((name,))).metric(plan))
     except msgspec.ValidationError as error:
         raise CbuildError(f"the profiler of '{name}' did not return a profile: {error}") from error
-
-
-def _as_timed(project: Project, name: str) -> dict[str, Any]:
-    """The batch and the sizes at which the target's speed is measured."""
-    measured = {m.name: m.node for m in project.graph.targets[name].metrics if m.node is not None}
-    speed = Roles.of(project.graph.metrics).speed_of(measured)
-    params = project.graph.nodes[measured[speed]].params if speed is not None else {}
-    return {key: params[key] for key in ("batch", "axes") if key in params}
-
-
-def _record(project: Project, name: str) -> RunMetric:
-    """The profiler of the target's runtime, as a metric. UsageError if it has none."""
-    graph, registry = project.graph, project.registry
-    node = graph.nodes[graph.targets[name].artifact]
-    if node.role == "compile":
-        owner, function = f"backend '{node.name}'", registry.backends[node.name].profile
-    else:
-        owner, function = f"the reference runtime of {node.kind}", registry.kinds[node.kind].profile
-    if function is None:
-        able = sorted(backend.name for backend in registry.backends.values() if backend.profile is not None)
-        hint = f"backends that have one: {', '.join(able)}" if able else None
-        raise UsageError(f"'{name}' cannot be profiled: {owner} has no profiler", hint=hint)
-    return RunMetric(
-        name=_NAME, run=function, params=Profiling, summary="time of each operator",
-    )  # fmt: skip

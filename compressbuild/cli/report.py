@@ -17,6 +17,7 @@ __all__ = ["command"]
 @click.command("report", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("targets", nargs=-1, shell_complete=completion.targets)
 @project_options
+@click.option("--samples", is_flag=True, help="Show what the samples are that flipped: pictures or text.")
 @click.option(
     "--format", "form", type=click.Choice(["html", "md", "json"]), default="html", show_default=True,
     help="One HTML file, a comment for a pull request, or the data.",
@@ -33,6 +34,7 @@ def command(
     file: str,
     overrides: tuple[str, ...],
     cache_dir: str | None,
+    samples: bool,
     form: str,
     output: str | None,
 ) -> int:
@@ -40,7 +42,7 @@ def command(
     metrics, gates, warnings, pipelines, logs, provenance, history. Builds nothing."""
     with opened(file, overrides, cache_dir) as project:
         names, _ = select(project.spec, targets or ("all",))
-        document = gather(project, names)
+        document = gather(project, names, beside=samples or form != "md", samples=samples)
         if form == "html":
             from ..report.page.pages import page
 

@@ -145,7 +145,8 @@ def _line(search: Search, trial: Trial) -> str:
     values = _measured(search, trial)
     names = [objective.metric for objective in search.objectives]
     outcome = ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=False))
-    said = {"feasible": outcome, "infeasible": f"{outcome}; {trial.reason}", "failed": f"failed: {trial.reason}"}
+    missed = f"{outcome}; {trial.reason}" if values else f"{trial.reason}; not measured further"
+    said = {"feasible": outcome, "infeasible": missed, "failed": f"failed: {trial.reason}"}
     cached = "" if trial.ran or trial.state == "failed" else " (cached)"
     return f"trial {trial.number + 1}: {_said(search, trial)}: {said[trial.state]}{cached}"
 

@@ -1,11 +1,14 @@
 """Parameters of steps that are ranges: ``{search: [low, high]}`` or ``{choose: [a, b]}``, for ``cbuild tune``.
 
-Builds use the third entry, ``value``; so every build has one definite value, and the graph knows no ranges.
+Builds use the third entry, ``value``; so every build has one definite value. A target with a range that has none can
+be planned and searched, not built.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from msgspec.structs import replace
 
 from ..words import suggest
 from .checks import Checks
@@ -25,7 +28,7 @@ def is_range(node: Node) -> bool:
     return isinstance(node, Map) and (node.get("search") is not None or node.get("choose") is not None)
 
 
-def settled(params: Map, target: str, technique: str, checks: Checks) -> tuple[Map, tuple[RangeSpec, ...]]:
+def settled(params: Map, technique: str, checks: Checks) -> tuple[Map, tuple[RangeSpec, ...]]:
     """The parameters of a step with the value of each range in its place, and the ranges."""
     if not any(is_range(node) for _, node in params.entries):
         return params, ()
@@ -38,7 +41,10 @@ def settled(params: Map, target: str, technique: str, checks: Checks) -> tuple[M
             range_ = _searched if node.get("choose") is None else _chosen
             if (one := range_(str(key.value), node, what, checks)) is not None:
                 found.append(one)
-            value = _value(node, found[before:], what, target, checks)
+            value = _value(node, found[before:], what, checks)
+            if value is None:
+                found[before:] = [replace(one, open=True) for one in found[before:]]
+                value = _first(node)
             entries.append((key, value))
         else:
             entries.append((key, node))
@@ -99,13 +105,17 @@ def _chosen(name: str, node: Map, what: str, checks: Checks) -> RangeSpec | None
     return RangeSpec(name, node.mark, choices=tuple(choices))
 
 
-def _value(node: Map, found: list[RangeSpec], what: str, target: str, checks: Checks) -> Node:
-    """What builds use. Broken, which no later pass complains about, where there is none."""
+def _first(node: Map) -> Node:
+    """Stands in for the value that a range has not. Broken, which no later pass complains about, if it is not sound."""
+    listed = node.get("choose") or node.get("search")
+    return listed.items[0] if isinstance(listed, Seq) and listed.items else Broken(None, node.mark)
+
+
+def _value(node: Map, found: list[RangeSpec], what: str, checks: Checks) -> Node | None:
+    """What builds use; None where there is none."""
     value = node.get(VALUE)
     if value is None:
-        hint = f"'cbuild tune {target} --minimize METRIC --apply' chooses one; or add '{VALUE}:', which builds use"
-        checks.add(f"{what} is a range without a value", node.mark, hint)
-        return Broken(None, node.mark)
+        return None
     for one in found:
         written = plain(value)
         if one.choices and not _among(written, one.choices):

@@ -120,7 +120,7 @@ class PlatformSpec(msgspec.Struct, frozen=True):
 
 class RangeSpec(msgspec.Struct, frozen=True):
     """A parameter that ``cbuild tune`` chooses: from ``low`` to ``high``, or one of ``choices``. ``mark``: where the
-    range is written."""
+    range is written. ``open``: it has no value, so what uses it cannot be built."""
 
     parameter: str
     mark: Mark
@@ -129,6 +129,7 @@ class RangeSpec(msgspec.Struct, frozen=True):
     log: bool = False
     step: float | None = None
     choices: tuple[Any, ...] = ()
+    open: bool = False
 
 
 class StepSpec(msgspec.Struct, frozen=True):

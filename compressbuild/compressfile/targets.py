@@ -77,7 +77,7 @@ class Targets:
                 case "from":
                     source = checks.reference(value, "'from'", "model", "target")
                 case "steps":
-                    steps = self._once("steps", value, partial(self._steps, name))
+                    steps = self._once("steps", value, self._steps)
                 case "platform":
                     platform = checks.reference(value, "'platform'", "platform")
                 case "gates":
@@ -124,11 +124,11 @@ class Targets:
                 self._checks.add(f"'{text}' cannot be a tag", mark, "use letters, digits, '-', '_' and '.'")
         return tuple(dict.fromkeys(found))
 
-    def _steps(self, target: str, node: Node) -> tuple[StepSpec, ...]:
-        found = (self._step(target, item) for item in self._checks.items(node, "'steps'"))
+    def _steps(self, node: Node) -> tuple[StepSpec, ...]:
+        found = (self._step(item) for item in self._checks.items(node, "'steps'"))
         return tuple(step for step in found if step is not None)
 
-    def _step(self, target: str, node: Node) -> StepSpec | None:
+    def _step(self, node: Node) -> StepSpec | None:
         """``technique`` or ``{technique: {parameter: value}, option: value}``."""
         checks = self._checks
         if not isinstance(node, Map):
@@ -144,7 +144,7 @@ class Targets:
         params: Map | None = None
         ranges: tuple[RangeSpec, ...] = ()
         if isinstance(value, Map):
-            params, ranges = settled(value, target, str(key.value), checks)
+            params, ranges = settled(value, str(key.value), checks)
         elif not isinstance(value, Scalar) or value.value is not None:
             checks.wrong(value, f"the parameters of '{key.value}'", "a mapping", "write {parameter: value}")
         return StepSpec(str(key.value), key.mark, params, checks.options(node), ranges)

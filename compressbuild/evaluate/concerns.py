@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from ..api.advice import NEGLIGIBLE
 from ..graph import Graph, MetricPlan, TargetPlan
 from .roles import Roles
 
@@ -22,7 +23,6 @@ __all__ = [
     "target_concerns",
 ]
 
-NEGLIGIBLE = 0.01  # of a time: the same file, loaded twice, differs by as much
 SMALLER = 0.95  # of the baseline's size: less is not what one compresses for
 DROP = 0.15  # of a class' accuracy
 SIGMAS = 3.0  # of two proportions: about one in a thousand by chance

@@ -12,10 +12,8 @@ from ..graph import Graph, Node
 from ..plan import Keyer
 from ..plan.expectation import expectation
 
-__all__ = ["is_isolated", "make_request", "preloads"]
+__all__ = ["make_request", "preloads"]
 
-_SAFE = ".safetensors"
-"""Weights in a format that holds tensors and nothing else."""
 _PROFILE = f"{Profiling.__module__}:{Profiling.__qualname__}"
 """Parameters of a profiler, whose result is a profile and no metric's."""
 
@@ -60,7 +58,7 @@ def make_request(
         measures=node.role == "metric" and node.params_type != _PROFILE,
         checkpoint=str(checkpoint) if node.role == "technique" else None,
         sight=keyer.cover(node).sight(),
-        isolate=is_isolated(node),
+        isolate=node.isolate,
         host=node.host,
         expect=expectation(keyer, node),
         validate=kind.validate if (kind := graph.registry.kinds.get(node.kind)) is not None else None,
@@ -71,11 +69,6 @@ def preloads(graph: Graph, node: Node) -> tuple[str, ...]:
     """What the node's warm parent has imported: the plugin's libraries, and the user's where user code runs."""
     own = graph.spec.preload if node.models or node.datasets or node.functions else ()
     return tuple(dict.fromkeys((*node.preload, *own)))
-
-
-def is_isolated(node: Node) -> bool:
-    """Whether it reads a file of weights whose format can hold more than tensors."""
-    return node.role == "source" and not str(node.params.get("weights") or _SAFE).endswith(_SAFE)
 
 
 def _input(graph: Graph, node: Node, role: str, path: Path) -> WorkInput:

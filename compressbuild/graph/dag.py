@@ -60,6 +60,10 @@ class Graph:
             if any(source >= node.index for source in node.inputs.values()):
                 raise ValueError(f"{node.position} comes before one of its inputs")
 
+    def narrowed(self, plan: TargetPlan) -> Graph:
+        """The same nodes with one target, and no more of it than ``plan`` says."""
+        return Graph(self.spec, self.registry, self.nodes, {plan.name: plan}, self.positions, self.identities)
+
     @cached_property
     def digraph(self) -> networkx.DiGraph[int]:
         import networkx

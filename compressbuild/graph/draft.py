@@ -136,7 +136,7 @@ class Draft:
 
     def _host_for(self, node: Node) -> str:
         """A file that is merely read is read here, and so are weights whose format could run code."""
-        return "" if node.role in ("import", "source") else self.host_with(node.run_with)
+        return "" if node.role in ("import", "source") or node.isolate else self.host_with(node.run_with)
 
     def options(self, *layers: RunOptions) -> RunOptions:
         """The first layer that says something wins, then the file's defaults, then one thread and seed 0."""

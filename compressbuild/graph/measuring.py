@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from ..api import AnswerMetric, ArtifactMetric, Metric, RunMetric
@@ -14,9 +13,11 @@ from ..compressfile.spec import HISTORY, EvaluateSpec, GateSpec, MetricUse, Targ
 from ..errors import Diagnostic
 from ..platforms import Missing, lacking
 from .compiling import run_with
+from .labels import labelled
 from .loading import add_loads
 from .node import Ask, GatePlan, MetricPlan, Node, RunWith, TargetPlan
 from .params import NO_PLATFORM, Resolved, handed, resolve
+from .previewing import PREVIEW, previewed
 from .sources import companions
 from .steps import Steps
 from .typed import type_name
@@ -85,7 +86,10 @@ class Measuring:
             if ask.of == target.name:
                 params = ask.params if ask.params is not None else written.get(ask.metric.name)
                 use = MetricUse(ask.metric.name, target.mark, params)
-                found.append(self.metric(target.name, use, evaluate, ask.beside, ask.metric))
+                plan = self.metric(target.name, use, evaluate, ask.beside, ask.metric)
+                if plan is not None and ask.samples:
+                    plan = previewed(self.draft, plan, f"{target.name}/{PREVIEW}", ask.samples, evaluate)
+                found.append(plan)
         return tuple(plan for plan in found if plan is not None)
 
     def _details(
@@ -195,7 +199,7 @@ class Measuring:
             problems=draft.problems,
             types=draft.types,
         )
-        if found is None or (plan := self._plan(record, found, use)) is None:
+        if found is None or (plan := labelled(draft, record, found, use)) is None:
             return None
         if self._missing(artifact):
             return replace(plan, reason=f"'{name}' cannot be built here")
@@ -216,27 +220,6 @@ class Measuring:
             if record.paired:
                 return self._paired(name, record, found, plan, subject, evaluate, use, baseline)
         return replace(plan, node=self._node(name, record, found, subject, run, evaluate, use, baseline))
-
-    def _plan(self, record: Metric, found: Resolved, use: MetricUse) -> MetricPlan | None:
-        """The metric as its record, or else its parameters, call it. A problem if another metric has that name."""
-        if found.label is not None:
-            own = found.label
-            if own.name != record.name and own.name in self.draft.registry.metrics:
-                message = f"metric '{record.name}' cannot have the name '{own.name}': another metric has that name"
-                self.draft.problems.append(Diagnostic(message, use.mark, "choose another name"))
-                return None
-            changed = msgspec.structs.replace(record, name=own.name, unit=own.unit, direction=own.direction)
-        else:
-            changed = record
-        return MetricPlan(
-            changed.name,
-            changed.unit,
-            changed.direction,
-            None,
-            role=record.role,
-            priority=record.priority,
-            record=changed,
-        )
 
     def _paired(
         self,

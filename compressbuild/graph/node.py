@@ -57,7 +57,8 @@ class Node(msgspec.Struct, frozen=True):
     ``references``: name written in a parameter → role of the input.
     ``datasets``: names of datasets it opens; ``data_with``: how, of those that no loader
     of the user's opens. ``carried``: functions of plugins that loading its inputs calls.
-    ``missing``: what its host lacks to run it. ``host``: the address of the machine that it runs on; empty: this one.
+    ``isolate``: it reads a file whose format can hold more than data. ``missing``: what its host lacks to run it.
+    ``host``: the address of the machine that it runs on; empty: this one.
     ``position``: ``target/step``, where it was first written.
     """
 
@@ -87,6 +88,7 @@ class Node(msgspec.Struct, frozen=True):
     options: RunOptions = RunOptions()
     nondeterministic: str = ""
     exclusive: bool = False
+    isolate: bool = False
     missing: tuple[Missing, ...] = ()
     host: str = ""
 
@@ -96,6 +98,7 @@ class Ask(msgspec.Struct, frozen=True):
     ``of``: the target; ``beside``: the target or model that it is measured alternately with.
 
     ``params``: None for those that the target's ``evaluate`` has. ``alone``: nothing else of the target is measured.
+    ``samples``: not the metric is wanted, but a preview of these samples that it judges, by number.
     """
 
     metric: Metric
@@ -103,6 +106,7 @@ class Ask(msgspec.Struct, frozen=True):
     beside: str | None = None
     params: Map | None = None
     alone: bool = False
+    samples: tuple[int, ...] = ()
 
 
 class MetricPlan(msgspec.Struct, frozen=True):

@@ -13,6 +13,9 @@ from .typed import type_name
 
 __all__ = ["companions", "source"]
 
+_SAFE = ".safetensors"
+"""Weights in a format that holds tensors and nothing else."""
+
 
 def source(draft: Draft, model: ModelSpec) -> int | None:
     if model.source is not None:
@@ -89,6 +92,7 @@ def _read(draft: Draft, model: ModelSpec, name: str, *, companions: bool = False
             tools=stack.tools,
             preload=stack.preload,
             options=draft.options(),
+            isolate=record.isolate and not companions,
             missing=draft.missing(stack.needs, record.needs, found.needs),
         )
     )
@@ -130,6 +134,7 @@ def _factory(draft: Draft, model: ModelSpec) -> int | None:
             tools=kind.stack.tools,
             preload=kind.stack.preload,
             options=draft.options(),
+            isolate=not str(model.weights or _SAFE).endswith(_SAFE),
             missing=draft.missing(kind.stack.needs, kind.needs),
         )
     )

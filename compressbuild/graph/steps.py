@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from ..api import Technique
 from ..compressfile.spec import RunOptions, StepSpec, TargetSpec
 from ..errors import Diagnostic, Mark
+from ..platforms import Missing
 from .compiling import compiled, run_with
 from .draft import Draft
 from .node import Node, RunWith
@@ -91,8 +92,9 @@ class Steps:
             return None
         suffix = f"#{nth}" if nth > 1 else ""
         return self.apply(
-            technique, found, {"subject": subject}, f"{target.name}/{technique.name}{suffix}", step.mark, step.options
-        )
+            technique, found, {"subject": subject}, f"{target.name}/{technique.name}{suffix}", step.mark, step.options,
+            unsettled=_unsettled(target, step),
+        )  # fmt: skip
 
     def apply(
         self,
@@ -103,8 +105,10 @@ class Steps:
         mark: Mark,
         options: RunOptions,
         loads: Mapping[str, RunWith] | None = None,
+        unsettled: tuple[Missing, ...] = (),
     ) -> int | None:
-        """A technique node: the subject, plus an edge for each reference among its parameters."""
+        """A technique node: the subject, plus an edge for each reference among its parameters. ``unsettled``: values
+        that nobody has chosen yet."""
         draft = self.draft
         references: dict[str, str] = {}
         for ref in found.of("model"):
@@ -144,7 +148,10 @@ class Steps:
                 preload=technique.stack.preload,
                 options=draft.options(options),
                 nondeterministic=technique.nondeterministic,
-                missing=draft.missing(technique.stack.needs, technique.needs, found.needs, host=draft.host_with(loads)),
+                missing=(
+                    *draft.missing(technique.stack.needs, technique.needs, found.needs, host=draft.host_with(loads)),
+                    *unsettled,
+                ),
                 facts=tuple(dict.fromkeys(f for w in loads.values() for f in w.facts)),
             )
         )
@@ -162,3 +169,12 @@ class Steps:
             return self.chain(name, None)
         self.draft.undefined("model or target", parameter, name, {**spec.models, **spec.targets}, mark)
         return None
+
+
+def _unsettled(target: TargetSpec, step: StepSpec) -> tuple[Missing, ...]:
+    hint = f"'cbuild tune {target.name} --minimize METRIC --apply' chooses it; or add 'value:' to the range at "
+    return tuple(
+        Missing(f"a value for '{one.parameter}' of '{step.technique}'", f"{hint}{one.mark}", everywhere=True)
+        for one in step.ranges
+        if one.open
+    )

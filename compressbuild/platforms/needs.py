@@ -20,11 +20,12 @@ _EXTRAS = re.compile(r"compressbuild\[([\w,.-]+)\]")
 
 class Missing(msgspec.Struct, frozen=True):
     """One thing that is not here. ``what`` completes "needs …"; ``hint``: how to get it, or empty. ``modules``: the
-    Python packages, if it is those."""
+    Python packages, if it is those. ``everywhere``: no machine has it."""
 
     what: str
     hint: str = ""
     modules: tuple[str, ...] = ()
+    everywhere: bool = False
 
 
 def check(needs: Needs, facts: Facts) -> tuple[Missing, ...]:

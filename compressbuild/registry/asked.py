@@ -16,7 +16,7 @@ import msgspec
 from ..api.destination import Destination
 from ..api.executor import Executor
 from ..api.needs import Needs
-from ..api.records import AnswerMetric, ArtifactMetric, Backend, Kind, Platform, RunMetric, Source, Technique
+from ..api.records import AnswerMetric, ArtifactMetric, Backend, Check, Kind, Platform, RunMetric, Source, Technique
 from ..api.stack import Stack
 from ..digest import CLOCK_GRANULARITY_NS
 from ..errors import PluginError
@@ -40,6 +40,7 @@ _CLASSES: Mapping[str, Callable[..., Any]] = {
         Source,
         Destination,
         Executor,
+        Check,
     )
 }
 _ENGINE = ("compressbuild.api.", "compressbuild.registry.")
@@ -70,6 +71,7 @@ class Asked(msgspec.Struct, frozen=True):
             found["source"],
             found["destination"],
             found["executor"],
+            found["check"],
             plugins=self.plugins,
             owner={(what, name): owner for what, by in self.records.items() for name, (owner, *_) in by.items()},
             origins=tuple(self.files),
@@ -118,6 +120,7 @@ def remember(registry: Registry) -> Asked | None:
         "source": registry.sources,
         "destination": registry.destinations,
         "executor": registry.executors,
+        "check": registry.checks,
     }
     records = {
         what: {

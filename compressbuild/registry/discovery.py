@@ -64,6 +64,7 @@ def _offers(
             "source": plugin.sources,
             "destination": plugin.destinations,
             "executor": plugin.executors,
+            "check": plugin.checks,
         }
         then = before.get(plugin.name, {}) if plugin.broken else {}
         offers[plugin.name] = {what: tuple(sorted({*names, *then.get(what, ())})) for what, names in now.items()}

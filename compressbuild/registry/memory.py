@@ -18,7 +18,7 @@ from .trial import Tried
 
 __all__ = ["Remembered", "read", "tool_versions", "write"]
 
-_MAGIC = b"compressbuild-installed-5"
+_MAGIC = b"compressbuild-installed-6"
 
 
 class Remembered(msgspec.Struct, frozen=True):

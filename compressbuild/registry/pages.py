@@ -23,6 +23,7 @@ _PAGES = {
     "destination": "docs/howto/publish.md",
     "executor": "docs/howto/other-machines.md",
     "source": "docs/sources.md#{}",
+    "check": "docs/howto/advise.md",
 }
 
 

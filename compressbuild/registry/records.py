@@ -15,8 +15,20 @@ from ..api.executor import Executor
 from ..api.facts import FACTS
 from ..api.needs import Needs
 from ..api.params import Params
-from ..api.records import AnswerMetric, ArtifactMetric, Backend, Kind, Metric, Platform, RunMetric, Source, Technique
+from ..api.records import (
+    AnswerMetric,
+    ArtifactMetric,
+    Backend,
+    Check,
+    Kind,
+    Metric,
+    Platform,
+    RunMetric,
+    Source,
+    Technique,
+)
 from ..api.stack import Stack
+from ..api.traits import TRAITS
 from ..errors import Diagnostic
 from ..words import did_you_mean, suggest
 from .registry import Record
@@ -25,11 +37,14 @@ __all__ = ["Names", "check_links", "check_record"]
 
 _NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_REFERENCES = ("run", "compile", "load", "init", "validate", "profile", "census", "factory", "companions", "open")
+_REFERENCES = (
+    "run", "compile", "load", "init", "validate", "profile", "census", "factory", "companions", "open", "preview",
+)  # fmt: skip
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*|\*")
 _CHOICES: Mapping[tuple[type, str], tuple[str, ...]] = {
     (Metric, "direction"): ("lower", "higher", "none"),
     (Metric, "role"): ("quality", "cost", "detail"),
+    (Metric, "judges"): ("", "classes", "outputs"),
     (ArtifactMetric, "of"): ("artifact", "model"),
     (Source, "of"): ("model", "dataset"),
 }
@@ -94,7 +109,7 @@ def _check_values(shown: str, record: Record) -> Diagnostic | None:
         return _wrong(f"{shown}: 'qdq_scheme' cannot be '{record.qdq_scheme}'", "a name of lower-case words: u8-affine")
     if not isinstance(record, Platform) and record.version < 1:
         return _wrong(f"{shown}: 'version' must be 1 or more, not {record.version}")
-    if isinstance(record, Metric) and record.priority < 0:
+    if isinstance(record, Metric | Backend | Check) and record.priority < 0:
         return _wrong(f"{shown}: 'priority' must be 0 or more, not {record.priority}", "0 comes last")
     if isinstance(record, Kind) and not record.files:
         return _wrong(f"{shown}: 'files' is empty", "glob patterns that its directory must hold: files=('model.onnx',)")
@@ -163,7 +178,11 @@ def check_links(what: str, record: Record, names: Names) -> tuple[Diagnostic | N
         return _unknown(shown, "consumes", "kind", unknown[0], names.kinds), []
     if isinstance(record, Technique | Source) and record.produces is not None and record.produces not in names.kinds:
         return _unknown(shown, "produces", "kind", record.produces, names.kinds), []
-    return None, [f"{shown} also consumes '{kind}', a kind that no plugin offers" for kind in unknown]
+    return None, [f"{shown} also consumes '{kind}', a kind that no plugin offers" for kind in unknown] + [
+        f"{shown} has the trait '{trait}': did you mean '{near}'?"  # others are a plugin's own, for its own checks
+        for trait in (record.traits if isinstance(record, Technique) else ())
+        if trait not in TRAITS and (near := did_you_mean(trait, TRAITS))
+    ]
 
 
 def _consumed(record: Record) -> tuple[str, ...]:

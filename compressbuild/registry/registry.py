@@ -10,14 +10,14 @@ import msgspec
 
 from ..api.destination import Destination
 from ..api.executor import Executor
-from ..api.records import Backend, Kind, Metric, Platform, Source, Technique
+from ..api.records import Backend, Check, Kind, Metric, Platform, Source, Technique
 from ..errors import PluginError
 from ..words import suggest
 from .installed import Installed
 
 __all__ = ["WHATS", "Observer", "Plugin", "Problem", "Record", "Registry"]
 
-Record = Technique | Backend | Kind | Metric | Platform | Source | Destination | Executor
+Record = Technique | Backend | Kind | Metric | Platform | Source | Destination | Check | Executor
 R = TypeVar("R")
 
 WHATS: Mapping[str, type] = {
@@ -29,6 +29,7 @@ WHATS: Mapping[str, type] = {
     "source": Source,
     "destination": Destination,
     "executor": Executor,
+    "check": Check,
 }
 """What a record is called, in messages and in ``Registry.owner``."""
 
@@ -59,6 +60,7 @@ class Plugin(msgspec.Struct, frozen=True):
     sources: tuple[str, ...] = ()
     destinations: tuple[str, ...] = ()
     executors: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
     problem: Problem | None = None
     broken: bool = False
     warnings: tuple[str, ...] = ()
@@ -107,6 +109,7 @@ class Registry(msgspec.Struct, frozen=True):
     sources: Mapping[str, Source] = {}
     destinations: Mapping[str, Destination] = {}
     executors: Mapping[str, Executor] = {}
+    checks: Mapping[str, Check] = {}
     plugins: tuple[Plugin, ...] = ()
     problems: tuple[Problem, ...] = ()
     owner: Mapping[tuple[str, str], str] = {}
@@ -165,6 +168,7 @@ class Registry(msgspec.Struct, frozen=True):
             "source": self.sources,
             "destination": self.destinations,
             "executor": self.executors,
+            "check": self.checks,
         }
         hints = [suggest(name, known[what], otherwise="'cbuild plugins' lists what is installed") or ""]
         elsewhere = [other for other in known if name in known[other]]

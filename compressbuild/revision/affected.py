@@ -25,16 +25,25 @@ class Affected(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-def affected(project: Project, ref: str, targets: Iterable[str], overrides: Sequence[str] = ()) -> Affected:
-    """Which of ``targets`` differ from the revision ``ref``. Nothing is built. ``overrides``: as to ``--set``."""
+def affected(
+    project: Project,
+    ref: str,
+    targets: Iterable[str],
+    overrides: Sequence[str] = (),
+    *,
+    until: tuple[Project, str] | None = None,
+) -> Affected:
+    """Which of ``targets`` differ from the revision ``ref``. Nothing is built. ``overrides``: as to ``--set``.
+    ``until``: where ``project`` is that of a revision, the project of the work tree, and the revision."""
     names = tuple(targets)
+    home, end = until or (project, None)
     now = _Recipes(project)
     keys = {name: now.target(name) for name in names}
     if project.keyer.problems:
         raise CompressfileError(dict.fromkeys(project.keyer.problems), dict(project.spec.texts))
     try:
-        with checked_out(project.spec.path, ref, _own(project)) as found:
-            return _compared(project, found, keys, now, overrides)
+        with checked_out(home.spec.path, ref, _own(home)) as found:
+            return _compared(project, found, keys, now, overrides, end)
     except UsageError as error:
         if not str(error).startswith(f"'{ref}' has no "):
             raise
@@ -63,9 +72,14 @@ def _opened(project: Project, found: Checkout, overrides: Sequence[str]) -> Proj
 
 
 def _compared(
-    project: Project, found: Checkout, keys: dict[str, Digest], now: _Recipes, overrides: Sequence[str]
+    project: Project,
+    found: Checkout,
+    keys: dict[str, Digest],
+    now: _Recipes,
+    overrides: Sequence[str],
+    end: str | None,
 ) -> Affected:
-    changed = _outside(project, found)
+    changed = _outside(found, end)
     try:
         then = _opened(project, found, overrides)
         before = _Recipes(then)
@@ -84,10 +98,13 @@ def _compared(
     return Affected(result, tuple(found.notes))
 
 
-def _outside(project: Project, found: Checkout) -> frozenset[str]:
-    """Changed files that are read where they lie, not in the checkout: plugins installed from the same repository."""
-    top = os.path.realpath(found.repository.top)
-    return frozenset(os.path.join(top, path) for path in found.repository.changed(found.commit))
+def _outside(found: Checkout, end: str | None) -> frozenset[str]:
+    """Changed files that are read where they lie, not in the checkout: plugins installed from the same repository.
+    ``end``: changed up to this revision, not up to the work tree."""
+    repository = found.repository
+    top = os.path.realpath(repository.top)
+    changed = repository.changed(found.commit, None if end is None else repository.commit(end))
+    return frozenset(os.path.join(top, path) for path in changed)
 
 
 class _Recipes:

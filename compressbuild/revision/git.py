@@ -87,9 +87,10 @@ class Repository:
         found = self.ask("ls-files", "--others", "--directory", "--no-empty-directory", "-z")
         return [path.rstrip("/") for path in found.split("\0") if path]
 
-    def changed(self, commit: str) -> frozenset[str]:
-        """Tracked files that differ between a commit and the work tree, from the top."""
-        return frozenset(self.ask("diff", "--name-only", "--no-renames", "-z", commit, "--").split("\0")) - {""}
+    def changed(self, commit: str, end: str | None = None) -> frozenset[str]:
+        """Tracked files that differ between a commit and the work tree or the commit ``end``, from the top."""
+        commits = (commit,) if end is None else (commit, end)
+        return frozenset(self.ask("diff", "--name-only", "--no-renames", "-z", *commits, "--").split("\0")) - {""}
 
     def ask(self, *args: str, env: dict[str, str] | None = None) -> str:
         found = _run(self.top, *args, env=env)

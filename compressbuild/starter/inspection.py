@@ -1,4 +1,4 @@
-"""What a model is made of, counted in a worker by the metrics that the report uses too: nothing of it runs here."""
+"""What a model is made of, counted in a worker by the census of its kind: nothing of it runs here."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from ..api import ArtifactMetric
 from ..errors import NodeFailed
 from ..graph import Ask
 from ..project import Project
@@ -18,6 +19,9 @@ from .model import Given
 __all__ = ["Found", "inspect"]
 
 _TARGET = "inspected"
+_COUNTING = "compressbuild.api.counting"
+_WEIGHTS = ArtifactMetric(name="inspected-weights", run=f"{_COUNTING}:weights", of="model", census=True)
+_ARITHMETIC = ArtifactMetric(name="inspected-arithmetic", run=f"{_COUNTING}:arithmetic", of="model", census=True)
 _RECURRENT = ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell", "DynamicQuantizeLSTM")
 _PRODUCTS = ("bmm", "baddbmm")  # of two activations: attention, as torch counts it
 _ATTENTION = ("Attention", "MultiHeadAttention", "GroupQueryAttention", "MultiheadAttention")
@@ -45,10 +49,10 @@ def inspect(given: Given, path: Path, cache: Path | None = None) -> Found:
     text = f"version: 1\nmodels: {flow({given.name: given.entry})}\ntargets: {{{_TARGET}: {{from: {given.name}}}}}\n"
     project = Project(path, text=text, cache=cache)
     try:
-        layers, macs = _measured(project)
+        weights, macs = _measured(project)
     finally:
         project.close()
-    return _found(given, layers, macs)
+    return _found(given, weights, macs)
 
 
 def _measured(project: Project) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -57,7 +61,7 @@ def _measured(project: Project) -> tuple[dict[str, Any], dict[str, Any] | None]:
     from ..evaluate.results import Results
     from ..report.text.progress import PlainProgress
 
-    project.ask(*(Ask(project.registry.metric(name), _TARGET, alone=True) for name in ("layers", "macs")))
+    project.ask(*(Ask(record, _TARGET, alone=True) for record in (_WEIGHTS, _ARITHMETIC)))
     report = build_targets(
         project,
         selection=project.select((_TARGET,)),
@@ -68,24 +72,23 @@ def _measured(project: Project) -> tuple[dict[str, Any], dict[str, Any] | None]:
     (outcome,) = report.targets
     plans = {plan.name: plan for plan in project.graph.targets[_TARGET].asked}
     results = Results.of_plan(project.store, project.plan((_TARGET,)))
-    layers = results.metric(plans["layers"])
-    if layers is None:
+    weights = results.metric(plans[_WEIGHTS.name])
+    if weights is None:
         raise NodeFailed(
-            f"the model could not be inspected: {outcome.reason or plans['layers'].reason}",
+            f"the model could not be inspected: {outcome.reason or plans[_WEIGHTS.name].reason}",
             hint="what is said above of the node that failed has the cause",
         )
-    return layers, results.metric(plans["macs"])
+    return weights, results.metric(plans[_ARITHMETIC.name])
 
 
-def _found(given: Given, layers: Mapping[str, Any], macs: Mapping[str, Any] | None) -> Found:
-    rows, vectors = layers["layers"], layers["vectors"]
-    count = sum(row["n"] for row in rows) + vectors["n"]
+def _found(given: Given, weights: Mapping[str, Any], macs: Mapping[str, Any] | None) -> Found:
+    rows = weights["tensors"]
     largest = sorted(rows, key=lambda row: -int(row["bytes"]))[:5]
     arithmetic = macs["by_operator"] if macs is not None else {}
     return Found(
         family=_family(given, rows, arithmetic),
-        parameters=count,
-        size=sum(row["bytes"] for row in rows) + vectors["bytes"],
+        parameters=weights["value"],
+        size=weights["bytes"],
         largest=tuple((r["name"], r["op"], tuple(r["shape"]), r["n"], r["bytes"]) for r in largest),
         operators=frozenset(row["op"] for row in rows),
         macs=macs["value"] if macs is not None else None,
@@ -101,8 +104,8 @@ def _family(given: Given, rows: Iterable[Mapping[str, Any]], arithmetic: Mapping
     if any(kind in _RECURRENT for kind in kinds):
         return "mix" if convolves > 1 - _MAIN else "rnn"
     attends = any(name in arithmetic for name in (*_PRODUCTS, *_ATTENTION)) or any(k in _ATTENTION for k in kinds)
-    if given.kind == "onnx":  # the products of an attention look like others; those with weights are several
-        attends = attends or kinds.count("MatMul") >= _PROJECTIONS
+    # In a graph of operators the products of an attention look like others; those with weights are several.
+    attends = attends or kinds.count("MatMul") >= _PROJECTIONS
     if not attends:
         return "cnn" if convolves > 0 else "mlp"
     if convolves > 1 - _MAIN and sum(kind.startswith(_CONVOLUTIONS) for kind in kinds) > 1:  # one cuts the patches

@@ -42,7 +42,8 @@ def given(word: str, registry: Registry, root: Path) -> Given:
     path = Path(word)
     if not path.exists():
         if FACTORY.fullmatch(word):
-            return Given(word, _named(word.rpartition(":")[0].rpartition(".")[2]), {"factory": word}, "torch-model")
+            name = _named(word.rpartition(":")[0].rpartition(".")[2])
+            return Given(word, name, {"factory": word}, _of_factories(registry))
         raise UsageError(
             f"there is no '{word}'",
             hint="give a model file, a Hugging Face directory, or the factory of a torch model as module:function",
@@ -59,6 +60,14 @@ def given(word: str, registry: Registry, root: Path) -> Given:
               if each.is_file()]  # fmt: skip
     files = {"files": [f"{os.path.dirname(inside)}/{each.name}".lstrip("/") for each in beside]} if beside else {}
     return Given(word, _named(path.stem), {"file": inside, **files}, kinds[0].name)
+
+
+def _of_factories(registry: Registry) -> str:
+    """The kind that a model factory is read as."""
+    found = next((kind.name for kind in registry.kinds.values() if kind.init), None)
+    if found is None:
+        raise UsageError("no installed plugin reads a model factory", hint="'cbuild plugins' lists what is installed")
+    return found
 
 
 def inside_of(word: str, root: Path) -> str:
@@ -86,7 +95,7 @@ def _directory(word: str, path: Path, inside: str, registry: Registry) -> Given:
     if not isinstance(config, dict):
         raise UsageError(f"'{word}/{_CONFIG}' is not a mapping", hint="save the model again with save_pretrained")
     name = path.resolve().name if inside == "." else path.name
-    return Given(word, _named(name), {_HF: inside}, source.produces or "torch-model", config)
+    return Given(word, _named(name), {_HF: inside}, source.produces or _of_factories(registry), config)
 
 
 def _named(text: str) -> str:

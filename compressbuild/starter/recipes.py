@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -17,21 +17,17 @@ from ..compressfile.reader import read
 from ..errors import CbuildError, UsageError
 from ..registry import Registry
 from ..words import suggest
+from .choices import TRAIN, Family, Goal, Part, Role
 
-__all__ = ["FAMILIES", "GOALS", "Limits", "Recipe", "find", "recipes", "suitable"]
+__all__ = ["Limits", "Recipe", "exporting", "find", "kinds_after", "recipes", "suitable", "training"]
 
-FAMILIES = ("cnn", "transformer-encoder", "transformer-decoder", "rnn", "mlp", "mix")
-GOALS = ("size", "latency", "balanced")
 _MOST = 3
-
-Family = Literal["cnn", "transformer-encoder", "transformer-decoder", "rnn", "mlp", "mix"]
-Goal = Literal["size", "latency", "balanced"]
-Part = Literal["calibration", "train"]
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """What the result must meet. ``quality_drop``: points of the quality below the baseline; ``size`` and ``latency``:
-    ratios to the baseline, None for no gate. Latency is a gate only where the goal asks for speed."""
+    ratios to the baseline, None for no gate. ``latency`` limits the metric of speed, and only where the goal asks for
+    speed."""
 
     quality_drop: float = 0.01
     size: float | None = None
@@ -41,15 +37,19 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``takes``: the kind that it starts from. ``needs``: the parts of the data that its steps name. ``layers``: types
     of layers; the model must have one of them. ``rank``: the lower comes first. ``steps``: as a Compressfile has
-    them; ``teacher: baseline`` is the model as it came."""
+    them; ``teacher: baseline`` is the model as it came. ``families``, ``runtimes`` and ``goals``: empty for any.
+
+    ``role``: ``compress`` makes a target of its own. ``train`` gives the weights of a factory their values, before the
+    baseline; ``export`` leads from ``takes`` to a kind that other recipes and runtimes take."""
 
     summary: str
     source: str
-    families: tuple[Family, ...]
-    runtimes: tuple[str, ...]
-    goals: tuple[Goal, ...]
     takes: str
     steps: tuple[str | dict[str, Any], ...]
+    families: tuple[Family, ...] = ()
+    runtimes: tuple[str, ...] = ()
+    goals: tuple[Goal, ...] = ()
+    role: Role = "compress"
     needs: tuple[Part, ...] = ()
     gates: Limits = Limits()
     layers: tuple[str, ...] = ()
@@ -60,6 +60,18 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def techniques(self) -> list[str]:
         return [step if isinstance(step, str) else next(iter(step)) for step in self.steps]
+
+    def makes(self, registry: Registry) -> str:
+        """The kind of artifact that its steps make."""
+        return kinds_after(self.steps, self.takes, registry)
+
+
+def kinds_after(steps: Iterable[Any], kind: str, registry: Registry) -> str:
+    """The kind of artifact that steps make of one of ``kind``."""
+    for step in steps:
+        name = step if isinstance(step, str) else next(iter(step))
+        kind = registry.techniques[name].produces or kind
+    return kind
 
 
 def recipes(registry: Registry) -> dict[str, Recipe]:
@@ -103,15 +115,32 @@ def find(known: Mapping[str, Recipe], name: str) -> Recipe:
     return known[name]
 
 
+def exporting(known: Iterable[Recipe], registry: Registry, kind: str, wanted: Collection[str]) -> Recipe | None:
+    """The first recipe that leads from a kind to one of those that are wanted."""
+    return next((r for r in known if r.role == "export" and r.takes == kind and r.makes(registry) in wanted), None)
+
+
+def training(known: Iterable[Recipe], kind: str) -> Recipe | None:
+    """The first recipe that trains the weights of a new model."""
+    return next((r for r in known if r.role == TRAIN and r.takes == kind), None)
+
+
 def suitable(
-    known: Iterable[Recipe], family: str, runtime: str, goal: str, kind: str, operators: Collection[str]
+    known: Collection[Recipe],
+    registry: Registry,
+    family: str,
+    runtime: str,
+    goal: str,
+    kind: str,
+    operators: Collection[str],
 ) -> list[Recipe]:
-    """The recipes for a model, the best known first, at most three. A torch model reaches those for ONNX by export."""
+    """The recipes for a model, the best known first, at most three. Those that take another kind are reached by
+    export."""
 
     def suits(recipe: Recipe) -> bool:
-        reached = recipe.takes == kind or (recipe.takes == "onnx" and kind == "torch-model")
+        reached = recipe.takes == kind or exporting(known, registry, kind, (recipe.takes,)) is not None
         has = not recipe.layers or any(layer in operators for layer in recipe.layers)
-        wanted = family in recipe.families and runtime in recipe.runtimes and goal in recipe.goals
-        return reached and has and wanted
+        pairs = ((family, recipe.families), (runtime, recipe.runtimes), (goal, recipe.goals))
+        return reached and has and all(not among or one in among for one, among in pairs)
 
-    return [recipe for recipe in known if suits(recipe)][:_MOST]
+    return [recipe for recipe in known if recipe.role == "compress" and suits(recipe)][:_MOST]

@@ -11,13 +11,15 @@ import msgspec
 from ..compressfile.names import COMMANDS
 from ..registry import Registry
 from ..words import number
+from .choices import SPEED, TRAIN
 from .data import Data
 from .flow import flow
 from .inspection import Found
+from .measures import Measures
 from .model import Given
-from .recipes import Recipe
+from .recipes import Recipe, kinds_after
 
-__all__ = ["OWN_NAMES", "Plan", "free_name", "kinds_after", "text_of"]
+__all__ = ["OWN_NAMES", "Plan", "free_name", "text_of"]
 
 OWN_NAMES = ("fp32", "trained", "exported")
 """Targets that every file may have; a model needs another name."""
@@ -25,12 +27,13 @@ OWN_NAMES = ("fp32", "trained", "exported")
 _WIDTH = 110
 _BASELINE = "fp32"
 _TRAINED = "trained"
-_ONNX = "exported"
+_EXPORTED = "exported"
 
 
 class Plan(msgspec.Struct, frozen=True):
     """What the file is to say. ``platform``: its name; ``settings``: None for one of the catalogue. ``consumes``: kinds
-    that its backend takes. ``runs``: whether it can run here. ``train``: the baseline is trained first."""
+    that its backend takes. ``runs``: whether it can run here. ``export``: the recipe that leads to one of them, None
+    where none is needed. ``train``: the one that trains the baseline first."""
 
     given: Given
     found: Found
@@ -42,21 +45,15 @@ class Plan(msgspec.Struct, frozen=True):
     settings: Mapping[str, Any] | None
     consumes: tuple[str, ...]
     runs: bool
-    train: bool
+    measures: Measures
+    export: Recipe | None = None
+    train: Recipe | None = None
 
     def ready(self, recipe: Recipe) -> bool:
         """Whether the data is there that its steps need: training needs labels."""
         if self.data is None:
             return not recipe.needs
-        return "train" not in recipe.needs or (self.data.classes and self.data.rows)
-
-
-def kinds_after(steps: Iterable[Any], kind: str, registry: Registry) -> str:
-    """The kind of artifact that steps make of one of ``kind``."""
-    for step in steps:
-        name = step if isinstance(step, str) else next(iter(step))
-        kind = registry.techniques[name].produces or kind
-    return kind
+        return TRAIN not in recipe.needs or (self.data.classes and self.data.rows)
 
 
 def text_of(plan: Plan, registry: Registry) -> str:
@@ -97,7 +94,8 @@ def _words(family: str) -> str:
 
 def _datasets(plan: Plan) -> Iterator[str]:
     needs = {need for recipe in plan.recipes if plan.data is None or plan.ready(recipe) for need in recipe.needs}
-    split = {"train": 0.6} if "train" in needs or plan.train else {}
+    needs |= set(plan.train.needs) if plan.train is not None else set()
+    split: dict[str, float] = {TRAIN: 0.6} if TRAIN in needs else {}
     split |= {"calibration": 0.1 if split else 0.2} if "calibration" in needs else {}
     if plan.data is None:
         yield "# TO FILL: your data. Remove '# ' from the lines below, here and in 'evaluate' and 'targets'."
@@ -134,31 +132,25 @@ def _evaluate(plan: Plan) -> Iterator[str]:
     yield "evaluate:"
     if plan.data is None:
         yield "  # data: data"
-        yield f"  metrics: [latency, size]   # with data, add {_quality(plan)}, or another metric of quality"
+        quality = plan.measures.quality.name
+        costs = ", ".join(plan.measures.costs)
+        yield f"  metrics: [{costs}]   # with data, add {quality}, or another metric of quality"
     else:
         yield "  data: data"
-        yield f"  metrics: [{_quality(plan)}, latency, size]"
+        yield f"  metrics: [{', '.join((plan.measures.quality.name, *plan.measures.costs))}]"
     yield f"  baseline: {_BASELINE}"
-
-
-def _quality(plan: Plan) -> str:
-    """Without data: what the model seems to be for."""
-    if plan.data is not None:
-        return "top1" if plan.data.classes else "cosine"
-    said = [str(name) for name in plan.given.config.get("architectures") or ()]
-    return "cosine" if plan.given.config and not any("Classification" in name for name in said) else "top1"
 
 
 def _targets(plan: Plan, registry: Registry) -> Iterator[str]:
     start = plan.given.name
-    if plan.train:
-        yield "  # The weights of the factory are trained first."
-        yield f"  {_TRAINED}: {{from: {start}, steps: [train: {{data: data.train, epochs: 10}}], evaluate: false}}"
+    if plan.train is not None:
+        yield from _about(plan.train)
+        yield f"  {_TRAINED}: {{from: {start}, steps: {_steps(plan.train, plan, start)}, evaluate: false}}"
         start = _TRAINED
     model = start
-    if plan.given.kind not in plan.consumes:
-        yield f"  {_ONNX}: {{from: {model}, steps: [export.onnx], evaluate: false}}"
-        start = _ONNX
+    if plan.export is not None:
+        yield f"  {_EXPORTED}: {{from: {model}, steps: {_steps(plan.export, plan, model)}, evaluate: false}}"
+        start = _EXPORTED
     if start != plan.given.name:
         yield ""
     yield "  # The baseline: what every gate compares with."
@@ -170,26 +162,40 @@ def _targets(plan: Plan, registry: Registry) -> Iterator[str]:
         yield from _recipe(plan, recipe, model, start, registry)
 
 
-def _recipe(plan: Plan, recipe: Recipe, model: str, exported: str, registry: Registry) -> Iterator[str]:
-    on = "  " if plan.ready(recipe) else "  # "
+def _about(recipe: Recipe) -> Iterator[str]:
     yield f"  # {recipe.summary[0].upper()}{recipe.summary[1:]}."
     yield from (f"  # {line}" for line in textwrap.wrap(f"Source: {recipe.source}", _WIDTH))
+
+
+def _written(step: Any) -> str:
+    return step if isinstance(step, str) else flow(step)[1:-1]
+
+
+def _steps(recipe: Recipe, plan: Plan, model: str) -> str:
+    """On one line."""
+    return f"[{', '.join(_written(_filled(step, plan, model)) for step in recipe.steps)}]"
+
+
+def _recipe(plan: Plan, recipe: Recipe, model: str, exported: str, registry: Registry) -> Iterator[str]:
+    on = "  " if plan.ready(recipe) else "  # "
+    yield from _about(recipe)
     if not plan.ready(recipe):
-        lacking = "labelled data that can be split" if "train" in recipe.needs else "data"
+        lacking = "labelled data that can be split" if TRAIN in recipe.needs else "data"
         yield f"  # TO FILL: it needs {lacking}; then remove '# ' from the lines below."
-    source = exported if recipe.takes == "onnx" else model
+    source = model if recipe.takes == plan.given.kind else exported
     steps = [_filled(step, plan, model) for step in recipe.steps]
-    if kinds_after(steps, recipe.takes, registry) not in plan.consumes:
-        steps.append("export.onnx")
+    if kinds_after(steps, recipe.takes, registry) not in plan.consumes and plan.export is not None:
+        steps += plan.export.steps
     yield f"{on}{recipe.name}:"
     yield f"{on}  from: {source}"
     yield f"{on}  steps:"
     for step in steps:
-        yield f"{on}    - {step if isinstance(step, str) else flow(step)[1:-1]}"
+        yield f"{on}    - {_written(step)}"
     yield f"{on}  platform: {plan.platform}"
     yield f"{on}  gates:"
     for metric, limits in _gates(plan, recipe):
-        yield f"{'  # ' if metric in ('top1', 'cosine') and plan.data is None else on}    {metric}: {flow(limits)}"
+        unknown = metric == plan.measures.quality.name and plan.data is None
+        yield f"{'  # ' if unknown else on}    {metric}: {flow(limits)}"
 
 
 def _filled(step: str | Mapping[str, Any], plan: Plan, model: str) -> Any:
@@ -197,7 +203,7 @@ def _filled(step: str | Mapping[str, Any], plan: Plan, model: str) -> Any:
     if isinstance(step, str):
         return step
     parts = plan.data is None or plan.data.rows
-    names = {("data", part): f"data.{part}" if parts else "data" for part in ("calibration", "train")}
+    names = {("data", part): f"data.{part}" if parts else "data" for part in ("calibration", TRAIN)}
     names["teacher", "baseline"] = model
     ((name, params),) = step.items()
     return {name: {key: names.get((key, value), value) if isinstance(value, str) else value
@@ -207,14 +213,12 @@ def _filled(step: str | Mapping[str, Any], plan: Plan, model: str) -> Any:
 def _gates(plan: Plan, recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
     """Quality first. Where the runtime cannot run here, what cannot be measured does not fail the build."""
     allow = {} if plan.runs else {"unmeasured": "allow"}
-    if _quality(plan) == "top1":
-        yield "top1", {"max-drop": recipe.gates.quality_drop, "against": _BASELINE, **allow}
-    else:
-        yield "cosine", {"min": 0.98, **allow}
-    if recipe.gates.size is not None:
-        yield "size", {"max-ratio": recipe.gates.size, "against": _BASELINE}
-    if recipe.gates.latency is not None and plan.goal == "latency":
-        yield "latency", {"max-ratio": recipe.gates.latency, "against": _BASELINE, **allow}
+    judge, speed, size = plan.measures.quality, plan.measures.speed, plan.measures.size
+    yield judge.name, {**(judge.limit or {"max-drop": recipe.gates.quality_drop, "against": _BASELINE}), **allow}
+    if recipe.gates.size is not None and size is not None:
+        yield size, {"max-ratio": recipe.gates.size, "against": _BASELINE}
+    if recipe.gates.latency is not None and plan.goal == SPEED and speed is not None:
+        yield speed, {"max-ratio": recipe.gates.latency, "against": _BASELINE, **allow}
 
 
 def free_name(given: Given, taken: Iterable[str]) -> Given:

@@ -17,7 +17,7 @@ from ..compressfile.overrides import apply
 from ..compressfile.problems import Problems
 from ..compressfile.ranges import VALUE
 from ..compressfile.reader import read
-from ..compressfile.replacing import replace
+from ..compressfile.replacing import replace_text
 from ..compressfile.text import decode
 from ..errors import CbuildError, CompressfileError, UsageError
 from .space import Point, Written, setting, written
@@ -31,12 +31,11 @@ _PLAIN = re.compile(r"[A-Za-z][\w./-]*")  # text that needs no quotes, if the re
 def write(path: Path, point: Point) -> bool:
     """Give each range of ``point`` its value in the file; whether that changed it."""
     file = shown(path)
-    raw = path.read_bytes()
-    text = decode(raw, file)
+    text = decode(path.read_bytes(), file)
     new = edited(text, path, point)
     if new == text:
         return False
-    replace(path, (b"\xef\xbb\xbf" if raw.startswith(b"\xef\xbb\xbf") else b"") + new.encode())
+    replace_text(path, new, text)
     return True
 
 

@@ -41,7 +41,7 @@ def propose(space: Space, trials: Sequence[Trial], objectives: Sequence[Objectiv
                 constraints_func=lambda trial: (trial.user_attrs["violation"],),
             )
             study = optuna.create_study(directions=[o.direction for o in objectives], sampler=sampler)
-            study.add_trials([_past(trial, space, distributions) for trial in trials])
+            study.add_trials([_past(trial, space, distributions, len(objectives)) for trial in trials])
             asked = study.ask(distributions)
         point = {path: _value(axis, asked.params[path]) for path, axis in space.axes.items()}
         if identity(point) not in known:
@@ -62,17 +62,18 @@ def _distribution(axis: Axis) -> Any:
     return distributions.FloatDistribution(float(found.low), float(found.high), log=found.log, step=found.step)
 
 
-def _past(trial: Trial, space: Space, distributions: dict[str, Any]) -> Any:
+def _past(trial: Trial, space: Space, distributions: dict[str, Any], objectives: int) -> Any:
     import optuna
 
     params = {
         path: _text(trial.point[path]) if axis.range.choices else trial.point[path] for path, axis in space.axes.items()
     }
     failed = trial.state == "failed"
+    unread = [0.0] * objectives  # of a trial outside its gates, the sampler reads the violation alone
     return optuna.trial.create_trial(
         params=params,
         distributions=distributions,
-        values=None if failed else list(trial.values),
+        values=None if failed else list(trial.values) or unread,
         state=optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE,
         user_attrs={"violation": trial.violation},
         system_attrs={} if failed else {"constraints": (trial.violation,)},

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ..api import Metric
 from ..build.outcome import TargetReport
@@ -16,6 +17,7 @@ from ..build.run import build_targets
 from ..errors import CompressfileError, Diagnostic, Incompatible, UsageError
 from ..evaluate.roles import apart
 from ..execute.events import NodeFinished, Observer
+from ..graph import MetricPlan
 from ..interrupts import Held
 from ..project import STATE_DIR, Project
 from ..words import suggest
@@ -122,11 +124,20 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
         settings = [*self.overrides, *self.space.settings(point)]
         try:
             with closing(Project(self.path, settings, cache=self.cache)) as project:
-                watching = [seen, *self.observers]
-                built = build_targets(project, [self.target], observers=watching, jobs=self.jobs, publish=False)
+                ran = 0
+                for part in (_early(project, self.target), project):
+                    if part is None:
+                        continue
+                    watching = [seen, *self.observers]
+                    built = build_targets(part, [self.target], observers=watching, jobs=self.jobs, publish=False)
+                    report, ran = built.targets[0], ran + built.counts.get("built", 0)
+                    if report.status != "checked":
+                        break
         except (CompressfileError, Incompatible) as error:  # these values together are refused
             return Trial(state="failed", reason=str(error), **base)
-        report, ran = built.targets[0], built.counts.get("built", 0)
+        missed = "; ".join(f"{v.metric} {v.limit} {v.verdict}" for v in report.verdicts if not v.ok)
+        if report.status == "gate failed" and part is not project:
+            return Trial(state="infeasible", violation=violation(report.verdicts), reason=missed, ran=ran, **base)
         if report.status not in ("checked", "gate failed"):
             said = [report.reason, *(text.strip().splitlines()[-1] for text in failed if text.strip())]
             return Trial(state="failed", reason=": ".join(said), ran=ran, **base)
@@ -135,10 +146,9 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
             reason = f"{', '.join(missing)} was not measured"
             return Trial(state="failed", reason=reason, ran=ran, **base)
         numbers = tuple(value for value in values.values() if value is not None)
-        missed = [f"{v.metric} {v.limit} {v.verdict}" for v in report.verdicts if not v.ok]
         return Trial(
             state="infeasible" if missed else "feasible",
-            values=numbers, violation=violation(report.verdicts), reason="; ".join(missed), ran=ran, **base,
+            values=numbers, violation=violation(report.verdicts), reason=missed, ran=ran, **base,
         )  # fmt: skip
 
     def _try_ends(self) -> None:
@@ -158,6 +168,22 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
                 texts |= error.texts
         if found:
             raise CompressfileError(found, texts)
+
+
+def _early(project: Project, target: str) -> Project | None:
+    """The project with those gates of the target alone that need no measurement of times, for which everything else
+    waits: a trial that misses one of them is not measured. None if there are no such gates, or no such times."""
+    plan, nodes = project.graph.targets[target], project.graph.nodes
+
+    def dear(metric: MetricPlan | None) -> bool:
+        return metric is not None and metric.node is not None and nodes[metric.node].exclusive
+
+    gates = tuple(gate for gate in plan.gates if not dear(gate.metric) and not dear(gate.against))
+    if not gates or not any(nodes[index].exclusive for index in plan.nodes):
+        return None
+    names = {gate.metric.name for gate in gates}
+    metrics = tuple(metric for metric in plan.metrics if metric.name in names)
+    return project.narrowed(replace(plan, metrics=metrics, gates=gates, compared=(), details=(), asked=()))
 
 
 def _objectives(project: Project, target: str, wanted: Sequence[tuple[str, Any]]) -> tuple[Objective, ...]:

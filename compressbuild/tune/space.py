@@ -14,7 +14,7 @@ import msgspec
 
 from ..api import Params
 from ..compressfile.load import TOP_KEYS, shown
-from ..compressfile.nodes import Map, Seq, plain
+from ..compressfile.nodes import Map, Seq
 from ..compressfile.overrides import apply
 from ..compressfile.problems import Problems
 from ..compressfile.ranges import VALUE, is_range
@@ -39,12 +39,6 @@ class Written(msgspec.Struct, frozen=True):
     path: str
     target: Mark
     node: Map
-
-    @property
-    def first(self) -> Any:
-        """A value of the range as it is written, so that the file can be read before one is chosen."""
-        listed = self.node.get("choose") or self.node.get("search")
-        return plain(listed.items[0]) if isinstance(listed, Seq) and listed.items else None
 
 
 class Axis(msgspec.Struct, frozen=True):
@@ -87,25 +81,16 @@ class Axis(msgspec.Struct, frozen=True):
 
 
 class Space:
-    """``axes``: path → axis, in the order in which the steps run. ``others``: settings that give the ranges of other
-    targets some value, so that the file can be read; what uses one of them is refused."""
+    """``axes``: path → axis, in the order in which the steps run."""
 
-    def __init__(self, axes: Mapping[str, Axis], others: Sequence[str]) -> None:
+    def __init__(self, axes: Mapping[str, Axis]) -> None:
         self.axes = axes
-        self.others = tuple(others)
 
     @classmethod
     def of(cls, path: Path, name: str, overrides: Sequence[str], cache: Path | None) -> Space:
         """UsageError if the target is unknown or has no range."""
         ranges = written(path, overrides)
-        fill = {w.path: w.first for w in ranges if w.node.get(VALUE) is None and w.first is not None}
-        marks = {w.path: w.node.mark for w in ranges}
-        with (
-            located(marks),
-            closing(
-                Project(path, [*overrides, *(setting(at, value) for at, value in fill.items())], cache=cache)
-            ) as project,
-        ):
+        with closing(Project(path, overrides, cache=cache)) as project:
             spec = project.spec
             if name not in spec.targets:
                 raise UsageError(
@@ -135,9 +120,7 @@ class Space:
                 axes[at] = Axis(label, one, record is not None and _whole(one, record.params, problems))
             if problems:
                 raise CompressfileError(problems, dict(spec.texts))
-            others = {at: value for at, value in fill.items() if at not in axes}
-            _refuse_uses(project, chain, {w.node.mark for w in ranges if w.path in others})
-            return cls(axes, [setting(at, value) for at, value in others.items()])
+            return cls(axes)
 
     @property
     def marks(self) -> dict[str, Mark]:
@@ -145,7 +128,7 @@ class Space:
 
     def settings(self, point: Point) -> list[str]:
         """What ``--set`` takes to build the point."""
-        return [*self.others, *(setting(path, point[path]) for path in self.axes)]
+        return [setting(path, point[path]) for path in self.axes]
 
     def first(self) -> Point:
         return {
@@ -286,19 +269,3 @@ def _leaves(info: Any) -> Iterator[type]:
             yield from _leaves(option)
     else:
         yield type(info)
-
-
-def _refuse_uses(project: Project, chain: list[str], unsettled: set[Mark]) -> None:
-    """No step that the search runs may have a range of another target that has no value."""
-    graph = project.graph
-    positions = {graph.nodes[index].position for index in graph.needed((chain[-1],))}
-    found = []
-    for name, target in project.spec.targets.items():
-        for step in target.steps if name not in chain else ():
-            open_ = [one for one in step.ranges if one.mark in unsettled]
-            if open_ and f"{name}/{step.technique}" in {p.partition("#")[0] for p in positions}:
-                hint = f"'cbuild tune {name} --apply' first, or add 'value:'"
-                message = f"'{chain[-1]}' uses '{name}', whose parameter '{open_[0].parameter}' has no value"
-                found.append(Diagnostic(message, open_[0].mark, hint))
-    if found:
-        raise CompressfileError(found, dict(project.spec.texts))

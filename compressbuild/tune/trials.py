@@ -32,7 +32,8 @@ class Objective(msgspec.Struct, frozen=True):
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """A point that was built. ``point``: path of a range → value. ``values``: of the objectives, none if it failed.
+    """A point that was built. ``point``: path of a range → value. ``values``: of the objectives, none if it failed, or
+    missed a gate before they were measured.
     ``violation``: how far outside its gates it is, 0 inside. ``ran``: nodes that ran for it."""
 
     number: int

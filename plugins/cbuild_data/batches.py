@@ -13,14 +13,17 @@ _SIZE = 64
 
 Take = Callable[[Sequence[int]], tuple[Any, Any]]
 """Numbers of rows → ``(inputs, labels)`` of these."""
+Show = Callable[[Sequence[int]], Sequence[Any]]
+"""Numbers of rows → what they are, for people: text, a picture as an array, or None."""
 
 
 class Batches:
-    """The batches of a dataset: what ``take`` gives for each 64 of its rows."""
+    """The batches of a dataset: what ``take`` gives for each 64 of its rows. ``show``: for people, as stored."""
 
-    def __init__(self, rows: Sequence[int], take: Take) -> None:
+    def __init__(self, rows: Sequence[int], take: Take, show: Show) -> None:
         self._rows = rows
         self._take = take
+        self._show = show
 
     def __len__(self) -> int:
         return -(-len(self._rows) // _SIZE)
@@ -28,6 +31,10 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         for start in range(0, len(self._rows), _SIZE):
             yield self._take(self._rows[start : start + _SIZE])
+
+    def preview(self, numbers: Sequence[int]) -> Sequence[Any]:
+        """What these samples are, each by its number in the order of the batches (see :mod:`cbuild_kit.previews`)."""
+        return self._show([self._rows[number] for number in numbers])
 
 
 def chosen(rows: Rows, count: int, path: str) -> list[int]:

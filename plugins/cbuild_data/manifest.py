@@ -1,6 +1,6 @@
 """Sources of datasets: arrays, folders of images, and tables with numbers or text. No loader is written for them."""
 
-from compressbuild.api import Source, Stack, hookimpl
+from compressbuild.api import Check, Source, Stack, hookimpl
 
 from .arrays.params import Npy, Npz
 from .images.params import Images
@@ -25,3 +25,22 @@ def compressbuild_sources():
     yield _source("csv", "cbuild_data.tables.csv_files:csv_table", Csv, _TABLES)
     yield _source("jsonl", "cbuild_data.tables.jsonl_files:jsonl_table", Jsonl, _TABLES)
     yield _source("parquet", "cbuild_data.tables.parquet_files:parquet_table", Parquet, _PARQUET)
+
+
+@hookimpl
+def compressbuild_checks():
+    yield Check(
+        name="judged-on-its-own-data",
+        run="cbuild_data.advice:judged_on_its_own_data",
+        summary="calibrated on the rows that judge the result",
+        reference="docs/howto/calibrate.md",
+        priority=80,
+    )
+    yield Check(
+        name="few-samples",
+        run="cbuild_data.advice:few_samples",
+        summary="calibrated on too few samples",
+        reference="docs/howto/calibrate.md; Nagel et al., A white paper on neural network quantization, 2021, "
+        "arXiv:2106.08295",
+        priority=70,
+    )

@@ -1,8 +1,8 @@
 """What plugins share about datasets and model inputs. Not a plugin: it has no entry point.
 
 Its public modules are this one, :mod:`cbuild_kit.interface`, :mod:`cbuild_kit.parity`, :mod:`cbuild_kit.predictions`,
-:mod:`cbuild_kit.profiled` and :mod:`cbuild_kit.scores`. Importing this one is cheap; numpy is imported by the functions
-that need it.
+:mod:`cbuild_kit.previews`, :mod:`cbuild_kit.profiled` and :mod:`cbuild_kit.scores`. Importing this one is cheap; numpy
+is imported by the functions that need it.
 """
 
 from .batching import arrays, batch_indices, batches

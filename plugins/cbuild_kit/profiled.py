@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -11,7 +12,9 @@ from compressbuild.api import ModelInput, Profiling
 
 from .inputs import axis_sizes, example_arrays, fixed_batch
 
-__all__ = ["Run", "answer", "feeds"]
+__all__ = ["Run", "answer", "feeds", "layer_of"]
+
+_BETWEEN = re.compile(r"[\s+(),]+")  # of the names that a runtime puts together where it fuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +36,24 @@ def feeds(inputs: Iterable[ModelInput], params: Profiling) -> tuple[dict[str, An
     return example_arrays(items, sizes, batch=batch, seed=params.seed), batch
 
 
-def answer(runs: Sequence[Run], batch: int, describe: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a Profile: medians over runs, because a single run may have waited for the processor."""
+def layer_of(name: str) -> str:
+    """The module in an operator's name, as exporters of ONNX write it: ``blocks.0.conv1/node_Conv_126`` and
+    ``/blocks/0/conv1/Conv`` are of ``blocks.0.conv1`` and ``blocks/0/conv1``. Of fused operators that of the first;
+    empty if there is none."""
+    word = next((word for word in _BETWEEN.split(name) if "/" in word), "")
+    return word.rpartition("/")[0].strip("/")
+
+
+def answer(
+    runs: Sequence[Run], batch: int, describe: Mapping[str, Any], layer: Callable[[str], str] = layer_of
+) -> dict[str, Any]:
+    """The fields of a Profile: medians over runs, because a single run may have waited for the processor. ``layer``:
+    an operator's name → the module that it comes from."""
     keys = dict.fromkeys(key for run in runs for key in run.operators)
     nothing = (0.0, 0)
     rows = []
     for name, op in keys:
         found = [run.operators.get((name, op), nothing) for run in runs]
         time, calls = median(us for us, _ in found), median(count for _, count in found)
-        rows.append({"name": name or op, "op": op, "time_us": time, "calls": calls})
+        rows.append({"name": name or op, "op": op, "time_us": time, "calls": calls, "layer": layer(name)})
     return {"operators": rows, "run_us": median(run.us for run in runs), "batch": batch, "describe": dict(describe)}

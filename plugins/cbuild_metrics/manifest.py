@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compressbuild.api import AnswerMetric, ArtifactMetric, Kind, Metric, RunMetric, Stack, Technique, hookimpl
+from compressbuild.api import AnswerMetric, ArtifactMetric, Check, Kind, Metric, RunMetric, Stack, Technique, hookimpl
 
 from .answers.params import Predict
 from .cost.params import Compressed, Shapes
@@ -72,9 +72,21 @@ def compressbuild_techniques() -> Iterator[Technique]:
         run="cbuild_metrics.answers.predict:predict",
         params=Predict,
         produces="predictions",
+        preview="cbuild_kit.previews:preview",
         stack=_NUMPY,
     )
     yield from records_robustness.techniques()
+
+
+@hookimpl
+def compressbuild_checks() -> Iterator[Check]:
+    yield Check(
+        name="not-quantized",
+        run="cbuild_metrics.advice:not_quantized",
+        summary="a quantization that left most of the weights in float",
+        reference="docs/evidence.md#metrics; docs/howto/calibrate.md",
+        priority=60,
+    )
 
 
 @hookimpl
@@ -90,6 +102,7 @@ def compressbuild_metrics() -> Iterator[Metric]:
             role="quality",
             direction="higher",
             per_class=k == 1,
+            judges="classes" if k == 1 else "",
             stack=_NUMPY,
         )
     yield from _quality()
@@ -198,6 +211,9 @@ def _agreement() -> Iterator[Metric]:
             role="quality",
             paired=True,
             direction=direction,
+            # The only one of these whose scale does not depend on the model.
+            judges="outputs" if name == "cosine" else "",
+            limit={"min": 0.98} if name == "cosine" else {},
             stack=_NUMPY,
         )
 
@@ -233,6 +249,16 @@ def _cost() -> Iterator[Metric]:
         census=True,
         direction="lower",
         role="cost",
+        stack=_NUMPY,
+    )
+    yield ArtifactMetric(
+        name="quantized-share",
+        summary="share of the weights in fewer than 16 bits, and of the multiply-accumulates in integers",
+        run="cbuild_metrics.cost.precision:quantized_share",
+        params=Shapes,
+        of="model",
+        census=True,
+        direction="higher",
         stack=_NUMPY,
     )
     yield ArtifactMetric(

@@ -2,6 +2,7 @@
 
 from compressbuild.api import Kind, Stack, Technique, hookimpl
 
+from .advice.records import checks
 from .convert.params import ConvertBf16, ConvertFp16
 from .graph.params import ExtractSubgraph, OptimizeOnnx
 from .quantize.params import QuantizeDynamic, QuantizeMixed, QuantizeStatic, QuantizeWeights
@@ -36,6 +37,11 @@ def compressbuild_kinds():
 
 
 @hookimpl
+def compressbuild_checks():
+    yield from checks()
+
+
+@hookimpl
 def compressbuild_techniques():
     common = {
         "consumes": ("onnx",),
@@ -43,12 +49,32 @@ def compressbuild_techniques():
         "stack": _STACK,
     }
     yield Technique(
-        name="quantize.dynamic", run="cbuild_onnx.quantize.dynamic:quantize", params=QuantizeDynamic, **common
+        name="quantize.dynamic",
+        run="cbuild_onnx.quantize.dynamic:quantize",
+        params=QuantizeDynamic,
+        traits=("int8",),
+        **common,
     )
-    yield Technique(name="quantize.static", run="cbuild_onnx.quantize.static:quantize", params=QuantizeStatic, **common)
-    yield Technique(name="quantize.mixed", run="cbuild_onnx.quantize.mixed:quantize", params=QuantizeMixed, **common)
     yield Technique(
-        name="quantize.weights", run="cbuild_onnx.quantize.weights:quantize", params=QuantizeWeights, **common
+        name="quantize.static",
+        run="cbuild_onnx.quantize.static:quantize",
+        params=QuantizeStatic,
+        traits=("int8", "calibrates"),
+        **common,
+    )
+    yield Technique(
+        name="quantize.mixed",
+        run="cbuild_onnx.quantize.mixed:quantize",
+        params=QuantizeMixed,
+        traits=("int8", "calibrates"),
+        **common,
+    )
+    yield Technique(
+        name="quantize.weights",
+        run="cbuild_onnx.quantize.weights:quantize",
+        params=QuantizeWeights,
+        traits=("weights-only",),
+        **common,
     )
     yield Technique(name="convert.bf16", run="cbuild_onnx.convert.bf16:convert", params=ConvertBf16, **common)
     yield Technique(name="convert.fp16", run="cbuild_onnx.convert.fp16:convert", params=ConvertFp16, **common)

@@ -49,6 +49,7 @@ def compressbuild_kinds() -> Iterator[Kind]:
 def compressbuild_backends() -> Iterator[Backend]:
     yield Backend(
         name="onnxruntime",
+        priority=100,
         summary="ONNX Runtime: optimised graph, CPU and other execution providers",
         compile="cbuild_onnxruntime.compile:compile",
         load="cbuild_onnxruntime.runner:load",

@@ -34,11 +34,15 @@ def compressbuild_kinds() -> Iterator[Kind]:
 
 @hookimpl
 def compressbuild_techniques() -> Iterator[Technique]:
-    for name, params in (("quantize", OpenVinoQuantize), ("compress", OpenVinoCompress)):
+    for name, params, traits in (
+        ("quantize", OpenVinoQuantize, ("int8", "calibrates")),
+        ("compress", OpenVinoCompress, ("weights-only",)),
+    ):
         yield Technique(
             name=f"openvino.{name}",
             run=f"cbuild_openvino.quantize.{name}:{name}",
             params=params,
+            traits=traits,
             consumes=("onnx", "openvino-ir"),
             produces="openvino-ir",
             stack=_NNCF,
@@ -49,6 +53,7 @@ def compressbuild_techniques() -> Iterator[Technique]:
 def compressbuild_backends() -> Iterator[Backend]:
     yield Backend(
         name="openvino",
+        priority=90,
         summary="OpenVINO: IR for Intel CPUs, GPUs and NPUs, and ARM CPUs",
         compile="cbuild_openvino.compile:compile",
         load="cbuild_openvino.runner:load",

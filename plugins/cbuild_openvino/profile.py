@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
 
-from cbuild_kit.profiled import Run, answer, feeds
+from cbuild_kit.profiled import Run, answer, feeds, layer_of
 
 from compressbuild.api import Context, Profiling
 
@@ -14,9 +15,14 @@ from .artifact import read
 from .runner import OpenVinoRunner
 from .settings import OpenVinoSettings
 
-__all__ = ["profile"]
+__all__ = ["layer", "profile"]
 
 _FEW = 5  # runs of a profile with a model loaded once
+_ADDED = re.compile(r"/(WithoutBiases|Dequantization\w*|fq_\w+)(?=/|$)")  # what OpenVINO puts after a node's name
+_LAYOUT = r"[a-fA-F]{3,6}(?:\d+[a-f])*"
+_BETWEEN = re.compile(
+    f"_{_LAYOUT}_{_LAYOUT}_"
+)  # of an operator that changes one into the other: maker_abcd_acdb_reader
 
 
 def profile(ctx: Context, artifact: Path, params: Profiling) -> dict[str, Any]:
@@ -45,4 +51,11 @@ def profile(ctx: Context, artifact: Path, params: Profiling) -> dict[str, Any]:
             runs.append(Run(us, {key: (max(0.0, took), 1) for key, took in own.items()}))
             before = after
         ctx.progress(len(runs), params.repeats)
-    return answer(runs, batch, described)
+    return answer(runs, batch, described, layer)
+
+
+def layer(name: str) -> str:
+    """The module in an operator's name. One that only changes the layout is of the module that reads it, or else of
+    the one that made it."""
+    maker, *reader = _BETWEEN.split(_ADDED.sub("", name), maxsplit=1)
+    return next((found for part in (*reader, maker) if (found := layer_of(part))), "")

@@ -1,7 +1,8 @@
 """Techniques on PyTorch models, and the kind ``torch-model``: a factory, named edits and safetensors; no pickle."""
 
-from compressbuild.api import Kind, Stack, Technique, hookimpl
+from compressbuild.api import Kind, Source, Stack, Technique, hookimpl
 
+from .advice.records import checks
 from .prune.params.channels import PruneChannels
 from .prune.params.gradual import PruneGradual
 from .prune.params.heads import PruneHeads
@@ -17,6 +18,7 @@ from .rewrite.params.depthwise import ReplaceDepthwise
 from .rewrite.params.lowrank import FactorizeLowrank
 from .rewrite.params.sharing import ShareLayers
 from .to_onnx.params.export import ExportOnnx
+from .to_onnx.params.program import ExportedProgram
 from .to_onnx.params.qat import QuantizeQat
 from .train.params import Distill, Finetune, Train
 
@@ -58,6 +60,24 @@ def compressbuild_kinds():
     )
 
 
+@hookimpl
+def compressbuild_sources():
+    yield Source(
+        name="exported",
+        of="model",
+        params=ExportedProgram,
+        run="cbuild_torch.to_onnx.program:read",
+        produces="onnx",
+        isolate=True,
+        stack=_EXPORT,
+    )
+
+
+@hookimpl
+def compressbuild_checks():
+    yield from checks()
+
+
 def _technique(name, run, params, **more):
     more = {"stack": _TORCH, "produces": "torch-model", **more}
     return Technique(name=name, run=run, params=params, consumes=("torch-model",), **more)
@@ -65,23 +85,34 @@ def _technique(name, run, params, **more):
 
 @hookimpl
 def compressbuild_techniques():
-    yield _technique("train", "cbuild_torch.train.finetune:train", Train)
-    yield _technique("finetune", "cbuild_torch.train.finetune:train", Finetune)
-    yield _technique("distill", "cbuild_torch.train.distill:distill", Distill)
-    yield _technique("prune.magnitude", "cbuild_torch.prune.magnitude:prune", PruneMagnitude)
-    yield _technique("prune.nm", "cbuild_torch.prune.nm:prune", PruneNm)
-    yield _technique("prune.heads", "cbuild_torch.prune.heads:prune", PruneHeads)
-    yield _technique("prune.layers", "cbuild_torch.prune.depth:prune", PruneLayers)
-    yield _technique("prune.movement", "cbuild_torch.prune.movement:prune", PruneMovement)
-    yield _technique("prune.recurrent", "cbuild_torch.prune.recurrent:prune", PruneRecurrent)
-    yield _technique("prune.gradual", "cbuild_torch.prune.gradual:prune", PruneGradual)
+    yield _technique("train", "cbuild_torch.train.finetune:train", Train, traits=("trains",))
+    yield _technique("finetune", "cbuild_torch.train.finetune:train", Finetune, traits=("trains",))
+    yield _technique("distill", "cbuild_torch.train.distill:distill", Distill, traits=("trains",))
+    yield _technique(
+        "prune.magnitude", "cbuild_torch.prune.magnitude:prune", PruneMagnitude, traits=("prunes", "zeros")
+    )
+    yield _technique("prune.nm", "cbuild_torch.prune.nm:prune", PruneNm, traits=("prunes", "zeros"))
+    yield _technique("prune.heads", "cbuild_torch.prune.heads:prune", PruneHeads, traits=("prunes", "shrinks"))
+    yield _technique("prune.layers", "cbuild_torch.prune.depth:prune", PruneLayers, traits=("prunes", "shrinks"))
+    yield _technique(
+        "prune.movement", "cbuild_torch.prune.movement:prune", PruneMovement, traits=("prunes", "zeros", "trains")
+    )
+    yield _technique(
+        "prune.recurrent", "cbuild_torch.prune.recurrent:prune", PruneRecurrent, traits=("prunes", "shrinks")
+    )
+    yield _technique(
+        "prune.gradual", "cbuild_torch.prune.gradual:prune", PruneGradual, traits=("prunes", "zeros", "trains")
+    )
     yield _technique(
         "prune.channels",
         "cbuild_torch.prune.channels:prune",
         PruneChannels,
         stack=_PRUNING,
+        traits=("prunes", "shrinks"),
     )
-    yield _technique("factorize.lowrank", "cbuild_torch.rewrite.lowrank:factorize", FactorizeLowrank)
+    yield _technique(
+        "factorize.lowrank", "cbuild_torch.rewrite.lowrank:factorize", FactorizeLowrank, traits=("shrinks",)
+    )
     yield _technique("fold.batchnorm", "cbuild_torch.rewrite.batchnorm:fold", FoldBatchnorm)
     yield _technique("replace.activation", "cbuild_torch.rewrite.activations:replace", ReplaceActivation)
     yield _technique("replace.depthwise", "cbuild_torch.rewrite.depthwise:replace", ReplaceDepthwise)
@@ -93,6 +124,7 @@ def compressbuild_techniques():
         QuantizeQat,
         produces="onnx",
         stack=_QAT,
+        traits=("int8", "trains"),
     )
     yield _technique(
         "export.onnx",
@@ -100,4 +132,5 @@ def compressbuild_techniques():
         ExportOnnx,
         produces="onnx",
         stack=_EXPORT,
+        traits=("exports",),
     )

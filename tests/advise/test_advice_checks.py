@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from compressbuild.advise import Advice, Seen, Step, advise
-from compressbuild.advise.view import Measured
+from compressbuild.advise import advise as asked
+from compressbuild.api.advice import Advice, Mark, Measured, Origin, Seen, Step
 from compressbuild.api.part import Rows
-from compressbuild.compressfile.spec import DatasetSpec
-from compressbuild.errors import Mark
+from compressbuild.registry import discover
+
+REGISTRY = discover(cache=None)
+
+
+def advise(targets: Iterable[Seen]) -> tuple[Advice, ...]:
+    found, failed = asked(targets, REGISTRY.checks, REGISTRY.owner)
+    assert not failed
+    return found
 
 
 def hyphened(params: dict[str, Any]) -> dict[str, Any]:
@@ -21,12 +29,17 @@ def hyphened(params: dict[str, Any]) -> dict[str, Any]:
 
 def step(technique: str, line: int = 1, facts: dict[str, Any] | None = None, **params: Any) -> Step:
     return Step(
-        node=line, technique=technique, mark=Mark("Compressfile", line, 9), params=hyphened(params), facts=facts or {}
+        node=line,
+        technique=technique,
+        traits=REGISTRY.techniques[technique].traits,
+        mark=Mark("Compressfile", line, 9),
+        params=hyphened(params),
+        facts=facts or {},
     )
 
 
-def data(name: str, loader: str = "", rows: Rows | None = None) -> DatasetSpec:
-    return DatasetSpec(name, Mark("Compressfile", 1, 1), loader or f"m:{name}", rows=rows or Rows())
+def data(name: str, source: str = "", rows: Rows | None = None) -> Origin:
+    return Origin(name, source or f"m:{name}", rows or Rows())
 
 
 INT8 = step(
@@ -111,8 +124,8 @@ def test_int8_with_wide_activations_and_layers_left_in_float() -> None:
     wide = only(with_last(slow, with_params(INT8, activations="uint16")))
     assert wide.edit is not None
     assert (wide.edit.key, wide.edit.text) == ("activations", "auto")
-    partly = only(with_last(slow, replace(INT8, facts={"samples": 512, "quantized_share": 0.31})))
-    assert partly.evidence[-1] == "31% of the weights' bytes are quantized"
+    partly = only(with_last(slow, replace(INT8, facts={"samples": 512, "quantized_share": 0.71})))
+    assert partly.evidence[-1] == "71% of the weights' bytes are quantized"
     assert "stayed in float" in partly.what
 
 
@@ -124,7 +137,7 @@ def test_convolutions_quantized_while_running() -> None:
 
 
 def test_int8_beside_int8_says_nothing_of_int8() -> None:
-    assert advise([replace(SOUND, ratios=(1.0, 0.99, 1.01), baseline_steps=("quantize.static",))]) == ()
+    assert advise([replace(SOUND, ratios=(1.0, 0.99, 1.01), baseline_traits=frozenset({"int8"}))]) == ()
 
 
 def test_a_baseline_that_is_another_model_says_nothing_of_int8() -> None:
@@ -266,6 +279,38 @@ def test_more_threads_than_a_container_has(quota: float | None, text: str | None
 
 def test_one_thread_is_the_least() -> None:
     assert advise([replace(SOUND, quota=0.5, threads=1)]) == ()
+
+
+def test_what_was_not_quantized() -> None:
+    little = with_last(SOUND, replace(INT8, facts={"samples": 512, "quantized_share": 0.31}))
+    assert only(little).evidence == ("31% of the weights are quantized",)
+    row = {"name": "words", "op": "Gather", "shape": [300, 64], "n": 19200}
+    measured = {"quantized-share": {"value": 0.2, "macs": 0.9, "float": [row]}}
+    found = only(replace(SOUND, metrics=measured))
+    assert found.check == "not-quantized"
+    assert "the largest left in float: words (Gather 300×64)" in found.what
+    assert found.evidence[1] == "90% of the multiply-accumulates are in integers"
+    assert advise([replace(little, metrics={"quantized-share": {"value": 0.97, "macs": 1.0, "float": []}})]) == ()
+    assert advise([replace(SOUND, steps=SOUND.steps[:2], metrics=measured)]) == (), "nothing was to be quantized"
+
+
+def test_weights_that_are_turned_into_floats_in_every_run() -> None:
+    slow = with_last(replace(SOUND, ratios=(2.17, 2.1, 2.2)), step("quantize.weights", 3, bits=8))
+    found = only(slow)
+    assert found.check == "weights-slower"
+    assert found.evidence == ("latency ×2.17 [2.10–2.20] of fp32", "size ×0.30 of fp32")
+    assert advise([replace(slow, ratios=(1.0, 0.97, 1.04))]) == (), "it may be as fast"
+    assert advise([replace(slow, same_model=False)]) == ()
+    assert advise([replace(slow, ratios=(1.2, 1.1, 1.3), gated=frozenset({"size"}))]) == (), "it is for its size"
+    assert only(replace(slow, gated=frozenset({"size"}))).check == "weights-slower", "twice as slow is worth a word"
+    assert only(replace(slow, ratios=(1.2, 1.1, 1.3), gated=frozenset({"size", "latency"}))).target == "int8"
+
+
+def test_int8_that_waits_for_memory() -> None:
+    bound = {"roofline": {"value": 0.8, "bound": "memory"}}
+    found = only(replace(SOUND, ratios=(1.02, 1.0, 1.04), metrics=bound))
+    assert "moving bytes" in found.what
+    assert found.evidence[-1] == "roofline: 80% of the bandwidth is reached"
 
 
 def test_two_targets_with_the_same_line_are_advised_once() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 from command import Inline
@@ -49,6 +51,22 @@ def test_a_step_that_changed_nothing_is_named_and_removed(work: Quick) -> None:
     assert (work.root / "Compressfile").read_text() == TOY.replace("      - toy.copy: {note: n}\n", "")
     work("all")
     assert work("advise").out == "nothing to advise on 2 targets\n"
+
+
+def test_what_is_saved_meanwhile_is_not_overwritten(work: Quick) -> None:
+    from compressbuild.advise import patched
+
+    saved = TOY + "# mine\n"
+
+    def slow(*words: Any) -> Any:
+        found = patched(*words)
+        work.write("Compressfile", saved)
+        return found
+
+    work("all")
+    with mock.patch("compressbuild.advise.patched", slow):
+        assert "was changed while this command ran" in work("advise", "--apply", code=2).err
+    assert (work.root / "Compressfile").read_text() == saved
 
 
 def test_the_patch_is_one_that_patch_would_apply(work: Quick) -> None:
@@ -129,8 +147,34 @@ def test_poor_calibration_is_named_and_mended(digits: Inline) -> None:
     digits.write("Compressfile", ONNX)
 
 
+WEIGHTS = """\
+version: 1
+models: {net: {file: cnn.onnx}}
+evaluate: {metrics: [quantized-share]}
+targets:
+  most: {from: net, steps: [quantize.weights: {bits: 8, op-types: [Conv, Gemm]}]}
+  some: {from: net, steps: [quantize.weights: {bits: 8, op-types: [Gemm]}]}
+"""
+
+
+def test_what_was_left_in_float_is_named(tmp_path: Path) -> None:
+    import onnx
+    import onnx_models
+
+    work = Inline(tmp_path / "p")
+    onnx.save(onnx_models.cnn(), work.root / "cnn.onnx")
+    work.write("Compressfile", WEIGHTS)
+    made = work.json("all").targets
+    assert made["most"].metrics["quantized-share"] == 1
+    (row,) = json.loads(work("advise", "--json").out)["advice"]
+    assert (row["check"], row["target"]) == ("not-quantized", "some")
+    assert row["evidence"][0] == f"{made['some'].metrics['quantized-share']:.0%} of the weights are quantized"
+    assert "block0.conv1.w (Conv 16×16×3×3)" in row["what"]
+
+
 def test_changes_that_do_not_go_together_or_do_not_resolve(digits: Inline) -> None:
-    from compressbuild.advise import Advice, Edit, patched
+    from compressbuild.advise import patched
+    from compressbuild.api.advice import Advice, Edit
     from compressbuild.project import Project
 
     def advice(edit: Edit) -> Advice:
@@ -163,7 +207,7 @@ def test_the_threads_of_a_small_container(digits: Inline, tmp_path: Path) -> Non
     (tmp_path / "sys/fs/cgroup/cpu.max").write_text("200000 100000\n")
     with digits.world():
         project = Project(digits.root / "Compressfile")
-        (found,) = advise(gather(project, ["fp32", "int8"], root=tmp_path))
+        (found,) = advise(gather(project, ["fp32", "int8"], root=tmp_path), project.registry.checks).advice
         assert found.evidence == ("threads 4, cgroup quota 2 CPUs",)
         text = patched(project, [found]).text
         project.close()
@@ -183,7 +227,7 @@ def test_full_range_weights_saturate_without_vnni(digits: Inline, isa: list[str]
     with digits.world():
         project = Project(digits.root / "Compressfile")
         project.facts = Facts.fixed({"cpu.arch": "x86_64", "cpu.isa": isa, "os": "Linux", "cpu.count": 2})
-        found = advise(gather(project, ["int8"]))
+        found = advise(gather(project, ["int8"]), project.registry.checks).advice
         text = patched(project, found).text
         project.close()
     assert [each.check for each in found] == said

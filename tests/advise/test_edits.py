@@ -6,8 +6,8 @@ import difflib
 
 import pytest
 
-from compressbuild.advise import Edit
 from compressbuild.advise.edits import edited
+from compressbuild.api.advice import Edit
 from compressbuild.errors import Mark
 
 TEXT = """\

@@ -106,6 +106,24 @@ TABLES = [
 ]
 
 
+FLIPPED: dict[str, Any] = {
+    "metric": "top1", "counts": {"lost": 22, "won": 1}, "looked": True, "said": None,
+    "rows": [
+        {"sample": 3, "way": "lost", "label": 1, "first": 1, "second": 2, "text": "a <b>film</b>\nof two lines"},
+        {"sample": 7, "way": "won", "label": 4, "first": 5, "second": 4},
+    ],
+}  # fmt: skip
+OPERATORS = {
+    "layers": [
+        {
+            "name": "a.conv", "first": 40.0, "second": 10.0, "ratio": 0.25,
+            "operators": [
+                {"first": {"name": "x", "op": "Conv", "us": 40.0}, "second": {"name": "x", "op": "QConv", "us": 10.0}}
+            ],
+        }
+    ],
+    "runs": [60.0, 20.0], "rest": [20.0, 10.0], "batch": 8, "only_first": 0, "only_second": 0,
+}  # fmt: skip
 USED = {
     "seen": True,
     "inputs": [{"name": "image", "shape": ["batch", 3, 16, 16], "dtype": "float32"}],
@@ -174,6 +192,13 @@ def document() -> dict[str, Any]:
         "lost": {"count": 22, "samples": list(range(20))}, "won": {"count": 1, "samples": [7]},
     }  # fmt: skip
     targets[5]["size"] = None
+    targets[1] |= {"flipped": FLIPPED, "operators": OPERATORS}
+    targets[2] |= {
+        "flipped": {**FLIPPED, "looked": False},
+        "operators": "'pruned' was not profiled: 'cbuild profile pruned' measures it",
+    }
+    targets[3] |= {"flipped": {**FLIPPED, "said": "the loader <b>failed</b>"}}
+    targets[5] |= {"flipped": {**FLIPPED, "rows": [{**row, "text": "", "image": ""} for row in FLIPPED["rows"]]}}
     ahead = front(
         [
             Candidate.of(t["name"], t["metrics"], Terms(quality="top1", speed="latency"), t["size"])

@@ -242,6 +242,29 @@ def test_it_names_the_samples_that_flipped(browser: Any) -> None:
     assert "18, 19, …); 1 right only here (sample 7)" in said
 
 
+def test_flipped_samples_and_operators_beside_the_baseline(browser: Any) -> None:
+    panel = browser.find_element(By.ID, "panel")
+
+    def opened(name: str) -> str:
+        browser.find_element(By.CSS_SELECTOR, f"#tabs [data-target={name}]").click()
+        return " ".join(panel.text.split())
+
+    said = opened("int8")
+    cards = [" ".join(card.text.split()) for card in panel.find_elements(By.TAG_NAME, "figure")]
+    assert cards == [
+        "a <b>film</b> of two lines sample 3 label 1 big: 1 int8: 2",
+        "neither a picture nor text sample 7 label 4 big: 5 int8: 4",
+    ]
+    assert "Right in big, wrong in int8 (the first 1 of 22)" in said
+    assert "Operators beside big" in said
+    assert "a.conv 40.0 10.0 ×0.25" in said
+    said = opened("pruned")
+    assert "'cbuild report pruned --samples' shows what these samples are" in said
+    assert "'pruned' was not profiled: 'cbuild profile pruned' measures it." in said
+    assert "The samples are not shown: the loader <b>failed</b>." in opened("slow")
+    assert "neither pictures nor text, so they have numbers only" in opened("late")
+
+
 def test_it_says_of_which_commit_and_machine_it_is(browser: Any) -> None:
     assert "commit 0123456789ab, and 2 changed files" in browser.find_element(By.ID, "about").text
     assert "on A Processor, 2 cores, 8 GiB" in browser.find_element(By.ID, "foot").text

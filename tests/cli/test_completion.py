@@ -40,11 +40,11 @@ def offered(*line: str) -> list[str]:
     ("line", "expected"),
     [
         ("li", ["list"]),
-        ("s", ["show", "sign", "sbom", "schema", "small"]),
+        ("s", ["show", "sign", "sbom", "skill", "schema", "small"]),
         ("bo", ["both"]),
         ("--ke", ["--keep-going"]),
         ("--ver", ["--version", "--verbose"]),
-        ("--keep-going s", ["show", "sign", "sbom", "schema", "small"]),
+        ("--keep-going s", ["show", "sign", "sbom", "skill", "schema", "small"]),
         ("-n small s", ["small"]),
         ("small --re", ["--remeasure"]),
         ("-f Compressfile sm", ["small"]),

@@ -67,7 +67,7 @@ def test_every_record_has_help(registry: Registry) -> None:
         page = re.search(r"^page  (\S+)$", out, re.MULTILINE)
         assert (page is None) == (what == "kind")
         assert page is None or (ROOT / page[1].partition("#")[0]).is_file()
-        assert ("excerpt\n" in out) == (what != "kind" and not name.startswith("metrics.")), name
+        assert ("excerpt\n" in out) == (what not in ("kind", "check") and not name.startswith("metrics.")), name
 
 
 def test_without_a_name_it_lists_all(bare: Work, registry: Registry) -> None:
@@ -116,17 +116,17 @@ def test_another_distribution(tmp_path: Path) -> None:
     [
         (
             "prune.chanels",
-            "no technique, backend, metric, kind, source, destination or executor is called 'prune.chanels'",
+            "no technique, backend, metric, kind, source, destination, executor or check is called 'prune.chanels'",
             "mean 'prune.channels'?",
         ),
         (
             "Latency",
-            "no technique, backend, metric, kind, source, destination or executor is called 'Latency'",
+            "no technique, backend, metric, kind, source, destination, executor or check is called 'Latency'",
             "did you mean 'latency'?",
         ),
         (
             "zzzzzz",
-            "no technique, backend, metric, kind, source, destination or executor is called 'zzzzzz'",
+            "no technique, backend, metric, kind, source, destination, executor or check is called 'zzzzzz'",
             "'cbuild help' lists every name",
         ),
         ("rtx-ada", "'rtx-ada' is a platform of backend 'tensorrt-rtx'", "see 'cbuild help tensorrt-rtx'"),

@@ -140,10 +140,20 @@ def test_apply_writes_the_values_which_build_without_running(work: Quick):
     assert (work.root / "Compressfile").read_text() == text
 
 
-def test_a_range_without_a_value_is_refused_with_its_place(work: Quick):
-    said = work("b", code=2).err
-    assert "Compressfile:8:25: error: parameter 'salt' of 'toy.mix' is a range without a value" in said
-    assert "cbuild tune a --minimize METRIC --apply" in said
+def test_a_range_without_a_value_is_in_the_way_of_what_uses_it_alone(work: Quick):
+    said = work("b", code=4).err
+    assert "target 'b' cannot be built: it needs a value for 'salt' of 'toy.mix'" in said
+    assert (
+        "cbuild tune a --minimize METRIC --apply' chooses it; or add 'value:' to the range at Compressfile:8:25" in said
+    )
+    # The same step with the value that stands in for it, written in another target, is another node.
+    same = "  c: {from: f, steps: [{toy.mix: {salt: 1, modulus: 1000}}]}\n  d: {from: c, steps: [toy.copy]}\n"
+    work.write("Compressfile", TEXT + same)
+    ran = work("all")
+    assert "skipped b: needs a value for" in ran.out
+    assert (work.root / "build/d").is_dir()
+    assert not (work.root / "build/b").exists()
+    assert "needs a value for" in work("list").out
 
 
 def test_the_front_of_several_objectives(work: Quick):
@@ -153,6 +163,30 @@ def test_the_front_of_several_objectives(work: Quick):
     least = {v for v in values.values() if not any(o != v and o[0] <= v[0] and o[1] <= v[1] for o in values.values())}
     assert [values[n] for n in found["front"]] == sorted(least)
     assert found["chosen"] in found["front"]
+
+
+def test_a_trial_that_misses_a_gate_is_not_measured_further(work: Quick, tmp_path: Path):
+    """Times are measured when nothing else runs, so they are dear. Of a trial that keeps the gates they are."""
+    text = TEXT.replace("[length, shares]", "[length, wait]").replace("[5, 905], step: 300", "[5, 105], step: 100")
+    work.write("Compressfile", text)
+    ran = work("tune", "b", "--minimize", "wait", "--trials", "24", "--json", "-v")
+    trials = json.loads(ran.out)["trials"]
+    assert {trial["state"] for trial in trials} == {"feasible", "infeasible"}
+    for trial in trials:
+        assert trial["values"] == ({"wait": 2} if trial["state"] == "feasible" else {})
+    assert 1 <= ran.err.count("b/wait") <= sum(trial["state"] == "feasible" for trial in trials)
+    assert ran.err.count("b/length") > ran.err.count("b/wait")
+    again = work("tune", "b", "--minimize", "wait", "--trials", "24")
+    assert "length min fail; not measured further" in again.out
+    assert all(trial["ran"] == 0 for trial in tuned(work, "b", "--minimize", "wait", "--trials", "24")["trials"])
+
+
+def test_a_search_with_trials_that_were_not_measured_goes_on(work: Quick):
+    text = TEXT.replace("[length, shares]", "[length, wait]").replace("[5, 905], step: 300", "[5, 905]")
+    work.write("Compressfile", text.replace("min: 2", "min: 3"))
+    found = tuned(work, "b", "--minimize", "wait", "--trials", "12")
+    assert len({point(trial) for trial in found["trials"]}) == 12
+    assert {trial["state"] for trial in found["trials"]} == {"feasible", "infeasible"}
 
 
 def test_a_trial_that_fails_is_named_and_the_search_goes_on(work: Quick):
@@ -245,8 +279,9 @@ def test_another_target_without_a_value_is_only_in_the_way_if_it_is_used(work: Q
     work.write("Compressfile", TEXT + other)
     tuned(work, "b", "--minimize", "length", "--trials", "2")
     work.edit("Compressfile", "{choose: [0, 2, 5]}", "{choose: [0, 2, 5]}, others: [other]")
-    said = refused(work, "b", "--minimize", "length").err
-    assert "'b' uses 'other', whose parameter 'salt' has no value" in said
+    said = work("tune", "b", "--minimize", "length", code=4).err
+    assert "target 'b' cannot be built: it needs a value for 'salt' of 'toy.mix'" in said
+    assert "cbuild tune other --minimize METRIC --apply" in said
 
 
 def test_a_matrix_gives_its_targets_one_range(work: Quick):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from compressbuild.compressfile.replacing import replace
+from compressbuild.compressfile.replacing import replace, replace_text
 from compressbuild.errors import UsageError
 
 
@@ -17,7 +17,7 @@ def test_mode_and_link_stay(tmp_path: Path) -> None:
     file.write_text("old")
     file.chmod(0o640)
     link.symlink_to("real")
-    replace(link, b"new")
+    replace(link, b"new", b"old")
     assert (link.is_symlink(), file.read_text(), file.stat().st_mode & 0o777) == (True, "new", 0o640)
     assert sorted(os.listdir(tmp_path)) == ["Compressfile", "real"]
 
@@ -37,6 +37,27 @@ def test_what_fails_loses_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(place, fails)
         with pytest.raises(UsageError if isinstance(what, OSError) else KeyboardInterrupt):
-            replace(file, b"new")
+            replace(file, b"new", b"old")
     assert file.read_text() == "old"
     assert os.listdir(tmp_path) == ["Compressfile"]
+
+
+def test_what_was_saved_meanwhile_stays(tmp_path: Path) -> None:
+    file = tmp_path / "Compressfile"
+    file.write_text("saved meanwhile")
+    with pytest.raises(UsageError, match="was changed while this command ran"):
+        replace(file, b"new", b"old")
+    with pytest.raises(UsageError, match="was changed while this command ran"):
+        replace_text(file, "new", "old")
+    assert file.read_text() == "saved meanwhile"
+    assert os.listdir(tmp_path) == ["Compressfile"]
+    file.unlink()
+    with pytest.raises(UsageError, match="was changed while this command ran"):
+        replace_text(file, "new", "old")
+
+
+def test_a_byte_order_mark_stays(tmp_path: Path) -> None:
+    file = tmp_path / "Compressfile"
+    file.write_bytes(b"\xef\xbb\xbfold\r\n")
+    replace_text(file, "new\r\n", "old\r\n")
+    assert file.read_bytes() == b"\xef\xbb\xbfnew\r\n"

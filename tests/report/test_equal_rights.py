@@ -103,23 +103,8 @@ DEFAULTS = {("compressbuild/api/records.py", "onnx")}
 # Helpers for plugins' tests that make a small artifact of these kinds; no build runs them.
 DEFAULTS |= {("compressbuild/api/testing.py", kind) for kind in ("onnx", "torch-model")}
 DEFAULTS |= {("compressbuild/registry/opening.py", "torch-model")}  # load_torch, which is about this kind
-# The expert knows first-party techniques by name. Recipes are data of plugins already; the checks of 'cbuild advise'
-# and the words of 'cbuild init' are not yet. Nothing joins this list.
-EXPERT = {
-    "advise/accuracy": "distill finetune prune.channels prune.gradual prune.heads prune.layers prune.magnitude "
-    "prune.movement prune.nm prune.recurrent quantize.qat train",
-    "advise/data": "openvino.quantize quantize.mixed quantize.static",
-    "advise/speed": "compressed-size factorize.lowrank nonzeros openvino.quantize prune.channels prune.gradual "
-    "prune.heads prune.layers prune.magnitude prune.movement prune.nm prune.recurrent quantize.dynamic quantize.mixed "
-    "quantize.qat quantize.static",
-    "cli/init": "latency onnxruntime openvino",
-    "cli/recipes": "latency",
-    "starter/inspection": "macs onnx",
-    "starter/model": "torch-model",
-    "starter/recipes": "latency onnx torch-model train",
-    "starter/writing": "cosine export.onnx latency onnx top1 train",
-}
-DEFAULTS |= {(f"compressbuild/{at}.py", word) for at, words in EXPERT.items() for word in words.split()}
+# A goal of 'cbuild init', and a part of the data.
+DEFAULTS |= {("compressbuild/starter/choices.py", word) for word in ("latency", "train")}
 
 
 def literals(path: Path) -> set[str]:
@@ -133,7 +118,7 @@ def literals(path: Path) -> set[str]:
 
 def first_party() -> set[str]:
     found = discover(cache=None)
-    return {*found.techniques, *found.metrics, *found.backends, *found.kinds}
+    return {*found.techniques, *found.metrics, *found.backends, *found.kinds, *found.checks}
 
 
 def test_the_engine_names_no_first_party_record() -> None:

@@ -95,6 +95,25 @@ def test_what_an_edit_affects(work: Inline, file: str, old: str, new: str, found
     assert affected(work, ref="HEAD") == []
 
 
+def test_two_revisions_are_compared_whatever_the_tree_holds(work: Inline):
+    first = git(work.root, "rev-parse", "HEAD").strip()
+    work.edit("g.txt", "abcd", "xyz")
+    second = commit(work.root)
+    work.edit("Compressfile", "  c: {from: g", "  d: {from: a}\n  c: {from: g")
+    third = commit(work.root)
+    work.edit("f.txt", "abc", "abx")  # in the tree alone
+    assert affected(work, "--until", second, ref=first) == ["c"]
+    assert affected(work, "--until", third, ref=second) == ["d"]
+    assert affected(work, "--until", third, ref=first) == ["d", "c"]
+    assert affected(work, "--until", first, ref=third) == ["c"]  # d is not there
+    assert affected(work, "--until", first, ref=first) == []
+    assert affected(work, "--until", third, "c", ref=second) == []
+    assert affected(work, ref=third) == ["a", "b", "d"]
+    assert "unknown target 'd'" in work("affected", "--since", third, "--until", first, "d", code=2).err
+    assert "git knows no revision 'mian'" in work("affected", "--since", first, "--until", "mian", code=2).err
+    assert (work.root / "f.txt").read_text() == "abx"
+
+
 def test_the_tree_and_the_repository_stay_as_they_are(work: Inline):
     work("all")
     work.edit("f.txt", "abc", "abx")
@@ -252,9 +271,14 @@ def test_plugins_of_the_same_repository(work: Inline):
     path = os.pathsep.join([TOY_PATH, str(work.root / "tools")])
     assert work("affected", "--since", base, PYTHONPATH=path).out == ""
     work.edit("tools/ownwork.py", '"x"', '"y"')
+    assert work("affected", "--since", base, "--until", base, PYTHONPATH=path).out == ""
     ran = work("affected", "--since", base, "--json", PYTHONPATH=path)
     assert [msgspec.json.decode(line)["target"] for line in ran.out.splitlines()] == ["c"]
     assert "tools/ownwork.py" in ran.out
+    changed = commit(work.root)
+    work.edit("tools/ownwork.py", '"y"', '"x"')  # as it was at the first
+    ran = work("affected", "--since", base, "--until", changed, PYTHONPATH=path)
+    assert ran.out.split() == ["c"]
 
 
 def test_inside_a_hook_of_git(work: Inline):

@@ -10,9 +10,11 @@ from command import Inline, Work
 
 from compressbuild.errors import CbuildError
 from compressbuild.registry import discover
-from compressbuild.starter.recipes import FAMILIES, Recipe, recipes, suitable
+from compressbuild.starter.choices import FAMILIES
+from compressbuild.starter.recipes import Recipe, exporting, recipes, suitable
 
-KNOWN = recipes(discover())
+REGISTRY = discover()
+KNOWN = recipes(REGISTRY)
 
 
 def test_every_family_has_two_for_the_usual_runtimes() -> None:
@@ -21,7 +23,7 @@ def test_every_family_has_two_for_the_usual_runtimes() -> None:
             found = {
                 recipe.name
                 for goal in ("size", "latency", "balanced")
-                for recipe in suitable(KNOWN.values(), family, runtime, goal, "torch-model", {"LSTM"})
+                for recipe in suitable(KNOWN.values(), REGISTRY, family, runtime, goal, "torch-model", {"LSTM"})
             }
             assert len(found) >= 2, (family, runtime)
 
@@ -36,7 +38,7 @@ def test_its_names_exist_and_its_kinds_fit(recipe: Recipe) -> None:
         kind = technique.produces or kind
     for runtime in recipe.runtimes:
         consumes = registry.backends[runtime].consumes
-        assert kind in consumes or (kind == "torch-model" and "onnx" in consumes), runtime
+        assert kind in consumes or exporting(KNOWN.values(), REGISTRY, kind, consumes), runtime
     named = {value for step in recipe.steps if isinstance(step, dict) for params in step.values()
              for key, value in (params or {}).items() if key == "data"}  # fmt: skip
     assert named == set(recipe.needs)
@@ -45,7 +47,7 @@ def test_its_names_exist_and_its_kinds_fit(recipe: Recipe) -> None:
 def test_a_recipe_is_only_for_what_it_names() -> None:
     def names(family: str = "rnn", runtime: str = "onnxruntime", goal: str = "latency", kind: str = "torch-model",
               layers: tuple[str, ...] = ("LSTM",)) -> list[str]:  # fmt: skip
-        return [recipe.name for recipe in suitable(KNOWN.values(), family, runtime, goal, kind, layers)]
+        return [recipe.name for recipe in suitable(KNOWN.values(), REGISTRY, family, runtime, goal, kind, layers)]
 
     assert names() == ["dynamic-int8-lstm", "slim-recurrent"]
     assert names(layers=("GRU",)) == ["slim-recurrent"]

@@ -38,7 +38,7 @@ def searched(space: Space, count: int, seed: int, wall: float = 0.0) -> list[Tri
 
 
 def test_points_are_inside_their_ranges_and_short_to_write():
-    done = searched(Space(AXES, ()), 20, 3)
+    done = searched(Space(AXES), 20, 3)
     assert len({str(trial.point) for trial in done}) == 20
     for trial in done:
         assert all(AXES[path].holds(value) for path, value in trial.point.items())
@@ -51,13 +51,13 @@ def test_points_are_inside_their_ranges_and_short_to_write():
 
 
 def test_a_search_depends_on_its_seed_and_on_nothing_else():
-    space = Space(AXES, ())
+    space = Space(AXES)
     assert searched(space, 13, 1) == searched(space, 13, 1)
     assert searched(space, 13, 1) != searched(space, 13, 2)
 
 
 def test_points_that_miss_the_gates_are_avoided():
-    space = Space({"float": AXES["float"]}, ())
+    space = Space({"float": AXES["float"]})
     for seed in (0, 1, 2):
         free, walled = searched(space, 40, seed), searched(space, 40, seed, wall=0.4)
         assert min(t.point["float"] for t in free) < 0.12
@@ -68,7 +68,7 @@ def test_points_that_miss_the_gates_are_avoided():
 
 
 def test_true_and_one_are_two_points():
-    space = Space({"choose": axis(choices=(True, 1))}, ())
+    space = Space({"choose": axis(choices=(True, 1))})
     known = [Trial(number=0, point={"choose": True}, state="feasible", values=(1.0,))]
     point = propose(space, known, SIZE, 0)
     assert point is not None
@@ -76,19 +76,19 @@ def test_true_and_one_are_two_points():
 
 
 def test_nothing_is_proposed_where_every_point_is_known():
-    space = Space({"step": axis(low=0, high=1, step=0.5)}, ())
+    space = Space({"step": axis(low=0, high=1, step=0.5)})
     known = [Trial(number=n, point={"step": n / 2}, state="feasible", values=(1.0,)) for n in range(3)]
     assert propose(space, known, SIZE, 0) is None
     assert propose(space, known[:2], SIZE, 0) == {"step": 1.0}
 
 
 def test_every_point_of_a_space_that_can_be_counted():
-    space = Space({"a": axis(choices=("x", "y")), "b": axis(low=1, high=3, whole=True)}, ())
+    space = Space({"a": axis(choices=("x", "y")), "b": axis(low=1, high=3, whole=True)})
     every: list[Point] = [{"a": a, "b": b} for a in ("x", "y") for b in (1, 2, 3)]
     assert space.every(6) == every
     assert space.every(5) is None
-    assert Space({"a": axis(low=0.0, high=1.0)}, ()).every(1000) is None
-    assert Space({"a": axis(low=0, high=10**12, whole=True)}, ()).every(1000) is None
+    assert Space({"a": axis(low=0.0, high=1.0)}).every(1000) is None
+    assert Space({"a": axis(low=0, high=10**12, whole=True)}).every(1000) is None
 
 
 def test_a_point_outside_a_changed_range_is_known_as_such():
@@ -97,7 +97,7 @@ def test_a_point_outside_a_changed_range_is_known_as_such():
     assert not axis(low=1, high=9, whole=True).holds(2.5)
     assert not axis(choices=(1, 2)).holds(True)
     assert not axis(low=0, high=1, step=0.5).holds(0.25)
-    space = Space({"a": axis(low=1, high=9, whole=True)}, ())
+    space = Space({"a": axis(low=1, high=9, whole=True)})
     assert space.holds({"a": 3})
     assert not space.holds({"a": 3, "b": 4})
 

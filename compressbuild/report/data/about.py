@@ -70,10 +70,9 @@ def _declared(graph: Graph, target: TargetPlan) -> list[dict[str, Any]]:
 
 
 def loading_of(project: Project, action: Action, files: Iterable[str]) -> str:
-    """Those of a published artifact; empty if its kind has none."""
+    """Those of a published artifact, with the settings that the Compressfile declares; empty if its kind has none."""
     kind = project.registry.kinds.get(action.node.kind)
-    settings = (action.parts or {}).get("parameters", {})
-    return loading(kind, settings, files) if kind is not None else ""
+    return loading(kind, action.node.key_params, files) if kind is not None else ""
 
 
 def loading(kind: Kind, settings: Mapping[str, Any], files: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ...errors import UsageError
-from ...evaluate.answers import Flip, flips
+from ...evaluate.answers import Flip
 from ...evaluate.compare import (
     Comparison,
     Quality,
@@ -28,8 +28,11 @@ from ...graph import Ask, TargetPlan
 from ...plan import Plan
 from ...project import Project
 from ...words import suggest
+from .beside import Beside
+from .flipped import Shown, answered, answers_of, ask_samples, known_samples, look
+from .profiling import known_profiles, profiles_beside
 
-__all__ = ["Compared", "Side", "compare_targets", "side"]
+__all__ = ["Compared", "Side", "compare_targets", "operators_of", "samples_of", "side"]
 
 _EXACTLY = {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0}
 
@@ -156,6 +159,27 @@ def compare_targets(first: Side, second: Side, *, measure: bool = False) -> Comp
     return Compared(found, (a, b))
 
 
+def operators_of(first: Side, second: Side) -> Beside | str:
+    """The operators of both side by side, or why they are not. Runs nothing."""
+    known = [known_profiles(side.project, (side.name,))[side.name] for side in (first, second)]
+    for at, side in enumerate((first, second)):
+        if isinstance(known[at], str) and side.ref is not None:
+            known[at] = f"'{side.label}' was not profiled with this cache"
+    return profiles_beside(known[0], known[1])
+
+
+def samples_of(second: Side, found: Comparison, *, run: bool) -> Shown | str | None:
+    """What the samples are that flipped, by number, or why that cannot be shown; None: nobody has looked. ``run``: a
+    worker looks."""
+    quality = found.quality
+    ask = ask_samples(second.project, second.name, quality.metric, found.flipped, quality) if quality else None
+    if ask is None:
+        return "no sample flipped whose number in the dataset is known"
+    if run and (failed := look(second.project, [ask])):
+        return "; ".join(failed.values())
+    return known_samples(second.project, [ask])[second.name]
+
+
 def _measure(first: Side, second: Side, speed: str | None) -> None:
     """Run what the comparison needs. Nothing is published."""
     from ...build.run import measure_targets  # what executes, which looking does without
@@ -185,17 +209,8 @@ def _timed(
 
 def _flipped(first: Side, second: Side, quality: Quality) -> tuple[Flip, ...]:
     """What both answered, if the predictions are still in the cache."""
-    made, output = [], None
-    for side in (first, second):
-        metric = next((m for m in side.target.metrics if m.name == quality.metric), None)
-        if metric is None or metric.node is None or metric.node not in side.plan.actions:
-            return ()
-        node = side.project.graph.nodes[metric.node]
-        action, output = side.plan.actions[node.inputs["subject"]], node.params.get("output")
-        if action.result is None or action.evicted:
-            return ()
-        made.append(action.result.output)
-    return flips(second.project.store, made[0], made[1], (*quality.lost, *quality.won), quality.n, output)
+    made = [answers_of(side.project, side.plan, side.target, quality.metric) for side in (first, second)]
+    return answered(second.project.store, made[0], made[1], quality)
 
 
 def _quality(a: Mapping[str, Result], b: Mapping[str, Result], missing: dict[str, str]) -> Quality | None:

@@ -14,7 +14,6 @@ from ... import __version__
 from ...build.envelope import BadEnvelope, Envelope
 from ...digest import read_regular
 from ...evaluate.choice import MARGIN, Candidate, Terms, choose, front
-from ...evaluate.compare import compare_quality, hits
 from ...evaluate.evidence import Evidence
 from ...evaluate.history import History
 from ...evaluate.results import FILE, Results
@@ -26,6 +25,7 @@ from ...project import Project
 from ...words import duration
 from ..picture.drawing import Picture
 from .about import commit, interface, loading_of, machine
+from .baselines import Baselines
 from .breakdowns import breakdowns
 from .layers import shown_layers
 
@@ -33,16 +33,17 @@ __all__ = ["gather", "timed"]
 
 LOG_BYTES = 3000
 HISTORY = 50
-_FLIPPED = 20  # samples that are named
 _SHOWN = ("unit", "direction", "summary", "role", "priority")  # of a metric's record
 
 Json = dict[str, Any]
 
 
-def gather(project: Project, names: Sequence[str]) -> Json:
-    """The report's data. Builds and runs nothing."""
+def gather(project: Project, names: Sequence[str], *, beside: bool = False, samples: bool = False) -> Json:
+    """The report's data. Builds nothing. ``beside``: with each target's samples that flipped and operators, beside its
+    baseline's. ``samples``: workers look at these samples; else nothing runs."""
     plan = project.plan(names)
-    targets = [_target(project, plan, project.graph.targets[name]) for name in names]
+    baselines = Baselines(project, plan)
+    targets = [_target(project, plan, project.graph.targets[name], baselines) for name in names]
     metrics = project.graph.metrics
     roles = Roles.of(metrics)
     shown = roles.in_order(name for target in targets for name in target["metrics"])
@@ -65,6 +66,8 @@ def gather(project: Project, names: Sequence[str]) -> Json:
         "layers": layers,
     }
     _rank(document, roles)
+    if beside:
+        baselines.add_to(targets, document["quality"], run=samples)
     for target in targets:
         for result in target["metrics"].values():
             result.pop("hits", None)
@@ -187,7 +190,7 @@ def _objection(target: Json) -> str:
     return collapsed[0] if collapsed else "" if target["published"] else "is not published"
 
 
-def _target(project: Project, plan: Plan, target: TargetPlan) -> Json:
+def _target(project: Project, plan: Plan, target: TargetPlan, baselines: Baselines) -> Json:
     graph = project.graph
     directory = project.publisher.path(target.name)
     results, history = Results.of_plan(project.store, plan), History(project.state / "history")
@@ -198,6 +201,7 @@ def _target(project: Project, plan: Plan, target: TargetPlan) -> Json:
     metrics = shown.metrics
     gates = msgspec.to_builtins(shown.gates) if said is not None or metrics else []
     before = _baseline(project, results, target)
+    judged = {name: baselines.judge(target, name, before.get(name), result) for name, result in metrics.items()}
     entries, _ = history.read(target.name)
     return {
         "name": target.name,
@@ -212,7 +216,7 @@ def _target(project: Project, plan: Plan, target: TargetPlan) -> Json:
         "size": _size(project, results, target),
         "state": _state(target, wanted, said is not None, gates),
         "missing": [missing.what for missing in target.missing],
-        "metrics": {name: {**result, **_paired(name, before.get(name), result)} for name, result in metrics.items()},
+        "metrics": {name: {**result, **judged[name]} for name, result in metrics.items()},
         "unmeasured": dict(shown.unmeasured),
         "gates": gates,
         "warnings": msgspec.to_builtins(shown.warnings),
@@ -276,19 +280,6 @@ def _baseline(project: Project, results: Results, target: TargetPlan) -> Mapping
         return said.metrics
     found = {m.name: results.metric(m) for m in target.compared}
     return {name: result for name, result in found.items() if result is not None}
-
-
-def _paired(name: str, base: Mapping[str, Any] | None, own: Mapping[str, Any]) -> Json:
-    """Whether the same samples show a difference from the baseline, where it is known which are right. ``lost``: those
-    that only the baseline gets right; ``won``: those that only this one does."""
-    if base is None or "hits" not in own or "hits" not in base or own.get("labels") != base.get("labels"):
-        return {}
-    found = compare_quality(name, hits(base) or [], hits(own) or [])
-    flipped = {
-        way: {"count": len(samples), "samples": samples[:_FLIPPED]}
-        for way, samples in (("lost", found.lost), ("won", found.won))
-    }
-    return {"paired": {"verdict": found.verdict, "p": found.p, "low": found.low, "high": found.high, **flipped}}
 
 
 def _layers(project: Project, plan: Plan, names: Sequence[str]) -> tuple[Json, dict[str, str]]:

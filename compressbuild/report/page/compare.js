@@ -64,6 +64,18 @@ function speed() {
     h("p", { class: "faint" }, `Median: ${number(l.first, unit(l.metric))} and ${number(l.second, unit(l.metric))}. Only the ratio carries over to other machines.`));
 }
 
+function samples() {
+  const answers = Object.fromEntries(data.flipped.map((f) => [f.sample, f])), known = data.samples !== null && typeof data.samples === "object" ? data.samples : {};
+  const all = data.quality ? [["lost", data.quality.lost], ["won", data.quality.won]].flatMap(([way, numbers]) => numbers.filter((n) => n in answers).slice(0, data.most).map((n) => ({ way, ...answers[n], ...known[n] }))) : [];
+  if (!all.length) return $("samples").remove();
+  const said = typeof data.samples === "string" ? data.samples : null;
+  $("samples").append(...samplesPart(all, A, B, { looked: data.samples !== null, said, counts: { lost: data.quality.lost.length, won: data.quality.won.length }, command: `cbuild compare ${A} ${B} --samples --format html` }));
+}
+
+function operators() {
+  if (data.operators === null) $("operators").remove(); else $("operators").append(...operatorsPart(data.operators, A, B));
+}
+
 function metrics() {
   if (!data.rows.length) return $("rows").remove();
   const drawn = data.rows.filter((r) => r.ratio !== null && r.ratio > 0), canvas = h("canvas", { role: "img", "aria-label": "Ratio of each metric; the table below has the same values" });
@@ -79,7 +91,7 @@ function metrics() {
 
 $("about").textContent = `is ${B} better than ${A}? · ${new Date(1000 * data.time).toLocaleString()}`;
 $("foot").textContent = `compressbuild ${data.version}. What is not paired (every metric but quality and speed) may differ by chance.`;
-verdict(); quality(); speed(); metrics();
+verdict(); quality(); speed(); metrics(); samples(); operators();
 const shown = data.breakdowns.filter((b) => "base" in Object.values(b.rows)[0]);
 if (shown.length) $("tables").append(...shown.map(breakdownPart)); else $("tables").remove();
 root.dataset.ready = "yes";

@@ -11,23 +11,33 @@ import msgspec
 
 from ... import __version__
 from ...evaluate.compare import Comparison
+from ..data.beside import Beside
+from ..data.flipped import MOST, Shown
 from .shell import asset, filled, shell
 
 __all__ = ["comparison_page", "page"]
 
 MOST_ROWS = 100
+MOST_PICTURES = 4_000_000
+"""Characters of all pictures of samples in a report."""
 _SHOWN = ("value", "ratio", "ratio_low", "ratio_high", "noisy", "paired")
 _NODE = ("node", "kind", "status", "seconds", "memory", "size")
 
 
 def page(document: dict[str, Any], graph: str) -> str:
     """``document``: as :func:`compressbuild.report.data.document.gather` makes it. ``graph``: an svg element."""
-    scripts = ("page", "parts", "target", "report")
+    scripts = ("page", "parts", "samples", "operators", "target", "report")
     return _page("report", str(document["project"]), scripts, _slim(document), {"GRAPH": graph})
 
 
-def comparison_page(found: Comparison, tables: Iterable[dict[str, Any]]) -> str:
-    """``tables``: as :func:`compressbuild.report.data.breakdowns.breakdowns` makes them, with A as the baseline."""
+def comparison_page(
+    found: Comparison,
+    tables: Iterable[dict[str, Any]],
+    operators: Beside | str | None = None,
+    samples: Shown | str | None = None,
+) -> str:
+    """``tables``: as :func:`compressbuild.report.data.breakdowns.breakdowns` makes them, with A as the baseline.
+    ``operators`` and ``samples``: what :mod:`compressbuild.report.data.comparing` says of them; None: nothing."""
     document = {
         **msgspec.to_builtins(found),
         "verdict": found.verdict,
@@ -35,8 +45,12 @@ def comparison_page(found: Comparison, tables: Iterable[dict[str, Any]]) -> str:
         "time": time.time(),
         "breakdowns": [_cut(table) for table in tables],
         "metrics": {row.metric: {"unit": row.unit} for row in found.rows},
+        "operators": msgspec.to_builtins(operators),
+        "samples": samples,
+        "most": MOST,
     }
-    return _page("compare", f"{found.first} and {found.second}", ("page", "parts", "compare"), document, {})
+    scripts = ("page", "parts", "samples", "operators", "compare")
+    return _page("compare", f"{found.first} and {found.second}", scripts, document, {})
 
 
 def _page(body: str, title: str, scripts: Iterable[str], document: dict[str, Any], more: dict[str, str]) -> str:
@@ -50,16 +64,30 @@ def _page(body: str, title: str, scripts: Iterable[str], document: dict[str, Any
 
 def _slim(document: dict[str, Any]) -> dict[str, Any]:
     """Only what the page shows: of long tables the rows that fell most, of results what is not in a table."""
-    targets = [
-        {
+    room = MOST_PICTURES
+    targets = []
+    for target in document["targets"]:
+        flipped, room = _bounded(target, room)
+        slim = {
             **target,
+            "flipped": flipped,
             "metrics": {name: {k: m[k] for k in _SHOWN if k in m} for name, m in target["metrics"].items()},
             "breakdowns": [_cut(table) for table in target["breakdowns"]],
         }
-        for target in document["targets"]
-    ]
+        targets.append(slim)
     nodes = [{key: node[key] for key in _NODE} for node in document["nodes"]]
     return {**document, "targets": targets, "nodes": nodes}
+
+
+def _bounded(target: dict[str, Any], room: int) -> tuple[dict[str, Any] | None, int]:
+    """The samples of a target, or why they are left out, and the room that is left for pictures."""
+    flipped: dict[str, Any] | None = target.get("flipped")
+    size = sum(len(row.get("image", "")) for row in flipped["rows"]) if flipped is not None else 0
+    if flipped is None or size <= room:
+        return flipped, room - size
+    rows = [{key: value for key, value in row.items() if key != "image"} for row in flipped["rows"]]
+    command = f"cbuild compare {target['baseline']} {target['name']} --format html"
+    return {**flipped, "rows": rows, "said": f"this page has many pictures already; '{command}' shows these"}, room
 
 
 def _cut(table: dict[str, Any]) -> dict[str, Any]:

@@ -6,19 +6,22 @@ from collections.abc import Iterator
 
 from ...evaluate.compare import Comparison, Quality
 from ...words import number
+from ..data.flipped import Shown
 from .columns import columns
 
 __all__ = ["comparison_lines"]
 
 _SHOWN = 20  # samples that flipped
+_WIDE = 160  # characters of a text
 
 
-def comparison_lines(found: Comparison) -> Iterator[str]:
-    """The verdict first, then what it rests on."""
+def comparison_lines(found: Comparison, samples: Shown | str | None = None) -> Iterator[str]:
+    """The verdict first, then what it rests on. ``samples``: what the flipped ones are, or why that is not shown."""
     yield found.verdict
     if found.quality is not None:
         yield ""
         yield from _quality(found.quality, found)
+        yield from _samples(samples, found)
     if found.speed is not None:
         at = found.speed
         interval = f" [{at.low:.3g}–{at.high:.3g}]" if at.low is not None and at.high is not None else ""
@@ -46,6 +49,22 @@ def _quality(at: Quality, found: Comparison) -> Iterator[str]:
             more = f" and {len(which) - _SHOWN} more" if len(which) > _SHOWN else ""
             shown = ", ".join(f"{sample}{answers.get(sample, '')}" for sample in which[:_SHOWN])
             yield f"  {said}: {shown}{more}"
+
+
+def _samples(samples: Shown | str | None, found: Comparison) -> Iterator[str]:
+    if isinstance(samples, str):
+        yield f"  samples: {samples}"
+        return
+    for sample, said in (samples or {}).items():
+        if text := said.get("text"):
+            line = "".join(
+                c if c.isprintable() else " " for c in " / ".join(text.splitlines())
+            )  # no codes to a terminal
+            yield f"  {sample}: {line if len(line) <= _WIDE else line[: _WIDE - 1] + '…'}"
+    if any("image" in said for said in (samples or {}).values()):
+        yield "  the samples are pictures: '--format html' shows them"
+    elif samples is not None and not any(samples.values()):
+        yield "  the samples are neither pictures nor text, so there is nothing to show"
 
 
 def _table(found: Comparison) -> Iterator[str]:

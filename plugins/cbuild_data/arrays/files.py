@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from cbuild_kit import unlabelled
+from cbuild_kit.previews import pictures
 
 from compressbuild.api import Context, Rows, UserError
 
@@ -69,7 +70,10 @@ def _batches(
         said = labels[which] if labels is not None else unlabelled(len(which))
         return next(iter(found.values())) if alone else found, said
 
-    return Batches(chosen(rows, count, path), take)
+    def show(which: Sequence[int]) -> Sequence[Any]:
+        return pictures({name: array[which] for name, array in arrays.items()})
+
+    return Batches(chosen(rows, count, path), take, show)
 
 
 def _count(arrays: Mapping[str, np.ndarray], labels: np.ndarray | None, path: str) -> int:

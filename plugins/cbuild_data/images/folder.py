@@ -50,7 +50,10 @@ def images(ctx: Context, params: Images, rows: Rows) -> Batches:
         inputs = array if params.input is None else {params.input: array}
         return inputs, labels[which] if labels is not None else unlabelled(len(which))
 
-    return Batches(chosen(rows, len(files), params.images), take)
+    def show(which: Sequence[int]) -> Sequence[np.ndarray]:
+        return [_pixels(files[row], params, folder) for row in which]
+
+    return Batches(chosen(rows, len(files), params.images), take, show)
 
 
 def _classes(folder: Path, params: Images) -> tuple[list[Path], np.ndarray]:

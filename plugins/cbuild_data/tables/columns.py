@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,6 +59,7 @@ def batches(ctx: Context, params: Table, rows: Rows, read: Read, path: str) -> B
     """The batches of a table that was read from ``path``."""
     which = chosen(rows, len(read.places), path)
     labels = _labels(params, read) if params.labels is not None else None
+    names = [name for name in wanted(params) if name != params.labels]
     if params.inputs:
         arrays = {name: _numbers(read, given, params.dtype) for name, given in params.inputs.items()}
 
@@ -65,7 +67,7 @@ def batches(ctx: Context, params: Table, rows: Rows, read: Read, path: str) -> B
             return {name: array[these] for name, array in arrays.items()}
     else:
         assert params.tokenizer is not None
-        names = (params.text,) if isinstance(params.text, str) else params.text
+        names = [params.text] if isinstance(params.text, str) else list(params.text)
         tokenizer = Tokenizer(ctx.file(params.tokenizer), params.tokenizer, params.length, pairs=len(names) == 2)
         texts = [_texts(read, name) for name in names]
 
@@ -75,7 +77,13 @@ def batches(ctx: Context, params: Table, rows: Rows, read: Read, path: str) -> B
     def take(these: Sequence[int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
         return inputs(these), labels[these] if labels is not None else unlabelled(len(these))
 
-    return Batches(which, take)
+    return Batches(which, take, partial(_said, read, names, bare=not params.inputs))
+
+
+def _said(read: Read, columns: Sequence[str], rows: Sequence[int], *, bare: bool) -> list[str]:
+    """The rows in words. ``bare``: texts, without the names of their columns."""
+    values = ([(name, read.columns[name][row]) for name in columns] for row in rows)
+    return ["\n".join(str(value) if bare else f"{name}: {value}" for name, value in row) for row in values]
 
 
 def _texts(read: Read, name: str) -> Sequence[str]:

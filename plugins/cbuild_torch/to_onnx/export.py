@@ -31,11 +31,11 @@ from .naming import INPUT, OUTPUT, name_layers, name_values
 from .params.export import ExportOnnx
 from .sizes import FIXED, at_every_size, known_answers
 
-__all__ = ["check_axes", "export", "fixed_axis", "free_names", "refuse_bfloat16", "trace"]
+__all__ = ["CAUSES", "check_axes", "export", "fixed_axis", "free_names", "refuse_bfloat16", "to_program", "trace"]
 
 _CHECK_SAMPLES = 64
 _INLINE = 1 << 26  # bytes of weights, in the file that torch's exporter writes
-_CAUSES = (
+CAUSES = (
     "the model may draw random numbers or compute with values in Python, which export fixes; if large values only "
     "round differently, check on real ones with 'data: DATASET', and raise 'atol:' or 'rtol:' only if the model's "
     "quality metric holds"
@@ -94,8 +94,8 @@ def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
     runner = OnnxRunner(ctx.out / files.NAME, threads=ctx.threads)
     allowed = {"atol": params.atol, "rtol": params.rtol}
     wanted = dict(zip(names, wanted.values(), strict=True))
-    worst = compare(runner(feeds), wanted, what="the exported model", hint=_CAUSES, **allowed)
-    worst = max(worst, at_every_size(known, runner, names, hint=_CAUSES, **allowed))
+    worst = compare(runner(feeds), wanted, what="the exported model", hint=CAUSES, **allowed)
+    worst = max(worst, at_every_size(known, runner, names, hint=CAUSES, **allowed))
     ctx.progress(3, 3)
     return {"opset": params.opset, "nodes": nodes, "max_difference": worst}
 
@@ -151,21 +151,18 @@ def trace(
         arguments["dynamic_shapes"] = (tuple(shapes),)
     elif by_keyword(module, names):
         arguments = {"kwargs": example, "dynamic_shapes": dict(zip(names, shapes, strict=True))}
+    arguments["input_names"] = [f"{INPUT}{i}" for i in range(len(names))]
+    return to_program(module, output_names=[f"{OUTPUT}{i}" for i in range(outputs)], opset=opset, **arguments)
+
+
+def to_program(model: nn.Module | torch.export.ExportedProgram, *, opset: int, **arguments: Any) -> Any:
+    """torch's exporter, silent; ``arguments``: of ``torch.onnx.export``. UserError if it cannot."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), _quiet_registry(), torch.no_grad():
-            program = torch.onnx.export(
-                module,
-                **arguments,
-                input_names=[f"{INPUT}{i}" for i in range(len(names))],
-                output_names=[f"{OUTPUT}{i}" for i in range(outputs)],
-                opset_version=opset,
-                dynamo=True,
-                verbose=False,
-            )
+            return torch.onnx.export(model, **arguments, opset_version=opset, dynamo=True, verbose=False)
     except Exception as error:  # the exporter wraps whatever the user's forward or a missing operator raises
         raise UserError(f"torch cannot export this model: {_reason(error)}{place(error)}", hint=_hint(error)) from error
-    return program
 
 
 @contextlib.contextmanager

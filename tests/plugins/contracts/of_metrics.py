@@ -70,7 +70,11 @@ class OfCounts(OfFiles):
 
 
 globals().update(classes(OfFiles, {"size": {}, "compressed-size": {}}))
-globals().update(classes(OfCounts, {name: {} for name in ("macs", "parameters", "nonzeros", "distinct", "layers")}))
+globals().update(
+    classes(
+        OfCounts, {name: {} for name in ("macs", "parameters", "nonzeros", "distinct", "quantized-share", "layers")}
+    )
+)
 
 
 class OfRuns(OfMetric):

@@ -16,10 +16,18 @@ REGISTRY = discover(cache=None)
 
 def opened(root: Path, source: str, rows: Rows | None = None, **keys: Any) -> list[tuple[Any, np.ndarray]]:
     """The batches of an entry ``{SOURCE: …}`` of a Compressfile in ``root``."""
+    found = dataset(root, source, rows, **keys)
+    batches = list(found)
+    assert len(found) == len(batches)
+    return batches
+
+
+def dataset(root: Path, source: str, rows: Rows | None = None, **keys: Any) -> Any:
+    """What the source of such an entry returns."""
     record = REGISTRY.source(source)
     named = {name.replace("_", "-"): value for name, value in keys.items()}
     msgspec.convert(named, record.params)
-    dataset = WorkDataset(
+    entry = WorkDataset(
         loader=record.run,
         args=named,
         params_type=f"{record.params.__module__}:{record.params.__qualname__}",
@@ -34,12 +42,9 @@ def opened(root: Path, source: str, rows: Rows | None = None, **keys: Any) -> li
         out=str(root / ".out"),
         scratch=str(root / ".scratch"),
         root=str(root),
-        datasets={"d": dataset},
+        datasets={"d": entry},
     )
-    found = Context(request, lambda _: None).dataset("d")
-    batches = list(found)
-    assert len(found) == len(batches)
-    return batches
+    return Context(request, lambda _: None).dataset("d")
 
 
 def whole(batches: list[tuple[Any, np.ndarray]]) -> tuple[Any, np.ndarray]:

@@ -1,0 +1,56 @@
+"""Classifiers of digits for ``benchmarks/recipes.py``: a transformer encoder, a causal transformer and an LSTM.
+
+Each reads an 8×8 image as a sequence of eight rows. They are wide enough that weights, not overhead, take the time.
+"""
+
+from __future__ import annotations
+
+import torch
+from sequence_models import Encoder, Rnn
+from torch import Tensor, nn
+from torch.nn.functional import gelu, scaled_dot_product_attention
+
+WIDTH, HEADS = 128, 4
+
+
+class CausalLayer(nn.Module):
+    """A layer as in GPT-2: normalised first, and no position sees a later one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.between = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+        self.query, self.key, self.value = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.out = nn.Linear(WIDTH, WIDTH)
+        self.wide, self.narrow = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.before(x)
+        parts = (each(rows).unflatten(-1, (HEADS, -1)).transpose(1, 2) for each in (self.query, self.key, self.value))
+        x = x + self.out(scaled_dot_product_attention(*parts, is_causal=True).transpose(1, 2).flatten(2))
+        return x + self.narrow(gelu(self.wide(self.between(x))))
+
+
+class Decoder(nn.Module):
+    """Two causal layers; the state after the last row is classified."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(8, WIDTH)
+        self.position = nn.Parameter(torch.randn(8, WIDTH) * 0.02)
+        self.layers = nn.Sequential(CausalLayer(), CausalLayer())
+        self.head = nn.Linear(WIDTH, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(self.layers(self.embed(image.flatten(1, 2)) + self.position)[:, -1])
+
+
+def encoder() -> nn.Module:
+    return Encoder(WIDTH, "gelu")
+
+
+def decoder() -> nn.Module:
+    return Decoder()
+
+
+def lstm() -> nn.Module:
+    return Rnn(nn.LSTM, WIDTH)
