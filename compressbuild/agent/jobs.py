@@ -24,14 +24,14 @@ Stats = dict[str, tuple[int, int, int, int]]
 
 @dataclass(slots=True)
 class Job:
-    """``lacks``: digests that have to arrive first. ``lock``: a share in the machine, or the whole of it. ``told``: how
+    """``lacks``: digests that have to arrive first. ``lock``: a share in the machine, or the whole of it. ``sent``: how
     many bytes of its log were sent. ``trees``: the directories that it reads."""
 
     order: Order
     base: Path
     lacks: set[str] = field(default_factory=set)
     lock: Lock | None = None
-    told: int = 0
+    sent: int = 0
     trees: tuple[Path, ...] = ()
     spoiled: bool = False
 

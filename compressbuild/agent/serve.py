@@ -230,11 +230,11 @@ class Agent:
     def _tell_log(self, job: Job) -> None:
         try:
             with open(job.log, "rb") as file:
-                size = os.fstat(file.fileno()).st_size - job.told
+                size = os.fstat(file.fileno()).st_size - job.sent
                 if size > 0:
-                    file.seek(job.told)
+                    file.seek(job.sent)
                     self._wire.send(Said(job.order.token, size), (file, size))
-                    job.told += size
+                    job.sent += size
         except FileNotFoundError:  # it has not begun
             return
 
