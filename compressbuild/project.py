@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .registry import Registry
     from .store import Store
 
-__all__ = ["STATE_DIR", "Project", "Selection", "renewed"]
+__all__ = ["STATE_DIR", "Project", "Selection", "renewed", "undeclared"]
 
 STATE_DIR = ".cbuild"
 """Directory beside the Compressfile for what belongs to this checkout: stat cache, traces, logs, the no-op state."""
@@ -180,17 +180,6 @@ class Project:
 
         return Publisher(self.published, self.store, self.stat)
 
-    def undeclared(self) -> list[str]:
-        """What lies published of targets that the Compressfile does not declare: directories with a seal."""
-        from .publish import SEAL
-
-        try:
-            names = sorted(os.listdir(self.published))
-        except OSError:  # nothing is published
-            return []
-        seals = (self.published / name / SEAL for name in names if name not in self.spec.targets and name[0] != ".")
-        return [seal.parent.name for seal in seals if seal.is_file() and not seal.parent.is_symlink()]
-
     def select(self, words: Iterable[str]) -> Selection:
         """Targets for what was typed. One asked for by name that cannot be built here raises Incompatible; one that
         ``all``, a group or a glob brought in is skipped."""
@@ -244,6 +233,18 @@ def renewed(project: Project, names: Iterable[str]) -> bool:
     for part in ("graph", "keyer"):
         project.__dict__.pop(part, None)
     return True
+
+
+def undeclared(project: Project) -> list[str]:
+    """What lies published of targets that the Compressfile does not declare: directories with a seal."""
+    from .publish import SEAL
+
+    try:
+        names = sorted(os.listdir(project.published))
+    except OSError:  # nothing is published
+        return []
+    seals = (project.published / name / SEAL for name in names if name not in project.spec.targets and name[0] != ".")
+    return [seal.parent.name for seal in seals if seal.is_file() and not seal.parent.is_symlink()]
 
 
 def _utf8(path: Path, what: str) -> Path:
