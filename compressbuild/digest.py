@@ -40,6 +40,7 @@ T = TypeVar("T")
 _HEX = frozenset("0123456789abcdef")
 _MAX_DEPTH = 200
 _CHUNK = 4 << 20
+_SMALL = 64 << 10  # bytes of a file for which a file object costs more than the reading
 _ATTEMPTS = 5
 
 # File systems stamp files from a clock that ticks every 1-10 ms; two writes within a tick can bear one stamp.
@@ -188,17 +189,22 @@ def _unsteady(path: str) -> OSError:
 
 def _hash(path: str, size: int) -> Digest:
     """Read, not mapped: whoever truncates a mapped file kills the process that reads it (SIGBUS)."""
-    with open(path, "rb", buffering=0, opener=_without_waiting) as file:
-        hasher = blake3(max_threads=blake3.AUTO if size > _CHUNK else 1)
-        buffer = bytearray(min(max(size, 1), _CHUNK))
-        view = memoryview(buffer)
-        while count := file.readinto(buffer):
-            hasher.update(view[:count])
-        return hasher.hexdigest()
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe put in the file's place is opened, and fails at once
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe put in the file's place is opened, and fails at once
+    try:
+        if size < _SMALL:
+            hasher = blake3()
+            while data := os.read(fd, _SMALL):
+                hasher.update(data)
+            return hasher.hexdigest()
+        with open(fd, "rb", buffering=0, closefd=False) as file:
+            hasher = blake3(max_threads=blake3.AUTO if size > _CHUNK else 1)
+            buffer = bytearray(min(size, _CHUNK))
+            view = memoryview(buffer)
+            while count := file.readinto(buffer):
+                hasher.update(view[:count])
+            return hasher.hexdigest()
+    finally:
+        os.close(fd)
 
 
 # -- small self-checked files ------------------------------------------------------------------------------------------

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from .digest import StatCache
     from .graph import Ask, Graph, TargetPlan, Types
     from .machines.machines import Machines
-    from .plan import Keyer, Plan, Traces
+    from .plan import Keyer, Plan, Starts, Traces
     from .platforms import Facts
     from .publish import Publisher
     from .registry import Registry
+    from .remote.remote import Remote
     from .store import Store
 
 __all__ = ["STATE_DIR", "Project", "Selection", "renewed", "undeclared"]
@@ -86,6 +87,7 @@ class Project:
         self.environ = os.environ if environ is None else environ
         self._cache = cache
         self._asks: tuple[Ask, ...] = ()
+        self.remote: Remote | None = None
 
     @cached_property
     def registry(self) -> Registry:
@@ -144,6 +146,22 @@ class Project:
 
         return Store(self.cache_path)
 
+    def connect(self) -> Remote | None:
+        """Let the store look in the remote cache, too, if there is one. Nothing is asked of it yet. UsageError if its
+        settings make no sense."""
+        if not (self.spec.remote.url or self.environ.get("CBUILD_REMOTE")):
+            return None
+        if self.remote is None:
+            from .remote.remote import Remote
+            from .remote.settings import Settings
+
+            settings = Settings.of(self.spec, self.environ)
+            if settings is not None:
+                self.remote = Remote(settings, self.store, self.state, self.environ)
+                self.remote.check()
+                self.store.shared.upstream = self.remote
+        return self.remote
+
     @cached_property
     def stat(self) -> StatCache:
         from .digest import StatCache
@@ -175,6 +193,12 @@ class Project:
         return Traces(self.state / "traces")
 
     @cached_property
+    def starts(self) -> Starts:
+        from .plan import Starts
+
+        return Starts(self.state / "starts")
+
+    @cached_property
     def publisher(self) -> Publisher:
         from .publish import Publisher
 
@@ -204,13 +228,15 @@ class Project:
         return Selection(tuple(name for name in names if name not in skipped), skipped, install, words)
 
     def plan(self, targets: Iterable[str], *, remeasure: bool = False) -> Plan:
-        from .plan import make_plan
+        from .plan import look_ahead, make_plan
 
+        targets = tuple(targets)
+        look_ahead(self.graph, targets, self.keyer, self.store)
         return make_plan(self.graph, targets, self.keyer, self.store.lookup, self.traces.get, remeasure=remeasure)
 
     def save(self) -> OSError | None:
         """Keep what was learnt for the next time; what prevented it. The work is done all the same."""
-        parts = ("code", "stat", "traces", "types")
+        parts = ("code", "stat", "traces", "starts", "types")
         saved = [self.__dict__[part].save() for part in parts if part in self.__dict__]
         return next((error for error in saved if error is not None), None)
 
@@ -218,6 +244,8 @@ class Project:
         self.save()
         if (machines := self.__dict__.get("machines")) is not None:
             machines.close()
+        if self.remote is not None:
+            self.remote.close()
         if "store" in self.__dict__:
             self.store.close()
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .digest import Digest, StatCache, bytes_digest
 from .errors import CbuildError
@@ -16,10 +16,20 @@ from .errors import CbuildError
 if TYPE_CHECKING:
     from .store import Store, Tree
 
-__all__ = ["SEAL", "Publisher"]
+__all__ = ["SEAL", "Publisher", "Staged"]
 
 SEAL = "provenance.json"
 """The file that tells what the others are."""
+
+
+_NAMED = 3  # targets that an error names
+
+
+class Staged(NamedTuple):
+    """A directory that is complete, and beside its place."""
+
+    target: str
+    directory: Path
 
 
 class Publisher:
@@ -37,7 +47,7 @@ class Publisher:
         """Bytes of a published artifact, without the files ``beside`` it; None if nothing is published."""
         directory = self.path(target)
         try:
-            files = [name for name in _files(str(directory)) if name not in {*beside, SEAL}]
+            files = [name for name, _ in _files(str(directory)) if name not in {*beside, SEAL}]
             return sum((directory / name).stat().st_size for name in files)
         except OSError:  # not published, or replaced at this moment
             return None
@@ -60,51 +70,91 @@ class Publisher:
         made_of: Digest,
         seal: Callable[[Path, Tree], bytes],
     ) -> bool:
-        """Make ``build/<target>`` hold the artifact, ``files`` and what ``seal(directory, tree)`` says of them.
+        """:meth:`stage` and :meth:`place` one target. True if the directory had to be written, False if it was there
+        already, byte for byte."""
+        staged = self.stage(target, artifact, files, made_of, seal)
+        self.place([staged] if staged is not None else [])
+        return staged is not None
 
-        ``made_of``: digest of what else ``seal`` tells, so that it need not be asked again. True if the directory had
-        to be written, False if it was there already, byte for byte.
+    def stage(
+        self,
+        target: str,
+        artifact: Digest,
+        files: dict[str, bytes],
+        made_of: Digest,
+        seal: Callable[[Path, Tree], bytes],
+    ) -> Staged | None:
+        """Write what ``build/<target>`` is to hold beside its place: the artifact, ``files`` and what ``seal(directory,
+        tree)`` says of them. None if its place holds that already, byte for byte.
+
+        ``made_of``: digest of what else ``seal`` tells, so that it need not be asked again.
         """
         tree = self._store.cas.read_tree(artifact)
         taken = {file.path for file in tree.files} & {*files, SEAL}
         if taken:
             raise CbuildError(f"target '{target}' makes a file named '{min(taken)}', which the build itself writes")
-        final = self.path(target)
-        if self._current(final, tree, files, made_of, seal):
-            return False
-        try:
-            self._replace(target, artifact, files, tree, seal)
-        except OSError as error:
-            raise CbuildError(
-                f"target '{target}' cannot be published in {final}: {error.strerror or error}",
-                hint="its artifact is in the cache; once the directory can be written, build again",
-            ) from error
-        return True
-
-    def _replace(
-        self, target: str, artifact: Digest, files: dict[str, bytes], tree: Tree, seal: Callable[[Path, Tree], bytes]
-    ) -> None:
-        """Write the directory beside its place, then put it there."""
-        final = self.path(target)
-        self.root.mkdir(parents=True, exist_ok=True)
+        if self._current(self.path(target), tree, files, made_of, seal):
+            return None
         staged = self.root / f".{target}.{os.getpid()}"
-        shutil.rmtree(staged, ignore_errors=True)
-        self._store.cas.materialise(artifact, staged, writable=True)
-        for name, data in files.items():
-            (staged / name).parent.mkdir(parents=True, exist_ok=True)
-            (staged / name).write_bytes(data)
-        (staged / SEAL).write_bytes(seal(staged, tree))
-        _sync(staged)
+        with self._explained([target]):
+            shutil.rmtree(staged, ignore_errors=True)
+            self._store.cas.materialise(artifact, staged, writable=True)
+            for name, data in files.items():
+                if "/" in name:
+                    (staged / name).parent.mkdir(parents=True, exist_ok=True)
+                (staged / name).write_bytes(data)
+            (staged / SEAL).write_bytes(seal(staged, tree))
+        return Staged(target, staged)
+
+    def place(self, staged: Sequence[Staged]) -> None:
+        """Put staged directories in their places. They reach the disk together before the first of them moves, and
+        their names together after the last; each appears whole, or stays as it was."""
+        if not staged:
+            return
+        from .store import SyncQueue
+
+        queue = SyncQueue(self._store.dir.fs, str(self.root), enabled=self._store.dir.queue.enabled)
+        with self._explained([target for target, _ in staged]):
+            for _, directory in staged:
+                for base, _, names in os.walk(directory):
+                    queue.add_dir(base)
+                    for name in names:
+                        queue.add_content(os.path.join(base, name))
+            queue.drain()
+        for target, directory in staged:
+            with self._explained([target]):
+                self._move(target, directory)
+        with self._explained([target for target, _ in staged]):
+            queue.add_dir(str(self.root))
+            queue.drain()
+
+    def _move(self, target: str, staged: Path) -> None:
         while True:
             self.withdraw(target)
             try:
-                os.rename(staged, final)
+                os.rename(staged, self.path(target))
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
                 continue  # another build has just published the same target: the later one stays
-            _sync_directory(self.root)
             return
+
+    @contextmanager
+    def _explained(self, targets: Sequence[str]) -> Iterator[None]:
+        """Turn an OSError into a CbuildError that says what could not be published."""
+        try:
+            yield
+        except OSError as error:
+            few = ", ".join(f"'{target}'" for target in targets[:_NAMED])
+            more = f" and {len(targets) - _NAMED} more" if len(targets) > _NAMED else ""
+            one = len(targets) == 1
+            what = f"target {few} cannot be published in {self.path(targets[0])}"
+            raise CbuildError(
+                f"{what if one else f'targets {few}{more} cannot be published in {self.root}'}: "
+                f"{error.strerror or error}",
+                hint=f"{'its artifact is' if one else 'their artifacts are'} in the cache; once the directory can be "
+                "written, build again",
+            ) from error
 
     def reject(self, target: str, artifact: Digest, files: dict[str, bytes], where: Path) -> OSError | None:
         """Leave what missed a gate at ``where``, for inspection: its files and ``files``, without a seal. Returns what
@@ -173,12 +223,12 @@ class Publisher:
 
         place = f"{directory}/"
         try:
-            if any(not _is_regular(place + name) for name in (*expected, SEAL)):
+            if dict(_files(str(directory))) != dict.fromkeys((*expected, SEAL), True):
                 return False
             if any(self._stat.digest(place + name) != digest for name, digest in expected.items()):
                 return False
             self._stat.memo(place + SEAL, f"seals {made_of}", sealed)
-            return set(_files(str(directory))) == {*expected, SEAL}
+            return True
         except (OSError, _Outdated):  # a file is missing, or another build is replacing the directory
             return False
 
@@ -187,32 +237,15 @@ class _Outdated(Exception):
     """The seal tells of another build."""
 
 
-def _is_regular(path: str) -> bool:
-    """A link to equal bytes is not what was published: whoever owns its target can change them."""
-    return stat.S_ISREG(os.lstat(path).st_mode)
-
-
-def _files(directory: str, above: str = "") -> Iterator[str]:
-    """Paths below a directory, relative to it, of all that is no directory."""
+def _files(directory: str, above: str = "") -> Iterator[tuple[str, bool]]:
+    """Paths below a directory, relative to it, of all that is no directory; whether each is a regular file. A link to
+    equal bytes is not what was published: whoever owns its target can change them."""
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 yield from _files(entry.path, f"{above}{entry.name}/")
             else:
-                yield above + entry.name
-
-
-def _sync(directory: Path) -> None:
-    """A rename may reach the disk before the bytes of what it names: then a power failure leaves empty files in a
-    directory that looks published."""
-    for base, _, names in os.walk(directory):
-        for name in names:
-            descriptor = os.open(os.path.join(base, name), os.O_RDONLY | os.O_NOFOLLOW)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        _sync_directory(base)
+                yield above + entry.name, entry.is_file(follow_symlinks=False)
 
 
 def _sync_directory(path: str | os.PathLike[str]) -> None:

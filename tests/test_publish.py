@@ -65,7 +65,7 @@ def test_publish_and_again(publisher: Publisher, store: Store, tmp_path: Path):
     assert os.listdir(tmp_path / "build") == ["t"]
 
 
-@pytest.mark.parametrize("tamper", ["change", "remove", "add", "directory", "seal"])
+@pytest.mark.parametrize("tamper", ["change", "remove", "add", "directory", "seal", "link", "link of seal"])
 def test_what_was_tampered_with_is_written_anew(publisher: Publisher, store: Store, tmp_path: Path, tamper: str):
     digest = artifact(store, tmp_path, {"model": "m"})
     publisher.publish("t", digest, {}, MADE_OF, seal)
@@ -79,11 +79,16 @@ def test_what_was_tampered_with_is_written_anew(publisher: Publisher, store: Sto
         (publisher.path("t") / "more").write_text("")
     elif tamper == "seal":
         (publisher.path("t") / "provenance.json").write_text("another")
+    elif tamper.startswith("link"):  # to equal bytes: whoever owns its target can change them
+        path = model if tamper == "link" else publisher.path("t") / "provenance.json"
+        path.rename(tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
     else:
         model.unlink()
         model.mkdir()
     assert publisher.publish("t", digest, {}, MADE_OF, seal)
     assert held(publisher.path("t")) == before
+    assert not any(path.is_symlink() for path in publisher.path("t").iterdir())
 
 
 def test_the_seal_is_asked_again_only_of_what_is_new(publisher: Publisher, store: Store, tmp_path: Path):

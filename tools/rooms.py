@@ -27,13 +27,13 @@ LAYERS = """
     evaluate agent
     execute revision
     project
-    plan publish
+    plan publish remote
     graph
     machines
     compressfile registry platforms store closure scaffold
-    api
+    api signing
     digest
-    errors words noop interrupts
+    errors words noop interrupts credentials
     place callable
 """
 RANK = {room: rank for rank, line in enumerate(reversed(LAYERS.split("\n"))) for room in line.split()}

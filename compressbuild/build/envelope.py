@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from .signing import PublicKey, Signature, SigningKey
+from ..signing import PublicKey, Signature, SigningKey
 
 __all__ = ["BadEnvelope", "Envelope", "open_regular", "sealed"]
 

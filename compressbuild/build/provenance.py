@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from .. import __version__
-from ..digest import Digest, StatCache, bytes_digest
+from ..digest import Digest, StatCache, bytes_digest, file_digest
 from ..plan import Action
 from ..store import ActionResult, Tree
 
@@ -36,13 +36,14 @@ def statement(
     directory: Path,
     extra: Iterable[str],
     steps: Iterable[tuple[Action, ActionResult]],
-    stat: StatCache,
+    stat: StatCache | None,
     environment: Mapping[str, str],
     companions: Collection[str] = (),
 ) -> bytes:
     """The statement about ``directory``, which holds the files of ``tree``, the ``extra`` ones and the ``companions``.
 
-    ``steps``: the actions that led to the artifact, in order, with their results. The last one made it.
+    ``steps``: the actions that led to the artifact, in order, with their results. The last one made it. ``stat``:
+    remembers the digests; None for files that will move, where remembering is in vain.
     """
     names = sorted([*(file.path for file in tree.files), *extra, *companions])
     subject: list[dict[str, Any]] = [{"name": name, "digest": _digests(directory / name, stat)} for name in names]
@@ -79,7 +80,9 @@ def made_of(
     return bytes_digest(msgspec.json.encode([__version__, target, told, environment, signer], order="deterministic"))
 
 
-def _digests(path: Path, stat: StatCache) -> dict[str, str]:
+def _digests(path: Path, stat: StatCache | None) -> dict[str, str]:
+    if stat is None:
+        return {"sha256": sha256(path), "blake3": file_digest(path)}
     return {"sha256": stat.memo(path, "sha256", sha256), "blake3": stat.digest(path)}
 
 

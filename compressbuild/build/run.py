@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from .. import signing
 from ..digest import Digest
 from ..errors import CbuildError, CompressfileError, Incompatible, Interrupted
 from ..evaluate.evidence import Evidence
@@ -30,11 +32,13 @@ from ..execute.sandbox import sandboxes
 from ..execute.scheduler import Scheduler
 from ..graph import TargetPlan
 from ..interrupts import Held
+from ..plan import look_ahead
 from ..platforms import Facts
 from ..project import Project, Selection, renewed
-from ..publish import SEAL
+from ..publish import SEAL, Staged
+from ..remote.remote import Remote
 from ..store import ActionResult, Tree
-from . import provenance, signing
+from . import provenance
 from .envelope import sealed
 from .outcome import BuildReport, TargetReport
 
@@ -117,6 +121,14 @@ def _plugin_observers(project: Project) -> list[Observer]:
     return [lambda event, tell=tell: tell(msgspec.to_builtins(event)) for tell in project.registry.observers]  # type: ignore[misc]
 
 
+class _Settled(NamedTuple):
+    """A target that was judged. ``staged``: to be published; then ``entry`` is for its history."""
+
+    report: TargetReport
+    staged: Staged | None = None
+    entry: Entry | None = None
+
+
 class Build:
     """One run of ``cbuild TARGET…``."""
 
@@ -132,8 +144,10 @@ class Build:
         self._leave = not publish
         self._signer = None if self._judge_only else signing.from_environment(project.environ)
         self._reports: dict[str, TargetReport] = {}
+        self._history = History(project.state / "history")
         self._scheduler = Scheduler(
-            project.graph, project.keyer, project.store, executor, pools, project.traces, observe, self._finish,
+            project.graph, project.keyer, project.store, executor, pools, project.traces, project.starts, observe,
+            self._finish,
             keep_going=keep_going, check=check, remeasure=remeasure,
         )  # fmt: skip
 
@@ -152,9 +166,15 @@ class Build:
             self._report(TargetReport(name=name, status="skipped", platform=self._platform(name), reason=reason))
         project.store.use()
         try:
+            remote = project.connect()
+            if remote is not None:
+                remote.resume()
+                look_ahead(project.graph, names, project.keyer, project.store)
             self._scheduler.run(names)
+            if remote is not None:
+                self._send(remote)
         except KeyboardInterrupt:
-            raise Interrupted("interrupted; finished nodes are kept") from None
+            raise Interrupted("interrupted; finished nodes are kept" + self._unsent()) from None
         finally:
             with Held():
                 project.save()
@@ -162,6 +182,16 @@ class Build:
         report = self._summary()
         self._observe.ended(report.exit_code, time.monotonic() - began, dict(report.counts))
         return report
+
+    def _send(self, remote: Remote) -> None:
+        """Wait until what was built is in the remote cache."""
+        if left := remote.finish(self._observe.sending):
+            sys.stderr.write(f"warning: {_unsent(left)}\n")
+
+    def _unsent(self) -> str:
+        remote = self._project.remote
+        left = remote.writer.left if remote is not None else 0
+        return f"; {_unsent(left)}" if left else ""
 
     @property
     def failures(self) -> list[NodeFailure]:
@@ -195,12 +225,26 @@ class Build:
 
     # -- one target --------------------------------------------------------------------------------------------------
 
-    def _finish(self, name: str) -> None:
-        """Everything that a target needs has ended: judge it, and publish or withdraw it."""
-        with Held():
-            self._settle(name)
+    def _finish(self, names: Sequence[str]) -> None:
+        """Everything that these targets need has ended: judge each, and publish or withdraw it."""
+        settled: list[_Settled] = []
+        try:
+            for name in names:
+                with Held():
+                    settled.append(self._settle(name))
+        finally:
+            with Held():
+                self._place(settled)
 
-    def _settle(self, name: str) -> None:
+    def _place(self, settled: Sequence[_Settled]) -> None:
+        """Publish what is staged, and report the targets."""
+        self._project.publisher.place([each.staged for each in settled if each.staged is not None])
+        for report, staged, entry in settled:
+            lost = self._history.append(entry) if staged is not None and entry is not None else None
+            reason = f"its history cannot be written: {lost}" if lost else report.reason
+            self._report(msgspec.structs.replace(report, reason=reason))
+
+    def _settle(self, name: str) -> _Settled:
         target = self._project.graph.targets[name]
         outcomes = self._scheduler.outcomes
         complete = all(outcomes[i].result is not None for i in target.nodes)
@@ -209,36 +253,26 @@ class Build:
         if culprits:
             withdrawn = not self._leave and self._project.publisher.withdraw(name)
             reason = f"{', '.join(culprits)} failed" + (f"; build/{name} was removed" if withdrawn else "")
-            self._report(TargetReport(status="failed", reason=reason, **base))
-            return
+            return _Settled(TargetReport(status="failed", reason=reason, **base))
         if not complete:
-            self._report(TargetReport(status="not built", reason="the build stopped at a failure", **base))
-            return
+            return _Settled(TargetReport(status="not built", reason="the build stopped at a failure", **base))
         result = outcomes[target.artifact].result
         assert result is not None
-        found = assess(
-            self._project.graph,
-            target,
-            Results(self._project.store, self._made),
-            History(self._project.state / "history"),
-        )
+        found = assess(self._project.graph, target, Results(self._project.store, self._made), self._history)
         base |= {"metrics": found.metrics, "unmeasured": found.unmeasured, "verdicts": found.verdicts}
         base |= {"warnings": found.warnings, "digest": result.output, "size": result.size, "facts": result.facts}
         if self._judge_only:
-            self._report(TargetReport(status="gate failed" if found.missed else "checked", **base))
-        elif found.missed:
+            return _Settled(TargetReport(status="gate failed" if found.missed else "checked", **base))
+        if found.missed:
             withdrawn = self._project.publisher.withdraw(name)
             reason = "; ".join(f"{v.metric} {v.limit} {v.verdict}" for v in found.missed)
             reason += f"; build/{name} was removed" if withdrawn else ""
             reason += f"; the new artifact {self._reject(target, result.output, found)}"
-            self._report(TargetReport(status="gate failed", reason=reason, **base))
-        else:
-            shutil.rmtree(self._rejected(name), ignore_errors=True)
-            written = self._publish(target, found)
-            status: Any = "published" if written else "up to date"
-            lost = self._remember(target, result.output, found) if written else None
-            reason = f"its history cannot be written: {lost}" if lost else ""
-            self._report(TargetReport(status=status, directory=f"build/{name}", reason=reason, **base))
+            return _Settled(TargetReport(status="gate failed", reason=reason, **base))
+        shutil.rmtree(self._rejected(name), ignore_errors=True)
+        staged = self._stage(target, found)
+        report = TargetReport(status="published" if staged else "up to date", directory=f"build/{name}", **base)
+        return _Settled(report, staged, self._entry(target, result.output, found) if staged else None)
 
     def _made(self, index: int) -> ActionResult | None:
         return self._scheduler.outcomes[index].result
@@ -259,20 +293,20 @@ class Build:
         place = where.relative_to(self._project.root).as_posix()
         return f"is in {place}" if lost is None else f"cannot be kept in {place}: {lost.strerror or lost}"
 
-    def _remember(self, target: TargetPlan, artifact: Digest, found: Assessment) -> OSError | None:
-        """A line in the history of the target; what prevented it."""
+    def _entry(self, target: TargetPlan, artifact: Digest, found: Assessment) -> Entry:
+        """Its line in the history of the target."""
         graph, actions = self._project.graph, self._scheduler.actions
         keys = {graph.nodes[i].position: actions[i].key or "" for i in target.nodes if i in actions}
         said = [concern.message for concern in found.warnings]
-        entry = Entry.of(target.name, time.time(), artifact, keys, found.metrics, said, target.baseline)
-        return History(self._project.state / "history").append(entry)
+        return Entry.of(target.name, time.time(), artifact, keys, found.metrics, said, target.baseline)
 
     def _files(self, artifact: Digest) -> dict[str, bytes]:
         """The files of a small artifact, by path."""
         cas = self._project.store.cas
         return {file.path: cas.read(file.digest) for file in cas.read_tree(artifact).files}
 
-    def _publish(self, target: TargetPlan, found: Assessment) -> bool:
+    def _stage(self, target: TargetPlan, found: Assessment) -> Staged | None:
+        """What is to be published of a target, unless it is."""
         project = self._project
         beside = [target.companions] if target.companions is not None else []
         order = [*beside, *project.graph.ordered([target.artifact])]
@@ -287,8 +321,9 @@ class Build:
         environment = project.keyer.environment
 
         def seal(directory: Path, tree: Tree) -> bytes:
+            stat = project.stat if directory == project.publisher.path(target.name) else None
             said = provenance.statement(
-                target.name, tree, directory, [FILE], steps, project.stat, environment, sorted(companions)
+                target.name, tree, directory, [FILE], steps, stat, environment, sorted(companions)
             )
             return sealed(said, directory / SEAL, self._signer)
 
@@ -302,4 +337,9 @@ class Build:
                 hint="rename the one that came with the model",
             )
         files = {FILE: metrics, **companions}
-        return project.publisher.publish(target.name, artifact, files, made_of, seal)
+        return project.publisher.stage(target.name, artifact, files, made_of, seal)
+
+
+def _unsent(left: int) -> str:
+    what = "1 result is" if left == 1 else f"{left} results are"
+    return f"{what} not in the remote cache; the next build that runs something sends them, or 'cbuild cache push'"

@@ -13,10 +13,10 @@ from blake3 import blake3
 from ..digest import Digest
 from ..evaluate.results import FILE
 from ..publish import SEAL
+from ..signing import PublicKey
 from ..store import Tree, TreeFile
 from .envelope import BadEnvelope, Envelope, open_regular
 from .provenance import PREDICATE, STATEMENT
-from .signing import PublicKey
 
 __all__ = ["Mismatch", "Statement", "Verdict", "stated", "verify"]
 

@@ -82,6 +82,7 @@ def command(
             selection = project.select(targets)
         differing = _differing(project, selection.names, must_match=must_match)
         if dry_run:
+            project.connect()
             if junit:
                 raise UsageError("--junit is about a build, and -n builds nothing", hint="leave one out")
             plan = project.plan(selection.names, remeasure=remeasure)

@@ -1,4 +1,4 @@
-"""``cbuild cache stats|gc|verify``."""
+"""``cbuild cache stats|gc|verify|push|pull``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from pathlib import Path
 import click
 import msgspec
 
-from ..errors import UsageError
+from ..errors import StoreError, UsageError
 from ..project import Project
+from ..remote.remote import Remote
+from ..remote.settings import READ_ONLY
+from ..signing import VARIABLE
 from ..store import Store
 from ..words import DURATION, SIZE, Quantity, number
-from .options import project_options
+from . import completion
+from .options import opened, project_options
 
 __all__ = ["command"]
 
@@ -34,7 +38,7 @@ def _store(file: str, overrides: tuple[str, ...], cache_dir: str | None) -> Iter
 
 @click.group("cache", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Statistics, clean-up and verification of the cache."""
+    """Statistics, clean-up and verification of the cache; what it shares with other machines."""
 
 
 @command.command("stats")
@@ -66,6 +70,7 @@ def stats(file: str, overrides: tuple[str, ...], cache_dir: str | None, as_json:
 @click.option("--max-size", metavar="SIZE", help="Evict the least recently used outputs beyond this (10GiB).")
 @click.option("--max-age", metavar="AGE", help="Drop results not used for this long (30d).")
 @click.option("-n", "--dry-run", is_flag=True, help="Show what would be removed, without removing it.")
+@click.option("--remote", "remotely", is_flag=True, help="Clean the remote cache, by the age of its records.")
 def gc(
     file: str,
     overrides: tuple[str, ...],
@@ -73,6 +78,7 @@ def gc(
     max_size: str | None,
     max_age: str | None,
     dry_run: bool,
+    remotely: bool,
 ) -> int:
     """Remove what no result needs, then by age and size. What the last build used goes last.
 
@@ -82,6 +88,8 @@ def gc(
 
     limit = _parsed("--max-size", max_size, SIZE)
     age = _parsed("--max-age", max_age, DURATION)
+    if remotely:
+        return _gc_remote(file, overrides, cache_dir, int(limit) if limit is not None else None, age, dry_run=dry_run)
     with _store(file, overrides, cache_dir) as (store, project):
         keep = {trace.key for trace in project.traces.all().values()} if project is not None else set()
         report = collect(
@@ -97,6 +105,39 @@ def gc(
                 f"{report.damaged} results are damaged: the next build repairs them; so does 'cbuild cache verify'"
             )
     return 0
+
+
+def _gc_remote(
+    file: str, overrides: tuple[str, ...], cache_dir: str | None, limit: int | None, age: float | None, *, dry_run: bool
+) -> int:
+    from ..remote.sweep import sweep
+
+    with opened(file, overrides, cache_dir) as project:
+        remote = _remote(project, write=not dry_run)
+        report = sweep(remote.objects, max_size=limit, max_age=age, dry_run=dry_run)
+        click.echo(
+            f"{'would free' if dry_run else 'freed'} {number(report.size_before - report.size_after, 'B')}: "
+            f"{report.objects} objects, {report.dropped} old records, {report.unreadable} unreadable ones; "
+            f"{number(report.size_after, 'B')} remain in {remote.settings.url}"
+        )
+    return 0
+
+
+def _remote(project: Project, *, write: bool = False) -> Remote:
+    """The remote cache of a project, connected. ``write``: it must take what this machine adds."""
+    remote = project.connect()
+    if remote is None:
+        raise UsageError(
+            "there is no remote cache", hint="write 'cache: {remote: s3://…, trust: [ci.pub]}', or set $CBUILD_REMOTE"
+        )
+    if write and remote.settings.read_only:
+        raise UsageError(
+            f"the remote cache {remote.settings.url} is read-only here",
+            hint=f"name the key that signs with ${VARIABLE}; ${READ_ONLY} and 'read-only' must not be set",
+        )
+    if remote.health.down:
+        raise StoreError(f"the remote cache {remote.settings.url} cannot be used: {remote.health.down}")
+    return remote
 
 
 def _parsed(option: str, text: str | None, quantity: Quantity) -> float | None:
@@ -121,3 +162,49 @@ def verify(file: str, overrides: tuple[str, ...], cache_dir: str | None, no_repa
             click.echo(f"{finding.kind}: {finding.name}: {finding.detail}")
         click.echo(f"{report.objects} objects ({number(report.size, 'B')}) and {report.records} results are sound")
     return 0 if report.clean else 1
+
+
+@command.command("push")
+@click.argument("targets", nargs=-1, metavar="[TARGET]…", shell_complete=completion.targets)
+@project_options
+def push(targets: tuple[str, ...], file: str, overrides: tuple[str, ...], cache_dir: str | None) -> int:
+    """Add to the remote cache what the local one has of these targets (default: all)."""
+    with opened(file, overrides, cache_dir) as project, project.store:
+        remote = _remote(project, write=True)
+        project.store.use()
+        plan = project.plan(project.select(targets or ("all",)).names)
+        here = (each.result for each in plan.actions.values() if each.result is not None and not each.evicted)
+        remote.offer({result.key: result for result in here}.values())  # nodes may share a result
+        left = remote.finish(_tick)
+        writer = remote.writer
+        there = f"{writer.kept} were there, in {remote.settings.url}"
+        click.echo(f"{writer.sent} results sent ({number(writer.size, 'B')}), {there}")
+        if left:
+            raise StoreError(
+                f"{left} results are not in the remote cache" + (f": {why}" if (why := remote.health.down) else ""),
+                hint="run it again: what is there is not sent again",
+            )
+    return 0
+
+
+@command.command("pull")
+@click.argument("targets", nargs=-1, metavar="[TARGET]…", shell_complete=completion.targets)
+@project_options
+def pull(targets: tuple[str, ...], file: str, overrides: tuple[str, ...], cache_dir: str | None) -> int:
+    """Bring what the remote cache has of these targets (default: all) here, for work without a network."""
+    with opened(file, overrides, cache_dir) as project, project.store:
+        remote = _remote(project)
+        project.store.use()
+        plan = project.plan(project.select(targets or ("all",)).names)
+        there = (each.result for each in plan.actions.values() if each.result is not None and each.evicted)
+        wanted = {result.key: result for result in there if not result.imported}  # an import has its file here
+        came = sum(future.result() for future in [remote.fetch(result) for result in wanted.values()])
+        lacking = len(plan.actions) - plan.count("cached")
+        click.echo(f"{came} outputs fetched from {remote.settings.url}; {lacking} nodes are not in it")
+        if remote.health.down:
+            raise StoreError(f"the remote cache cannot be used: {remote.health.down}")
+    return 0
+
+
+def _tick(done: int, total: int, size: int) -> None:
+    click.echo(f"  {done} of {total} results, {number(size, 'B')} sent", err=True)

@@ -10,9 +10,10 @@ from typing import Any
 import click
 import msgspec
 
-from .. import __version__
+from .. import __version__, place
 from ..api.facts import FACTS
 from ..api.needs import Needs
+from ..errors import CbuildError
 from ..execute import bubblewrap, landlock, sandbox
 from ..platforms import Facts, check, install_line, probe
 from ..registry import Registry
@@ -63,6 +64,7 @@ def _examine(registry: Registry, facts: Facts) -> dict[str, Any]:
         "problems": [f"plugin '{p.plugin}' {p.message}" + (f": {p.hint}" if p.hint else "") for p in registry.problems],
         "sandbox": _sandbox(),
         "bubblewrap": _bubblewrap(),
+        "remote": _remote(),
         "limits": _limits(),
     }
 
@@ -107,6 +109,22 @@ def _bubblewrap() -> str:
     return f"{bubblewrap.version()}: 'sandbox: bubblewrap' hides all that a step's key does not cover, and the network"
 
 
+def _remote() -> str | None:
+    """The remote cache of the project here, and whether it answers; None if there is none."""
+    path = Path(place.above() + place.NAME)
+    if not path.is_file():
+        return None
+    from ..project import Project
+    from ..remote.settings import Settings
+    from ..remote.status import status
+
+    try:
+        settings = Settings.of(Project(path).spec, os.environ)
+    except CbuildError as error:
+        return f"unknown: {str(error).splitlines()[0]}"
+    return status(settings, os.environ) if settings is not None else None
+
+
 def _limits() -> list[str]:
     """What of the system would get in the way of a build."""
     found = []
@@ -137,6 +155,7 @@ def _print_brief(found: dict[str, Any], techniques: int) -> None:
     held, _, why = found["sandbox"].partition(":")
     more = f"; bubblewrap {bubblewrap.version()} on request" if bubblewrap.lack() is None else ""
     rows += [("sandbox", found["sandbox"] if held == "none" and why else held + more)]
+    rows += [("remote cache", found["remote"])] if found["remote"] else []
     width = max(len(name) for name in [*found["facts"], *found["backends"]])
     click.echo(f"compressbuild {found['compressbuild']}, Python {python['version']} in {python['prefix']}\n")
     for name, value in rows:
@@ -196,7 +215,8 @@ def _print(found: dict[str, Any]) -> None:
         note = f"  ({found['gpu']})" if name == "gpu.name" and found["gpu"] else ""
         click.echo(f"{name:{width}}  {shown}{note}")
     click.echo(f"{'sandbox':{width}}  {found['sandbox']}")
-    click.echo(f"{'bubblewrap':{width}}  {found['bubblewrap']}\n")
+    click.echo(f"{'bubblewrap':{width}}  {found['bubblewrap']}")
+    click.echo(f"{'remote cache':{width}}  {found['remote'] or 'none'}\n")
     for name, state in found["backends"].items():
         verdicts = [f"{'can' if state[what]['possible'] else 'cannot'} {what}" for what in ("compile", "run")]
         click.echo(f"{name:{width}}  {', '.join(verdicts)} here")

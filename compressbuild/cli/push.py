@@ -15,12 +15,12 @@ from . import completion
 from .options import opened, project_options
 
 if TYPE_CHECKING:
-    from ..build.signing import PublicKey
     from ..compressfile.spec import PublishSpec
     from ..project import Project
     from ..push.parcel import Pushable
     from ..push.place import Place
     from ..push.push import Pushed
+    from ..signing import PublicKey
 
 __all__ = ["command"]
 
@@ -67,7 +67,7 @@ def command(
 
 
 def _public(path: str | None) -> PublicKey | None:
-    from ..build.signing import PublicKey
+    from ..signing import PublicKey
 
     return PublicKey(Path(path)) if path else None
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from ..build.envelope import Envelope
-from ..build.signing import VARIABLE, SigningKey
 from ..build.verification import verify
 from ..compressfile.select import select
 from ..errors import CbuildError, UsageError
 from ..publish import SEAL
+from ..signing import VARIABLE, SigningKey
 from . import completion
 from .options import opened, project_options
 

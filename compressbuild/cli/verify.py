@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from ..build.signing import PublicKey
 from ..build.verification import Verdict, verify
 from ..compressfile.select import select
 from ..errors import UsageError
 from ..project import undeclared
 from ..publish import SEAL
+from ..signing import PublicKey
 from . import completion
 from .options import opened, project_options
 

@@ -21,6 +21,7 @@ def command(
 ) -> int:
     """Say for each node of a target why it would run, or that it is cached."""
     with opened(file, overrides, cache_dir) as project:
+        project.connect()
         plan = project.plan(project.select(targets).names)
         for action in plan.actions.values():
             if as_json:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from ..errors import Mark, UsageError
 from . import sections
+from .caching import caching
 from .checks import OPTIONS, Checks
 from .evaluation import file_evaluation
 from .interpolate import Scope
@@ -178,6 +179,7 @@ class _Loader:
         publish = self._publish(value("publish"), groups, targets)
         platforms |= check_references(checks, self._declared, self._catalogue)
         check_cycles(targets, checks)
+        cache, remote = caching(value("cache"), checks, paths)
         return Spec(
             path=self._path,
             root=Path(os.path.abspath(self._path)).parent,
@@ -192,7 +194,8 @@ class _Loader:
             publish=publish,
             defaults=self._defaults(value("defaults")),
             env=self._env(value("env")),
-            cache=self._cache(value("cache")),
+            cache=cache,
+            remote=remote,
             python_path=self._python_path(value("python-path"), paths),
             preload=self._preload(value("preload")),
             texts=self._problems.texts,
@@ -318,9 +321,6 @@ class _Loader:
                 hint = "list names only; the values come from the environment" if "=" in name else None
                 self._checks.add(f"'{name}' cannot name an environment variable", mark, hint)
         return tuple(dict.fromkeys(name for name, _ in names))
-
-    def _cache(self, node: Node | None) -> str:
-        return "cache" if node is None else self._checks.text(node, "'cache'", "a directory") or "cache"
 
     def _host(self, node: Node | None) -> str:
         if node is None or (isinstance(node, Scalar) and node.value is None):

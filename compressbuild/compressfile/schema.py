@@ -115,7 +115,20 @@ def _top(backends: Json, platforms: Mapping[str, str], models: list[Json], datas
             _text("an environment variable that nodes may see", "^[A-Za-z_][A-Za-z0-9_]*$"),
             "Environment variables that nodes may see; their values join the keys.",
         ),
-        "cache": _text("Directory of the cache, relative to this file."),
+        "cache": {
+            "anyOf": [
+                _text("Directory of the cache, relative to this file."),
+                _object(
+                    {
+                        "directory": _text("Directory of the cache, relative to this file."),
+                        "remote": _text("Where machines share results: s3://bucket/prefix, gs://…, az://…, file:///…"),
+                        "trust": _list(_text("a public key"), "Ed25519 keys whose results are used, as PEM files."),
+                        "read-only": _either({"type": "boolean", "description": "Take results, and add none."}),
+                        "timeout": _quantity(DURATION, "How long a small request may take; default 10s."),
+                    }
+                ),
+            ]
+        },
         "python-path": _list(_text("a directory"), "Where your modules are, relative to this file."),
         "preload": _list(
             _text("a module", r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"),

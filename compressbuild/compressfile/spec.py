@@ -27,6 +27,7 @@ __all__ = [
     "PlatformSpec",
     "PublishSpec",
     "RangeSpec",
+    "RemoteSpec",
     "RetrySpec",
     "RunOptions",
     "Spec",
@@ -220,6 +221,17 @@ class PublishSpec(msgspec.Struct, frozen=True):
     marks: Mapping[str, Mark] = {}
 
 
+class RemoteSpec(msgspec.Struct, frozen=True):
+    """Where results are shared. ``url``: empty for nowhere; ``trust``: paths of public keys; ``timeout``: seconds that
+    a small request may take."""
+
+    url: str = ""
+    trust: tuple[str, ...] = ()
+    read_only: bool = False
+    timeout: float = 10.0
+    mark: Mark | None = None
+
+
 class Spec(msgspec.Struct, frozen=True):
     """A whole Compressfile. ``text``: as read, for error excerpts. ``root``: its directory, absolute."""
 
@@ -237,6 +249,7 @@ class Spec(msgspec.Struct, frozen=True):
     defaults: RunOptions = RunOptions()
     env: tuple[str, ...] = ()  # environment variables that nodes may see; their values join the keys
     cache: str = "cache"
+    remote: RemoteSpec = RemoteSpec()
     python_path: tuple[str, ...] = (".",)
     preload: tuple[str, ...] = ()  # modules imported once, before workers of the user's code are forked
     texts: Mapping[str, str] = {}  # file of a Mark → its text: the file, each --set

@@ -79,7 +79,8 @@ class History:
         return None
 
     def _append(self, entry: Entry) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
+        if not self._directory.is_dir():
+            self._directory.mkdir(parents=True, exist_ok=True)
         line = msgspec.json.encode(entry, order="deterministic") + b"\n"
         descriptor = os.open(self.path(entry.target), os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:

@@ -26,6 +26,7 @@ __all__ = [
     "NodeStatus",
     "NodeWorking",
     "Observer",
+    "Sending",
     "TargetFinished",
     "decode",
     "encode",
@@ -136,6 +137,14 @@ class TargetFinished(_Event, frozen=True, kw_only=True, tag="target-finished"):
     warnings: list[str] = []
 
 
+class Sending(_Event, frozen=True, kw_only=True, tag="sending"):
+    """All nodes have ended, and results still go to the remote cache: ``done`` of ``total``, ``size`` bytes so far."""
+
+    done: int
+    total: int
+    size: int
+
+
 class BuildFinished(_Event, frozen=True, kw_only=True, tag="build-finished"):
     """``counts``: node status → how many; ``seconds``: wall time since build-started."""
 
@@ -153,6 +162,7 @@ Event = (
     | NodeRetried
     | NodeFinished
     | TargetFinished
+    | Sending
     | BuildFinished
 )
 

@@ -18,7 +18,7 @@ from .run import Run
 
 __all__ = ["Ended", "Group"]
 
-_HURRY = 0.005  # seconds since the last result: then the next is not synced alone
+_HURRY = 0.005  # seconds since the last result: then the next is not synced alone, nor if syncing one takes longer
 _PATIENCE = 0.05  # seconds that a result waits at most
 _MOST = 200
 
@@ -41,12 +41,16 @@ class Group:
         self._waiting: list[Ended] = []
         self._opened = 0.0
         self._last = 0.0
+        self._began = 0.0  # the last sync
+        self._cost = 0.0  # seconds of it, publishing included
         self.is_open = False
 
     def open_if_hurried(self) -> None:
         """Call it before a result is committed."""
-        now = time.monotonic()
-        if not self.is_open and now - self._last < _HURRY:
+        if self.is_open:
+            return
+        now = self._began = time.monotonic()  # outside of a group, committing is syncing
+        if now - self._last < max(_HURRY, min(self._cost, _PATIENCE)):
             self._batch.enter_context(self._store.batch())
             self._opened = now
             self.is_open = True
@@ -54,6 +58,11 @@ class Group:
     def committed(self) -> None:
         """Call it after."""
         self._last = time.monotonic()
+
+    def announced(self) -> None:
+        """Call it when what was synced is announced, and its targets are published."""
+        self._last = time.monotonic()
+        self._cost = self._last - self._began
 
     def add(self, ended: Ended) -> None:
         self._waiting.append(ended)
@@ -69,6 +78,8 @@ class Group:
 
     def sync(self) -> list[Ended]:
         """Make all results durable, and return them. Raises StoreError; then none of them has a record."""
+        if self.is_open:
+            self._began = time.monotonic()
         self.is_open = False
         ended, self._waiting = self._waiting, []
         try:
@@ -77,5 +88,4 @@ class Group:
             for each in ended:
                 release(each.run.locks if each.run is not None else ())
             raise
-        self._last = time.monotonic()
         return ended

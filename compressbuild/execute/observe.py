@@ -43,7 +43,8 @@ class Observe:
         return self._logs.parent / "checkpoints" / key
 
     def log_path(self, node: Node) -> Path:
-        self._logs.mkdir(parents=True, exist_ok=True)
+        if not self._logs.is_dir():
+            self._logs.mkdir(parents=True, exist_ok=True)
         return self._logs / (re.sub(r"[^\w.@#-]+", "~", node.position) + ".log")
 
     def began(self, graph: Graph, targets: Sequence[str], traces: Traces, jobs: int) -> None:
@@ -60,9 +61,11 @@ class Observe:
             )
         )
 
-    def working(self, node: Node) -> None:
-        """Its process runs, or the engine's own work for it begins."""
-        self.emit(events.NodeWorking(node=node.position, starting=self._heartbeat.began(node.position)))
+    def working(self, node: Node) -> float:
+        """Its process runs, or the engine's own work for it begins. The seconds that took."""
+        starting = self._heartbeat.began(node.position)
+        self.emit(events.NodeWorking(node=node.position, starting=starting))
+        return starting
 
     def progress(self, node: Node, message: Progress) -> None:
         self._heartbeat.progress(node.position, message.done, message.total, message.values)
@@ -125,6 +128,10 @@ class Observe:
                 warnings=list(warnings),
             )
         )
+
+    def sending(self, done: int, total: int, size: int) -> None:
+        """Results go to the remote cache."""
+        self.emit(events.Sending(done=done, total=total, size=size))
 
     def ended(self, exit_code: int, seconds: float, counts: dict[str, int]) -> None:
         self.emit(events.BuildFinished(exit_code=exit_code, seconds=seconds, counts=counts))

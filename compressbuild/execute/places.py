@@ -38,9 +38,9 @@ class Places:
         for pools in self._pools.values():
             pools.next_round()
 
-    def try_acquire(self, node: int, need: Need, seconds: float) -> bool:
+    def try_acquire(self, node: int, need: Need, seconds: float, starting: float = 0.0) -> bool:
         pools = self._of(need)
-        if pools.is_full or not pools.try_acquire(node, need, seconds):
+        if pools.is_full or not pools.try_acquire(node, need, seconds, starting):
             return False
         self._granted[node] = pools
         return True

@@ -38,18 +38,19 @@ class Need:
 
 @dataclass(slots=True)
 class _Grant:
-    """``devices``: the GPUs that it has for itself. ``began``: None while the node's process starts. ``seconds``: how
-    long it is expected to run after that."""
+    """``devices``: the GPUs that it has for itself. ``began``: None while the node's process starts, which is expected
+    at ``starts``. ``seconds``: how long it is expected to run after that."""
 
     need: Need
     seconds: float
+    starts: float
     began: float | None = None
     devices: tuple[str, ...] = ()
 
     def ends(self, now: float) -> float:
         """When it is expected to end, in the future."""
         if self.began is None:
-            return now + self.seconds
+            return max(now, self.starts) + self.seconds
         due = self.began + self.seconds
         return due if due > now else now + (now - due)
 
@@ -104,10 +105,11 @@ class Pools:
         """Ask again from the highest priority."""
         self._head, self._room, self._refused = None, None, 0
 
-    def try_acquire(self, node: int, need: Need, seconds: float) -> bool:
-        """Grant ``need`` if ``node``, expected to run for ``seconds``, can start now. Ask in order of priority."""
+    def try_acquire(self, node: int, need: Need, seconds: float, starting: float = 0.0) -> bool:
+        """Grant ``need`` if ``node`` can start now. Ask in order of priority. ``starting``: seconds that its process is
+        expected to take until it runs, which then runs for ``seconds``."""
         cut = self._cut(need)
-        if not self._fits(cut) or (self._head is not None and not self._may_pass(cut, seconds)):
+        if not self._fits(cut) or (self._head is not None and not self._may_pass(cut, starting + seconds)):
             self._head = self._head or (node, cut)
             self._refused += 1
             return False
@@ -116,7 +118,7 @@ class Pools:
         self._passed.pop(node, None)
         taken = {device for grant in self._granted.values() for device in grant.devices}
         free = [device for device in self.gpus if device not in taken]
-        self._granted[node] = _Grant(cut, seconds, devices=tuple(free[: cut.gpus]))
+        self._granted[node] = _Grant(cut, seconds, self._clock() + starting, devices=tuple(free[: cut.gpus]))
         self._room = None
         return True
 

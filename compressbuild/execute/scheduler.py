@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -19,11 +19,13 @@ from ..digest import Digest
 from ..errors import CbuildError, StoreError
 from ..graph import Graph, Node
 from ..interrupts import Held
-from ..plan import Action, Cover, Explanation, Keyer, Trace, Traces, judge
-from ..store import ActionResult, BadOutput, CorruptObject, Hit, Lock, Store, unsound
+from ..plan import Action, Cover, Explanation, Keyer, Starts, Trace, Traces, judge
+from ..store import ENGINE, ActionResult, BadOutput, CorruptObject, Hit, Lock, Store, unsound
 from .agenda import Agenda
+from .awaited import Awaited
 from .executor import Executor, Finished, Progress
 from .expected import Expected
+from .fetching import Fetching
 from .group import Ended, Group
 from .holding import acquire, release
 from .inputs import Inputs
@@ -43,7 +45,7 @@ _POLL = 0.05  # seconds between looks at what another process holds
 
 
 class Scheduler:
-    """One build. ``finish(name)`` is called as soon as everything that a target needs has ended."""
+    """One build. ``finish(names)`` is called as soon as everything that some targets need has ended."""
 
     def __init__(
         self,
@@ -53,8 +55,9 @@ class Scheduler:
         executor: Executor,
         pools: Pools | Places,
         traces: Traces,
+        starts: Starts,
         observe: Observe,
-        finish: Callable[[str], None],
+        finish: Callable[[Sequence[str]], None],
         *,
         keep_going: bool = False,
         check: bool = False,
@@ -63,20 +66,16 @@ class Scheduler:
         self.graph = graph
         self.outcomes: dict[int, Outcome] = {}
         self._keyer, self._store, self._executor, self._pools = keyer, store, executor, pools
-        self._traces, self._observe, self._finish = traces, observe, finish
+        self._traces, self._observe, self._awaited = traces, observe, Awaited(finish)
         self._keep_going, self._check, self._remeasure = keep_going, check, remeasure
-        self._inputs = Inputs(store)
-        self._group = Group(store)
-        self._agenda = Agenda({}, ())
-        self._expected = Expected((), traces)
+        self._inputs, self._group, self._fetching, self._starts = Inputs(store), Group(store), Fetching(store), starts
+        self._agenda, self._expected = Agenda({}, ()), Expected((), traces)
         self.actions: dict[int, Action] = {}
         self._covers: dict[int, Cover] = {}  # what the keys of nodes that must run cover
         self._attempts: Counter[int] = Counter()
         self._absent: set[int] = set()  # result known, bytes evicted
         self._wanted: set[int] = set()  # of those, the ones whose bytes a node needs
         self._running: dict[int, Run] = {}
-        self._asked: dict[int, list[str]] = {}  # node → targets that read its result
-        self._pending: dict[str, int] = {}  # target → results it still waits for
 
     def run(self, targets: tuple[str, ...]) -> None:
         """Bring every target to an end. Failures are in ``outcomes``; only the engine's own trouble raises."""
@@ -87,15 +86,13 @@ class Scheduler:
         priority = expected.priority(self.graph, needed, alone)
         self._agenda = Agenda(inputs, priority, alone=alone, keep_going=self._keep_going)
         for name in targets:
-            nodes = self.graph.targets[name].nodes
-            self._pending[name] = len(nodes)
-            for index in nodes:
-                self._asked.setdefault(index, []).append(name)
+            self._awaited.add(name, self.graph.targets[name].nodes)
         try:
             while self._step():
                 pass
             for index in self._agenda.left():
                 self._end(index, Outcome("skipped"))
+            self._awaited.finish()
         finally:
             with Held():
                 self._executor.close()
@@ -113,7 +110,7 @@ class Scheduler:
         node = self.graph.nodes[index]
         if self._agenda.lacks(index):
             return self._end(index, Outcome("skipped"))
-        inputs = {role: self._result(source).output for role, source in node.inputs.items()}
+        inputs = {role: _result(self.outcomes[source]).output for role, source in node.inputs.items()}
         parts = self._keyer.parts(node, inputs)
         if self._keyer.problems:  # something went, or broke, since the build began
             return self._end(index, Outcome("failed", failure=unreadable(node, self._keyer)))
@@ -126,16 +123,16 @@ class Scheduler:
         if (self._remeasure and node.exclusive) or (self._check and not node.nondeterministic and node.run):
             self.actions[index] = replace(action, why=Explanation("requested"))
             return self._agenda.queue(index)
-        if action.evicted and (index in self._asked or index in self._wanted):
-            self.actions[index] = replace(action, why=Explanation("evicted"))
-            return self._agenda.queue(index)
+        if action.evicted and (index in self._awaited or index in self._wanted):
+            return self._bring(index)
         self._record(action, action.result, absent=action.evicted)
         return self._end(index, Outcome("cached", action.result))
 
-    def _result(self, index: int) -> ActionResult:
-        result = self.outcomes[index].result
-        assert result is not None
-        return result
+    def _bring(self, index: int) -> None:
+        """Its bytes are needed and not here: fetch them from where they are shared, else run it."""
+        action = self.actions[index] = replace(self.actions[index], why=Explanation("evicted"))
+        if action.result is None or not self._fetching.start(index, action.result):
+            self._agenda.queue(index)
 
     def _record(self, action: Action, result: ActionResult, *, absent: bool = False) -> None:
         """``absent``: the bytes were evicted. If not, they are there, though perhaps another node made them."""
@@ -163,23 +160,30 @@ class Scheduler:
     def _announce(self, ended: Ended) -> None:
         """Notify the observers and the targets that asked for the node."""
         self._observe.finished(self.graph.nodes[ended.node], ended.outcome)
-        for name in self._asked.get(ended.node, ()) if not ended.again else ():
-            self._pending[name] -= 1
-            if self._pending[name] == 0:
-                self._finish(name)
+        if not ended.again:
+            self._awaited.ended(ended.node)
 
     # -- running -----------------------------------------------------------------------------------------------------
 
     def _step(self) -> bool:
         """Decide what can be decided, start what can start, then wait for news. False when nothing is left to do."""
         agenda = self._agenda
+        for arrived in self._fetching.arrived():
+            action = self.actions[arrived]
+            if isinstance(found := self._store.lookup(_key(action)), Hit):
+                self._record(action, found.result)
+                self._end(arrived, Outcome("cached", found.result))
+            else:
+                agenda.queue(arrived)
         while (index := agenda.due()) is not None:
             self._consider(index)
+        self._awaited.finish()  # before anything starts: a measurement is not to be disturbed
         agenda.next_round()
         self._pools.next_round()
         while not self._pools.is_full and (index := agenda.next(idle=self._pools.running == 0)) is not None:
             self._start(index)
-        if not agenda.is_done or self._running:
+        self._awaited.finish()
+        if not agenda.is_done or self._running or (self._fetching.is_open and not agenda.stopped):
             self._wait()
         elif self._group.is_open:
             self._sync()
@@ -189,8 +193,8 @@ class Scheduler:
 
     def _wait(self) -> None:
         timeout = 0.0 if self._agenda.is_due else _POLL if self._agenda.is_held or not self._running else None
-        pauses = [each for each in (timeout, self._observe.pause, self._group.pause) if each is not None]
-        messages = self._executor.wait(min(pauses, default=None))
+        pauses = (timeout, self._observe.pause, self._group.pause, self._fetching.pause)
+        messages = self._executor.wait(min((each for each in pauses if each is not None), default=None))
         if self._group.is_due or (self._group.is_open and not messages):
             self._sync()
         for message in messages:
@@ -199,8 +203,9 @@ class Scheduler:
             elif isinstance(message, Progress):
                 self._observe.progress(self.graph.nodes[message.token], message)
             else:
+                node = self.graph.nodes[message.token]
                 self._pools.began(message.token)
-                self._observe.working(self.graph.nodes[message.token])
+                self._starts.took(_process(self.graph, node), self._observe.working(node))
         self._observe.beat()
 
     def _start(self, index: int) -> None:
@@ -209,7 +214,8 @@ class Scheduler:
         gone = self._gone(index)
         if gone:
             return self._agenda.starve(index, gone)
-        if not self._pools.try_acquire(index, self._expected.need(node), self._expected.seconds(node)):
+        seconds, starting = self._expected.seconds(node), self._starts.expected(_process(self.graph, node))
+        if not self._pools.try_acquire(index, self._expected.need(node), seconds, starting):
             return self._agenda.put_off(index)
         locks = acquire(self._store, _key(action), exclusive=node.exclusive, host=node.host)
         if locks is None:
@@ -227,7 +233,7 @@ class Scheduler:
         node = action.node
         base = self._store.scratch()
         out, scratch = laid_out(base)
-        taken = {role: self._inputs.get(self._result(source).output) for role, source in node.inputs.items()}
+        taken = {role: self._inputs.get(_result(self.outcomes[source]).output) for role, source in node.inputs.items()}
         log = self._observe.log_path(node)
         run = Run(action, locks, base, log, tuple(taken.values()))
         self._running[node.index] = run
@@ -239,16 +245,10 @@ class Scheduler:
             return
         paths = {role: each.path for role, each in taken.items()}
         request = make_request(
-            self.graph,
-            self._keyer,
-            node,
-            paths,
-            out=out,
-            scratch=scratch,
-            checkpoint=self._observe.checkpoint_path(_key(action)),
-            ignore=self._observe.own_dirs,
+            self.graph, self._keyer, node, paths, out=out, scratch=scratch,
+            checkpoint=self._observe.checkpoint_path(_key(action)), ignore=self._observe.own_dirs,
             gpus=self._pools.devices(node.index) if node.options.gpus else None,
-        )
+        )  # fmt: skip
         timeout, memory = node.options.timeout, self._expected.retries.memory(node)
         self._executor.start(node.index, request, preload=preload, log=log, timeout=timeout, memory=memory)
 
@@ -262,7 +262,7 @@ class Scheduler:
         if (changed := self._covers[node.index].changed()) is not None:
             self._unsettled(run, changed)
         else:
-            self._commit(run, WorkResult(ok=True, sandbox="engine"))
+            self._commit(run, WorkResult(ok=True, sandbox=ENGINE))
 
     def _gone(self, index: int) -> set[int]:
         """The inputs whose bytes were evicted or are corrupt. They are made again first."""
@@ -272,15 +272,14 @@ class Scheduler:
                 gone.add(source)
                 continue
             try:
-                self._inputs.get(self._result(source).output)
+                self._inputs.get(_result(self.outcomes[source]).output)
             except CorruptObject:
                 gone.add(source)
         for source in gone:
             self._absent.add(source)
             if source not in self._wanted:
                 self._wanted.add(source)
-                self.actions[source] = replace(self.actions[source], why=Explanation("evicted"))
-                self._agenda.queue(source)
+                self._bring(source)
         return gone
 
     # -- ending ------------------------------------------------------------------------------------------------------
@@ -304,12 +303,8 @@ class Scheduler:
             text = result.error or message.detail
             self._fail(run, message.cause, text, result.hint, result.trace)
         elif touched is not None:
-            self._fail(
-                run,
-                "raised",
-                f"its input ({touched}) was changed while it ran",
-                "an input is for reading; write to ctx.out",
-            )
+            text = f"its input ({touched}) was changed while it ran"
+            self._fail(run, "raised", text, "an input is for reading; write to ctx.out")
         else:
             self._commit(run, result)
 
@@ -349,16 +344,9 @@ class Scheduler:
         self._group.open_if_hurried()
         try:
             result = self._store.commit(
-                out,
-                key=action.key,
-                kind=node.kind,
-                label=node.position,
-                seconds=made.seconds,
-                peak_rss=made.peak_rss,
-                facts=dict(made.facts),
-                sandbox=made.sandbox,
-                consume=True,
-            )
+                out, key=action.key, kind=node.kind, label=node.position, seconds=made.seconds,
+                peak_rss=made.peak_rss, facts=dict(made.facts), sandbox=made.sandbox, consume=True,
+            )  # fmt: skip
         except BadOutput as error:
             return self._fail(run, "raised", str(error), error.hint)
         self._group.committed()
@@ -374,6 +362,8 @@ class Scheduler:
                 shutil.rmtree(self._observe.checkpoint_path(_key(ended.run.action)), ignore_errors=True)
                 release(ended.run.locks)
             self._announce(ended)
+        self._awaited.finish()
+        self._group.announced()
 
     def _fail(self, run: Run, cause: str, message: str, hint: str | None = None, trace: str | None = None) -> None:
         with contextlib.suppress(OSError):  # made for the node, which may have left something there
@@ -398,3 +388,13 @@ def _who(node: Node) -> str:
 def _key(action: Action) -> Digest:
     assert action.key is not None
     return action.key
+
+
+def _process(graph: Graph, node: Node) -> tuple[str, ...]:
+    """What decides how long its process takes to start."""
+    return (*preloads(graph, node), *([node.host] if node.host else []))
+
+
+def _result(outcome: Outcome) -> ActionResult:
+    assert outcome.result is not None
+    return outcome.result

@@ -120,9 +120,11 @@ class Graph:
     def criticality(self, cost: Callable[[Node], float]) -> list[float]:
         """For each node the length, in ``cost``, of the longest path from it to a leaf: its scheduling priority."""
         length = [0.0] * len(self.nodes)
-        for index in reversed(self.order):
-            after = max((length[c] for c in self.digraph.successors(index)), default=0.0)
-            length[index] = after + cost(self.nodes[index])
+        for index in reversed(self.order):  # all that read it have come before, and said how long their paths are
+            node = self.nodes[index]
+            length[index] += cost(node)
+            for source in node.inputs.values():
+                length[source] = max(length[source], length[index])
         return length
 
 

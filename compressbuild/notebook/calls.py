@@ -65,12 +65,14 @@ def plan(
     """What a build would run, as ``cbuild -n`` says."""
     with _opened(file, set, cache) as project:
         selection = project.select(_words(targets))
+        project.connect()
         return Planned.of(project.plan(selection.names, remeasure=remeasure), selection)
 
 
 def why(file: File, target: str | Iterable[str], *, set: Settings | None = None, cache: File | None = None) -> Reasons:
     """For each node of a target, why it would run, or that it is cached."""
     with _opened(file, set, cache) as project:
+        project.connect()
         return Reasons.of(project.plan(project.select(_words(target)).names))
 
 

@@ -1,10 +1,12 @@
 """Action keys, hit / run / may run, and explanations."""
 
 from ..callable import make_callable
+from .ahead import look_ahead
 from .cover import Cover
 from .explain import Change, Explanation, compare, say
 from .keys import Keyer, Parts
 from .plan import Action, Plan, judge, make_plan
+from .starts import Starts
 from .traces import Trace, Traces
 
 __all__ = [
@@ -15,10 +17,12 @@ __all__ = [
     "Keyer",
     "Parts",
     "Plan",
+    "Starts",
     "Trace",
     "Traces",
     "compare",
     "judge",
+    "look_ahead",
     "make_plan",
     "say",
 ]

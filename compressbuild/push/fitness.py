@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import msgspec
 
 from ..build.envelope import Envelope
-from ..build.signing import PublicKey
 from ..build.verification import Statement, stated, verify
 from ..compressfile.gates import LIMITS, RELATIVE_LIMITS
 from ..digest import Digest
@@ -18,6 +17,7 @@ from ..graph import TargetPlan
 from ..project import Project
 from ..publish import SEAL
 from ..report.text.verdicts import gate_words
+from ..signing import PublicKey
 
 __all__ = ["check_current", "check_gates", "published"]
 

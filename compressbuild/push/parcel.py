@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from ..api import Destination, Parcel, ParcelFile
 from ..build.provenance import sha256
-from ..build.signing import PublicKey
 from ..build.verification import Statement
 from ..digest import file_digest
 from ..errors import CbuildError, CompressfileError
@@ -17,6 +16,7 @@ from ..graph import TargetPlan
 from ..plan import Plan
 from ..project import Project
 from ..publish import SEAL
+from ..signing import PublicKey
 from . import card, fitness
 
 __all__ = ["Pushable", "parcels", "refuse_modes"]

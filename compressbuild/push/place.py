@@ -13,12 +13,12 @@ from ..api.context import resolve as imported
 from ..compressfile.nodes import Map
 from ..compressfile.publishing import has_password
 from ..compressfile.spec import PublishSpec
+from ..credentials import hidden
 from ..errors import CbuildError, CompressfileError, Diagnostic, UsageError
 from ..graph.params import NO_PLATFORM, resolve
 from ..platforms import check, lacking
 from ..project import Project
 from ..registry.destinations import destination_of
-from .secrets import hidden
 
 __all__ = ["Place", "guarded", "placed"]
 

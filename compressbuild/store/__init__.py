@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from compressbuild.store.ac import ActionResult
+from compressbuild.store.ac import ENGINE, ActionResult
 from compressbuild.store.cas import CAS, CorruptObject, Problem
-from compressbuild.store.fs import FileSystem
+from compressbuild.store.fs import FileSystem, SyncQueue
 from compressbuild.store.locks import ActionLocks, Lock, SharedExclusive
 from compressbuild.store.store import Damaged, Evicted, Hit, Store
 from compressbuild.store.tree import BadOutput, Tree, TreeFile, unsound
 
 __all__ = [
     "CAS",
+    "ENGINE",
     "ActionLocks",
     "ActionResult",
     "BadOutput",
@@ -23,6 +24,7 @@ __all__ = [
     "Problem",
     "SharedExclusive",
     "Store",
+    "SyncQueue",
     "Tree",
     "TreeFile",
     "unsound",

@@ -17,6 +17,8 @@ __all__ = ["ActionCache", "ActionResult"]
 
 
 _HOUR = 3600
+ENGINE = "engine"
+"""What an ActionResult has for ``sandbox`` if no worker ran."""
 
 
 class ActionResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +41,11 @@ class ActionResult(msgspec.Struct, frozen=True, kw_only=True):
     created: float
     evicted: bool = False
     sandbox: str = ""
+
+    @property
+    def imported(self) -> bool:
+        """It is a copy of a file of the project, which the engine made itself."""
+        return self.sandbox == ENGINE
 
 
 def evict(result: ActionResult) -> ActionResult:

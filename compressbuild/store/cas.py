@@ -113,6 +113,17 @@ class CAS(Objects):
             self._admit(path, digest, checked)
         return digest, st.st_size
 
+    def take(self, path: Path, digest: Digest) -> bool:
+        """Move in a file that nobody else writes to. False, and it stays, if its bytes are not those of ``digest``."""
+        with explained("store an object"):
+            checked = time.time_ns()
+            if file_digest(os.fspath(path)) != digest:
+                return False
+            if not self._present(digest):
+                self._dir.fs.set_mode(os.fspath(path), 0o444)
+                self._admit(os.fspath(path), digest, checked)
+        return True
+
     def _present(self, digest: Digest) -> bool:
         if self.check(digest) is not None:
             return False
@@ -184,8 +195,11 @@ class CAS(Objects):
         root = os.fspath(destination)
         with explained(f"write {root}"):
             try:
-                self._dir.fs.make_dirs(os.path.dirname(os.path.abspath(root)))
-                self._dir.fs.make_dir(root)
+                try:
+                    self._dir.fs.make_dir(root)
+                except FileNotFoundError:
+                    self._dir.fs.make_dirs(os.path.dirname(os.path.abspath(root)))
+                    self._dir.fs.make_dir(root)
             except FileExistsError:
                 raise StoreError(f"{root} already exists", hint="remove it first") from None
             try:

@@ -214,6 +214,11 @@ class SyncQueue:
         self.add_content(path)
         self._changed(path)
 
+    def add_dir(self, path: str) -> None:
+        """Sync the names in this directory, in ``drain``."""
+        if self.enabled:
+            self._dirs.add(path)
+
     def add_content(self, path: str) -> None:
         """Sync this file in ``drain``, but not its name, which is a temporary one."""
         if self.enabled:
@@ -234,8 +239,7 @@ class SyncQueue:
         return bool(self._files or self._dirs)
 
     def _changed(self, path: str) -> None:
-        if self.enabled:
-            self._dirs.add(os.path.dirname(path))
+        self.add_dir(os.path.dirname(path))
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -22,6 +22,7 @@ from compressbuild.store.cachedir import CacheDir
 from compressbuild.store.cas import CAS
 from compressbuild.store.fs import FileSystem, explained
 from compressbuild.store.locks import READ_ONLY, ActionLocks, Lock, SharedExclusive
+from compressbuild.store.shared import Shared
 
 __all__ = ["Damaged", "Evicted", "Hit", "Store"]
 
@@ -35,7 +36,7 @@ class Hit(msgspec.Struct, frozen=True, tag=True):
 
 
 class Evicted(msgspec.Struct, frozen=True, tag=True):
-    """The output's digest is known and its bytes are not there, by decision of gc."""
+    """The output's digest is known and its bytes are not there: gc removed them, or the record is a shared cache's."""
 
     result: ActionResult
 
@@ -69,6 +70,7 @@ class Store:
         self._known: dict[Digest, Hit] = {}
         self._batches = 0
         self._mutex = RLock()
+        self.shared = Shared(self.dir, self.ac, self.cas, self._mutex)
 
     @property
     def path(self) -> Path:
@@ -223,6 +225,7 @@ class Store:
                 self._known.update((result.key, Hit(result)) for result in pending)
             with explained("sync the cache"):
                 self.dir.queue.drain()
+        self.shared.offer(pending)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -231,7 +234,7 @@ class Store:
 
         ``touch``: count it as a use, for gc. A damaged record counts as absent.
         """
-        result = self._pending.get(key) or self.ac.get(key)
+        result = self._pending.get(key) or self.ac.get(key) or self.shared.get(key)
         if result is None:
             return None
         if touch and key not in self._pending:

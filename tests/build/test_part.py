@@ -215,10 +215,11 @@ def test_an_input_edited_during_the_build_is_seen(leaf: Inline, monkeypatch: pyt
     """The state must not take its new stat for that of the bytes that were used."""
     settle = run.Build._settle
 
-    def edited(build: run.Build, name: str) -> None:
-        settle(build, name)
+    def edited(build: run.Build, name: str) -> object:
+        settled = settle(build, name)
         if name == "d":
             leaf.write("f.txt", "edited")
+        return settled
 
     monkeypatch.setattr(run.Build, "_settle", edited)
     leaf.edit("Compressfile", "salt: 4", "salt: 5")

@@ -18,10 +18,10 @@ from keys import Pair
 from toyproject import CHAIN, Toy
 
 from compressbuild.build.envelope import Envelope, sealed
-from compressbuild.build.signing import PublicKey, SigningKey
 from compressbuild.build.verification import Mismatch, verify
 from compressbuild.errors import UsageError
 from compressbuild.publish import SEAL
+from compressbuild.signing import PublicKey, SigningKey
 
 
 @pytest.fixture

@@ -52,6 +52,16 @@ def test_what_is_published_resolves() -> None:
         build_graph(spec, plugins, Facts.fixed({}))
 
 
+SHARED = [block for page in HOWTO for block in blocks(page, "yaml") if block.text.startswith("cache:")]
+
+
+@pytest.mark.parametrize("block", SHARED, ids=str)
+def test_a_shared_cache_resolves(block: Block) -> None:
+    spec = loads(f"{EXAMPLE}\n{block.text}", Path("Compressfile"), catalogue=lambda: registry().platforms)
+    assert spec.remote.url.startswith("s3://")
+    assert spec.remote.trust
+
+
 def test_every_page_shows_something() -> None:
-    assert {block.page for block in BLOCKS} == set(HOWTO)
+    assert {block.page for block in (*BLOCKS, *SHARED)} == set(HOWTO)
     assert "targets:" in EXAMPLE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from inline import InlineExecutor
 from toyproject import Toy
@@ -86,6 +88,7 @@ def test_what_a_group_holds_when_the_build_is_interrupted_is_kept(
 
 def test_slow_results_are_synced_one_by_one(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group, "_HURRY", 0.0)
+    monkeypatch.setattr(group, "_PATIENCE", 0.0)
     toy.write("Compressfile", TEXT)
     order: list[str] = []
     toy.build()
@@ -97,3 +100,22 @@ def test_slow_results_are_synced_one_by_one(toy: Toy, monkeypatch: pytest.Monkey
         for node in ("f/source", *(f"t{i}/toy.mix" for i in range(DEEP)))
         for kind in ("NodeStarted", "NodeFinished")
     ]
+
+
+def test_results_that_come_sooner_than_one_is_synced_are_synced_together(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "_HURRY", 0.0)
+    monkeypatch.setattr(group, "_PATIENCE", 60.0)
+    toy.write("Compressfile", TEXT)
+    flush, flushed = Store.flush, []
+
+    def slow(store: Store) -> None:
+        if store._pending:
+            flushed.append(len(store._pending))
+            time.sleep(1.0 if len(flushed) == 1 else 0.0)
+        flush(store)
+
+    monkeypatch.setattr(Store, "flush", slow)
+    toy.build()
+    assert flushed == [1, DEEP]

@@ -12,6 +12,9 @@ from power import CUT, Disk, blind_to_inodes, cut_at, lose
 from quick import Quick
 from sweeps import Tally, tallied, tries
 
+from compressbuild.execute import group
+from compressbuild.store import fs
+
 Record = Callable[[str, object], None]
 TEXT = """
 version: 1
@@ -94,6 +97,16 @@ def machine(fast_path: Path) -> Iterator[Machine]:
 
 
 def test_power_fails_during_a_build(machine: Machine, record_property: Record) -> None:
+    with tallied(record_property) as tally:
+        machine.sample(tally, 4)
+
+
+def test_power_fails_while_targets_are_published_together(
+    machine: Machine, record_property: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both results are in one group, and each group is synced by one call."""
+    monkeypatch.setattr(group, "_HURRY", 60.0)
+    monkeypatch.setattr(fs, "_SYNCFS_FROM", 1)
     with tallied(record_property) as tally:
         machine.sample(tally, 4)
 

@@ -15,12 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from ... import noop
+from ... import noop, signing
 from ...digest import CLOCK_GRANULARITY_NS
 from ...evaluate.roles import Roles
 from ...platforms.libraries import searched
 from ...project import Project
-from .. import signing
 from ..outcome import BuildReport
 from .entries import Entries
 from .rows import NodeRow, Rows, TargetRow, gathered

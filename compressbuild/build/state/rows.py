@@ -9,14 +9,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from ... import noop
+from ... import noop, signing
 from ...compressfile.nodes import Map, Node, Scalar
 from ...compressfile.spec import Spec
 from ...digest import Digest
 from ...graph import Graph
 from ...project import Project
 from ...store import Hit, Store
-from .. import signing
 from ..outcome import BuildReport, TargetReport
 
 __all__ = ["NodeRow", "Rows", "TargetRow", "gathered", "inputs", "owner_of"]

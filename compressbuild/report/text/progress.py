@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ...execute.events import Event, NodeFinished, NodeRetried, NodeRunning, NodeStarted, encode
+from ...execute.events import Event, NodeFinished, NodeRetried, NodeRunning, NodeStarted, Sending, encode
 from ...execute.heartbeat import last_line
-from ...words import duration
+from ...words import duration, number
 from .estimate import Estimate, Running
 from .lines import (
     counted_text,
@@ -86,6 +86,7 @@ class LiveProgress:
         self._verbose = verbose
         self._estimate = Estimate()
         self._lock = threading.Lock()
+        self._sending = ""
         self._console = Console(file=file, markup=False, highlight=False, emoji=False, force_terminal=terminal)
         self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=_REFRESH, transient=True)
 
@@ -97,6 +98,9 @@ class LiveProgress:
         self._live.stop()
 
     def __call__(self, event: Event) -> None:
+        if isinstance(event, Sending):
+            self._sending = f"sending results to the remote cache: {event.done} of {event.total}"
+            self._sending += f", {number(event.size, 'B')}"
         with self._lock:
             self._estimate(event)
         style = "red" if isinstance(event, NodeFinished) and event.status == "failed" else None
@@ -137,6 +141,8 @@ class LiveProgress:
 
     def _footer(self, now: float, hidden: int) -> str:
         estimate = self._estimate
+        if self._sending:
+            return self._sending
         parts = [f"{estimate.ended} of {estimate.nodes} nodes", duration(now - estimate.started)]
         left = estimate.remaining(now)
         if left:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..digest import read_named
-from ..errors import UsageError
+from .digest import read_named
+from .errors import UsageError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -37,8 +37,18 @@ class PublicKey:
         if b"PRIVATE KEY" in data:
             raise UsageError(f"{path} is a private key", hint=f"to verify, give its public half: {_PUBLIC}")
         _, serialization = _cryptography()
-        self._key = _loaded(path, "public", lambda: serialization.load_pem_public_key(data))
-        self.keyid = _keyid(self._key)
+        self._set(_loaded(path, "public", lambda: serialization.load_pem_public_key(data)))
+
+    def _set(self, key: Ed25519PublicKey) -> None:
+        self._key = key
+        self.keyid = _keyid(key)
+
+    @classmethod
+    def of(cls, key: SigningKey) -> PublicKey:
+        """The public half of a private key."""
+        made = cls.__new__(cls)
+        made._set(key.public)
+        return made
 
     def verifies(self, signature: Signature, message: bytes) -> bool:
         from cryptography.exceptions import InvalidSignature
@@ -65,7 +75,8 @@ class SigningKey:
         _, serialization = _cryptography()
         self._key = _loaded(path, "private", lambda: serialization.load_pem_private_key(data, password=None))
         self.path = path
-        self.keyid = _keyid(self._key.public_key())
+        self.public: Ed25519PublicKey = self._key.public_key()
+        self.keyid = _keyid(self.public)
 
     def sign(self, message: bytes) -> Signature:
         return Signature(self.keyid, self._key.sign(message))

@@ -1,0 +1,238 @@
+"""What the remote cache needs of an object store, and the one adapter: obstore, for any URL that it knows."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from ..credentials import hidden
+from ..errors import UsageError
+
+__all__ = ["Got", "Listed", "ObjectStore", "Objects", "TooLarge", "Unreachable"]
+
+PART = 8 << 20
+"""Bytes of a large object that one request carries."""
+_TOGETHER = 4  # parts on their way at once
+_LONGEST = 240  # characters of a library's message that are shown
+
+
+class Unreachable(Exception):
+    """The object store cannot be used. The message is one line without credentials."""
+
+
+class TooLarge(Exception):
+    """An object is larger than anything that cbuild puts there."""
+
+
+class Got(NamedTuple):
+    """``tag``: what tells this version of the object from others, None if the store has no such thing."""
+
+    data: bytes
+    tag: str | None
+
+
+class Listed(NamedTuple):
+    """``size``: bytes; ``modified``: Unix time."""
+
+    name: str
+    size: int
+    modified: float
+
+
+class Objects(Protocol):
+    """Named objects, each written whole or not at all. Every method may raise Unreachable."""
+
+    def get(self, name: str, limit: int) -> Got | None:
+        """An object of at most ``limit`` bytes. None if it is not there; TooLarge without reading it."""
+
+    def download(self, name: str, size: int, path: Path) -> bool:
+        """Write ``size`` bytes of an object to a new file; False if it is not there, or has another size."""
+
+    def size(self, name: str) -> int | None:
+        """Bytes of an object; None if it is not there."""
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write an object unless it is there; whether this call wrote it."""
+
+    def replace(self, name: str, data: bytes, tag: str | None) -> bool:
+        """Write an object if it still has this tag; whether this call wrote it."""
+
+    def upload(self, name: str, path: Path) -> None:
+        """Write an object from a file, a large one in parts. What was there is replaced."""
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """All objects below a prefix."""
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove objects; those that are not there are no error."""
+
+
+class ObjectStore:
+    """An object store at a URL: s3://bucket/prefix, gs://, az://, file:///directory, memory:///.
+
+    Credentials come from the environment of the process, as the provider's own tools read them. obstore is imported
+    with the first request. ``timeout``: seconds that a small request may take; a part of a large object has six times
+    as long.
+    """
+
+    def __init__(self, url: str, environ: Mapping[str, str], timeout: float) -> None:
+        self.url = url
+        self._environ = {**os.environ, **environ}  # the library reads that of the process
+        self._timeout = timeout
+        self._opening = Lock()
+
+    # -- opening -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _library(self) -> Any:
+        try:
+            import obstore
+            import obstore.exceptions
+            import obstore.store
+        except ImportError as error:
+            raise UsageError(
+                f"the remote cache {self.url} needs the package 'obstore'", hint="pip install 'compressbuild[remote]'"
+            ) from error
+        return obstore
+
+    @property
+    def _missing(self) -> tuple[type[Exception], ...]:
+        return (FileNotFoundError, self._library.exceptions.NotFoundError)
+
+    def _opened(self, seconds: float, retries: int) -> Any:
+        options: dict[str, Any] = {
+            "timeout": timedelta(seconds=seconds),
+            "connect_timeout": timedelta(seconds=min(seconds, 5)),
+        }
+        if any(self._environ.get(name, "").startswith("http://") for name in _ENDPOINTS):
+            options["allow_http"] = True
+        retry = {"max_retries": retries, "retry_timeout": timedelta(seconds=seconds * retries)}
+        make = self._library.store.from_url
+        scheme = urlsplit(self.url).scheme
+        if scheme == "memory":
+            with _memory_lock:
+                return _memory.setdefault(self.url, self._library.store.MemoryStore())
+        if scheme == "file":
+            return make(self.url, mkdir=True)
+        return make(self.url, client_options=options, retry_config=retry)
+
+    @cached_property
+    def _made(self) -> tuple[Any, Any]:
+        with self._asking():
+            return self._opened(self._timeout, 1), self._opened(6 * self._timeout, 3)
+
+    def _handle(self, *, bulk: bool = False) -> Any:
+        with self._opening:
+            return self._made[bulk]
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """The library's errors as Unreachable, but for those that are caught within."""
+        library = self._library
+        try:
+            yield
+        except (library.exceptions.BaseError, OSError, ValueError, NotImplementedError) as error:
+            raise Unreachable(self._said(error)) from error
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # of a Rust library: it derives from BaseException
+                raise
+            raise Unreachable(self._said(error)) from error
+
+    def _said(self, error: BaseException) -> str:
+        exceptions = self._library.exceptions
+        denied = isinstance(error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError))
+        text = hidden(str(error).partition("\n\nDebug source")[0], self._environ)
+        text = _PERFORMED.sub(r"\1: ", text)
+        if denied or " 401 " in text or " 403 " in text:
+            text = f"access denied; check the credentials, and that they may list the bucket ({text})"
+        return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def get(self, name: str, limit: int) -> Got | None:
+        with self._asking():
+            try:
+                found = self._library.get(self._handle(), name)
+            except self._missing:
+                return None
+            if found.meta["size"] > limit:
+                raise TooLarge(f"it has {found.meta['size']} bytes")
+            return Got(bytes(found.bytes()), found.meta["e_tag"])
+
+    def download(self, name: str, size: int, path: Path) -> bool:
+        with self._asking(), path.open("wb") as file:
+            handle = self._handle(bulk=True)
+            try:
+                if self._library.head(handle, name)["size"] != size:
+                    return False
+                starts = list(range(0, size, PART))
+                for at in range(0, len(starts), _TOGETHER):
+                    some = starts[at : at + _TOGETHER]
+                    ends = [min(start + PART, size) for start in some]
+                    for part in self._library.get_ranges(handle, name, starts=some, ends=ends):
+                        file.write(part)
+            except self._missing:
+                return False
+        return True
+
+    def size(self, name: str) -> int | None:
+        with self._asking():
+            try:
+                return int(self._library.head(self._handle(), name)["size"])
+            except self._missing:
+                return None
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        with self._asking():
+            for chunk in self._library.list(self._handle(bulk=True), prefix, chunk_size=1000):
+                for each in chunk:
+                    yield Listed(each["path"], each["size"], each["last_modified"].timestamp())
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def create(self, name: str, data: bytes) -> bool:
+        return self._put(name, data, "create", lambda: self.size(name) is None)
+
+    def replace(self, name: str, data: bytes, tag: str | None) -> bool:
+        return self._put(name, data, {"e_tag": tag} if tag is not None else "overwrite", lambda: True)
+
+    def _put(self, name: str, data: bytes, mode: Any, allowed: Callable[[], bool]) -> bool:
+        """``allowed``: asked where the store has no conditional writes."""
+        exceptions = self._library.exceptions
+        with self._asking():
+            handle = self._handle()
+            try:
+                self._library.put(handle, name, data, mode=mode, use_multipart=False)
+            except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+                return False
+            except (exceptions.NotSupportedError, NotImplementedError):
+                if not allowed():
+                    return False
+                self._library.put(handle, name, data, use_multipart=False)
+        return True
+
+    def upload(self, name: str, path: Path) -> None:
+        with self._asking():
+            self._library.put(self._handle(bulk=True), name, path, chunk_size=PART, max_concurrency=_TOGETHER)
+
+    def remove(self, names: Sequence[str]) -> None:
+        with self._asking():
+            for name in names:
+                try:
+                    self._library.delete(self._handle(), name)
+                except self._missing:
+                    continue
+
+
+_PERFORMED = re.compile(r"Error performing (\w+) \S+ in [^-]*- ")  # the object's address says nothing new
+_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
+_memory: dict[str, Any] = {}  # those of this process, by URL
+_memory_lock = Lock()

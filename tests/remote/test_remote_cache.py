@@ -1,0 +1,163 @@
+"""Two checkouts share a remote cache: the second builds nothing, takes no more than it needs, and survives its loss."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from servers import free_port
+from toyproject import Toy
+
+from compressbuild.remote import objects
+
+Checkout = Callable[..., Toy]
+
+BIG = "version: 1\nmodels: {f: {file: f.txt}}\ntargets: {a: {from: f, steps: [toy.copy, {toy.copy: {note: n}}]}}\n"
+
+
+def published(toy: Toy) -> dict[str, bytes]:
+    root = toy.root / "build"
+    files = (p for p in root.rglob("*") if p.is_file() and p.name != "provenance.json")  # that of one has a signature
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in files}
+
+
+def names(place: Path) -> list[str]:
+    return sorted(p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file())
+
+
+def test_the_second_checkout_builds_nothing_on_s3(checkout: Checkout, bucket: str) -> None:
+    first = checkout("one", writes=True, url=bucket)
+    assert len(first.build("all")[1]) == 3
+    second = checkout("two", url=bucket)
+    report, ran = second.build("all")
+    assert (report.exit_code, ran, report.counts) == (0, [], {"cached": 5})
+    assert published(second) == published(first) != {}
+
+
+def test_a_large_output_on_s3_arrives_in_parts(checkout: Checkout, bucket: str) -> None:
+    text = "".join(f"{n:07d}\n" for n in range(2_200_000))  # two parts, and a rest
+    assert 2 * objects.PART < len(text) < 3 * objects.PART
+    checkout("one", writes=True, url=bucket, text=BIG, source=text).build("all")
+    second = checkout("two", url=bucket, text=BIG, source=text)
+    assert second.build("all")[1] == []
+    assert second.value("a") == text
+
+
+def test_bytes_come_only_when_they_are_needed(checkout: Checkout, tmp_path: Path) -> None:
+    text = "x" * 100_000
+    checkout("one", writes=True, text=BIG, source=text).build("all")
+    assert len(names(tmp_path / "shared")) == 4  # three records, and one file; both copies have the same bytes
+    shared = tmp_path / "shared/v1/cas"
+    (hidden := tmp_path / "hidden").parent.mkdir(exist_ok=True)
+    shared.rename(hidden)
+    second = checkout("two", text=BIG, source=text)
+    plan = second.open()
+    plan.connect()
+    assert plan.plan(["a"]).count("cached") == 3
+    plan.close()
+    assert not list((second.cache / "cas").rglob("*?/*"))  # a plan needs records alone
+    hidden.rename(shared)
+    assert second.build("all")[1] == []
+    assert second.value("a") == text
+
+
+def test_a_node_that_runs_fetches_its_input(checkout: Checkout) -> None:
+    text = "x" * 100_000
+    checkout("one", writes=True, text=BIG, source=text).build("all")
+    second = checkout("two", text=BIG.replace("note: n", "note: other"), source=text)
+    assert second.build("all")[1] == ["a/toy.copy#2"]
+
+
+def test_what_gc_removed_here_comes_back(checkout: Checkout) -> None:
+    from compressbuild.store.gc import collect
+
+    toy = checkout("one", writes=True)
+    toy.build("all")
+    project = toy.open()
+    collect(project.store, max_size=0)
+    project.close()
+    toy.build("all")
+    assert toy.build("all", check=False)[1] == []
+
+
+def test_a_machine_without_a_key_adds_nothing(checkout: Checkout, tmp_path: Path) -> None:
+    toy = checkout("reader")
+    assert len(toy.build("all")[1]) == 3
+    assert names(tmp_path / "shared") == []
+    signer = checkout("told", writes=True)
+    signer.environ["CBUILD_REMOTE_READ_ONLY"] = "1"
+    signer.build("all")
+    assert names(tmp_path / "shared") == []
+
+
+def test_a_build_with_nothing_to_look_up_imports_no_client(checkout: Checkout) -> None:
+    toy = checkout("one", writes=True)
+    toy.build("all")
+    project = toy.open()
+    remote = project.connect()
+    assert remote is not None
+    assert project.plan(["a", "b"]).count("cached") == 5
+    assert "_library" not in vars(remote.objects)
+    project.close()
+
+
+def test_offline_is_one_warning_and_a_local_build(
+    checkout: Checkout, bucket: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], s3: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    toy = checkout("one", writes=True, url=bucket)
+    report, ran = toy.build("all")
+    assert (report.exit_code, len(ran)) == (0, 3)
+    err = capfd.readouterr().err
+    assert err.count("cannot be used") == 1
+    assert "4 results are not in the remote cache" in err
+    assert "canary" not in err
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3)
+    toy.write("f.txt", "abcd")
+    toy.build("all")  # sends what is left, too
+    second = checkout("two", url=bucket)
+    assert second.build("all")[1] == []
+
+
+def test_a_slow_server_is_given_up(
+    checkout: Checkout, bucket: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import socket
+
+    with socket.socket() as silent:  # takes connections, and says nothing
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(64)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        text = f"cache: {{remote: '{bucket}', timeout: 300ms}}\n"
+        toy = checkout("one", writes=True, url=bucket)
+        toy.write("Compressfile", (toy.root / "Compressfile").read_text() + text)
+        began = time.monotonic()
+        assert len(toy.build("all")[1]) == 3
+        assert time.monotonic() - began < 30
+    assert capfd.readouterr().err.count("cannot be used") == 1
+
+
+def test_wrong_credentials_and_server_errors_are_one_warning(
+    checkout: Checkout, bucket: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from servers import served
+
+    for status, said in ((403, "access denied"), (500, "500"), (503, "503")):
+        port = free_port()
+        code = (
+            "import http.server as h\n"
+            "class A(h.BaseHTTPRequestHandler):\n"
+            f"  def do_GET(s): s.rfile.read(int(s.headers.get('content-length') or 0)); s.send_error({status})\n"
+            "  do_PUT = do_HEAD = do_POST = do_GET\n"
+            f"h.ThreadingHTTPServer(('127.0.0.1', {port}), A).serve_forever()\n"
+        )
+        with served([sys.executable, "-c", code], port, tmp_path / str(status)):
+            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+            assert len(checkout(f"at{status}", writes=True, url=bucket).build("all")[1]) == 3
+        err = capfd.readouterr().err
+        assert err.count("cannot be used") == 1
+        assert said in err
+        assert "canary" not in err
