@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .compressfile.spec import Spec
     from .digest import StatCache
     from .graph import Ask, Graph, TargetPlan, Types
+    from .machines.machines import Machines
     from .plan import Keyer, Plan, Starts, Traces
     from .platforms import Facts
     from .publish import Publisher
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .remote.remote import Remote
     from .store import Store
 
-__all__ = ["STATE_DIR", "Project", "Selection"]
+__all__ = ["STATE_DIR", "Project", "Selection", "renewed", "undeclared"]
 
 STATE_DIR = ".cbuild"
 """Directory beside the Compressfile for what belongs to this checkout: stat cache, traces, logs, the no-op state."""
@@ -33,12 +34,15 @@ STATE_DIR = ".cbuild"
 
 class Selection:
     """``names``: targets to build, in file order. ``skipped``: target → why it cannot be built on this host.
-    ``install``: the ``pip install`` that helps those that lack only Python packages."""
+    ``install``: the ``pip install`` that helps those that lack only Python packages. ``words``: what was asked for."""
 
-    def __init__(self, names: tuple[str, ...], skipped: Mapping[str, str], install: str | None = None) -> None:
+    def __init__(
+        self, names: tuple[str, ...], skipped: Mapping[str, str], install: str | None = None, words: Sequence[str] = ()
+    ) -> None:
         self.names = names
         self.skipped = skipped
         self.install = install
+        self.words = words
 
 
 class Project:
@@ -82,6 +86,7 @@ class Project:
             self.spec = loads(text, path, overrides, known[0], sources=known[1])
         self.environ = os.environ if environ is None else environ
         self._cache = cache
+        self._asks: tuple[Ask, ...] = ()
         self.remote: Remote | None = None
 
     @cached_property
@@ -97,6 +102,15 @@ class Project:
         return probe()
 
     @cached_property
+    def machines(self) -> Machines | None:
+        """Those that the file may name; None if it names none."""
+        if not self.spec.hosts:
+            return None
+        from .machines.machines import Machines
+
+        return Machines(self.registry, self.state / "machines", self.environ.get("CBUILD_SANDBOX") or self.spec.sandbox)
+
+    @cached_property
     def types(self) -> Types:
         from .graph import Types
 
@@ -106,13 +120,12 @@ class Project:
     def graph(self) -> Graph:
         from .graph import build_graph
 
-        return build_graph(self.spec, self.registry, self.facts, types=self.types)
+        return build_graph(self.spec, self.registry, self.facts, self._asks, self.types, self.machines)
 
     def ask(self, *asks: Ask) -> None:
         """Add measurements to the graph that the Compressfile does not name."""
-        from .graph import build_graph
-
-        self.graph = build_graph(self.spec, self.registry, self.facts, asks, self.types)
+        self._asks = asks
+        self.__dict__.pop("graph", None)
 
     def narrowed(self, plan: TargetPlan) -> Project:
         """This project with one target, and no more of it than ``plan`` says. It shares what this one has
@@ -171,7 +184,7 @@ class Project:
     def keyer(self) -> Keyer:
         from .plan import Keyer
 
-        return Keyer(self.spec, self.facts, self.code, self.stat, self.registry, self.environ)
+        return Keyer(self.spec, self.facts, self.code, self.stat, self.registry, self.environ, self.machines)
 
     @cached_property
     def traces(self) -> Traces:
@@ -191,24 +204,17 @@ class Project:
 
         return Publisher(self.published, self.store, self.stat)
 
-    def undeclared(self) -> list[str]:
-        """What lies published of targets that the Compressfile does not declare: directories with a seal."""
-        from .publish import SEAL
-
-        try:
-            names = sorted(os.listdir(self.published))
-        except OSError:  # nothing is published
-            return []
-        seals = (self.published / name / SEAL for name in names if name not in self.spec.targets and name[0] != ".")
-        return [seal.parent.name for seal in seals if seal.is_file() and not seal.parent.is_symlink()]
-
     def select(self, words: Iterable[str]) -> Selection:
         """Targets for what was typed. One asked for by name that cannot be built here raises Incompatible; one that
         ``all``, a group or a glob brought in is skipped."""
         from .compressfile.select import select
         from .platforms import install_line, lacking
 
-        names, explicit = select(self.spec, tuple(words))
+        words = tuple(words)
+        names, explicit = select(self.spec, words)
+        lacks = [name for name in names if self.graph.targets[name].missing]
+        if lacks and renewed(self, lacks):  # what another machine lacked may be there by now
+            return self.select(words)
         skipped = {}
         for name in names:
             missing = self.graph.targets[name].missing
@@ -219,7 +225,7 @@ class Project:
                     where = "" if all(each.everywhere for each in missing) else " on this machine"
                     raise Incompatible(f"target '{name}' cannot be built{where}: it {skipped[name]}", hint=hint or None)
         install = install_line(self.graph.targets[name].missing for name in skipped) if skipped else None
-        return Selection(tuple(name for name in names if name not in skipped), skipped, install)
+        return Selection(tuple(name for name in names if name not in skipped), skipped, install, words)
 
     def plan(self, targets: Iterable[str], *, remeasure: bool = False) -> Plan:
         from .plan import look_ahead, make_plan
@@ -236,10 +242,37 @@ class Project:
 
     def close(self) -> None:
         self.save()
+        if (machines := self.__dict__.get("machines")) is not None:
+            machines.close()
         if self.remote is not None:
             self.remote.close()
         if "store" in self.__dict__:
             self.store.close()
+
+
+def renewed(project: Project, names: Iterable[str]) -> bool:
+    """Ask the machines that targets need what they are now; whether the graph is made again because one has changed, or
+    is gone."""
+    if project.machines is None:
+        return False
+    nodes = (project.graph.nodes[index] for index in sorted(project.graph.needed(names)))
+    if not project.machines.renew(node.host for node in nodes if node.host):
+        return False
+    for part in ("graph", "keyer"):
+        project.__dict__.pop(part, None)
+    return True
+
+
+def undeclared(project: Project) -> list[str]:
+    """What lies published of targets that the Compressfile does not declare: directories with a seal."""
+    from .publish import SEAL
+
+    try:
+        names = sorted(os.listdir(project.published))
+    except OSError:  # nothing is published
+        return []
+    seals = (project.published / name / SEAL for name in names if name not in project.spec.targets and name[0] != ".")
+    return [seal.parent.name for seal in seals if seal.is_file() and not seal.parent.is_symlink()]
 
 
 def _utf8(path: Path, what: str) -> Path:

@@ -24,11 +24,12 @@ LAYERS = """
     push notebook tune starter agents conformance
     report advise
     build
-    evaluate
+    evaluate agent
     execute revision
     project
     plan publish remote
     graph
+    machines
     compressfile registry platforms store closure scaffold
     api signing
     digest

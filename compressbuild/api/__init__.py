@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from .census import Census, Macs, Weight
 from .context import Context, UserError
 from .destination import Content, Destination, Parcel, ParcelFile, Remote
+from .executor import Executor, Link, Machine
 from .facts import FACTS
 from .needs import Needs
 from .numbers import Amount, Count, Positive, Rate, Ratio, Share
@@ -18,7 +19,7 @@ from .runner import ModelInput, Runner
 from .stack import Stack
 from .traits import TRAITS
 from .version import VERSION
-from .work import WorkDataset, WorkInput, WorkRequest, WorkResult, WorkSight
+from .work import WorkDataset, WorkExpect, WorkInput, WorkRequest, WorkResult, WorkSight
 
 if TYPE_CHECKING:
     from .hooks import hookimpl
@@ -38,10 +39,13 @@ __all__ = [
     "Count",
     "DatasetRef",
     "Destination",
+    "Executor",
     "FileRef",
     "FunctionRef",
     "Kind",
     "Label",
+    "Link",
+    "Machine",
     "Macs",
     "Meta",
     "Metric",
@@ -75,6 +79,7 @@ __all__ = [
     "UserError",
     "Weight",
     "WorkDataset",
+    "WorkExpect",
     "WorkInput",
     "WorkRequest",
     "WorkResult",

@@ -26,6 +26,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from .destination import Destination
+    from .executor import Executor
     from .records import AnswerMetric, ArtifactMetric, Backend, Check, Kind, Platform, RunMetric, Source, Technique
 
 __all__ = ["hookimpl", "hookspec"]
@@ -101,6 +102,16 @@ def compressbuild_destinations() -> Iterable[Destination]:  # type: ignore[empty
     @hookimpl
     def compressbuild_destinations():
         yield Destination(name="my-store", schemes=("mystore",), open="my_plugin.store:open_place")
+    """
+
+
+@hookspec
+def compressbuild_executors() -> Iterable[Executor]:  # type: ignore[empty-body]
+    """Yield ways to other machines::
+
+    @hookimpl
+    def compressbuild_executors():
+        yield Executor(name="my-cluster", schemes=("mycluster",), open="my_plugin.cluster:open_machine")
     """
 
 

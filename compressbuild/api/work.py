@@ -8,7 +8,7 @@ import msgspec
 
 from .part import Rows
 
-__all__ = ["WorkDataset", "WorkInput", "WorkRequest", "WorkResult", "WorkSight"]
+__all__ = ["WorkDataset", "WorkExpect", "WorkInput", "WorkRequest", "WorkResult", "WorkSight"]
 
 
 class WorkInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +46,20 @@ class WorkSight(msgspec.Struct, frozen=True, kw_only=True):
     folders: tuple[str, ...] = ()
 
 
+class WorkExpect(msgspec.Struct, frozen=True, kw_only=True):
+    """What the machine that runs the node must be, since the action key says so.
+
+    ``facts``: platform facts, and ``host``, the id of the machine, of a measurement; ``tools``: distribution → version,
+    None if it is not installed; ``plugin_code``: file of a plugin, from the directory that holds its package → digest;
+    ``python``: its version, or empty for any.
+    """
+
+    facts: dict[str, Any] = {}
+    tools: dict[str, str | None] = {}
+    plugin_code: dict[str, str] = {}
+    python: str = ""
+
+
 class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One node to run: ``run(ctx, inputs["subject"], params)``.
 
@@ -58,6 +72,7 @@ class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
     it is only reported. ``measures``: its ``value`` must be a finite number.
     ``validate``: ``module:function`` of the kind, called with ``out`` at the end. ``checkpoint``: see ``Context``.
     ``sight``: all that the node may read beside its inputs; None: nobody said, so the kernel keeps it from nothing.
+    ``host``: the address of the machine that runs it; empty: this one. ``expect``: what that machine must be.
     ``isolate``: it parses a file of a format that could run code, so it takes the strictest sandbox that there is.
     """
 
@@ -86,6 +101,8 @@ class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: str | None = None
     sight: WorkSight | None = None
     isolate: bool = False
+    host: str = ""
+    expect: WorkExpect | None = None
 
 
 class WorkResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,24 +13,28 @@ import msgspec
 
 from .. import signing
 from ..digest import Digest
-from ..errors import CbuildError, CompressfileError, Interrupted
+from ..errors import CbuildError, CompressfileError, Incompatible, Interrupted
 from ..evaluate.evidence import Evidence
 from ..evaluate.history import Entry, History
 from ..evaluate.results import FILE, Results
 from ..evaluate.roles import Roles
 from ..evaluate.target import Assessment, assess
+from ..execute.away import Away
 from ..execute.events import Observer
 from ..execute.executor import Executor
 from ..execute.local import LocalExecutor, at_once
 from ..execute.observe import Observe
 from ..execute.outcome import NodeFailure
+from ..execute.places import Places
 from ..execute.pools import Pools
+from ..execute.routed import Routed
 from ..execute.sandbox import sandboxes
 from ..execute.scheduler import Scheduler
 from ..graph import TargetPlan
 from ..interrupts import Held
 from ..plan import look_ahead
-from ..project import Project, Selection
+from ..platforms import Facts
+from ..project import Project, Selection, renewed
 from ..publish import SEAL, Staged
 from ..remote.remote import Remote
 from ..store import ActionResult, Tree
@@ -57,14 +61,23 @@ def build_targets(
 
     Node failures and unmet gates are in the report. Raises CompressfileError, Incompatible, StoreError, Interrupted.
     """
-    memory, cpus = project.facts.get("memory"), project.facts.get("cpu.count")
+    selection = selection or project.select(targets)
+    if renewed(project, selection.names):
+        selection = project.select(selection.words)
+        if not selection.names:
+            raise Incompatible("none of these targets can be built now", hint="; ".join(selection.skipped.values()))
+    cpus = project.facts.get("cpu.count")
     slots = at_once(jobs or (cpus if isinstance(cpus, int) else 1))
     own = tuple(str(path) for path in (project.state, project.publisher.root, project.cache_path))
     observe = Observe(project.state / "logs", own_dirs=own, observers=[*observers, *_plugin_observers(project)])
-    pools = Pools(cpus=slots, memory=memory if isinstance(memory, int) else 0)
+    shared = any(node.options.gpus for node in project.graph.nodes)
+    pools: Pools | Places = _pools_of(project.facts, slots, gpus=shared)
+    if project.machines is not None and isinstance(pools, Pools):
+        machines = project.machines
+        pools = Places(pools, lambda host: _pools_of(machines.facts(host), gpus=shared))
     build = Build(
         project,
-        selection or project.select(targets),
+        selection,
         _executor(project),
         pools,
         observe,
@@ -81,7 +94,21 @@ def _executor(project: Project) -> Executor:
     isolated = any(node.isolate for node in nodes)
     kinds = sandboxes(project.spec, project.environ, project.cache_path, project.state, strict=isolated)
     packages = project.keyer.packages(nodes)
-    return LocalExecutor(project.environ, packages=packages, sandbox=kinds[0], strict=kinds[1])
+    here = LocalExecutor(project.environ, packages=packages, sandbox=kinds[0], strict=kinds[1])
+    if project.machines is None:
+        return here
+    machines = project.machines
+    return Routed(here, lambda host: Away(host, lambda: machines.session(host)))
+
+
+def _pools_of(facts: Facts, slots: int | None = None, *, gpus: bool) -> Pools:
+    """What a machine has. ``gpus``: whether a node asks for some; looking for them takes a while."""
+    memory, cpus = facts.get("memory"), facts.get("cpu.count")
+    return Pools(
+        cpus=slots or (cpus if isinstance(cpus, int) else 1),
+        memory=memory if isinstance(memory, int) else 0,
+        gpus=facts.gpus if gpus else (),
+    )
 
 
 def measure_targets(project: Project, targets: Sequence[str], *, jobs: int | None = None) -> BuildReport:
@@ -106,7 +133,7 @@ class Build:
     """One run of ``cbuild TARGET…``."""
 
     def __init__(
-        self, project: Project, selection: Selection, executor: Executor, pools: Pools, observe: Observe,
+        self, project: Project, selection: Selection, executor: Executor, pools: Pools | Places, observe: Observe,
         *, keep_going: bool = False, check: bool = False, remeasure: bool = False,
         publish: bool = True,
     ) -> None:  # fmt: skip

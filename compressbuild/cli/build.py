@@ -124,7 +124,7 @@ def command(
         _tell_github(project, report, ended)
         if as_json:
             return report.exit_code
-        return _conclude(project, report, remember if plain and not differing else None)
+        return _conclude(project, report, remember if plain and not differing and not project.spec.hosts else None)
 
 
 def _part(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ..project import undeclared
 from .options import opened, project_options
 
 __all__ = ["command"]
@@ -16,7 +17,7 @@ def command(*, dry_run: bool, file: str, overrides: tuple[str, ...], cache_dir: 
     """Remove published artifacts of targets that the Compressfile no longer declares. Directories without a
     provenance.json are nobody's, and stay; so does the cache ('cbuild cache gc')."""
     with opened(file, overrides, cache_dir) as project:
-        found = project.undeclared()
+        found = undeclared(project)
         for name in found:
             if not dry_run:
                 project.publisher.withdraw(name)

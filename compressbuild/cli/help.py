@@ -56,6 +56,7 @@ def families(registry: Registry) -> dict[str, Any]:
         "metric": registry.metrics,
         "kind": registry.kinds,
         "destination": registry.destinations,
+        "executor": registry.executors,
         "source": registry.sources,
         "check": registry.checks,
     }
@@ -80,7 +81,8 @@ def _elsewhere(ctx: click.Context, registry: Registry, name: str) -> int:
         )
     guess = did_you_mean(name, [*(name for known in families(registry).values() for name in known), *COMMANDS])
     hint = f"did you mean '{guess}'?" if guess else "'cbuild help' lists every name"
-    raise UsageError(f"no technique, backend, metric, kind, source, destination or check is called '{name}'", hint=hint)
+    what = "technique, backend, metric, kind, source, destination, executor or check"
+    raise UsageError(f"no {what} is called '{name}'", hint=hint)
 
 
 # -- the list --------------------------------------------------------------------------------------------------------
@@ -128,7 +130,7 @@ def explained(registry: Registry, what: str, record: Any) -> Iterator[str]:
         yield from textwrap.wrap(paragraph, _WIDTH)
         yield ""
     yield from _facts(registry, what, record)
-    field = {"backend": "settings", "destination": "options"}.get(what, "params")
+    field = {"backend": "settings", "destination": "options", "executor": "options"}.get(what, "params")
     settings = getattr(record, field, None)
     known = parameters(settings) if settings is not None else ()
     if known:
@@ -163,6 +165,9 @@ def _facts(registry: Registry, what: str, record: Any) -> Iterator[str]:
             words = {"file": "a path, file://…", "*": "any other address"}
             yield f"takes   {', '.join(words.get(each, f'{each}://…') for each in record.schemes)}"
             yield f"holds   {'several artifacts, each under its name' if record.shared else 'one artifact'}"
+        case "executor":
+            taken = [*(["[user@]host"] if record.plain else []), *(f"{each}://…" for each in record.schemes)]
+            yield f"takes   {', '.join(taken)}"
         case "check":
             yield from _wrapped(f"source  {record.reference}")
         case "source":

@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from ..compressfile.names import TAG
+from ..project import undeclared
 from ..report.text.columns import columns
 from .options import opened, project_options
 
@@ -53,6 +54,6 @@ def command(file: str, overrides: tuple[str, ...], cache_dir: str | None, as_jso
         for line in columns(shown):
             click.echo(line)
         click.echo("* published, - cannot be built on this machine")
-        if gone := project.undeclared():
+        if gone := undeclared(project):
             click.echo(f"published, but no longer declared: {', '.join(gone)} ('cbuild clean' removes them)")
     return 0

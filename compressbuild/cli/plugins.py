@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ..api.destination import Destination
+from ..api.executor import Executor
 from ..api.needs import Needs
 from ..api.records import Kind, Source, Technique
 from ..platforms import Facts, check, probe, unavailable
@@ -65,6 +66,9 @@ def _row(registry: Registry, plugin: Plugin, facts: Facts) -> dict[str, Any]:
             name: _lacking("cannot be pushed to", facts, *_needs(registry.destinations[name]))
             for name in plugin.destinations
         },
+        "executors": {
+            name: _lacking("unavailable", facts, *_needs(registry.executors[name])) for name in plugin.executors
+        },
         "checks": dict.fromkeys(plugin.checks),
         "kinds": {name: _lacking("cannot be run", facts, *_needs(registry.kinds[name])) for name in plugin.kinds},
     }
@@ -80,7 +84,7 @@ def _row(registry: Registry, plugin: Plugin, facts: Facts) -> dict[str, Any]:
     }
 
 
-def _needs(record: Kind | Source | Technique | Destination) -> tuple[Needs, Needs]:
+def _needs(record: Kind | Source | Technique | Destination | Executor) -> tuple[Needs, Needs]:
     return record.stack.needs, record.needs
 
 
@@ -101,11 +105,21 @@ def _backend(registry: Registry, name: str, facts: Facts) -> str | None:
 def _lines(row: Mapping[str, Any]) -> Iterator[str]:
     shipped = f"{row['distribution']} {row['version']}".strip() or "no distribution"
     yield f"{row['plugin']}  ({shipped}, {row['module']})"
-    for what in ("techniques", "backends", "metrics", "kinds", "platforms", "sources", "destinations", "checks"):
+    for what in (
+        "techniques",
+        "backends",
+        "metrics",
+        "kinds",
+        "platforms",
+        "sources",
+        "destinations",
+        "executors",
+        "checks",
+    ):
         offered: Mapping[str, str | None] = row[what]
         if offered:
             yield f"  {what:11} {', '.join(offered)}"
-    for what in ("techniques", "backends", "kinds", "sources", "destinations"):
+    for what in ("techniques", "backends", "kinds", "sources", "destinations", "executors"):
         for name, lacking in row[what].items():
             if lacking is not None:
                 yield f"  ! {name} {lacking}"

@@ -11,6 +11,7 @@ import click
 from ..build.verification import Verdict, verify
 from ..compressfile.select import select
 from ..errors import UsageError
+from ..project import undeclared
 from ..publish import SEAL
 from ..signing import PublicKey
 from . import completion
@@ -55,7 +56,7 @@ def command(
     if names or not places:
         with opened(file, overrides, cache_dir) as project:
             found += [(n, project.publisher.path(n)) for n in select(project.spec, tuple(names) or ("all",))[0]]
-            gone = [] if targets else project.undeclared()
+            gone = [] if targets else undeclared(project)
     if not targets:
         found = [(name, directory) for name, directory in found if os.path.lexists(directory)]
     if len(found) != 1 and (artifact or expected):

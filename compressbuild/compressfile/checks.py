@@ -10,13 +10,14 @@ from ..words import DURATION, SIZE, Quantity, did_you_mean, suggest
 from .names import MAX_NAME, NAME
 from .nodes import Broken, Map, Node, Scalar, Seq, describe
 from .problems import Hint, Problems
-from .spec import RunOptions
+from .spec import RETRIED, RetrySpec, RunOptions
 
 __all__ = ["OPTIONS", "Checks", "Reference"]
 
-OPTIONS = ("timeout", "memory", "threads", "seed")
+OPTIONS = ("timeout", "memory", "threads", "seed", "gpus", "retries")
 """Keys that say how a node is run; allowed in ``defaults``, in ``evaluate``, beside a technique and in a target."""
 
+_MOST_GPUS, _MOST_RETRIES = 64, 10
 _ENTRY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
@@ -155,7 +156,7 @@ class Checks:
     def options(self, found: Map) -> RunOptions:
         """The run options among a mapping's entries."""
         timeout = memory = None
-        threads = seed = None
+        threads = seed = gpus = retries = None
         for key, value in found.entries:
             if key.value == "timeout":
                 timeout = self.quantity(value, "'timeout'", DURATION)
@@ -165,7 +166,20 @@ class Checks:
                 threads = self.integer(value, "'threads'", 1)
             elif key.value == "seed":
                 seed = self.integer(value, "'seed'", 0, 2**32 - 1)
-        return RunOptions(timeout, None if memory is None else int(memory), threads, seed)
+            elif key.value == "gpus":
+                gpus = self.integer(value, "'gpus'", 1, _MOST_GPUS)
+            elif key.value == "retries":
+                retries = self._retries(value)
+        return RunOptions(timeout, None if memory is None else int(memory), threads, seed, gpus, retries)
+
+    def _retries(self, node: Node) -> RetrySpec | None:
+        hint = "write {unavailable: 2, memory: 1}"
+        found = self.mapping(node, "'retries'", RETRIED, hint)
+        counts: dict[str, int] = {}
+        for key, value in found.entries if found is not None else ():
+            count = self.integer(value, f"'{key.value}' of 'retries'", 0, _MOST_RETRIES)
+            counts |= {str(key.value): count} if count is not None and key.value in RETRIED else {}
+        return RetrySpec(**counts)
 
     def reference(self, node: Node, what: str, *kinds: str) -> str | None:
         """A name declared elsewhere in the file; looked up when the whole file is read."""

@@ -50,6 +50,7 @@ TOP_KEYS = (
     "preload",
     "outside",
     "sandbox",
+    "host",
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -201,6 +202,8 @@ class _Loader:
             outside=outside,
             sandbox=self._sandbox(confined := value("sandbox")),
             sandbox_mark=confined.mark if confined is not None else None,
+            host=self._host(place := value("host")),
+            host_mark=place.mark if place is not None else None,
         )
 
     def _top(self, root: Node) -> Map:
@@ -318,6 +321,11 @@ class _Loader:
                 hint = "list names only; the values come from the environment" if "=" in name else None
                 self._checks.add(f"'{name}' cannot name an environment variable", mark, hint)
         return tuple(dict.fromkeys(name for name, _ in names))
+
+    def _host(self, node: Node | None) -> str:
+        if node is None or (isinstance(node, Scalar) and node.value is None):
+            return ""
+        return self._checks.text(node, "'host'", "an address", "e.g. host: user@box") or ""
 
     def _sandbox(self, node: Node | None) -> str:
         if node is None or (isinstance(node, Scalar) and node.value is None):

@@ -18,6 +18,7 @@ from .component import REFERENCE, opened, range_
 from .gates import AMOUNT, GATE_KEYS, LIMITS, RECORDS, RELATIVE_LIMITS, VERDICTS
 from .names import COMMANDS, IDENTIFIER, MAX_NAME, NAME, SANDBOXES
 from .sections import DTYPES
+from .spec import RETRIED
 
 __all__ = ["schema"]
 
@@ -137,6 +138,7 @@ def _top(backends: Json, platforms: Mapping[str, str], models: list[Json], datas
             _text("a place outside", r"^(/|\.\.)"), "Places outside this file's directory that paths may lead to."
         ),
         "sandbox": _either({"enum": list(SANDBOXES), "description": "What steps are confined by; default auto."}),
+        "host": _text("The machine that runs the steps; a platform may name another."),
     }
 
 
@@ -184,6 +186,11 @@ def _options() -> Json:
         "memory": _quantity(SIZE, "Most memory a node may use: bytes, 512MiB, 4GiB."),
         "threads": {**_either({"type": "integer", "minimum": 1}), "description": "Threads a node computes with."},
         "seed": {**_either({"type": "integer", "minimum": 0, "maximum": 2**32 - 1}), "description": "Random seed."},
+        "gpus": {**_either({"type": "integer", "minimum": 1}), "description": "GPUs that a node has for itself."},
+        "retries": {
+            **_object({cause: {"type": "integer", "minimum": 0, "maximum": 10} for cause in RETRIED}),
+            "description": "How often a node that failed starts once more, by cause.",
+        },
     }
 
 
@@ -251,7 +258,10 @@ def _dataset(sources: list[Json]) -> Json:
 def _platform(backends: Json, catalogue: Mapping[str, str]) -> Json:
     """``backends``: name → schema of its settings, which stand beside ``backend`` or ``like``, and ``requires``.
     ``catalogue``: platform → backend; one that is like it need repeat no setting."""
-    common: Json = {"requires": {"type": ["object", "null"], "description": "Facts that the host must have."}}
+    common: Json = {
+        "requires": {"type": ["object", "null"], "description": "Facts that the host must have."},
+        "host": _text("The machine that compiles and runs for it: user@edge."),
+    }
     like = {"like": _text("A platform of the catalogue ('cbuild platforms'): what is left out here is as there.")}
     named = ({"required": ["backend"]}, {"required": ["like"]})
     if not backends:

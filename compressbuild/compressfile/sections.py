@@ -13,10 +13,21 @@ from .paths import Paths
 from .spec import DatasetSpec, InputSpec, ModelSpec, PlatformSpec
 from .split import parts
 
-__all__ = ["DATASET_KEYS", "DTYPES", "INPUT_KEYS", "MODEL_KEYS", "Sources", "dataset", "model", "platform"]
+__all__ = [
+    "DATASET_KEYS",
+    "DTYPES",
+    "INPUT_KEYS",
+    "MODEL_KEYS",
+    "PLATFORM_KEYS",
+    "Sources",
+    "dataset",
+    "model",
+    "platform",
+]
 
 MODEL_KEYS = ("factory", "args", "weights", "file", "kind", "inputs", "files")
 DATASET_KEYS = ("loader", "args", "files")
+PLATFORM_KEYS = ("backend", "like", "requires", "host")
 SPLIT = "split"
 INPUT_KEYS = ("shape", "dtype")
 DTYPES = (
@@ -211,7 +222,7 @@ def _loaded(
 
 
 def platform(key: Scalar, node: Node, checks: Checks) -> PlatformSpec | None:
-    """``backend`` or ``like``, and ``requires``; every other key is a setting of the backend."""
+    """``backend`` or ``like``, ``requires`` and ``host``; every other key is a setting of the backend."""
     what = f"platform '{key.value}'"
     found = checks.mapping(node, what, hint="write {backend: onnxruntime}")
     if found is None:
@@ -225,7 +236,7 @@ def platform(key: Scalar, node: Node, checks: Checks) -> PlatformSpec | None:
         hint = "remove 'backend': the platform that it is like has one"
         checks.add(f"{what} has both a 'backend' and a 'like'", found.key_mark("backend"), hint)
         return None
-    settings = tuple(entry for entry in found.entries if entry[0].value not in ("backend", "like", "requires"))
+    settings = tuple(entry for entry in found.entries if entry[0].value not in PLATFORM_KEYS)
     return PlatformSpec(
         name=str(key.value),
         mark=key.mark,
@@ -236,6 +247,9 @@ def platform(key: Scalar, node: Node, checks: Checks) -> PlatformSpec | None:
         else None,
         like=checks.text(given["like"], "'like'") if "like" in given else None,
         marks=_marks(given),
+        host=(checks.text(given["host"], "'host'", "an address", "e.g. host: user@edge") or "")
+        if "host" in given
+        else "",
     )
 
 

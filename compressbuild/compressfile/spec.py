@@ -17,6 +17,7 @@ from .nodes import Map, Scalar
 
 __all__ = [
     "HISTORY",
+    "RETRIED",
     "DatasetSpec",
     "EvaluateSpec",
     "GateSpec",
@@ -27,6 +28,7 @@ __all__ = [
     "PublishSpec",
     "RangeSpec",
     "RemoteSpec",
+    "RetrySpec",
     "RunOptions",
     "Spec",
     "StepSpec",
@@ -37,6 +39,19 @@ HISTORY = "history"
 """What a gate's ``against`` says for the target's own record. No target is called so: it is a command."""
 
 
+class RetrySpec(msgspec.Struct, frozen=True):
+    """How often a node starts once more, by the cause of its failure."""
+
+    unavailable: int = 0
+    crashed: int = 0
+    memory: int = 0
+    timeout: int = 0
+
+
+RETRIED = RetrySpec.__struct_fields__
+"""Causes after which a node may be retried. One that raised would raise again."""
+
+
 class RunOptions(msgspec.Struct, frozen=True):
     """How a node is run. None: as the file's ``defaults`` say, else no limit / one thread / seed 0."""
 
@@ -44,6 +59,8 @@ class RunOptions(msgspec.Struct, frozen=True):
     memory: int | None = None  # bytes
     threads: int | None = None
     seed: int | None = None
+    gpus: int | None = None
+    retries: RetrySpec | None = None
 
 
 class InputSpec(msgspec.Struct, frozen=True):
@@ -88,8 +105,9 @@ class DatasetSpec(msgspec.Struct, frozen=True):
 
 
 class PlatformSpec(msgspec.Struct, frozen=True):
-    """``settings``: every key beside ``backend``, ``like`` and ``requires``, typed by the backend. ``requires``: fact →
-    wanted value. ``like``: a platform of the catalogue, which fills in the rest; then ``backend`` is empty."""
+    """``settings``: every key beside ``backend``, ``like``, ``requires`` and ``host``, typed by the backend.
+    ``requires``: fact → wanted value. ``like``: a platform of the catalogue, which fills in the rest; then ``backend``
+    is empty. ``host``: the address of the machine that compiles and runs for it; empty: as the file's."""
 
     name: str
     mark: Mark
@@ -98,6 +116,7 @@ class PlatformSpec(msgspec.Struct, frozen=True):
     requires: Map | None = None
     like: str | None = None
     marks: Mapping[str, Mark] = {}
+    host: str = ""
 
 
 class RangeSpec(msgspec.Struct, frozen=True):
@@ -237,3 +256,10 @@ class Spec(msgspec.Struct, frozen=True):
     outside: tuple[str, ...] = ()  # places outside the root that paths may lead to
     sandbox: str = "auto"  # of the workers; in no key
     sandbox_mark: Mark | None = None
+    host: str = ""  # the address of the machine that runs the nodes; empty: this one
+    host_mark: Mark | None = None
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The addresses of all machines that it names."""
+        return frozenset(filter(None, (self.host, *(platform.host for platform in self.platforms.values()))))

@@ -20,6 +20,7 @@ __all__ = [
     "Event",
     "NodeFinished",
     "NodeProgress",
+    "NodeRetried",
     "NodeRunning",
     "NodeStarted",
     "NodeStatus",
@@ -95,6 +96,15 @@ class NodeRunning(_Event, frozen=True, kw_only=True, tag="node-running"):
     said: str = ""
 
 
+class NodeRetried(_Event, frozen=True, kw_only=True, tag="node-retried"):
+    """It ended without a result, and starts once more. ``cause``, ``error``: as of node-finished."""
+
+    node: str
+    label: str
+    cause: str
+    error: str = ""
+
+
 class NodeFinished(_Event, frozen=True, kw_only=True, tag="node-finished"):
     """``seconds``: of its own work now; ``starting``: seconds before that until its process ran, with ``preload``
     imported; ``peak_rss``: bytes. Of a failure: ``cause`` (raised, crashed, timeout, memory, cancelled, unavailable …),
@@ -149,6 +159,7 @@ Event = (
     | NodeWorking
     | NodeProgress
     | NodeRunning
+    | NodeRetried
     | NodeFinished
     | TargetFinished
     | Sending

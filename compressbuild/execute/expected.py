@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from ..graph import Graph, Node
 from ..plan import Traces
 from .pools import Need
+from .retries import Retries
 
 __all__ = ["UNKNOWN", "Expected"]
 
@@ -20,6 +21,7 @@ class Expected:
 
     def __init__(self, nodes: Iterable[Node], traces: Traces) -> None:
         self._traces = traces
+        self.retries = Retries()
         self._functions: dict[str, tuple[float, int]] = {}  # function → seconds in all, runs
         for node in nodes:
             if (last := traces.get(node.position)) is not None:
@@ -35,8 +37,14 @@ class Expected:
     def need(self, node: Node) -> Need:
         """Its declared memory, or else its last peak."""
         last = self._traces.get(node.position)
-        memory = node.options.memory or (last.peak_rss if last is not None else 0)
-        return Need(cpus=node.options.threads or 1, memory=memory, exclusive=node.exclusive)
+        memory = self.retries.memory(node) or (last.peak_rss if last is not None else 0)
+        return Need(
+            cpus=node.options.threads or 1,
+            memory=memory,
+            exclusive=node.exclusive,
+            host=node.host,
+            gpus=node.options.gpus or 0,
+        )
 
     def priority(self, graph: Graph, needed: Collection[int], alone: Collection[int]) -> list[float]:
         """By node: the seconds of the longest path from it, of nodes that are ``needed``. Those that run ``alone`` add

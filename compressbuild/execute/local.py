@@ -80,6 +80,10 @@ class LocalExecutor:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def fileno(self) -> int:
+        """Readable when :meth:`wait` has something to report. None of its events is lost to who only looks."""
+        return self._selector.fileno()  # epoll and kqueue have one
+
     def prepare(self, preload: tuple[str, ...]) -> None:
         """Start the warm parent for ``preload`` now, so that its imports overlap with what precedes the first node."""
         self._prepare((preload, self._sandbox, None))

@@ -10,7 +10,7 @@ from ..digest import Digest
 from ..graph import Graph, Node
 from ..plan import Explanation, Traces, say
 from . import events
-from .executor import Progress
+from .executor import Finished, Progress
 from .heartbeat import Heartbeat
 from .logfile import log_path
 from .outcome import Outcome
@@ -71,9 +71,12 @@ class Observe:
             events.NodeProgress(node=node.position, done=message.done, total=message.total, values=dict(message.values))
         )
 
-    def stopped(self, node: Node) -> None:
-        """What it did is void. It starts once more, or comes to another end."""
+    def stopped(self, node: Node, end: Finished | None = None) -> None:
+        """What it did is void. It starts once more, or comes to another end. ``end``: how it failed, if it did."""
         self._heartbeat.ended(node.position)
+        if end is not None and end.cause != "ok":
+            error = end.result.error or end.detail
+            self.emit(events.NodeRetried(node=node.position, label=node.position, cause=end.cause, error=error))
 
     @property
     def pause(self) -> float | None:

@@ -27,22 +27,25 @@ _DEPTH = 64
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """``cpus``: threads; ``memory``: bytes, 0 if unknown."""
+    """``cpus``: threads; ``memory``: bytes, 0 if unknown. ``host``: the address of its machine; empty: this one."""
 
     cpus: int = 1
     memory: int = 0
     exclusive: bool = False
+    host: str = ""
+    gpus: int = 0
 
 
 @dataclass(slots=True)
 class _Grant:
-    """``began``: None while the node's process starts, which is expected at ``starts``. ``seconds``: how long it is
-    expected to run after that."""
+    """``devices``: the GPUs that it has for itself. ``began``: None while the node's process starts, which is expected
+    at ``starts``. ``seconds``: how long it is expected to run after that."""
 
     need: Need
     seconds: float
     starts: float
     began: float | None = None
+    devices: tuple[str, ...] = ()
 
     def ends(self, now: float) -> float:
         """When it is expected to end, in the future."""
@@ -54,20 +57,24 @@ class _Grant:
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """``gap``: seconds until the head can start. ``cpus``, ``memory``: what is free beside it then."""
+    """``gap``: seconds until the head can start. ``cpus``, ``memory``, ``gpus``: what is free beside it then."""
 
     gap: float
     cpus: int
     memory: int
+    gpus: int
 
 
 class Pools:
-    """``cpus``: nodes' threads at once (``-j``); ``memory``: bytes that nodes may hold together, 0: not limited."""
+    """``cpus``: nodes' threads at once (``-j``); ``memory``: bytes that nodes may hold together, 0: not limited.
+    ``gpus``: devices, each for one node at a time, by what CUDA_VISIBLE_DEVICES calls them."""
 
-    def __init__(self, cpus: int, memory: int = 0, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, cpus: int, memory: int = 0, gpus: tuple[str, ...] = (), *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         if cpus < 1 or memory < 0:
             raise ValueError(f"no such machine: {cpus} CPUs, {memory} bytes")
-        self.cpus, self.memory = cpus, memory
+        self.cpus, self.memory, self.gpus = cpus, memory, gpus
         self._clock = clock
         self._granted: dict[int, _Grant] = {}
         self._passed: dict[int, set[int]] = {}  # head → what passed it and has not ended
@@ -109,13 +116,19 @@ class Pools:
         if self._head is not None:
             self._passed.setdefault(self._head[0], set()).add(node)
         self._passed.pop(node, None)
-        self._granted[node] = _Grant(cut, seconds, self._clock() + starting)
+        taken = {device for grant in self._granted.values() for device in grant.devices}
+        free = [device for device in self.gpus if device not in taken]
+        self._granted[node] = _Grant(cut, seconds, self._clock() + starting, devices=tuple(free[: cut.gpus]))
         self._room = None
         return True
 
     def began(self, node: int) -> None:
         """Its process runs. The seconds that are expected of it count from here."""
         self._granted[node].began = self._clock()
+
+    def devices(self, node: int) -> tuple[str, ...]:
+        """The GPUs that a node has for itself, until it is released."""
+        return self._granted[node].devices
 
     def release(self, node: int) -> None:
         """Give back what :meth:`try_acquire` granted. KeyError if it granted nothing."""
@@ -126,11 +139,12 @@ class Pools:
 
     def _cut(self, need: Need) -> Need:
         memory = min(need.memory, self.memory) if self.memory else 0
-        return replace(need, cpus=max(1, min(need.cpus, self.cpus)), memory=memory)
+        gpus = min(need.gpus, len(self.gpus))
+        return replace(need, cpus=max(1, min(need.cpus, self.cpus)), memory=memory, gpus=gpus)
 
-    def _used(self, nodes: Iterable[int]) -> tuple[int, int]:
+    def _used(self, nodes: Iterable[int]) -> tuple[int, int, int]:
         needs = [self._granted[node].need for node in nodes]
-        return sum(need.cpus for need in needs), sum(need.memory for need in needs)
+        return sum(need.cpus for need in needs), sum(need.memory for need in needs), sum(need.gpus for need in needs)
 
     def _has_exclusive(self) -> bool:
         return any(grant.need.exclusive for grant in self._granted.values())
@@ -142,13 +156,15 @@ class Pools:
             return True
         if need.exclusive or any(self._granted[node].need.exclusive for node in nodes):
             return False
-        cpus, memory = self._used(nodes)
-        return cpus + need.cpus <= self.cpus and memory + need.memory <= (self.memory or memory)
+        cpus, memory, gpus = self._used(nodes)
+        enough = cpus + need.cpus <= self.cpus and memory + need.memory <= (self.memory or memory)
+        return enough and gpus + need.gpus <= len(self.gpus)
 
     def _may_pass(self, need: Need, seconds: float) -> bool:
         assert self._head is not None
         room = self._beside(*self._head)
-        return 0 < room.gap >= seconds or (need.cpus <= room.cpus and need.memory <= room.memory)
+        fits = need.cpus <= room.cpus and need.memory <= room.memory and need.gpus <= room.gpus
+        return 0 < room.gap >= seconds or fits
 
     def _beside(self, head: int, need: Need) -> _Room:
         """The head's reservation: what passed it is not waited for, or one that is late would let in the next."""
@@ -160,7 +176,8 @@ class Pools:
             while not self._fits(need, left):
                 start = ends[left.pop(0)]
             left += [node for node in passed if ends[node] > start]
-            cpus, memory = self._used(left)
+            cpus, memory, gpus = self._used(left)
             free = 0 if need.exclusive else self.cpus - need.cpus - cpus
-            self._room = _Room(start - now, free, self.memory - need.memory - memory)
+            spare = len(self.gpus) - need.gpus - gpus
+            self._room = _Room(start - now, free, self.memory - need.memory - memory, spare)
         return self._room

@@ -10,6 +10,7 @@ from ..api import Profiling, WorkDataset, WorkInput, WorkRequest
 from ..compressfile.nodes import plain
 from ..graph import Graph, Node
 from ..plan import Keyer
+from ..plan.expectation import expectation
 
 __all__ = ["make_request", "preloads"]
 
@@ -27,9 +28,11 @@ def make_request(
     scratch: Path,
     checkpoint: Path,
     ignore: tuple[str, ...],
+    gpus: tuple[str, ...] | None = None,
 ) -> WorkRequest:
     """``inputs``: role → directory of the materialised artifact. ``ignore``: directories of the project that hold
-    what the engine itself writes."""
+    what the engine itself writes. ``gpus``: those that the node has for itself; None: it asked for none, and sees all.
+    """
     spec = graph.spec
     return WorkRequest(
         label=node.position,
@@ -48,7 +51,7 @@ def make_request(
         ignore_dirs=ignore,
         factories=tuple(f for f in (spec.models[m].factory for m in node.models) if f) + node.functions + node.carried,
         facts=keyer.facts_of(node),
-        env=keyer.environment,
+        env=keyer.environment | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus is not None else {}),
         seed=node.options.seed or 0,
         threads=node.options.threads or 1,
         save_json="metrics.json" if node.role == "metric" else None,
@@ -56,6 +59,8 @@ def make_request(
         checkpoint=str(checkpoint) if node.role == "technique" else None,
         sight=keyer.cover(node).sight(),
         isolate=node.isolate,
+        host=node.host,
+        expect=expectation(keyer, node),
         validate=kind.validate if (kind := graph.registry.kinds.get(node.kind)) is not None else None,
     )
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from ..api.work import WorkResult
 from ..digest import Digest
 from ..errors import CbuildError, StoreError
-from ..graph import Graph
+from ..graph import Graph, Node
 from ..interrupts import Held
 from ..plan import Action, Cover, Explanation, Keyer, Starts, Trace, Traces, judge
 from ..store import ENGINE, ActionResult, BadOutput, CorruptObject, Hit, Lock, Store, unsound
@@ -31,10 +31,11 @@ from .holding import acquire, release
 from .inputs import Inputs
 from .observe import Observe
 from .outcome import NodeFailure, Outcome, unreadable
+from .places import Places
 from .pools import Pools
 from .repeated import differences
 from .request import make_request, preloads
-from .run import Run
+from .run import Run, laid_out
 from .source import import_file
 
 __all__ = ["Scheduler"]
@@ -52,7 +53,7 @@ class Scheduler:
         keyer: Keyer,
         store: Store,
         executor: Executor,
-        pools: Pools,
+        pools: Pools | Places,
         traces: Traces,
         starts: Starts,
         observe: Observe,
@@ -204,7 +205,7 @@ class Scheduler:
             else:
                 node = self.graph.nodes[message.token]
                 self._pools.began(message.token)
-                self._starts.took(preloads(self.graph, node), self._observe.working(node))
+                self._starts.took(_process(self.graph, node), self._observe.working(node))
         self._observe.beat()
 
     def _start(self, index: int) -> None:
@@ -213,10 +214,10 @@ class Scheduler:
         gone = self._gone(index)
         if gone:
             return self._agenda.starve(index, gone)
-        seconds, starting = self._expected.seconds(node), self._starts.expected(preloads(self.graph, node))
+        seconds, starting = self._expected.seconds(node), self._starts.expected(_process(self.graph, node))
         if not self._pools.try_acquire(index, self._expected.need(node), seconds, starting):
             return self._agenda.put_off(index)
-        locks = acquire(self._store, _key(action), exclusive=node.exclusive)
+        locks = acquire(self._store, _key(action), exclusive=node.exclusive, host=node.host)
         if locks is None:
             self._pools.release(index)
             return self._agenda.hold(index)
@@ -231,9 +232,7 @@ class Scheduler:
     def _launch(self, action: Action, locks: tuple[Lock, ...]) -> None:
         node = action.node
         base = self._store.scratch()
-        out, scratch = base / "out", base / "scratch"
-        out.mkdir()
-        scratch.mkdir()
+        out, scratch = laid_out(base)
         taken = {role: self._inputs.get(_result(self.outcomes[source]).output) for role, source in node.inputs.items()}
         log = self._observe.log_path(node)
         run = Run(action, locks, base, log, tuple(taken.values()))
@@ -248,11 +247,10 @@ class Scheduler:
         request = make_request(
             self.graph, self._keyer, node, paths, out=out, scratch=scratch,
             checkpoint=self._observe.checkpoint_path(_key(action)), ignore=self._observe.own_dirs,
+            gpus=self._pools.devices(node.index) if node.options.gpus else None,
         )  # fmt: skip
-        options = node.options
-        self._executor.start(
-            node.index, request, preload=preload, log=log, timeout=options.timeout, memory=options.memory
-        )
+        timeout, memory = node.options.timeout, self._expected.retries.memory(node)
+        self._executor.start(node.index, request, preload=preload, log=log, timeout=timeout, memory=memory)
 
     def _import(self, run: Run, out: Path) -> None:
         node = run.action.node
@@ -291,9 +289,10 @@ class Scheduler:
         result = message.result
         touched = next((name for name in map(self._inputs.tampered, run.inputs) if name), None)
         spoiled = touched is None and any(map(self._inputs.spoiled, run.inputs))
-        if spoiled or message.again:  # another node wrote into its input, or ended its process
+        again = message.again or self._expected.retries.again(run.action.node, message.cause)
+        if spoiled or again:  # another node wrote into its input, or ended its process; or it may be retried
             self._free(run)
-            self._observe.stopped(run.action.node)
+            self._observe.stopped(run.action.node, message)
             self._agenda.queue(message.token)
             return
         changed = None if touched else self._covers[message.token].changed()
@@ -335,12 +334,13 @@ class Scheduler:
                 run, "raised", f"its output has no file matching '{unmet[0]}', which kind '{node.kind}' requires"
             )
         assert action.key is not None
-        if self._check and action.result is not None and action.why.reason == "requested" and not node.nondeterministic:
-            changed = differences(self._store, action.result, out)
-            if changed:
-                text = f"declared deterministic, but this run produced different bytes: {', '.join(changed)}"
+        checked = self._check and action.result is not None and action.why.reason == "requested"
+        if (checked or node.host) and not node.nondeterministic:
+            if changed := differences(self._store, _key(action), out):
+                text = f"declared deterministic, but {_who(node)} produced different bytes: {', '.join(changed)}"
                 return self._fail(run, "differs", text, "fix it; or declare it nondeterministic, with the reason")
-            return self._end(node.index, Outcome("built", action.result), run)
+            if checked:
+                return self._end(node.index, Outcome("built", action.result), run)
         self._group.open_if_hurried()
         try:
             result = self._store.commit(
@@ -381,9 +381,18 @@ class Scheduler:
             release(run.locks)
 
 
+def _who(node: Node) -> str:
+    return node.host or "this run"
+
+
 def _key(action: Action) -> Digest:
     assert action.key is not None
     return action.key
+
+
+def _process(graph: Graph, node: Node) -> tuple[str, ...]:
+    """What decides how long its process takes to start."""
+    return (*preloads(graph, node), *([node.host] if node.host else []))
 
 
 def _result(outcome: Outcome) -> ActionResult:

@@ -54,13 +54,16 @@ def compiled(draft: Draft, target: TargetSpec, model: int) -> int | None:
         return None
     declared = platform_of(draft, target.platform)
     assert declared is not None  # it has settings
-    missing = draft.missing(backend.stack.needs, backend.compile_needs, settings.needs)
+    host = draft.host_of(declared)
+    missing = draft.missing(backend.stack.needs, backend.compile_needs, settings.needs, host=host)
     if declared.requires is not None:
         requires = plain(declared.requires)
         wrong = check_requires(requires)
         for fact, (message, hint) in wrong.items():
             draft.problems.append(Diagnostic(message, declared.requires.key_mark(fact), hint))
-        missing += tuple(Missing(reason) for reason in requires_met(requires, draft.facts)) if not wrong else ()
+        missing += (
+            tuple(Missing(reason) for reason in requires_met(requires, draft.facts_at(host))) if not wrong else ()
+        )
     inputs = {"subject": model}
     return draft.intern(
         Node(
@@ -85,6 +88,7 @@ def compiled(draft: Draft, target: TargetSpec, model: int) -> int | None:
             options=draft.options(target.options),
             nondeterministic=backend.nondeterministic,
             missing=missing,
+            host=host,
         )
     )
 
@@ -108,7 +112,10 @@ def _run_with(draft: Draft, node: Node) -> RunWith | None:
             backend.stack.tools,
             backend.run_facts,
             backend.stack.preload,
-            draft.missing(backend.stack.needs, backend.run_needs, run_needs(backend.settings, node.params)),
+            draft.missing(
+                backend.stack.needs, backend.run_needs, run_needs(backend.settings, node.params), host=node.host
+            ),
+            host=node.host,
         )
     kind = draft.kind(node.kind)
     if kind.load is None:

@@ -19,6 +19,7 @@ from ..platforms import Facts
 from ..registry import Registry
 from .compiling import settings_of
 from .draft import Draft
+from .hosts import check_hosts
 from .measuring import Measuring
 from .node import Ask, Node, TargetPlan
 from .opening import open_datasets
@@ -28,6 +29,8 @@ from .typed import Types
 
 if TYPE_CHECKING:
     import networkx
+
+    from ..machines.machines import Machines
 
 __all__ = ["Graph", "build_graph"]
 
@@ -126,11 +129,17 @@ class Graph:
 
 
 def build_graph(
-    spec: Spec, registry: Registry, facts: Facts, asks: Iterable[Ask] = (), types: Types | None = None
+    spec: Spec,
+    registry: Registry,
+    facts: Facts,
+    asks: Iterable[Ask] = (),
+    types: Types | None = None,
+    machines: Machines | None = None,
 ) -> Graph:
-    """Resolve every target of a Spec, and what is asked besides. ``types``: with what it remembers of them. Raises
-    CompressfileError with all problems found."""
-    draft = Draft(spec, registry, facts, types or Types())
+    """Resolve every target of a Spec, and what is asked besides. ``types``: with what it remembers of them;
+    ``machines``: those that the file may name. Raises CompressfileError with all problems found."""
+    draft = Draft(spec, registry, facts, types or Types(), machines)
+    check_hosts(draft, machines)
     open_datasets(draft)
     measuring = Measuring(Steps(draft), tuple(asks))
     with _deep(len(spec.targets)):

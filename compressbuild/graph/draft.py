@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from blake3 import blake3
@@ -21,7 +21,11 @@ from .typed import Types
 
 __all__ = ["Draft"]
 
+if TYPE_CHECKING:
+    from ..machines.machines import Machines
+
 T = TypeVar("T")
+_GPU = Needs(gpu=True)
 
 
 class Draft:
@@ -31,10 +35,12 @@ class Draft:
     ``opened``: datasets that a plugin's source opens.
     """
 
-    def __init__(self, spec: Spec, registry: Registry, facts: Facts, types: Types) -> None:
+    def __init__(
+        self, spec: Spec, registry: Registry, facts: Facts, types: Types, machines: Machines | None = None
+    ) -> None:
         self.spec = spec
         self.registry = registry
-        self.facts = facts
+        self._facts, self._machines = facts, machines
         self.types = types
         self.nodes: list[Node] = []
         self.positions: dict[int, list[str]] = {}
@@ -46,13 +52,17 @@ class Draft:
         self.identities: list[bytes] = []  # of each node
         self.lacking: list[bool] = []  # whether the host lacks something for it, or for a node below
         self._interned: dict[bytes, int] = {}
-        self._needs: dict[Needs, tuple[Missing, ...]] = {}
+        self._needs: dict[tuple[str, Needs], tuple[Missing, ...]] = {}
 
     def intern(self, node: Node) -> int:
         """The index of the node that does this work, new or known.
 
         Its identity is a digest of the work with that of its inputs, so it is the same in every graph."""
         node = self._with_sources(node)
+        if not node.host:
+            node = replace(node, host=self._host_for(node))
+        if node.options.gpus:
+            node = replace(node, missing=_union(node.missing, self.missing(_GPU, host=node.host)))
         said = msgspec.json.encode(
             [
                 node.role,
@@ -67,6 +77,7 @@ class Draft:
                 node.options,
                 [(role, with_.owner, with_.settings) for role, with_ in node.run_with.items()],
                 [m.what for m in node.missing],  # of two platforms that differ in 'requires', one may be met
+                *([node.host] if node.host else []),
             ],
             order="deterministic",
         )
@@ -99,16 +110,38 @@ class Draft:
             missing=_union(node.missing, *missing),
         )
 
-    def missing(self, *needs: Needs) -> tuple[Missing, ...]:
-        """What the host lacks of all these, each once."""
+    def missing(self, *needs: Needs, host: str | None = None) -> tuple[Missing, ...]:
+        """What a host lacks of all these, each once. None: the one that runs the file's nodes."""
+        at = self.spec.host if host is None else host
         for each in needs:
-            if each not in self._needs:
-                self._needs[each] = tuple(check(each, self.facts))
-        return tuple(dict.fromkeys(lack for each in needs for lack in self._needs[each]))
+            if (at, each) not in self._needs:
+                found = self._machines.check(at, each) if at and self._machines else check(each, self._facts)
+                self._needs[at, each] = tuple(found)
+        return tuple(dict.fromkeys(lack for each in needs for lack in self._needs[at, each]))
+
+    # -- machines ----------------------------------------------------------------------------------------------------
+
+    def facts_at(self, host: str) -> Facts:
+        """Those of the machine with this address; empty: of this one."""
+        return self._machines.facts(host) if host and self._machines else self._facts
+
+    def host_of(self, platform: PlatformSpec | None) -> str:
+        """The address of the machine that compiles and runs for a platform."""
+        return (platform.host if platform is not None else "") or self.spec.host
+
+    def host_with(self, loads: Mapping[str, RunWith]) -> str:
+        """Where a node runs that runs these inputs: where its subject was compiled, whatever is measured beside it."""
+        subject = loads.get("subject")
+        return (subject.host if subject is not None else "") or self.spec.host
+
+    def _host_for(self, node: Node) -> str:
+        """A file that is merely read is read here, and so are weights whose format could run code."""
+        return "" if node.role in ("import", "source") or node.isolate else self.host_with(node.run_with)
 
     def options(self, *layers: RunOptions) -> RunOptions:
         """The first layer that says something wins, then the file's defaults, then one thread and seed 0."""
         merged: dict[str, Any] = {"timeout": None, "memory": None, "threads": 1, "seed": 0}
+        merged |= {"gpus": None, "retries": None}
         for layer in (self.spec.defaults, *reversed(layers)):
             merged.update({name: getattr(layer, name) for name in merged if getattr(layer, name) is not None})
         return RunOptions(**merged)

@@ -199,14 +199,12 @@ class Measuring:
             problems=draft.problems,
             types=draft.types,
         )
-        if found is None:
-            return None
-        plan = labelled(draft, record, found, use)
-        if plan is None:
+        if found is None or (plan := labelled(draft, record, found, use)) is None:
             return None
         if self._missing(artifact):
             return replace(plan, reason=f"'{name}' cannot be built here")
-        if missing := draft.missing(record.stack.needs, record.needs):
+        host = draft.nodes[artifact].host if isinstance(record, RunMetric) else draft.spec.host
+        if missing := draft.missing(record.stack.needs, record.needs, host=host):
             return replace(plan, reason=f"not measured here: {lacking(missing)}")
         run: dict[str, RunWith] = {}
         subject = model if isinstance(record, ArtifactMetric) and record.of == "model" else artifact

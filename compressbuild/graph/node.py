@@ -30,6 +30,7 @@ class RunWith(msgspec.Struct, frozen=True):
     facts: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
+    host: str = ""  # the address of the machine that compiled it, which runs it
     is_census: bool = False  # ``load`` is the kind's census: the input is counted, not run
 
 
@@ -56,7 +57,8 @@ class Node(msgspec.Struct, frozen=True):
     ``references``: name written in a parameter → role of the input.
     ``datasets``: names of datasets it opens; ``data_with``: how, of those that no loader
     of the user's opens. ``carried``: functions of plugins that loading its inputs calls.
-    ``isolate``: it reads a file whose format can hold more than data. ``missing``: what this host lacks to run it.
+    ``isolate``: it reads a file whose format can hold more than data. ``missing``: what its host lacks to run it.
+    ``host``: the address of the machine that it runs on; empty: this one.
     ``position``: ``target/step``, where it was first written.
     """
 
@@ -88,6 +90,7 @@ class Node(msgspec.Struct, frozen=True):
     exclusive: bool = False
     isolate: bool = False
     missing: tuple[Missing, ...] = ()
+    host: str = ""
 
 
 class Ask(msgspec.Struct, frozen=True):

@@ -50,7 +50,7 @@ def automatic(draft: Draft, platform: str | None) -> Settling:
                 return False
             declared = platform_of(draft, platform) if platform is not None else None
             requires = declared.requires if declared is not None else None
-            return saturates(draft.facts, plain(requires) if requires is not None else None)
+            return saturates(draft.facts_at(draft.host_of(declared)), plain(requires) if requires is not None else None)
         raise ValueError(f"a parameter's 'auto' asks for '{question}', which no platform answers")
 
     return Settling(answer, backend.name if backend is not None else None)
@@ -75,4 +75,5 @@ def filled(declared: PlatformSpec, record: Platform) -> PlatformSpec:
         requires,
         declared.like,
         declared.marks,
+        declared.host,
     )

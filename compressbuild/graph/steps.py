@@ -148,7 +148,10 @@ class Steps:
                 preload=technique.stack.preload,
                 options=draft.options(options),
                 nondeterministic=technique.nondeterministic,
-                missing=(*draft.missing(technique.stack.needs, technique.needs, found.needs), *unsettled),
+                missing=(
+                    *draft.missing(technique.stack.needs, technique.needs, found.needs, host=draft.host_with(loads)),
+                    *unsettled,
+                ),
                 facts=tuple(dict.fromkeys(f for w in loads.values() for f in w.facts)),
             )
         )

@@ -17,7 +17,8 @@
                   empty directory in a listed one
     tools         versions of Python, of the distributions that the record          an upgrade
                   declares, and of those that the code imports
-    facts         the platform facts that the record declares                       another machine
+    facts         the platform facts that the record declares; of a measurement on  another machine
+                  another machine, which one that is
     run           seed, threads, timeout                                            the Compressfile
     environment   values of the allowed environment variables                       the environment
 
@@ -29,7 +30,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -41,9 +42,13 @@ from ..errors import Diagnostic, Mark
 from ..graph import Node
 from ..platforms import Facts
 from ..registry import Registry
+from ..registry.installed import Installed
 from .arguments import unlisted
 from .cover import Cover
 from .listing import Listings
+
+if TYPE_CHECKING:
+    from ..machines.machines import Machines
 
 __all__ = ["KEY_FORMAT", "Keyer", "Parts"]
 
@@ -64,12 +69,14 @@ class Keyer:
         stat: StatCache,
         registry: Registry,
         environ: Mapping[str, str],
+        machines: Machines | None = None,
     ) -> None:
         self.spec = spec
         self.problems: list[Diagnostic] = []
         self._facts = facts
         self._code = code
         self._registry = registry
+        self.machines = machines
         self.environment = {name: environ[name] for name in spec.env if name in environ}
         self._watched: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._listings = Listings(str(spec.root), spec.path.name, stat, self.problems)
@@ -131,7 +138,12 @@ class Keyer:
         self._watched.clear()
 
     def facts_of(self, node: Node) -> dict[str, Any]:
-        return {name: self._facts.get(name) for name in sorted(set(node.facts))}
+        """Of its machine. A measurement is of that machine alone: of two with one processor, each has its own."""
+        if not node.host or self.machines is None:
+            return {name: self._facts.get(name) for name in sorted(set(node.facts))}
+        facts = self.machines.facts(node.host).select(node.facts)
+        ready = self.machines.ready(node.host)
+        return facts | ({"host": ready.host if ready is not None else None} if node.exclusive else {})
 
     def plugin_code(self, node: Node) -> dict[str, Digest]:
         """Function or type of a plugin → the digest of its syntax tree. What is missing joins ``problems``."""
@@ -146,10 +158,15 @@ class Keyer:
         """Versions of Python, of the record's declared distributions, and of those that the code imports."""
         external = {module for ref, _ in self.code_references(node) for module in self._code.closure(ref).external}
         external |= {module for ref in self._plugin_references(node) for module in self._code.plugin(ref).external}
-        found = dict(self._registry.tool_versions(node.tools))
-        for versions in self._registry.module_versions(sorted(external)).values():
+        python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        installed: Registry | Installed = self._registry
+        if node.host and self.machines is not None:
+            ready = self.machines.ready(node.host)
+            python, installed = ready.python if ready is not None else "", self.machines.installed(node.host)
+        found = dict(installed.tool_versions(node.tools))
+        for versions in installed.module_versions(sorted(external)).values():
             found.update(versions)
-        return {"python": f"{sys.version_info[0]}.{sys.version_info[1]}", **dict(sorted(found.items()))}
+        return {"python": python, **dict(sorted(found.items()))}
 
     # -- what a node reads, also for the worker ----------------------------------------------------------------------
 

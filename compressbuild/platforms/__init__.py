@@ -5,9 +5,9 @@ GPU fact is asked for and there is an NVIDIA driver.
 """
 
 from .catalogue import Ability, assess
+from .cgroups import quota
 from .facts import Fact, Facts, Host, probe
 from .needs import Missing, check, install_line, lacking, unavailable
-from .quota import quota
 from .requires import check_requires, requires_met
 from .saturation import saturates
 

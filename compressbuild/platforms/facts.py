@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from ..api.facts import FACTS
 from ..errors import PluginError
 from ..words import suggest
+from .cgroups import memory_limit, quota
 from .nvidia import Gpu, GpuProbe, parse_smi, query_smi, read_proc, visible
 from .processor import Processor, parse_cpuinfo
 
@@ -18,15 +20,19 @@ Fact = str | int | list[str] | None
 """A JSON value, as facts join keys."""
 
 _ARCHITECTURES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
-_CGROUP_LIMITS = ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes")  # v2, v1
 
 
 class Facts:
     """Named facts (:data:`compressbuild.api.FACTS`), each probed when first asked for."""
 
-    def __init__(self, probe: Callable[[str], Fact], gpu_reason: Callable[[], str] = lambda: "none found") -> None:
+    def __init__(
+        self,
+        probe: Callable[[str], Fact],
+        gpu_reason: Callable[[], str] = lambda: "none found",
+        gpus: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
         self._probe = probe
-        self._gpu_reason = gpu_reason
+        self._gpu_reason, self._gpus = gpu_reason, gpus
         self._known: dict[str, Fact] = {}
 
     @classmethod
@@ -46,6 +52,11 @@ class Facts:
     def select(self, names: tuple[str, ...]) -> dict[str, Fact]:
         """The named facts, in the order of their names."""
         return {name: self.get(name) for name in sorted(set(names))}
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """Every GPU that this process may use, as CUDA_VISIBLE_DEVICES names it."""
+        return self._gpus()
 
     @property
     def gpu_reason(self) -> str:
@@ -124,12 +135,15 @@ class Host:
         return _ARCHITECTURES.get(machine.lower(), machine)
 
     def _count(self) -> int:
+        """Those of its affinity, or fewer if its control groups give it less time than they have."""
         affinity = getattr(os, "sched_getaffinity", None)  # Linux alone
-        return len(affinity(0)) if affinity else os.cpu_count() or 1
+        processors = len(affinity(0)) if affinity else os.cpu_count() or 1
+        allowed = quota(self._root)
+        return processors if allowed is None else max(1, min(processors, math.ceil(allowed)))
 
     def _memory(self) -> int | None:
-        """Installed memory, or a container's limit if that is lower."""
-        limits = [int(text) for text in map(self._text, _CGROUP_LIMITS) if text and text.strip().isdigit()]
+        """Installed memory, or the limit of its control groups if that is lower."""
+        limits = [limit for limit in (memory_limit(self._root),) if limit is not None]
         for line in (self._text("proc/meminfo") or "").splitlines():
             key, _, value = line.partition(":")
             if key == "MemTotal":
@@ -142,4 +156,4 @@ class Host:
 def probe() -> Facts:
     """This host's facts. Costs nothing until one is asked for."""
     host = Host()
-    return Facts(host.fact, lambda: host.gpu().reason)
+    return Facts(host.fact, lambda: host.gpu().reason, lambda: tuple(g.uuid or g.index for g in host.gpu().gpus))

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ..api.destination import Destination
+from ..api.executor import Executor
 from ..api.needs import Needs
 from ..api.records import AnswerMetric, ArtifactMetric, Backend, Check, Kind, Platform, RunMetric, Source, Technique
 from ..api.stack import Stack
@@ -38,6 +39,7 @@ _CLASSES: Mapping[str, Callable[..., Any]] = {
         Platform,
         Source,
         Destination,
+        Executor,
         Check,
     )
 }
@@ -68,6 +70,7 @@ class Asked(msgspec.Struct, frozen=True):
             found["platform"],
             found["source"],
             found["destination"],
+            found["executor"],
             found["check"],
             plugins=self.plugins,
             owner={(what, name): owner for what, by in self.records.items() for name, (owner, *_) in by.items()},
@@ -116,6 +119,7 @@ def remember(registry: Registry) -> Asked | None:
         "platform": registry.platforms,
         "source": registry.sources,
         "destination": registry.destinations,
+        "executor": registry.executors,
         "check": registry.checks,
     }
     records = {

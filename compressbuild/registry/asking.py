@@ -16,6 +16,7 @@ import pluggy
 
 from ..api import hooks
 from ..api.destination import Destination
+from ..api.executor import Executor
 from ..api.record import UnknownField, reading
 from ..api.records import Backend, Check, Kind, Metric, Platform, Source, Technique
 from ..api.version import VERSION, compare
@@ -191,7 +192,7 @@ class _Draft:
 
     def finished(self) -> Plugin:
         point = self.point
-        techniques, backends, kinds, metrics, platforms, sources, destinations, checks = (
+        techniques, backends, kinds, metrics, platforms, sources, destinations, executors, checks = (
             tuple(sorted(record.name for what, record in self.records if what == asked)) for asked in WHATS
         )
         return Plugin(
@@ -206,6 +207,7 @@ class _Draft:
             platforms=platforms,
             sources=sources,
             destinations=destinations,
+            executors=executors,
             checks=checks,
             problem=self.problems[0] if self.problems else None,
             broken=self.broken,
@@ -310,7 +312,7 @@ def _registry(drafts: Sequence[_Draft]) -> Registry:
         for what, record in draft.records:
             found[what][record.name] = record
             owner[what, record.name] = draft.point.name
-    techniques, backends, kinds, metrics, platforms, sources, destinations, checks = (
+    techniques, backends, kinds, metrics, platforms, sources, destinations, executors, checks = (
         MappingProxyType(dict(sorted(found[what].items()))) for what in WHATS
     )
     return Registry(
@@ -321,6 +323,7 @@ def _registry(drafts: Sequence[_Draft]) -> Registry:
         cast(Mapping[str, Platform], platforms),
         cast(Mapping[str, Source], sources),
         cast(Mapping[str, Destination], destinations),
+        cast(Mapping[str, Executor], executors),
         cast(Mapping[str, Check], checks),
         plugins=tuple(draft.finished() for draft in drafts),
         problems=tuple(problem for draft in drafts for problem in draft.problems),

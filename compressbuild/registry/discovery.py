@@ -63,6 +63,7 @@ def _offers(
             "platform": plugin.platforms,
             "source": plugin.sources,
             "destination": plugin.destinations,
+            "executor": plugin.executors,
             "check": plugin.checks,
         }
         then = before.get(plugin.name, {}) if plugin.broken else {}

@@ -21,6 +21,7 @@ _PAGES = {
     "backend": "docs/backends.md#{}",
     "metric": "docs/evidence.md#metrics",
     "destination": "docs/howto/publish.md",
+    "executor": "docs/howto/other-machines.md",
     "source": "docs/sources.md#{}",
     "check": "docs/howto/advise.md",
 }

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from ..api.destination import Destination
+from ..api.executor import Executor
 from ..api.facts import FACTS
 from ..api.needs import Needs
 from ..api.params import Params
@@ -114,7 +115,7 @@ def _check_values(shown: str, record: Record) -> Diagnostic | None:
         return _wrong(f"{shown}: 'files' is empty", "glob patterns that its directory must hold: files=('model.onnx',)")
     if isinstance(record, Source) and (record.of == "model") != (record.produces is not None):
         return _wrong(f"{shown}: a source of models, and no other, says which kind it 'produces'")
-    if isinstance(record, Destination):
+    if isinstance(record, Destination | Executor):
         wrong = next((each for each in record.schemes if not _SCHEME.fullmatch(each)), None)
         if wrong is not None or not record.schemes:
             return _wrong(f"{shown}: 'schemes' cannot be {record.schemes!r}", "of its addresses: schemes=('s3',)")
@@ -127,7 +128,7 @@ def _check_values(shown: str, record: Record) -> Diagnostic | None:
 
 def _check_params(shown: str, record: Record) -> Diagnostic | None:
     """A parameter struct is its technique's help, and its types must resolve."""
-    field = {Backend: "settings", Destination: "options"}.get(type(record), "params")
+    field = {Backend: "settings", Destination: "options", Executor: "options"}.get(type(record), "params")
     params: type[Params] | None = getattr(record, field, None)
     if params is None or params is Params:
         return None

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ..api.destination import Destination
+from ..api.executor import Executor
 from ..api.records import Backend, Check, Kind, Metric, Platform, Source, Technique
 from ..errors import PluginError
 from ..words import suggest
@@ -16,7 +17,7 @@ from .installed import Installed
 
 __all__ = ["WHATS", "Observer", "Plugin", "Problem", "Record", "Registry"]
 
-Record = Technique | Backend | Kind | Metric | Platform | Source | Destination | Check
+Record = Technique | Backend | Kind | Metric | Platform | Source | Destination | Check | Executor
 R = TypeVar("R")
 
 WHATS: Mapping[str, type] = {
@@ -27,6 +28,7 @@ WHATS: Mapping[str, type] = {
     "platform": Platform,
     "source": Source,
     "destination": Destination,
+    "executor": Executor,
     "check": Check,
 }
 """What a record is called, in messages and in ``Registry.owner``."""
@@ -57,6 +59,7 @@ class Plugin(msgspec.Struct, frozen=True):
     platforms: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     destinations: tuple[str, ...] = ()
+    executors: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
     problem: Problem | None = None
     broken: bool = False
@@ -105,6 +108,7 @@ class Registry(msgspec.Struct, frozen=True):
     platforms: Mapping[str, Platform] = {}
     sources: Mapping[str, Source] = {}
     destinations: Mapping[str, Destination] = {}
+    executors: Mapping[str, Executor] = {}
     checks: Mapping[str, Check] = {}
     plugins: tuple[Plugin, ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -163,6 +167,7 @@ class Registry(msgspec.Struct, frozen=True):
             "platform": self.platforms,
             "source": self.sources,
             "destination": self.destinations,
+            "executor": self.executors,
             "check": self.checks,
         }
         hints = [suggest(name, known[what], otherwise="'cbuild plugins' lists what is installed") or ""]

@@ -116,17 +116,17 @@ def test_another_distribution(tmp_path: Path) -> None:
     [
         (
             "prune.chanels",
-            "no technique, backend, metric, kind, source, destination or check is called 'prune.chanels'",
+            "no technique, backend, metric, kind, source, destination, executor or check is called 'prune.chanels'",
             "mean 'prune.channels'?",
         ),
         (
             "Latency",
-            "no technique, backend, metric, kind, source, destination or check is called 'Latency'",
+            "no technique, backend, metric, kind, source, destination, executor or check is called 'Latency'",
             "did you mean 'latency'?",
         ),
         (
             "zzzzzz",
-            "no technique, backend, metric, kind, source, destination or check is called 'zzzzzz'",
+            "no technique, backend, metric, kind, source, destination, executor or check is called 'zzzzzz'",
             "'cbuild help' lists every name",
         ),
         ("rtx-ada", "'rtx-ada' is a platform of backend 'tensorrt-rtx'", "see 'cbuild help tensorrt-rtx'"),

@@ -19,6 +19,7 @@ only: it needs pytest, and a plugin's own code does not import it.
 
 from .backend import BackendContract
 from .check import CheckContract
+from .executor import ExecutorContract
 from .kind import KindContract
 from .metric import MetricContract
 from .running import artifact, counted
@@ -27,6 +28,7 @@ from .technique import TechniqueContract
 __all__ = [
     "BackendContract",
     "CheckContract",
+    "ExecutorContract",
     "KindContract",
     "MetricContract",
     "TechniqueContract",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ...digest import read_regular
-from ...execute.events import NodeFinished, NodeRunning, NodeStarted
+from ...execute.events import NodeFinished, NodeRetried, NodeRunning, NodeStarted
 from ...execute.failure import RAISED
 from ...words import duration
 
@@ -16,6 +16,7 @@ __all__ = [
     "failure_lines",
     "finished_line",
     "log_tail",
+    "retried_line",
     "running_line",
     "started_line",
     "starting",
@@ -39,6 +40,11 @@ def finished_line(event: NodeFinished) -> str:
     waited = _waited(event.starting, event.preload)
     cause = f"  {event.cause}" if event.cause else ""
     return f"{event.status:9} {event.label}{seconds}{waited}{cause}"
+
+
+def retried_line(event: NodeRetried) -> str:
+    """``again     b/distill  unavailable: the connection to edge was cut``."""
+    return f"{'again':9} {event.label}  {event.cause}: {_printable(event.error)}"
 
 
 def running_line(event: NodeRunning) -> str:

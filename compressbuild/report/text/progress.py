@@ -11,11 +11,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ...execute.events import Event, NodeFinished, NodeRunning, NodeStarted, Sending, encode
+from ...execute.events import Event, NodeFinished, NodeRetried, NodeRunning, NodeStarted, Sending, encode
 from ...execute.logfile import last_line
 from ...words import duration, number
 from .estimate import Estimate, Running
-from .lines import counted_text, failure_lines, finished_line, running_line, started_line, starting, values_text
+from .lines import (
+    counted_text,
+    failure_lines,
+    finished_line,
+    retried_line,
+    running_line,
+    started_line,
+    starting,
+    values_text,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,6 +41,8 @@ def _lines(event: Event, verbose: bool) -> Iterable[str]:
             return failure_lines(event)
         if verbose or event.status in ("built",):
             return (finished_line(event),)
+    elif isinstance(event, NodeRetried):
+        return (retried_line(event),)
     elif isinstance(event, NodeStarted):
         return (started_line(event),) if verbose else ()
     return ()

@@ -1,0 +1,193 @@
+"""What a way to other machines owes: a whole stream, an end on both sides, and nodes that come out as they do here."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from ...digest import file_digest
+from ...execute.away import Away
+from ...execute.executor import Finished, Happening, Progress
+from ...machines.machines import Machines
+from ...machines.session import Unreachable
+from ..executor import Link, Machine
+from ..work import WorkInput, WorkRequest
+from .plugin import manifest_imports, plugin_of, record, registry
+
+__all__ = ["ExecutorContract"]
+
+_SECONDS = 60.0
+_ECHO = """
+import os
+while data := os.read(0, 65536):
+    view = memoryview(data)
+    while view:
+        view = view[os.write(1, view):]
+"""
+_LASTING = """
+import os, sys, time
+os.write(1, b"%d\\n" % os.getpid())
+while os.read(0, 1):
+    pass
+"""
+_LOOK = """
+import os, sys
+try:
+    os.kill(PID, 0)
+    os.write(1, b"there\\n")
+except ProcessLookupError:
+    os.write(1, b"gone\\n")
+"""
+
+
+class ExecutorContract:
+    """A subclass names the record and an address that tests can reach, with all options that it takes there.
+
+    ``unreachable``: an address of its form where nothing answers; empty: none can be had.
+    """
+
+    executor: ClassVar[str] = ""
+    unreachable: ClassVar[str] = ""
+
+    def address(self) -> str:
+        """As a Compressfile writes it. Abstract: a test makes or knows a machine."""
+        raise NotImplementedError(f"{type(self).__name__} must have a method address(self) -> str")
+
+    # -- the record --------------------------------------------------------------------------------------------------
+
+    def test_manifest_is_cheap(self) -> None:
+        found = manifest_imports(plugin_of("executor", self.executor).module)
+        assert not found, f"the manifest imports {', '.join(found)}: every command imports all manifests"
+
+    def test_the_address_is_its_own(self, tmp_path: Path) -> None:
+        machines = Machines(registry(), tmp_path, "auto")
+        assert machines.problem(self.address()) is None
+        assert machines.executor(self.address()) == record("executor", self.executor), "another executor takes it"
+
+    # -- the stream --------------------------------------------------------------------------------------------------
+
+    def machine(self, tmp_path: Path) -> Machine:
+        return Machines(registry(), tmp_path, "auto").machine(self.address())
+
+    def test_the_stream_is_whole(self, tmp_path: Path) -> None:
+        """Every byte there and back, in blocks of any size."""
+        sent = bytes(range(256)) * 2048
+        with _started(self.machine(tmp_path), _ECHO) as link:
+            back = b""
+            for at in range(0, len(sent), 50_021):
+                block = sent[at : at + 50_021]
+                view = memoryview(block)
+                while view:
+                    view = view[link.stdin.write(view) or 0 :]
+                while len(back) < at + len(block):
+                    more = link.stdout.read(65536)
+                    assert more, f"the stream ended after {len(back)} bytes: {link.fault()}"
+                    back += more
+        assert back == sent, "the stream changes bytes: is there a terminal between?"
+
+    def test_closing_ends_the_program(self, tmp_path: Path) -> None:
+        """Its standard input ends, and soon it is gone."""
+        machine = self.machine(tmp_path)
+        with _started(machine, _LASTING) as link:
+            pid = int(_line(link))
+        deadline = time.monotonic() + _SECONDS
+        while True:
+            with _started(machine, _LOOK.replace("PID", str(pid))) as link:
+                if _line(link) == "gone":
+                    return
+            assert time.monotonic() < deadline, "the program still runs after its link was closed"
+            time.sleep(0.2)
+
+    def test_an_end_is_seen(self, tmp_path: Path) -> None:
+        """A program that fails ends the stream, and what it said is known."""
+        program = textwrap.dedent("""
+            import sys
+            sys.exit("it went wrong")
+        """)
+        with _started(self.machine(tmp_path), program) as link:
+            assert link.stdout.read(1) == b""
+            assert "it went wrong" in link.fault(), f"'fault' says '{link.fault()}', not what the program said last"
+
+    def test_nothing_answers(self, tmp_path: Path) -> None:
+        if not self.unreachable:
+            pytest.skip("there is no unreachable address of its form")
+        machines = Machines(registry(), tmp_path, "auto")
+        began = time.monotonic()
+        with closing(machines), pytest.raises(Unreachable) as raised:
+            machines.session(self.unreachable)
+        assert time.monotonic() - began < _SECONDS
+        assert "\n" not in str(raised.value)
+
+    # -- nodes -------------------------------------------------------------------------------------------------------
+
+    def test_a_node_comes_out_as_here(self, tmp_path: Path) -> None:
+        """Equal bytes, names and modes; its progress and log arrive."""
+        machines = Machines(registry(), tmp_path / "state", "auto")
+        with closing(machines), closing(Away("the machine", lambda: machines.session(self.address()))) as away:
+            request = _request(tmp_path)
+            log = tmp_path / "log"
+            away.start(7, request, preload=(), log=log, timeout=_SECONDS, memory=None)
+            happened: list[Happening] = []
+            while not any(isinstance(each, Finished) for each in happened):
+                happened += away.wait(_SECONDS)
+            end = happened[-1]
+            assert isinstance(end, Finished)
+            assert end.cause == "ok", end.detail
+            assert end.result.facts == {"seed": 3, "given": {"a": [1, None, "ü"]}}
+            assert any(isinstance(each, Progress) for each in happened)
+            assert "a line of the log" in log.read_text()
+            assert _contents(Path(request.out)) == _contents(Path(request.inputs["subject"].path))
+
+
+def _request(place: Path) -> WorkRequest:
+    """A node whose input has all that an artifact may have."""
+    subject, project, out = place / "subject", place / "project", place / "out"
+    (subject / "deep/er").mkdir(parents=True)
+    (subject / "empty").mkdir()
+    (subject / "deep/er/ü ' name").write_bytes(bytes(range(256)) * 5000)
+    (subject / "nothing").write_bytes(b"")
+    (subject / "run").write_bytes(b"#!/bin/sh\n")
+    (subject / "run").chmod(0o755)
+    project.mkdir()
+    out.mkdir()
+    return WorkRequest(
+        label="a trial",
+        run="compressbuild.agent.trial:copied",
+        params={"a": [1, None, "ü"]},
+        inputs={"subject": WorkInput(path=str(subject), kind="files")},
+        out=str(out),
+        scratch=str(place / "scratch"),
+        root=str(project),
+        seed=3,
+    )
+
+
+def _contents(place: Path) -> dict[str, Any]:
+    return {
+        str(path.relative_to(place)): (file_digest(path), bool(path.stat().st_mode & 0o100)) if path.is_file() else None
+        for path in place.rglob("*")
+    }
+
+
+@contextmanager
+def _started(machine: Machine, program: str) -> Iterator[Link]:
+    link = machine.start(program)
+    try:
+        yield link
+    finally:
+        link.close()
+
+
+def _line(link: Link) -> str:
+    text = b""
+    while not text.endswith(b"\n"):
+        char = link.stdout.read(1)
+        assert char, f"the program ended: {link.fault()}"
+        text += char
+    return text.decode().strip()

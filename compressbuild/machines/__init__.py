@@ -1,0 +1,1 @@
+"""Other machines: what a Compressfile's ``host`` stands for, and the engine's end of the stream to an agent there."""
