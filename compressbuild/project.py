@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .remote.remote import Remote
     from .store import Store
 
-__all__ = ["STATE_DIR", "Project", "Selection", "renewed", "undeclared"]
+__all__ = ["STATE_DIR", "Project", "Selection", "connected", "narrowed", "renewed", "undeclared"]
 
 STATE_DIR = ".cbuild"
 """Directory beside the Compressfile for what belongs to this checkout: stat cache, traces, logs, the no-op state."""
@@ -127,14 +127,6 @@ class Project:
         self._asks = asks
         self.__dict__.pop("graph", None)
 
-    def narrowed(self, plan: TargetPlan) -> Project:
-        """This project with one target, and no more of it than ``plan`` says. It shares what this one has
-        learnt and opened; close this one."""
-        _ = (self.keyer, self.traces, self.publisher)  # made once, for both
-        other = copy(self)
-        other.graph = self.graph.narrowed(plan)
-        return other
-
     @cached_property
     def cache_path(self) -> Path:
         where = self._cache or self.environ.get("CBUILD_CACHE") or self.root / self.spec.cache
@@ -145,22 +137,6 @@ class Project:
         from .store import Store
 
         return Store(self.cache_path)
-
-    def connect(self) -> Remote | None:
-        """Let the store look in the remote cache, too, if there is one. Nothing is asked of it yet. UsageError if its
-        settings make no sense."""
-        if not (self.spec.remote.url or self.environ.get("CBUILD_REMOTE")):
-            return None
-        if self.remote is None:
-            from .remote.remote import Remote
-            from .remote.settings import Settings
-
-            settings = Settings.of(self.spec, self.environ)
-            if settings is not None:
-                self.remote = Remote(settings, self.store, self.state, self.environ)
-                self.remote.check()
-                self.store.shared.upstream = self.remote
-        return self.remote
 
     @cached_property
     def stat(self) -> StatCache:
@@ -248,6 +224,32 @@ class Project:
             self.remote.close()
         if "store" in self.__dict__:
             self.store.close()
+
+
+def connected(project: Project) -> Remote | None:
+    """Let the store look in the remote cache, too, if there is one. Nothing is asked of it yet. UsageError if its
+    settings make no sense."""
+    if not (project.spec.remote.url or project.environ.get("CBUILD_REMOTE")):
+        return None
+    if project.remote is None:
+        from .remote.remote import Remote
+        from .remote.settings import Settings
+
+        settings = Settings.of(project.spec, project.environ)
+        if settings is not None:
+            project.remote = Remote(settings, project.store, project.state, project.environ)
+            project.remote.check()
+            project.store.shared.upstream = project.remote
+    return project.remote
+
+
+def narrowed(project: Project, plan: TargetPlan) -> Project:
+    """The project with one target, and no more of it than ``plan`` says. It shares what the other has learnt and
+    opened; close the other."""
+    _ = (project.keyer, project.traces, project.publisher)  # made once, for both
+    narrow = copy(project)
+    narrow.graph = project.graph.narrowed(plan)
+    return narrow
 
 
 def renewed(project: Project, names: Iterable[str]) -> bool:

@@ -34,7 +34,7 @@ from ..graph import TargetPlan
 from ..interrupts import Held
 from ..plan import look_ahead
 from ..platforms import Facts
-from ..project import Project, Selection, renewed
+from ..project import Project, Selection, connected, renewed
 from ..publish import SEAL, Staged
 from ..remote.remote import Remote
 from ..store import ActionResult, Tree
@@ -166,7 +166,7 @@ class Build:
             self._report(TargetReport(name=name, status="skipped", platform=self._platform(name), reason=reason))
         project.store.use()
         try:
-            remote = project.connect()
+            remote = connected(project)
             if remote is not None:
                 remote.resume()
                 look_ahead(project.graph, names, project.keyer, project.store)

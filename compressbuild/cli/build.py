@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import Incompatible, UsageError
+from ..project import connected
 from ..report.text.plan import plan_lines
 from . import completion
 from .options import MOVED, closing, found, locked, opened, project_options, written
@@ -82,7 +83,7 @@ def command(
             selection = project.select(targets)
         differing = _differing(project, selection.names, must_match=must_match)
         if dry_run:
-            project.connect()
+            connected(project)
             if junit:
                 raise UsageError("--junit is about a build, and -n builds nothing", hint="leave one out")
             plan = project.plan(selection.names, remeasure=remeasure)

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from ..errors import StoreError, UsageError
-from ..project import Project
+from ..project import Project, connected
 from ..remote.remote import Remote
 from ..remote.settings import READ_ONLY
 from ..signing import VARIABLE
@@ -125,7 +125,7 @@ def _gc_remote(
 
 def _remote(project: Project, *, write: bool = False) -> Remote:
     """The remote cache of a project, connected. ``write``: it must take what this machine adds."""
-    remote = project.connect()
+    remote = connected(project)
     if remote is None:
         raise UsageError(
             "there is no remote cache", hint="write 'cache: {remote: s3://…, trust: [ci.pub]}', or set $CBUILD_REMOTE"

@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from ..plan import say
+from ..project import connected
 from . import completion
 from .options import opened, project_options
 
@@ -21,7 +22,7 @@ def command(
 ) -> int:
     """Say for each node of a target why it would run, or that it is cached."""
     with opened(file, overrides, cache_dir) as project:
-        project.connect()
+        connected(project)
         plan = project.plan(project.select(targets).names)
         for action in plan.actions.values():
             if as_json:

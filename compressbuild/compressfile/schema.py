@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 import msgspec
 
 from ..api import Params
-from ..words import DURATION, SIZE, Quantity
+from ..words import DURATION, SIZE
 from .component import REFERENCE, opened, range_
-from .gates import AMOUNT, GATE_KEYS, LIMITS, RECORDS, RELATIVE_LIMITS, VERDICTS
+from .gates import GATE_KEYS, LIMITS, RECORDS, RELATIVE_LIMITS, VERDICTS
 from .names import COMMANDS, IDENTIFIER, MAX_NAME, NAME, SANDBOXES
 from .sections import DTYPES
+from .shapes import Json, either, limit, mapping, number, quantity, sequence, text
 from .spec import RETRIED
 
 __all__ = ["schema"]
 
-Json = dict[str, Any]
 Types = Mapping[str, type[Params]]
 
 _ENTRY = "^[A-Za-z_][\\w.]*:[A-Za-z_][\\w.]*$"
@@ -97,98 +96,60 @@ def _top(backends: Json, platforms: Mapping[str, str], models: list[Json], datas
         ),
         "targets": _section(_target(), "What to build.", shared=True),
         "groups": _section(
-            _list(_text("target, group, glob (cpu-*) or tag:NAME")), "Names for several targets.", shared=True
+            sequence(text("target, group, glob (cpu-*) or tag:NAME")), "Names for several targets.", shared=True
         ),
         "publish": _section(
-            _object(
+            mapping(
                 {
-                    "to": _text("A directory or an address: s3://…, hf://…; {target} is the target's name."),
-                    "targets": _list(_text("a target, a group or a glob"), "What may go there; default: all."),
+                    "to": text("A directory or an address: s3://…, hf://…; {target} is the target's name."),
+                    "targets": sequence(text("a target, a group or a glob"), "What may go there; default: all."),
                 },
                 ("to",),
                 True,
             ),
             "Where 'cbuild push' can push.",
         ),
-        "defaults": {**_object(_options()), "description": "Run options of every node that does not set its own."},
-        "env": _list(
-            _text("an environment variable that nodes may see", "^[A-Za-z_][A-Za-z0-9_]*$"),
+        "defaults": {**mapping(_options()), "description": "Run options of every node that does not set its own."},
+        "env": sequence(
+            text("an environment variable that nodes may see", "^[A-Za-z_][A-Za-z0-9_]*$"),
             "Environment variables that nodes may see; their values join the keys.",
         ),
         "cache": {
             "anyOf": [
-                _text("Directory of the cache, relative to this file."),
-                _object(
+                text("Directory of the cache, relative to this file."),
+                mapping(
                     {
-                        "directory": _text("Directory of the cache, relative to this file."),
-                        "remote": _text("Where machines share results: s3://bucket/prefix, gs://…, az://…, file:///…"),
-                        "trust": _list(_text("a public key"), "Ed25519 keys whose results are used, as PEM files."),
-                        "read-only": _either({"type": "boolean", "description": "Take results, and add none."}),
-                        "timeout": _quantity(DURATION, "How long a small request may take; default 10s."),
+                        "directory": text("Directory of the cache, relative to this file."),
+                        "remote": text("Where machines share results: s3://bucket/prefix, gs://…, az://…, file:///…"),
+                        "trust": sequence(text("a public key"), "Ed25519 keys whose results are used, as PEM files."),
+                        "read-only": either({"type": "boolean", "description": "Take results, and add none."}),
+                        "timeout": quantity(DURATION, "How long a small request may take; default 10s."),
                     }
                 ),
             ]
         },
-        "python-path": _list(_text("a directory"), "Where your modules are, relative to this file."),
-        "preload": _list(
-            _text("a module", r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"),
+        "python-path": sequence(text("a directory"), "Where your modules are, relative to this file."),
+        "preload": sequence(
+            text("a module", r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"),
             "Slow-to-import libraries of your code, imported once for all workers.",
         ),
-        "outside": _list(
-            _text("a place outside", r"^(/|\.\.)"), "Places outside this file's directory that paths may lead to."
+        "outside": sequence(
+            text("a place outside", r"^(/|\.\.)"), "Places outside this file's directory that paths may lead to."
         ),
-        "sandbox": _either({"enum": list(SANDBOXES), "description": "What steps are confined by; default auto."}),
-        "host": _text("The machine that runs the steps; a platform may name another."),
-    }
-
-
-def _either(wanted: Json) -> Json:
-    """``wanted``, or text with a reference that becomes it."""
-    return {"anyOf": [wanted, REFERENCE]}
-
-
-def _object(properties: Json, required: tuple[str, ...] = (), additional: Any = False) -> Json:
-    found: Json = {"type": "object", "properties": properties, "additionalProperties": additional}
-    return {**found, "required": list(required)} if required else found
-
-
-def _text(description: str, pattern: str | None = None) -> Json:
-    if pattern is None:
-        return {"type": "string", "minLength": 1, "description": description}
-    return {**_either({"type": "string", "pattern": pattern}), "description": description}
-
-
-def _list(item: Json, description: str = "") -> Json:
-    found: Json = _either({"type": ["array", "null"], "items": item})
-    return {**found, "description": description} if description else found
-
-
-def _number(description: str, **limits: float) -> Json:
-    return {**_either({"type": "number", **limits}), "description": description}
-
-
-def _limit(description: str, **limits: float) -> Json:
-    """Of a gate: a number, or with a unit."""
-    written = {"type": "string", "pattern": AMOUNT}
-    return {**_either({"anyOf": [{"type": "number", **limits}, written]}), "description": description}
-
-
-def _quantity(kind: Quantity, description: str) -> Json:
-    return {
-        **_either({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": kind.pattern}]}),
-        "description": description,
+        "sandbox": either({"enum": list(SANDBOXES), "description": "What steps are confined by; default auto."}),
+        "host": text("The machine that runs the steps; a platform may name another."),
     }
 
 
 def _options() -> Json:
     return {
-        "timeout": _quantity(DURATION, "Longest a node may run: 90 (seconds), 90s, 10m, 2h."),
-        "memory": _quantity(SIZE, "Most memory a node may use: bytes, 512MiB, 4GiB."),
-        "threads": {**_either({"type": "integer", "minimum": 1}), "description": "Threads a node computes with."},
-        "seed": {**_either({"type": "integer", "minimum": 0, "maximum": 2**32 - 1}), "description": "Random seed."},
-        "gpus": {**_either({"type": "integer", "minimum": 1}), "description": "GPUs that a node has for itself."},
+        "timeout": quantity(DURATION, "Longest a node may run: 90 (seconds), 90s, 10m, 2h."),
+        "memory": quantity(SIZE, "Most memory a node may use: bytes, 512MiB, 4GiB."),
+        "threads": {**either({"type": "integer", "minimum": 1}), "description": "Threads a node computes with."},
+        "seed": {**either({"type": "integer", "minimum": 0, "maximum": 2**32 - 1}), "description": "Random seed."},
+        "gpus": {**either({"type": "integer", "minimum": 1}), "description": "GPUs that a node has for itself."},
         "retries": {
-            **_object({cause: {"type": "integer", "minimum": 0, "maximum": 10} for cause in RETRIED}),
+            **mapping({cause: {"type": "integer", "minimum": 0, "maximum": 10} for cause in RETRIED}),
             "description": "How often a node that failed starts once more, by cause.",
         },
     }
@@ -208,48 +169,48 @@ def _section(entry: Json, description: str, shared: bool = False) -> Json:
 
 def _model(sources: list[Json]) -> Json:
     """``sources``: schemas of the entries that name a plugin's source."""
-    inputs = _object(
+    inputs = mapping(
         {
-            "shape": _list(
+            "shape": sequence(
                 {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "minLength": 1}]},
                 "Sizes, and names for dynamic axes: [batch, 3, 224, 224].",
             ),
-            "dtype": _either({"enum": list(DTYPES)}),
+            "dtype": either({"enum": list(DTYPES)}),
         },
         ("shape",),
     )
-    files = _list(_text("a path"), "Files that the model needs; their bytes join the key.")
-    kind = _text("Kind of artifact, where the suffix does not tell.")
+    files = sequence(text("a path"), "Files that the model needs; their bytes join the key.")
+    kind = text("Kind of artifact, where the suffix does not tell.")
     wanted = {"type": "object", "minProperties": 1, "additionalProperties": inputs}
-    factory = _object(
+    factory = mapping(
         {
-            "factory": _text("module:function that returns the model; its code joins the key.", _ENTRY),
+            "factory": text("module:function that returns the model; its code joins the key.", _ENTRY),
             "args": {"type": ["object", "null"], "description": "Keyword arguments of the factory."},
-            "weights": _text("A safetensors file, relative to this file."),
+            "weights": text("A safetensors file, relative to this file."),
             "inputs": {**wanted, "description": "Inputs by name, in order."},
             "kind": kind,
             "files": files,
         },
         ("factory", "inputs"),
     )
-    file = _object(
-        {"file": _text("A model file such as model.onnx."), "inputs": wanted, "kind": kind, "files": files}, ("file",)
+    file = mapping(
+        {"file": text("A model file such as model.onnx."), "inputs": wanted, "kind": kind, "files": files}, ("file",)
     )
     return {"anyOf": [factory, file, *sources]}
 
 
 def _dataset(sources: list[Json]) -> Json:
     """``sources``: schemas of the entries that name a plugin's source; each may have a ``split`` as well."""
-    loaded = _object(
+    loaded = mapping(
         {
-            "loader": _text("module:function that returns batches; its code joins the key.", _ENTRY),
+            "loader": text("module:function that returns batches; its code joins the key.", _ENTRY),
             "args": {"type": ["object", "null"], "description": "Keyword arguments of the loader."},
-            "files": _list(_text("a path"), "Files that the loader reads; their bytes join the key."),
+            "files": sequence(text("a path"), "Files that the loader reads; their bytes join the key."),
         },
         ("loader",),
     )
     size = {"type": ["number", "array"], "minimum": 0, "items": {"type": "integer"}}
-    split = _either({"type": "object", "additionalProperties": _either(size)})
+    split = either({"type": "object", "additionalProperties": either(size)})
     split["description"] = "Parts that share no row: a share of the rows, how many, or [first, last + 1]; seed."
     opened = [{**each, "properties": {**each["properties"], "split": split}} for each in sources]
     return {"anyOf": [loaded, *opened]} if opened else loaded
@@ -260,15 +221,15 @@ def _platform(backends: Json, catalogue: Mapping[str, str]) -> Json:
     ``catalogue``: platform → backend; one that is like it need repeat no setting."""
     common: Json = {
         "requires": {"type": ["object", "null"], "description": "Facts that the host must have."},
-        "host": _text("The machine that compiles and runs for it: user@edge."),
+        "host": text("The machine that compiles and runs for it: user@edge."),
     }
-    like = {"like": _text("A platform of the catalogue ('cbuild platforms'): what is left out here is as there.")}
+    like = {"like": text("A platform of the catalogue ('cbuild platforms'): what is left out here is as there.")}
     named = ({"required": ["backend"]}, {"required": ["like"]})
     if not backends:
-        properties = {"backend": _text("a backend"), **like, **common}
-        return {**_object(properties, additional=True), "oneOf": list(named)}
+        properties = {"backend": text("a backend"), **like, **common}
+        return {**mapping(properties, additional=True), "oneOf": list(named)}
     if catalogue:
-        like["like"] = {**_either({"enum": list(catalogue)}), "description": like["like"]["description"]}
+        like["like"] = {**either({"enum": list(catalogue)}), "description": like["like"]["description"]}
     branches = [_settings("backend", [name], settings, common) for name, settings in backends.items()]
     for name, settings in backends.items():
         same = [platform for platform, backend in catalogue.items() if backend == name]
@@ -277,7 +238,7 @@ def _platform(backends: Json, catalogue: Mapping[str, str]) -> Json:
             branches.append(_settings("like", same, optional, common))
     return {
         "type": "object",
-        "properties": {"backend": _either({"enum": list(backends)}), **like, **common},
+        "properties": {"backend": either({"enum": list(backends)}), **like, **common},
         "oneOf": list(named),
         "allOf": branches,
     }
@@ -293,13 +254,13 @@ def _settings(key: str, names: list[str], settings: Json, common: Json) -> Json:
 
 
 def _target() -> Json:
-    return _object(
+    return mapping(
         {
-            "from": _text("The model or target that this one is made from."),
-            "steps": _list({"$ref": "#/$defs/step"}, "Techniques, applied in order."),
-            "platform": _text("The platform to compile for."),
+            "from": text("The model or target that this one is made from."),
+            "steps": sequence({"$ref": "#/$defs/step"}, "Techniques, applied in order."),
+            "platform": text("The platform to compile for."),
             "gates": {
-                **_either({"type": ["object", "null"], "additionalProperties": {"$ref": "#/$defs/gate"}}),
+                **either({"type": ["object", "null"], "additionalProperties": {"$ref": "#/$defs/gate"}}),
                 "description": "Limits on metrics that the target must meet.",
             },
             "evaluate": {
@@ -307,8 +268,8 @@ def _target() -> Json:
                 "description": "false: measure nothing; a mapping: what differs from the file's own evaluate.",
             },
             "matrix": {"$ref": "#/$defs/matrix"},
-            "description": _text("What the target is for."),
-            "tags": _list(_text("a tag", f"^{NAME.pattern}$"), "Words by which it is selected: cbuild tag:NAME."),
+            "description": text("What the target is for."),
+            "tags": sequence(text("a tag", f"^{NAME.pattern}$"), "Words by which it is selected: cbuild tag:NAME."),
             **_options(),
         },
         ("from",),
@@ -323,7 +284,7 @@ def _step(techniques: Json) -> Json:
         "anyOf": [
             {"enum": list(techniques)} if techniques else {"type": "string", "minLength": 1},
             {
-                **_object({**named, **options}, additional=not techniques),
+                **mapping({**named, **options}, additional=not techniques),
                 "patternProperties": {r"\$\{": {"type": ["object", "null", "string"]}},
                 "anyOf": [{"minProperties": len(options) + 1}, {"not": _only(options)}],
             },
@@ -344,7 +305,7 @@ def _metric(metrics: Json) -> Json:
         "anyOf": [
             {"enum": list(metrics)} if metrics else {"type": "string", "minLength": 1},
             {
-                **_object(named, additional=not metrics),
+                **mapping(named, additional=not metrics),
                 "patternProperties": {r"\$\{": {"type": ["object", "null", "string"]}},
                 "minProperties": 1,
                 "maxProperties": 1,
@@ -355,18 +316,18 @@ def _metric(metrics: Json) -> Json:
 
 
 def _gate() -> Json:
-    verdict = _either({"enum": list(VERDICTS)})
-    found = _object(
+    verdict = either({"enum": list(VERDICTS)})
+    found = mapping(
         {
-            "min": _limit("Least value that passes: a number, or a size or time such as 1MB or 10ms."),
-            "max": _limit("Greatest value that passes: a number, or a size or time such as 1MB or 10ms."),
-            "min-class": _limit("Least value of any class that passes."),
-            "max-drop": _limit("How far the value may fall below 'against', in the metric's unit.", minimum=0),
-            "max-ratio": _number("Greatest value / value of 'against'.", exclusiveMinimum=0),
-            "min-ratio": _number("Least value / value of 'against'.", exclusiveMinimum=0),
-            "max-class-drop": _limit("How far the value of any class may fall below that of 'against'.", minimum=0),
-            "against": _text("The target or model to compare with, or 'history': what this target was published with."),
-            "record": _either({"enum": list(RECORDS), "description": "Which of its history; default last."}),
+            "min": limit("Least value that passes: a number, or a size or time such as 1MB or 10ms."),
+            "max": limit("Greatest value that passes: a number, or a size or time such as 1MB or 10ms."),
+            "min-class": limit("Least value of any class that passes."),
+            "max-drop": limit("How far the value may fall below 'against', in the metric's unit.", minimum=0),
+            "max-ratio": number("Greatest value / value of 'against'.", exclusiveMinimum=0),
+            "min-ratio": number("Least value / value of 'against'.", exclusiveMinimum=0),
+            "max-class-drop": limit("How far the value of any class may fall below that of 'against'.", minimum=0),
+            "against": text("The target or model to compare with, or 'history': what this target was published with."),
+            "record": either({"enum": list(RECORDS), "description": "Which of its history; default last."}),
             "inconclusive": {**verdict, "description": "What a noisy measurement that decides nothing means."},
             "unmeasured": {**verdict, "description": "What a metric that could not be measured here means."},
         }
@@ -374,16 +335,16 @@ def _gate() -> Json:
     assert set(found["properties"]) == set(GATE_KEYS)
     limited = [{"required": [limit]} for limit in LIMITS]
     compared = {limit: ["against"] for limit in RELATIVE_LIMITS}
-    return _either({**found, "anyOf": limited, "dependentRequired": compared})
+    return either({**found, "anyOf": limited, "dependentRequired": compared})
 
 
 def _evaluate(**more: Json) -> Json:
     return {
-        **_object(
+        **mapping(
             {
-                "data": _text("The dataset to measure on."),
-                "metrics": _list({"$ref": "#/$defs/metric"}, "What is measured of each target."),
-                "baseline": _text("The target or model that ratios are shown against."),
+                "data": text("The dataset to measure on."),
+                "metrics": sequence({"$ref": "#/$defs/metric"}, "What is measured of each target."),
+                "baseline": text("The target or model that ratios are shown against."),
                 **more,
                 **_options(),
             }
@@ -396,12 +357,12 @@ def _matrix() -> Json:
     scalar = {"type": ["string", "number", "boolean"]}
     value = {"anyOf": [scalar, {"type": "object", "required": ["name"], "properties": {"name": scalar}}]}
     return {
-        **_either(
+        **either(
             {
                 "type": "object",
                 "minProperties": 1,
-                "properties": {"exclude": _list({"type": "object", "additionalProperties": scalar})},
-                "additionalProperties": _either({"type": "array", "minItems": 1, "items": value}),
+                "properties": {"exclude": sequence({"type": "object", "additionalProperties": scalar})},
+                "additionalProperties": either({"type": "array", "minItems": 1, "items": value}),
                 "propertyNames": {"pattern": f"^{IDENTIFIER.pattern}$", "not": {"enum": ["vars", "env"]}},
             }
         ),

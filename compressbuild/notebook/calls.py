@@ -11,7 +11,7 @@ import msgspec
 
 from ..compressfile.excerpt import render
 from ..errors import CbuildError
-from ..project import Project
+from ..project import Project, connected
 from ..report.data.comparing import compare_targets, side
 from .progress import watching
 from .results import Compared, Planned, Reasons, Report, Targets
@@ -65,14 +65,14 @@ def plan(
     """What a build would run, as ``cbuild -n`` says."""
     with _opened(file, set, cache) as project:
         selection = project.select(_words(targets))
-        project.connect()
+        connected(project)
         return Planned.of(project.plan(selection.names, remeasure=remeasure), selection)
 
 
 def why(file: File, target: str | Iterable[str], *, set: Settings | None = None, cache: File | None = None) -> Reasons:
     """For each node of a target, why it would run, or that it is cached."""
     with _opened(file, set, cache) as project:
-        project.connect()
+        connected(project)
         return Reasons.of(project.plan(project.select(_words(target)).names))
 
 

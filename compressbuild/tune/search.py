@@ -19,7 +19,7 @@ from ..evaluate.roles import apart
 from ..execute.events import NodeFinished, Observer
 from ..graph import MetricPlan
 from ..interrupts import Held
-from ..project import STATE_DIR, Project
+from ..project import STATE_DIR, Project, narrowed
 from ..words import suggest
 from .propose import propose, require
 from .space import Point, Space, identity, located
@@ -183,7 +183,7 @@ def _early(project: Project, target: str) -> Project | None:
         return None
     names = {gate.metric.name for gate in gates}
     metrics = tuple(metric for metric in plan.metrics if metric.name in names)
-    return project.narrowed(replace(plan, metrics=metrics, gates=gates, compared=(), details=(), asked=()))
+    return narrowed(project, replace(plan, metrics=metrics, gates=gates, compared=(), details=(), asked=()))
 
 
 def _objectives(project: Project, target: str, wanted: Sequence[tuple[str, Any]]) -> tuple[Objective, ...]:

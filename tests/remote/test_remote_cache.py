@@ -11,6 +11,7 @@ import pytest
 from servers import free_port
 from toyproject import Toy
 
+from compressbuild.project import connected
 from compressbuild.remote import objects
 
 Checkout = Callable[..., Toy]
@@ -97,7 +98,7 @@ def test_a_build_with_nothing_to_look_up_imports_no_client(checkout: Checkout) -
     toy = checkout("one", writes=True)
     toy.build("all")
     project = toy.open()
-    remote = project.connect()
+    remote = connected(project)
     assert remote is not None
     assert project.plan(["a", "b"]).count("cached") == 5
     assert "_library" not in vars(remote.objects)

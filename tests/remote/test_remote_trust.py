@@ -12,6 +12,7 @@ from conftest import make_key
 from toyproject import Toy
 
 from compressbuild.digest import bytes_digest
+from compressbuild.project import connected
 from compressbuild.remote import record
 from compressbuild.signing import PublicKey, SigningKey
 from compressbuild.store import Tree, TreeFile
@@ -188,7 +189,7 @@ def test_the_first_writer_wins(checkout: Checkout, tmp_path: Path) -> None:
     assert first.value("a") != second.value("a")
     shutil.rmtree(tmp_path / "shared")
     project = second.open()
-    remote = project.connect()
+    remote = connected(project)
     assert remote is not None
     results = [each.result for each in project.plan(["a"]).actions.values() if each.result is not None]
     assert remote.find([result.key for result in results]) == []  # so it is sure to be the first
