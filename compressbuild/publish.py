@@ -97,6 +97,8 @@ class Publisher:
             return None
         staged = self.root / f".{target}.{os.getpid()}"
         with self._explained([target]):
+            if not self.root.is_dir():
+                self.root.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(staged, ignore_errors=True)
             self._store.cas.materialise(artifact, staged, writable=True)
             for name, data in files.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..words import DURATION
 from .checks import Checks
-from .nodes import Node, Scalar
+from .nodes import Map, Node, Scalar
 from .paths import Paths
 from .publishing import has_password
 from .spec import RemoteSpec
@@ -20,7 +20,7 @@ def caching(node: Node | None, checks: Checks, paths: Paths) -> tuple[str, Remot
     """The directory of the cache, and the remote one."""
     if node is None:
         return _DIRECTORY, RemoteSpec()
-    if isinstance(node, Scalar):
+    if not isinstance(node, Map):
         return checks.text(node, "'cache'", "a directory, or a mapping", _HINT) or _DIRECTORY, RemoteSpec()
     found = checks.mapping(node, "'cache'", CACHE_KEYS, _HINT)
     given = {str(key.value): value for key, value in found.entries} if found is not None else {}

@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -24,6 +23,9 @@ from compressbuild.store.cachedir import CacheDir
 from compressbuild.store.cas import CAS
 from compressbuild.store.fs import explained
 from compressbuild.store.tree import Tree
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["Shared", "Upstream"]
 

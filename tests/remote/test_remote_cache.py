@@ -56,7 +56,7 @@ def test_bytes_come_only_when_they_are_needed(checkout: Checkout, tmp_path: Path
     shared.rename(hidden)
     second = checkout("two", text=BIG, source=text)
     plan = second.open()
-    plan.connect()
+    connected(plan)
     assert plan.plan(["a"]).count("cached") == 3
     plan.close()
     assert not list((second.cache / "cas").rglob("*?/*"))  # a plan needs records alone

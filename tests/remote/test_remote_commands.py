@@ -181,7 +181,7 @@ def test_gc_drops_by_age_and_size_and_what_nothing_needs(
     assert sweep(store).objects == 1
     assert sweep(store, max_size=1 << 30).dropped == 0
     dropped = sweep(store, max_size=5_000)
-    assert 0 < dropped.dropped < number
+    assert 0 < dropped.dropped <= number  # the large one may have been the last that was sent
     assert dropped.size_after <= 5_000
     assert not any(path.exists() for path in blobs)
     assert sweep(store, max_age=0).size_after == 0
