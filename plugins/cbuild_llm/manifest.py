@@ -8,6 +8,7 @@ from compressbuild.api import AnswerMetric, Kind, Source, Stack, Technique, hook
 
 from .params import Llm
 from .prune.params.layers import PruneLlmLayers
+from .prune.params.weights import PruneLlmWeights
 from .scores.params.paired import Paired
 from .scores.params.perplexity import Perplexity
 from .scores.params.scores import TokenScores
@@ -81,6 +82,14 @@ def compressbuild_techniques() -> Iterator[Technique]:
         name="prune.llm-layers",
         run="cbuild_llm.prune.layers:prune",
         params=PruneLlmLayers,
+        consumes=("hf-model",),
+        produces="hf-model",
+        stack=_HF,
+    )
+    yield Technique(
+        name="prune.llm-weights",
+        run="cbuild_llm.prune.weights:prune",
+        params=PruneLlmWeights,
         consumes=("hf-model",),
         produces="hf-model",
         stack=_HF,

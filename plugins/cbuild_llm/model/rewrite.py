@@ -1,10 +1,10 @@
-"""An ``hf-model`` with fewer decoder layers, written file by file: no more than one shard is in memory."""
+"""An ``hf-model`` with fewer decoder layers, or with zeros, written file by file: one shard at a time is in memory."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from compressbuild.api import UserError
 
 from .checkpoint import Checkpoint, copy_beside
 
-__all__ = ["write_layers"]
+__all__ = ["edited_config", "write_layers", "write_masked"]
 
 _INDEX = "model.safetensors.index.json"
 
@@ -26,10 +26,17 @@ def write_layers(folder: Path, found: Checkpoint, path: str, config: Any, kept: 
     said = edited_config(found.config, config, kept)
     (out / "config.json").write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     names = _renamed(list(found.tensors), path, config.num_hidden_layers, kept)
-    shards: dict[str, list[str]] = {}
-    for name in names:
-        shards.setdefault(found.tensors[name].file, []).append(name)
-    _write_shards(folder, shards, names, out)
+    _write_shards(folder, found, names, out)
+
+
+def write_masked(folder: Path, found: Checkpoint, masks: Mapping[str, Any], out: Path) -> None:
+    """Write the model with zeros: of the tensors that ``masks`` names, only what its mask is true for stays."""
+    copy_beside(folder, out)
+
+    def masked(name: str, tensor: Any) -> Any:
+        return tensor.masked_fill(~masks[name], 0) if name in masks else tensor
+
+    _write_shards(folder, found, {name: name for name in found.tensors}, out, masked)
 
 
 def edited_config(said: dict[str, Any], config: Any, kept: Sequence[int]) -> dict[str, Any]:
@@ -71,17 +78,31 @@ def _renamed(names: Sequence[str], path: str, count: int, kept: Sequence[int]) -
     return renamed
 
 
-def _write_shards(folder: Path, shards: dict[str, list[str]], names: dict[str, str], out: Path) -> None:
+def _as_it_is(name: str, tensor: Any) -> Any:
+    return tensor
+
+
+def _write_shards(
+    folder: Path,
+    found: Checkpoint,
+    names: Mapping[str, str],
+    out: Path,
+    change: Callable[[str, Any], Any] = _as_it_is,
+) -> None:
+    """``names``: of each tensor that is written → its new name. ``change``: what becomes of it."""
     from safetensors import safe_open
     from safetensors.torch import save_file
 
+    shards: dict[str, list[str]] = {}
+    for name in names:
+        shards.setdefault(found.tensors[name].file, []).append(name)
     single = len(shards) == 1
     where: dict[str, str] = {}
     size = 0
     for number, (file, members) in enumerate(sorted(shards.items()), 1):
         target = "model.safetensors" if single else f"model-{number:05}-of-{len(shards):05}.safetensors"
         with safe_open(folder / file, "pt") as source:
-            tensors = {names[name]: source.get_tensor(name) for name in members}
+            tensors = {names[name]: change(name, source.get_tensor(name)) for name in members}
         save_file(tensors, out / target, metadata={"format": "pt"})
         where |= dict.fromkeys(tensors, target)
         size += sum(tensor.nbytes for tensor in tensors.values())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from compressbuild.api import UserError
 
-__all__ = ["check_cache", "check_same", "probes", "run"]
+__all__ = ["check_cache", "check_rewritten", "check_same", "probes", "run"]
 
 _SAME = 1e-5  # of the largest logit: equal arithmetic, which may be summed in another order
 _CACHED = 1e-3
@@ -37,15 +37,27 @@ def run(model: nn.Module, probes: Sequence[Tensor]) -> list[Tensor]:
 
 def check_same(wanted: Sequence[Tensor], found: Sequence[Tensor], dropped: Sequence[int]) -> None:
     """UserError if the model that was written is not the source that skips the layers."""
+    if (wrong := _difference(wanted, found)) is not None:
+        gone = ", ".join(map(str, dropped))
+        raise UserError(
+            f"without the layers {gone} the model is not its source with these skipped: {wrong}",
+            hint="its code depends on the positions of layers in a way that its configuration does not say; drop "
+            "others, or a whole period of its pattern",
+        )
+
+
+def check_rewritten(wanted: Sequence[Tensor], found: Sequence[Tensor]) -> None:
+    """UserError if the model that was written is not the one in memory."""
+    if (wrong := _difference(wanted, found)) is not None:
+        raise UserError(f"the model that was written is not the one that was pruned: {wrong}")
+
+
+def _difference(wanted: Sequence[Tensor], found: Sequence[Tensor]) -> str | None:
     for one, other in zip(wanted, found, strict=True):
         error = float((one - other).abs().max() / one.abs().max())
         if not error <= _SAME:
-            raise UserError(
-                f"without the layers {', '.join(map(str, dropped))} the model is not its source with these skipped: "
-                f"its logits differ by {error:.2g} of the largest, at {one.shape[1]} tokens",
-                hint="its code depends on the positions of layers in a way that its configuration does not say; drop "
-                "others, or a whole period of its pattern",
-            )
+            return f"its logits differ by {error:.2g} of the largest, at {one.shape[1]} tokens"
+    return None
 
 
 @torch.inference_mode()

@@ -89,6 +89,12 @@ class TestPruneLlmLayers(OfLlm):
     beside = {"drop": {"count": None}, "keep": {"count": None}}
 
 
+class TestPruneLlmWeights(OfLlm):
+    technique = "prune.llm-weights"
+    params = {"tokens": "ids"}
+    unfit_params = ({"tokens": "chat"}, {"ignore": ["nothing"]}, {"ignore": ["*"]})
+
+
 class TestTokenScores(OfLlm):
     """On ONNX Runtime: what runs the subject is code of another record, with a key of its own."""
 

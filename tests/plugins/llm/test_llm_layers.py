@@ -14,6 +14,7 @@ import torch
 import transformers
 from cbuild_llm.model import rewrite
 from cbuild_llm.model.token_ids import TokenIds
+from cbuild_llm.prune.comparing import check_cache
 from safetensors import safe_open
 
 from compressbuild.api import UserError
@@ -167,6 +168,16 @@ def test_loss_is_measured_without_the_layers(
 def test_what_cannot_be_dropped(pruned: Callable[..., NodeRun], choice: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         pruned(**choice)
+
+
+def test_a_cache_by_wrong_positions_is_seen(llama: Path) -> None:
+    """Without a cache these positions count for nothing, so no other check sees them."""
+    model = stock(llama)
+    check_cache(model, IDS)
+    for layer in model.model.layers:
+        layer.self_attn.layer_idx = 0
+    with pytest.raises(UserError, match="with a cache"):
+        check_cache(model, IDS)
 
 
 # -- faults that the technique's own check must see ------------------------------------------------------------------
