@@ -16,14 +16,15 @@ from compressbuild.api import UserError
 __all__ = ["architecture", "load_causal", "load_tokenizer"]
 
 
-def load_causal(folder: Path, shown: str) -> nn.Module:
+def load_causal(
+    folder: Path, shown: str, advice: str = "copy all files of the model: config.json may be of another one"
+) -> nn.Module:
     """The model in float32, whatever its weights are stored in, in eval mode, without a cache of keys and values.
 
-    UserError if it is no causal language model, or if a weight is missing.
+    UserError if it is no causal language model, or if a weight is missing; ``advice`` is the hint then.
     """
     said = read_config(folder, shown)
     config = {name: value for name, value in said.items() if name not in ORIGIN}
-    advice = "copy all files of the model: config.json may be of another one"
     return load_pretrained(architecture(said, shown), config, {}, folder, shown, advice)
 
 

@@ -10,8 +10,12 @@ from torch import Tensor, nn
 
 from compressbuild.api import UserError
 
-__all__ = ["check_cache", "check_rewritten", "check_same", "probes", "run"]
+__all__ = ["HINT", "check_cache", "check_rewritten", "check_same", "probes", "run"]
 
+HINT = (
+    "its code depends on the positions of layers in a way that its configuration does not say; drop others, or a whole "
+    "period of its pattern"
+)
 _SAME = 1e-5  # of the largest logit: equal arithmetic, which may be summed in another order
 _CACHED = 1e-3
 _LENGTHS = (24, 5)
@@ -41,8 +45,7 @@ def check_same(wanted: Sequence[Tensor], found: Sequence[Tensor], dropped: Seque
         gone = ", ".join(map(str, dropped))
         raise UserError(
             f"without the layers {gone} the model is not its source with these skipped: {wrong}",
-            hint="its code depends on the positions of layers in a way that its configuration does not say; drop "
-            "others, or a whole period of its pattern",
+            hint=HINT,
         )
 
 
@@ -67,7 +70,7 @@ def check_cache(model: nn.Module, ids: Tensor) -> None:
     half = ids.shape[1] // 2
     try:
         first = model(input_ids=ids[:, :half], use_cache=True)
-        if first.past_key_values is None:  # it has none
+        if getattr(first, "past_key_values", None) is None:  # a state-space model has none
             return
         second = model(input_ids=ids[:, half:], past_key_values=first.past_key_values, use_cache=True)
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:

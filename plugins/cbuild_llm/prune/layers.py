@@ -15,7 +15,7 @@ from ..model.loading import load_causal
 from ..model.rewrite import write_layers
 from ..model.stack import LayerStack, bypassed, find_stack
 from ..model.token_ids import read_token_ids
-from .comparing import check_cache, check_same, probes, run
+from .comparing import HINT, check_cache, check_same, probes, run
 from .importance import influence, least_loss, spread_windows
 from .params.layers import PruneLlmLayers
 
@@ -43,7 +43,7 @@ def prune(ctx: Context, model: Path, params: PruneLlmLayers) -> dict[str, Any]:
         wanted = run(source, ids)
     count = len(stack)
     del source, stack
-    made = load_causal(ctx.out, "the pruned model")
+    made = load_causal(ctx.out, "the pruned model", HINT)
     check_same(wanted, run(made, ids), dropped)
     check_cache(made, ids[0])
     ctx.log.info("dropped layers %s", ", ".join(map(str, dropped)))

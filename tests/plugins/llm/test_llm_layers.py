@@ -28,6 +28,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
               "use_sliding_window": True},
     "Gemma3Text": {"layer_types": ["sliding_attention"] * 3 + ["full_attention"], "sliding_window": 8},
     "GPT2": {},
+    "Mamba": {"state_size": 4},
     "Mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
 }  # fmt: skip
 
@@ -38,7 +39,8 @@ def stock(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
 
 
 def layers_of(model: Any) -> torch.nn.ModuleList:
-    return model.transformer.h if hasattr(model, "transformer") else model.model.layers
+    body = getattr(model, model.base_model_prefix)
+    return body.h if hasattr(body, "h") else body.layers
 
 
 def without(model: Any, dropped: list[int]) -> torch.Tensor:
@@ -168,6 +170,17 @@ def test_loss_is_measured_without_the_layers(
 def test_what_cannot_be_dropped(pruned: Callable[..., NodeRun], choice: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         pruned(**choice)
+
+
+def test_a_pattern_that_the_configuration_cannot_say_is_refused(tmp_path: Path, pruned: Callable[..., NodeRun]) -> None:
+    """Every second layer of a Llama 4 is a mixture of experts, by its number. Without a whole period, no configuration
+    of the class fits; the last layer can go."""
+    folder = tmp_path / "model"
+    tiny_llms.language_model(folder, "Llama4Text", num_local_experts=2, intermediate_size_mlp=64)
+    with pytest.raises(UserError, match="not those of a Llama4ForCausalLM") as caught:
+        pruned(folder, drop=[0])
+    assert "a whole period of its pattern" in (caught.value.hint or "")
+    assert pruned(folder, drop=[3]).facts["layers"] == 3
 
 
 def test_a_cache_by_wrong_positions_is_seen(llama: Path) -> None:
