@@ -27,7 +27,7 @@ Call = tuple[Tensor, dict[str, Any]]  # a layer's hidden states, and what else i
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """``group``: neighbours along the input of which ``zeros`` go; 0: the whole row, of which ``share`` goes."""
+    """``zeros`` of each ``group`` of neighbours along the input go; ``group`` 0: the ``share`` of each whole row."""
 
     group: int = 0
     zeros: int = 0
