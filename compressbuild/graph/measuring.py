@@ -265,7 +265,7 @@ class Measuring:
         technique = draft.technique(record.via, use.mark)
         if technique is None:
             return None
-        if evaluate.data is None:
+        if evaluate.data is None and "data" in draft.types.fields(technique.params):
             message = f"metric '{record.name}' needs data to be measured on"
             draft.problems.append(Diagnostic(message, use.mark, "give 'evaluate:' a 'data:' dataset"))
             return None

@@ -11,7 +11,7 @@ from torch import nn
 
 from compressbuild.api import ModelInput, UserError
 
-from .directory import read_json
+from .model.directory import read_json
 from .params import Input
 
 __all__ = ["inputs_of"]

@@ -6,24 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
 from cbuild_torch.model.public import ModelDescription, prepare, save_model
-from safetensors import SafetensorError
-from torch import nn
 
 from compressbuild.api import Context, UserError
 
-from .directory import check_weights, read_config, read_pooling
 from .inputs import inputs_of
+from .model.directory import check_weights, read_config, read_pooling
 from .model.factory import Pooled, configured, model_class
+from .model.loading import ORIGIN, load_pretrained
 from .params import HuggingFace
 
 __all__ = ["read"]
 
 _FACTORY = "cbuild_huggingface.model.factory:build"
-# What says where a configuration comes from, and nothing of the model.
-_ORIGIN = ("_name_or_path", "architectures", "auto_map", "dtype", "torch_dtype", "transformers_version")
 _AUTO = {
     "feature-extraction": "AutoModel",
     "fill-mask": "AutoModelForMaskedLM",
@@ -43,10 +39,10 @@ def read(ctx: Context, params: HuggingFace) -> dict[str, Any]:
     said = read_config(folder, shown)
     check_weights(folder, shown)
     pooling = _pooling(params, folder, shown)
-    config = {name: value for name, value in said.items() if name not in _ORIGIN}
+    config = {name: value for name, value in said.items() if name not in ORIGIN}
     name = _architecture(params, said, config, shown)
     options = _options(name, pooling is not None or params.task == "feature-extraction", folder, config)
-    model = _loaded(name, config, options, folder, shown)
+    model = load_pretrained(name, config, options, folder, shown)
     module = Pooled(model, **pooling) if pooling is not None else model
     args: dict[str, Any] = {"architecture": name, "config": config, "options": options, "pool": pooling}
     inputs = inputs_of(module, config, folder, shown, params.inputs)
@@ -95,39 +91,3 @@ def _options(name: str, only_states: bool, folder: Path, config: Mapping[str, An
 
     takes = "add_pooling_layer" in inspect.signature(model_class(name).__init__).parameters
     return {"add_pooling_layer": False} if only_states and takes else {}
-
-
-def _loaded(name: str, config: Mapping[str, Any], options: Mapping[str, Any], folder: Path, shown: str) -> nn.Module:
-    """The model with its weights, in float32. UserError if a weight is not in the files."""
-    kind: Any = model_class(name)
-    transformers.logging.set_verbosity_error()  # its report of the weights is checked below, and said in our words
-    transformers.logging.disable_progress_bar()
-    try:
-        model, info = kind.from_pretrained(
-            folder,
-            config=configured(config),
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            **options,
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"'{shown}' cannot be loaded as a {name}: {' '.join(str(error).split())[:300]}",
-            hint="its config.json and its weights may be of different models",
-        ) from error
-    missing, strange = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
-    if missing:
-        parts = [("its files lack", missing), ("they have beside that", strange)]
-        said = "; ".join(f"{what} {_some(names)}" for what, names in parts if names)
-        raise UserError(
-            f"the weights in '{shown}' are not those of a {name}: {said}",
-            hint="choose the class that they were trained as with 'task:', or leave 'task:' out",
-        )
-    return model.eval()
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -20,7 +20,8 @@ from compressbuild.platforms import Facts, check, probe
 from compressbuild.registry.destinations import destination_of
 from compressbuild.registry.pages import excerpt, page
 
-TARGETS = "targets:\n  measured: {from: onnx, platform: cpu}\n  cpu-fp32: {from: onnx, platform: cpu}\n"
+NAMED = "".join(f"  {name}: {{from: onnx, evaluate: false}}\n" for name in ("ids", "chat"))  # by parameters of metrics
+TARGETS = f"targets:\n  measured: {{from: onnx, platform: cpu}}\n  cpu-fp32: {{from: onnx, platform: cpu}}\n{NAMED}"
 
 
 def first_party(what: str) -> list[str]:

@@ -23,7 +23,7 @@ from compressbuild.platforms import Facts
 from compressbuild.registry import Registry, discover
 
 PLACE = ROOT / "docs" / "techniques"
-FIRST_PARTY = {"metrics", "onnx", "onnxruntime", "openvino", "tensorrt", "torch"}
+FIRST_PARTY = {"llm", "metrics", "onnx", "onnxruntime", "openvino", "tensorrt", "torch"}
 
 
 @cache
@@ -94,7 +94,8 @@ def excerpts() -> list[tuple[str, str]]:
 def test_its_excerpt_resolves(name: str, text: str, tmp_path: Path) -> None:
     """``targets:`` stand on the example's digits, slim and onnx; what does not is written as a whole Compressfile."""
     assert f"{name}:" in text or f"[{name}]" in text
-    spec = loads(text if text.startswith("version:") else with_example(text), tmp_path / "Compressfile")
+    whole = text if text.startswith("version:") else with_example(text)
+    spec = loads(whole, tmp_path / "Compressfile", sources=registry().sources_of)
     graph = build_graph(spec, registry(), Facts.fixed({}))
     assert name in {node.name for node in graph.nodes}
 

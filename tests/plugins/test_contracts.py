@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import contracts.of_backends
+import contracts.of_llm
 import contracts.of_metrics
 import contracts.of_onnx
 import contracts.of_torch
@@ -18,7 +19,7 @@ from compressbuild.registry import discover
 
 CLASSES = {
     name: found
-    for module in (contracts.of_torch, contracts.of_onnx, contracts.of_metrics, contracts.of_backends)
+    for module in (contracts.of_torch, contracts.of_onnx, contracts.of_metrics, contracts.of_backends, contracts.of_llm)
     for name, found in named(module).items()
 }
 globals().update(CLASSES)

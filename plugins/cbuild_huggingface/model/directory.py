@@ -9,15 +9,26 @@ from typing import Any
 
 from compressbuild.api import UserError
 
-__all__ = ["check_weights", "read_config", "read_json", "read_pooling"]
+__all__ = ["beside", "check_weights", "read_config", "read_json", "read_pooling", "weight_files"]
 
 _CONFIG = "config.json"
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
+_BESIDE = (
+    *("config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.txt", "vocab.json", "merges.txt", "*.model", "chat_template.*", "additional_chat_templates/*"),
+    *("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "[0-9]_*/config.json"),
+)
 _CONVERT = (
     "convert it where you trust it: AutoModel.from_pretrained(DIR).save_pretrained(DIR) with transformers 5 writes "
     "safetensors"
 )
+
+
+def beside(folder: Path) -> list[Path]:
+    """The files of a model that are not its weights: configurations, tokenizer, chat template."""
+    return sorted({path for pattern in _BESIDE for path in folder.glob(pattern) if path.is_file()})
 
 
 def read_json(path: Path, shown: str) -> dict[str, Any]:
@@ -58,8 +69,14 @@ def read_config(folder: Path, shown: str) -> dict[str, Any]:
 
 def check_weights(folder: Path, shown: str) -> None:
     """UserError unless the weights are safetensors, and all of them are there."""
+    weight_files(folder, shown)
+
+
+def weight_files(folder: Path, shown: str) -> list[str]:
+    """Names of the files that hold the weights, the index of shards among them. UserError unless they are safetensors,
+    and all of them are there."""
     if (folder / _WEIGHTS).is_file():
-        return
+        return [_WEIGHTS]
     if (folder / _INDEX).is_file():
         shards = read_json(folder / _INDEX, shown).get("weight_map")
         if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
@@ -69,7 +86,7 @@ def check_weights(folder: Path, shown: str) -> None:
                 raise UserError(
                     f"'{shown}' lacks the shard '{name}' that {_INDEX} names", hint="copy all files of the model"
                 )
-        return
+        return [_INDEX, *sorted(set(shards.values()))]
     pickled = next((path.name for path in sorted(folder.glob("pytorch_model*.bin"))), None)
     if pickled is not None:
         raise UserError(

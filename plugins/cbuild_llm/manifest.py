@@ -1,0 +1,147 @@
+"""Language models: the kind ``hf-model``, a directory that transformers loads; its pruning, and what is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compressbuild.api import AnswerMetric, Kind, Source, Stack, Technique, hookimpl
+
+from .params import Llm
+from .prune.params.layers import PruneLlmLayers
+from .prune.params.weights import PruneLlmWeights
+from .scores.params.paired import Paired
+from .scores.params.perplexity import Perplexity
+from .scores.params.scores import TokenScores
+from .tokens.params import TokenizeText
+
+_HF = Stack(
+    modules=("torch", "transformers", "safetensors", "numpy"),
+    tools=("torch", "transformers", "safetensors", "numpy", "tokenizers"),
+    preload=("torch", "torch._dynamo", "safetensors.torch", "transformers.modeling_utils"),
+    install="pip install 'compressbuild[hf]'",
+)
+
+_NUMPY = Stack(modules=("numpy",), tools=("numpy",), install="pip install 'compressbuild[hf]'")
+
+
+@hookimpl
+def compressbuild_kinds() -> Iterator[Kind]:
+    yield Kind(
+        name="hf-model",
+        files=("config.json", "*.safetensors"),
+        summary="a causal language model as transformers saves it: configuration, weights, tokenizer, chat template",
+        loading=(
+            "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+            "model = AutoModelForCausalLM.from_pretrained(directory)\n"
+            "tokenizer = AutoTokenizer.from_pretrained(directory)\n"
+        ),
+        validate="cbuild_llm.model.checkpoint:validate",
+        load="cbuild_llm.model.runner:load",
+        open="cbuild_llm.model.opening:open_model",
+        stack=_HF,
+    )
+    yield Kind(
+        name="token-ids",
+        files=("tokens.json", "ids.npy"),
+        summary="ids of a text's tokens, and the windows in which models see them",
+        validate="cbuild_llm.model.token_ids:validate",
+        stack=_NUMPY,
+    )
+    yield Kind(
+        name="token-scores",
+        files=("scores.json", "nll.npy", "top.npy"),
+        summary="what a language model gave each token: its likelihood, the likeliest one",
+        validate="cbuild_llm.model.token_scores:validate",
+        stack=_NUMPY,
+    )
+
+
+@hookimpl
+def compressbuild_sources() -> Iterator[Source]:
+    yield Source(
+        name="llm",
+        of="model",
+        params=Llm,
+        run="cbuild_llm.source:read",
+        produces="hf-model",
+        stack=_HF,
+    )
+
+
+@hookimpl
+def compressbuild_techniques() -> Iterator[Technique]:
+    yield Technique(
+        name="tokenize.text",
+        run="cbuild_llm.tokens.tokenize:tokenize",
+        params=TokenizeText,
+        consumes=("hf-model",),
+        produces="token-ids",
+        stack=_HF,
+    )
+    yield Technique(
+        name="prune.llm-layers",
+        run="cbuild_llm.prune.layers:prune",
+        params=PruneLlmLayers,
+        consumes=("hf-model",),
+        produces="hf-model",
+        stack=_HF,
+    )
+    yield Technique(
+        name="prune.llm-weights",
+        run="cbuild_llm.prune.weights:prune",
+        params=PruneLlmWeights,
+        consumes=("hf-model",),
+        produces="hf-model",
+        stack=_HF,
+    )
+    yield Technique(
+        name="metrics.token-scores",
+        run="cbuild_llm.scores.score:score",
+        params=TokenScores,
+        produces="token-scores",
+        stack=_NUMPY,
+    )
+
+
+@hookimpl
+def compressbuild_metrics() -> Iterator[AnswerMetric]:
+    common = {"via": "metrics.token-scores", "role": "quality", "stack": _NUMPY}
+    yield AnswerMetric(
+        name="lm-perplexity",
+        summary="exp of the mean negative log-likelihood of each token, in sliding windows",
+        source="Jelinek et al. 1977; windows as transformers documents them",
+        run="cbuild_llm.scores.measure:perplexity",
+        params=Perplexity,
+        direction="lower",
+        priority=87,
+        **common,
+    )
+    yield AnswerMetric(
+        name="lm-perplexity-ratio",
+        summary="perplexity over that of the source, on the same tokens",
+        source="as llama.cpp's perplexity tool; block bootstrap, Carlstein 1986",
+        run="cbuild_llm.scores.measure:perplexity_ratio",
+        params=Paired,
+        direction="lower",
+        priority=86,
+        **common,
+    )
+    yield AnswerMetric(
+        name="lm-kl",
+        summary="mean Kullback-Leibler divergence from the source's next tokens",
+        source="Kullback and Leibler 1951; as llama.cpp's perplexity tool",
+        run="cbuild_llm.scores.measure:kl_divergence",
+        params=Paired,
+        unit="nat",
+        direction="lower",
+        **common,
+    )
+    yield AnswerMetric(
+        name="lm-same-top",
+        summary="share of tokens whose likeliest prediction is the source's",
+        source="as llama.cpp's perplexity tool",
+        run="cbuild_llm.scores.measure:same_top",
+        params=Paired,
+        direction="higher",
+        **common,
+    )

@@ -1,0 +1,111 @@
+"""An ``hf-model`` with fewer decoder layers, or with zeros, written file by file: one shard at a time is in memory."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from compressbuild.api import UserError
+
+from .checkpoint import Checkpoint, copy_beside
+
+__all__ = ["edited_config", "write_layers", "write_masked"]
+
+_INDEX = "model.safetensors.index.json"
+
+
+def write_layers(folder: Path, found: Checkpoint, path: str, config: Any, kept: Sequence[int], out: Path) -> None:
+    """Write the model with the layers ``kept``, in that order.
+
+    ``path``: of the list of layers in the module. ``config``: as transformers reads it, with what it derives.
+    """
+    copy_beside(folder, out)
+    said = edited_config(found.config, config, kept)
+    (out / "config.json").write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    names = _renamed(list(found.tensors), path, config.num_hidden_layers, kept)
+    _write_shards(folder, found, names, out)
+
+
+def write_masked(folder: Path, found: Checkpoint, masks: Mapping[str, Any], out: Path) -> None:
+    """Write the model with zeros: of the tensors that ``masks`` names, only what its mask is true for stays."""
+    copy_beside(folder, out)
+
+    def masked(name: str, tensor: Any) -> Any:
+        return tensor.masked_fill(~masks[name], 0) if name in masks else tensor
+
+    _write_shards(folder, found, {name: name for name in found.tensors}, out, masked)
+
+
+def edited_config(said: dict[str, Any], config: Any, kept: Sequence[int]) -> dict[str, Any]:
+    """``config.json`` with the new number of layers. Lists that have an entry for each layer keep those of the layers
+    that stay; those that transformers derives from the layers' positions (``layer_types``) are written out, because
+    the positions change."""
+    count = config.num_hidden_layers
+    key = config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
+    lists = {
+        name: [values[index] for index in kept]
+        for name, values in config.to_dict().items()
+        if "layer" in name and isinstance(values, list | tuple) and len(values) == count
+    }
+    return {**said, **lists, key: len(kept)}
+
+
+def _renamed(names: Sequence[str], path: str, count: int, kept: Sequence[int]) -> dict[str, str]:
+    """Name of each tensor that stays → its name afterwards."""
+    leaf = path.rpartition(".")[2]
+    pattern = re.compile(rf"(?P<head>(?:.*?\.)??{re.escape(leaf)}\.)(?P<index>\d+)(?P<tail>\..*)")
+    matches = {name: match for name in names if (match := pattern.fullmatch(name))}
+    heads = {match["head"] for match in matches.values()}
+    whole = f"{path}."
+    heads = {head for head in heads if whole.endswith(head) or head.endswith(whole)}
+    own = {name: match for name, match in matches.items() if match["head"] in heads}
+    if len(heads) != 1 or {int(match["index"]) for match in own.values()} != set(range(count)):
+        raise UserError(
+            f"the weights of the {count} layers in '{path}' are not found in the files by their names",
+            hint="load the model with transformers 5, and save it again with save_pretrained",
+        )
+    position = {old: new for new, old in enumerate(kept)}
+    renamed = {}
+    for name in names:
+        match = own.get(name)
+        if match is None:
+            renamed[name] = name
+        elif (old := int(match["index"])) in position:
+            renamed[name] = f"{match['head']}{position[old]}{match['tail']}"
+    return renamed
+
+
+def _as_it_is(name: str, tensor: Any) -> Any:
+    return tensor
+
+
+def _write_shards(
+    folder: Path,
+    found: Checkpoint,
+    names: Mapping[str, str],
+    out: Path,
+    change: Callable[[str, Any], Any] = _as_it_is,
+) -> None:
+    """``names``: of each tensor that is written → its new name. ``change``: what becomes of it."""
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    shards: dict[str, list[str]] = {}
+    for name in names:
+        shards.setdefault(found.tensors[name].file, []).append(name)
+    single = len(shards) == 1
+    where: dict[str, str] = {}
+    size = 0
+    for number, (file, members) in enumerate(sorted(shards.items()), 1):
+        target = "model.safetensors" if single else f"model-{number:05}-of-{len(shards):05}.safetensors"
+        with safe_open(folder / file, "pt") as source:
+            tensors = {names[name]: change(name, source.get_tensor(name)) for name in members}
+        save_file(tensors, out / target, metadata={"format": "pt"})
+        where |= dict.fromkeys(tensors, target)
+        size += sum(tensor.nbytes for tensor in tensors.values())
+    if not single:
+        index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(where.items()))}
+        (out / _INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,62 @@
+"""The reference runtime of an ``hf-model``: transformers, in float32 on the CPU, without a cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from cbuild_kit.interface import check_feeds
+from cbuild_torch.model.public import prepare
+from torch import nn
+
+from compressbuild.api import Context, ModelInput, UserError
+
+from .loading import load_causal
+
+__all__ = ["LlmRunner", "load"]
+
+
+class LlmRunner:
+    """``input_ids`` and ``attention_mask`` N×T → ``logits`` N×T×V, float32."""
+
+    inputs = tuple(ModelInput(name, ("batch", "sequence"), "int64") for name in ("input_ids", "attention_mask"))
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        config: Any = model.config
+        self._vocabulary: int = config.get_text_config().vocab_size
+        self._longest: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+
+    def __call__(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        given = check_feeds(self.inputs, feeds, "the language model")
+        ids, mask = given["input_ids"], given["attention_mask"]
+        if ids.shape != mask.shape:
+            raise UserError(f"input_ids {list(ids.shape)} and attention_mask {list(mask.shape)} differ in shape")
+        if ids.size and not 0 <= ids.min() <= ids.max() < self._vocabulary:
+            raise UserError(
+                f"input_ids has {ids.min()} to {ids.max()}, but the model has {self._vocabulary} tokens",
+                hint="the ids may be of another model's tokenizer",
+            )
+        if self._longest is not None and ids.shape[1] > self._longest:
+            raise UserError(f"{ids.shape[1]} tokens are more than the model's {self._longest} positions")
+        with torch.inference_mode():
+            made = self._model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
+        return {"logits": made.logits.float().numpy()}
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "runtime": f"transformers {transformers.__version__}, torch {torch.__version__}",
+            "device": "cpu",
+            "dtype": "float32",
+            "threads": torch.get_num_threads(),
+        }
+
+
+def load(ctx: Context, directory: Path, settings: None = None) -> LlmRunner:
+    """Runner of an ``hf-model`` artifact."""
+    prepare(ctx)
+    return LlmRunner(load_causal(directory, "the hf-model"))

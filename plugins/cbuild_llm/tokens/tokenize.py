@@ -1,0 +1,46 @@
+"""The technique ``tokenize.text``: token ids of text files, by the tokenizer of an ``hf-model``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compressbuild.api import Context, UserError
+
+from ..model.loading import load_tokenizer
+from ..model.token_ids import TokenIds
+from .params import TokenizeText
+
+__all__ = ["tokenize"]
+
+
+def tokenize(ctx: Context, model: Path, params: TokenizeText) -> dict[str, Any]:
+    """Write the ids. Returns how many there are, in how many windows, and whether the first is BOS."""
+    tokenizer = load_tokenizer(model, "the hf-model")
+    texts = []
+    for name in params.text:
+        try:
+            texts.append(ctx.file(name).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"'{name}' is no text in UTF-8: {error}", hint="convert it, or name another file"
+            ) from error
+    whole = tokenizer("\n\n".join(texts), add_special_tokens=params.special, verbose=False)["input_ids"]
+    kept = whole[params.skip :][: params.tokens]
+    if len(kept) < 2:
+        raise UserError(
+            f"{len(kept)} tokens are left of {len(whole)}, and to predict one takes two",
+            hint="choose a longer text, or a smaller 'skip'",
+        )
+    found = TokenIds(
+        np.asarray(kept, np.int32), params.context, params.stride or max(1, params.context // 2), len(tokenizer)
+    )
+    found.write(ctx.out)
+    return {
+        "tokens": len(kept),
+        "tokens_of_text": len(whole),
+        "windows": sum(1 for _ in found.windows()),
+        "starts_with_bos": tokenizer.bos_token_id is not None and kept[0] == tokenizer.bos_token_id,
+    }

@@ -1,0 +1,179 @@
+"""Every technique, metric and kind of the plugin for language models keeps the contract."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+from cbuild_llm.model.token_ids import TokenIds
+from cbuild_llm.model.token_scores import TokenScores
+from onnx import TensorProto, helper, numpy_helper
+
+from compressbuild.api.conformance import KindContract, MetricContract, TechniqueContract, artifact
+
+from . import subjects
+
+PRELOAD = ("torch", "torch._dynamo", "safetensors.torch", "transformers.modeling_utils")
+COUNT = 90
+
+
+@cache
+def chat(**options: object) -> Path:
+    import tiny_llms
+
+    place = subjects.place() / f"chat{len(options)}"
+    tiny_llms.language_model(place, layers=2, **options)
+    return place
+
+
+@cache
+def ids(vocabulary: int = 320) -> Path:
+    place = subjects.place() / f"ids{vocabulary}"
+    place.mkdir()
+    drawn = np.random.default_rng(0).integers(vocabulary - 100, vocabulary, COUNT).astype(np.int32)
+    TokenIds(drawn, 24, 8, vocabulary).write(place)
+    return place
+
+
+@cache
+def scores(sort: str) -> Path:
+    """``alone``: of one model. ``few``: of five tokens. ``both``: with a source."""
+    place = subjects.place() / f"scores-{sort}"
+    place.mkdir()
+    generator = np.random.default_rng(0)
+    count = 5 if sort == "few" else COUNT
+    arrays = {"nll": generator.random(count) + 1, "top": generator.integers(0, 320, count)}
+    if sort != "alone":
+        more = {"source_nll": generator.random(count) + 1, "kl": generator.random(count), "same": arrays["top"] < 160}
+        arrays |= more
+    TokenScores("0" * 64, arrays).write(place)
+    return place
+
+
+@cache
+def bigrams(tokens: int = 320) -> Path:
+    """An ONNX model whose logits of a token are a row of a table, by its id."""
+    place = subjects.place() / f"bigrams{tokens}"
+    place.mkdir()
+    table = np.random.default_rng(0).standard_normal((tokens, tokens)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "input_ids"], ["logits"])],
+        "bigrams",
+        [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "sequence"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "sequence", tokens])],
+        [numpy_helper.from_array(table, "table")],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), place / "model.onnx"
+    )
+    return place
+
+
+class OfLlm(TechniqueContract):
+    preload = PRELOAD
+    references = {"ids": "tokens", "chat": "source"}
+
+    def subject(self, place):
+        return artifact(chat(), "hf-model")
+
+    def inputs(self, place):
+        return {"tokens": artifact(ids(), "token-ids"), "source": artifact(chat(), "hf-model")}
+
+
+class TestPruneLlmLayers(OfLlm):
+    technique = "prune.llm-layers"
+    params = {"count": 1, "tokens": "ids"}
+    unfit_params = ({"count": 2}, {"drop": [0]}, {"tokens": "chat"})
+    beside = {"drop": {"count": None}, "keep": {"count": None}}
+
+
+class TestPruneLlmWeights(OfLlm):
+    technique = "prune.llm-weights"
+    params = {"tokens": "ids"}
+    unfit_params = ({"tokens": "chat"}, {"ignore": ["nothing"]}, {"ignore": ["*"]})
+
+
+class TestTokenScores(OfLlm):
+    """On ONNX Runtime: what runs the subject is code of another record, with a key of its own."""
+
+    technique = "metrics.token-scores"
+    params = {"tokens": "ids", "source": "chat"}
+    unfit_params = ({"tokens": "chat"},)
+
+    def subject(self, place):
+        return artifact(bigrams(), "onnx")
+
+    def inputs(self, place):
+        return {"tokens": artifact(ids(), "token-ids"), "source": artifact(bigrams(), "onnx")}
+
+    def unfit(self, place):
+        return [artifact(bigrams(200), "onnx"), artifact(subjects.onnx_model(), "onnx")]
+
+
+class TestTokenizeText(OfLlm):
+    technique = "tokenize.text"
+    params = {"text": ["text.txt"]}
+    unfit_params = ({"skip": 1_000_000},)
+
+    def project(self, place):
+        (place / "text.txt").write_text("The quick brown fox jumps over the lazy dog. " * 8)
+
+
+class OfScores(MetricContract):
+    preload = subjects.NUMBERS
+    kind = "token-scores"
+    params = {"tokens": "ids", "source": "chat"}
+    references = {"ids": "tokens", "chat": "source"}
+    bad = "alone"
+
+    def subject(self, place):
+        return scores("both")
+
+    def inputs(self, place):
+        return {"tokens": artifact(ids(), "token-ids"), "source": artifact(chat(), "hf-model")}
+
+    def unfit(self, place):
+        return [scores(self.bad)]
+
+
+class TestPerplexityOfTokens(OfScores):
+    metric = "lm-perplexity"
+    bad = "few"
+
+
+class TestPerplexityRatio(OfScores):
+    metric = "lm-perplexity-ratio"
+
+
+class TestKl(OfScores):
+    metric = "lm-kl"
+
+
+class TestSameTop(OfScores):
+    metric = "lm-same-top"
+
+
+class TestHfModel(KindContract):
+    kind = "hf-model"
+    preload = PRELOAD
+    exempt = ("chat_template.jinja",)
+
+    def subject(self, place):
+        return chat()
+
+
+class TestTokenIdsKind(KindContract):
+    kind = "token-ids"
+
+    def subject(self, place):
+        return ids()
+
+
+class TestTokenScoresKind(KindContract):
+    kind = "token-scores"
+    raw = ("*.npy",)
+
+    def subject(self, place):
+        return scores("both")
