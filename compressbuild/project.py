@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .closure import CodeIndex
     from .compressfile.spec import Spec
     from .digest import StatCache
+    from .environment import Environments
     from .graph import Ask, Graph, TargetPlan, Types
     from .plan import Keyer, Plan, Traces
     from .platforms import Facts
@@ -153,7 +154,13 @@ class Project:
     def keyer(self) -> Keyer:
         from .plan import Keyer
 
-        return Keyer(self.spec, self.facts, self.code, self.stat, self.registry, self.environ)
+        return Keyer(self.spec, self.facts, self.code, self.stat, self.registry, self.environ, self.environments)
+
+    @cached_property
+    def environments(self) -> Environments:
+        from .environment import Environments
+
+        return Environments(self.spec, self.registry, self.cache_path)
 
     @cached_property
     def traces(self) -> Traces:

@@ -29,6 +29,7 @@ LAYERS = """
     project
     plan publish
     graph
+    environment
     compressfile registry platforms store closure scaffold
     api
     digest

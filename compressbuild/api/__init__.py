@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from .census import Census, Macs, Weight
 from .context import Context, UserError
 from .destination import Content, Destination, Parcel, ParcelFile, Remote
+from .environment import Environment
 from .facts import FACTS
 from .needs import Needs
 from .numbers import Amount, Count, Positive, Rate, Ratio, Share
@@ -34,6 +35,7 @@ __all__ = [
     "Count",
     "DatasetRef",
     "Destination",
+    "Environment",
     "FileRef",
     "FunctionRef",
     "Kind",

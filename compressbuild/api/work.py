@@ -59,6 +59,7 @@ class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
     ``validate``: ``module:function`` of the kind, called with ``out`` at the end. ``checkpoint``: see ``Context``.
     ``sight``: all that the node may read beside its inputs; None: nobody said, so the kernel keeps it from nothing.
     ``isolate``: it parses a file of a format that could run code, so it takes the strictest sandbox that there is.
+    ``python``: the interpreter of the environment that it runs in; empty for the engine's own.
     """
 
     label: str
@@ -86,6 +87,7 @@ class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: str | None = None
     sight: WorkSight | None = None
     isolate: bool = False
+    python: str = ""
 
 
 class WorkResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,6 +32,7 @@ from ..publish import SEAL
 from ..store import ActionResult, Tree
 from . import provenance, signing
 from .envelope import sealed
+from .environments import prepare
 from .outcome import BuildReport, TargetReport
 
 __all__ = ["Build", "build_targets", "measure_targets"]
@@ -58,10 +59,12 @@ def build_targets(
     own = tuple(str(path) for path in (project.state, project.publisher.root, project.cache_path))
     observe = Observe(project.state / "logs", own_dirs=own, observers=[*observers, *_plugin_observers(project)])
     pools = Pools(cpus=slots, memory=memory if isinstance(memory, int) else 0)
+    selection = selection or project.select(targets)
+    pythons = prepare(project, selection.names, observe, check=check, remeasure=remeasure)
     build = Build(
         project,
-        selection or project.select(targets),
-        _executor(project),
+        selection,
+        _executor(project, pythons),
         pools,
         observe,
         keep_going=keep_going,
@@ -72,10 +75,10 @@ def build_targets(
     return build.run(slots)
 
 
-def _executor(project: Project) -> Executor:
+def _executor(project: Project, pythons: Sequence[str]) -> Executor:
     nodes = project.graph.nodes
     isolated = any(node.isolate for node in nodes)
-    kinds = sandboxes(project.spec, project.environ, project.cache_path, project.state, strict=isolated)
+    kinds = sandboxes(project.spec, project.environ, project.cache_path, project.state, pythons, strict=isolated)
     packages = project.keyer.packages(nodes)
     return LocalExecutor(project.environ, packages=packages, sandbox=kinds[0], strict=kinds[1])
 

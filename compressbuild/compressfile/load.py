@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from ..errors import Mark, UsageError
 from . import sections
 from .checks import OPTIONS, Checks
+from .environments import environments
 from .evaluation import file_evaluation
 from .interpolate import Scope
 from .matrix import expand
@@ -49,6 +50,7 @@ TOP_KEYS = (
     "preload",
     "outside",
     "sandbox",
+    "environments",
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -198,6 +200,7 @@ class _Loader:
             outside=outside,
             sandbox=self._sandbox(confined := value("sandbox")),
             sandbox_mark=confined.mark if confined is not None else None,
+            environments=environments(value("environments"), checks, paths),
         )
 
     def _top(self, root: Node) -> Map:

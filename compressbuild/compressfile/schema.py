@@ -124,6 +124,18 @@ def _top(backends: Json, platforms: Mapping[str, str], models: list[Json], datas
             _text("a place outside", r"^(/|\.\.)"), "Places outside this file's directory that paths may lead to."
         ),
         "sandbox": _either({"enum": list(SANDBOXES), "description": "What steps are confined by; default auto."}),
+        "environments": {
+            **_object(
+                {},
+                additional=_object(
+                    {
+                        "requirements": _text("The lock, relative to this file."),
+                        "python": _text("Versions of Python: '>=3.11,<3.13'."),
+                    }
+                ),
+            ),
+            "description": "Other locks for the Python environments that plugins declare.",
+        },
     }
 
 

@@ -18,6 +18,7 @@ from .nodes import Map, Scalar
 __all__ = [
     "HISTORY",
     "DatasetSpec",
+    "EnvironmentSpec",
     "EvaluateSpec",
     "GateSpec",
     "InputSpec",
@@ -97,6 +98,15 @@ class PlatformSpec(msgspec.Struct, frozen=True):
     requires: Map | None = None
     like: str | None = None
     marks: Mapping[str, Mark] = {}
+
+
+class EnvironmentSpec(msgspec.Struct, frozen=True):
+    """What replaces the lock and the versions of Python that a plugin declares for an environment; None: nothing.
+    ``requirements``: relative to the root."""
+
+    mark: Mark | None = None
+    requirements: str | None = None
+    python: str | None = None
 
 
 class RangeSpec(msgspec.Struct, frozen=True):
@@ -224,3 +234,4 @@ class Spec(msgspec.Struct, frozen=True):
     outside: tuple[str, ...] = ()  # places outside the root that paths may lead to
     sandbox: str = "auto"  # of the workers; in no key
     sandbox_mark: Mark | None = None
+    environments: Mapping[str, EnvironmentSpec] = {}

@@ -9,7 +9,7 @@ import msgspec
 from blake3 import blake3
 from msgspec.structs import replace
 
-from ..api import Kind, Needs, Technique
+from ..api import Kind, Needs, Stack, Technique
 from ..compressfile.spec import PlatformSpec, RunOptions, Spec
 from ..errors import Diagnostic, Mark
 from ..platforms import Facts, Missing, check
@@ -19,7 +19,7 @@ from .node import DataWith, Node, RunWith
 from .params import Resolved
 from .typed import Types
 
-__all__ = ["Draft"]
+__all__ = ["Draft", "environment_of", "union"]
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class Draft:
         """The index of the node that does this work, new or known.
 
         Its identity is a digest of the work with that of its inputs, so it is the same in every graph."""
-        node = self._with_sources(node)
+        node = _placed(self._with_sources(node))
         said = msgspec.json.encode(
             [
                 node.role,
@@ -65,6 +65,7 @@ class Draft:
                 [(name, w.load, w.params, w.rows) for name, w in node.data_with.items()],
                 node.carried,
                 node.options,
+                node.environment,
                 [(role, with_.owner, with_.settings) for role, with_ in node.run_with.items()],
                 [m.what for m in node.missing],  # of two platforms that differ in 'requires', one may be met
             ],
@@ -90,13 +91,15 @@ class Draft:
             return node
         missing = [self.missing(record.stack.needs, record.needs) for record in records]
         missing += [with_.missing for with_ in opened.values()]
+        own = [*(environment_of(r.stack) for r in records), *(w.environment for w in opened.values())]
         return replace(
             node,
             data_with=opened,
             carried=tuple(dict.fromkeys(record.factory for record in records if record.factory)),
-            tools=_union(node.tools, *(r.stack.tools for r in records), *(w.tools for w in opened.values())),
-            preload=_union(node.preload, *(r.stack.preload for r in records), *(w.preload for w in opened.values())),
-            missing=_union(node.missing, *missing),
+            tools=union(node.tools, *(r.stack.tools for r in records), *(w.tools for w in opened.values())),
+            preload=union(node.preload, *(r.stack.preload for r in records), *(w.preload for w in opened.values())),
+            missing=union(node.missing, *missing),
+            environment=next((e for e in (node.environment, *own) if e is not None), None),
         )
 
     def missing(self, *needs: Needs) -> tuple[Missing, ...]:
@@ -165,5 +168,22 @@ class Draft:
         return False
 
 
-def _union(*parts: tuple[T, ...]) -> tuple[T, ...]:
+def union(*parts: tuple[T, ...]) -> tuple[T, ...]:
     return tuple(dict.fromkeys(item for part in parts for item in part))
+
+
+def environment_of(stack: Stack) -> str | None:
+    """The name of the environment that a stack is for."""
+    return stack.environment.name if stack.environment is not None else None
+
+
+def _placed(node: Node) -> Node:
+    """The node with the environment that its process has: its record's, or that of what it loads. Software of two
+    environments cannot be in one process."""
+    loads = {with_.environment for with_ in node.run_with.values() if with_.environment is not None or with_.tools}
+    wanted = loads | ({node.environment} if node.environment is not None else set())
+    if len(wanted) < 2:
+        return replace(node, environment=next(iter(wanted))) if wanted else node
+    names = sorted("the engine's" if each is None else f"'{each}'" for each in wanted)
+    lack = Missing(f"one Python environment for software of several ({', '.join(names)})", everywhere=True)
+    return replace(node, missing=(*node.missing, lack))

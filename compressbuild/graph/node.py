@@ -30,6 +30,7 @@ class RunWith(msgspec.Struct, frozen=True):
     facts: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
+    environment: str | None = None  # that its functions run in
     is_census: bool = False  # ``load`` is the kind's census: the input is counted, not run
 
 
@@ -47,6 +48,7 @@ class DataWith(msgspec.Struct, frozen=True):
     tools: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
+    environment: str | None = None
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -57,6 +59,7 @@ class Node(msgspec.Struct, frozen=True):
     ``datasets``: names of datasets it opens; ``data_with``: how, of those that no loader
     of the user's opens. ``carried``: functions of plugins that loading its inputs calls.
     ``isolate``: it reads a file whose format can hold more than data. ``missing``: what this host lacks to run it.
+    ``environment``: the Python environment that it runs in; None for the engine's.
     ``position``: ``target/step``, where it was first written.
     """
 
@@ -88,6 +91,7 @@ class Node(msgspec.Struct, frozen=True):
     exclusive: bool = False
     isolate: bool = False
     missing: tuple[Missing, ...] = ()
+    environment: str | None = None
 
 
 class Ask(msgspec.Struct, frozen=True):

@@ -16,9 +16,11 @@
     files         bytes of each listed file, and whether it is executable; each     the files
                   empty directory in a listed one
     tools         versions of Python, of the distributions that the record          an upgrade
-                  declares, and of those that the code imports
+                  declares, and of those that the code imports; in an environment
+                  of its own, of all that the environment's lock pins
     facts         the platform facts that the record declares                       another machine
-    run           seed, threads, timeout                                            the Compressfile
+    run           seed, threads, timeout; in an environment of its own, the digest  the Compressfile, the lock
+                  of what its lock pins
     environment   values of the allowed environment variables                       the environment
 
 What is not in it: names of targets and datasets, comments and formatting, absolute paths, the memory limit, the time.
@@ -29,7 +31,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -37,13 +39,16 @@ from ..closure import CodeClosure, CodeIndex
 from ..compressfile.nodes import plain
 from ..compressfile.spec import Spec
 from ..digest import Digest, StatCache, digest_value
-from ..errors import Diagnostic, Mark
+from ..errors import CbuildError, Diagnostic, Mark
 from ..graph import Node
 from ..platforms import Facts
 from ..registry import Registry
 from .arguments import unlisted
 from .cover import Cover
 from .listing import Listings
+
+if TYPE_CHECKING:
+    from ..environment import Environments, Wanted
 
 __all__ = ["KEY_FORMAT", "Keyer", "Parts"]
 
@@ -64,8 +69,11 @@ class Keyer:
         stat: StatCache,
         registry: Registry,
         environ: Mapping[str, str],
+        environments: Environments | None = None,
     ) -> None:
+        """``environments``: of the project; without them no node may have one."""
         self.spec = spec
+        self.environments = environments
         self.problems: list[Diagnostic] = []
         self._facts = facts
         self._code = code
@@ -99,13 +107,19 @@ class Keyer:
             },
             "tools": self.tools(node),
             "facts": self.facts_of(node),
-            "run": {"seed": node.options.seed, "threads": node.options.threads, "timeout": node.options.timeout},
+            "run": {
+                "seed": node.options.seed,
+                "threads": node.options.threads,
+                "timeout": node.options.timeout,
+                **({"lock": found.lock.digest} if (found := self.wanted(node)) is not None else {}),
+            },
             "environment": dict(self.environment) if node.run else {},
         }
 
     def check(self, node: Node) -> None:
         """Look for all files and code that the node's key covers. What is not there joins ``problems``."""
         self.plugin_code(node)
+        self.wanted(node)
         for reference, mark in self.code_references(node):
             self._user_code(reference, mark)
         for pattern, mark in self.file_patterns(node):
@@ -129,6 +143,8 @@ class Keyer:
         self._code = self._code.renewed()
         self._listings.forget()
         self._watched.clear()
+        if self.environments is not None:
+            self.environments.forget()
 
     def facts_of(self, node: Node) -> dict[str, Any]:
         return {name: self._facts.get(name) for name in sorted(set(node.facts))}
@@ -142,8 +158,27 @@ class Keyer:
                 self.problems.append(Diagnostic(f"{ref}: {problem.message}", problem.mark or node.mark, hint))
         return {ref: closure.digest for ref, closure in closures.items()}
 
+    def wanted(self, node: Node) -> Wanted | None:
+        """The environment that the node runs in; None for the engine's. What is wrong with it joins ``problems``."""
+        if node.environment is None or self.environments is None:
+            return None
+        try:
+            return self.environments.wanted(node.environment)
+        except CbuildError as error:
+            self.problems += error.diagnostics
+            return None
+
+    def interpreter(self, node: Node) -> str:
+        """Of the environment that the node runs in; empty for the engine's own."""
+        if node.environment is None or self.environments is None:
+            return ""
+        return self.environments.interpreter(node.environment)
+
     def tools(self, node: Node) -> dict[str, str | None]:
-        """Versions of Python, of the record's declared distributions, and of those that the code imports."""
+        """Versions of Python, of the record's declared distributions, and of those that the code imports; or all that
+        is in the node's environment."""
+        if (own := self.wanted(node)) is not None:
+            return {"python": own.python.version if own.python is not None else None, **own.lock.versions}
         external = {module for ref, _ in self.code_references(node) for module in self._code.closure(ref).external}
         external |= {module for ref in self._plugin_references(node) for module in self._code.plugin(ref).external}
         found = dict(self._registry.tool_versions(node.tools))
@@ -198,11 +233,13 @@ class Keyer:
         """Absolute paths whose change can change the key: files that count, and those that would if they were made."""
         patterns = self.file_patterns(node)
         own, plugin = [ref for ref, _ in self.code_references(node)], self._plugin_references(node)
-        of = (*own, "", *plugin, "", *(pattern for pattern, _ in patterns))
+        lock = self.environments.lock_path(node.environment) if node.environment and self.environments else None
+        of = (*own, "", *plugin, "", *(pattern for pattern, _ in patterns), "", lock or "")
         if of not in self._watched:
             found = [path for closure in self._closures(node) for path in (*closure.paths, *closure.absent)]
             found += [os.path.join(self.spec.root, path) for path in self.read_files(node)]
             found += [path for pattern, _ in patterns for path in self._listings.watched(pattern)]
+            found += [lock] if lock is not None else []
             self._watched[of] = tuple(found)
         return self._watched[of]
 

@@ -11,11 +11,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ...execute.events import Event, NodeFinished, NodeRunning, NodeStarted, encode
+from ...execute.events import EnvironmentStatus, Event, NodeFinished, NodeRunning, NodeStarted, encode
 from ...execute.heartbeat import last_line
 from ...words import duration
 from .estimate import Estimate, Running
-from .lines import counted_text, failure_lines, finished_line, running_line, started_line, starting, values_text
+from .lines import (
+    counted_text,
+    environment_line,
+    failure_lines,
+    finished_line,
+    running_line,
+    started_line,
+    starting,
+    values_text,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -34,6 +43,8 @@ def _lines(event: Event, verbose: bool) -> Iterable[str]:
             return (finished_line(event),)
     elif isinstance(event, NodeStarted):
         return (started_line(event),) if verbose else ()
+    elif isinstance(event, EnvironmentStatus):
+        return (environment_line(event),)
     return ()
 
 
