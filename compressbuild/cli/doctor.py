@@ -10,9 +10,10 @@ from typing import Any
 import click
 import msgspec
 
-from .. import __version__
+from .. import __version__, place
 from ..api.facts import FACTS
 from ..api.needs import Needs
+from ..errors import CbuildError
 from ..execute import bubblewrap, landlock, sandbox
 from ..platforms import Facts, check, install_line, probe
 from ..registry import Registry
@@ -64,6 +65,7 @@ def _examine(registry: Registry, facts: Facts) -> dict[str, Any]:
         "sandbox": _sandbox(),
         "bubblewrap": _bubblewrap(),
         "limits": _limits(),
+        "environments": _environments(),
     }
 
 
@@ -107,6 +109,30 @@ def _bubblewrap() -> str:
     return f"{bubblewrap.version()}: 'sandbox: bubblewrap' hides all that a step's key does not cover, and the network"
 
 
+def _environments() -> dict[str, str]:
+    """Of the project here, if there is one: whether each environment is made, and as it was made, by the sizes and
+    times of its files."""
+    from ..environment.keeping import faults
+    from ..project import Project
+
+    if not Path(place.NAME).is_file():
+        return {}
+    found: dict[str, str] = {}
+    try:
+        environments = Project(Path(place.NAME)).environments
+    except CbuildError:  # of the Compressfile, every other command says what is wrong
+        return {}
+    for name in environments.names:
+        try:
+            changed = faults(environments.directory(name), digests=False)
+        except CbuildError as error:
+            found[name] = f"unusable: {error}"
+            continue
+        first = f"{changed[0]}: 'cbuild env verify {name}' says more" if changed else "made"
+        found[name] = "not made" if changed is None else first
+    return found
+
+
 def _limits() -> list[str]:
     """What of the system would get in the way of a build."""
     found = []
@@ -148,6 +174,8 @@ def _print_brief(found: dict[str, Any], techniques: int) -> None:
     if absent:
         said = f"{len(absent)} of {techniques} unavailable: they need {_lacking(*absent)}"
         click.echo(_row("techniques", said, width))
+    for name, said in found["environments"].items():
+        click.echo(f"environment {name}  {said}")
     for line in (*found["problems"], *found["limits"]):
         click.echo(f"! {line}")
     if found["install"]:
@@ -204,6 +232,8 @@ def _print(found: dict[str, Any]) -> None:
     for name, state in found["techniques"].items():
         click.echo(f"{name:{width}}  unavailable")
         _print_missing({"": state}, width)
+    for name, said in found["environments"].items():
+        click.echo(f"environment {name}  {said}")
     for line in (*found["problems"], *found["limits"]):
         click.echo(f"! {line}")
 

@@ -71,10 +71,6 @@ def changed(directory: Path, record: Made, *, digests: bool) -> list[str]:
         then = record.files.get(path)
         if then is None:
             lines.append(f"added {path}")
-        elif (
-            (entry[0] != then[0])
-            if digests
-            else (entry[1:] != then[1:] or (not entry[1] and entry[0] and entry[0] != then[0]))
-        ):
+        elif (entry[0] != then[0]) if digests else ((entry[0] or then[0], *entry[1:]) != then):
             lines.append(f"changed {path}")
     return sorted(lines)

@@ -39,9 +39,8 @@ def _asked(path: str, minor: int) -> Python | None:
     """A program of that name may be a shim that finds no such Python."""
     import subprocess
 
-    ask = (
-        "import os, sys; print(sys.version_info[1], os.path.realpath(getattr(sys, '_base_executable', sys.executable)))"
-    )
+    real = "os.path.realpath(getattr(sys, '_base_executable', sys.executable))"
+    ask = f"import os, sys; print(sys.version_info[1], {real})"
     try:
         said = subprocess.run([path, "-I", "-c", ask], capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):

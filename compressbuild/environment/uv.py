@@ -10,7 +10,7 @@ from shutil import which
 
 from ..errors import Incompatible
 
-__all__ = ["INSTALL", "fill", "find_uv"]
+__all__ = ["INSTALL", "fill", "find_uv", "version"]
 
 INSTALL = "pip install 'compressbuild[environments]', or put uv on PATH"
 _DROPPED = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME", "UV_PROJECT_ENVIRONMENT")
@@ -29,11 +29,12 @@ def fill(uv: str, directory: Path, python: str, lock: Path) -> None:
 
     No code of a package runs: only wheels are taken, and each must have a digest that the lock names.
     """
-    _run([uv, "venv", "--quiet", "--no-project", "--relocatable", "--no-python-downloads", "--python", python,
-          str(directory)], directory.parent)  # fmt: skip
+    venv = ["venv", "--no-project", "--relocatable", "--no-python-downloads", "--python", python]
+    _run([uv, *venv, "--quiet", str(directory)], directory.parent)
     # Copies, not links into uv's own cache: a file that is changed there must not change here.
-    _run([uv, "pip", "sync", "--quiet", "--require-hashes", "--only-binary", ":all:", "--link-mode", "copy",
-          "--compile-bytecode", "--python", str(directory / "bin" / "python"), str(lock)], directory.parent)  # fmt: skip
+    sync = ["pip", "sync", "--require-hashes", "--only-binary", ":all:", "--link-mode", "copy", "--compile-bytecode"]
+    inner = str(directory / "bin" / "python")
+    _run([uv, *sync, "--quiet", "--python", inner, str(lock)], directory.parent)
 
 
 def version(uv: str) -> str:

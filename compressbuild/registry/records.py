@@ -87,8 +87,9 @@ def _check_values(shown: str, record: Record) -> Diagnostic | None:
         if isinstance(value, str) and not _REFERENCE.fullmatch(value):
             return _wrong(f"{shown}: '{field}' must be 'module:function', not '{value}'")
     stack = getattr(record, "stack", None)
-    if stack is not None and stack.environment is not None and (wrong := _check_environment(stack.environment)):
-        return _wrong(f"{shown}: {wrong[0]}", wrong[1])
+    own = stack.environment if stack is not None else None
+    if own is not None and (fault := _check_environment(own)) is not None:
+        return _wrong(f"{shown}: {fault[0]}", fault[1])
     for (kind, field), options in _CHOICES.items():
         value = getattr(record, field) if isinstance(record, kind) else None
         if value is not None and value not in options:
