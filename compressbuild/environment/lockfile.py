@@ -19,7 +19,7 @@ __all__ = ["LockFile", "Pin", "read_lock"]
 WORKER = "msgspec"
 """What each worker imports beside the standard library."""
 _COMPILE = "uv pip compile --generate-hashes requirements.in -o"
-_PIN = re.compile(r"([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?\s*==\s*([\w.!+-]+)\s*(?:;\s*(.+))?")
+_PIN = re.compile(r"([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?\s*==\s*([\w.!+-]+)\s*(?:;\s*((?:(?!--).)+))?")
 _HASH = re.compile(r"\s--hash=(\S+)")
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _COMMENT = re.compile(r"(^|\s)#.*")
@@ -100,10 +100,11 @@ def _logical(text: str) -> Iterator[tuple[int, str]]:
 def _pin(line: str) -> Pin | tuple[str, str]:
     """What a line pins, or what is wrong with it and a hint."""
     hashes = tuple(_HASH.findall(line))
-    found = _PIN.fullmatch(_HASH.sub("", line).strip())
+    bare = _HASH.sub("", line).strip()
+    found = _PIN.fullmatch(bare)
     if found is None:
         return (
-            f"'{line[:60]}' does not pin a distribution to one version",
+            f"'{bare[:60]}' does not pin a distribution to one version",
             f"a lock has lines NAME==VERSION --hash=sha256:…, and no options: '{_COMPILE} FILE' writes them",
         )
     name = re.sub(r"[-_.]+", "-", found[1]).lower()
