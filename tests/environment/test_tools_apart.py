@@ -117,6 +117,35 @@ def test_the_compressfile_can_name_another_lock(built):
     assert (built.root / "build/both/value").read_text() == "abc 1.0 3.0"
 
 
+PLATFORMS = """platforms:
+  past: {backend: run-old}
+  present: {backend: run-new}
+evaluate: {metrics: [generation], baseline: first}
+targets:
+  first: {from: m, platform: past}
+  second: {from: m, platform: present}
+  third: {from: m, steps: [tool.old], platform: past}
+"""
+
+
+def test_an_artifact_is_run_in_the_environment_of_its_backend(built):
+    """A metric compares with the baseline where one process can hold both."""
+    built.edit("Compressfile", "targets:\n", PLATFORMS)
+    ran = built.json("first", "second", "third")
+    values = {name: target.metrics["generation"] for name, target in ran.targets.items()}
+    assert values == {"first": 1.0, "second": 2.0, "third": 1.0}
+    compared = {name: built.root.joinpath("build", name, "metrics.json").read_text() for name in values}
+    assert '"baseline": 1' in compared["third"]
+    assert '"baseline": 1' not in compared["second"]
+
+
+@pytest.mark.parametrize(("limit", "code"), [(3, 0), (1.5, 3)])
+def test_a_ratio_of_two_environments_is_that_of_two_measurements(built, limit, code):
+    gate = f"platform: present, gates: {{generation: {{max-ratio: {limit}, against: first}}}}}}"
+    built.edit("Compressfile", "targets:\n", PLATFORMS.replace("platform: present}", gate))
+    assert "Traceback" not in built("second", code=code).text
+
+
 def test_two_builds_at_once_make_each_environment_once(fresh):
     calls = fresh.root.parent / "calls"
     slow = fresh.uv(f'echo "$1" >> {calls}; sleep 0.3')

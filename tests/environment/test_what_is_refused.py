@@ -170,7 +170,10 @@ def test_two_environments_are_not_put_into_one_process():
         (Environment(name="a", requirements="lock.txt"), "the 'requirements' of environment 'a' cannot be 'lock.txt'"),
         (Environment(name="a", requirements="a:../b.txt"), "cannot be 'a:../b.txt'"),
         (Environment(name="a", requirements="a:/etc/b.txt"), "cannot be 'a:/etc/b.txt'"),
-        (Environment(name="a", requirements="a:b.txt", python="2.7"), "the 'python' of environment 'a' cannot be '2.7'"),
+        (
+            Environment(name="a", requirements="a:b.txt", python="2.7"),
+            "the 'python' of environment 'a' cannot be '2.7'",
+        ),
         ("litert", "'stack' must be a well-formed Stack"),
     ],
 )
@@ -190,9 +193,16 @@ def test_modules_of_an_environment_are_not_asked_of_the_engine():
 
 @pytest.mark.parametrize(
     ("text", "right", "wrong"),
-    [(">=3.11", (11, 14), (10,)), (">=3.11,<3.13", (11, 12), (13,)), ("3.12", (12,), (11, 13)), ("==3.12.*", (12,), (11,)),
-     (">=3.11, !=3.12", (11, 13), (12,)), ("<=3.12", (12,), (13,)), (">3.11", (12,), (11,))],
-)  # fmt: skip
+    [
+        (">=3.11", (11, 14), (10,)),
+        (">=3.11,<3.13", (11, 12), (13,)),
+        ("3.12", (12,), (11, 13)),
+        ("==3.12.*", (12,), (11,)),
+        (">=3.11, !=3.12", (11, 13), (12,)),
+        ("<=3.12", (12,), (13,)),
+        (">3.11", (12,), (11,)),
+    ],
+)
 def test_versions_of_python(text, right, wrong):
     assert PYTHONS.fullmatch(text)
     assert all(pythons(text, minor) for minor in right)

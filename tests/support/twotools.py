@@ -14,19 +14,58 @@ from wheels import locked, repacked, wheel
 from compressbuild.environment.uv import find_uv
 
 MANIFEST = """
-from compressbuild.api import Environment, Stack, Technique, hookimpl
+from compressbuild.api import Backend, Environment, RunMetric, Stack, Technique, hookimpl
+
+STACKS = {
+    name: Stack(
+        modules=("tinytool",), tools=("tinytool",), preload=("tinytool",),
+        environment=Environment(name=name, requirements=f"twotools:locks/{name}.txt"),
+    )
+    for name in ("old", "new")
+}
 
 
 @hookimpl
 def compressbuild_techniques():
-    for name in ("old", "new"):
+    for name, stack in STACKS.items():
         yield Technique(
-            name=f"tool.{name}", run=f"twotools.{name}:stamp", consumes=("text",), produces="text",
-            stack=Stack(
-                modules=("tinytool",), tools=("tinytool",), preload=("tinytool",),
-                environment=Environment(name=name, requirements=f"twotools:locks/{name}.txt"),
-            ),
+            name=f"tool.{name}", run=f"twotools.{name}:stamp", consumes=("text",), produces="text", stack=stack
         )
+
+
+@hookimpl
+def compressbuild_backends():
+    for name, stack in STACKS.items():
+        yield Backend(
+            name=f"run-{name}", compile=f"twotools.{name}:stamp", load="twotools.running:load", consumes=("text",),
+            produces="text", stack=stack, run_facts=(),
+        )
+
+
+@hookimpl
+def compressbuild_metrics():
+    yield RunMetric(name="generation", run="twotools.running:generation", exclusive=False)
+"""
+RUNNING = """
+class Runner:
+    inputs = ()
+
+    def __call__(self, feeds):
+        import tinytool
+
+        return {"version": float(tinytool.VERSION)}
+
+    def describe(self):
+        return {}
+
+
+def load(ctx, artifact, settings):
+    return Runner()
+
+
+def generation(ctx, subject, params):
+    found = {"value": ctx.runner("subject")({})["version"]}
+    return found | ({"baseline": ctx.runner("baseline")({})["version"]} if ctx.has("baseline") else {})
 """
 FUNCTION = """
 import os
@@ -71,6 +110,7 @@ class TwoTools(Work):
             (package / "locks").mkdir(parents=True)
             (package / "__init__.py").write_text("")
             (package / "manifest.py").write_text(MANIFEST)
+            (package / "running.py").write_text(RUNNING)
             for name, version in (("old", "1.0"), ("new", "2.0")):
                 (package / f"{name}.py").write_text(FUNCTION)
                 self.lock(name, version)
