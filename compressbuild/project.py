@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from .closure import CodeIndex
     from .compressfile.spec import Spec
     from .digest import StatCache
-    from .environment import Environments
     from .graph import Ask, Graph, TargetPlan, Types
     from .plan import Keyer, Plan, Traces
     from .platforms import Facts
@@ -152,15 +151,11 @@ class Project:
 
     @cached_property
     def keyer(self) -> Keyer:
+        from .environment import Environments
         from .plan import Keyer
 
-        return Keyer(self.spec, self.facts, self.code, self.stat, self.registry, self.environ, self.environments)
-
-    @cached_property
-    def environments(self) -> Environments:
-        from .environment import Environments
-
-        return Environments(self.spec, self.registry, self.cache_path)
+        environments = Environments(self.spec, self.registry, self.cache_path)
+        return Keyer(self.spec, self.facts, self.code, self.stat, self.registry, self.environ, environments)
 
     @cached_property
     def traces(self) -> Traces:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..environment import make
+from ..environment.making import make
 from ..execute.events import EnvironmentStatus
 from ..execute.observe import Observe
 from ..plan import Action
@@ -21,7 +21,7 @@ def prepare(
     One that nothing has to run in may be missing: that is reported, and no error. Raises Incompatible for one that
     cannot be made, CompressfileError for a lock that is wrong.
     """
-    graph, environments = project.graph, project.environments
+    graph, environments = project.graph, project.keyer.environments
     nodes = (graph.nodes[index] for index in sorted(graph.needed(targets)))
     names = dict.fromkeys(node.environment for node in nodes if node.environment is not None)
     missing = [name for name in names if not environments.is_made(name)]
@@ -39,16 +39,16 @@ def _may_run(action: Action, *, check: bool) -> bool:
 
 
 def _make(project: Project, name: str, observe: Observe, *, is_due: bool) -> None:
-    wanted = project.environments.wanted(name)
+    wanted = project.keyer.environments.wanted(name)
     what = f"{len(wanted.lock.pins)} distributions of {wanted.lock.path}"
     if not is_due:
-        place = project.environments.directory(name)
+        place = project.keyer.environments.directory(name)
         observe.emit(EnvironmentStatus(environment=name, status="missing", detail=f"{place}, with {what}"))
         return
     observe.emit(EnvironmentStatus(environment=name, status="making", detail=what))
     seconds = make(
         wanted,
-        project.environments.root,
+        project.keyer.environments.root,
         lambda line: observe.emit(EnvironmentStatus(environment=name, status="waiting", detail=line)),
     )
     observe.emit(EnvironmentStatus(environment=name, status="made", seconds=seconds or 0.0))

@@ -119,7 +119,7 @@ def _environments() -> dict[str, str]:
         return {}
     found: dict[str, str] = {}
     try:
-        environments = Project(Path(place.NAME)).environments
+        environments = Project(Path(place.NAME)).keyer.environments
     except CbuildError:  # of the Compressfile, every other command says what is wrong
         return {}
     for name in environments.names:

@@ -28,7 +28,7 @@ def command() -> None:
 def list_(file: str, overrides: tuple[str, ...], cache_dir: str | None, as_json: bool) -> int:
     """List the environments of the installed plugins, and whether each is made."""
     with opened(file, overrides, cache_dir) as project:
-        rows = {name: _row(project, name) for name in project.environments.names}
+        rows = {name: _row(project, name) for name in project.keyer.environments.names}
     if as_json:
         click.echo(msgspec.json.encode(rows).decode())
         return 0
@@ -43,7 +43,7 @@ def list_(file: str, overrides: tuple[str, ...], cache_dir: str | None, as_json:
 
 
 def _row(project: Project, name: str) -> dict[str, object]:
-    environments = project.environments
+    environments = project.keyer.environments
     row: dict[str, object] = {"state": "unusable", "for": environments.owner(name)}
     try:
         wanted = environments.wanted(name)
@@ -64,16 +64,16 @@ def _row(project: Project, name: str) -> dict[str, object]:
 @project_options
 def make_(names: tuple[str, ...], file: str, overrides: tuple[str, ...], cache_dir: str | None) -> int:
     """Make environments (default: all) that are not there, as a build does before it needs them."""
-    from ..environment import make
+    from ..environment.making import make
 
     with opened(file, overrides, cache_dir) as project:
         project.store.use()
-        for name in names or project.environments.names:
-            wanted = project.environments.wanted(name)
-            seconds = make(wanted, project.environments.root, click.echo)
+        for name in names or project.keyer.environments.names:
+            wanted = project.keyer.environments.wanted(name)
+            seconds = make(wanted, project.keyer.environments.root, click.echo)
             took = f"made in {duration(seconds)}" if seconds is not None else "is there"
             click.echo(
-                f"{name}: {took} ({len(wanted.lock.pins)} distributions, {project.environments.directory(name)})"
+                f"{name}: {took} ({len(wanted.lock.pins)} distributions, {project.keyer.environments.directory(name)})"
             )
     return 0
 
@@ -91,7 +91,7 @@ def gc(file: str, overrides: tuple[str, ...], cache_dir: str | None, dry_run: bo
         if lock is None:
             raise StoreError("a build uses the cache", hint="wait until it has ended")
         with lock:
-            environments = project.environments
+            environments = project.keyer.environments
             wanted = {environments.wanted(name).digest for name in environments.names}
             freed = 0
             for found in kept(environments.root, wanted):
@@ -115,15 +115,16 @@ def verify(names: tuple[str, ...], file: str, overrides: tuple[str, ...], cache_
 
     bad = False
     with opened(file, overrides, cache_dir) as project:
-        for name in names or project.environments.names:
-            found = faults(project.environments.directory(name), digests=True)
+        for name in names or project.keyer.environments.names:
+            place = project.keyer.environments.directory(name)
+            found = faults(place, digests=True)
             if found is None:
                 click.echo(f"{name}: not made")
                 continue
             bad |= bool(found)
             click.echo(f"{name}: {_said(found)}")
             if found:
-                click.echo(f"  remove it, and the next build makes it: rm -r {project.environments.directory(name)}")
+                click.echo(f"  remove it, and the next build makes it: rm -r {place}")
     return 1 if bad else 0
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import sysconfig
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import msgspec
 from ..api.environment import Environment
 from ..compressfile.spec import EnvironmentSpec, Spec
 from ..digest import Digest, digest_value
-from ..errors import Diagnostic, PluginError, UsageError
+from ..errors import CbuildError, Diagnostic, PluginError, UsageError
 from ..registry import Registry
 from ..words import suggest
 from .lockfile import LockFile, read_lock
@@ -72,13 +72,18 @@ class Environments:
     def __init__(self, spec: Spec, registry: Registry, cache: Path) -> None:
         self.root = cache / "env"
         self._spec = spec
-        self._declared: dict[str, tuple[Environment, str]] = {}
-        self._clashes: dict[str, tuple[str, str]] = {}
+        self._registry = registry
         self._wanted: dict[str, Wanted] = {}
-        for found, owner in declared(registry):
-            first = self._declared.setdefault(found.name, (found, owner))
-            if first[0] != found:
-                self._clashes[found.name] = (first[1], owner)
+
+    @cached_property
+    def _declared(self) -> dict[str, list[tuple[Environment, str]]]:
+        """Name → each way in which it is declared, with the first record that does."""
+        found: dict[str, list[tuple[Environment, str]]] = {}
+        for environment, owner in declared(self._registry):
+            ways = found.setdefault(environment.name, [])
+            if all(environment != way for way, _ in ways):
+                ways.append((environment, owner))
+        return found
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,7 +91,7 @@ class Environments:
 
     def owner(self, name: str) -> str:
         """The first record that declares it."""
-        return self._declared[name][1]
+        return self._declared[name][0][1]
 
     def wanted(self, name: str) -> Wanted:
         """Its lock and its interpreter. Raises UsageError for an unknown name, PluginError where two plugins disagree
@@ -94,6 +99,14 @@ class Environments:
         if name not in self._wanted:
             self._wanted[name] = self._resolved(name)
         return self._wanted[name]
+
+    def found(self, name: str | None, problems: list[Diagnostic]) -> Wanted | None:
+        """The same; None for the engine's own, and for one that is wrong, which joins ``problems``."""
+        try:
+            return None if name is None else self.wanted(name)
+        except CbuildError as error:
+            problems += error.diagnostics
+            return None
 
     def forget(self) -> None:
         """Read the locks again: one may have changed."""
@@ -113,23 +126,25 @@ class Environments:
         own = self._spec.environments.get(name)
         if own is not None and own.requirements is not None:
             return os.path.join(self._spec.root, own.requirements)
-        return _packaged(self._declared[name][0].requirements)
+        return _packaged(self._declared[name][0][0].requirements)
 
     def _resolved(self, name: str) -> Wanted:
         if name not in self._declared:
             raise UsageError(f"unknown environment '{name}'", hint=suggest(name, self.names, otherwise="there is none"))
-        if name in self._clashes:
-            first, other = self._clashes[name]
+        (record, owner), *others = self._declared[name]
+        if others:
             raise PluginError(
-                f"{first} and {other} declare environment '{name}' differently",
+                f"{owner} and {others[0][1]} declare environment '{name}' differently",
                 hint="remove one of the plugins, or have its author choose another name",
             )
-        record, own = self._declared[name][0], self._spec.environments.get(name, EnvironmentSpec())
+        own = self._spec.environments.get(name, EnvironmentSpec())
         path = self.lock_path(name)
         shown = own.requirements or record.requirements
         lock = read_lock(path, shown, own.mark)
         versions = own.python or record.python
         python = choose(versions)
+        import sysconfig  # here: most plans have no environment
+
         made_of = {
             "layout": _LAYOUT,
             "lock": lock.digest,

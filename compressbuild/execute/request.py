@@ -56,7 +56,7 @@ def make_request(
         checkpoint=str(checkpoint) if node.role == "technique" else None,
         sight=keyer.cover(node).sight(),
         isolate=node.isolate,
-        python=keyer.interpreter(node),
+        python=keyer.environments.interpreter(node.environment) if node.environment is not None else "",
         validate=kind.validate if (kind := graph.registry.kinds.get(node.kind)) is not None else None,
     )
 

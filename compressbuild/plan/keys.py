@@ -31,7 +31,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -39,16 +39,14 @@ from ..closure import CodeClosure, CodeIndex
 from ..compressfile.nodes import plain
 from ..compressfile.spec import Spec
 from ..digest import Digest, StatCache, digest_value
-from ..errors import CbuildError, Diagnostic, Mark
+from ..environment import Environments
+from ..errors import Diagnostic, Mark
 from ..graph import Node
 from ..platforms import Facts
 from ..registry import Registry
 from .arguments import unlisted
 from .cover import Cover
 from .listing import Listings
-
-if TYPE_CHECKING:
-    from ..environment import Environments, Wanted
 
 __all__ = ["KEY_FORMAT", "Keyer", "Parts"]
 
@@ -71,9 +69,9 @@ class Keyer:
         environ: Mapping[str, str],
         environments: Environments | None = None,
     ) -> None:
-        """``environments``: of the project; without them no node may have one."""
+        """``environments``: None for those in the cache that the Compressfile names."""
         self.spec = spec
-        self.environments = environments
+        self.environments = environments or Environments(spec, registry, spec.root / spec.cache)
         self.problems: list[Diagnostic] = []
         self._facts = facts
         self._code = code
@@ -88,6 +86,8 @@ class Keyer:
 
     def parts(self, node: Node, inputs: Mapping[str, Digest]) -> Parts:
         """``inputs``: role → digest of the input artifact."""
+        own = self.environments.found(node.environment, self.problems)
+        lock = {"lock": own.lock.digest} if own is not None else {}
         return {
             "format": {"version": KEY_FORMAT},
             "technique": {"name": node.name, "version": node.version, "role": node.role},
@@ -111,7 +111,7 @@ class Keyer:
                 "seed": node.options.seed,
                 "threads": node.options.threads,
                 "timeout": node.options.timeout,
-                **({"lock": found.lock.digest} if (found := self.wanted(node)) is not None else {}),
+                **lock,
             },
             "environment": dict(self.environment) if node.run else {},
         }
@@ -119,7 +119,7 @@ class Keyer:
     def check(self, node: Node) -> None:
         """Look for all files and code that the node's key covers. What is not there joins ``problems``."""
         self.plugin_code(node)
-        self.wanted(node)
+        self.environments.found(node.environment, self.problems)
         for reference, mark in self.code_references(node):
             self._user_code(reference, mark)
         for pattern, mark in self.file_patterns(node):
@@ -143,8 +143,7 @@ class Keyer:
         self._code = self._code.renewed()
         self._listings.forget()
         self._watched.clear()
-        if self.environments is not None:
-            self.environments.forget()
+        self.environments.forget()
 
     def facts_of(self, node: Node) -> dict[str, Any]:
         return {name: self._facts.get(name) for name in sorted(set(node.facts))}
@@ -158,26 +157,10 @@ class Keyer:
                 self.problems.append(Diagnostic(f"{ref}: {problem.message}", problem.mark or node.mark, hint))
         return {ref: closure.digest for ref, closure in closures.items()}
 
-    def wanted(self, node: Node) -> Wanted | None:
-        """The environment that the node runs in; None for the engine's. What is wrong with it joins ``problems``."""
-        if node.environment is None or self.environments is None:
-            return None
-        try:
-            return self.environments.wanted(node.environment)
-        except CbuildError as error:
-            self.problems += error.diagnostics
-            return None
-
-    def interpreter(self, node: Node) -> str:
-        """Of the environment that the node runs in; empty for the engine's own."""
-        if node.environment is None or self.environments is None:
-            return ""
-        return self.environments.interpreter(node.environment)
-
     def tools(self, node: Node) -> dict[str, str | None]:
         """Versions of Python, of the record's declared distributions, and of those that the code imports; or all that
         is in the node's environment."""
-        if (own := self.wanted(node)) is not None:
+        if (own := self.environments.found(node.environment, self.problems)) is not None:
             return {"python": own.python.version if own.python is not None else None, **own.lock.versions}
         external = {module for ref, _ in self.code_references(node) for module in self._code.closure(ref).external}
         external |= {module for ref in self._plugin_references(node) for module in self._code.plugin(ref).external}
@@ -233,7 +216,7 @@ class Keyer:
         """Absolute paths whose change can change the key: files that count, and those that would if they were made."""
         patterns = self.file_patterns(node)
         own, plugin = [ref for ref, _ in self.code_references(node)], self._plugin_references(node)
-        lock = self.environments.lock_path(node.environment) if node.environment and self.environments else None
+        lock = self.environments.lock_path(node.environment) if node.environment is not None else None
         of = (*own, "", *plugin, "", *(pattern for pattern, _ in patterns), "", lock or "")
         if of not in self._watched:
             found = [path for closure in self._closures(node) for path in (*closure.paths, *closure.absent)]

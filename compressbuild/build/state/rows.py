@@ -134,7 +134,7 @@ def _node_rows(project: Project, needed: Sequence[int], inside: _Inside) -> Iter
         trace = project.traces.get(node.position)
         stored = [*_objects(project.store, trace.key)] if trace is not None else []
         if node.environment is not None:
-            stored.append(str(project.environments.directory(node.environment) / RECORD))
+            stored.append(str(project.keyer.environments.directory(node.environment) / RECORD))
         inputs = dict.fromkeys(graph.identities[source] for source in node.inputs.values())
         yield NodeRow(tuple(inputs), watched[found], tuple(map(inside, stored)))
 
