@@ -12,7 +12,7 @@ import pytest
 from execute_bench import HERE, Bench
 
 from compressbuild.api import WorkSight
-from compressbuild.execute import bubblewrap, landlock
+from compressbuild.execute import bubblewrap, landlock, sight
 from compressbuild.execute.executor import Finished
 from compressbuild.execute.local import LocalExecutor
 from compressbuild.execute.protocol import Sandbox
