@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 from twotools import TwoTools, shelf
 
+from compressbuild.environment.uv import find_uv
+
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if find_uv() is None:
+        pytest.skip("uv is not installed")
     return shelf(tmp_path_factory.mktemp("shelf"))
 
 
