@@ -70,7 +70,6 @@ def _make(wanted: Wanted, place: Path) -> None:
     temporary = place.with_name(MAKING + place.name)
     try:
         _remove(temporary)
-        _remove(place)  # one that is not whole: its interpreter is gone
         temporary.mkdir(parents=True)
         lock = temporary / "lock.txt"
         lock.write_text(wanted.lock.text, "utf-8")
@@ -83,6 +82,7 @@ def _make(wanted: Wanted, place: Path) -> None:
         if (lost := save_sealed(inner / RECORD, MAGIC, record)) is not None:
             raise lost
         FileSystem().sync_all(str(inner))
+        _remove(place)  # one whose interpreter has gone
         inner.rename(place)
     except Incompatible as error:
         hint = error.hint or f"with the network, 'cbuild env make {wanted.name}' makes it; uv's own cache is used first"
