@@ -97,6 +97,14 @@ def test_the_reason_is_the_lock(built):
     assert "3.0" in said
 
 
+def test_other_files_of_the_same_version_count(built):
+    path = built.site / "twotools/locks/new.txt"
+    path.write_text(path.read_text().replace(" \\\n", f" \\\n    --hash=sha256:{'0' * 64} \\\n", 1))
+    said = built("-n", "all", "-v").out
+    assert "run      both/tool.new  (lock: " in said
+    assert "cached   both/tool.old" in said
+
+
 def test_comments_and_the_order_of_a_lock_do_not_count(built):
     path = built.site / "twotools/locks/new.txt"
     text = path.read_text()
