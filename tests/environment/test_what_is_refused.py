@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from compressbuild.api import Environment, Stack, Technique
-from compressbuild.environment import making
+from compressbuild.environment import Environments, making
 from compressbuild.environment.lockfile import read_lock
-from compressbuild.errors import CompressfileError, Mark
+from compressbuild.errors import CompressfileError, Mark, PluginError
 from compressbuild.graph import Node, RunWith
 from compressbuild.graph.draft import _placed
 from compressbuild.registry.records import check_record
@@ -207,3 +209,16 @@ def test_versions_of_python(text, right, wrong):
     assert PYTHONS.fullmatch(text)
     assert all(pythons(text, minor) for minor in right)
     assert not any(pythons(text, minor) for minor in wrong)
+
+
+def test_two_plugins_that_disagree_about_an_environment_are_named(tmp_path):
+    stacks = [Stack(environment=Environment(name="a", requirements=f"a:{n}.txt")) for n in ("one", "two")]
+    records = {f"t{n}": Technique(name=f"t{n}", run="a:b", produces="text", stack=s) for n, s in enumerate(stacks)}
+    registry = SimpleNamespace(techniques=records, backends={}, kinds={}, metrics={}, sources={})
+    found = Environments(SimpleNamespace(environments={}, root=tmp_path), registry, tmp_path)
+    with pytest.raises(PluginError, match="technique 't0' and technique 't1' declare environment 'a' differently"):
+        found.wanted("a")
+    problems = []
+    assert found.found("a", problems) is None
+    assert "differently" in problems[0].message
+    assert found.found(None, problems) is None
