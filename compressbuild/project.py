@@ -158,9 +158,13 @@ class Project:
 
     @cached_property
     def keyer(self) -> Keyer:
+        from .environment import Environments
         from .plan import Keyer
 
-        return Keyer(self.spec, self.facts, self.code, self.stat, self.registry, self.environ, self.machines)
+        environments = Environments(self.spec, self.registry, self.cache_path)
+        return Keyer(
+            self.spec, self.facts, self.code, self.stat, self.registry, self.environ, self.machines, environments
+        )
 
     @cached_property
     def traces(self) -> Traces:

@@ -10,6 +10,8 @@ import msgspec
 
 __all__ = [
     "DURATION",
+    "PYTHONS",
+    "PYTHON_FORM",
     "SIZE",
     "Quantity",
     "did_you_mean",
@@ -18,6 +20,7 @@ __all__ = [
     "number",
     "parsed_duration",
     "parsed_size",
+    "pythons",
     "suggest",
 ]
 
@@ -46,6 +49,29 @@ def suggest(word: str, options: Iterable[str], known: str = "known", *, otherwis
         return otherwise
     more = f", … ({len(names)} in all)" if len(names) > _LISTED else ""
     return f"{known}: {', '.join(names[:_LISTED])}{more}"
+
+
+# -- versions of Python ----------------------------------------------------------------------------------------------
+
+_LIMIT = re.compile(r"\s*(>=|<=|==|!=|>|<|)\s*3\.(\d+)(?:\.\*)?\s*")
+PYTHONS = re.compile(rf"{_LIMIT.pattern}(,{_LIMIT.pattern})*")
+"""What says which versions of Python 3 something works with."""
+PYTHON_FORM = "limits on 3.N, joined by commas: '>=3.11,<3.13', or one version: '3.12'"
+_HOLDS: dict[str, Callable[[int, int], bool]] = {
+    "": int.__eq__,
+    "==": int.__eq__,
+    "!=": int.__ne__,
+    ">=": int.__ge__,
+    "<=": int.__le__,
+    ">": int.__gt__,
+    "<": int.__lt__,
+}
+
+
+def pythons(text: str, minor: int) -> bool:
+    """Whether Python 3.``minor`` is among the versions that a text of the form PYTHONS names."""
+    found = (_LIMIT.fullmatch(part) for part in text.split(","))
+    return all(each is not None and _HOLDS[each[1]](minor, int(each[2])) for each in found)
 
 
 # -- quantities that are read ----------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ LAYERS = """
     project
     plan publish remote
     graph
-    machines
+    machines environment
     compressfile registry platforms store closure scaffold
     api signing
     digest

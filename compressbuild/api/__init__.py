@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from .census import Census, Macs, Weight
 from .context import Context, UserError
 from .destination import Content, Destination, Parcel, ParcelFile, Remote
+from .environment import Environment
 from .executor import Executor, Link, Machine
 from .facts import FACTS
 from .needs import Needs
@@ -39,6 +40,7 @@ __all__ = [
     "Count",
     "DatasetRef",
     "Destination",
+    "Environment",
     "Executor",
     "FileRef",
     "FunctionRef",

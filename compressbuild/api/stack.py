@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from .environment import Environment
 from .needs import Needs
 from .record import RecordMeta
 
@@ -15,13 +16,15 @@ class Stack(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
 
     ``modules``: top-level modules that must be importable. ``tools``: distributions whose versions join the key.
     ``preload``: modules that the worker's warm parent imports first; never one that starts a thread.
-    ``install``: tells the user how to get what is missing.
+    ``install``: tells the user how to get what is missing. ``environment``: the Python environment that the functions
+    run in, with all that ``modules`` names; None for that of the engine.
     """
 
     modules: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
     install: str = ""
+    environment: Environment | None = None
 
     def also(
         self,
@@ -37,12 +40,13 @@ class Stack(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
             tools=_union(self.tools, tools),
             preload=_union(self.preload, preload),
             install=install or self.install,
+            environment=self.environment,
         )
 
     @property
     def needs(self) -> Needs:
-        """What the stack takes of the host."""
-        return Needs(modules=self.modules, install=self.install)
+        """What the stack takes of the host. The modules of an environment come with it."""
+        return Needs(modules=self.modules if self.environment is None else (), install=self.install)
 
 
 def _union(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:

@@ -74,6 +74,7 @@ class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
     ``sight``: all that the node may read beside its inputs; None: nobody said, so the kernel keeps it from nothing.
     ``host``: the address of the machine that runs it; empty: this one. ``expect``: what that machine must be.
     ``isolate``: it parses a file of a format that could run code, so it takes the strictest sandbox that there is.
+    ``python``: the interpreter of the environment that it runs in; empty for the engine's own.
     """
 
     label: str
@@ -103,6 +104,7 @@ class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
     isolate: bool = False
     host: str = ""
     expect: WorkExpect | None = None
+    python: str = ""
 
 
 class WorkResult(msgspec.Struct, frozen=True, kw_only=True):

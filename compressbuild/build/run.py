@@ -40,6 +40,7 @@ from ..remote.remote import Remote
 from ..store import ActionResult, Tree
 from . import provenance
 from .envelope import sealed
+from .environments import prepare
 from .outcome import BuildReport, TargetReport
 
 __all__ = ["Build", "build_targets", "measure_targets"]
@@ -75,10 +76,12 @@ def build_targets(
     if project.machines is not None and isinstance(pools, Pools):
         machines = project.machines
         pools = Places(pools, lambda host: _pools_of(machines.facts(host), gpus=shared))
+    selection = selection or project.select(targets)
+    pythons = prepare(project, selection.names, observe, check=check, remeasure=remeasure)
     build = Build(
         project,
         selection,
-        _executor(project),
+        _executor(project, pythons),
         pools,
         observe,
         keep_going=keep_going,
@@ -89,10 +92,10 @@ def build_targets(
     return build.run(slots)
 
 
-def _executor(project: Project) -> Executor:
+def _executor(project: Project, pythons: Sequence[str]) -> Executor:
     nodes = project.graph.nodes
     isolated = any(node.isolate for node in nodes)
-    kinds = sandboxes(project.spec, project.environ, project.cache_path, project.state, strict=isolated)
+    kinds = sandboxes(project.spec, project.environ, project.cache_path, project.state, pythons, strict=isolated)
     packages = project.keyer.packages(nodes)
     here = LocalExecutor(project.environ, packages=packages, sandbox=kinds[0], strict=kinds[1])
     if project.machines is None:

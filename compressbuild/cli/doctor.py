@@ -66,6 +66,7 @@ def _examine(registry: Registry, facts: Facts) -> dict[str, Any]:
         "bubblewrap": _bubblewrap(),
         "remote": _remote(),
         "limits": _limits(),
+        "environments": _environments(),
     }
 
 
@@ -125,6 +126,30 @@ def _remote() -> str | None:
     return status(settings, os.environ) if settings is not None else None
 
 
+def _environments() -> dict[str, str]:
+    """Of the project here, if there is one: whether each environment is made, and as it was made, by the sizes and
+    times of its files."""
+    from ..environment.keeping import faults
+    from ..project import Project
+
+    if not Path(place.NAME).is_file():
+        return {}
+    found: dict[str, str] = {}
+    try:
+        environments = Project(Path(place.NAME)).keyer.environments
+    except CbuildError:  # of the Compressfile, every other command says what is wrong
+        return {}
+    for name in environments.names:
+        try:
+            changed = faults(environments.directory(name), digests=False)
+        except CbuildError as error:
+            found[name] = f"unusable: {error}"
+            continue
+        first = f"{changed[0]}: 'cbuild env verify {name}' says more" if changed else "made"
+        found[name] = "not made" if changed is None else first
+    return found
+
+
 def _limits() -> list[str]:
     """What of the system would get in the way of a build."""
     found = []
@@ -167,6 +192,8 @@ def _print_brief(found: dict[str, Any], techniques: int) -> None:
     if absent:
         said = f"{len(absent)} of {techniques} unavailable: they need {_lacking(*absent)}"
         click.echo(_row("techniques", said, width))
+    for name, said in found["environments"].items():
+        click.echo(f"environment {name}  {said}")
     for line in (*found["problems"], *found["limits"]):
         click.echo(f"! {line}")
     if found["install"]:
@@ -224,6 +251,8 @@ def _print(found: dict[str, Any]) -> None:
     for name, state in found["techniques"].items():
         click.echo(f"{name:{width}}  unavailable")
         _print_missing({"": state}, width)
+    for name, said in found["environments"].items():
+        click.echo(f"environment {name}  {said}")
     for line in (*found["problems"], *found["limits"]):
         click.echo(f"! {line}")
 

@@ -42,6 +42,7 @@ COMMANDS = {
     "sbom": "Write the bill of materials of a published target (CycloneDX ML-BOM).",
     "lock": "Pin the software that targets are built with.",
     "cache": "Statistics, clean-up and verification of the cache.",
+    "env": "List, make, check and remove the Python environments of plugins.",
     "platforms": "List common hardware to build for, and what this machine can do for it.",
     "recipes": "List the recipes that 'cbuild init' chooses from.",
     "plugins": "List plugins, what they offer, and why one is unusable.",

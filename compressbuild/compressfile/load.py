@@ -16,6 +16,7 @@ from ..errors import Mark, UsageError
 from . import sections
 from .caching import caching
 from .checks import OPTIONS, Checks
+from .environments import environments
 from .evaluation import file_evaluation
 from .interpolate import Scope
 from .matrix import expand
@@ -51,6 +52,7 @@ TOP_KEYS = (
     "outside",
     "sandbox",
     "host",
+    "environments",
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -204,6 +206,7 @@ class _Loader:
             sandbox_mark=confined.mark if confined is not None else None,
             host=self._host(place := value("host")),
             host_mark=place.mark if place is not None else None,
+            environments=environments(value("environments"), checks, paths),
         )
 
     def _top(self, root: Node) -> Map:

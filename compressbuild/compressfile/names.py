@@ -26,6 +26,7 @@ COMMANDS = (
     "clean",
     "compare",
     "doctor",
+    "env",
     "graph",
     "help",
     "history",

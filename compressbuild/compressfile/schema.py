@@ -138,6 +138,18 @@ def _top(backends: Json, platforms: Mapping[str, str], models: list[Json], datas
         ),
         "sandbox": either({"enum": list(SANDBOXES), "description": "What steps are confined by; default auto."}),
         "host": text("The machine that runs the steps; a platform may name another."),
+        "environments": {
+            **mapping(
+                {},
+                additional=mapping(
+                    {
+                        "requirements": text("The lock, relative to this file."),
+                        "python": text("Versions of Python: '>=3.11,<3.13'."),
+                    }
+                ),
+            ),
+            "description": "Other locks for the Python environments that plugins declare.",
+        },
     }
 
 

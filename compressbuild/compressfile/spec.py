@@ -19,6 +19,7 @@ __all__ = [
     "HISTORY",
     "RETRIED",
     "DatasetSpec",
+    "EnvironmentSpec",
     "EvaluateSpec",
     "GateSpec",
     "InputSpec",
@@ -117,6 +118,15 @@ class PlatformSpec(msgspec.Struct, frozen=True):
     like: str | None = None
     marks: Mapping[str, Mark] = {}
     host: str = ""
+
+
+class EnvironmentSpec(msgspec.Struct, frozen=True):
+    """What replaces the lock and the versions of Python that a plugin declares for an environment; None: nothing.
+    ``requirements``: relative to the root."""
+
+    mark: Mark | None = None
+    requirements: str | None = None
+    python: str | None = None
 
 
 class RangeSpec(msgspec.Struct, frozen=True):
@@ -256,6 +266,7 @@ class Spec(msgspec.Struct, frozen=True):
     outside: tuple[str, ...] = ()  # places outside the root that paths may lead to
     sandbox: str = "auto"  # of the workers; in no key
     sandbox_mark: Mark | None = None
+    environments: Mapping[str, EnvironmentSpec] = {}
     host: str = ""  # the address of the machine that runs the nodes; empty: this one
     host_mark: Mark | None = None
 

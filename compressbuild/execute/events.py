@@ -1,9 +1,10 @@
 """The event stream of a build: what the console shows, what ``--json`` prints and ``--trace`` draws.
 
-As JSON each event is one line, an object with ``event`` (its tag) and ``time`` (seconds since the epoch) and the fields
-below. A build is ``build-started``, then events of nodes and targets, then ``build-finished``. A node has at most one
-``node-started``, then at most one ``node-working``, any number of ``node-progress`` and ``node-running``, and one
-``node-finished``. New fields and new events may be added: a reader ignores what it does not know.
+As JSON each event is one line, an object with ``event`` (its tag) and ``time`` (seconds since the epoch) and the
+fields below. A build is ``build-started``, then events of nodes and targets, then ``build-finished``; before it come
+those of environments that are not there. A node has at most one ``node-started``, then at most one ``node-working``,
+any number of ``node-progress`` and ``node-running``, and one ``node-finished``. New fields and new events may be
+added: a reader ignores what it does not know.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 __all__ = [
     "BuildFinished",
     "BuildStarted",
+    "EnvironmentStatus",
     "Event",
     "NodeFinished",
     "NodeProgress",
@@ -48,6 +50,16 @@ class BuildStarted(_Event, frozen=True, kw_only=True, tag="build-started"):
     nodes: int
     jobs: int = 1
     expected: dict[str, float] = {}
+
+
+class EnvironmentStatus(_Event, frozen=True, kw_only=True, tag="environment"):
+    """A Python environment of a plugin's own is not there. ``status``: making, waiting for another process that makes
+    it, made (in ``seconds``), or missing, where nothing has to run in it. ``detail``: one line."""
+
+    environment: str
+    status: Literal["making", "waiting", "made", "missing"]
+    detail: str = ""
+    seconds: float = 0.0
 
 
 class NodeStarted(_Event, frozen=True, kw_only=True, tag="node-started"):
@@ -155,6 +167,7 @@ class BuildFinished(_Event, frozen=True, kw_only=True, tag="build-finished"):
 
 Event = (
     BuildStarted
+    | EnvironmentStatus
     | NodeStarted
     | NodeWorking
     | NodeProgress

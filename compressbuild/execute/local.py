@@ -26,8 +26,9 @@ from .warm import WarmParent, worker_environment
 
 __all__ = ["LocalExecutor", "at_once"]
 
-_Kind = tuple[tuple[str, ...], Sandbox, int | None]
-"""Of a warm parent: its preload, what it is confined by, and the node that it is for alone, if it is for one."""
+_Kind = tuple[tuple[str, ...], Sandbox, int | None, str]
+"""Of a warm parent: its preload, what it is confined by, the node that it is for alone, if it is for one, and the
+interpreter of its environment, if it has one of its own."""
 _OTHER_FILES = 40  # of the engine itself: streams, the cache, warm parents
 _UNSAFE = "cbuild: a preloaded module has started threads in the warm parent; forking it may hang\n"
 
@@ -86,12 +87,12 @@ class LocalExecutor:
 
     def prepare(self, preload: tuple[str, ...]) -> None:
         """Start the warm parent for ``preload`` now, so that its imports overlap with what precedes the first node."""
-        self._prepare((preload, self._sandbox, None))
+        self._prepare((preload, self._sandbox, None, ""))
 
     def _prepare(self, kind: _Kind) -> None:
         if kind not in self._parents and kind not in self._broken:
-            preload, sandbox, _ = kind
-            parent = WarmParent(preload, self._environment, self._packages, sandbox)
+            preload, sandbox, _, python = kind
+            parent = WarmParent(preload, self._environment, self._packages, sandbox, python)
             parent.kind = kind
             self._parents[kind] = parent
             self._selector.register(parent, selectors.EVENT_READ, parent)
@@ -106,11 +107,15 @@ class LocalExecutor:
         timeout: float | None,
         memory: int | None,
     ) -> None:
+        if request.python and not os.path.exists(request.python):
+            what = f"the Python environment that it runs in is not made: there is no {request.python}"
+            self._refuse(token, what, "'cbuild env make' makes it")
+            return
         alone = token if token in self._suspects else None
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             output = begin(log)
-            kind = (preload, self._strict if request.isolate else self._sandbox, alone)
+            kind = (preload, self._strict if request.isolate else self._sandbox, alone, request.python)
             self._retire(kind)
             self._prepare(kind)
         except OSError as error:
@@ -119,7 +124,7 @@ class LocalExecutor:
         if broken := self._broken.get(kind):
             os.write(output, f"cannot import {broken.module}: {broken.error}\n".encode())
             os.close(output)
-            self._refuse(token, *_preload_failure(broken))
+            self._refuse(token, *_preload_failure(broken, request.python))
             return
         parent = self._parents[kind]
         if parent.threads > 1:
@@ -256,7 +261,7 @@ class LocalExecutor:
         for node in nodes:
             if broken is not None:
                 node.log.write_text(f"cannot import {broken.module}: {broken.error}\n", "utf-8")
-                self._finish(node, "unavailable", *_preload_failure(broken))
+                self._finish(node, "unavailable", *_preload_failure(broken, node.request.python))
             else:
                 again = len(nodes) > 1  # each in a warm parent of its own then, so that none can harm the others
                 self._suspects.add(node.token)
@@ -294,10 +299,11 @@ def _outcome(result: WorkResult) -> tuple[Cause, str]:
     return ("ok", "") if result.ok else ("raised", result.error or "")
 
 
-def _preload_failure(broken: Broken) -> tuple[str, str | None]:
+def _preload_failure(broken: Broken, python: str) -> tuple[str, str | None]:
     if not broken.module:
         return f"the workers' parent process did not start: {broken.error}", None
-    hint = "the step's plugin needs it: install it in this environment" if broken.missing else None
+    where = "add it to the lock of the step's environment" if python else "install it in this environment"
+    hint = f"the step's plugin needs it: {where}" if broken.missing else None
     return f"cannot import '{broken.module}': {broken.error}", hint
 
 

@@ -61,6 +61,7 @@ def make_request(
         isolate=node.isolate,
         host=node.host,
         expect=expectation(keyer, node),
+        python=keyer.environments.interpreter(node.environment) if node.environment is not None else "",
         validate=kind.validate if (kind := graph.registry.kinds.get(node.kind)) is not None else None,
     )
 

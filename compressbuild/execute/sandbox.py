@@ -21,10 +21,10 @@ VARIABLE = "CBUILD_SANDBOX"
 
 
 def sandboxes(
-    spec: Spec, environ: Mapping[str, str], cache: Path, state: Path, *, strict: bool
+    spec: Spec, environ: Mapping[str, str], cache: Path, state: Path, pythons: Iterable[str] = (), *, strict: bool
 ) -> tuple[Sandbox, Sandbox]:
-    """Of a build's workers, and of those that are isolated. ``strict``: there may be some of these. Incompatible where
-    this machine has not what was asked for by its name."""
+    """Of a build's workers, and of those that are isolated. ``strict``: there may be some of these. ``pythons``:
+    interpreters of environments. Incompatible where this machine has not what was asked for by its name."""
     asked = wish(environ, spec.sandbox)
     kind = _choose(asked, spec.sandbox_mark if asked == spec.sandbox else None)
     isolated = "bubblewrap" if strict and asked == "auto" and lack("bubblewrap") is None else kind
@@ -35,7 +35,7 @@ def sandboxes(
         named = (spec.root / each for each in (*spec.outside, *spec.python_path))
         places = list(map(os.path.abspath, (spec.root, *named)))
         found["bubblewrap"] = _bubblewrap(
-            readable=places,
+            readable=[*places, *(path for each in pythons for path in _python(each))],
             writable=(os.path.abspath(cache / "tmp"), str(checkpoints)),
             places=(*places, os.path.abspath(cache)),
         )
@@ -86,6 +86,12 @@ def _links(path: str) -> Iterator[str]:
     while os.path.islink(path):
         path = os.path.join(os.path.dirname(path), os.readlink(path))
         yield path
+
+
+def _python(path: str) -> Iterator[str]:
+    """What the interpreter of an environment needs: the environment, and where the links of its python lead."""
+    links = list(_links(path))
+    yield from (os.path.dirname(os.path.dirname(path)), *links, os.path.dirname(os.path.dirname(links[-1])))
 
 
 def _bubblewrap(*, readable: Iterable[str], writable: Iterable[str], places: Iterable[str]) -> Sandbox:

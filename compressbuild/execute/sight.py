@@ -107,11 +107,12 @@ def _installed(request: WorkRequest, found: Iterable[str]) -> Iterator[tuple[str
 def _plugin_packages(files: Iterable[str]) -> Iterator[str]:
     """Top-level packages that lie among libraries, and count by their source all the same."""
     stdlib = os.path.join(os.path.realpath(sysconfig.get_path("stdlib")), "")
-    places = [each for each in libraries() if each != stdlib]
+    places = sorted((each for each in libraries() if each != stdlib), key=len, reverse=True)
     for path in files:
-        for place in places:
-            if path.startswith(place):
-                yield os.path.realpath(place + path[len(place) :].partition("/")[0])
+        # The closest: in a virtual environment one place of the standard library holds the directory of packages.
+        place = next((each for each in places if path.startswith(each)), None)
+        if place is not None:
+            yield os.path.realpath(place + path[len(place) :].partition("/")[0])
 
 
 def _around(place: str, holes: set[str]) -> Iterator[tuple[str, bool]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -24,6 +25,7 @@ _BOOT = (
     "import sys; sys.path.append(sys.argv[3]) if sys.argv[3] not in sys.path else None; "
     "from compressbuild.execute.zygote import main; main(int(sys.argv[1]), int(sys.argv[2]))"
 )
+ENGINE = __name__.partition(".")[0]
 _FAREWELL = 5.0  # seconds that a warm parent has to kill its workers and go
 
 # What a worker sees of the engine's environment: where programs, libraries and devices are. PYTHONPATH only finds code.
@@ -50,9 +52,22 @@ def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name in _ALLOWED} | _FIXED
 
 
+def _borrowed(packages: Iterable[str]) -> dict[str, str]:
+    """Top-level package → the directory that holds it, for the engine and the plugins."""
+    from importlib.util import find_spec
+
+    found = {ENGINE: str(Path(__file__).resolve().parents[2])}
+    for name in packages:
+        spec = find_spec(name)
+        if spec is not None and spec.has_location and spec.origin is not None:
+            file = Path(spec.origin)
+            found[name] = str(file.parents[1] if file.name == "__init__.py" else file.parent)
+    return found
+
+
 class WarmParent:
     """One process with one set of modules imported. ``state``: starting, ready, dead. ``packages``: those that count by
-    their source wherever they lie."""
+    their source wherever they lie. ``python``: the interpreter of an environment; empty for the engine's own."""
 
     def __init__(
         self,
@@ -60,11 +75,12 @@ class WarmParent:
         environment: Mapping[str, str],
         packages: tuple[str, ...] = (),
         sandbox: Sandbox = Sandbox(),  # noqa: B008
+        python: str = "",
     ) -> None:
         import subprocess
 
         self.preload = preload
-        self.kind: tuple[tuple[str, ...], Sandbox, int | None] = (preload, sandbox, None)
+        self.kind: tuple[tuple[str, ...], Sandbox, int | None, str] = (preload, sandbox, None, python)
         self.state = "starting"
         self.pids: dict[int, int] = {}  # token → pid of what it forked
         self.threads = 1
@@ -73,18 +89,17 @@ class WarmParent:
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours)
         self._errors: IO[bytes] = _anonymous_file()
-        package_parent = str(Path(__file__).resolve().parents[2])
         wrapped, starter = _wrapping(sandbox)
         self._is_apart = bool(wrapped)
         self._has_gone = False
         try:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
-                [*wrapped, sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), str(starter), package_parent],
+                [*wrapped, *_starting(python, packages, theirs.fileno(), starter)],
                 stdin=subprocess.DEVNULL,
                 stdout=self._errors,
                 stderr=self._errors,
                 cwd="/",
-                env=dict(environment),
+                env=_environment(environment, python),
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
@@ -180,6 +195,24 @@ class WarmParent:
     def release(self) -> None:
         """After :meth:`end`: let go of what it wrote."""
         self._errors.close()
+
+
+def _starting(python: str, packages: tuple[str, ...], descriptor: int, starter: int) -> list[str]:
+    """The command line of a warm parent."""
+    if python:  # -B: what it imports must not add files to the environment
+        places = json.dumps(_borrowed(packages), sort_keys=True)
+        boot = str(Path(__file__).with_name("borrow.py"))
+        return [python, "-P", "-B", boot, str(descriptor), str(starter), places]
+    package_parent = str(Path(__file__).resolve().parents[2])
+    return [sys.executable, "-P", "-c", _BOOT, str(descriptor), str(starter), package_parent]
+
+
+def _environment(found: Mapping[str, str], python: str) -> dict[str, str]:
+    """Its variables. PYTHONPATH leads to what the engine has installed, so an environment goes without."""
+    if not python:
+        return dict(found)
+    path = os.pathsep.join([os.path.dirname(python), *filter(None, [found.get("PATH")])])
+    return {name: value for name, value in found.items() if name != "PYTHONPATH"} | {"PATH": path}
 
 
 def _wrapping(sandbox: Sandbox) -> tuple[list[str], int]:

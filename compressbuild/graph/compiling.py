@@ -6,7 +6,7 @@ from ..compressfile.nodes import plain
 from ..compressfile.spec import TargetSpec
 from ..errors import Diagnostic
 from ..platforms import Missing, check_requires, requires_met
-from .draft import Draft
+from .draft import Draft, environment_of
 from .node import Node, RunWith
 from .params import Resolved, resolve
 from .platforms import automatic, backend_of, platform_of
@@ -89,6 +89,7 @@ def compiled(draft: Draft, target: TargetSpec, model: int) -> int | None:
             nondeterministic=backend.nondeterministic,
             missing=missing,
             host=host,
+            environment=environment_of(backend.stack),
         )
     )
 
@@ -116,6 +117,7 @@ def _run_with(draft: Draft, node: Node) -> RunWith | None:
                 backend.stack.needs, backend.run_needs, run_needs(backend.settings, node.params), host=node.host
             ),
             host=node.host,
+            environment=environment_of(backend.stack),
         )
     kind = draft.kind(node.kind)
     if kind.load is None:
@@ -130,6 +132,7 @@ def _run_with(draft: Draft, node: Node) -> RunWith | None:
         ("cpu.model", "cpu.isa"),
         kind.stack.preload,
         draft.missing(kind.stack.needs, kind.needs),
+        environment=environment_of(kind.stack),
     )
 
 
@@ -145,5 +148,6 @@ def counted_with(draft: Draft, index: int) -> RunWith | None:
         tools=kind.stack.tools,
         preload=kind.stack.preload,
         missing=draft.missing(kind.stack.needs, kind.needs),
+        environment=environment_of(kind.stack),
         is_census=True,
     )

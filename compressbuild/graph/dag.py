@@ -147,6 +147,10 @@ def build_graph(
     for platform in spec.platforms:
         settings_of(draft, platform)
     check_publish(draft)
+    if spec.environments:
+        from ..environment import undeclared  # here: few files name any
+
+        draft.problems += undeclared(spec, registry)
     if draft.problems:
         unique = dict.fromkeys(draft.problems)
         raise CompressfileError(unique, dict(spec.texts))

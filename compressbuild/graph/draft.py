@@ -9,7 +9,7 @@ import msgspec
 from blake3 import blake3
 from msgspec.structs import replace
 
-from ..api import Kind, Needs, Technique
+from ..api import Kind, Needs, Stack, Technique
 from ..compressfile.spec import PlatformSpec, RunOptions, Spec
 from ..errors import Diagnostic, Mark
 from ..platforms import Facts, Missing, check
@@ -19,7 +19,7 @@ from .node import DataWith, Node, RunWith
 from .params import Resolved
 from .typed import Types
 
-__all__ = ["Draft"]
+__all__ = ["Draft", "environment_of", "union"]
 
 if TYPE_CHECKING:
     from ..machines.machines import Machines
@@ -62,7 +62,8 @@ class Draft:
         if not node.host:
             node = replace(node, host=self._host_for(node))
         if node.options.gpus:
-            node = replace(node, missing=_union(node.missing, self.missing(_GPU, host=node.host)))
+            node = replace(node, missing=union(node.missing, self.missing(_GPU, host=node.host)))
+        node = _placed(node)
         said = msgspec.json.encode(
             [
                 node.role,
@@ -75,6 +76,7 @@ class Draft:
                 [(name, w.load, w.params, w.rows) for name, w in node.data_with.items()],
                 node.carried,
                 node.options,
+                node.environment,
                 [(role, with_.owner, with_.settings) for role, with_ in node.run_with.items()],
                 [m.what for m in node.missing],  # of two platforms that differ in 'requires', one may be met
                 *([node.host] if node.host else []),
@@ -101,13 +103,15 @@ class Draft:
             return node
         missing = [self.missing(record.stack.needs, record.needs) for record in records]
         missing += [with_.missing for with_ in opened.values()]
+        own = [*(environment_of(r.stack) for r in records), *(w.environment for w in opened.values())]
         return replace(
             node,
             data_with=opened,
             carried=tuple(dict.fromkeys(record.factory for record in records if record.factory)),
-            tools=_union(node.tools, *(r.stack.tools for r in records), *(w.tools for w in opened.values())),
-            preload=_union(node.preload, *(r.stack.preload for r in records), *(w.preload for w in opened.values())),
-            missing=_union(node.missing, *missing),
+            tools=union(node.tools, *(r.stack.tools for r in records), *(w.tools for w in opened.values())),
+            preload=union(node.preload, *(r.stack.preload for r in records), *(w.preload for w in opened.values())),
+            missing=union(node.missing, *missing),
+            environment=next((e for e in (node.environment, *own) if e is not None), None),
         )
 
     def missing(self, *needs: Needs, host: str | None = None) -> tuple[Missing, ...]:
@@ -198,5 +202,26 @@ class Draft:
         return False
 
 
-def _union(*parts: tuple[T, ...]) -> tuple[T, ...]:
+def union(*parts: tuple[T, ...]) -> tuple[T, ...]:
     return tuple(dict.fromkeys(item for part in parts for item in part))
+
+
+def environment_of(stack: Stack) -> str | None:
+    """The name of the environment that a stack is for."""
+    return stack.environment.name if stack.environment is not None else None
+
+
+def _placed(node: Node) -> Node:
+    """The node with the environment that its process has: its record's, or that of what it loads. Software of two
+    environments cannot be in one process."""
+    loads = {with_.environment for with_ in node.run_with.values() if with_.environment is not None or with_.tools}
+    wanted = loads | ({node.environment} if node.environment is not None else set())
+    if len(wanted) < 2:
+        name = next(iter(wanted), None)
+        if node.host and name is not None:  # environments are made here only
+            lack = Missing(f"the environment '{name}', which no other machine can have yet", everywhere=True)
+            return replace(node, environment=name, missing=(*node.missing, lack))
+        return replace(node, environment=name) if wanted else node
+    names = sorted("the engine's" if each is None else f"'{each}'" for each in wanted)
+    lack = Missing(f"one Python environment for software of several ({', '.join(names)})", everywhere=True)
+    return replace(node, missing=(*node.missing, lack))

@@ -8,7 +8,7 @@ from .compiling import counted_with, run_with
 from .draft import Draft
 from .node import RunWith
 
-__all__ = ["add_loads"]
+__all__ = ["add_loads", "beside"]
 
 
 def add_loads(draft: Draft, record: Metric, subject: int, model: int, run: dict[str, RunWith]) -> str:
@@ -36,6 +36,14 @@ def add_loads(draft: Draft, record: Metric, subject: int, model: int, run: dict[
         if of_model is not None and not of_model.missing:
             run["subject"] = of_model  # not to be measured: its libraries are what reads it
     return ""
+
+
+def beside(draft: Draft, index: int, subject: RunWith) -> RunWith | None:
+    """How the output of a node is run in one process with the subject; None: it cannot be, here or in that
+    environment."""
+    found = run_with(draft, index)
+    apart = found is None or found.missing or found.environment != subject.environment
+    return None if apart else found
 
 
 def _counts(draft: Draft, role: str, index: int, run: dict[str, RunWith]) -> str:

@@ -13,8 +13,9 @@ from ..compressfile.spec import HISTORY, EvaluateSpec, GateSpec, MetricUse, Targ
 from ..errors import Diagnostic
 from ..platforms import Missing, lacking
 from .compiling import run_with
+from .draft import environment_of, union
 from .labels import labelled
-from .loading import add_loads
+from .loading import add_loads, beside
 from .node import Ask, GatePlan, MetricPlan, Node, RunWith, TargetPlan
 from .params import NO_PLATFORM, Resolved, handed, resolve
 from .previewing import PREVIEW, previewed
@@ -219,7 +220,10 @@ class Measuring:
             subject, run = predictions, {}
             if record.paired:
                 return self._paired(name, record, found, plan, subject, evaluate, use, baseline)
-        return replace(plan, node=self._node(name, record, found, subject, run, evaluate, use, baseline))
+        node = self._node(name, record, found, subject, run, evaluate, use, baseline)
+        if missing := draft.nodes[node].missing:
+            return replace(plan, reason=f"not measured here: {lacking(missing)}")
+        return replace(plan, node=node)
 
     def _paired(
         self,
@@ -285,8 +289,8 @@ class Measuring:
         if "subject" in run:
             draft.nodes[node] = replace(
                 draft.nodes[node],
-                preload=_union((technique.stack.preload, run["subject"].preload)),
-                tools=_union((technique.stack.tools, run["subject"].tools)),
+                preload=union(technique.stack.preload, run["subject"].preload),
+                tools=union(technique.stack.tools, run["subject"].tools),
             )
         return node
 
@@ -334,19 +338,14 @@ class Measuring:
             inputs["baseline"] = paired
         elif isinstance(record, RunMetric) and baseline is not None and baseline != name:
             base = self._pair(baseline)[1]
-            with_ = run_with(draft, base) if base is not None else None
-            if (
-                base is not None
-                and base != subject
-                and with_ is not None
-                and not with_.missing
-                and not self._missing(base)
-            ):
+            other = base is not None and base != subject and not self._missing(base)
+            with_ = beside(draft, base, run["subject"]) if other and base is not None else None
+            if base is not None and with_ is not None:
                 inputs["baseline"], run["baseline"] = base, with_
         model = self._pair(name)[0] if isinstance(record, RunMetric) and (record.model or record.census) else None
         if model is not None:
             inputs["model"] = model
-            if "model" not in run and (of_model := run_with(draft, model)) is not None and not of_model.missing:
+            if "model" not in run and (of_model := beside(draft, model, run["subject"])) is not None:
                 run["model"] = of_model
         exclusive = isinstance(record, RunMetric) and record.exclusive
         suffix = f"@{baseline}" if "baseline" in inputs and baseline != evaluate.baseline else ""
@@ -367,15 +366,12 @@ class Measuring:
                 run_with=run,
                 models=draft.carried(inputs),
                 functions=found.named("function"),
-                tools=_union((record.stack.tools, *(w.tools for w in run.values()))),
-                facts=_union(w.facts for w in run.values()) if isinstance(record, RunMetric) else (),
-                preload=_union((record.stack.preload, *(w.preload for w in run.values()))),
+                tools=union(record.stack.tools, *(w.tools for w in run.values())),
+                facts=union(*(w.facts for w in run.values())) if isinstance(record, RunMetric) else (),
+                preload=union(record.stack.preload, *(w.preload for w in run.values())),
                 options=draft.options(evaluate.options),
+                environment=environment_of(record.stack),
                 exclusive=exclusive,
                 nondeterministic="a measurement" if exclusive else "",
             )
         )
-
-
-def _union(parts: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(item for part in parts for item in part))

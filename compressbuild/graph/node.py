@@ -31,6 +31,7 @@ class RunWith(msgspec.Struct, frozen=True):
     preload: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
     host: str = ""  # the address of the machine that compiled it, which runs it
+    environment: str | None = None  # that its functions run in
     is_census: bool = False  # ``load`` is the kind's census: the input is counted, not run
 
 
@@ -48,6 +49,7 @@ class DataWith(msgspec.Struct, frozen=True):
     tools: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
+    environment: str | None = None
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -59,6 +61,7 @@ class Node(msgspec.Struct, frozen=True):
     of the user's opens. ``carried``: functions of plugins that loading its inputs calls.
     ``isolate``: it reads a file whose format can hold more than data. ``missing``: what its host lacks to run it.
     ``host``: the address of the machine that it runs on; empty: this one.
+    ``environment``: the Python environment that it runs in; None for the engine's.
     ``position``: ``target/step``, where it was first written.
     """
 
@@ -91,6 +94,7 @@ class Node(msgspec.Struct, frozen=True):
     isolate: bool = False
     missing: tuple[Missing, ...] = ()
     host: str = ""
+    environment: str | None = None
 
 
 class Ask(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from ..api import Source
 from ..compressfile.paths import leaves_root, normal
 from ..compressfile.spec import DatasetSpec, ModelSpec, Spec
 from ..errors import Diagnostic, Mark
-from .draft import Draft
+from .draft import Draft, environment_of
 from .node import DataWith
 from .params import NO_PLATFORM, Resolved, resolve
 from .typed import type_name
@@ -37,6 +37,7 @@ def open_datasets(draft: Draft) -> None:
             record.stack.tools,
             record.stack.preload,
             draft.missing(record.stack.needs, record.needs, found.needs),
+            environment_of(record.stack),
         )
 
 

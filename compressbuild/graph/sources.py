@@ -6,7 +6,7 @@ from ..api import Stack
 from ..compressfile.nodes import plain
 from ..compressfile.spec import ModelSpec
 from ..errors import Diagnostic
-from .draft import Draft
+from .draft import Draft, environment_of
 from .node import Node
 from .opening import settled
 from .typed import type_name
@@ -94,6 +94,7 @@ def _read(draft: Draft, model: ModelSpec, name: str, *, companions: bool = False
             options=draft.options(),
             isolate=record.isolate and not companions,
             missing=draft.missing(stack.needs, record.needs, found.needs),
+            environment=environment_of(stack),
         )
     )
 
@@ -136,5 +137,6 @@ def _factory(draft: Draft, model: ModelSpec) -> int | None:
             options=draft.options(),
             isolate=not str(model.weights or _SAFE).endswith(_SAFE),
             missing=draft.missing(kind.stack.needs, kind.needs),
+            environment=environment_of(kind.stack),
         )
     )

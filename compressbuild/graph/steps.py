@@ -10,7 +10,7 @@ from ..compressfile.spec import RunOptions, StepSpec, TargetSpec
 from ..errors import Diagnostic, Mark
 from ..platforms import Missing
 from .compiling import compiled, run_with
-from .draft import Draft
+from .draft import Draft, environment_of
 from .node import Node, RunWith
 from .params import Resolved, resolve
 from .platforms import automatic
@@ -146,6 +146,7 @@ class Steps:
                 files=found.named("file"),
                 tools=technique.stack.tools,
                 preload=technique.stack.preload,
+                environment=environment_of(technique.stack),
                 options=draft.options(options),
                 nondeterministic=technique.nondeterministic,
                 missing=(

@@ -16,10 +16,12 @@
     files         bytes of each listed file, and whether it is executable; each     the files
                   empty directory in a listed one
     tools         versions of Python, of the distributions that the record          an upgrade
-                  declares, and of those that the code imports
+                  declares, and of those that the code imports; in an environment
+                  of its own, of all that the environment's lock pins
     facts         the platform facts that the record declares; of a measurement on  another machine
                   another machine, which one that is
-    run           seed, threads, timeout                                            the Compressfile
+    run           seed, threads, timeout; in an environment of its own, the digest  the Compressfile, the lock
+                  of what its lock pins
     environment   values of the allowed environment variables                       the environment
 
 What is not in it: names of targets and datasets, comments and formatting, absolute paths, the memory limit, the time.
@@ -38,6 +40,7 @@ from ..closure import CodeClosure, CodeIndex
 from ..compressfile.nodes import plain
 from ..compressfile.spec import Spec
 from ..digest import Digest, StatCache, digest_value
+from ..environment import Environments
 from ..errors import Diagnostic, Mark
 from ..graph import Node
 from ..platforms import Facts
@@ -70,8 +73,11 @@ class Keyer:
         registry: Registry,
         environ: Mapping[str, str],
         machines: Machines | None = None,
+        environments: Environments | None = None,
     ) -> None:
+        """``environments``: None for those in the cache that the Compressfile names."""
         self.spec = spec
+        self.environments = environments or Environments(spec, registry, spec.root / spec.cache)
         self.problems: list[Diagnostic] = []
         self._facts = facts
         self._code = code
@@ -87,6 +93,8 @@ class Keyer:
 
     def parts(self, node: Node, inputs: Mapping[str, Digest]) -> Parts:
         """``inputs``: role → digest of the input artifact."""
+        own = self.environments.found(node.environment, self.problems)
+        lock = {"lock": own.lock.digest} if own is not None else {}
         return {
             "format": {"version": KEY_FORMAT},
             "technique": {"name": node.name, "version": node.version, "role": node.role},
@@ -106,13 +114,19 @@ class Keyer:
             },
             "tools": self.tools(node),
             "facts": self.facts_of(node),
-            "run": {"seed": node.options.seed, "threads": node.options.threads, "timeout": node.options.timeout},
+            "run": {
+                "seed": node.options.seed,
+                "threads": node.options.threads,
+                "timeout": node.options.timeout,
+                **lock,
+            },
             "environment": dict(self.environment) if node.run else {},
         }
 
     def check(self, node: Node) -> None:
         """Look for all files and code that the node's key covers. What is not there joins ``problems``."""
         self.plugin_code(node)
+        self.environments.found(node.environment, self.problems)
         for reference, mark in self.code_references(node):
             self._user_code(reference, mark)
         for pattern, mark in self.file_patterns(node):
@@ -136,6 +150,7 @@ class Keyer:
         self._code = self._code.renewed()
         self._listings.forget()
         self._watched.clear()
+        self.environments.forget()
 
     def facts_of(self, node: Node) -> dict[str, Any]:
         """Of its machine. A measurement is of that machine alone: of two with one processor, each has its own."""
@@ -155,7 +170,10 @@ class Keyer:
         return {ref: closure.digest for ref, closure in closures.items()}
 
     def tools(self, node: Node) -> dict[str, str | None]:
-        """Versions of Python, of the record's declared distributions, and of those that the code imports."""
+        """Versions of Python, of the record's declared distributions, and of those that the code imports; or all that
+        is in the node's environment."""
+        if (own := self.environments.found(node.environment, self.problems)) is not None:
+            return {"python": own.python.version if own.python is not None else None, **own.lock.versions}
         external = {module for ref, _ in self.code_references(node) for module in self._code.closure(ref).external}
         external |= {module for ref in self._plugin_references(node) for module in self._code.plugin(ref).external}
         python = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -215,11 +233,13 @@ class Keyer:
         """Absolute paths whose change can change the key: files that count, and those that would if they were made."""
         patterns = self.file_patterns(node)
         own, plugin = [ref for ref, _ in self.code_references(node)], self._plugin_references(node)
-        of = (*own, "", *plugin, "", *(pattern for pattern, _ in patterns))
+        lock = self.environments.lock_path(node.environment) if node.environment is not None else None
+        of = (*own, "", *plugin, "", *(pattern for pattern, _ in patterns), "", lock or "")
         if of not in self._watched:
             found = [path for closure in self._closures(node) for path in (*closure.paths, *closure.absent)]
             found += [os.path.join(self.spec.root, path) for path in self.read_files(node)]
             found += [path for pattern, _ in patterns for path in self._listings.watched(pattern)]
+            found += [lock] if lock is not None else []
             self._watched[of] = tuple(found)
         return self._watched[of]
 

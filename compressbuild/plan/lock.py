@@ -35,7 +35,8 @@ class Lock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tools: dict[str, str | None] = {}
         plugins: dict[str, Digest] = {}
         for node in nodes:
-            tools |= keyer.tools(node)
+            if node.environment is None:  # the others have locks of their own
+                tools |= keyer.tools(node)
             plugins |= keyer.plugin_code(node)
         return cls(_VERSION, dict(sorted(tools.items())), dict(sorted(plugins.items())))
 

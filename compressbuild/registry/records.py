@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from ..api.destination import Destination
+from ..api.environment import Environment
 from ..api.executor import Executor
 from ..api.facts import FACTS
 from ..api.needs import Needs
@@ -30,7 +31,7 @@ from ..api.records import (
 from ..api.stack import Stack
 from ..api.traits import TRAITS
 from ..errors import Diagnostic
-from ..words import did_you_mean, suggest
+from ..words import PYTHON_FORM, PYTHONS, did_you_mean, suggest
 from .registry import Record
 
 __all__ = ["Names", "check_links", "check_record"]
@@ -40,6 +41,7 @@ _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]
 _REFERENCES = (
     "run", "compile", "load", "init", "validate", "profile", "census", "factory", "companions", "open", "preview",
 )  # fmt: skip
+_LOCK = re.compile(r"[A-Za-z_]\w*:(?!\.\.?/)[\w.-]+(/(?!\.\.?/)[\w.-]+)*")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*|\*")
 _CHOICES: Mapping[tuple[type, str], tuple[str, ...]] = {
     (Metric, "direction"): ("lower", "higher", "none"),
@@ -100,6 +102,10 @@ def _check_values(shown: str, record: Record) -> Diagnostic | None:
         value = getattr(record, field, None)
         if isinstance(value, str) and not _REFERENCE.fullmatch(value):
             return _wrong(f"{shown}: '{field}' must be 'module:function', not '{value}'")
+    stack = getattr(record, "stack", None)
+    own = stack.environment if stack is not None else None
+    if own is not None and (fault := _check_environment(own)) is not None:
+        return _wrong(f"{shown}: {fault[0]}", fault[1])
     for (kind, field), options in _CHOICES.items():
         value = getattr(record, field) if isinstance(record, kind) else None
         if value is not None and value not in options:
@@ -123,6 +129,18 @@ def _check_values(shown: str, record: Record) -> Diagnostic | None:
         if fact not in FACTS:
             hint = suggest(fact, FACTS, otherwise=f"known: {', '.join(FACTS)}")
             return _wrong(f"{shown}: unknown platform fact '{fact}'", hint)
+    return None
+
+
+def _check_environment(found: Environment) -> tuple[str, str] | None:
+    """What is wrong with the environment of a record's stack, and a hint; None: nothing."""
+    if not _NAME.fullmatch(found.name):
+        return f"the environment has the name {found.name!r}", "lower-case words joined by '.' or '-': litert"
+    if not _LOCK.fullmatch(found.requirements):
+        hint = "a file of the plugin's package: requirements='cbuild_mine:requirements.txt'"
+        return f"the 'requirements' of environment '{found.name}' cannot be {found.requirements!r}", hint
+    if not PYTHONS.fullmatch(found.python):
+        return f"the 'python' of environment '{found.name}' cannot be {found.python!r}", PYTHON_FORM
     return None
 
 
@@ -217,6 +235,7 @@ def _well_formed(kind: type) -> Callable[[object], bool]:
 
 
 _needs = _well_formed(Needs)
+_environment = _well_formed(Environment)
 
 
 _TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
@@ -232,5 +251,6 @@ _TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "type[Params]": ("a subclass of Params", lambda v: isinstance(v, type) and issubclass(v, Params)),
     "dict[str, Any]": ("a dict with strings for keys", lambda v: isinstance(v, dict) and all(map(_text, v))),
     "Needs": ("a well-formed Needs", _needs),
+    "Environment | None": ("a well-formed Environment or None", lambda v: v is None or _environment(v)),
     "Stack": ("a well-formed Stack", _well_formed(Stack)),
 }

@@ -8,6 +8,7 @@ verified            which objects were hashed, and their stat at that time
 tmp/                unfinished files and workers' scratch directories
 quarantine/         what failed verification
 locks/              lock files; their content is empty
+env/<digest>        Python environments of plugins' own (compressbuild.environment)
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
 """
 _SUBDIRS = ("tmp", "cas", "ac", "locks", "quarantine")
 # What may stand in a directory that is to become a cache: anything else may be precious to somebody.
-_TOLERATED = frozenset({"CACHEDIR.TAG", ".gitignore", ".gitkeep", "README.md", "version", "verified", *_SUBDIRS})
+_TOLERATED = frozenset({"CACHEDIR.TAG", ".gitignore", ".gitkeep", "README.md", "version", "verified", "env", *_SUBDIRS})
 _TEMPORARY = re.compile(r"[0-9a-f]+-[0-9a-f]{12}-\d+")
 
 

@@ -12,7 +12,7 @@ import pytest
 from execute_bench import HERE, Bench
 
 from compressbuild.api import WorkSight
-from compressbuild.execute import bubblewrap, landlock
+from compressbuild.execute import bubblewrap, landlock, sight
 from compressbuild.execute.executor import Finished
 from compressbuild.execute.local import LocalExecutor
 from compressbuild.execute.protocol import Sandbox
@@ -218,3 +218,10 @@ def test_an_installed_plugin_is_found_and_only_its_code_is_read(tmp_path: Path, 
             end = bench.run("my_plugin:table", {"path": str(data)}, sight=sight)
             assert "covers only what a plugin's code names" in end.result.error
             assert "name it by a literal in the module beside it" in end.result.hint
+
+
+def test_in_a_virtual_environment_a_plugin_hides_itself_alone(monkeypatch):
+    """One place of the standard library holds the directory of packages there."""
+    inner = "/venv/lib/python3.12/site-packages/"
+    monkeypatch.setattr(sight, "libraries", lambda: ("/venv/lib/python3.12/", inner))
+    assert list(sight._plugin_packages([f"{inner}plugin/part.py"])) == [f"{inner}plugin"]

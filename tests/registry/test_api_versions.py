@@ -73,7 +73,7 @@ def test_for_anybody_else_such_a_field_is_a_mistake(ask: Ask, stated: str) -> No
     assert "late.scale" not in registry.techniques
     assert plugin.problem is not None
     assert "UnknownField: Stack has no field 'channel'" in plugin.problem.message
-    assert plugin.problem.hint == "its fields: modules, tools, preload, install"
+    assert plugin.problem.hint == "its fields: modules, tools, preload, install, environment"
 
 
 def test_what_a_manifest_makes_at_once_is_treated_alike(ask: Ask) -> None:

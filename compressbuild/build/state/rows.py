@@ -13,6 +13,7 @@ from ... import noop, signing
 from ...compressfile.nodes import Map, Node, Scalar
 from ...compressfile.spec import Spec
 from ...digest import Digest
+from ...environment.made import RECORD
 from ...graph import Graph
 from ...project import Project
 from ...store import Hit, Store
@@ -130,7 +131,9 @@ def _node_rows(project: Project, needed: Sequence[int], inside: _Inside) -> Iter
         if found not in watched:
             watched[found] = tuple(dict.fromkeys(map(inside, found)))
         trace = project.traces.get(node.position)
-        stored = _objects(project.store, trace.key) if trace is not None else ()
+        stored = [*_objects(project.store, trace.key)] if trace is not None else []
+        if node.environment is not None:
+            stored.append(str(project.keyer.environments.directory(node.environment) / RECORD))
         inputs = dict.fromkeys(graph.identities[source] for source in node.inputs.values())
         yield NodeRow(tuple(inputs), watched[found], tuple(map(inside, stored)))
 

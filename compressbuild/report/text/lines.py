@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ...digest import read_regular
-from ...execute.events import NodeFinished, NodeRetried, NodeRunning, NodeStarted
+from ...execute.events import EnvironmentStatus, NodeFinished, NodeRetried, NodeRunning, NodeStarted
 from ...execute.failure import RAISED
 from ...words import duration
 
 __all__ = [
     "counted_text",
+    "environment_line",
     "failure_lines",
     "finished_line",
     "log_tail",
@@ -27,6 +28,14 @@ _TAIL = 20  # lines of a failed node's log that are shown
 _WIDE = 400  # characters of one of them
 _NAMED = 3  # packages of a worker that are named
 _SLOW = 0.5  # seconds that a process may take to start unmentioned
+
+
+def environment_line(event: EnvironmentStatus) -> str:
+    """``making    environment litert  12 distributions of …``."""
+    seconds = f"  {duration(event.seconds)}" if event.seconds else ""
+    need = "; nothing has to run in it now" if event.status == "missing" else ""
+    detail = f"  {event.detail}" if event.detail else ""
+    return f"{event.status:9} environment {event.environment}{seconds}{detail}{need}"
 
 
 def started_line(event: NodeStarted) -> str:

@@ -11,12 +11,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ...execute.events import Event, NodeFinished, NodeRetried, NodeRunning, NodeStarted, Sending, encode
+from ...execute.events import (
+    EnvironmentStatus,
+    Event,
+    NodeFinished,
+    NodeRetried,
+    NodeRunning,
+    NodeStarted,
+    Sending,
+    encode,
+)
 from ...execute.logfile import last_line
 from ...words import duration, number
 from .estimate import Estimate, Running
 from .lines import (
     counted_text,
+    environment_line,
     failure_lines,
     finished_line,
     retried_line,
@@ -45,6 +55,8 @@ def _lines(event: Event, verbose: bool) -> Iterable[str]:
         return (retried_line(event),)
     elif isinstance(event, NodeStarted):
         return (started_line(event),) if verbose else ()
+    elif isinstance(event, EnvironmentStatus):
+        return (environment_line(event),)
     return ()
 
 
