@@ -133,6 +133,7 @@ def _seen(
         ratios=_ratios(own.get(speed, {})) if speed is not None and fair else None,
         baseline=target.baseline,
         baseline_traits=_all_traits(project, base) if base is not None else frozenset(),
+        baseline_nodes=frozenset(_chain(graph, base)) if base is not None else frozenset(),
         same_model=base is not None and _same_model(project, target, base),
         sizes=_sizes(target, base, results),
         gated=frozenset(gate.spec.metric for gate in target.gates),
@@ -211,6 +212,7 @@ def _platform(project: Project, target: TargetPlan) -> dict[str, Any]:
         "backend": node.name,
         "scheme": backend.qdq_scheme,
         "on_cpu": backend.saturates,
+        "sparse": backend.sparse,
         "saturates": backend.saturates and saturates(project.facts, requires),
         "threads": threads if isinstance(threads, int) else None,
     }

@@ -96,15 +96,15 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
     ``metrics``: name → what the metric returned. ``baseline_metrics``: those of the baseline.
     ``backend``, ``scheme``: of its platform. ``saturates``: whether 8-bit products do on the processors that its
-    platform is for. ``on_cpu``: its kernels are chosen by the extensions of the processor. ``isa``: those of this
-    machine.
+    platform is for. ``sparse``: whether its kernels skip zeros in a pattern. ``on_cpu``: its kernels are chosen by the
+    extensions of the processor. ``isa``: those of this machine.
     ``quota``: CPUs that a container may use here, None without a limit. ``threads``: what its runtime asks for.
     ``best``: the better of its baseline and of what gates compare with. ``allowed``: how much quality may be lost
     to it; None where a gate on quality is met. ``gated``: metrics with a gate. ``ratios``: of the speed to the
     baseline's, with its interval. ``sizes``: bytes of it and of the baseline. ``training``: the
     dataset that the file trains on; ``recipe``: that with its epochs and rate, as parameters are written.
     ``same_model``: whether the target is made from what its baseline is made from. ``baseline_traits``: of all steps
-    of the baseline. ``siblings``: other targets with a quality.
+    of the baseline; ``baseline_nodes``: those steps. ``siblings``: other targets with a quality.
     """
 
     target: str
@@ -116,6 +116,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     backend: str | None = None
     scheme: str | None = None
     saturates: bool = False
+    sparse: bool = False
     on_cpu: bool = False
     arch: str | None = None
     isa: tuple[str, ...] = ()
@@ -130,6 +131,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     ratios: tuple[float, float, float] | None = None
     baseline: str | None = None
     baseline_traits: frozenset[str] = frozenset()
+    baseline_nodes: frozenset[int] = frozenset()
     same_model: bool = False
     sizes: tuple[int, int] | None = None
     gated: frozenset[str] = frozenset()
