@@ -59,6 +59,14 @@ class OnnxRuntimeSettings(Params):
             "too); false: publish the ONNX model unchanged"
         ),
     ] = True
+    runtime: Annotated[
+        str,
+        Meta(
+            pattern=r"^(>= ?1\.[0-9]+(\.[0-9]+)?)?$",
+            description='the oldest ONNX Runtime that has to read the model, `">=1.17"`: published in an opset and IR '
+            "version that this one reads, unoptimised",
+        ),
+    ] = ""
     parity: ParityCheck = Parity()
 
     def __post_init__(self) -> None:
