@@ -121,7 +121,9 @@ def _seen(
     made = results.made(target.artifact)
     return Seen(
         target=target.name,
+        mark=target.spec.mark,
         metrics=own,
+        details={m.name: found for m in target.details if (found := results.metric(m)) is not None},
         baseline_metrics=metrics.get(target.baseline, {}) if target.baseline is not None else {},
         steps=_steps(project, target, results),
         quality=quality,

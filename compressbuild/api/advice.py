@@ -94,7 +94,8 @@ class Origin(msgspec.Struct, frozen=True):
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """One target, as it stands in the Compressfile and as it was last built and measured.
 
-    ``metrics``: name → what the metric returned. ``baseline_metrics``: those of the baseline.
+    ``mark``: where the target stands. ``metrics``: name → what the metric returned. ``baseline_metrics``: those of the
+    baseline. ``details``: those that the report shows besides.
     ``backend``, ``scheme``: of its platform. ``saturates``: whether 8-bit products do on the processors that its
     platform is for. ``sparse``: whether its kernels skip zeros in a pattern. ``on_cpu``: its kernels are chosen by the
     extensions of the processor. ``isa``: those of this machine.
@@ -111,6 +112,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...] = ()
     metrics: Mapping[str, Mapping[str, Any]] = {}
     baseline_metrics: Mapping[str, Mapping[str, Any]] = {}
+    details: Mapping[str, Mapping[str, Any]] = {}
+    mark: Mark | None = None
     platform: str | None = None
     platform_mark: Mark | None = None
     backend: str | None = None

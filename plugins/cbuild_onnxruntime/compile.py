@@ -32,7 +32,7 @@ def compile(ctx: Context, model: Path, settings: OnnxRuntimeSettings) -> dict[st
     source, target = onnx_file(model), ctx.out / "model.onnx"
     soundness.check(source)
     level = settings.optimization
-    optimised = settings.save_optimized and not settings.runtime  # what is fused here may be unknown to an older one
+    optimised = settings.save_optimized and settings.runtime is None  # an older one may not know what is fused here
     if optimised:
         level = "extended" if level == "all" else level
         if settings.provider != "cpu":
@@ -46,7 +46,7 @@ def compile(ctx: Context, model: Path, settings: OnnxRuntimeSettings) -> dict[st
             )
         _drop_copies(ctx, source, target)
     else:
-        shipped = older(ctx, source, settings.runtime) if settings.runtime else source
+        shipped = source if settings.runtime is None else older(ctx, source, settings.runtime)
         folder = model if shipped == source else shipped.parent
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             name = "model.onnx" if file == shipped else str(file.relative_to(folder))

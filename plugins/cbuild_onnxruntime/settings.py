@@ -60,13 +60,12 @@ class OnnxRuntimeSettings(Params):
         ),
     ] = True
     runtime: Annotated[
-        str,
+        Annotated[str, Meta(pattern=r"^>= ?1\.[0-9]+(\.[0-9]+)?$")] | None,
         Meta(
-            pattern=r"^(>= ?1\.[0-9]+(\.[0-9]+)?)?$",
             description='the oldest ONNX Runtime that has to read the model, `">=1.17"`: published in an opset and IR '
             "version that this one reads, unoptimised",
         ),
-    ] = ""
+    ] = None
     parity: ParityCheck = Parity()
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from seen_targets import INT8, REGISTRY, SOUND, data, step, with_last, with_params
 
 from compressbuild.advise import advise as asked
-from compressbuild.api.advice import Advice, Measured, Seen
+from compressbuild.api.advice import Advice, Mark, Measured, Seen
 from compressbuild.api.part import Rows
 
 
@@ -343,3 +343,27 @@ def test_a_step_that_made_no_difference() -> None:
 )
 def test_what_differs_in_a_number_is_left_alone(changes: dict[str, object]) -> None:
     assert advise([unlike(**changes)]) == ()
+
+
+def twice(size: int = 57600, **layers: object) -> Seen:
+    def row(name: str, operator: str, shape: list[int], size: int = 57600) -> dict[str, object]:
+        return {"name": name, "op": operator, "shape": shape, "bytes": size}
+
+    rows = [
+        row("words", "Gather", [300, 48]),
+        row("head", "MatMul", [48, 300], size),
+        row("middle", "MatMul", [48, 300]),
+    ]
+    return replace(SOUND, details={"layers": {"layers": rows, **layers}}, mark=Mark("Compressfile", 12, 3))
+
+
+def test_weights_that_are_stored_twice() -> None:
+    found = only(twice(repeated=[["words", "head"]]))
+    assert found.check == "stored-twice"
+    assert found.evidence == (
+        "words (Gather 300×48) = head (MatMul 48×300)",
+        "57,600 of 172,800 bytes of weights are copies",
+    )
+    assert found.mark.line == 12
+    assert advise([twice()]) == ()
+    assert advise([twice(size=100, repeated=[["words", "head"]])]) == (), "less than 1 % is not worth a word"

@@ -173,16 +173,17 @@ targets:
 """
 
 
-def test_samples_that_are_alike_and_a_step_without_a_difference(digits: Inline) -> None:
+def test_samples_that_are_alike_and_a_step_without_a_difference(digits: Inline, tmp_path: Path) -> None:
     import numpy as np
 
+    work = digits.copy(tmp_path / "copy")
     with np.load(digits.root / "data.npz") as given:
         images, labels = given["image"], given["label"]
-    np.savez(digits.root / "blank.npz", image=np.repeat(images[:1], 200, 0), label=labels[:200])
-    np.savez(digits.root / "zeros.npz", image=images[labels == 0], label=labels[labels == 0])
-    digits.write("Compressfile", ALIKE)
-    digits("all")
-    said = {row["target"]: row for row in json.loads(digits("advise", "--json").out)["advice"]}
+    np.savez(work.root / "blank.npz", image=np.repeat(images[:1], 200, 0), label=labels[:200])
+    np.savez(work.root / "zeros.npz", image=images[labels == 0], label=labels[labels == 0])
+    work.write("Compressfile", ALIKE)
+    work("all")
+    said = {row["target"]: row for row in json.loads(work("advise", "--json").out)["advice"]}
     assert {target: row["check"] for target, row in said.items()} == {
         "blank": "samples-alike",
         "one-class": "samples-alike",
@@ -191,7 +192,6 @@ def test_samples_that_are_alike_and_a_step_without_a_difference(digits: Inline) 
     assert said["blank"]["evidence"] == ["every sample of 'blank' that was used is the same; samples 200"]
     count = int((labels == 0).sum())
     assert said["one-class"]["evidence"] == [f"1 class among the samples of 'zeros' that were used; samples {count}"]
-    digits.write("Compressfile", ONNX)
 
 
 UNSUITED = """\
@@ -217,6 +217,29 @@ def test_what_does_not_suit_is_said_before_it_is_built(tmp_path: Path) -> None:
     work("advise", "--apply")
     assert "quantize.dynamic: {op-types: [MatMul]}]" in (work.root / "Compressfile").read_text()
     assert "1 item of advice on 2 targets\n" in work("advise").out
+
+
+TIED = """\
+version: 1
+models: {two: {file: copied/model.onnx}, one: {file: shared/model.onnx}}
+evaluate: {metrics: [parameters]}
+targets:
+  copied: {from: two}
+  shared: {from: one}
+"""
+
+
+def test_a_head_that_is_stored_beside_its_embedding_is_named(tmp_path: Path) -> None:
+    from tied_models import tied
+
+    work = Inline(tmp_path / "p")
+    tied(work.root / "copied", "copy")
+    tied(work.root / "shared", "gemm")
+    work.write("Compressfile", TIED)
+    work("all")
+    (row,) = json.loads(work("advise", "--json").out)["advice"]
+    assert (row["check"], row["target"], row["where"]) == ("stored-twice", "copied", "Compressfile:5:3")
+    assert row["evidence"][0] == "embedding (Gather 300×48) = turned (MatMul 48×300)"
 
 
 WEIGHTS = """\

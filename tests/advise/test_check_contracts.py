@@ -12,6 +12,7 @@ from compressbuild.api.advice import Seen
 from compressbuild.api.conformance import CheckContract
 
 SLOW = replace(SOUND, ratios=(1.1, 1.08, 1.12))
+ROW = {"op": "Gather", "shape": [300, 48], "bytes": 57600}
 FAULTS: dict[str, Seen] = {
     "few-samples": with_last(SOUND, replace(with_params(INT8, samples=8), facts={"samples": 8})),
     "int8-not-faster": SLOW,
@@ -21,6 +22,11 @@ FAULTS: dict[str, Seen] = {
     "samples-alike": with_last(SOUND, replace(INT8, facts={"calibration": {"constant": True}})),
     "saturation": replace(SOUND, saturates=True),
     "slow-convolutions": replace(with_last(SOUND, step("quantize.dynamic", 3, op_types=("Conv",))), ratios=None),
+    "stored-twice": replace(
+        SOUND,
+        mark=SOUND.platform_mark,
+        details={"layers": {"layers": [{**ROW, "name": "a"}, {**ROW, "name": "b"}], "repeated": [["a", "b"]]}},
+    ),
     "too-much-at-once": replace(SOUND, steps=(step("prune.channels", 1, ratio=0.5),), value=0.5),
     "weights-slower": with_last(SLOW, step("quantize.weights", 3, bits=8)),
     "zeros-not-faster": replace(SLOW, steps=(step("prune.magnitude", 4, sparsity=0.5),)),
