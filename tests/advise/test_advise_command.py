@@ -197,10 +197,11 @@ def test_samples_that_are_alike_and_a_step_without_a_difference(digits: Inline, 
 UNSUITED = """\
 version: 1
 models: {net: {factory: nets:cnn, inputs: {x: {shape: [batch, 1, 8, 8]}}}}
-platforms: {cpu: {backend: onnxruntime, threads: 1}}
+platforms: {cpu: {backend: onnxruntime, threads: 1}, rtx: {like: rtx-ada}}
 targets:
   pattern: {from: net, steps: [prune.nm, export.onnx], platform: cpu}
   dynamic: {from: net, steps: [export.onnx, quantize.dynamic: {op-types: [MatMul, Conv]}], platform: cpu}
+  engine: {from: net, steps: [prune.nm, export.onnx], platform: rtx}   # it has kernels for the pattern
 """
 
 
@@ -216,7 +217,7 @@ def test_what_does_not_suit_is_said_before_it_is_built(tmp_path: Path) -> None:
     assert "has no kernels that skip them" in rows[0]["what"]
     work("advise", "--apply")
     assert "quantize.dynamic: {op-types: [MatMul]}]" in (work.root / "Compressfile").read_text()
-    assert "1 item of advice on 2 targets\n" in work("advise").out
+    assert "1 item of advice on 3 targets\n" in work("advise").out
 
 
 TIED = """\
