@@ -54,6 +54,7 @@ def test_a_recipe_is_only_for_what_it_names() -> None:
     assert names(layers=("GRU",)) == ["slim-recurrent"]
     assert names(kind="onnx") == ["dynamic-int8-lstm"]
     assert names(runtime="tensorrt") == ["fp16"]
+    assert names(runtime="openvino", goal="size") == ["slim-recurrent"], "NNCF leaves recurrent layers as they are"
     assert names(goal="size") == ["weights-int8-recurrent", "slim-recurrent"]
 
 
