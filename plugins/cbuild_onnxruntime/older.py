@@ -13,8 +13,8 @@ from compressbuild.api import Context, UserError
 
 __all__ = ["older", "reads"]
 
-# Minor version → opset of ai.onnx and IR version that it reads: the table of ONNX Runtime's page on compatibility, and
-# what each release answers to a model that is newer.
+# Minor version → opset of ai.onnx and IR version that it reads: what 1.15 to 1.24 answer to a model that is newer, and the
+# table of its page on compatibility for those before.
 _READS = {
     10: (15, 8),
     11: (16, 8),
