@@ -13,14 +13,8 @@ from compressbuild.api import Context, UserError
 
 __all__ = ["older", "reads"]
 
-# Minor version → opset of ai.onnx and IR version that it reads: what 1.15 to 1.24 answer to a model that is newer, and the
-# table of its page on compatibility for those before.
+# Minor version → opset of ai.onnx and IR version that it reads, as each of these answers to a model that is newer.
 _READS = {
-    10: (15, 8),
-    11: (16, 8),
-    12: (17, 8),
-    13: (17, 8),
-    14: (18, 8),
     15: (19, 9),
     16: (19, 9),
     17: (20, 9),
