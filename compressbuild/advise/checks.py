@@ -18,6 +18,7 @@ __all__ = ["Advised", "advise"]
 _OWN = "compressbuild"
 _CHECKS = (
     Check(name="changed-nothing", run="compressbuild.advise.own:changed_nothing", reference="docs/keys.md"),
+    Check(name="no-difference", run="compressbuild.advise.own:no_difference", reference="docs/evidence.md#metrics"),
     Check(
         name="more-threads-than-cpus",
         run="compressbuild.advise.own:more_threads_than_cpus",

@@ -121,7 +121,9 @@ def _seen(
     made = results.made(target.artifact)
     return Seen(
         target=target.name,
+        mark=target.spec.mark,
         metrics=own,
+        details={m.name: found for m in target.details if (found := results.metric(m)) is not None},
         baseline_metrics=metrics.get(target.baseline, {}) if target.baseline is not None else {},
         steps=_steps(project, target, results),
         quality=quality,
@@ -133,6 +135,7 @@ def _seen(
         ratios=_ratios(own.get(speed, {})) if speed is not None and fair else None,
         baseline=target.baseline,
         baseline_traits=_all_traits(project, base) if base is not None else frozenset(),
+        baseline_nodes=frozenset(_chain(graph, base)) if base is not None else frozenset(),
         same_model=base is not None and _same_model(project, target, base),
         sizes=_sizes(target, base, results),
         gated=frozenset(gate.spec.metric for gate in target.gates),
@@ -211,6 +214,7 @@ def _platform(project: Project, target: TargetPlan) -> dict[str, Any]:
         "backend": node.name,
         "scheme": backend.qdq_scheme,
         "on_cpu": backend.saturates,
+        "sparse": backend.sparse,
         "saturates": backend.saturates and saturates(project.facts, requires),
         "threads": threads if isinstance(threads, int) else None,
     }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
+from typing import Any
 
-from ..api.advice import Advice, Edit, Mark, Measured, Seen
+from ..api.advice import NEGLIGIBLE, Advice, Edit, Mark, Measured, Seen
 
-__all__ = ["changed_nothing", "more_threads_than_cpus", "which_step"]
+__all__ = ["changed_nothing", "more_threads_than_cpus", "no_difference", "which_step"]
 
 _BLAMED = 0.5  # of the whole loss
 
@@ -56,6 +57,52 @@ def changed_nothing(seen: Seen) -> Iterator[Advice]:
             mark=step.mark,
             edit=Edit("remove", step.mark),
         )
+
+
+def no_difference(seen: Seen) -> Iterator[Advice]:
+    """Steps that the baseline lacks, which made another file, and no number: neither its size nor any metric."""
+    added = [step for step in seen.steps if step.node not in seen.baseline_nodes and not step.has("exports")]
+    if not added or not seen.same_model or any(step.output is None or step.has("trains") for step in added):
+        return  # that a training ends at the same accuracy is chance
+    if any(step.output == step.before for step in added) or _differs(seen):
+        return
+    assert seen.sizes is not None
+    names = " and ".join(step.technique for step in added)
+    yield Advice(
+        what=f"{names} made no difference to '{seen.target}': remove {'it' if len(added) == 1 else 'them'}, or measure "
+        "what it is for",
+        evidence=(
+            f"size {seen.sizes[0]:,} bytes, {seen.sizes[1]:,} of {seen.baseline}",
+            *([seen.timed()] if seen.ratios is not None else []),
+            f"equal in both: {', '.join(_alike(seen))}",
+        ),
+        mark=added[0].mark,
+        edit=Edit("remove", added[0].mark) if len(added) == 1 else None,
+    )
+
+
+def _differs(seen: Seen) -> bool:
+    """Whether a number differs, or there are none that could."""
+    if seen.sizes is None or not seen.sizes[1] or abs(seen.sizes[0] / seen.sizes[1] - 1) > NEGLIGIBLE:
+        return True
+    if seen.ratios is not None and not seen.ratios[1] <= 1 <= seen.ratios[2]:
+        return True
+    alike = _alike(seen)
+    compared = [name for name in _values(seen.metrics) if name in _values(seen.baseline_metrics)]
+    return seen.quality not in alike or len(alike) < len(compared)
+
+
+def _alike(seen: Seen) -> list[str]:
+    """The metrics that are equal in both: the quality to the last digit, others as nearly as makes no difference."""
+    own, base = _values(seen.metrics), _values(seen.baseline_metrics)
+    both = [(name, value, base[name]) for name, value in own.items() if name in base]
+    return [name for name, a, b in both if abs(a - b) <= (0 if name == seen.quality else NEGLIGIBLE * abs(b))]
+
+
+def _values(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Metric → value. A time is left out: its ratio to the baseline's is what counts."""
+    found = {name: each.get("value") for name, each in metrics.items() if "ratio_low" not in each}
+    return {name: value for name, value in found.items() if isinstance(value, int | float)}
 
 
 def more_threads_than_cpus(seen: Seen) -> Iterator[Advice]:

@@ -94,28 +94,32 @@ class Origin(msgspec.Struct, frozen=True):
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """One target, as it stands in the Compressfile and as it was last built and measured.
 
-    ``metrics``: name → what the metric returned. ``baseline_metrics``: those of the baseline.
+    ``mark``: where the target stands. ``metrics``: name → what the metric returned. ``baseline_metrics``: those of the
+    baseline. ``details``: those that the report shows besides.
     ``backend``, ``scheme``: of its platform. ``saturates``: whether 8-bit products do on the processors that its
-    platform is for. ``on_cpu``: its kernels are chosen by the extensions of the processor. ``isa``: those of this
-    machine.
+    platform is for. ``sparse``: whether its kernels skip zeros in a pattern. ``on_cpu``: its kernels are chosen by the
+    extensions of the processor. ``isa``: those of this machine.
     ``quota``: CPUs that a container may use here, None without a limit. ``threads``: what its runtime asks for.
     ``best``: the better of its baseline and of what gates compare with. ``allowed``: how much quality may be lost
     to it; None where a gate on quality is met. ``gated``: metrics with a gate. ``ratios``: of the speed to the
     baseline's, with its interval. ``sizes``: bytes of it and of the baseline. ``training``: the
     dataset that the file trains on; ``recipe``: that with its epochs and rate, as parameters are written.
     ``same_model``: whether the target is made from what its baseline is made from. ``baseline_traits``: of all steps
-    of the baseline. ``siblings``: other targets with a quality.
+    of the baseline; ``baseline_nodes``: those steps. ``siblings``: other targets with a quality.
     """
 
     target: str
     steps: tuple[Step, ...] = ()
     metrics: Mapping[str, Mapping[str, Any]] = {}
     baseline_metrics: Mapping[str, Mapping[str, Any]] = {}
+    details: Mapping[str, Mapping[str, Any]] = {}
+    mark: Mark | None = None
     platform: str | None = None
     platform_mark: Mark | None = None
     backend: str | None = None
     scheme: str | None = None
     saturates: bool = False
+    sparse: bool = False
     on_cpu: bool = False
     arch: str | None = None
     isa: tuple[str, ...] = ()
@@ -130,6 +134,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     ratios: tuple[float, float, float] | None = None
     baseline: str | None = None
     baseline_traits: frozenset[str] = frozenset()
+    baseline_nodes: frozenset[int] = frozenset()
     same_model: bool = False
     sizes: tuple[int, int] | None = None
     gated: frozenset[str] = frozenset()

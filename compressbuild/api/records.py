@@ -125,8 +125,9 @@ class Backend(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     depend on (``cpu.isa``, ``gpu.sm``); ``run_facts``: those that measurements depend on. ``qdq_scheme``: how int8
     models for it are quantized, a name that quantizers know: ``u8-affine``, ``s8-symmetric``, or its own.
     ``saturates``: its kernels add two products of 8 bits in 16 on x86-64 without VNNI, so weights for it need 7 bits
-    there (see :data:`Narrow`). ``profile``: optional ``f(ctx, artifact: Path, params: Profiling) -> dict``, the
-    fields of a Profile, for ``cbuild profile``; ``ctx.settings("subject")`` are the platform's.
+    there (see :data:`Narrow`). ``sparse``: it has kernels that skip zeros in a pattern of N in M. ``profile``:
+    optional ``f(ctx, artifact: Path, params: Profiling) -> dict``, the fields of a Profile, for ``cbuild profile``;
+    ``ctx.settings("subject")`` are the platform's.
     ``priority``: ``cbuild init`` takes the runtime with the highest of those that can run here.
     """
 
@@ -139,6 +140,7 @@ class Backend(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     version: int = 1
     qdq_scheme: str = "u8-affine"
     saturates: bool = False
+    sparse: bool = False
     stack: Stack = Stack()
     compile_needs: Needs = Needs()
     run_needs: Needs = Needs()

@@ -10,9 +10,11 @@ __all__ = ["TRAITS"]
 TRAITS: Mapping[str, str] = {
     "prunes": "removes weights that the model uses; `ratio` or `sparsity` is the share",
     "zeros": "sets weights to zero, and leaves every shape as it is",
+    "pattern": "sets N of every M neighbouring weights to zero, which some kernels skip",
     "shrinks": "makes tensors smaller: channels, heads, layers or ranks go",
     "trains": "trains weights on its dataset `data`, so what was lost before it can come back",
     "int8": "quantizes weights and activations, so that products are computed in integers",
+    "dynamic": "chooses the ranges of activations in every run",
     "weights-only": "quantizes weights alone; they are read as integers and computed in float",
     "calibrates": "chooses ranges on `samples` samples of its dataset `data`",
     "exports": "writes the same model in another format",

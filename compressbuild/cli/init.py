@@ -91,7 +91,7 @@ def command(
     registry, facts = discover(), probe()
     known = recipes(registry)
     name, backend, settings, runs = _platform(platform, registry, facts)
-    asks = sys.stdin.isatty() and sys.stderr.isatty()
+    asks = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))  # None: it is closed
     found_model = free_name(given(model or candidate(root, registry), registry, root), (*OWN_NAMES, *known))
     if data is None and asks:
         data = click.prompt(

@@ -11,7 +11,7 @@ _MOST = 200
 
 
 class Awaited:
-    """``finish(names)`` is called with targets of which every node has ended, each once."""
+    """``finish(names)`` is called with targets whose nodes have all ended, each once."""
 
     def __init__(self, finish: Callable[[Sequence[str]], None]) -> None:
         self._finish = finish

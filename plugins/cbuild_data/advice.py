@@ -1,12 +1,12 @@
-"""Data that a quantizer calibrates on: too little, or the very samples that judge it."""
+"""Data that a quantizer calibrates on: too little, all alike, or the very samples that judge it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from compressbuild.api.advice import Advice, Edit, Seen
 
-__all__ = ["few_samples", "judged_on_its_own_data"]
+__all__ = ["few_samples", "judged_on_its_own_data", "samples_alike"]
 
 _FEWEST = 100  # docs/howto/calibrate.md: 100 to 500 samples are usual
 
@@ -29,6 +29,25 @@ def few_samples(seen: Seen) -> Iterator[Advice]:
             mark=step.mark,
             edit=None if limited else Edit("set", step.mark, "samples", "512"),
         )
+
+
+def samples_alike(seen: Seen) -> Iterator[Advice]:
+    """Ranges chosen on one sample, repeated, or on one class: what the others need is not in them."""
+    for step in seen.steps:
+        found = step.facts.get("calibration")
+        if not step.has("calibrates") or not isinstance(found, Mapping):
+            continue
+        data = step.params.get("data")
+        if found.get("constant"):
+            what = "all samples are equal: calibrate on real ones that differ"
+            evidence = f"every sample of '{data}' that was used is the same"
+        elif found.get("classes") == 1:
+            what = "all samples are of one class: calibrate on some of each; shuffle a dataset that is sorted"
+            evidence = f"1 class among the samples of '{data}' that were used"
+        else:
+            continue
+        evidence += f"; samples {step.facts['samples']}" if "samples" in step.facts else ""
+        yield Advice(what=f"{step.technique}: {what}", evidence=(evidence,), mark=step.mark)
 
 
 def judged_on_its_own_data(seen: Seen) -> Iterator[Advice]:

@@ -44,3 +44,11 @@ def compressbuild_checks():
         "arXiv:2106.08295",
         priority=70,
     )
+    yield Check(
+        name="samples-alike",
+        run="cbuild_data.advice:samples_alike",
+        summary="calibrated on samples that are all equal, or of one class",
+        reference="docs/howto/calibrate.md; Nagel et al., A white paper on neural network quantization, 2021, "
+        "arXiv:2106.08295",
+        priority=75,
+    )

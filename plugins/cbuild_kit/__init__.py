@@ -11,6 +11,7 @@ from .feeds import sample_feeds
 from .inputs import axis_sizes, example_arrays, fit, fixed_batch
 from .labels import is_unlabelled, require_labels, unlabelled
 from .schemes import check_scheme
+from .variety import variety
 
 VERSION = "1.0"
 """``major.minor`` of the public modules. A minor adds names, and parameters with a default. A major takes away."""
@@ -31,4 +32,5 @@ __all__ = [
     "require_labels",
     "sample_feeds",
     "unlabelled",
+    "variety",
 ]

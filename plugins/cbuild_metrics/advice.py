@@ -1,15 +1,17 @@
-"""What was meant to be quantized and was not."""
+"""What was meant to be quantized and was not, and what is stored twice."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from compressbuild.api.advice import Advice, Seen
 
-__all__ = ["not_quantized"]
+__all__ = ["not_quantized", "stored_twice"]
 
 _HALF = 0.5
 _SHOWN = 3
+_SHARE = 0.01  # of all weights' bytes: less is not worth a word
 
 
 def not_quantized(seen: Seen) -> Iterator[Advice]:
@@ -21,7 +23,7 @@ def not_quantized(seen: Seen) -> Iterator[Advice]:
     share = measured.get("value", step.facts.get("quantized_share"))
     if not isinstance(share, int | float) or share >= _HALF:
         return
-    left = [f"{row['name']} ({row['op']} {'×'.join(map(str, row['shape']))})" for row in measured.get("float", ())]
+    left = [_described(row) for row in measured.get("float", ())]
     said = f"; the largest left in float: {', '.join(left[:_SHOWN])}" if left else ""
     evidence = [f"{share:.0%} of the weights are quantized"]
     if isinstance(macs := measured.get("macs"), int | float):
@@ -31,3 +33,23 @@ def not_quantized(seen: Seen) -> Iterator[Advice]:
         evidence=tuple(evidence),
         mark=step.mark,
     )
+
+
+def stored_twice(seen: Seen) -> Iterator[Advice]:
+    """An embedding and a head, say: one weight in the model and two in the file. The metric ``layers`` knows."""
+    measured = seen.details.get("layers") or seen.metrics.get("layers", {})
+    rows = {row["name"]: row for row in measured.get("layers", ())}
+    spared = sum(rows[name]["bytes"] for names in measured.get("repeated", ()) for name in names[1:])
+    total = sum(row["bytes"] for row in rows.values())
+    if not spared or spared < _SHARE * total or seen.mark is None:
+        return
+    groups = [" = ".join(_described(rows[name]) for name in names) for names in measured["repeated"]]
+    yield Advice(
+        what="the same weights are stored twice: tie them in the model before it is exported",
+        evidence=(*groups[:_SHOWN], f"{spared:,} of {total:,} bytes of weights are copies"),
+        mark=seen.mark,
+    )
+
+
+def _described(row: Mapping[str, Any]) -> str:
+    return f"{row['name']} ({row['op']} {'×'.join(map(str, row['shape']))})"

@@ -87,6 +87,14 @@ def compressbuild_checks() -> Iterator[Check]:
         reference="docs/evidence.md#metrics; docs/howto/calibrate.md",
         priority=60,
     )
+    yield Check(
+        name="stored-twice",
+        run="cbuild_metrics.advice:stored_twice",
+        summary="weights that are in the file twice, such as those of an embedding and a head",
+        reference="docs/evidence.md#metrics; Press & Wolf, Using the output embedding to improve language models, EACL "
+        "2017, arXiv:1608.05859",
+        priority=30,
+    )
 
 
 @hookimpl

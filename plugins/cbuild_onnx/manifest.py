@@ -52,7 +52,7 @@ def compressbuild_techniques():
         name="quantize.dynamic",
         run="cbuild_onnx.quantize.dynamic:quantize",
         params=QuantizeDynamic,
-        traits=("int8",),
+        traits=("int8", "dynamic"),
         **common,
     )
     yield Technique(

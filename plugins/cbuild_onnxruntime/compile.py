@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from compressbuild.api import Context, UserError
 
 from .artifact import count_nodes, onnx_file
+from .older import older
 from .runner import SessionRunner, load
 from .session import open_session
 from .settings import OnnxRuntimeSettings
@@ -25,12 +26,14 @@ def compile(ctx: Context, model: Path, settings: OnnxRuntimeSettings) -> dict[st
 
     The saved graph is optimised up to ``extended``: the layouts that ``all`` adds hold for one processor only, and the
     session adds them again in milliseconds. A provider other than the CPU fuses operators itself, so its graph stops
-    at ``basic``. Last, the result is compared with the source (docs/backends.md).
+    at ``basic``. For an older ONNX Runtime the graph is published as it is, in an opset that this one reads. Last, the
+    result is compared with the source (docs/backends.md).
     """
     source, target = onnx_file(model), ctx.out / "model.onnx"
     soundness.check(source)
     level = settings.optimization
-    if settings.save_optimized:
+    optimised = settings.save_optimized and settings.runtime is None  # an older one may not know what is fused here
+    if optimised:
         level = "extended" if level == "all" else level
         if settings.provider != "cpu":
             level = "basic" if level != "disabled" else level
@@ -43,8 +46,10 @@ def compile(ctx: Context, model: Path, settings: OnnxRuntimeSettings) -> dict[st
             )
         _drop_copies(ctx, source, target)
     else:
-        for file in sorted(path for path in model.rglob("*") if path.is_file()):
-            name = "model.onnx" if file == source else str(file.relative_to(model))
+        shipped = source if settings.runtime is None else older(ctx, source, settings.runtime)
+        folder = model if shipped == source else shipped.parent
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            name = "model.onnx" if file == shipped else str(file.relative_to(folder))
             (ctx.out / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, ctx.out / name)
     described = SessionRunner(open_session(target, settings), settings).describe()
@@ -52,7 +57,7 @@ def compile(ctx: Context, model: Path, settings: OnnxRuntimeSettings) -> dict[st
     precision = "fp16" if settings.tf32 and own == "fp32" else own  # TensorFloat-32 has the fraction of float16
     return {
         "nodes": count_nodes(target),
-        "saved_level": level if settings.save_optimized else None,
+        "saved_level": level if optimised else None,
         **described,
         **parity.check(
             ctx,

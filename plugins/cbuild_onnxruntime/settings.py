@@ -59,6 +59,13 @@ class OnnxRuntimeSettings(Params):
             "too); false: publish the ONNX model unchanged"
         ),
     ] = True
+    runtime: Annotated[
+        Annotated[str, Meta(pattern=r"^>= ?1\.[0-9]+(\.[0-9]+)?$")] | None,
+        Meta(
+            description='the oldest ONNX Runtime that has to read the model, `">=1.17"`: published in an opset and IR '
+            "version that this one reads, unoptimised",
+        ),
+    ] = None
     parity: ParityCheck = Parity()
 
     def __post_init__(self) -> None:

@@ -48,6 +48,7 @@ def compressbuild_backends() -> Iterator[Backend]:
         settings=TensorRTRTXSettings,
         produces="tensorrt-rtx-engine",
         qdq_scheme="s8-symmetric",
+        sparse=True,
         stack=Stack(
             modules=("tensorrt_rtx",),
             tools=("tensorrt_rtx_cu13_bindings", "tensorrt_rtx_cu13_libs"),
@@ -68,6 +69,7 @@ def compressbuild_backends() -> Iterator[Backend]:
         settings=TensorRTSettings,
         produces="tensorrt-engine",
         qdq_scheme="s8-symmetric",
+        sparse=True,
         stack=Stack(modules=("tensorrt",), tools=("tensorrt",), install=_INSTALL),
         compile_needs=Needs(libraries=_NVINFER, gpu=True, system=("Linux", "Windows"), install=_INSTALL),
         run_needs=Needs(

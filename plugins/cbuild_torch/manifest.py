@@ -91,7 +91,7 @@ def compressbuild_techniques():
     yield _technique(
         "prune.magnitude", "cbuild_torch.prune.magnitude:prune", PruneMagnitude, traits=("prunes", "zeros")
     )
-    yield _technique("prune.nm", "cbuild_torch.prune.nm:prune", PruneNm, traits=("prunes", "zeros"))
+    yield _technique("prune.nm", "cbuild_torch.prune.nm:prune", PruneNm, traits=("prunes", "zeros", "pattern"))
     yield _technique("prune.heads", "cbuild_torch.prune.heads:prune", PruneHeads, traits=("prunes", "shrinks"))
     yield _technique("prune.layers", "cbuild_torch.prune.depth:prune", PruneLayers, traits=("prunes", "shrinks"))
     yield _technique(

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from seen_targets import INT8, REGISTRY, SOUND, data, step, with_last, with_params
 
 from compressbuild.advise import advise as asked
-from compressbuild.api.advice import Advice, Mark, Measured, Origin, Seen, Step
+from compressbuild.api.advice import Advice, Mark, Measured, Seen
 from compressbuild.api.part import Rows
-from compressbuild.registry import discover
-
-REGISTRY = discover(cache=None)
 
 
 def advise(targets: Iterable[Seen]) -> tuple[Advice, ...]:
@@ -22,68 +19,9 @@ def advise(targets: Iterable[Seen]) -> tuple[Advice, ...]:
     return found
 
 
-def hyphened(params: dict[str, Any]) -> dict[str, Any]:
-    """As nodes have them."""
-    return {name.replace("_", "-"): value for name, value in params.items()}
-
-
-def step(technique: str, line: int = 1, facts: dict[str, Any] | None = None, **params: Any) -> Step:
-    return Step(
-        node=line,
-        technique=technique,
-        traits=REGISTRY.techniques[technique].traits,
-        mark=Mark("Compressfile", line, 9),
-        params=hyphened(params),
-        facts=facts or {},
-    )
-
-
-def data(name: str, source: str = "", rows: Rows | None = None) -> Origin:
-    return Origin(name, source or f"m:{name}", rows or Rows())
-
-
-INT8 = step(
-    "quantize.static", 3, {"samples": 512, "quantized_share": 1.0},
-    scheme="u8-affine", activations="auto", samples=512, data="calibration", reduce_range=False,
-)  # fmt: skip
-SOUND = Seen(
-    target="int8",
-    steps=(step("prune.channels", 1, ratio=0.5), step("finetune", 2, data="train"), INT8),
-    platform="cpu",
-    platform_mark=Mark("Compressfile", 9, 3),
-    scheme="u8-affine",
-    on_cpu=True,
-    arch="x86_64",
-    isa=("avx2", "avx512_vnni"),
-    threads=2,
-    quality="top1",
-    value=0.97,
-    best=("fp32", 0.975),
-    allowed=0.01,
-    speed="latency",
-    ratios=(0.6, 0.58, 0.62),
-    baseline="fp32",
-    same_model=True,
-    sizes=(30, 100),
-    evaluation="test",
-    datasets={name: data(name) for name in ("train", "calibration", "test")},
-    training="train",
-    recipe="data: train, epochs: 9",
-    built=True,
-)
-
-
 def only(seen: Seen) -> Advice:
     (found,) = advise([seen])
     return found
-
-
-def with_last(seen: Seen, last: Step) -> Seen:
-    return replace(seen, steps=(*seen.steps[:-1], last))
-
-
-def with_params(each: Step, **params: Any) -> Step:
-    return replace(each, params={**each.params, **hyphened(params)})
 
 
 def test_a_sound_target_is_left_alone() -> None:
@@ -316,3 +254,116 @@ def test_int8_that_waits_for_memory() -> None:
 def test_two_targets_with_the_same_line_are_advised_once() -> None:
     poor = with_last(SOUND, with_params(INT8, data="test"))
     assert [each.target for each in advise([poor, replace(poor, target="again")])] == ["int8"]
+
+
+def test_zeros_in_a_pattern_for_dense_kernels() -> None:
+    zeros = replace(SOUND, steps=(step("prune.nm", 4), step("finetune", 5)), backend="onnxruntime", ratios=None)
+    found = only(zeros)
+    assert found.check == "pattern-without-kernels"
+    assert found.evidence == ("backend onnxruntime, dense kernels only",)
+    assert found.mark.line == 4
+    slow = replace(zeros, ratios=(1.0, 0.99, 1.01))
+    assert only(slow).check == "pattern-without-kernels", "one check speaks of it"
+    assert advise([replace(zeros, sparse=True)]) == ()
+    assert only(replace(slow, sparse=True)).check == "zeros-not-faster", "it has kernels, and they do not help"
+    assert advise([replace(zeros, backend=None)]) == (), "it is not compiled"
+    assert advise([replace(zeros, gated=frozenset({"nonzeros"}))]) == (), "it is for the archive"
+    assert REGISTRY.backends["tensorrt"].sparse
+    assert not REGISTRY.backends["onnxruntime"].sparse
+
+
+def test_convolutions_are_not_quantized_while_running() -> None:
+    unmeasured = replace(with_last(SOUND, step("quantize.dynamic", 3, op_types=("MatMul", "Conv"))), ratios=None)
+    found = only(unmeasured)
+    assert found.check == "slow-convolutions"
+    assert found.edit is not None
+    assert (found.edit.key, found.edit.text) == ("op-types", "[MatMul]")
+    only_conv = only(with_last(unmeasured, step("quantize.dynamic", 3, op_types=("Conv",))))
+    assert only_conv.edit is None, "nothing would be left to quantize"
+    assert advise([replace(unmeasured, ratios=(0.6, 0.58, 0.62))]) == (), "it is faster here"
+    assert advise([replace(unmeasured, on_cpu=False)]) == ()
+    assert advise([with_last(unmeasured, step("quantize.dynamic", 3, op_types=("MatMul",)))]) == ()
+    assert advise([with_last(unmeasured, step("quantize.static", 3, op_types=("Conv",)))]) == ()
+
+
+def test_samples_that_do_not_differ() -> None:
+    def calibrated(**found: object) -> Seen:
+        return with_last(SOUND, replace(INT8, facts={"samples": 512, "calibration": found}))
+
+    assert advise([calibrated(constant=False, classes=10), calibrated(constant=False)]) == ()
+    found = only(calibrated(constant=True, classes=10))
+    assert found.check == "samples-alike"
+    assert found.evidence == ("every sample of 'calibration' that was used is the same; samples 512",)
+    assert "of one class" in only(calibrated(constant=False, classes=1)).what
+
+
+def unlike(**changes: object) -> Seen:
+    """A target with a step that its baseline lacks, and nothing to show for it; and what differs all the same."""
+    idle = replace(step("optimize.onnx", 5), output="cd" * 32, before="ab" * 32)
+    seen = replace(
+        SOUND,
+        steps=(step("export.onnx", 4), idle),
+        baseline_nodes=frozenset({4}),
+        ratios=(1.0, 0.98, 1.02),
+        sizes=(1001, 1000),
+        metrics={"top1": {"value": 0.97}, "macs": {"value": 100}, "latency": {"value": 3.0, "ratio_low": 0.98}},
+        baseline_metrics={"top1": {"value": 0.97}, "macs": {"value": 100}, "latency": {"value": 2.9}},
+    )
+    return replace(seen, **changes)  # type: ignore[arg-type]
+
+
+def test_a_step_that_made_no_difference() -> None:
+    found = only(unlike())
+    assert found.check == "no-difference"
+    assert found.evidence == (
+        "size 1,001 bytes, 1,000 of fp32",
+        "latency ×1.00 [0.98–1.02] of fp32",
+        "equal in both: top1, macs",
+    )
+    assert found.mark.line == 5
+    assert found.edit is not None
+    assert found.edit.kind == "remove"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sizes": (900, 1000)},
+        {"sizes": None},
+        {"ratios": (0.9, 0.88, 0.92)},
+        {"metrics": {"top1": {"value": 0.9701}, "macs": {"value": 100}}},
+        {"metrics": {"top1": {"value": 0.97}, "macs": {"value": 90}}},
+        {"metrics": {"macs": {"value": 100}}},
+        {"same_model": False},
+        {"baseline_nodes": frozenset({4, 5})},
+        {"steps": (replace(step("finetune", 5), output="cd" * 32, before="ab" * 32),)},
+        {"steps": (step("optimize.onnx", 5),)},
+    ],
+    ids=lambda changes: " ".join(changes),
+)
+def test_what_differs_in_a_number_is_left_alone(changes: dict[str, object]) -> None:
+    assert advise([unlike(**changes)]) == ()
+
+
+def twice(size: int = 57600, **layers: object) -> Seen:
+    def row(name: str, operator: str, shape: list[int], size: int = 57600) -> dict[str, object]:
+        return {"name": name, "op": operator, "shape": shape, "bytes": size}
+
+    rows = [
+        row("words", "Gather", [300, 48]),
+        row("head", "MatMul", [48, 300], size),
+        row("middle", "MatMul", [48, 300]),
+    ]
+    return replace(SOUND, details={"layers": {"layers": rows, **layers}}, mark=Mark("Compressfile", 12, 3))
+
+
+def test_weights_that_are_stored_twice() -> None:
+    found = only(twice(repeated=[["words", "head"]]))
+    assert found.check == "stored-twice"
+    assert found.evidence == (
+        "words (Gather 300×48) = head (MatMul 48×300)",
+        "57,600 of 172,800 bytes of weights are copies",
+    )
+    assert found.mark.line == 12
+    assert advise([twice()]) == ()
+    assert advise([twice(size=100, repeated=[["words", "head"]])]) == (), "less than 1 % is not worth a word"

@@ -147,6 +147,102 @@ def test_poor_calibration_is_named_and_mended(digits: Inline) -> None:
     digits.write("Compressfile", ONNX)
 
 
+ALIKE = """\
+version: 1
+models: {net: {file: model.onnx}}
+datasets:
+  data: {npz: data.npz, labels: label}
+  blank: {npz: blank.npz, labels: label}
+  zeros: {npz: zeros.npz, labels: label}
+platforms: {cpu: {backend: onnxruntime, threads: 1}}
+evaluate: {data: data, metrics: [top1, size], baseline: fp32}
+targets:
+  fp32: {from: net, platform: cpu}
+  blank:
+    from: net
+    steps: [quantize.static: {data: blank}]
+    platform: cpu
+  one-class:
+    from: net
+    steps: [quantize.static: {data: zeros}]
+    platform: cpu
+  idle:
+    from: net
+    steps: [optimize.onnx]
+    platform: cpu
+"""
+
+
+def test_samples_that_are_alike_and_a_step_without_a_difference(digits: Inline, tmp_path: Path) -> None:
+    import numpy as np
+
+    work = digits.copy(tmp_path / "copy")
+    with np.load(digits.root / "data.npz") as given:
+        images, labels = given["image"], given["label"]
+    np.savez(work.root / "blank.npz", image=np.repeat(images[:1], 200, 0), label=labels[:200])
+    np.savez(work.root / "zeros.npz", image=images[labels == 0], label=labels[labels == 0])
+    work.write("Compressfile", ALIKE)
+    work("all")
+    said = {row["target"]: row for row in json.loads(work("advise", "--json").out)["advice"]}
+    assert {target: row["check"] for target, row in said.items()} == {
+        "blank": "samples-alike",
+        "one-class": "samples-alike",
+        "idle": "no-difference",
+    }
+    assert said["blank"]["evidence"] == ["every sample of 'blank' that was used is the same; samples 200"]
+    count = int((labels == 0).sum())
+    assert said["one-class"]["evidence"] == [f"1 class among the samples of 'zeros' that were used; samples {count}"]
+
+
+UNSUITED = """\
+version: 1
+models: {net: {factory: nets:cnn, inputs: {x: {shape: [batch, 1, 8, 8]}}}}
+platforms: {cpu: {backend: onnxruntime, threads: 1}, rtx: {like: rtx-ada}}
+targets:
+  pattern: {from: net, steps: [prune.nm, export.onnx], platform: cpu}
+  dynamic: {from: net, steps: [export.onnx, quantize.dynamic: {op-types: [MatMul, Conv]}], platform: cpu}
+  engine: {from: net, steps: [prune.nm, export.onnx], platform: rtx}   # it has kernels for the pattern
+"""
+
+
+def test_what_does_not_suit_is_said_before_it_is_built(tmp_path: Path) -> None:
+    work = Inline(tmp_path / "p")
+    work.write("nets.py", "def cnn():\n    raise AssertionError('nothing is built')\n")
+    work.write("Compressfile", UNSUITED)
+    rows = json.loads(work("advise", "--json").out)["advice"]
+    assert [(row["check"], row["where"]) for row in rows] == [
+        ("pattern-without-kernels", "Compressfile:5:32"),
+        ("slow-convolutions", "Compressfile:6:45"),
+    ]
+    assert "has no kernels that skip them" in rows[0]["what"]
+    work("advise", "--apply")
+    assert "quantize.dynamic: {op-types: [MatMul]}]" in (work.root / "Compressfile").read_text()
+    assert "1 item of advice on 3 targets\n" in work("advise").out
+
+
+TIED = """\
+version: 1
+models: {two: {file: copied/model.onnx}, one: {file: shared/model.onnx}}
+evaluate: {metrics: [parameters]}
+targets:
+  copied: {from: two}
+  shared: {from: one}
+"""
+
+
+def test_a_head_that_is_stored_beside_its_embedding_is_named(tmp_path: Path) -> None:
+    from tied_models import tied
+
+    work = Inline(tmp_path / "p")
+    tied(work.root / "copied", "copy")
+    tied(work.root / "shared", "gemm")
+    work.write("Compressfile", TIED)
+    work("all")
+    (row,) = json.loads(work("advise", "--json").out)["advice"]
+    assert (row["check"], row["target"], row["where"]) == ("stored-twice", "copied", "Compressfile:5:3")
+    assert row["evidence"][0] == "embedding (Gather 300×48) = turned (MatMul 48×300)"
+
+
 WEIGHTS = """\
 version: 1
 models: {net: {file: cnn.onnx}}

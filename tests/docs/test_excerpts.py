@@ -75,7 +75,7 @@ def test_the_page_of_each_record_is_there() -> None:
     known = registry()
     for what, name in known.owner:
         file, _, anchor = page(known, what, name).partition("#")
-        assert bool(file) == (what in ("technique", "backend", "metric", "source", "destination", "check"))
+        assert bool(file) == (what in ("technique", "backend", "metric", "source", "destination", "check", "executor"))
         assert not anchor or anchor in anchors(ROOT / file), name
         assert not file or (ROOT / file).is_file(), name
 

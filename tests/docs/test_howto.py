@@ -70,6 +70,15 @@ def test_a_shared_cache_resolves(block: Block) -> None:
     assert spec.remote.trust
 
 
+HOSTS = [block for page in HOWTO for block in blocks(page, "yaml") if block.text.startswith("platforms:\n  edge:")]
+
+
+@pytest.mark.parametrize("block", HOSTS, ids=str)
+def test_a_machine_resolves(block: Block) -> None:
+    spec = loads(f"version: 1\n{block.text}", Path("Compressfile"), catalogue=lambda: registry().platforms)
+    assert spec.hosts == {"user@edge"}
+
+
 def test_every_page_shows_something() -> None:
-    assert {block.page for block in (*BLOCKS, *SHARED)} == set(HOWTO)
+    assert {block.page for block in (*BLOCKS, *SHARED, *HOSTS)} == set(HOWTO)
     assert "targets:" in EXAMPLE

@@ -8,13 +8,13 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import onnx
 import onnx_models as models
 import pytest
-from command import CBUILD, Inline, Work
+from command import CBUILD, Warm, Work
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -76,8 +76,8 @@ def broken():
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Inline:
-    work = Inline(tmp_path_factory.mktemp("init") / "project")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    work = Warm(tmp_path_factory.mktemp("init") / "project")
     work.write("nets.py", NETS)
     digits = load_digits()
     images = (digits.images / 16).astype(np.float32)
@@ -85,15 +85,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Inline:
     np.savez(work.root / "rows.npz", x=images, label=digits.target)
     np.savez(work.root / "bare.npz", x=images)
     onnx.save(models.cnn(), work.root / "model.onnx")
-    return work
+    yield work
+    work.close()
 
 
-def write(work: Work, *words: str, **env: str) -> str:
+def write(work: Work, *words: str, file: str = "made") -> str:
     """The file that it writes, which plans."""
-    ran = work("init", *words, "-f", "made", "--force", **env)
-    assert "next: cbuild -n all -f made" in ran.out
-    work("-n", "all", "-f", "made")
-    return (work.root / "made").read_text()
+    ran = work("init", *words, "-f", file, "--force")
+    assert f"next: cbuild -n all -f {file}" in ran.out
+    work("-n", "all", "-f", file)
+    return (work.root / file).read_text()
 
 
 def targets(text: str) -> list[str]:
@@ -111,7 +112,7 @@ def targets(text: str) -> list[str]:
         ("Both", "a mix of layers, "),
     ],
 )
-def test_the_family_of_a_factory(place: Inline, factory: str, said: str) -> None:
+def test_the_family_of_a_factory(place: Warm, factory: str, said: str) -> None:
     data = "digits.npz" if factory == "cnn" else "rows.npz"
     text = write(place, f"nets:{factory}", "--data", data)
     assert text.startswith(f"# nets: {said}")
@@ -119,7 +120,7 @@ def test_the_family_of_a_factory(place: Inline, factory: str, said: str) -> None
     assert len(targets(text)) >= 4  # exported, the baseline, two recipes
 
 
-def test_an_onnx_file_builds(place: Inline) -> None:
+def test_an_onnx_file_builds(place: Warm) -> None:
     text = write(place, "model.onnx", "--data", "digits.npz")
     assert text.startswith(f"# net: a CNN, {models.cnn_parameters():,} parameters")
     assert targets(text) == ["fp32", "static-int8", "weights-int8-conv"]
@@ -131,12 +132,12 @@ def test_an_onnx_file_builds(place: Inline) -> None:
 
 
 @pytest.mark.parametrize("name", ["fp32", "list", "static-int8", "init", "2"])
-def test_a_model_does_not_take_the_name_of_a_target_or_command(place: Inline, name: str) -> None:
+def test_a_model_does_not_take_the_name_of_a_target_or_command(place: Warm, name: str) -> None:
     shutil.copy(place.root / "model.onnx", place.root / f"{name}.onnx")
     write(place, f"{name}.onnx", "--data", "digits.npz")
 
 
-def test_a_folder_of_images_builds(place: Inline) -> None:
+def test_a_folder_of_images_builds(place: Warm) -> None:
     generator = np.random.default_rng(0)
     for label, brightness in (("dark", 0), ("light", 128)):
         (place.root / "photos" / label).mkdir(parents=True)
@@ -145,12 +146,13 @@ def test_a_folder_of_images_builds(place: Inline) -> None:
             Image.fromarray(pixels).save(place.root / "photos" / label / f"{number}.png")
     text = write(place, "nets:photo", "--data", "photos", "--input", "image=batch,3,16,16", "--train")
     assert "images: photos, size: 16, divide: 255" in text
-    ran = place.json("all", "-f", "made", "--set", "evaluate.metrics=[top1, size]", code=None)
-    assert not ran.failures
-    assert ran.targets["fp32"].metrics.keys() == {"top1", "size"}
+    assert targets(text)[:4] == ["trained", "exported", "fp32", "static-int8"]
+    ran = place.json("static-int8", "-f", "made", "--set", "evaluate.metrics=[top1, size]", code=None)
+    assert not ran.failures  # trained, calibrated and evaluated on parts of the folder
+    assert ran.targets["static-int8"].metrics.keys() == {"top1", "size"}
 
 
-def test_a_factory_that_is_trained_first_builds_and_holds(place: Inline) -> None:
+def test_a_factory_that_is_trained_first_builds_and_holds(place: Warm) -> None:
     text = write(place, "nets:cnn", "--data", "digits.npz", "--train", "--goal", "size")
     assert targets(text) == ["trained", "exported", "fp32", "static-int8", "slim-int8", "weights-int8-conv"]
     assert "distill: {teacher: trained, data: data.train" in text
@@ -161,7 +163,7 @@ def test_a_factory_that_is_trained_first_builds_and_holds(place: Inline) -> None
     assert "max-ratio: 0.9" in write(place, "nets:cnn", "--data", "digits.npz", "--goal", "latency")
 
 
-def test_an_lstm_builds(place: Inline) -> None:
+def test_an_lstm_builds(place: Warm) -> None:
     text = write(place, "nets:lstm", "--data", "rows.npz")
     assert targets(text) == ["exported", "fp32", "dynamic-int8-lstm", "weights-int8-recurrent", "slim-recurrent"]
     ran = place.json("all", "-f", "made", "--set", "evaluate.metrics=[top1, size]", code=None)
@@ -179,7 +181,7 @@ def filled(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def test_without_data_it_plans_and_what_is_to_fill_can_be_filled(place: Inline) -> None:
+def test_without_data_it_plans_and_what_is_to_fill_can_be_filled(place: Warm) -> None:
     text = write(place, "model.onnx")
     assert targets(text) == ["fp32", "weights-int8-conv"]
     assert "TO FILL" in text
@@ -191,7 +193,7 @@ def test_without_data_it_plans_and_what_is_to_fill_can_be_filled(place: Inline) 
     assert "top1" in ran.targets["static-int8"].metrics
 
 
-def test_data_without_labels(place: Inline) -> None:
+def test_data_without_labels(place: Warm) -> None:
     text = write(place, "nets:mlp", "--data", "bare.npz")
     assert "metrics: [cosine, latency, size]" in text
     assert "cosine: {min: 0.98}" in text
@@ -199,7 +201,7 @@ def test_data_without_labels(place: Inline) -> None:
     assert "  # slim-recurrent:" in text  # a training needs labels
 
 
-def test_pixels_are_scaled(place: Inline) -> None:
+def test_pixels_are_scaled(place: Warm) -> None:
     np.savez(place.root / "bytes.npz", x=np.zeros((4, 1, 8, 8), np.uint8), y=np.zeros(4, np.int64))
     text = write(place, "nets:cnn", "--data", "bytes.npz")
     assert "labels: y, divide: 255" in text
@@ -207,14 +209,14 @@ def test_pixels_are_scaled(place: Inline) -> None:
     assert "# CHECK: pixels are divided by 255" in text
 
 
-def test_an_engine_for_a_gpu_that_is_elsewhere(place: Inline) -> None:
+def test_an_engine_for_a_gpu_that_is_elsewhere(place: Warm) -> None:
     text = place("init", "model.onnx", "--data", "digits.npz", "--platform", "rtx-ada", "-f", "-").out
     assert targets(text) == ["fp32", "fp16", "static-int8"]
     assert "platforms:" not in text
     assert "platform: rtx-ada" in text
 
 
-def test_the_file_may_lie_elsewhere(place: Inline) -> None:
+def test_the_file_may_lie_elsewhere(place: Warm) -> None:
     """Paths of the command line start here, those of the file at the file."""
     onnx.save(models.cnn(), place.write("below/only.onnx", b""))
     place("init", "-f", "below/Compressfile", "--data", "below/data.npz", code=2)
@@ -224,57 +226,67 @@ def test_the_file_may_lie_elsewhere(place: Inline) -> None:
     assert "lies outside" in place("init", "model.onnx", "-f", "below/other", code=2).err
 
 
-def test_inputs_that_do_not_fit_are_noted(place: Inline) -> None:
+def test_inputs_that_do_not_fit_are_noted(place: Warm) -> None:
     ran = place("init", "nets:mlp", "--input", "x=batch,3", "-f", "made", "--force")
     assert "note: a first run of the model failed" in ran.err
     assert "4,810 parameters" in ran.out
 
 
-def test_another_family_on_request(place: Inline) -> None:
+def test_another_family_on_request(place: Warm) -> None:
     assert "dynamic-int8" in targets(write(place, "model.onnx", "--family", "transformer-encoder"))
 
 
-@pytest.mark.parametrize("built", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_a_hugging_face_directory(tmp_path: Path, built: bool) -> None:
-    pytest.importorskip("transformers", reason="the models are those of transformers")
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """Directories as transformers saves them; the decoder has one of its own around it."""
+    transformers = pytest.importorskip("transformers", reason="the models are those of transformers")
     from saved_models import text_model, vision_model
 
-    work = Inline(tmp_path / "hf")
+    work = Warm(tmp_path_factory.mktemp("hub") / "project")
     text_model("BertForSequenceClassification", work.root / "encoder")
+    vision_model(work.root / "vit")
+    config = transformers.GPT2Config(vocab_size=50, n_positions=64, n_embd=16, n_layer=2, n_head=2,
+                                     bos_token_id=0, eos_token_id=0)  # fmt: skip
+    transformers.GPT2LMHeadModel(config).eval().save_pretrained(work.root / "alone/decoder")
     work.write("texts.csv", "text,label\n" + "good film,1\nbad film,0\n" * 20)
-    text = write(work, "encoder", "--data", "texts.csv")
+    yield work
+    work.close()
+
+
+def test_an_encoder_of_hugging_face(hub: Warm) -> None:
+    text = write(hub, "encoder", "--data", "texts.csv")
     assert text.startswith("# encoder: a transformer encoder, ")
     assert targets(text) == ["exported", "fp32", "dynamic-int8", "smooth-int8", "weights-int4"]
     assert "{csv: texts.csv, text: text, labels: label, tokenizer: encoder, length: 64, " in text
-    if built:
-        ran = work.json("all", "-f", "made", code=None)
-        assert not ran.failures
-        return
-    vision_model(work.root / "vit")
-    assert write(work, "vit").startswith("# vit: a transformer encoder, ")
-    assert "{images: photos, processor: vit, " in (work.root / "made").read_text()
 
 
-def test_a_decoder(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers", reason="the models are those of transformers")
-    work = Inline(tmp_path / "hf")
-    config = transformers.GPT2Config(vocab_size=50, n_positions=64, n_embd=16, n_layer=2, n_head=2,
-                                     bos_token_id=0, eos_token_id=0)  # fmt: skip
-    transformers.GPT2LMHeadModel(config).eval().save_pretrained(work.root / "decoder")
-    text = write(work)  # the only model here
+@pytest.mark.slow
+def test_an_encoder_of_hugging_face_builds(hub: Warm) -> None:
+    write(hub, "encoder", "--data", "texts.csv")
+    assert not hub.json("all", "-f", "made", code=None).failures
+
+
+def test_a_vision_transformer_of_hugging_face(hub: Warm) -> None:
+    text = write(hub, "vit")
+    assert text.startswith("# vit: a transformer encoder, ")
+    assert "{images: photos, processor: vit, " in text
+
+
+def test_a_decoder(hub: Warm) -> None:
+    text = write(hub, file="alone/Compressfile")  # the only model there
     assert text.startswith("# decoder: a transformer decoder, ")
     assert targets(text) == ["exported", "fp32", "dynamic-int8", "weights-int4"]
     assert "# gptq-int4:" in text
 
 
-def test_a_factory_that_fails_is_an_error_with_its_cause(place: Inline) -> None:
+def test_a_factory_that_fails_is_an_error_with_its_cause(place: Warm) -> None:
     ran = place("init", "nets:broken", "--data", "rows.npz", "-f", "never", code=1)
     assert "no such weights" in ran.err
     assert "error: the model could not be inspected" in ran.err
     assert not (place.root / "never").exists()
 
 
-def test_it_asks_on_a_terminal_for_what_is_missing(place: Inline) -> None:
+def test_it_asks_on_a_terminal_for_what_is_missing(place: Warm) -> None:
     main, theirs = pty.openpty()
     asked = subprocess.Popen(
         [CBUILD, "init", "nets:mlp", "-f", "asked"], cwd=place.root, env=place.environment(),
@@ -300,7 +312,16 @@ def test_it_asks_on_a_terminal_for_what_is_missing(place: Inline) -> None:
     assert "inputs: {x: {shape: [batch, 8, 8]}}" in (place.root / "asked").read_text()
 
 
-def test_the_engine_loads_no_model_library(place: Inline) -> None:
+def test_with_standard_input_closed_nothing_is_asked(place: Warm) -> None:
+    ran = subprocess.run(
+        ["sh", "-c", 'exec "$0" init nets:mlp -f - <&-', CBUILD],
+        cwd=place.root, env=place.environment(), text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("error: the inputs of 'nets:mlp' are not known\n")
+
+
+def test_the_engine_loads_no_model_library(place: Warm) -> None:
     code = "import sys; from compressbuild.cli.main import main; main(sys.argv[1:]); " \
            "print(sorted({'torch', 'onnx', 'numpy', 'nets'} & set(sys.modules)))"  # fmt: skip
     ran = subprocess.run(

@@ -17,7 +17,7 @@ REGISTRY = discover()
 KNOWN = recipes(REGISTRY)
 
 
-def test_every_family_has_two_for_the_usual_runtimes() -> None:
+def test_every_family_has_two_for_the_usual_runtimes_but_one() -> None:
     for runtime in ("onnxruntime", "openvino"):
         for family in FAMILIES:
             found = {
@@ -25,7 +25,8 @@ def test_every_family_has_two_for_the_usual_runtimes() -> None:
                 for goal in ("size", "latency", "balanced")
                 for recipe in suitable(KNOWN.values(), REGISTRY, family, runtime, goal, "torch-model", {"LSTM"})
             }
-            assert len(found) >= 2, (family, runtime)
+            # NNCF compresses no weights of recurrent layers: for OpenVINO an RNN has fewer units, and no more.
+            assert len(found) >= 2 or (family, runtime, found) == ("rnn", "openvino", {"slim-recurrent"})
 
 
 @pytest.mark.parametrize("recipe", KNOWN.values(), ids=list(KNOWN))
@@ -53,6 +54,7 @@ def test_a_recipe_is_only_for_what_it_names() -> None:
     assert names(layers=("GRU",)) == ["slim-recurrent"]
     assert names(kind="onnx") == ["dynamic-int8-lstm"]
     assert names(runtime="tensorrt") == ["fp16"]
+    assert names(runtime="openvino", goal="size") == ["slim-recurrent"], "NNCF leaves recurrent layers as they are"
     assert names(goal="size") == ["weights-int8-recurrent", "slim-recurrent"]
 
 

@@ -13,9 +13,10 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from compressbuild.execute.events import Event, NodeFinished, NodeStarted, TargetFinished, decode
@@ -166,6 +167,43 @@ class Inline(Work):
         if code is not None:
             assert ran.code == code, f"cbuild {' '.join(args)}: exit {ran.code}\n{ran.text[-6000:]}"
         return ran
+
+
+class Warm(Inline):
+    """A project whose commands share their warm parents, so that a model's libraries are imported once for all of them.
+    Each node still has a worker of its own."""
+
+    def __init__(self, root: Path, *, toy: bool = False) -> None:
+        super().__init__(root, toy=toy)
+        self._kept: dict[str, Any] = {}
+
+    def __call__(self, *args: str, code: int | None = 0, timeout: float = 300, **env: str) -> Ran:
+        with mock.patch("compressbuild.build.run.LocalExecutor", self._executor):
+            return super().__call__(*args, code=code, timeout=timeout, **env)
+
+    def _executor(self, environ: Mapping[str, str], **settings: Any) -> Any:
+        """Two commands share one only if their workers would find the same variables and packages."""
+        from compressbuild.execute.local import LocalExecutor
+        from compressbuild.execute.warm import worker_environment
+
+        class Kept(LocalExecutor):
+            def close(self) -> None:
+                """The command is done with it; its warm parents stay."""
+                assert not self._nodes, "a command has left nodes that run"
+
+            def end(self) -> None:
+                super().close()
+
+        key = repr((sorted(worker_environment(environ).items()), settings))
+        if key not in self._kept:
+            self._kept[key] = Kept(environ, **settings)
+        return self._kept[key]
+
+    def close(self) -> None:
+        """End the warm parents."""
+        for executor in self._kept.values():
+            executor.end()
+        self._kept.clear()
 
 
 def finish(process: subprocess.Popen[str], timeout: float = 300) -> Ran:

@@ -18,7 +18,7 @@ __all__ = ["manifest_imports", "plugin_of", "record", "registry", "uncovered"]
 
 _SCRIPT = """
 import importlib, json, sys
-import compressbuild.api
+import compressbuild.api, compressbuild.api.advice
 before = set(sys.modules)
 importlib.import_module(sys.argv[1])
 print(json.dumps(sorted(set(sys.modules) - before)))
@@ -48,8 +48,8 @@ def plugin_of(what: str, name: str) -> Plugin:
 
 @cache
 def manifest_imports(module: str) -> tuple[str, ...]:
-    """Modules that importing a manifest brings in, beyond the standard library, the door and its own packages."""
-    module = module.partition(":")[0]
+    """Modules that importing a manifest, or a module of checks, brings in beyond the standard library, the door and its
+    own packages."""
     done = subprocess.run(
         [sys.executable, "-c", _SCRIPT, module],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path if path)},

@@ -15,6 +15,8 @@ from .parameters import nonzero
 __all__ = ["BINS", "layers"]
 
 BINS = 32
+_WORD = 8  # bytes: numbers of more have no integer type
+_TABLE = 1 << 12  # weights: smaller tensors are not worth a word if they are stored twice
 SAMPLED = 1 << 20  # of a larger tensor, this many evenly spaced weights are looked at for all but the counts
 
 
@@ -25,9 +27,11 @@ def layers(ctx: Context, subject: Path, params: Params) -> dict[str, Any]:
     the layer it is of; ``shape``; ``dtype``; ``n`` weights; ``bytes``; ``nonzero``; ``low``, ``high`` and ``histogram``
     (:data:`BINS` equal bins between them) of the weights that are not zero; ``sqnr8``: decibels of the weights over
     their error if rounded to 8 bits, symmetric, one scale a tensor (float weights only). ``nonfinite``, where
-    there are any. Biases and the weights of norms are summed up in ``vectors``.
+    there are any. ``repeated``: names of large tensors with the same numbers, transposed or not, where there are any.
+    Biases and the weights of norms are summed up in ``vectors``.
     """
     rows: list[dict[str, Any]] = []
+    alike: dict[tuple[Any, ...], list[str]] = {}
     vectors = {"tensors": 0, "n": 0, "bytes": 0, "nonzero": 0}
     for weight in ctx.census("subject").weights():
         array, dtype = weight.array, weight.dtype
@@ -39,8 +43,22 @@ def layers(ctx: Context, subject: Path, params: Params) -> dict[str, Any]:
             continue
         row = {"name": weight.name, "op": weight.operator, "node": weight.layer, "shape": list(array.shape)}
         row |= {"dtype": dtype, **counted}
+        if weight.count >= _TABLE and array.dtype.itemsize <= _WORD:
+            alike.setdefault((dtype, *sorted(array.shape), *_sums(array)), []).append(weight.name)
         rows.append(row if weight.packed else row | _spread(array, dtype))
-    return {"value": len(rows), "layers": rows, "vectors": vectors}
+    repeated = [names for names in alike.values() if len(names) > 1]
+    return {"value": len(rows), "layers": rows, "vectors": vectors, **({"repeated": repeated} if repeated else {})}
+
+
+def _sums(array: Any) -> tuple[int, int]:
+    """Of the bits of all numbers and of their squares, modulo 2⁶⁴: equal for a tensor and its transpose."""
+    flat = array.reshape(-1).view(f"u{array.dtype.itemsize}")
+    first = second = 0
+    for start in range(0, flat.size, SAMPLED):
+        bits = flat[start : start + SAMPLED].astype(np.uint64)
+        first += int(bits.sum(dtype=np.uint64))
+        second += int((bits * bits).sum(dtype=np.uint64))
+    return first % 2**64, second % 2**64
 
 
 def _bytes(array: Any, dtype: str) -> int:

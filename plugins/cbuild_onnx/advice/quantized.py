@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from compressbuild.api.advice import Advice, Edit, Seen, Step
 
-__all__ = ["int8_not_faster", "saturation", "weights_slower"]
+__all__ = ["int8_not_faster", "saturation", "slow_convolutions", "weights_slower"]
 
 _VNNI = frozenset({"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"})
 _WHOLE = 0.9  # of the weights' bytes: less is worth a word
 _DEAR = 1.5  # times as slow, which is worth a word even where only the size is gated
 _NEAR = 0.5  # of a roof: a run that is farther from it waits for something else
+_CONVOLUTIONS = "convolutions become slower when they are quantized while running; leave them out, or calibrate"
 Cause = tuple[str, tuple[str, ...], Edit | None]
 
 
@@ -56,11 +57,8 @@ def _cause(seen: Seen, step: Step) -> Cause:
     if str(params.get("activations")) in ("uint16", "int16"):
         what = "activations of 16 bits are no faster than float on CPUs; leave them at auto"
         return what, (f"activations {params['activations']}",), Edit("set", step.mark, "activations", "auto")
-    if step.technique == "quantize.dynamic" and "Conv" in params.get("op-types", ()):
-        what = "convolutions become slower when they are quantized while running; leave them out, or calibrate"
-        kept = [name for name in params["op-types"] if name != "Conv"]
-        edit = Edit("set", step.mark, "op-types", f"[{', '.join(kept)}]") if kept else None
-        return what, (f"op-types {', '.join(params['op-types'])}",), edit
+    if _convolves_in_every_run(step):
+        return _CONVOLUTIONS, *_without_convolutions(step)
     float_left = _left_in_float(step)
     if seen.on_cpu and seen.arch == "x86_64" and seen.isa and not _VNNI & set(seen.isa):
         what = "this processor has no VNNI, so an int8 product takes several instructions; ship float here, or measure "
@@ -74,6 +72,26 @@ def _cause(seen: Seen, step: Step) -> Cause:
     what = f"the time is not in what was quantized; see where it goes: cbuild profile {seen.target}"
     found = ", ".join(sorted(_VNNI & set(seen.isa)))
     return what, ((f"cpu.isa has {found}",) if seen.on_cpu and found else ()), None
+
+
+def slow_convolutions(seen: Seen) -> Iterator[Advice]:
+    """Convolutions quantized in every run, before they are measured; then :func:`int8_not_faster` speaks of them."""
+    step = next((step for step in seen.steps if _convolves_in_every_run(step)), None)
+    if step is None or not seen.on_cpu or (seen.same_model and seen.ratios is not None):
+        return
+    evidence, edit = _without_convolutions(step)
+    yield Advice(what=f"{step.technique}: {_CONVOLUTIONS}", evidence=evidence, mark=step.mark, edit=edit)
+
+
+def _convolves_in_every_run(step: Step) -> bool:
+    return step.has("dynamic") and "Conv" in step.params.get("op-types", ())
+
+
+def _without_convolutions(step: Step) -> tuple[tuple[str, ...], Edit | None]:
+    named = step.params["op-types"]
+    kept = [name for name in named if name != "Conv"]
+    edit = Edit("set", step.mark, "op-types", f"[{', '.join(kept)}]") if kept else None
+    return (f"op-types {', '.join(named)}",), edit
 
 
 def _left_in_float(step: Step) -> tuple[str, ...]:

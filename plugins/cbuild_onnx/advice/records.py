@@ -31,3 +31,11 @@ def checks() -> Iterator[Check]:
         "efficient inference, 2018, arXiv:1806.08342",
         priority=45,
     )
+    yield Check(
+        name="slow-convolutions",
+        run="cbuild_onnx.advice.quantized:slow_convolutions",
+        summary="convolutions whose activations are quantized in every run",
+        reference="docs/techniques/quantize.dynamic.md; ONNX Runtime, Quantize ONNX models: dynamic quantization for "
+        "RNNs and transformers, static for CNNs",
+        priority=55,
+    )

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
-from cbuild_kit import arrays, batches, fit, fixed_batch
+from cbuild_kit import arrays, batches, fit, fixed_batch, variety
 
 from compressbuild.api import Context, UserError
 
 from ..model import files
 from ..model.runner import declared_inputs, session
 
-__all__ = ["feeds", "observed"]
+__all__ = ["Feeds", "feeds", "observed"]
 
 
-def feeds(
-    ctx: Context, model: Path, data: str, *, samples: int, batch_size: int
-) -> Iterator[tuple[dict[str, np.ndarray], int]]:
-    """Batches of calibration inputs, each with the number of samples of all; full ones if the model fixes a size."""
+class Feeds:
+    """Batches of calibration inputs, each with the number of samples of all. ``variety``: of all samples, see
+    :func:`cbuild_kit.variety`."""
+
+    def __init__(self, columns: Mapping[str, np.ndarray], labels: np.ndarray, size: int) -> None:
+        self._columns, self._labels, self._size = columns, labels, size
+        self.variety = variety(columns, labels)
+
+    def __iter__(self) -> Iterator[tuple[dict[str, np.ndarray], int]]:
+        return ((chosen, len(self._labels)) for chosen, _ in batches(self._columns, self._labels, self._size))
+
+
+def feeds(ctx: Context, model: Path, data: str, *, samples: int, batch_size: int) -> Feeds:
+    """Calibration inputs for a model; full batches if it fixes their size."""
     inputs = declared_inputs(session(model, threads=ctx.threads, optimise=False))
     columns, labels = arrays(ctx.dataset(data), [item.name for item in inputs], limit=samples)
     columns = fit(columns, inputs)
@@ -28,8 +38,7 @@ def feeds(
     total = len(labels) - len(labels) % fixed if fixed else len(labels)
     if total == 0:
         raise UserError(f"the model takes batches of {fixed}, the calibration data has {len(labels)} samples")
-    whole = {name: column[:total] for name, column in columns.items()}
-    return ((chosen, total) for chosen, _ in batches(whole, labels[:total], fixed or batch_size))
+    return Feeds({name: column[:total] for name, column in columns.items()}, labels[:total], fixed or batch_size)
 
 
 def observed(

@@ -138,6 +138,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeMixed) -> dict[str, Any]
         "kept_float": [_fact(layers[name]) for name in kept],
         "sensitivity": [_fact(layers[name]) for name in ranked],
         "quantize_nodes": count,
+        "calibration": ready.variety,
         "measured": judge.measured,
         **compared(ctx, ready.source, params.validation or params.data, what="quantize.mixed", causes=CAUSES),
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from ..model.joins import MOVES
 from ..model.normal import normal, opset_of
 from ..model.runner import session
 from ..model.selection import node_names, preprocess, with_shapes
-from .calibration import feeds
+from .calibration import Feeds, feeds
 from .checking import compared
 from .operators import default_operators
 from .params import SCHEMES, QuantizeStatic
@@ -65,6 +65,7 @@ class Calibrated:
     ranges: TensorsData
     options: dict[str, Any]
     samples: int
+    variety: Mapping[str, Any]
     smoothed: int
     source: Path
     ties: list[Tie]
@@ -125,6 +126,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeStatic) -> dict[str, Any
         "quantize_nodes": count,
         "excluded": len(ready.skipped),
         "samples": ready.samples,
+        "calibration": ready.variety,
     }
     if params.smooth is not None:
         facts["smoothed"] = ready.smoothed
@@ -159,12 +161,15 @@ def calibrate(ctx: Context, model: Path, params: QuantizeStatic) -> Calibrated:
         prepared, smoothed = smooth(ctx, prepared, _batches(ctx, prepared, params), params.smooth)
     ties = part(prepared, [name for name in operators if name in ("MatMul", "Gemm")], skipped)
     skipped += [name for each in ties for name in each.gathers]
-    ranges, used, unbounded = _calibrate(ctx, prepared, operators, params)
+    given = _batches(ctx, prepared, params)  # before there is a session: two of a large model may not fit
+    ranges, used, unbounded = _calibrate(ctx, prepared, operators, params, given)
     bare = files.read(prepared, weights=False)
     unfit = [*_touching(bare, unbounded | _mixed(bare, ranges)), *_grouped_transposed(bare, params)]
     skipped += [name for name in dict.fromkeys(unfit) if name not in skipped]
     options = _options(params, opset_of(bare))
-    return Calibrated(prepared, params, operators, skipped, ranges, options, used, smoothed, original, ties)
+    return Calibrated(
+        prepared, params, operators, skipped, ranges, options, used, given.variety, smoothed, original, ties
+    )
 
 
 def _activations(params: QuantizeStatic) -> QuantType:
@@ -186,7 +191,7 @@ def _options(params: QuantizeStatic, opset: int) -> dict[str, Any]:
     return {"UseQDQContribOps": True} if params.activations in ("int16", "uint16") and opset < _OPSET_16_BIT else {}
 
 
-def _batches(ctx: Context, model: Path, params: QuantizeStatic) -> Iterator[tuple[dict[str, np.ndarray], int]]:
+def _batches(ctx: Context, model: Path, params: QuantizeStatic) -> Feeds:
     return feeds(ctx, model, params.data, samples=params.samples, batch_size=params.batch_size)
 
 
@@ -258,11 +263,10 @@ def _grouped_transposed(model: ModelProto, params: QuantizeStatic) -> list[str]:
 
 
 def _calibrate(
-    ctx: Context, model: Path, operators: list[str], params: QuantizeStatic
+    ctx: Context, model: Path, operators: list[str], params: QuantizeStatic, given: Feeds
 ) -> tuple[TensorsData, int, set[str]]:
     """Ranges of the tensors that the operators read and write, the number of samples they come from, and the names of
     the tensors that have no range."""
-    given = _batches(ctx, model, params)  # before there is a session: two of a large model may not fit
     said = io.StringIO()
     with contextlib.redirect_stdout(said):  # it prints as it goes
         calibrator = _calibrator(ctx, model, operators, params)

@@ -73,6 +73,7 @@ def quantize(ctx: Context, artifact: Path, params: OpenVinoQuantize) -> dict[str
         "quantize_nodes": count,
         "excluded": excluded,
         "samples": len(samples.labels),
+        "calibration": samples.variety,
     }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_kit import arrays, fit, fixed_batch
+from cbuild_kit import arrays, fit, fixed_batch, variety
 from cbuild_onnx.model import files, soundness
 from cbuild_onnx.model.unfold import share_tables
 
@@ -77,7 +77,7 @@ def _matches(text: str, pattern: str) -> bool:
 class Samples:
     """Batches of a dataset as an iterable for NNCF, which goes through it several times.
 
-    ``labels``: N×… of them all.
+    ``labels``: N×… of them all. ``variety``: see :func:`cbuild_kit.variety`.
     """
 
     def __init__(
@@ -99,6 +99,7 @@ class Samples:
         self._columns = {name: column[:total] for name, column in fit(columns, inputs).items()}
         self.labels, self._size = labels[:total], fixed or batch_size
         self._ctx, self._stage = ctx, stage
+        self.variety = variety(self._columns, self.labels)
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self._size)

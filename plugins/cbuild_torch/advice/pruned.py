@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from compressbuild.api.advice import Advice, Edit, Seen, Step
 
-__all__ = ["too_much_at_once", "zeros_not_faster"]
+__all__ = ["pattern_without_kernels", "too_much_at_once", "zeros_not_faster"]
 
 _MUCH = 0.3  # of the weights or channels: below it a loss has other causes as often
 _ARCHIVE = frozenset({"compressed-size", "nonzeros"})
@@ -58,10 +58,8 @@ def zeros_not_faster(seen: Seen) -> Iterator[Advice]:
     step = next((step for step in seen.steps if step.has("zeros")), None)
     if step is None or not seen.not_faster or any(each.has("shrinks", "int8") for each in seen.steps):
         return
-    if "zeros" in seen.baseline_traits:
+    if "zeros" in seen.baseline_traits or _for_the_archive(seen) or _no_kernels(seen, step):
         return
-    if seen.gated & _ARCHIVE and seen.speed not in seen.gated:
-        return  # the zeros are for the archive, and that is what the gates ask
     sparsity = step.params.get("sparsity")
     edit, evidence = None, [seen.timed()]
     if isinstance(sparsity, int | float):
@@ -78,3 +76,25 @@ def zeros_not_faster(seen: Seen) -> Iterator[Advice]:
         mark=step.mark,
         edit=edit,
     )
+
+
+def pattern_without_kernels(seen: Seen) -> Iterator[Advice]:
+    """Zeros in a pattern, for a runtime whose kernels multiply them like other numbers. No measurement is needed."""
+    step = next((step for step in seen.steps if step.has("pattern")), None)
+    if step is None or not _no_kernels(seen, step) or _for_the_archive(seen):
+        return
+    yield Advice(
+        what=f"{step.technique} leaves zeros in a pattern, and '{seen.backend}' has no kernels that skip them, so they "
+        "save no time there: remove whole channels, or ship it to a runtime that has",
+        evidence=(*([seen.timed()] if seen.ratios is not None else []), f"backend {seen.backend}, dense kernels only"),
+        mark=step.mark,
+    )
+
+
+def _no_kernels(seen: Seen, step: Step) -> bool:
+    return step.has("pattern") and seen.backend is not None and not seen.sparse
+
+
+def _for_the_archive(seen: Seen) -> bool:
+    """Whether the zeros are for the size of an archive, and that is what the gates ask."""
+    return bool(seen.gated & _ARCHIVE) and seen.speed not in seen.gated

@@ -22,3 +22,11 @@ def checks() -> Iterator[Check]:
         reference="docs/techniques/prune.channels.md; Li et al., Pruning filters for efficient ConvNets, ICLR 2017",
         priority=40,
     )
+    yield Check(
+        name="pattern-without-kernels",
+        run="cbuild_torch.advice.pruned:pattern_without_kernels",
+        summary="N:M zeros for a runtime that has no kernels for them",
+        reference="docs/techniques/prune.nm.md; Mishra et al., Accelerating sparse deep neural networks, 2021, "
+        "arXiv:2104.08378",
+        priority=42,
+    )

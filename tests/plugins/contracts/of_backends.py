@@ -37,6 +37,7 @@ class OfBackend(BackendContract):
 BACKENDS = {
     "onnxruntime": {
         "settings": ONE,
+        "others": {"runtime": ">=1.17"},
         "beside": {"tf32": {"provider": "cuda"}, "cpu-fallback": {"provider": "cuda"}},
     },
     "onnxruntime-ort": {"settings": ONE},
