@@ -18,6 +18,8 @@ __all__ = ["STARTERS", "lead"]
 STARTERS = ("multiprocessing.popen_spawn_posix", "multiprocessing.forkserver")
 """Modules that start such children. When one is about to be imported, it is time to call :func:`lead`."""
 _CODE = tuple(f"from {module} import " for module in ("multiprocessing.spawn", "multiprocessing.forkserver"))
+_ADDRESS = 107  # bytes of a socket's path, unix(7)
+_SOCKET = len("/pymp-01234567/listener-01234567")
 _ENGINE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PACKAGE = __name__.partition(".")[0]
 _BOOT = (
@@ -32,6 +34,7 @@ def lead(descriptor: int, statement: Callable[[], str]) -> None:
     Does nothing as long as nobody uses multiprocessing."""
     if "multiprocessing" not in sys.modules:
         return
+    _shorten()
     util: Any = importlib.import_module("multiprocessing.util")
     plain: Callable[[str, Sequence[Any], Sequence[int]], int] = util.spawnv_passfds
     if getattr(plain, "__module__", None) == __name__:
@@ -46,3 +49,16 @@ def lead(descriptor: int, statement: Callable[[], str]) -> None:
         return plain(path, words, passfds)
 
     util.spawnv_passfds = started
+
+
+def _shorten() -> None:
+    """Give multiprocessing a short name for its temporary directory, where its sockets lie: a path of more than 107
+    bytes is no address of a socket, and a step's directory may be longer. Linux alone has these names."""
+    process: Any = importlib.import_module("multiprocessing.process").current_process()
+    import tempfile
+
+    room = _ADDRESS - len(os.fsencode(tempfile.gettempdir()))
+    if "tempdir" in process._config or room >= _SOCKET or not os.path.isdir("/proc/self/fd"):
+        return
+    directory = os.open(tempfile.mkdtemp(prefix="pymp-"), os.O_RDONLY | os.O_DIRECTORY)  # open as long as the process
+    process._config["tempdir"] = f"/proc/{os.getpid()}/fd/{directory}"
