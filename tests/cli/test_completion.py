@@ -109,7 +109,7 @@ def test_every_command_that_takes_a_target_offers_it(project: Path) -> None:
 def test_help_offers_all_that_it_explains(project: Path) -> None:
     registry = discover()
     explained = {*registry.techniques, *registry.backends, *registry.metrics, *registry.kinds, *COMMANDS}
-    explained |= {*registry.sources, *registry.destinations}
+    explained |= {*registry.sources, *registry.destinations, *registry.checks, *registry.executors}
     found = offered("help", "")
     assert len(found) == len(explained)
     assert set(found) == explained

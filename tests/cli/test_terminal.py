@@ -52,6 +52,7 @@ def test_a_dumb_terminal_gets_plain_text(toys: Work, words: tuple[str, ...]):
 
 def test_colours_only_where_they_are_wanted(toys: Work):
     colour = re.compile(rb"\x1b\[(?:\d+;)*[349]\d(?:;\d+)*m")
+    toys.edit("Compressfile", "{toy.copy: {note:", "{toy.copy: {seconds: 0.4, note:")  # long enough to be drawn
     (toys.root / "f.txt").write_text("other")
     assert colour.search(typed(toys, "all", TERM="xterm-256color"))
     (toys.root / "f.txt").write_text("another")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ...execute.events import (
+    BuildStarted,
     EnvironmentStatus,
     Event,
     NodeFinished,
@@ -115,6 +116,8 @@ class LiveProgress:
             self._sending += f", {number(event.size, 'B')}"
         with self._lock:
             self._estimate(event)
+        if isinstance(event, BuildStarted):
+            self._live.refresh()  # what it drew before knew of no nodes
         style = "red" if isinstance(event, NodeFinished) and event.status == "failed" else None
         for line in _lines(event, self._verbose):
             self._console.print(line, style=style, soft_wrap=True)

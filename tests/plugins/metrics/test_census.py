@@ -132,7 +132,7 @@ def test_macs_of_a_run_are_of_one_sample() -> None:
 
 def test_the_metrics_that_count_name_no_kind() -> None:
     counting = {m.name for m in compressbuild_metrics() if isinstance(m, ArtifactMetric | RunMetric) and m.census}
-    assert counting == {*METRICS, "layers"}
+    assert counting == {*METRICS, "layers", "quantized-share"}
     import cbuild_metrics
 
     kinds = [name for name, kind in discover(cache=None).kinds.items() if kind.census]

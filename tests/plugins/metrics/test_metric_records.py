@@ -48,5 +48,5 @@ def test_every_metric_says_its_role_and_the_deciding_ones_their_order() -> None:
         "cost": ["latency", "size", "macs"],
         "detail": [],
     }
-    assert {m.name for m in metrics if m.role == "detail"} == {"layers", "roofline"}
+    assert {m.name for m in metrics if m.role == "detail"} == {"layers", "quantized-share", "roofline"}
     assert {m.name for m in metrics if m.role == "cost" and isinstance(m, AnswerMetric)} == set()
