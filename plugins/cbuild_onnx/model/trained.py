@@ -60,11 +60,12 @@ def _is_scale(places: list[tuple[Any, int]], scales: frozenset[str]) -> bool:
 
 def trained(model: Any) -> Iterator[tuple[Any, list[tuple[Any, int]], int]]:
     """(tensor, the nodes that read it with the position of the input, numbers in it where several are packed in a byte,
-    or else 0) of each trained tensor of an ONNX model."""
+    or else 0) of each trained tensor of an ONNX model. Some exporters, as Paddle's, write weights as Constant nodes;
+    such a tensor is given its output's name."""
     for graph in graphs(model.graph):
         readers = uses(graph)
         scales = frozenset(n.output[1] for n in graph.node if n.op_type == "DynamicQuantizeLinear")
-        for tensor in graph.initializer:
+        for tensor in (*graph.initializer, *_constants(graph)):
             places = readers.get(tensor.name, [])
             if _is_scale(places, scales):
                 continue
@@ -81,21 +82,23 @@ def trained(model: Any) -> Iterator[tuple[Any, list[tuple[Any, int]], int]]:
             yield tensor, places, number
 
 
+def _constants(graph: Any) -> Iterator[Any]:
+    """The tensors of Constant nodes that hold several numbers: a single one is a factor of the graph's own."""
+    for node in graph.node:
+        if node.op_type == "Constant":
+            for value in (attribute.t for attribute in node.attribute if attribute.name == "value"):
+                if math.prod(value.dims) > 1:
+                    value.name = node.output[0]
+                    yield value
+
+
 def float_bytes(model: Any) -> dict[str, int]:
-    """Name → bytes of each trained float tensor, those in Constant nodes too. External weights are not needed."""
-    found = {
+    """Name → bytes of each trained float tensor. External weights are not needed."""
+    return {
         tensor.name: math.prod(tensor.dims) * _WIDTHS[tensor.data_type]
         for tensor, _, _ in trained(model)
         if tensor.data_type in _WIDTHS
     }
-    for graph in graphs(model.graph):
-        for node in graph.node:
-            value = next((a.t for a in node.attribute if a.name == "value"), None)
-            if node.op_type != "Constant" or value is None or len(value.dims) < 2:
-                continue
-            if value.data_type in _WIDTHS:
-                found[node.output[0]] = math.prod(value.dims) * _WIDTHS[value.data_type]
-    return found
 
 
 def _moved(places: list[tuple[Any, int]], readers: dict[str, list[tuple[Any, int]]]) -> Iterator[tuple[Any, int]]:

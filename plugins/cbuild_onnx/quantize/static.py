@@ -27,6 +27,7 @@ from ..model.joins import MOVES
 from ..model.normal import normal, opset_of
 from ..model.runner import session
 from ..model.selection import node_names, preprocess, with_shapes
+from .biases import flatten
 from .calibration import Feeds, feeds
 from .checking import compared
 from .operators import default_operators
@@ -159,6 +160,7 @@ def calibrate(ctx: Context, model: Path, params: QuantizeStatic) -> Calibrated:
     smoothed = 0
     if params.smooth is not None:
         prepared, smoothed = smooth(ctx, prepared, _batches(ctx, prepared, params), params.smooth)
+    skipped += [name for name in flatten(prepared) if name not in skipped]
     ties = part(prepared, [name for name in operators if name in ("MatMul", "Gemm")], skipped)
     skipped += [name for each in ties for name in each.gathers]
     given = _batches(ctx, prepared, params)  # before there is a session: two of a large model may not fit
