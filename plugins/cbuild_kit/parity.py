@@ -53,6 +53,10 @@ _CAUSES: Mapping[Precision, str] = {
     "int8": "an 8-bit kernel that computes something else or rounds differently: a number for the batch in 'inputs:', "
     "or operators kept in float ('exclude:'), lead to other kernels",
 }
+_SHAPE = (
+    "at the sizes of this case the runtime computes something else than the source. If the model is never given such "
+    "sizes, name the least and the largest that it is given: 'parity: {axes: {AXIS: [LEAST, LARGEST]}}'"
+)
 _SATURATES = (
     "8-bit products that saturate, for this processor is an x86-64 without VNNI: quantize weights to 7 bits "
     "('reduce-range: true')"
@@ -289,7 +293,8 @@ def _add(
         if expected.shape != got.shape:
             raise UserError(
                 f"parity: output '{output}' of {name} has the shape {list(got.shape)}, its source's "
-                f"{list(expected.shape)} (case '{case.name}')"
+                f"{list(expected.shape)} (case '{case.name}')",
+                hint=_SHAPE,
             )
         before = tally.worst
         finite = tally.add(expected, got)
