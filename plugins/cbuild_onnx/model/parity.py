@@ -16,10 +16,11 @@ from compressbuild.api import Context, Parity, Runner
 from . import files
 from .exact import reference
 from .lookups import table_rows
+from .precision import INTEGER
 
 __all__ = ["check", "precision", "random_node"]
 
-_QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulNBits", "ConvInteger")
+_QUANTIZED = INTEGER | {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulNBits"}
 _RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 _TYPES: dict[int, Precision] = {TensorProto.BFLOAT16: "bf16", TensorProto.FLOAT16: "fp16"}
 
@@ -28,7 +29,7 @@ def precision(model: Path) -> Precision:
     """The coarsest arithmetic in an ONNX file."""
     proto = files.read(model, weights=False)
     for node in files.nodes(proto):
-        if node.op_type in _QUANTIZED or node.op_type.startswith("QLinear") or node.op_type.endswith("Integer"):
+        if node.op_type in _QUANTIZED or node.op_type.startswith("QLinear"):
             return "int8"
     present = files.types(proto)
     return next((name for kind, name in _TYPES.items() if kind in present), "fp32")

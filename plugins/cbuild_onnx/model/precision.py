@@ -18,9 +18,9 @@ from compressbuild.api import Context, Macs
 from .files import find
 from .macs import contractions, shapes
 
-__all__ = ["count"]
+__all__ = ["INTEGER", "count"]
 
-_INTEGER = frozenset(
+INTEGER = frozenset(
     {
         "ConvInteger",
         "DynamicQuantizeLSTM",
@@ -32,6 +32,7 @@ _INTEGER = frozenset(
         "QLinearMatMul",
     }
 )
+"""Operators that multiply 8-bit integers."""
 _FUSED = frozenset({"Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul"})  # between dequantized operands
 _MOVES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})  # the same numbers
 _WIDER = frozenset({TensorProto.INT16, TensorProto.UINT16, TensorProto.INT32})  # what is quantized to more than 8 bits
@@ -50,7 +51,7 @@ def count(ctx: Context, model: Path, axes: Mapping[str, int]) -> Macs:
         if macs is None:
             unknown.add(operator)
             continue
-        kind = "int8" if operator in _INTEGER or types.is_integer(nodes.get(name)) else "float"
+        kind = "int8" if operator in INTEGER or types.is_integer(nodes.get(name)) else "float"
         counted.append((operator, kind, macs))
     return Macs.of_run(counted, batch=sample.batch, axes=sample.axes, uncounted=unknown)
 
