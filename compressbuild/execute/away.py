@@ -92,7 +92,7 @@ class Away:
         found: list[Happening] = []
         try:
             self._wake.recv(4096)
-        except BlockingIOError:
+        except BlockingIOError:  # nobody woke it
             pass
         try:
             found.append(self._happened.get(timeout=timeout) if timeout != 0 else self._happened.get_nowait())

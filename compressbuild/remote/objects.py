@@ -139,6 +139,7 @@ class ObjectStore:
         library = self._library
         try:
             yield
+        # obstore raises NotImplementedError for what a store does not offer.
         except (library.exceptions.BaseError, OSError, ValueError, NotImplementedError) as error:
             raise Unreachable(self._said(error)) from error
         except BaseException as error:
@@ -213,7 +214,7 @@ class ObjectStore:
                 self._library.put(handle, name, data, mode=mode, use_multipart=False)
             except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
                 return False
-            except (exceptions.NotSupportedError, NotImplementedError):
+            except (exceptions.NotSupportedError, NotImplementedError):  # this store has no conditional writes
                 if not allowed():
                     return False
                 self._library.put(handle, name, data, use_multipart=False)

@@ -45,7 +45,7 @@ def load_tokenizer(folder: Path, shown: str) -> Any:
     """The tokenizer. UserError if it cannot be read."""
     try:
         return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
+    except Exception as error:  # tokenizers has no error class of its own
         raise UserError(
             f"the tokenizer of '{shown}' cannot be read: {' '.join(str(error).split())[:200]}",
             hint="copy all files of the tokenizer, or save it again with save_pretrained",

@@ -39,7 +39,7 @@ class Net(nn.Module):
 
 
 class Pair(nn.Module):
-    """Two inputs of which one is given by name, and outputs in a mapping."""
+    """Takes two inputs, one of them by name, and returns a mapping."""
 
     def __init__(self) -> None:
         super().__init__()
