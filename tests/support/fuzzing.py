@@ -5,12 +5,16 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from damage import within
 from sweeps import Tally
 
-__all__ = ["GROWTH", "forget_peak", "mutated", "peak", "survive"]
+__all__ = ["GROWTH", "forget_peak", "modest", "mutated", "peak", "survive"]
+
+T = TypeVar("T")
 
 GROWTH = 200 << 20
 PIECES = [
@@ -70,22 +74,34 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
+def modest(run: Callable[[], T], seconds: float = 1.0) -> T:
+    """``run()``, in little CPU time and memory. The fastest of three counts: a busy machine is slow at times."""
+    forget_peak()
+    before = peak()
+    for _ in range(3):
+        began = time.process_time()
+        found = run()
+        if time.process_time() - began < seconds:
+            assert peak() - before < GROWTH, "it takes memory"
+            return found
+    raise AssertionError("slow, three times")
+
+
 def survive(
     read: Callable[[bytes], object], seeds: list[bytes], allowed: tuple[type[Exception], ...], tally: Tally, count: int
 ) -> None:
     """``read`` mutants of ``seeds``: each ends with a result or an ``allowed`` error, in little time and memory."""
+
+    def reads(data: bytes) -> None:
+        try:
+            with within(10):
+                read(data)
+        except allowed:
+            pass
+        except Exception as error:
+            raise AssertionError(f"{type(error).__name__}: {error}") from error
+
     for _ in tally.upto(count):
         data = mutated(tally.rng.choice(seeds), tally.rng)
         with tally.case(repr(data[:200])):
-            forget_peak()
-            before = peak()
-            began = time.process_time()
-            try:
-                with within(10):
-                    read(data)
-            except allowed:
-                pass
-            except Exception as error:
-                raise AssertionError(f"{type(error).__name__}: {error}") from error
-            assert time.process_time() - began < 1, "slow"
-            assert peak() - before < GROWTH, "it takes memory"
+            modest(partial(reads, data))
