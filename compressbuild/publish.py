@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .digest import Digest, StatCache, bytes_digest
+from .digest import Digest, StatCache, bytes_digest, read_regular
 from .errors import CbuildError
 
 if TYPE_CHECKING:
-    from .store import Store, Tree
+    from .store import Store, SyncQueue, Tree
 
 __all__ = ["SEAL", "Publisher", "Staged"]
 
@@ -97,15 +97,16 @@ class Publisher:
             return None
         staged = self.root / f".{target}.{os.getpid()}"
         with self._explained([target]):
-            if not self.root.is_dir():
+            if not os.path.isdir(self.root):
                 self.root.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(staged, ignore_errors=True)
+            if os.path.lexists(staged):
+                shutil.rmtree(staged, ignore_errors=True)
             self._store.cas.materialise(artifact, staged, writable=True)
             for name, data in files.items():
                 if "/" in name:
                     (staged / name).parent.mkdir(parents=True, exist_ok=True)
-                (staged / name).write_bytes(data)
-            (staged / SEAL).write_bytes(seal(staged, tree))
+                _write(f"{staged}/{name}", data)
+            _write(f"{staged}/{SEAL}", seal(staged, tree))
         return Staged(target, staged)
 
     def place(self, staged: Sequence[Staged]) -> None:
@@ -115,13 +116,14 @@ class Publisher:
             return
         from .store import SyncQueue
 
-        queue = SyncQueue(self._store.dir.fs, str(self.root), enabled=self._store.dir.queue.enabled)
+        cache = self._store.dir.queue
         with self._explained([target for target, _ in staged]):
+            same = os.stat(self.root).st_dev == os.stat(self._store.dir.root).st_dev
+            queue = SyncQueue(
+                self._store.dir.fs, str(self.root), enabled=cache.enabled, pace=cache.pace if same else None
+            )
             for _, directory in staged:
-                for base, _, names in os.walk(directory):
-                    queue.add_dir(base)
-                    for name in names:
-                        queue.add_content(os.path.join(base, name))
+                _add_all(queue, str(directory))
             queue.drain()
         for target, directory in staged:
             with self._explained([target]):
@@ -132,14 +134,14 @@ class Publisher:
 
     def _move(self, target: str, staged: Path) -> None:
         while True:
-            self.withdraw(target)
             try:
                 os.rename(staged, self.path(target))
             except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                     raise
-                continue  # another build has just published the same target: the later one stays
-            return
+            else:
+                return
+            self.withdraw(target)  # what an earlier build published, or one that runs beside this: the later one stays
 
     @contextmanager
     def _explained(self, targets: Sequence[str]) -> Iterator[None]:
@@ -219,7 +221,7 @@ class Publisher:
         expected |= {name: bytes_digest(data) for name, data in files.items()}
 
         def sealed(path: Path) -> bool:
-            if path.read_bytes() != seal(directory, tree):
+            if read_regular(path) != seal(directory, tree):
                 raise _Outdated
             return True
 
@@ -248,6 +250,26 @@ def _files(directory: str, above: str = "") -> Iterator[tuple[str, bool]]:
                 yield from _files(entry.path, f"{above}{entry.name}/")
             else:
                 yield above + entry.name, entry.is_file(follow_symlinks=False)
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "wb", buffering=0) as file:
+        left = memoryview(data)
+        while left:
+            left = left[file.write(left) :]
+
+
+def _add_all(queue: SyncQueue, directory: str) -> None:
+    """A directory, with all that is in it, is to be synced."""
+    found = [directory]
+    for path in found:  # grows meanwhile
+        queue.add_dir(path)
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    found.append(entry.path)
+                else:
+                    queue.add_content(entry.path)
 
 
 def _sync_directory(path: str | os.PathLike[str]) -> None:

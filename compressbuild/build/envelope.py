@@ -6,6 +6,7 @@ content has exactly one form, so a changed byte shows wherever it is, even witho
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -56,14 +57,7 @@ class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @classmethod
     def read(cls, path: Path) -> Envelope:
         """Raises BadEnvelope for what cannot be read: no file, a link, a FIFO, or other content."""
-        try:
-            with open(open_regular(path), "rb") as file:
-                data = file.read(_LIMIT + 1)
-        except OSError as error:
-            raise BadEnvelope(f"cannot be read ({error.strerror})") from error
-        if len(data) > _LIMIT:
-            raise BadEnvelope(f"cannot be read (it is larger than {_LIMIT >> 20} MiB)")
-        return cls.decode(data)
+        return cls.decode(_data(path))
 
     def signed(self, key: SigningKey) -> Envelope:
         """With a signature by ``key`` in place of an earlier one by it."""
@@ -84,13 +78,25 @@ class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def sealed(payload: bytes, present: Path, key: SigningKey | None) -> bytes:
     """The envelope for a statement. If the one at ``present`` says the same, its signatures stay."""
     envelope = Envelope(payload)
-    try:
-        there = Envelope.read(present)
-    except BadEnvelope:  # none, or damaged: written again
-        pass
-    else:
-        envelope = there if there.payload == payload else envelope
+    with contextlib.suppress(BadEnvelope):  # none, or damaged: written again
+        data = _data(present)
+        there = Envelope.decode(data)
+        if there.payload == payload and key is None:
+            return data
+        if there.payload == payload:
+            envelope = there
     return (envelope.signed(key) if key else envelope).encode()
+
+
+def _data(path: Path) -> bytes:
+    try:
+        with open(open_regular(path), "rb") as file:
+            data = file.read(_LIMIT + 1)
+    except OSError as error:
+        raise BadEnvelope(f"cannot be read ({error.strerror})") from error
+    if len(data) > _LIMIT:
+        raise BadEnvelope(f"cannot be read (it is larger than {_LIMIT >> 20} MiB)")
+    return data
 
 
 def open_regular(path: Path) -> int:

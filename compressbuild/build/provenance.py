@@ -8,6 +8,7 @@ builds in the same sandbox have equal provenance. :mod:`.envelope` wraps it, and
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,18 @@ from ..store import ActionResult, Tree
 
 __all__ = ["PREDICATE", "STATEMENT", "made_of", "sha256", "statement"]
 
+_CHUNK = 64 << 10  # bytes
+
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
 
 
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256(path: str | os.PathLike[str]) -> str:
+    hasher = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while data := file.read(_CHUNK):
+            hasher.update(data)
+    return hasher.hexdigest()
 
 
 def statement(
@@ -46,7 +52,7 @@ def statement(
     remembers the digests; None for files that will move, where remembering is in vain.
     """
     names = sorted([*(file.path for file in tree.files), *extra, *companions])
-    subject: list[dict[str, Any]] = [{"name": name, "digest": _digests(directory / name, stat)} for name in names]
+    subject: list[dict[str, Any]] = [{"name": name, "digest": _digests(f"{directory}/{name}", stat)} for name in names]
     for each in subject:
         if each["name"] in companions:
             each["annotations"] = {"companion": True}
@@ -80,8 +86,12 @@ def made_of(
     return bytes_digest(msgspec.json.encode([__version__, target, told, environment, signer], order="deterministic"))
 
 
-def _digests(path: Path, stat: StatCache | None) -> dict[str, str]:
+def _digests(path: str, stat: StatCache | None) -> dict[str, str]:
     if stat is None:
+        with open(path, "rb", buffering=0) as file:
+            data = file.read(_CHUNK)
+            if not file.read(1):  # a small file is read once
+                return {"sha256": hashlib.sha256(data).hexdigest(), "blake3": bytes_digest(data)}
         return {"sha256": sha256(path), "blake3": file_digest(path)}
     return {"sha256": stat.memo(path, "sha256", sha256), "blake3": stat.digest(path)}
 

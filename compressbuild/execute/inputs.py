@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -65,10 +66,16 @@ class Inputs:
 
 
 def _stats(path: Path) -> Stats:
+    """Of all that is no directory, by its path below ``path``. What cannot be listed holds nothing."""
     found = {}
-    for base, _, names in os.walk(path):
-        for name in names:
-            full = os.path.join(base, name)
-            info = os.lstat(full)
-            found[os.path.relpath(full, path)] = (info.st_mtime_ns, info.st_size, info.st_ino, info.st_ctime_ns)
+    pending = [""]
+    while pending:
+        above = pending.pop()
+        with contextlib.suppress(OSError), os.scandir(f"{path}/{above}") as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(f"{above}{entry.name}/")
+                    continue
+                info = entry.stat(follow_symlinks=False)
+                found[above + entry.name] = (info.st_mtime_ns, info.st_size, info.st_ino, info.st_ctime_ns)
     return found

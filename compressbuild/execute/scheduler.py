@@ -35,7 +35,7 @@ from .places import Places
 from .pools import Pools
 from .repeated import differences
 from .request import make_request, preloads
-from .run import Run, laid_out
+from .run import Run, first_unmet, laid_out, taken_down
 from .source import import_file
 
 __all__ = ["Scheduler"]
@@ -328,11 +328,9 @@ class Scheduler:
         if (bad := unsound(str(out))) is not None:
             return self._fail(run, "raised", str(bad), bad.hint)
         kind = self.graph.registry.kinds.get(node.kind)
-        unmet = [pattern for pattern in (kind.files if kind is not None else ("*",)) if not any(out.glob(pattern))]
-        if unmet:
-            return self._fail(
-                run, "raised", f"its output has no file matching '{unmet[0]}', which kind '{node.kind}' requires"
-            )
+        if (unmet := first_unmet(kind.files if kind is not None else ("*",), out)) is not None:
+            text = f"its output has no file matching '{unmet}', which kind '{node.kind}' requires"
+            return self._fail(run, "raised", text)
         assert action.key is not None
         checked = self._check and action.result is not None and action.why.reason == "requested"
         if (checked or node.host) and not node.nondeterministic:
@@ -376,7 +374,7 @@ class Scheduler:
         index = run.action.node.index
         del self._running[index]
         self._pools.release(index)
-        self._store.abandon(run.base)
+        taken_down(self._store, run.base)
         if locks:
             release(run.locks)
 

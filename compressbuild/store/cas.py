@@ -74,7 +74,7 @@ class CAS(Objects):
             found, empty = scan(root)
             files = [self._put_found(root, one, consume=consume) for one in found]
         tree = Tree(tuple(files), tuple(empty))
-        self.put_bytes(tree.encode())
+        self._trees[self.put_bytes(tree.encode())] = tree
         return tree
 
     def _put_found(self, root: str, found: Found, *, consume: bool) -> TreeFile:

@@ -25,6 +25,9 @@ _CHUNK = 1 << 20
 _FICLONE = 0x40049409  # linux/fs.h: share the extents of another file, copy on write
 _CLONE_FROM = 64 << 10
 _SYNCFS_FROM = 64
+_SEVERAL = 16  # files from which it is worth a try, if they take long one by one
+_LONG = 0.03  # seconds
+_FADES = 0.9  # of what it once took, at each time that it was not tried
 _LONG_PATH = 2000  # of the 4,095 bytes that the system takes
 
 # What reading says of a bad block, of something that is no regular file, and of what its owner keeps to himself.
@@ -128,11 +131,16 @@ class FileSystem:
         Somebody may have nested directories deeper than recursion or a path can go: those are moved up first.
         """
         try:
-            if not stat.S_ISDIR(os.lstat(path).st_mode):
-                self.remove(path)
-                return
+            self.remove_dir(path)  # most are empty, and none of those has to be read
+            return
         except FileNotFoundError:
             return
+        except NotADirectoryError:
+            self.remove(path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
         found = [path]
         for directory in found:  # grows meanwhile
             try:
@@ -173,6 +181,35 @@ class FileSystem:
             self.make_dirs(path)
 
 
+class Pace:
+    """Whether files reach the disk sooner one by one, or with all of their file system.
+
+    Each sync of a small file waits for a journal of its own, and a sync of everything for one. But that also waits for
+    what other programs have written, so what it took decides whether it is used again."""
+
+    def __init__(self) -> None:
+        self._each: float | None = None  # seconds for one
+        self._all: float | None = None
+
+    def prefers_all(self, count: int) -> bool:
+        each = self._each or 0.0
+        if self._all is None:
+            return count >= _SYNCFS_FROM or (count >= _SEVERAL and count * each > _LONG)
+        return count > 1 and (count * each > self._all if each else count >= _SYNCFS_FROM)
+
+    def took_each(self, seconds: float) -> None:
+        self._each = _mean(self._each, seconds)
+        if self._all is not None:
+            self._all *= _FADES  # other programs come to an end: it is tried again at some time
+
+    def took_all(self, seconds: float) -> None:
+        self._all = _mean(self._all, seconds)
+
+
+def _mean(old: float | None, new: float) -> float:
+    return new if old is None else (old + new) / 2
+
+
 class SyncQueue:
     """What must reach the disk before the next action record may. ``enabled``: False leaves it to the kernel.
 
@@ -180,9 +217,11 @@ class SyncQueue:
     nothing durable refers to them.
     """
 
-    def __init__(self, fs: FileSystem, root: str, *, enabled: bool) -> None:
+    def __init__(self, fs: FileSystem, root: str, *, enabled: bool, pace: Pace | None = None) -> None:
+        """``pace``: of another queue on the same file system."""
         self._root = root
         self.enabled = enabled
+        self.pace = pace or Pace()
         self.deferring = False
         self._fs = fs
         self._files: set[str] = set()
@@ -226,12 +265,19 @@ class SyncQueue:
 
     def drain(self) -> None:
         """Return once all that was added is on the disk. After an error the queue is as before."""
-        if len(self._files) + len(self._dirs) < _SYNCFS_FROM or not self._fs.sync_all(self._root):
+        count = len(self._files) + len(self._dirs)
+        if not count:
+            return
+        began = time.monotonic()
+        if self.pace.prefers_all(count) and self._fs.sync_all(self._root):
+            self.pace.took_all(time.monotonic() - began)
+        else:
             for path in sorted(self._files):
                 with suppress(FileNotFoundError):  # quarantined or replaced since: verification finds its absence
                     self._fs.sync_file(path)
             for path in sorted(self._dirs):
                 self._fs.sync_dir(path)
+            self.pace.took_each((time.monotonic() - began) / count)
         self._files.clear()
         self._dirs.clear()
 
