@@ -30,7 +30,7 @@ def _run(known: "tuple[str, str] | None") -> int:
     _open_streams()
     if known is not None:
         _leave(0, *known)
-    gc.set_threshold(200_000)  # what starting makes is kept: nothing to collect yet
+    gc.set_threshold(1_000_000)  # what starting makes is kept: nothing to collect yet
     from compressbuild.cli.main import main as full
     from compressbuild.cli.streams import Output
 

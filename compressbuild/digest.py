@@ -13,6 +13,7 @@ import stat
 import struct
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,11 +71,16 @@ def encode(value: object) -> bytes:
     return _encoded(value, 0)
 
 
+@lru_cache(maxsize=4096)  # names of entries, and values that many actions share
+def _text(value: str) -> bytes:
+    data = value.encode("utf-8", "surrogatepass")
+    return b"s%d:%b" % (len(data), data)
+
+
 def _encoded(value: object, depth: int) -> bytes:
     kind = type(value)
     if kind is str:
-        data = value.encode("utf-8", "surrogatepass")  # type: ignore[attr-defined]
-        return b"s%d:%b" % (len(data), data)
+        return _text(value)
     if value is None:
         return b"N"
     if kind is bool:
@@ -93,7 +99,13 @@ def _encoded(value: object, depth: int) -> bytes:
         parts = [_encoded(item, deeper) for item in value]  # type: ignore[attr-defined]
         return b"%b%d:%b" % (b"l" if kind is list else b"t", len(parts), b"".join(parts))
     if kind is dict:
-        parts = sorted([_encoded(key, deeper) + _encoded(item, deeper) for key, item in value.items()])  # type: ignore[attr-defined]
+        parts = sorted(
+            [
+                (_text(key) if type(key) is str else _encoded(key, deeper))
+                + (_text(item) if type(item) is str else _encoded(item, deeper))
+                for key, item in value.items()  # type: ignore[attr-defined]
+            ]
+        )
         return b"m%d:%b" % (len(parts), b"".join(parts))
     if kind is frozenset:
         parts = sorted([_encoded(item, deeper) for item in value])  # type: ignore[attr-defined]

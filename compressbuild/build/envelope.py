@@ -80,11 +80,10 @@ def sealed(payload: bytes, present: Path, key: SigningKey | None) -> bytes:
     envelope = Envelope(payload)
     with contextlib.suppress(BadEnvelope):  # none, or damaged: written again
         data = _data(present)
+        if key is None and data == (plain := envelope.encode()):
+            return plain  # as is most often, it has no signatures
         there = Envelope.decode(data)
-        if there.payload == payload and key is None:
-            return data
-        if there.payload == payload:
-            envelope = there
+        envelope = there if there.payload == payload else envelope
     return (envelope.signed(key) if key else envelope).encode()
 
 

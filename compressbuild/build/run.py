@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -272,7 +273,8 @@ class Build:
             reason += f"; build/{name} was removed" if withdrawn else ""
             reason += f"; the new artifact {self._reject(target, result.output, found)}"
             return _Settled(TargetReport(status="gate failed", reason=reason, **base))
-        shutil.rmtree(self._rejected(name), ignore_errors=True)
+        if os.path.lexists(rejected := self._rejected(name)):
+            shutil.rmtree(rejected, ignore_errors=True)
         staged = self._stage(target, found)
         report = TargetReport(status="published" if staged else "up to date", directory=f"build/{name}", **base)
         return _Settled(report, staged, self._entry(target, result.output, found) if staged else None)

@@ -32,18 +32,21 @@ class Inputs:
         self._store = store
         self._base: Path | None = None
         self._stats: dict[Digest, Stats] = {}
+        self._taken: dict[Digest, Taken] = {}
         self._generations: dict[Digest, int] = {}
 
     def get(self, digest: Digest) -> Taken:
         """The directory that holds an artifact. Raises CorruptObject if the cache has other bytes than it should."""
+        if (taken := self._taken.get(digest)) is not None:
+            return taken
         if self._base is None:
             self._base = self._store.scratch()
         generation = self._generations.get(digest, 0)
         path = self._base / f"{digest}-{generation}"
-        if digest not in self._stats:
-            self._store.cas.materialise(digest, path)
-            self._stats[digest] = _stats(path)
-        return Taken(digest, path, generation)
+        self._store.cas.materialise(digest, path)
+        self._stats[digest] = _stats(path)
+        taken = self._taken[digest] = Taken(digest, path, generation)
+        return taken
 
     def spoiled(self, taken: Taken) -> bool:
         """Whether the directory was given up since: somebody had changed it."""
@@ -56,7 +59,7 @@ class Inputs:
         before, after = self._stats[taken.digest], _stats(taken.path)
         if before == after:
             return None
-        del self._stats[taken.digest]
+        del self._stats[taken.digest], self._taken[taken.digest]
         self._generations[taken.digest] = taken.generation + 1
         return next(name for name in sorted({*before, *after}) if before.get(name) != after.get(name))
 

@@ -26,7 +26,8 @@ _WIDE = 100  # characters of it
 def log_path(directory: Path, position: str) -> Path:
     """Where the node's log lies. Makes the directory; CbuildError if something else lies there."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        if not os.path.isdir(directory):
+            directory.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         place = directory if directory.parent.is_dir() else directory.parent
         raise CbuildError(

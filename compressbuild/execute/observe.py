@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,12 @@ class Observe:
 
     def checkpoint_path(self, key: Digest) -> Path:
         return self._logs.parent / "checkpoints" / key
+
+    def drop_checkpoint(self, key: Digest) -> None:
+        """The node has a result: what would have let it go on is not needed."""
+        path = str(self.checkpoint_path(key))
+        if os.path.lexists(path):
+            shutil.rmtree(path, ignore_errors=True)
 
     def log_path(self, node: Node) -> Path:
         return log_path(self._logs, node.position)

@@ -7,7 +7,6 @@ with that. A node that runs again and yields the same bytes leaves its dependent
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -357,7 +356,7 @@ class Scheduler:
         """Make known the ends of nodes whose results are durable now."""
         for ended in self._group.sync():
             if ended.run is not None:
-                shutil.rmtree(self._observe.checkpoint_path(_key(ended.run.action)), ignore_errors=True)
+                self._observe.drop_checkpoint(_key(ended.run.action))
                 release(ended.run.locks)
             self._announce(ended)
         self._awaited.finish()
