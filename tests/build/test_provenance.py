@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import random
 import re
+from pathlib import Path
 
 import blake3
 import msgspec
 import pytest
 from toyproject import CHAIN, Toy
 
+from compressbuild.build import provenance
 from compressbuild.build.envelope import Envelope
 from compressbuild.build.verification import Mismatch, verify
+from compressbuild.digest import StatCache
 from compressbuild.publish import SEAL
 
 
@@ -99,3 +103,12 @@ def test_only_allowed_variables_are_told(toy: Toy, monkeypatch: pytest.MonkeyPat
 
     opened = Project(toy.root / "Compressfile", environ={"ALLOWED": "1", "SECRET": "2"})
     assert opened.keyer.environment == {"ALLOWED": "1"}
+
+
+@pytest.mark.parametrize("size", [0, 1, provenance._CHUNK - 1, provenance._CHUNK, provenance._CHUNK + 1, 200_000])
+def test_both_digests_are_of_all_bytes(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(data := random.Random(size).randbytes(size))
+    want = {"sha256": hashlib.sha256(data).hexdigest(), "blake3": blake3.blake3(data).hexdigest()}
+    stat = StatCache(tmp_path / "stat", tmp_path)
+    assert provenance._digests(str(path), None) == provenance._digests(str(path), stat) == want
