@@ -34,7 +34,7 @@ from .places import Places
 from .pools import Pools
 from .repeated import differences
 from .request import make_request, preloads
-from .run import Run, first_unmet, laid_out, taken_down
+from .run import Run, Workplaces, first_unmet
 from .source import import_file
 
 __all__ = ["Scheduler"]
@@ -68,6 +68,7 @@ class Scheduler:
         self._traces, self._observe, self._awaited = traces, observe, Awaited(finish)
         self._keep_going, self._check, self._remeasure = keep_going, check, remeasure
         self._inputs, self._group, self._fetching, self._starts = Inputs(store), Group(store), Fetching(store), starts
+        self._workplaces = Workplaces(store)
         self._agenda, self._expected = Agenda({}, ()), Expected((), traces)
         self.actions: dict[int, Action] = {}
         self._covers: dict[int, Cover] = {}  # what the keys of nodes that must run cover
@@ -100,6 +101,7 @@ class Scheduler:
                 for run in self._running.values():
                     release(run.locks)
                     self._store.abandon(run.base)
+                self._workplaces.close()
                 self._inputs.close()
 
     # -- deciding ----------------------------------------------------------------------------------------------------
@@ -230,8 +232,7 @@ class Scheduler:
 
     def _launch(self, action: Action, locks: tuple[Lock, ...]) -> None:
         node = action.node
-        base = self._store.scratch()
-        out, scratch = laid_out(base)
+        base, out, scratch = self._workplaces.take()
         taken = {role: self._inputs.get(_result(self.outcomes[source]).output) for role, source in node.inputs.items()}
         log = self._observe.log_path(node)
         run = Run(action, locks, base, log, tuple(taken.values()))
@@ -373,7 +374,7 @@ class Scheduler:
         index = run.action.node.index
         del self._running[index]
         self._pools.release(index)
-        taken_down(self._store, run.base)
+        (self._workplaces.remove if locks else self._workplaces.leave)(run.base)
         if locks:
             release(run.locks)
 
