@@ -24,7 +24,7 @@ def made(tmp_path: Path) -> tuple[Inputs, str]:
 
 def _link(path: Path) -> None:
     path.chmod(0o755)
-    (path / "more").symlink_to("/usr")
+    (path / "more").symlink_to("deep")
 
 
 def _touch(path: Path) -> None:
