@@ -129,9 +129,7 @@ def _ranges(ctx: Context, made: Any, runner: TfliteRunner, given: Iterable[_Arra
     return made.calibrate({signature: batches}, num_threads=ctx.threads)
 
 
-def _fidelity(
-    ctx: Context, model: Path, given: list[_Arrays] | None, params: QuantizeTflite
-) -> dict[str, Any]:
+def _fidelity(ctx: Context, model: Path, given: list[_Arrays] | None, params: QuantizeTflite) -> dict[str, Any]:
     """The quantized model against its source: on samples, else on made-up inputs."""
     causes = _CAUSES
     if given is None:

@@ -86,9 +86,7 @@ class TfliteRunner:
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise UserError(f"LiteRT cannot run the model: {one_line(error)}") from error
-        return {
-            name: _plain(self._interpreter.get_tensor(each["index"]), each) for name, each in self._outputs.items()
-        }
+        return {name: _plain(self._interpreter.get_tensor(each["index"]), each) for name, each in self._outputs.items()}
 
     def _fit(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """A model that came with shapes that vary has its memory planned again for other ones."""
