@@ -1,4 +1,4 @@
-"""The kind ``tflite``: one flatbuffer with the file identifier ``TFL3``, and ``interface.json``
+"""The kinds ``tflite`` and ``ethos-u-model``: one flatbuffer with the file identifier ``TFL3``, and ``interface.json``
 (:mod:`cbuild_kit.interface`) if compressbuild made it. Without it the flatbuffer's own names and types count."""
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from cbuild_kit.interface import Interface
 
 from compressbuild.api import UserError
 
-__all__ = ["INTERFACE", "NAME", "copy", "read_interface", "tflite_file", "validate"]
+__all__ = ["COMMANDS", "INTERFACE", "NAME", "copy", "read_interface", "tflite_file", "validate", "validate_compiled"]
 
 NAME = "model.tflite"
 INTERFACE = "interface.json"
+COMMANDS = "ethos-u"
+"""The operator that holds what an Ethos-U runs."""
 _IDENTIFIER = b"TFL3"  # bytes 4 to 8 of the flatbuffer
 
 
@@ -43,6 +45,20 @@ def copy(model: Path, out: Path) -> Path:
 
 def validate(directory: Path) -> None:
     """ValueError unless the file is of the format, and its tables can be followed."""
+    path = _identified(directory)
+    from .flatbuffer import check  # here: it imports the schema
+
+    check(path)
+
+
+def validate_compiled(directory: Path) -> None:
+    """ValueError unless the file is of the format, and names the operator of an Ethos-U."""
+    path = _identified(directory)
+    if COMMANDS.encode() not in path.read_bytes():
+        raise ValueError(f"{path.name} holds nothing for an Ethos-U")
+
+
+def _identified(directory: Path) -> Path:
     try:
         path = tflite_file(directory)
     except UserError as error:
@@ -51,6 +67,4 @@ def validate(directory: Path) -> None:
         if file.read(8)[4:] != _IDENTIFIER:
             raise ValueError(f"{path.name} is not a LiteRT (TensorFlow Lite) model")
     read_interface(directory)
-    from .flatbuffer import check  # here: it imports the schema
-
-    check(path)
+    return path
