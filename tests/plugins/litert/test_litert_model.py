@@ -1,4 +1,4 @@
-"""Export, quantization and the runner, where the packages of the environment ``litert`` are installed in this Python."""
+"""Export, quantization and the runner, where the packages of environment ``litert`` are installed in this Python."""
 
 from __future__ import annotations
 
