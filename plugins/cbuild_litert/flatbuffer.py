@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
+from cbuild_kit.parity import Precision
 
-__all__ = ["Precision", "check", "float_bytes", "operators", "precision", "read"]
+__all__ = ["check", "float_bytes", "operators", "precision", "read"]
 
-Precision = str
 _FLOATS = {schema.TensorType.FLOAT32: 4, schema.TensorType.FLOAT16: 2, schema.TensorType.FLOAT64: 8}
 _INTS = (schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.INT16, schema.TensorType.INT4)
 _OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}

@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import cache
 
 import digits
-from cbuild_litert.params import ExportTflite
+from cbuild_litert.params import ExportTflite, QuantizeTflite
+from cbuild_litert.settings import EthosUSettings
 
-from compressbuild.api.conformance import BackendContract, KindContract, TechniqueContract
+from compressbuild.api.conformance import BackendContract, KindContract, TechniqueContract, artifact
+from compressbuild.api.testing import run_node
 
 from . import subjects
 
@@ -65,6 +67,7 @@ class Test_technique_quantize_tflite(TechniqueContract):
 class Test_backend_litert(BackendContract):
     backend = "litert"
     preload = PRELOAD
+    raw = ("model.tflite",)  # weights are most of it
 
     def subject(self, place):
         return tflite()
@@ -76,6 +79,46 @@ class Test_backend_litert(BackendContract):
 class Test_kind_tflite(KindContract):
     kind = "tflite"
     preload = PRELOAD
+    raw = Test_backend_litert.raw
 
     def subject(self, place):
         return tflite()
+
+
+@cache
+def for_boards():
+    params = QuantizeTflite(precision="int8", io="int8", data="calibration")
+    out = subjects.place() / "boards.tflite"
+    entry = artifact(tflite(), "tflite")
+    return run_node("cbuild_litert.quantize:quantize", entry, params, out, datasets=subjects.DATASETS).out
+
+
+class Test_backend_ethos_u(BackendContract):
+    backend = "ethos-u"
+    preload = ("numpy",)
+    others = {"system": "Ethos_U55_Deep_Embedded", "memory": "Sram_Only"}
+    beside = {"memory": {"system": "Ethos_U55_Deep_Embedded"}}
+
+    def needs(self):
+        return (*super().needs(), Test_technique_quantize_tflite().stack_needs)  # which makes the subject
+
+    def subject(self, place):
+        return for_boards()
+
+    def unfit(self, place):
+        return [hollow(), tflite()]
+
+
+class Test_kind_ethos_u_model(KindContract):
+    kind = "ethos-u-model"
+    preload = ("numpy",)
+    raw = ("model.tflite",)
+
+    def needs(self):
+        return (*super().needs(), *Test_backend_ethos_u().needs())
+
+    def subject(self, place):
+        out = subjects.place() / "compiled"
+        if not out.exists():
+            run_node("cbuild_litert.vela:compile", artifact(for_boards(), "tflite"), EthosUSettings(), out)
+        return out
