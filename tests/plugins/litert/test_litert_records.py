@@ -12,6 +12,7 @@ from cbuild_litert.manifest import compressbuild_backends, compressbuild_kinds, 
 from cbuild_litert.params import QuantizeTflite
 
 from compressbuild.environment.lockfile import read_lock
+from compressbuild.project import Project
 from compressbuild.words import pythons
 
 PLACE = Path(importlib.util.find_spec("cbuild_litert").submodule_search_locations[0])
@@ -84,3 +85,16 @@ def test_a_model_without_commands_is_not_for_an_ethos_u(tmp_path):
         validate_compiled(tmp_path)
     (tmp_path / "model.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(64) + b"ethos-u\0")
     validate_compiled(tmp_path)
+
+
+def test_what_its_steps_import_of_other_plugins_is_found_in_the_environment(tmp_path):
+    """There, a package is found by its name alone; installed for development, a distribution does not list its own."""
+    (tmp_path / "Compressfile").write_text(
+        "version: 1\nmodels: {net: {factory: 'net:build', inputs: {x: {shape: [1, 2], dtype: float32}}}}\n"
+        "targets: {app: {from: net, steps: [export.tflite], platform: android-litert}}\n"
+    )
+    (tmp_path / "net.py").write_text("def build():\n    return None\n")
+    project = Project(tmp_path / "Compressfile")
+    found = project.keyer.packages(node for node in project.graph.nodes if node.name == "export.tflite")
+    assert {"cbuild_litert", "cbuild_kit", "cbuild_torch"} <= found
+    assert not found & {"compressbuild", "torch", "msgspec", "net"}
