@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from ai_edge_quantizer import quantizer, recipe
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
+from ai_edge_quantizer.calibrator import Calibrator
 from ai_edge_quantizer.qtyping import TFLOperationName
 from ai_edge_quantizer.recipe_manager import RecipeManager
+from ai_edge_quantizer.utils.qsv_utils import min_max_update
 from cbuild_kit import arrays, fit, fixed_batch
 from cbuild_kit.coverage import coverage, merged
 from cbuild_kit.fidelity import check_fidelity
@@ -47,13 +49,14 @@ def quantize(ctx: Context, model: Path, params: QuantizeTflite) -> dict[str, Any
         raise UserError("the model is quantized already", hint="quantize its float source")
     runner = TfliteRunner(model, threads=ctx.threads)
     given = _samples(ctx, runner.inputs, params)
-    made = quantizer.Quantizer(str(source), recipe_of(params))
+    rules = rules_of(params)
+    made = quantizer.Quantizer(str(source), rules.get_quantization_recipe())
     facts: dict[str, Any] = {}
     ranges = None
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
             if params.precision == "int8":
-                ranges = _ranges(ctx, made, runner, given or [])
+                ranges = _ranges(ctx, source, rules, runner, given or [])
                 facts["samples"] = sum(map(_count, given or []))
             bytes_ = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model
     except UserError:
@@ -79,7 +82,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeTflite) -> dict[str, Any
     return merged(facts, reached, _fidelity(ctx, model, given, params))
 
 
-def recipe_of(params: QuantizeTflite) -> list[dict[str, Any]]:
+def rules_of(params: QuantizeTflite) -> RecipeManager:
     """What ai-edge-quantizer is asked for."""
     rules = RecipeManager()
     if params.precision == "fp16":
@@ -93,7 +96,7 @@ def recipe_of(params: QuantizeTflite) -> list[dict[str, Any]]:
         if params.io == "float":
             for edge in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):
                 rules.add_quantization_config(".*", edge, algorithm_key=AlgorithmName.NO_QUANTIZE)
-    return list(rules.get_quantization_recipe())
+    return rules
 
 
 def _is_int(params: QuantizeTflite) -> bool:
@@ -117,8 +120,11 @@ def _samples(ctx: Context, inputs: tuple[ModelInput, ...], params: QuantizeTflit
     return [{name: column[at : at + size] for name, column in columns.items()} for at in starts]
 
 
-def _ranges(ctx: Context, made: Any, runner: TfliteRunner, given: Iterable[_Arrays]) -> Any:
-    """Of every tensor: a moving average of the least and the largest value of each batch."""
+def _ranges(
+    ctx: Context, source: Path, rules: RecipeManager, runner: TfliteRunner, given: Iterable[_Arrays]
+) -> dict[str, Any]:
+    """Of every tensor: the least and the largest value of all samples. The tool's own choice, a moving average over
+    batches, cuts off what few samples reach."""
     signature = runner.signature
     if signature is None:
         raise UserError(
@@ -126,7 +132,9 @@ def _ranges(ctx: Context, made: Any, runner: TfliteRunner, given: Iterable[_Arra
             hint="convert it again with a newer converter, or say 'precision: int8-dynamic'",
         )
     batches = [{name: stored(name, feeds[name], each) for name, each in runner.details.items()} for feeds in given]
-    return made.calibrate({signature: batches}, num_threads=ctx.threads)
+    observers = Calibrator(source.read_bytes(), num_threads=ctx.threads, qsv_update_func=min_max_update)
+    observers.calibrate({signature: batches}, rules)
+    return dict(observers.get_model_qsvs())
 
 
 def _fidelity(ctx: Context, model: Path, given: list[_Arrays] | None, params: QuantizeTflite) -> dict[str, Any]:
