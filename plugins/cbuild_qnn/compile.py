@@ -14,6 +14,7 @@ import onnxruntime_qnn
 from cbuild_kit.interface import size_ranges
 from cbuild_onnx.model import files, soundness
 from cbuild_onnx.model.runner import declared_inputs, one_line, session
+from onnx import ModelProto, ValueInfoProto
 
 from compressbuild.api import Context, UserError
 
@@ -61,7 +62,7 @@ def _fixed(ctx: Context, source: Path, settings: QnnSettings) -> Path:
     first = {item.shape[0]: 1 for item in inputs if item.shape and isinstance(item.shape[0], str)}
     sizes = {axis: low for axis, (low, _) in size_ranges(inputs, {**first, **settings.sizes}).items()}
     proto = files.read(source)
-    for value, item in zip((each for each in proto.graph.input), inputs, strict=False):
+    for value, item in zip(_fed(proto), inputs, strict=True):
         for axis, dimension in zip(item.shape, value.type.tensor_type.shape.dim, strict=True):
             if isinstance(axis, str):
                 dimension.dim_value = sizes[axis]
@@ -69,7 +70,15 @@ def _fixed(ctx: Context, source: Path, settings: QnnSettings) -> Path:
         for dimension in value.type.tensor_type.shape.dim:
             if dimension.dim_param in sizes:
                 dimension.dim_value = sizes[dimension.dim_param]
-    return files.write(proto, ctx.scratch / "fixed")
+    place = ctx.scratch / "fixed"
+    place.mkdir()
+    return files.write(proto, place)
+
+
+def _fed(proto: ModelProto) -> list[ValueInfoProto]:
+    """The inputs that a session is fed: old files list constants among them."""
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    return [value for value in proto.graph.input if value.name not in constants]
 
 
 def _compiled(ctx: Context, source: Path, target: Path, settings: QnnSettings) -> None:
