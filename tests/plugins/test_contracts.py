@@ -12,6 +12,7 @@ import contracts.of_litert
 import contracts.of_llm
 import contracts.of_metrics
 import contracts.of_onnx
+import contracts.of_qnn
 import contracts.of_torch
 import pytest
 from contracts.classes import BASES, named
@@ -25,6 +26,7 @@ MODULES = (
     contracts.of_backends,
     contracts.of_litert,
     contracts.of_llm,
+    contracts.of_qnn,
 )
 CLASSES = {name: found for module in MODULES for name, found in named(module).items()}
 globals().update(CLASSES)
