@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -62,12 +63,14 @@ def _is_being_made(root: Path, digest: str) -> bool:
 
 
 def _size(directory: Path) -> int:
-    return sum(_bytes(os.path.join(base, name)) for base, _, names in os.walk(directory) for name in names)
+    paths = (os.path.join(base, name) for base, folders, names in os.walk(directory) for name in (*names, *folders))
+    return sum(_bytes(path) for path in paths)
 
 
 def _bytes(path: str) -> int:
     try:
-        return os.lstat(path).st_size
+        found = os.lstat(path)
+        return 0 if stat.S_ISDIR(found.st_mode) else found.st_size
     except FileNotFoundError:  # of an environment that is being made, or removed
         return 0
 

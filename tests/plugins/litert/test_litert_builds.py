@@ -152,7 +152,7 @@ def test_a_second_build_without_a_network_runs_nothing(built: tuple[Work, Ran]) 
 
 def test_the_same_bytes_come_out_again(built: tuple[Work, Ran]) -> None:
     work, _ = built
-    work("--check", *LITERT, "board")
+    work("--check", *LITERT, "board", timeout=1500)
 
 
 def test_without_the_environments_only_their_steps_are_missed(built: tuple[Work, Ran], tmp_path: Path) -> None:
