@@ -16,9 +16,9 @@ Feeds = dict[str, np.ndarray]
 
 
 def pairs(length: int = 0) -> Iterator[tuple[Feeds, np.ndarray]]:
-    """Every sentence of all pairs, by length, padded to the longest of its batch; or cut or padded to ``length`` tokens.
+    """Every sentence of all pairs, by length, padded to the longest of its batch, or cut or padded to ``length``.
 
-    Labels N×3 float32: which pair it is of, which of ``SETS``, and the pair's score from 0 to 5.
+    ``length``: in tokens. Labels N×3 float32: which pair it is of, which of ``SETS``, and the pair's score, 0 to 5.
     """
     rows = [(number, *pair) for number, pair in enumerate(read(SETS))]
     labels = np.array([(number, SETS.index(name), score) for number, name, score, *_ in rows for _ in range(2)])
