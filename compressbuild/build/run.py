@@ -78,11 +78,11 @@ def build_targets(
         machines = project.machines
         pools = Places(pools, lambda host: _pools_of(machines.facts(host), gpus=shared))
     selection = selection or project.select(targets)
-    pythons = prepare(project, selection.names, observe, check=check, remeasure=remeasure)
+    prepared = prepare(project, selection.names, observe, check=check, remeasure=remeasure, keep_going=keep_going)
     build = Build(
         project,
         selection,
-        _executor(project, pythons),
+        prepared.around(_executor(project, prepared.pythons)),
         pools,
         observe,
         keep_going=keep_going,

@@ -46,18 +46,23 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 def stats(file: str, overrides: tuple[str, ...], cache_dir: str | None, as_json: bool) -> int:
     """Count what the cache holds."""
+    from ..environment.keeping import present
     from ..store.stats import measure
 
     with _store(file, overrides, cache_dir) as (store, _):
         found = measure(store)
+        sizes = [each.size for each in present(Path(store.path) / "env")]
         if as_json:
-            click.echo(msgspec.json.encode(found).decode())
+            counted = {"environments": len(sizes), "environments_size": sum(sizes)}
+            click.echo(msgspec.json.encode(msgspec.to_builtins(found) | counted).decode())
             return 0
         click.echo(f"{store.path}")
         click.echo(f"{found.objects} objects, {number(found.size, 'B')}")
         click.echo(f"{found.records} results ({found.evicted} evicted), standing for {found.saved:.1f} s of work")
         for kind, row in found.kinds.items():
             click.echo(f"  {kind}: {row.results} results, {number(row.size, 'B')}")
+        if sizes:
+            click.echo(f"{len(sizes)} environments, {number(sum(sizes), 'B')}")
         if found.quarantined:
             click.echo(f"{found.quarantined} files in quarantine, {number(found.quarantine_size, 'B')}")
         if found.leftovers:

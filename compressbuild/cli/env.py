@@ -63,12 +63,16 @@ def _row(project: Project, name: str) -> dict[str, object]:
 @click.argument("names", nargs=-1, metavar="[NAME…]")
 @project_options
 def make_(names: tuple[str, ...], file: str, overrides: tuple[str, ...], cache_dir: str | None) -> int:
-    """Make environments (default: all) that are not there, as a build does before it needs them."""
+    """Make environments that are not there, as a build does before it needs them. Default: those that steps of this
+    Compressfile run in."""
     from ..environment.making import make
 
     with opened(file, overrides, cache_dir) as project:
         project.store.use()
-        for name in names or project.keyer.environments.names:
+        used = sorted({node.environment for node in project.graph.nodes if node.environment is not None})
+        if not names and not used:
+            click.echo("no step of this Compressfile runs in an environment of its own")
+        for name in names or used:
             wanted = project.keyer.environments.wanted(name)
             seconds = make(wanted, project.keyer.environments.root, click.echo)
             took = f"made in {duration(seconds)}" if seconds is not None else "is there"

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 
 import msgspec
 
-__all__ = ["Module", "Space", "relative"]
+__all__ = ["Module", "Space", "relative", "top_level"]
 
 _SUFFIXES = (*EXTENSION_SUFFIXES, ".py", ".pyc")  # the order in which Python tries them
 ENGINE = "compressbuild"
@@ -37,6 +37,15 @@ class Module(msgspec.Struct, frozen=True, dict=True):
     def path(self) -> str:
         """The file's path within its root, with ``/``."""
         return "" if self.file is None else relative(self.file, self.root)
+
+
+def top_level(path: str) -> str:
+    """The top-level module that a file of code belongs to; empty for a file of something else."""
+    folder, name = os.path.split(path)
+    stem, suffix = os.path.splitext(name)
+    while os.path.isfile(os.path.join(folder, "__init__.py")):
+        folder, stem = os.path.split(folder)
+    return stem if suffix in _SUFFIXES else ""
 
 
 def relative(path: str, base: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ..store import SharedExclusive
 from .made import changed, is_made, read_record
 from .making import MAKING
 
-__all__ = ["Kept", "faults", "kept", "remove"]
+__all__ = ["Kept", "faults", "kept", "present", "remove"]
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -27,15 +28,30 @@ class Kept(msgspec.Struct, frozen=True):
 
 def kept(root: Path, wanted: Collection[str]) -> Iterator[Kept]:
     """The directories whose digest is not among ``wanted``, and what was left by processes that were killed."""
+    for path, digest in _directories(root):
+        if (path.name not in wanted or not is_made(path)) and not _is_being_made(root, digest):
+            yield _found(path)
+
+
+def present(root: Path) -> Iterator[Kept]:
+    """All that takes room, whole or not, in the order of the digests."""
+    return (_found(path) for path, _ in _directories(root))
+
+
+def _directories(root: Path) -> Iterator[tuple[Path, str]]:
+    """Each directory of an environment, with its digest."""
     try:
         names = sorted(os.listdir(root))
     except FileNotFoundError:
         return
     for name in names:
-        digest = name.removeprefix(MAKING)
-        if is_digest(digest) and (name not in wanted or not is_made(root / name)) and not _is_being_made(root, digest):
-            record = read_record(root / name) if name == digest else None
-            yield Kept(root / name, record.name if record is not None else "", _size(root / name))
+        if is_digest(digest := name.removeprefix(MAKING)):
+            yield root / name, digest
+
+
+def _found(path: Path) -> Kept:
+    record = None if path.name.startswith(MAKING) else read_record(path)
+    return Kept(path, record.name if record is not None else "", _size(path))
 
 
 def _is_being_made(root: Path, digest: str) -> bool:
@@ -47,8 +63,16 @@ def _is_being_made(root: Path, digest: str) -> bool:
 
 
 def _size(directory: Path) -> int:
-    paths = (os.path.join(base, name) for base, _, names in os.walk(directory) for name in names)
-    return sum(os.lstat(path).st_size for path in paths)
+    paths = (os.path.join(base, name) for base, folders, names in os.walk(directory) for name in (*names, *folders))
+    return sum(_bytes(path) for path in paths)
+
+
+def _bytes(path: str) -> int:
+    try:
+        found = os.lstat(path)
+        return 0 if stat.S_ISDIR(found.st_mode) else found.st_size
+    except FileNotFoundError:  # of an environment that is being made, or removed
+        return 0
 
 
 def remove(found: Kept) -> None:

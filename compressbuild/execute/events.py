@@ -54,10 +54,11 @@ class BuildStarted(_Event, frozen=True, kw_only=True, tag="build-started"):
 
 class EnvironmentStatus(_Event, frozen=True, kw_only=True, tag="environment"):
     """A Python environment of a plugin's own is not there. ``status``: making, waiting for another process that makes
-    it, made (in ``seconds``), or missing, where nothing has to run in it. ``detail``: one line."""
+    it, made (in ``seconds``), missing, where nothing has to run in it, or failed, where a build keeps going without it.
+    ``detail``: one line."""
 
     environment: str
-    status: Literal["making", "waiting", "made", "missing"]
+    status: Literal["making", "waiting", "made", "missing", "failed"]
     detail: str = ""
     seconds: float = 0.0
 

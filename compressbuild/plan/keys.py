@@ -36,7 +36,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..closure import CodeClosure, CodeIndex
+from ..closure import CodeClosure, CodeIndex, top_level
+from ..closure.modules import ENGINE
 from ..compressfile.nodes import plain
 from ..compressfile.spec import Spec
 from ..digest import Digest, StatCache, digest_value
@@ -226,7 +227,15 @@ class Keyer:
 
     def packages(self, nodes: Iterable[Node]) -> frozenset[str]:
         """Every package of plugins, wherever it is installed, whose code counts by its source."""
-        tops = {ref.partition(":")[0].partition(".")[0] for node in nodes for ref in self._plugin_references(node)}
+        nodes = tuple(nodes)
+        tops = {_top(ref) for node in nodes for ref in self._plugin_references(node)}
+        apart = {ref for node in nodes if node.environment is not None for ref in self._plugin_references(node)}
+        if apart:  # there, what these import of other plugins is found by its name alone
+            known = {_top(plugin.module) for plugin in self._registry.plugins}
+            known = known.union(*(self._registry.siblings(top) for top in known))
+            for closure in map(self._code.plugin, apart):
+                tops |= known.intersection(closure.external).union(top_level(path) for path in closure.paths)
+            tops -= {ENGINE, ""}
         return frozenset(tops).union(*(self._registry.siblings(top) for top in tops))
 
     def watched(self, node: Node) -> tuple[str, ...]:
@@ -280,3 +289,8 @@ class Keyer:
             Diagnostic(problem.message, problem.mark or mark, problem.hint) for problem in closure.missing
         ]
         return closure.digest
+
+
+def _top(reference: str) -> str:
+    """``package.module:function`` → ``package``."""
+    return reference.partition(":")[0].partition(".")[0]

@@ -11,7 +11,7 @@ __all__ = ["MARK", "card"]
 MARK = "<!-- written by cbuild push; remove this line to keep your own text -->"
 _LIBRARIES = {
     "onnx": "onnx", "onnxruntime-model": "onnx", "openvino-ir": "openvino", "torch-model": "pytorch",
-    "executorch-program": "executorch", "coreml-package": "coreml",
+    "executorch-program": "executorch", "coreml-package": "coreml", "tflite": "litert",
 }  # fmt: skip
 _DOWNLOAD = """\
 ## Download

@@ -23,7 +23,7 @@ from compressbuild.platforms import Facts
 from compressbuild.registry import Registry, discover
 
 PLACE = ROOT / "docs" / "techniques"
-FIRST_PARTY = {"llm", "metrics", "onnx", "onnxruntime", "openvino", "tensorrt", "torch"}
+FIRST_PARTY = {"litert", "llm", "metrics", "onnx", "onnxruntime", "openvino", "tensorrt", "torch"}
 
 
 @cache

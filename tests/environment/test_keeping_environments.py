@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -126,3 +127,11 @@ def test_verify_says_what_is_not_made(built):
     shutil.rmtree(built.place("new"))
     assert "new: not made" in built("env", "verify").out
     assert "unknown environment 'nwe'" in built("env", "verify", "nwe", code=2).err
+
+
+def test_the_statistics_of_a_cache_count_environments(built):
+    made = list((built.root / "cache/env").iterdir())
+    size = sum(file.lstat().st_size for path in made for file in path.rglob("*") if file.is_symlink() or file.is_file())
+    found = json.loads(built("cache", "stats", "--json").out)
+    assert (found["environments"], found["environments_size"]) == (2, size)
+    assert "\n2 environments, " in built("cache", "stats").out

@@ -9,7 +9,7 @@ import pytest
 from command import CBUILD, Ran
 
 from compressbuild.execute.borrow import Borrowed
-from compressbuild.execute.events import EnvironmentStatus
+from compressbuild.execute.events import EnvironmentStatus, NodeFinished, TargetFinished
 
 
 def statuses(ran: Ran) -> dict[str, list[str]]:
@@ -76,6 +76,23 @@ def test_a_removed_environment_is_named_and_not_missed_until_a_step_needs_it(bui
     built("older", **offline(built))  # what needs the other environment alone is built
     assert statuses(built.json("all")) == {"new": ["making", "made"]}
     assert (built.root / "build/both/value").read_text() == "abd 1.0 2.0"
+
+
+def test_a_build_that_keeps_going_loses_only_what_needs_the_environment(built):
+    shutil.rmtree(built.place("new"))
+    built.edit("f.txt", "abc", "abd")
+    ran = built.json("all", "-k", code=1, **offline(built))
+    ended = {event.label: (event.status, event.cause) for event in ran.events if isinstance(event, NodeFinished)}
+    assert ended["both/tool.new"] == ("failed", "unavailable")
+    assert ended["both/tool.old"] == ("built", "")
+    assert statuses(ran) == {"new": ["making", "failed"]}
+    targets = {event.target: event.status for event in ran.events if isinstance(event, TargetFinished)}
+    assert targets == {"both": "failed", "older": "published", "plain": "published"}
+    said = built("all", "-k", code=1, **offline(built))
+    assert "environment 'new' (the lock" in said.text
+    assert "'cbuild env make new' makes it" in said.text
+    assert "Traceback" not in said.text
+    assert built("all").out.count("published") == 1  # with the network, the one that is left
 
 
 def test_an_edited_lock_runs_that_tool_and_no_other(built):

@@ -8,20 +8,27 @@ from __future__ import annotations
 from pathlib import Path
 
 import contracts.of_backends
+import contracts.of_litert
 import contracts.of_llm
 import contracts.of_metrics
 import contracts.of_onnx
+import contracts.of_qnn
 import contracts.of_torch
 import pytest
 from contracts.classes import BASES, named
 
 from compressbuild.registry import discover
 
-CLASSES = {
-    name: found
-    for module in (contracts.of_torch, contracts.of_onnx, contracts.of_metrics, contracts.of_backends, contracts.of_llm)
-    for name, found in named(module).items()
-}
+MODULES = (
+    contracts.of_torch,
+    contracts.of_onnx,
+    contracts.of_metrics,
+    contracts.of_backends,
+    contracts.of_litert,
+    contracts.of_llm,
+    contracts.of_qnn,
+)
+CLASSES = {name: found for module in MODULES for name, found in named(module).items()}
 globals().update(CLASSES)
 
 # Whatever they are given has a size.

@@ -41,7 +41,7 @@ class BackendContract(RunContract, ParameterContract, RunnerContract):
 
     def needs(self) -> tuple[Needs, ...]:
         typed = msgspec.convert(self.values(), self.params_type)
-        return (self.record.stack.needs, self.record.compile_needs, typed.needs())
+        return (self.stack_needs, self.record.compile_needs, typed.needs())
 
     def _compiled(self, ran: Pair) -> WorkInput:
         checks.check_succeeded(ran.first)

@@ -16,6 +16,7 @@ from ...graph.typed import complete
 from ...platforms import check, probe
 from ..needs import Needs
 from ..params import Params
+from ..stack import Stack
 from ..work import WorkDataset, WorkInput, WorkRequest
 from . import values
 from .bench import Ran, run
@@ -124,10 +125,15 @@ class Contract:
 
     # -- running -----------------------------------------------------------------------------------------------------
 
+    @property
+    def stack_needs(self) -> Needs:
+        """What the stack takes. The kit calls functions in this Python, so modules of an environment count, too."""
+        stack: Stack = self.record.stack
+        return Needs(modules=stack.modules, install=stack.install)
+
     def needs(self) -> tuple[Needs, ...]:
         """What it takes to run the main function here."""
-        stack: Needs = self.record.stack.needs
-        return (stack, self.record.needs, msgspec.convert(self.values(), self.params_type).needs())
+        return (self.stack_needs, self.record.needs, msgspec.convert(self.values(), self.params_type).needs())
 
     def request(self, place: Path, subject: WorkInput | None, params: Mapping[str, Any], **more: Any) -> WorkRequest:
         """The node, as the engine would order it."""

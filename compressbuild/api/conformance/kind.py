@@ -39,7 +39,7 @@ class KindContract(RunnerContract):
     source: ClassVar[Mapping[str, Any] | None] = None
 
     def needs(self) -> tuple[Needs, ...]:
-        return (self.record.stack.needs, self.record.needs)
+        return (self.stack_needs, self.record.needs)
 
     def _artifact(self, place: Path) -> Path:
         """A good artifact: what ``init`` makes of ``source``, or ``subject``."""
