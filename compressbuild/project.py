@@ -259,7 +259,7 @@ def narrowed(project: Project, plans: Mapping[str, TargetPlan]) -> Project:
 def together(projects: Mapping[str, Project], target: str) -> Project:
     """One project with the target of each, called by its key; they are of one Compressfile with other values. It shares
     what the first has learnt and opened; close that one."""
-    from .graph import merged
+    from .graph.merging import merged
 
     first = next(iter(projects.values()))
     _ = (first.keyer, first.traces, first.publisher)

@@ -293,7 +293,7 @@ def test_no_trial_begins_after_the_time(work: Quick):
 
 def test_the_report_shows_the_last_search(work: Quick):
     found = tuned(work, "b", "--minimize", "length", "--trials", "48")
-    (target,) = [t for t in json.loads(work("report", "--format", "json", "b", "-o", "-", *FIRST).out)["targets"]]
+    (target,) = json.loads(work("report", "--format", "json", "b", "-o", "-", *FIRST).out)["targets"]
     shown = target["search"]
     assert [(t["number"], t["state"]) for t in shown["trials"]] == [(t["trial"], t["state"]) for t in found["trials"]]
     assert (shown["front"], shown["chosen"]) == (found["front"], found["chosen"])

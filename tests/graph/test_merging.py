@@ -7,7 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from compressbuild.graph import Graph, merged
+from compressbuild.graph import Graph
+from compressbuild.graph.merging import merged
 from compressbuild.project import Project
 
 TEXT = """\
@@ -61,8 +62,11 @@ def test_each_target_is_what_it_was_and_what_is_shared_is_once(toy, seed: int) -
         plan, before = whole.targets[key], graph.targets["b"]
         assert work_of(whole, whole.closure(plan.nodes)) == work_of(graph, needed)
         assert work_of(whole, [plan.artifact]) == work_of(graph, [before.artifact])
-        for now, then in zip((*plan.metrics, plan.gates[0].metric, plan.gates[0].against),
-                             (*before.metrics, before.gates[0].metric, before.gates[0].against), strict=True):  # fmt: skip
+        gates = [each.gates[0] for each in (plan, before)]
+        ours, theirs = (
+            (*each.metrics, gate.metric, gate.against) for each, gate in zip((plan, before), gates, strict=True)
+        )
+        for now, then in zip(ours, theirs, strict=True):
             assert work_of(whole, [now.node]) == work_of(graph, [then.node])
         assert plan.name == "b", "its history is by its own name"
     assert set(whole.identities) == union
