@@ -49,7 +49,8 @@ def runtimes(registry: Registry, facts: Facts, wanted: Sequence[str]) -> list[Ru
 
     def lacks(record: Backend) -> str:
         needs = (record.stack.needs, record.compile_needs, record.run_needs)
-        return lacking([lack for each in needs for lack in check(each, facts)])
+        found = [lack for each in needs for lack in check(each, facts)]
+        return lacking(found) if found else ""
 
     for word in wanted:
         if word not in registry.backends:

@@ -222,7 +222,7 @@ def test_in_a_batch_each_trial_has_its_own_end(work: Quick):
         "      - toy.copy: {fail: {choose: ['', raise, empty]}}\n    gates: {length: {min: 3}}\n",
     )
     ran = work("tune", "a", "--minimize", "wait", "--trials", "6", "--at-once", "6", "--json", "-v")
-    trials = {point(t): t for t in json.loads(ran.out)["trials"]}
+    trials = {point(t): t for t in json.loads(ran.out.splitlines()[-1])["trials"]}
     assert {key: trial["state"] for key, trial in trials.items() if key[1]} == {
         (salt, fail): "failed" for salt in (1, 710) for fail in ("raise", "empty")
     }

@@ -9,7 +9,6 @@ import pytest
 
 from compressbuild.graph import Graph
 from compressbuild.graph.merging import merged
-from compressbuild.project import Project
 
 TEXT = """\
 version: 1
@@ -34,7 +33,7 @@ def graphs(toy, count: int, seed: int) -> dict[str, Graph]:
         words = [
             f"targets.{name}.steps.{step}.toy.mix.salt.value={rng.randint(1, 5)}" for name, step in (("a", 1), ("b", 0))
         ]
-        with closing(Project(toy.root / "Compressfile", words)) as project:
+        with closing(toy.open(words)) as project:
             found[f"t{number}"] = project.graph
     return found
 
