@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from compressbuild.compressfile.load import loads
 from compressbuild.errors import UsageError
@@ -17,7 +18,7 @@ from compressbuild.starter.data import Data
 from compressbuild.starter.inspection import Found
 from compressbuild.starter.measures import measures
 from compressbuild.starter.model import Given
-from compressbuild.starter.recipes import recipes, suitable
+from compressbuild.starter.recipes import recipes
 from compressbuild.starter.writing import Plan, text_of_search
 
 REGISTRY = discover()
@@ -40,15 +41,23 @@ def test_the_baseline_then_floats_then_recipes() -> None:
 @pytest.mark.parametrize("family", ["cnn", "transformer-encoder", "rnn", "mlp", "mix"])
 @pytest.mark.parametrize("goal", ["size", "latency", "balanced"])
 def test_every_recipe_that_suits_a_runtime_is_tried_on_it(family: str, goal: str) -> None:
-    """The oracle: for each runtime alone, what ``init`` would choose from, none left out."""
-    made = found("torch-model", family, goal)
+    """The oracle reads the recipes' own fields. With copies of one there are more than ``init`` would write."""
+    (model,) = (recipe for recipe in KNOWN.values() if recipe.name == "fewer-heads")
+    copies = {f"copy-{n}": replace(model, name=f"copy-{n}", families=(), goals=()) for n in range(4)}
+    known = {**KNOWN, **copies}
+    made = candidates(
+        REGISTRY, known, (ORT, OPENVINO, INDUCTOR),
+        family=family, goal=goal, kind="torch-model", operators={"LSTM", "Conv"},
+    )  # fmt: skip
     for runtime in (ORT, OPENVINO, INDUCTOR):
         own = {each.recipe.name for each in made if each.recipe is not None and each.runtime is runtime}
         assert own == {
             recipe.name
-            for recipe in suitable(
-                KNOWN.values(), REGISTRY, family, runtime.name, goal, "torch-model", {"LSTM", "Conv"}, most=None
-            )
+            for recipe in known.values()
+            if recipe.role == "compress"
+            and runtime.name in recipe.runtimes
+            and (not recipe.families or family in recipe.families)
+            and (not recipe.goals or goal in recipe.goals)
         }
     assert len({each.name for each in made}) == len(made)
     assert [each.runtime for each in made if each.recipe is None] == [ORT, OPENVINO, INDUCTOR]
