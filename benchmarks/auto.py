@@ -5,8 +5,8 @@ of it are measured, each alternately with the float model in ONNX Runtime:
 
 * what the search chose among recipes and the runtimes that are installed here;
 * the default recipe: the first that suits the model on ONNX Runtime, which ``cbuild init`` writes;
-* what ``olive optimize`` makes of the exported float model for the CPU in 8 bits, without being asked for anything
-  else; on ONNX Runtime.
+* what the workflow of ``olive optimize`` makes of the exported float model for the CPU in 8 bits, with 100 rows to
+  calibrate on; on ONNX Runtime.
 
 Olive has an environment of its own; without ``--olive`` its rows are left out. MiniLM needs the weights that
 ``benchmarks/minilm/prepare.py`` fetches. Exit status 1 if ours is slower than another form that loses no more than a
@@ -41,6 +41,7 @@ POINT = 0.01
 SIZE = 32  # pixels of the enlarged digits
 OLIVE = ["optimize", "--device", "cpu", "--provider", "CPUExecutionProvider", "--precision", "int8"]
 """Its automatic path."""
+ROWS = 100  # that Olive calibrates with
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def write_sentences(place: Path) -> None:
     command([sys.executable, "-c", code], place)
 
 
-def search(case: Case, place: Path, jobs: str) -> dict[str, Any]:
+def search(case: Case, place: Path, jobs: str, platforms: Sequence[str]) -> dict[str, Any]:
     """The search, whose choice is in the Compressfile of ``place``."""
     for file in case.files:
         shutil.copy(REPO / file, place)
@@ -122,6 +123,7 @@ def search(case: Case, place: Path, jobs: str) -> dict[str, Any]:
         write_digits(case, place)
         words, inputs = ("--data", "data.npz"), ("--input", case.inputs)
     asked = ("tune", "--recipe", "auto", case.factory, *words, *inputs, *case.words, "-j", jobs, "--json", "--apply")
+    asked += tuple(word for each in platforms for word in ("--platform", each))
     found: dict[str, Any] = json.loads(command([*CBUILD, *asked], place))
     return found
 
@@ -134,11 +136,32 @@ def default_of(found: Mapping[str, Any]) -> str | None:
 
 
 def by_olive(python: Path, place: Path) -> Path:
-    """What Olive makes of the float model."""
+    """What Olive makes of the float model: the workflow that ``olive optimize`` writes, with our rows to calibrate on.
+    By itself it takes a text from the network, whatever the model is, and a GPU to calibrate on."""
+    from olive import OLIVE_DATA  # benchmarks/olive.py
+
+    out, config = place / "olive", place / "olive/config.json"
     model = place / "build/exported/model.onnx"
-    out = place / "olive"
-    command([str(python), "-m", "olive", *OLIVE, "-m", str(model), "-o", str(out)], place, {"CI": "1"})
-    found = sorted(out.rglob("*.onnx"))
+    dry = ["--disable_telemetry", "--dry_run", "--save_config_file"]
+    command([str(python), "-m", "olive", *OLIVE, *dry, "-m", str(model), "-o", str(out)], place, {"CI": "1"})
+    (out / "samples.py").write_text(OLIVE_DATA)
+    columns = {name: column for name, column in np.load(place / "data.npz").items() if name != "label"}
+    chosen = np.random.default_rng(0).permutation(len(next(iter(columns.values()))))[:ROWS]
+    np.savez(out / "calibration.npz", **{name: column[chosen] for name, column in columns.items()})
+    workflow = json.loads(config.read_text())
+    for one in workflow["passes"].values():
+        if "data_config" in one:
+            one |= {"data_config": "calibration", "calibration_providers": ["CPUExecutionProvider"]}
+    workflow["data_configs"] = [{
+        "name": "calibration",
+        "user_script": str(out / "samples.py"),
+        "load_dataset_config": {"type": "calibration_samples", "params": {"data_dir": str(out / "calibration.npz")}},
+        "dataloader_config": {"params": {"batch_size": 1}},
+    }]  # fmt: skip
+    workflow |= {"output_dir": str(out / "made"), "cache_dir": str(out / "cache")}
+    config.write_text(json.dumps(workflow, indent=1))
+    command([str(python), "-m", "olive", "run", "--config", str(config)], place, {"CI": "1"})
+    found = sorted((out / "made").rglob("*.onnx"))
     if not found:
         raise RuntimeError(f"olive wrote no model to {out}")
     shutil.copy(found[0], place / "olive.onnx")
@@ -150,8 +173,8 @@ def measured(place: Path, target: str) -> dict[str, Any]:
     return found
 
 
-def rows(name: str, case: Case, place: Path, olive: Path | None, jobs: str) -> Iterator[Row]:
-    found = search(case, place, jobs)
+def rows(name: str, case: Case, place: Path, olive: Path | None, jobs: str, platforms: Sequence[str]) -> Iterator[Row]:
+    found = search(case, place, jobs, platforms)
     chosen = found["trials"][found["chosen"] - 1]
     quality = found["metrics"]["quality"]
     recipe = default_of(found)
@@ -174,7 +197,7 @@ def rows(name: str, case: Case, place: Path, olive: Path | None, jobs: str) -> I
     yield row(name, "float", "ONNX Runtime", base, base, quality, found)
     for form, target in forms.items():
         trial = next((t for t in found["trials"] if t["candidate"] == target), None)
-        what = "olive optimize, ONNX Runtime" if trial is None else f"{trial['recipe'] or 'float'}, {trial['runtime']}"
+        what = "olive optimize, onnxruntime" if trial is None else f"{trial['recipe'] or 'float'}, {trial['runtime']}"
         if target in wanted:
             yield row(name, form, what, measured(place, target), base, quality, found)
         else:
@@ -224,6 +247,7 @@ def main() -> int:
     parser.add_argument("--olive", type=Path, help="the python of an environment with olive-ai")
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), help="some of the models")
     parser.add_argument("--keep", type=Path, help="directory for the projects (default: a temporary one)")
+    parser.add_argument("--platform", nargs="+", default=[], help="runtimes to try (default: all that run here)")
     parser.add_argument("-j", "--jobs", default="2", help="CPU slots")
     options = parser.parse_args()
     olive = options.olive
@@ -242,9 +266,11 @@ def main() -> int:
                 )
                 continue
             place = (options.keep or Path(temporary)).resolve() / name
-            place.mkdir(parents=True)
+            place.mkdir(parents=True, exist_ok=True)
+            for made in ("Compressfile", "olive"):  # of an earlier run; its cache stays
+                shutil.rmtree(place / made) if (place / made).is_dir() else (place / made).unlink(missing_ok=True)
             found = []
-            for each in rows(name, CASES[name], place, olive, options.jobs):
+            for each in rows(name, CASES[name], place, olive, options.jobs, options.platform):
                 found.append(each)
                 cells = (
                     each.model, each.form, each.what, f"{each.quality:.4f}", f"{each.drop:+.4f}", f"{each.ratio:.3f}",
