@@ -57,7 +57,7 @@ class Case:
 
 JOURNEYS = ("tests/e2e/journeys/model.py",)
 CASES = {
-    "cnn": Case("model:resnet", JOURNEYS, True, f"x=batch,1,{SIZE},{SIZE}"),
+    "cnn": Case("model:build", ("examples/digits/model.py",), False, "image=batch,1,8,8"),
     "mobilenet": Case("model:mobilenet", JOURNEYS, True, f"x=batch,1,{SIZE},{SIZE}"),
     "vit": Case("model:vit", JOURNEYS, True, f"x=batch,1,{SIZE},{SIZE}"),
     "lstm": Case("model:lstm", ("benchmarks/rnn/model.py",), False, "rows=batch,8,8"),
@@ -96,8 +96,10 @@ def write_digits(case: Case, place: Path) -> None:
     images, labels = load_digits(return_X_y=True)
     rows = (images.reshape(-1, 8, 8) / 16).astype(np.float32)
     name = case.inputs.partition("=")[0]
+    if ",1," in case.inputs:
+        rows = rows[:, None]
     if case.large:
-        rows = np.kron(rows[:, None], np.ones((SIZE // 8, SIZE // 8), np.float32))
+        rows = np.kron(rows, np.ones((SIZE // 8, SIZE // 8), np.float32))
     np.savez(place / "data.npz", **{name: rows, "label": labels})
 
 
@@ -114,7 +116,7 @@ def search(case: Case, place: Path, jobs: str, platforms: Sequence[str]) -> dict
     """The search, whose choice is in the Compressfile of ``place``."""
     for file in case.files:
         shutil.copy(REPO / file, place)
-    if case.factory == "model:build":
+    if not case.inputs:
         shutil.copytree(MINILM, place / "data")
         write_sentences(place)
         words = ("--data", "data.npz", "--weights", "data/minilm.safetensors")
