@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .remote.remote import Remote
     from .store import Store
 
-__all__ = ["STATE_DIR", "Project", "Selection", "connected", "narrowed", "renewed", "undeclared"]
+__all__ = ["STATE_DIR", "Project", "Selection", "connected", "narrowed", "renewed", "together", "undeclared"]
 
 STATE_DIR = ".cbuild"
 """Directory beside the Compressfile for what belongs to this checkout: stat cache, traces, logs, the no-op state."""
@@ -247,13 +247,25 @@ def connected(project: Project) -> Remote | None:
     return project.remote
 
 
-def narrowed(project: Project, plan: TargetPlan) -> Project:
-    """The project with one target, and no more of it than ``plan`` says. It shares what the other has learnt and
+def narrowed(project: Project, plans: Mapping[str, TargetPlan]) -> Project:
+    """The project with these targets, and no more of them than their plans say. It shares what the other has learnt and
     opened; close the other."""
     _ = (project.keyer, project.traces, project.publisher)  # made once, for both
     narrow = copy(project)
-    narrow.graph = project.graph.narrowed(plan)
+    narrow.graph = project.graph.narrowed(plans)
     return narrow
+
+
+def together(projects: Mapping[str, Project], target: str) -> Project:
+    """One project with the target of each, called by its key; they are of one Compressfile with other values. It shares
+    what the first has learnt and opened; close that one."""
+    from .graph.merging import merged
+
+    first = next(iter(projects.values()))
+    _ = (first.keyer, first.traces, first.publisher)
+    joint = copy(first)
+    joint.graph = merged({key: project.graph for key, project in projects.items()}, target)
+    return joint
 
 
 def renewed(project: Project, names: Iterable[str]) -> bool:

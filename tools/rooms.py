@@ -21,7 +21,8 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 LAYERS = """
     __main__
     cli
-    push notebook tune starter agents conformance
+    push notebook tune agents conformance
+    starter
     report advise
     build
     evaluate agent

@@ -205,7 +205,7 @@ class Build:
         counts: dict[str, int] = {}
         for outcome in self._scheduler.outcomes.values():
             counts[outcome.status] = counts.get(outcome.status, 0) + 1
-        order = {name: number for number, name in enumerate(self._project.spec.targets)}
+        order = {name: number for number, name in enumerate(self._project.graph.targets)}
         reports = tuple(sorted(self._reports.values(), key=lambda report: order[report.name]))
         statuses = {report.status for report in reports}
         code = 1 if statuses & {"failed", "not built"} or self.failures else 3 if "gate failed" in statuses else 0

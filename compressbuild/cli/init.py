@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..starter.model import Given
     from ..starter.writing import Plan
 
-__all__ = ["command"]
+__all__ = ["check_train", "command", "complete"]
 
 
 @click.command("init", context_settings={"help_option_names": ["-h", "--help"]})
@@ -98,8 +98,8 @@ def command(
             "Data (.npz, .csv, a folder of images, module:function; empty: fill it in later)",
             default="", show_default=False, err=True,
         ) or None  # fmt: skip
-    found_model, found_data = _complete(found_model, data, inputs, weights, root, asks)
-    _check_train(train, found_model, found_data)
+    found_model, found_data = complete(found_model, data, inputs, weights, root, asks)
+    check_train(train, found_model, found_data)
     consumes = registry.backend(backend).consumes
     export = None
     if found_model.kind not in consumes:
@@ -172,7 +172,7 @@ def _platform(word: str | None, registry: Registry, facts: Facts) -> tuple[str, 
     return name, backend, settings, not lacks(backend, run=True)
 
 
-def _complete(
+def complete(
     model: Given, data: str | None, inputs: tuple[str, ...], weights: str | None, root: Path, asks: bool
 ) -> tuple[Given, Data | None]:
     """The inputs of a factory's model: as said, else as the data has them, else as the user answers."""
@@ -215,7 +215,7 @@ def _complete(
     return msgspec.structs.replace(model, entry=entry), found
 
 
-def _check_train(train: bool, model: Given, data: Data | None) -> None:
+def check_train(train: bool, model: Given, data: Data | None) -> None:
     if not train:
         return
     if not model.factory:

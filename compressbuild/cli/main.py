@@ -83,6 +83,9 @@ _TAKES_VALUE = frozenset(
         "--input",
         "--weights",
         "--family",
+        "--recipe",
+        "--max-drop",
+        "--at-once",
     )
 )
 

@@ -1,4 +1,5 @@
-"""``cbuild tune TARGET``: search the ranges of a target for the best values under its gates."""
+"""``cbuild tune TARGET``: search the ranges of a target for the best values under its gates. With ``--recipe``: search
+recipes and runtimes for a model."""
 
 from __future__ import annotations
 
@@ -9,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .. import place
+from ..errors import UsageError
+from ..starter.choices import FAMILIES, GOALS, Goal
 from ..words import number, parsed_duration
 from . import completion
 from .options import found, project_options
@@ -37,8 +41,13 @@ def _seconds(_: click.Context, __: click.Parameter, text: str | None) -> float |
         raise click.BadParameter(str(error)) from None
 
 
+_OF_RECIPES = ("data", "inputs", "weights", "train", "family", "platforms", "goal", "drop", "output")
+_OF_RANGES = ("file", "at_once", "overrides", "timeout", "seed", "verbose")
+_SHOWN = {"inputs": "input", "platforms": "platform", "drop": "max-drop", "overrides": "set", "at_once": "at-once"}
+
+
 @click.command("tune", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("target", metavar="TARGET", shell_complete=completion.targets)
+@click.argument("target", metavar="TARGET | MODEL", shell_complete=completion.targets)
 @project_options
 @click.option(
     "--minimize", multiple=True, expose_value=False, callback=_objective, metavar="METRIC",
@@ -54,10 +63,32 @@ def _seconds(_: click.Context, __: click.Parameter, text: str | None) -> float |
 )  # fmt: skip
 @click.option("--timeout", callback=_seconds, metavar="TIME", help="Begin no trial after this time: 90s, 10m, 2h.")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="CPU slots of each trial, as for a build.")
+@click.option("--at-once", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+              help="How many trials are one build, which makes what they share once.")  # fmt: skip
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, metavar="N", help="Of the search."
 )
-@click.option("--apply", "write", is_flag=True, help="Write the best values to the Compressfile.")
+@click.option(
+    "--apply", "write", is_flag=True, help="Write the best values, or the chosen recipe, to the Compressfile."
+)
+@click.option("--recipe", "names", multiple=True, metavar="auto | NAME",
+              help="Search recipes and runtimes for MODEL: all that suit it, or those named (repeatable).")  # fmt: skip
+@click.option("--data", metavar="DATA", shell_complete=completion.files,
+              help="With --recipe: an .npz, .csv or .jsonl, a folder of images, or a loader.")  # fmt: skip
+@click.option("--goal", type=click.Choice(GOALS), default="latency", show_default=True,
+              help="With --recipe: what matters most.")  # fmt: skip
+@click.option("--max-drop", "drop", type=click.FloatRange(0), default=0.01, show_default=True, metavar="POINTS",
+              help="With --recipe: how far quality may fall below the model as it came.")  # fmt: skip
+@click.option("--platform", "platforms", multiple=True, metavar="NAME",
+              help="With --recipe: a backend to try (repeatable; default: all that run here).")  # fmt: skip
+@click.option("--family", type=click.Choice(FAMILIES), help="With --recipe: what the model is.")
+@click.option("--input", "inputs", multiple=True, metavar="NAME=SIZES[:TYPE]",
+              help="With --recipe: an input of a factory's model (repeatable).")  # fmt: skip
+@click.option("--weights", metavar="FILE", shell_complete=completion.files,
+              help="With --recipe: a safetensors file for a factory's model.")  # fmt: skip
+@click.option("--train", is_flag=True, help="With --recipe: train the factory's model first.")
+@click.option("-o", "--output", default=place.NAME, metavar="FILE", shell_complete=completion.files,
+              help="With --recipe: where --apply writes.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("-v", "--verbose", is_flag=True, help="Also show the nodes that run.")
 def command(
@@ -68,12 +99,50 @@ def command(
     trials: int,
     timeout: float | None,
     jobs: int | None,
+    at_once: int,
     seed: int,
     write: bool,
     as_json: bool,
     verbose: bool,
+    names: tuple[str, ...],
+    data: str | None,
+    goal: Goal,
+    drop: float,
+    platforms: tuple[str, ...],
+    family: str | None,
+    inputs: tuple[str, ...],
+    weights: str | None,
+    train: bool,
+    output: str,
 ) -> int:
-    """Search the ranges of TARGET for the values that are best under its gates. Every trial is a cached build."""
+    """Search the ranges of TARGET for the values that are best under its gates. Every trial is a cached build.
+
+    With --recipe: search recipes and the runtimes of this machine for MODEL, which is a model file, a Hugging Face
+    directory, or the factory of a torch model as module:function.
+    """
+    _check_options(bool(names))
+    if names:
+        from .tuning_recipes import AUTO
+        from .tuning_recipes import search as search_recipes
+
+        return search_recipes(
+            target,
+            () if AUTO in names else names,
+            data=data,
+            inputs=inputs,
+            weights=weights,
+            train=train,
+            family=family,
+            platforms=platforms,
+            goal=goal,
+            drop=drop,
+            trials=trials,
+            jobs=jobs,
+            cache=Path(cache_dir) if cache_dir else None,
+            output=output,
+            write=write,
+            as_json=as_json,
+        )
     from ..report.text.progress import PlainProgress
     from ..tune.search import Search
 
@@ -87,6 +156,7 @@ def command(
         trials=trials,
         timeout=timeout,
         jobs=jobs,
+        at_once=at_once,
         seed=seed,
         observers=(PlainProgress(sys.stderr),) if verbose else (),
         warn=lambda text: click.echo(f"warning: {text}", err=True),
@@ -98,10 +168,36 @@ def command(
             click.echo(_line(search, trial), err=as_json)
             sys.stdout.flush()
     except BaseException:  # Ctrl-C: what has ended is shown, and counts the next time
+        _keep(search, done)
         if done and not as_json:
             click.echo("\n".join(_table(search, done)))
         raise
+    _keep(search, done)
     return _conclude(search, done, write=write, as_json=as_json)
+
+
+def _keep(search: Search, done: Sequence[Trial]) -> None:
+    """For the report."""
+    from ..tune.keeping import kept_for_report
+
+    if done and (lost := kept_for_report(search, done)) is not None:
+        click.echo(f"warning: the report will not show this search: {lost}", err=True)
+
+
+def _check_options(recipes: bool) -> None:
+    """The two searches have options of their own. UsageError where one is given to the other."""
+    ctx = click.get_current_context()
+
+    def given(name: str) -> bool:
+        return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+    if recipes and ctx.meta.get(_ORDER):
+        raise UsageError("--recipe chooses by --goal, not by a metric", hint="leave --minimize and --maximize out")
+    for name in _OF_RANGES if recipes else _OF_RECIPES:
+        if given(name):
+            shown = f"--{_SHOWN.get(name, name)}"
+            hint = "search the ranges of a TARGET for it" if recipes else "add --recipe auto, and name a MODEL"
+            raise UsageError(f"{shown} {'cannot be given with' if recipes else 'needs'} --recipe", hint=hint)
 
 
 def _conclude(search: Search, done: Sequence[Trial], *, write: bool, as_json: bool) -> int:

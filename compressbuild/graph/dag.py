@@ -60,9 +60,9 @@ class Graph:
             if any(source >= node.index for source in node.inputs.values()):
                 raise ValueError(f"{node.position} comes before one of its inputs")
 
-    def narrowed(self, plan: TargetPlan) -> Graph:
-        """The same nodes with one target, and no more of it than ``plan`` says."""
-        return Graph(self.spec, self.registry, self.nodes, {plan.name: plan}, self.positions, self.identities)
+    def narrowed(self, plans: Mapping[str, TargetPlan]) -> Graph:
+        """The same nodes with these targets, and no more of them than their plans say."""
+        return Graph(self.spec, self.registry, self.nodes, plans, self.positions, self.identities)
 
     @cached_property
     def digraph(self) -> networkx.DiGraph[int]:

@@ -133,9 +133,11 @@ def suitable(
     goal: str,
     kind: str,
     operators: Collection[str],
+    *,
+    most: int | None = _MOST,
 ) -> list[Recipe]:
-    """The recipes for a model, the best known first, at most three. Those that take another kind are reached by
-    export."""
+    """The recipes for a model, the best known first. Those that take another kind are reached by export. ``most``: how
+    many at most; None: all."""
 
     def suits(recipe: Recipe) -> bool:
         reached = recipe.takes == kind or exporting(known, registry, kind, (recipe.takes,)) is not None
@@ -143,4 +145,4 @@ def suitable(
         pairs = ((family, recipe.families), (runtime, recipe.runtimes), (goal, recipe.goals))
         return reached and has and all(not among or one in among for one, among in pairs)
 
-    return [recipe for recipe in known if recipe.role == "compress" and suits(recipe)][:_MOST]
+    return [recipe for recipe in known if recipe.role == "compress" and suits(recipe)][:most]

@@ -11,6 +11,7 @@ import msgspec
 from ..compressfile.names import COMMANDS
 from ..registry import Registry
 from ..words import number
+from .candidates import BASELINE, Candidate
 from .choices import SPEED, TRAIN
 from .data import Data
 from .flow import flow
@@ -19,13 +20,12 @@ from .measures import Measures
 from .model import Given
 from .recipes import Recipe, kinds_after
 
-__all__ = ["OWN_NAMES", "Plan", "free_name", "text_of"]
+__all__ = ["OWN_NAMES", "Plan", "free_name", "text_of", "text_of_search"]
 
 OWN_NAMES = ("fp32", "trained", "exported")
 """Targets that every file may have; a model needs another name."""
 
 _WIDTH = 110
-_BASELINE = "fp32"
 _TRAINED = "trained"
 _EXPORTED = "exported"
 
@@ -57,13 +57,51 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def text_of(plan: Plan, registry: Registry) -> str:
-    lines = [*_heading(plan), "version: 1", "", "models:", f"  {plan.given.name}:"]
-    lines += [f"    {key}: {flow(value)}" for key, value in plan.given.entry.items()]
-    if plan.given.factory and "weights" not in plan.given.entry:
-        lines.append("    # weights: weights.safetensors   # without it: the weights that the factory gives")
-    lines += ["", *_datasets(plan), "", *_platforms(plan), "", *_evaluate(plan), "", "targets:"]
+    lines = [*_heading(plan), *_start(plan), *_platforms(plan), "", *_evaluate(plan), "", "targets:"]
     lines += _targets(plan, registry)
     return "\n".join(lines) + "\n"
+
+
+def text_of_search(
+    plan: Plan, entered: Sequence[Candidate], gates: Mapping[str, Mapping[str, Mapping[str, Any]]]
+) -> str:
+    """A file with a target for each candidate; the first is the baseline. ``plan``: with every recipe of the search, so
+    that the parts of the data do not depend on which candidates are written. ``gates``: candidate → metric → limits."""
+    lines = [*_heading(plan), *_start(plan), "platforms:"]
+    platforms = {one.runtime.name: one.runtime.settings for one in entered}
+    lines += [f"  {name}: {flow(settings)}" for name, settings in platforms.items()]
+    lines += ["", *_evaluate(plan), "", "targets:"]
+    model = plan.given.name
+    if plan.train is not None:
+        lines += [
+            *_about(plan.train),
+            f"  {_TRAINED}: {{from: {model}, steps: {_steps(plan.train, plan, model)}, evaluate: false}}",
+        ]
+        model = _TRAINED
+    exports = {c.export.name: c.export for c in entered if c.export is not None}
+    names = {name: f"{_EXPORTED}-{name}" if at else _EXPORTED for at, name in enumerate(exports)}
+    for name, export in exports.items():
+        lines.append(f"  {names[name]}: {{from: {model}, steps: {_steps(export, plan, model)}, evaluate: false}}")
+    for one in entered:
+        lines += ["", *(["  # The baseline: what every gate compares with."] if one is entered[0] else [])]
+        lines += _about(one.recipe) if one.recipe is not None else []
+        source = names[one.export.name] if one.export is not None else model
+        lines += [f"  {one.name}:", f"    from: {source}"]
+        if one.steps:
+            lines += ["    steps:", *(f"      - {_written(_filled(step, plan, model))}" for step in one.steps)]
+        lines.append(f"    platform: {one.runtime.name}")
+        if limits := gates.get(one.name):
+            lines += ["    gates:", *(f"      {metric}: {flow(limit)}" for metric, limit in limits.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _start(plan: Plan) -> Iterator[str]:
+    """The model and the data."""
+    yield from ("version: 1", "", "models:", f"  {plan.given.name}:")
+    yield from (f"    {key}: {flow(value)}" for key, value in plan.given.entry.items())
+    if plan.given.factory and "weights" not in plan.given.entry:
+        yield "    # weights: weights.safetensors   # without it: the weights that the factory gives"
+    yield from ("", *_datasets(plan), "")
 
 
 # -- what was found --------------------------------------------------------------------------------------------------
@@ -138,7 +176,7 @@ def _evaluate(plan: Plan) -> Iterator[str]:
     else:
         yield "  data: data"
         yield f"  metrics: [{', '.join((plan.measures.quality.name, *plan.measures.costs))}]"
-    yield f"  baseline: {_BASELINE}"
+    yield f"  baseline: {BASELINE}"
 
 
 def _targets(plan: Plan, registry: Registry) -> Iterator[str]:
@@ -154,7 +192,7 @@ def _targets(plan: Plan, registry: Registry) -> Iterator[str]:
     if start != plan.given.name:
         yield ""
     yield "  # The baseline: what every gate compares with."
-    yield f"  {_BASELINE}: {{from: {start}, platform: {plan.platform}}}"
+    yield f"  {BASELINE}: {{from: {start}, platform: {plan.platform}}}"
     if not plan.recipes:
         yield "  # No recipe suits this family, runtime and goal: 'cbuild recipes' lists all of them."
     for recipe in plan.recipes:
@@ -214,11 +252,11 @@ def _gates(plan: Plan, recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
     """Quality first. Where the runtime cannot run here, what cannot be measured does not fail the build."""
     allow = {} if plan.runs else {"unmeasured": "allow"}
     judge, speed, size = plan.measures.quality, plan.measures.speed, plan.measures.size
-    yield judge.name, {**(judge.limit or {"max-drop": recipe.gates.quality_drop, "against": _BASELINE}), **allow}
+    yield judge.name, {**(judge.limit or {"max-drop": recipe.gates.quality_drop, "against": BASELINE}), **allow}
     if recipe.gates.size is not None and size is not None:
-        yield size, {"max-ratio": recipe.gates.size, "against": _BASELINE}
+        yield size, {"max-ratio": recipe.gates.size, "against": BASELINE}
     if recipe.gates.latency is not None and plan.goal == SPEED and speed is not None:
-        yield speed, {"max-ratio": recipe.gates.latency, "against": _BASELINE, **allow}
+        yield speed, {"max-ratio": recipe.gates.latency, "against": BASELINE, **allow}
 
 
 def free_name(given: Given, taken: Iterable[str]) -> Given:

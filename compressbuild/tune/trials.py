@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from ..evaluate.gates import Verdict
 
-__all__ = ["Objective", "Trial", "best", "front", "violation"]
+__all__ = ["Objective", "Trial", "best", "bounds", "front", "violation"]
 
 
 _OUTSIDE = 1e-6
@@ -34,7 +34,8 @@ class Objective(msgspec.Struct, frozen=True):
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """A point that was built. ``point``: path of a range → value. ``values``: of the objectives, none if it failed, or
     missed a gate before they were measured.
-    ``violation``: how far outside its gates it is, 0 inside. ``ran``: nodes that ran for it."""
+    ``violation``: how far outside its gates it is, 0 inside. ``ran``: nodes that ran for it.
+    ``metrics``: what else was measured; ``limits``: where the gates lie (see :func:`bounds`)."""
 
     number: int
     point: dict[str, Any]
@@ -43,6 +44,8 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     violation: float = 0.0
     reason: str = ""
     ran: int = 0
+    metrics: Mapping[str, float] = {}
+    limits: Mapping[str, list[float]] = {}
 
 
 def violation(verdicts: Sequence[Verdict]) -> float:
@@ -56,6 +59,27 @@ def violation(verdicts: Sequence[Verdict]) -> float:
         else:  # what is inconclusive may be inside by its value, and is outside all the same
             total += max(-verdict.margin, 0.0) / abs(verdict.bound or 1.0) + _OUTSIDE
     return total
+
+
+def bounds(
+    verdicts: Sequence[Verdict], measured: Mapping[str, float], relative: Collection[str]
+) -> dict[str, list[float]]:
+    """Metric → the values at which its gates begin to be missed. ``measured``: values of metrics, or the ratios to the
+    baseline of those in ``relative``. A limit on a class, or on what is not measured, has no such place."""
+    found: dict[str, list[float]] = {}
+    for verdict in verdicts:
+        own, got = measured.get(verdict.metric), verdict.value
+        if own is None or got is None or not math.isfinite(got):
+            continue
+        place = None
+        if verdict.limit in ("max-ratio", "min-ratio"):
+            place = verdict.bound if verdict.metric in relative else own / got * verdict.bound if got else None
+        elif verdict.metric not in relative:
+            drop = own + got - verdict.bound  # of the value that it may not fall below by more
+            place = {"min": verdict.bound, "max": verdict.bound, "max-drop": drop}.get(verdict.limit)
+        if place is not None:
+            found.setdefault(verdict.metric, []).append(place)
+    return found
 
 
 def front(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:

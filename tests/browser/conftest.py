@@ -131,6 +131,22 @@ USED = {
 }
 
 
+SEARCH: dict[str, Any] = {
+    "time": 1.7e9, "objectives": {"size": "minimize", "top1": "maximize"}, "front": [2, 1], "chosen": 1,
+    "units": {"size": "B"}, "relative": [], "across": "size", "up": "top1",
+    "trials": [
+        {"number": n, "parameters": {"ratio": ratio, "how": "<i>x</i>"}, "state": state, "reason": reason,
+         "values": values, "limits": {"top1": [0.9]} if values else {}}
+        for n, ratio, state, values, reason in (
+            (1, 0.3, "feasible", {"size": 900, "top1": 0.96}, ""),
+            (2, 0.5, "feasible", {"size": 700, "top1": 0.91}, ""),
+            (3, 0.7, "infeasible", {"size": 400, "top1": 0.7}, "top1 min fail"),
+            (4, 0.9, "failed", {}, "a/prune failed: <b>no</b> channel is left"),
+        )
+    ],
+}  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def document() -> dict[str, Any]:
     collapsed = "top1 collapsed in class 2 (0.97 → 0.30) against big"
@@ -197,6 +213,7 @@ def document() -> dict[str, Any]:
         "flipped": {**FLIPPED, "looked": False},
         "operators": "'pruned' was not profiled: 'cbuild profile pruned' measures it",
     }
+    targets[2]["search"] = SEARCH
     targets[3] |= {"flipped": {**FLIPPED, "said": "the loader <b>failed</b>"}}
     targets[5] |= {"flipped": {**FLIPPED, "rows": [{**row, "text": "", "image": ""} for row in FLIPPED["rows"]]}}
     ahead = front(

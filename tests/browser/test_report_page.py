@@ -115,6 +115,26 @@ def test_the_keyboard_goes_on_from_what_was_opened(browser: Any) -> None:
     assert browser.switch_to.active_element.get_attribute("id") == "panel"
 
 
+def test_a_search_is_drawn_with_its_gates_its_front_and_its_choice(browser: Any) -> None:
+    browser.find_element(By.CSS_SELECTOR, "#tabs [data-target=pruned]").click()
+    drawn = browser.execute_script(
+        "const c = charts.find((c) => c.canvas.getAttribute('aria-label').startsWith('top1 against size'));"
+        "return c.data.datasets.map((d) => [d.label, d.data.map((p) => [p.x, p.y])])"
+    )
+    assert drawn == [
+        ["chosen", [[900, 0.96]]],
+        ["keeps the gates", [[700, 0.91]]],
+        ["misses a gate", [[400, 0.7]]],
+        ["Pareto front", [[700, 0.91], [900, 0.96]]],
+        ["gate", [[400, 0.9], [900, 0.9]]],
+    ]
+    found = table(browser, "4 trials")
+    assert found[0] == ["trial", "ratio", "how", "size", "top1", "gates", ""]
+    assert [cells[0] for cells in found[1:]] == ["1 ★", "2 ◆", "3", "4"]
+    assert found[1][1:6] == ["0.3", "<i>x</i>", "900 B", "0.96", "keeps the gates"]
+    assert found[4][3:] == ["–", "–", "failed", "a/prune failed: <b>no</b> channel is left"]
+
+
 def test_a_collapse_is_seen_at_once(browser: Any) -> None:
     row = browser.find_element(By.CSS_SELECTOR, "#table tr[data-target=slow]")
     assert "⚠" in row.text

@@ -31,6 +31,9 @@ FILL = [
     "--set", "targets.b.steps.0.toy.mix.modulus.value={}",
 ]  # fmt: skip
 
+FIRST = [word.format(("7", "2", "905")[at // 2]) for at, word in enumerate(FILL)]
+"""Values for the ranges, with which the targets can be built."""
+
 
 @pytest.fixture
 def work(tmp_path: Path) -> Quick:
@@ -181,6 +184,55 @@ def test_a_trial_that_misses_a_gate_is_not_measured_further(work: Quick, tmp_pat
     assert all(trial["ran"] == 0 for trial in tuned(work, "b", "--minimize", "wait", "--trials", "24")["trials"])
 
 
+def test_trials_of_one_build_are_those_of_builds_of_their_own(work: Quick, tmp_path: Path):
+    one = tuned(work, "b", "--minimize", "length", "--trials", "48")
+    other = Quick(tmp_path / "other", toy=True)
+    other.write("f.txt", "abc")
+    other.write("Compressfile", TEXT)
+    many = tuned(other, "b", "--minimize", "length", "--trials", "48", "--at-once", "7", "-j", "3")
+    assert many == one, "also how many nodes ran for each"
+    assert records(work) == records(other)
+    assert [
+        t["ran"] for t in tuned(work, "b", "--minimize", "length", "--trials", "48", "--at-once", "48")["trials"]
+    ] == [0] * 48
+
+
+def test_a_batch_is_a_function_of_the_seed_also_when_it_was_stopped_within(work: Quick, tmp_path: Path):
+    text = TEXT.replace("[5, 905], step: 300", "[5, 905]")
+
+    def points(name: str, *runs: str) -> list[tuple[object, ...]]:
+        found = Quick(tmp_path / name, toy=True)
+        found.write("f.txt", "abc")
+        found.write("Compressfile", text)
+        for trials in runs:
+            said = tuned(found, "b", "--minimize", "length", "--trials", trials, "--seed", "7", "--at-once", "4")
+        return [point(t) for t in said["trials"]]
+
+    whole = points("whole", "22")
+    assert len(set(whole)) == 22
+    assert points("stopped", "6", "15", "22") == whole
+
+
+def test_in_a_batch_each_trial_has_its_own_end(work: Quick):
+    """One fails, one misses a gate before it is measured, others go on; what failed has its own cause."""
+    work.write(
+        "Compressfile",
+        "version: 1\nmodels: {f: {file: f.txt}}\nevaluate: {metrics: [length, wait]}\ntargets:\n"
+        "  a:\n    from: f\n    steps:\n      - toy.mix: {salt: {choose: [1, 710]}, modulus: 1000}\n"
+        "      - toy.copy: {fail: {choose: ['', raise, empty]}}\n    gates: {length: {min: 3}}\n",
+    )
+    ran = work("tune", "a", "--minimize", "wait", "--trials", "6", "--at-once", "6", "--json", "-v")
+    trials = {point(t): t for t in json.loads(ran.out.splitlines()[-1])["trials"]}
+    assert {key: trial["state"] for key, trial in trials.items() if key[1]} == {
+        (salt, fail): "failed" for salt in (1, 710) for fail in ("raise", "empty")
+    }
+    assert trials[1, "raise"]["reason"] == "a/toy.copy failed: asked to fail"
+    assert "asked to fail" not in trials[710, "empty"]["reason"]
+    states = {trials[1, ""]["state"], trials[710, ""]["state"]}
+    assert states == {"feasible", "infeasible"}, "the text is 295, and 4"
+    assert ran.err.count("a/wait") <= 1, "what missed the gate is not measured"
+
+
 def test_a_search_with_trials_that_were_not_measured_goes_on(work: Quick):
     text = TEXT.replace("[length, shares]", "[length, wait]").replace("[5, 905], step: 300", "[5, 905]")
     work.write("Compressfile", text.replace("min: 2", "min: 3"))
@@ -237,6 +289,23 @@ def test_no_trial_begins_after_the_time(work: Quick):
     ran = work("tune", "b", "--minimize", "length", "--trials", "9", "--timeout", "0.000001s", code=1)
     assert "the time is over after 0 of 9 trials" in ran.err
     assert "no trial was made" in ran.err
+
+
+def test_the_report_shows_the_last_search(work: Quick):
+    found = tuned(work, "b", "--minimize", "length", "--trials", "48")
+    (target,) = json.loads(work("report", "--format", "json", "b", "-o", "-", *FIRST).out)["targets"]
+    shown = target["search"]
+    assert [(t["number"], t["state"]) for t in shown["trials"]] == [(t["trial"], t["state"]) for t in found["trials"]]
+    assert (shown["front"], shown["chosen"]) == (found["front"], found["chosen"])
+    assert (shown["across"], shown["up"]) == ("length", "shares")
+    assert {limit for t in shown["trials"] for limit in t["limits"]["length"]} == {2}
+    tuned(work, "b", "--minimize", "length", "--maximize", "shares", "--trials", "48")
+    work("report", "b", *FIRST)
+    assert '"objectives":{"length":"minimize","shares":"maximize"}' in (work.root / "report.html").read_text()
+    kept = work.root / ".cbuild/searched/b"
+    kept.write_bytes(kept.read_bytes()[:-3])
+    said = json.loads(work("report", "--format", "json", "b", "-o", "-", *FIRST).out)
+    assert said["targets"][0]["search"] is None, "what is damaged is not shown"
 
 
 def refused(work: Work, *words: str) -> Ran:

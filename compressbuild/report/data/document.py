@@ -28,6 +28,7 @@ from .about import commit, interface, loading_of, machine
 from .baselines import Baselines
 from .breakdowns import breakdowns
 from .layers import shown_layers
+from .searched import kept
 
 __all__ = ["gather", "timed"]
 
@@ -223,6 +224,7 @@ def _target(project: Project, plan: Plan, target: TargetPlan, baselines: Baselin
         "steps": [_node(project, action) for action in actions],
         "breakdowns": list(breakdowns(metrics, before)),
         "layers": None,
+        "search": kept(project.state, target.name),
         "logs": _logs(project.state / "logs", [a.node.position for a in (*actions, *wanted)]),
         "provenance": _provenance(directory / "provenance.json"),
         "history": [msgspec.to_builtins(entry) for entry in entries[-HISTORY:]],

@@ -26,7 +26,7 @@ _NODE = ("node", "kind", "status", "seconds", "memory", "size")
 
 def page(document: dict[str, Any], graph: str) -> str:
     """``document``: as :func:`compressbuild.report.data.document.gather` makes it. ``graph``: an svg element."""
-    scripts = ("page", "parts", "samples", "operators", "target", "report")
+    scripts = ("page", "parts", "samples", "operators", "search", "target", "report")
     return _page("report", str(document["project"]), scripts, _slim(document), {"GRAPH": graph})
 
 

@@ -70,6 +70,7 @@ function open(name, scroll) {
   if (data.layers[t.layers]) parts.push(h("h3", {}, "Layers"), drawn(layersPart(t)));
   if (t.flipped) parts.push(h("h3", {}, `Samples that flipped, by ${t.flipped.metric}`), samplesPart(t.flipped.rows, t.baseline, t.name, { ...t.flipped, command: `cbuild report ${t.name} --samples` }));
   if (t.operators) parts.push(h("h3", {}, `Operators beside ${t.baseline}`), operatorsPart(t.operators, t.baseline, t.name));
+  if (t.search) parts.push(h("h3", {}, "Search"), drawn(searchPart(t.search)));
   if (t.history.length) parts.push(h("h3", {}, "History"), drawn(historyPart(t)));
   const logs = Object.entries(t.logs);
   if (logs.length) parts.push(h("h3", {}, "Logs"), logs.map(([node, text]) => h("details", {}, h("summary", {}, node), h("pre", { tabindex: 0 }, text))));
