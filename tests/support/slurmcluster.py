@@ -57,10 +57,12 @@ PartitionName=main Nodes=n1,n2 Default=YES MaxTime=60 State=UP
 
 @dataclass
 class Cluster:
-    """``conf``: what $SLURM_CONF is to name. ``daemons``: the process of each, by its name."""
+    """``conf``: what $SLURM_CONF is to name. ``home``: where agents keep their files; the nodes share it, as nodes of a
+    cluster share home directories. ``daemons``: the process of each, by its name."""
 
     place: Path
     conf: Path
+    home: Path
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def run(self, *words: str) -> str:
@@ -77,7 +79,7 @@ class Cluster:
     def start(self, name: str, *words: str) -> None:
         program = PROGRAMS[name.partition("-")[0]]
         assert program is not None
-        environment = {**os.environ, "SLURM_CONF": str(self.conf)}
+        environment = {"PATH": _SBIN, "SLURM_CONF": str(self.conf)}
         with open(self.place / f"{name}.out", "ab") as log:
             self.daemons[name] = subprocess.Popen(
                 [program, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
@@ -128,7 +130,7 @@ def slurm_cluster(place: Path) -> Iterator[Cluster]:
     """Below ``place``, whose path must be short: it holds a socket."""
     place.mkdir(parents=True, exist_ok=True)
     place.chmod(0o755)
-    for name in ("state", "spool-n1", "spool-n2"):
+    for name in ("home", "state", "spool-n1", "spool-n2"):
         (place / name).mkdir()
     (place / "munge.key").write_bytes(os.urandom(64))
     (place / "munge.key").chmod(0o600)
@@ -137,7 +139,7 @@ def slurm_cluster(place: Path) -> Iterator[Cluster]:
     conf.write_text(_CONF.format(host=host, user=getpass.getuser(), place=place, ports=_free_ports(3)))
     (place / "gres.conf").write_text("NodeName=n2 Name=board Count=1\n")
     (place / "cgroup.conf").write_text("CgroupPlugin=autodetect\n")
-    cluster = Cluster(place, conf)
+    cluster = Cluster(place, conf, place / "home")
     try:
         cluster.start(
             *("munged", "--foreground", "--force", f"--socket={place}/munge.socket", f"--key-file={place}/munge.key"),

@@ -20,6 +20,7 @@ def cluster() -> Iterator[Cluster]:
     try:
         with slurm_cluster(place / "c") as found, pytest.MonkeyPatch.context() as patch:
             patch.setenv("SLURM_CONF", str(found.conf))
+            patch.setenv("XDG_CACHE_HOME", str(found.home))  # which jobs are sent: all that runs there can be found
             patch.setenv("PYTHONPATH", os.path.dirname(slurmcluster.__file__))
             yield found
     finally:
@@ -28,7 +29,4 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def home(cluster: Cluster) -> Path:
-    """Where the agents keep their files; both nodes share it, as a cluster's home directory is shared."""
-    place = cluster.place / "home"
-    place.mkdir()
-    return place
+    return cluster.home
