@@ -1,5 +1,5 @@
-"""A plugin whose machines are this one, and are given by a scheduler: ``lobby://free`` at once, ``lobby://busy`` after a
-while, ``lobby://full`` never, ``lobby://wrong`` cannot be had."""
+"""A plugin whose machines are this one, and are given by a scheduler: ``lobby://free`` at once, ``lobby://busy`` after
+a while, ``lobby://full`` never; ``lobby://wrong`` cannot be had."""
 
 from __future__ import annotations
 
