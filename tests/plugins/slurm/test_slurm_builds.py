@@ -171,7 +171,9 @@ def test_interrupted_in_the_queue(make: Make, full: Callable[[], None], cluster:
     ("partition", "options", "says", "step"),
     [
         ("nowhere", {}, "nvalid partition name", "'sinfo -s' lists the partitions"),
-        ("main", {"cpus": 99}, "ode configuration is not available", "lists what nodes have"),
+        ("main", {"cpus": 99}, "can never start (PartitionConfig)", "lists what it has"),
+        ("main", {"time": "5-0"}, "can never start (PartitionTimeLimit)", "ask for less 'time'"),
+        ("main", {"mem": "9T"}, "ode configuration is not available", "lists what nodes have"),
         ("main", {"gres": "gpu:1"}, "nvalid generic resource (gres) specification", "lists the generic resources"),
         ("main", {"constraint": "huge"}, "nvalid feature specification", "lists the features"),
         ("main", {"node": "n9"}, "node name", "'sinfo -N' lists the nodes"),

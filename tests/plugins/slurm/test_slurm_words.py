@@ -29,7 +29,7 @@ from compressbuild.api import UserError
             "srun: Force Terminated job 12\nsrun: Job step aborted: Waiting up to 32 seconds for job step to finish.\n"
             "slurmstepd: error: *** STEP 12.0 ON n1 CANCELLED AT 2026-11-30T00:01:02 DUE TO TIME LIMIT ***\n",
             "STEP 12.0 ON n1 CANCELLED AT 2026-11-30T00:01:02 DUE TO TIME LIMIT",
-            None,
+            "ask for more 'time'",
         ),
         ("it went wrong\nsrun: error: n1: task 0: Exited with exit code 1\n", "it went wrong", None),
         ("srun: error: n1: task 0: Killed\n", "n1: task 0: Killed", None),
