@@ -120,7 +120,7 @@ class Job:
         if self._trouble:
             return f"Slurm does not answer: {self._trouble}"
         if self._place is None:
-            return "the job is being submitted"
+            return ""
         reason = f" ({self._place.reason})" if self._place.reason not in ("", "None") else ""
         return f"job {self._place.job} is {self._place.state.lower()}{reason}"
 

@@ -19,7 +19,10 @@ HOPELESS = {
 
 _HINTS = (
     (r"invalid partition|partition name", "'sinfo -s' lists the partitions"),
-    (r"node configuration is not available|can not be satisfied|more processors|node count", HOPELESS["BadConstraints"]),
+    (
+        r"node configuration is not available|can not be satisfied|more processors|node count",
+        HOPELESS["BadConstraints"],
+    ),
     (r"generic resource|gres", "'sinfo -o \"%N %G\"' lists the generic resources of nodes"),
     (r"feature", "'sinfo -o \"%N %f\"' lists the features of nodes"),
     (r"invalid node name|node name", "'sinfo -N' lists the nodes"),
