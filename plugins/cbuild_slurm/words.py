@@ -35,7 +35,10 @@ _HINTS = (
         "'munge -n | unmunge' tries munged, which must run here with the cluster's key",
     ),
     (r"contact slurm controller|connection refused|socket timed out", "'scontrol ping' says whether slurmctld answers"),
-    (r"slurm\.conf|config", "'scontrol show config' must work here; $SLURM_CONF names the configuration"),
+    (
+        r"slurm\.conf|configuration file|configless",
+        "'scontrol show config' must work here; $SLURM_CONF names the configuration",
+    ),
     (r"no such file or directory", "'python' must be a Python on the node, as ?python=/opt/venv/bin/python"),
 )
 _OWN = re.compile(r"^(?:srun|slurmstepd)(?:-[^:]*)?: ")
