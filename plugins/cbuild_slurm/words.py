@@ -37,7 +37,7 @@ _HINTS = (
     (r"contact slurm controller|connection refused|socket timed out", "'scontrol ping' says whether slurmctld answers"),
     (
         r"slurm\.conf|configuration file|configless",
-        "'scontrol show config' must work here; $SLURM_CONF names the configuration",
+        "'scontrol show config' must work here; $SLURM_CONF names the file",
     ),
     (r"no such file or directory", "'python' must be a Python on the node, as ?python=/opt/venv/bin/python"),
 )

@@ -243,7 +243,7 @@ def test_a_job_that_is_always_cancelled(make: Make, cluster: Cluster) -> None:
 def test_a_worker_is_killed(make: Make, home: Path) -> None:
     """It counts as a crash, as here; asked for, it starts once more, in the same job."""
     project = make()
-    project.text("{seconds: 1.5, retries: {crashed: 1}}")
+    project.text("{seconds: 1.5}, retries: {crashed: 1}")
 
     def kill() -> None:
         (worker,) = (pid for pid in running(str(home)) if "/node-" in os.readlink(f"/proc/{pid}/cwd"))
