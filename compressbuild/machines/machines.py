@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -42,7 +43,10 @@ class _Known(msgspec.Struct):
 
 class Machines:
     """``state``: a directory in which to remember them. ``sandbox``: of the nodes. A method that is given an address
-    connects if nothing is known of it yet."""
+    connects if nothing is known of it yet.
+
+    ``on_wait``: hears of an address, and what a scheduler has it wait for; empty once it waits no more. In any thread.
+    """
 
     def __init__(self, registry: Registry, state: Path, sandbox: str) -> None:
         self._registry, self._state, self._sandbox = registry, state, sandbox
@@ -51,6 +55,9 @@ class Machines:
         self._sessions: dict[str, Session] = {}
         self._bundle: Bundle | None = None
         self._lock = Lock()
+        self._opening: dict[str, Lock] = {}
+        self._stop = Event()
+        self.on_wait: Callable[[str, str], None] = _say
 
     # -- addresses ---------------------------------------------------------------------------------------------------
 
@@ -144,6 +151,11 @@ class Machines:
             save_sealed(self._file(address), _MAGIC, known)
         return known.answers[asked]
 
+    def dear(self, address: str) -> bool:
+        """Whether it is known already, and asking it again may mean to wait in a queue."""
+        known = self._known.get(address) or load_sealed(self._file(address), _MAGIC, _Known)
+        return self.executor(address).queued and isinstance(known, _Known)
+
     def renew(self, addresses: Iterable[str]) -> bool:
         """Ask each of these machines once more; whether what was believed of one has changed."""
         changed = False
@@ -185,6 +197,8 @@ class Machines:
     def session(self, address: str) -> Session:
         """The session with a machine; a new one if there is none, or the last was lost. Raises Unreachable."""
         with self._lock:
+            opening = self._opening.setdefault(address, Lock())
+        with opening:  # of this one alone: a machine that waits in a queue keeps no other waiting
             found = self._sessions.get(address)
             if found is None or found.lost is not None:
                 if found is not None:
@@ -202,9 +216,22 @@ class Machines:
             machine = self.machine(address)
         except Exception as error:  # plugin border: an executor runs its libraries
             raise Unreachable(f"cannot be reached: {error}", hint=getattr(error, "hint", None)) from error
-        if self._bundle is None:
-            self._bundle = Bundle(self._tops(), follow=True)
-        return Session(machine, self._bundle, self._sandbox, directory)
+        with self._lock:
+            if self._bundle is None:
+                self._bundle = Bundle(self._tops(), follow=True)
+        return Session(
+            machine,
+            self._bundle,
+            self._sandbox,
+            directory,
+            on_wait=lambda text: self.on_wait(address, text),
+            stop=self._stop,
+        )
+
+    def give_up(self) -> None:
+        """Wait no longer for machines that a scheduler has not given yet."""
+        stop, self._stop = self._stop, Event()
+        stop.set()
 
     def _tops(self) -> frozenset[str]:
         """Top-level packages of the engine and all plugins."""
@@ -215,10 +242,17 @@ class Machines:
 
     def close(self) -> None:
         """End every session, and so all that runs there."""
+        self.give_up()
         for session in self._sessions.values():
             with contextlib.suppress(OSError):
                 session.close()
         self._sessions.clear()
+
+
+def _say(address: str, text: str) -> None:
+    """Before there are events, and for commands that have none: a line, as a build prints it."""
+    sys.stderr.write(f"{'waiting' if text else 'ready':9} machine {address}{f'  {text}' if text else ''}\n")
+    sys.stderr.flush()
 
 
 def _alike(before: _Known | Unreachable | None, now: _Known | Unreachable) -> bool:
