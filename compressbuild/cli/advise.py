@@ -78,9 +78,7 @@ def command(
     return code
 
 
-def _beside_origin(
-    project: Project, seen: Sequence[Seen], measure: bool
-) -> tuple[tuple[Seen, ...], tuple[str, ...]]:
+def _beside_origin(project: Project, seen: Sequence[Seen], measure: bool) -> tuple[tuple[Seen, ...], tuple[str, ...]]:
     """The targets with what is known of those that lost too much beside what they were made from, and what could not
     be measured."""
     from msgspec.structs import replace

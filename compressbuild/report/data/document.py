@@ -27,7 +27,8 @@ from ..picture.drawing import Picture
 from .about import commit, interface, loading_of, machine
 from .baselines import Baselines
 from .breakdowns import breakdowns
-from .layers import shown_layers
+from .layers import shown_errors, shown_layers
+from .origins import known_origins
 
 __all__ = ["gather", "timed"]
 
@@ -48,8 +49,11 @@ def gather(project: Project, names: Sequence[str], *, beside: bool = False, samp
     roles = Roles.of(metrics)
     shown = roles.in_order(name for target in targets for name in target["metrics"])
     layers, looked = _layers(project, plan, names)
+    unlisted = known_origins(project, names)
     for target in targets:
-        target["layers"] = looked.get(target["name"])
+        name = target["name"]
+        target["layers"] = looked.get(name)
+        target["errors"] = shown_errors([*target["metrics"].values(), *unlisted.get(name, {}).values()])
     document: Json = {
         "project": project.root.name,
         "version": __version__,
@@ -223,6 +227,7 @@ def _target(project: Project, plan: Plan, target: TargetPlan, baselines: Baselin
         "steps": [_node(project, action) for action in actions],
         "breakdowns": list(breakdowns(metrics, before)),
         "layers": None,
+        "errors": None,
         "logs": _logs(project.state / "logs", [a.node.position for a in (*actions, *wanted)]),
         "provenance": _provenance(directory / "provenance.json"),
         "history": [msgspec.to_builtins(entry) for entry in entries[-HISTORY:]],

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from compressbuild.api import Context
+from compressbuild.api import Context, UserError
 
 from .params import LayerError
 
@@ -18,8 +18,12 @@ _NUMBERS = ("sqnr", "own", "lost", "rounding", "share")
 
 def validate(directory: Path) -> None:
     """ValueError unless every layer has its numbers."""
+    _read(directory)
+
+
+def _read(directory: Path) -> dict[str, Any]:
     try:
-        found = json.loads((directory / FILE).read_text(encoding="utf-8"))
+        found: Any = json.loads((directory / FILE).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{FILE} is not JSON: {error}") from error
     rows = found.get("layers") if isinstance(found, dict) else None
@@ -29,6 +33,7 @@ def validate(directory: Path) -> None:
         lacking = [key for key in _NUMBERS if not isinstance(row.get(key), int | float)]
         if lacking:
             raise ValueError(f"{FILE}: '{name}' has no {', '.join(lacking)}")
+    return {"layers": rows, "samples": found.get("samples")}
 
 
 def layer_error(ctx: Context, subject: Path, params: LayerError) -> dict[str, Any]:
@@ -40,6 +45,9 @@ def layer_error(ctx: Context, subject: Path, params: LayerError) -> dict[str, An
     signal that this noise hides, 0 to 1, each channel alike. ``rounding``: the same of rounding the output alone, 0
     where it is stored as float. ``share``: of the sum of ``lost`` over all layers.
     """
-    found = json.loads((subject / FILE).read_text(encoding="utf-8"))
+    try:
+        found = _read(subject)
+    except ValueError as error:
+        raise UserError(str(error), hint="it is what the technique metrics.layer-errors makes") from error
     rows = found["layers"]
     return {"value": min(row["own"] for row in rows.values()), "per_layer": rows, "samples": found["samples"]}

@@ -137,9 +137,7 @@ class _Both:
     def _cut_at(self, names: list[str], values: Mapping[str, np.ndarray]) -> None:
         self._dtypes = {name: values[name].dtype for name in names}
         model = cut(self.source, self._dtypes)
-        self._cut = session(
-            self._written(model, "cut", self._places[0]), threads=self._ctx.threads, optimise=False
-        )
+        self._cut = session(self._written(model, "cut", self._places[0]), threads=self._ctx.threads, optimise=False)
 
     def _pair(self, batch: Mapping[str, np.ndarray]) -> tuple[Values, Values]:
         """The activations of both models, the compressed one's dequantized."""
