@@ -20,7 +20,7 @@ from compressbuild.api import Context, UserError
 from ..model import files
 from ..model.runner import by_onnxruntime, declared_inputs, session
 from .errors import FILE
-from .graphs import MADE, Reading, activations, cut, exposing, layers, readings
+from .graphs import MADE, activations, cut, exposing, layers, readings
 from .params import LayerErrors
 from .sums import Sums, rescaled
 
