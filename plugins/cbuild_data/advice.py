@@ -47,7 +47,7 @@ def samples_alike(seen: Seen) -> Iterator[Advice]:
         else:
             continue
         evidence += f"; samples {step.facts['samples']}" if "samples" in step.facts else ""
-        other = _other(seen, data) if isinstance(data, str) and data in seen.datasets else None
+        other = _other(seen, data, seen.evaluation) if isinstance(data, str) else None
         edit = Edit("set", step.mark, "data", other) if other is not None else None
         yield Advice(what=f"{step.technique}: {what}", evidence=(evidence,), mark=step.mark, edit=edit)
 
@@ -63,7 +63,7 @@ def judged_on_its_own_data(seen: Seen) -> Iterator[Advice]:
             continue
         if not seen.datasets[used].shares(seen.datasets[judge]):
             continue
-        other = _other(seen, used)
+        other = _other(seen, judge)
         yield Advice(
             what=f"{step.technique} calibrates on the rows that judge it, so what is measured is too good: use others",
             evidence=(f"data: {used}, evaluate.data: {judge}",),
@@ -72,12 +72,10 @@ def judged_on_its_own_data(seen: Seen) -> Iterator[Advice]:
         )
 
 
-def _other(seen: Seen, used: str) -> str | None:
-    """A dataset to calibrate on in its place, of other rows than it and than those that judge: what the file trains
-    on."""
-    judge = seen.evaluation
-    apart = [seen.datasets[name] for name in (used, judge) if name is not None and name in seen.datasets]
-    for name in ("calibration", f"{judge}.calibration", seen.training):
+def _other(seen: Seen, *others: str | None) -> str | None:
+    """A dataset to calibrate on, of other rows than these: what the file trains on."""
+    apart = [seen.datasets[name] for name in others if name is not None and name in seen.datasets]
+    for name in ("calibration", f"{seen.evaluation}.calibration", seen.training):
         if name is not None and name in seen.datasets and not any(map(seen.datasets[name].shares, apart)):
             return name
     return None
