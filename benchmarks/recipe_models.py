@@ -1,7 +1,8 @@
-"""Classifiers of digits for ``benchmarks/recipes.py``: a transformer encoder, a causal transformer, an LSTM, an MLP, and
-convolutions before an LSTM.
+"""Classifiers of digits for ``benchmarks/recipes.py``: a transformer encoder, a causal transformer, an LSTM, an MLP,
+and convolutions before an LSTM.
 
-All but the MLP read an 8×8 image as a sequence of eight rows. They are wide enough that weights, not overhead, take the time.
+All but the MLP read an 8×8 image as a sequence of eight rows. They are wide enough that weights, not overhead, take the
+time.
 """
 
 from __future__ import annotations

@@ -252,7 +252,7 @@ def _say(plan: Plan, found: Found, file: str) -> None:
         click.echo(f"  {share:3.0f} %  {name}  {operator} {'×'.join(map(str, shape))}")
     if found.time is not None:
         where = ", ".join(f"{operator} {share:.0%}" for operator, share in found.time.operators)
-        click.echo(f"time: {number(found.time.us / 1000, "ms")} a sample here ({found.time.runtime}): {where}")
+        click.echo(f"time: {number(found.time.us / 1000, 'ms')} a sample here ({found.time.runtime}): {where}")
         for name, operator, share in found.time.layers:
             click.echo(f"  {100 * share:3.0f} %  {name}  {operator}")
     names = [recipe.name if plan.ready(recipe) else f"{recipe.name} (to fill)" for recipe in plan.recipes]

@@ -15,7 +15,7 @@ _HALF = 0.5  # of all that the layers lose
 _MOST = 3  # layers that are kept in float by hand; more are found by a search
 _SHOWN = 3
 _HIDDEN = 0.01  # of a layer's signal: less has lost nothing
-_SAME_SIZE = "quantize.mixed measures each, and keeps in float those that cost too much"
+_SEARCH = "quantize.mixed measures each, and keeps in float those that cost too much"
 
 
 def which_layer(seen: Seen) -> Iterator[Advice]:
@@ -30,7 +30,7 @@ def which_layer(seen: Seen) -> Iterator[Advice]:
     evidence = tuple(_described(name, row) for name, row in worst[:_SHOWN])
     blamed = _blamed([row for _, row in worst])
     if not blamed:
-        what = f"no layer of {step.technique} stands out, many lose a little: {_SAME_SIZE}"
+        what = f"no layer of {step.technique} stands out, many lose a little: {_SEARCH}"
         yield Advice(what=what, evidence=evidence, mark=step.mark)
         return
     names = " and ".join(f"'{row['node']}'" for row in blamed)

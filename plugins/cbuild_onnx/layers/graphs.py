@@ -14,6 +14,7 @@ __all__ = ["MADE", "Layer", "Reading", "activations", "cut", "exposing", "layers
 
 MADE = "/made"
 _OPS = 4  # of a layer that are named
+_INTEGERS = tuple(np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16))
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose", "ConvInteger", "QLinearConv"})
 
 
@@ -76,6 +77,8 @@ def readings(model: ModelProto, names: Iterable[str]) -> dict[str, Reading]:
     for node in model.graph.node:
         if node.op_type == "QuantizeLinear" and node.input[0] not in quantized and set(node.input[1:]) <= {*constants}:
             scale, *zero = (numpy_helper.to_array(constants[name]) for name in node.input[1:])
+            if zero and zero[0].dtype not in _INTEGERS:
+                continue  # the float before it can be read
             axis = next((each.i for each in node.attribute if each.name == "axis"), 1)
             read = Reading(node.output[0], scale.astype(np.float32), zero[0] if zero else None, axis)
             quantized[node.input[0]] = read
