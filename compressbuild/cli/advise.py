@@ -88,7 +88,11 @@ def _beside_origin(project: Project, seen: Sequence[Seen], measure: bool) -> tup
     lost = [each.target for each in seen if each.too_much]
     if not lost:
         return tuple(seen), ()
-    failed = measure_origins(project, lost) if measure else {}
+    failed: dict[str, str] = {}
+    if measure:
+        failed, refused = measure_origins(project, lost)
+        for name, why in refused.items():
+            click.echo(f"note: '{name}' cannot be compared with what it was made from: {why}", err=True)
     known = known_origins(project, lost)
     more = tuple(replace(each, details={**each.details, **known.get(each.target, {})}) for each in seen)
     return more, tuple(f"'{name}' could not be measured: {why}" for name, why in failed.items())

@@ -107,7 +107,10 @@ TABLES = [
 
 
 ERRORS = [
-    {"name": "x", "node": "conv<b>1</b>", "op": "Conv+Relu", "sqnr": 30.5, "own": 31.25, "lost": 0.004, "rounding": 0.002, "share": 0.01},
+    {
+        "name": "x", "node": "conv<b>1</b>", "op": "Conv+Relu", "sqnr": 30.5, "own": 31.25, "lost": 0.004,
+        "rounding": 0.002, "share": 0.01,
+    },
     {"name": "y", "node": "", "op": "Gemm", "sqnr": 3.5, "own": 4.0, "lost": 0.4, "rounding": 0.0, "share": 0.99},
 ]  # fmt: skip
 FLIPPED: dict[str, Any] = {

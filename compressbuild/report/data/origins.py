@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...api import AnswerMetric
 from ...graph import Ask
 from ...project import Project
 from .asked import asked
 
-__all__ = ["known_origins", "measure_origins"]
+__all__ = ["Tried", "known_origins", "measure_origins"]
+
+
+class Tried(NamedTuple):
+    """``failed``: target → why a measurement failed. ``refused``: why there can be none."""
+
+    failed: dict[str, str]
+    refused: dict[str, str]
 
 
 def _asks(project: Project, names: Iterable[str]) -> dict[str, list[Ask]]:
@@ -44,21 +52,24 @@ def known_origins(project: Project, names: Iterable[str]) -> dict[str, dict[str,
     return found
 
 
-def measure_origins(project: Project, names: Iterable[str]) -> dict[str, str]:
-    """Measure what is not known yet. Builds what that needs, and publishes nothing. Target → why it failed."""
+def measure_origins(project: Project, names: Iterable[str]) -> Tried:
+    """Measure what is not known yet. Builds what that needs, and publishes nothing. Progress goes to stderr."""
     from ...build.run import build_targets  # what executes, which reading does without
+    from ..text.progress import PlainProgress
 
-    failed: dict[str, str] = {}
+    tried = Tried({}, {})
     for asks in _asks(project, names).values():
         known = asked(project, asks)
+        tried.refused.update({name: reason for name, reason in known.items() if isinstance(reason, str)})
         wanted = [name for name, result in known.items() if result is None]
         if not wanted:
             continue
         before = project.graph
         project.ask(*asks)
         try:
-            report = build_targets(project, wanted, keep_going=True, publish=False)
+            observers = [PlainProgress(sys.stderr)]
+            report = build_targets(project, wanted, observers=observers, keep_going=True, publish=False)
         finally:
             project.graph = before
-        failed |= {target.name: target.reason for target in report.targets if target.status == "failed"}
-    return failed
+        tried.failed.update({each.name: each.reason for each in report.targets if each.status == "failed"})
+    return tried

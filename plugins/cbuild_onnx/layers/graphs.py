@@ -75,7 +75,11 @@ def readings(model: ModelProto, names: Iterable[str]) -> dict[str, Reading]:
     made = set(activations(model))
     quantized: dict[str, Reading] = {}
     for node in model.graph.node:
-        if node.op_type == "QuantizeLinear" and node.input[0] not in quantized and set(node.input[1:]) <= {*constants}:
+        if (
+            node.op_type == "QuantizeLinear"
+            and node.input[0] not in quantized
+            and all(name in constants for name in node.input[1:])
+        ):
             scale, *zero = (numpy_helper.to_array(constants[name]) for name in node.input[1:])
             if zero and zero[0].dtype not in _INTEGERS:
                 continue  # the float before it can be read
