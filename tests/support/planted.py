@@ -1,4 +1,4 @@
-"""A network for scikit-learn's digits in whose second layer one weight channel, which never counts, is an outlier."""
+"""A network for scikit-learn's digits in whose first layer the weights of one pixel, which is always 0, are outliers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-IDLE = 7  # unit of the first layer that is always 0
+IDLE = 0  # a pixel that is 0 in every image
 
 
 def weights(images: np.ndarray, labels: np.ndarray, outlier: float) -> dict[str, np.ndarray]:
@@ -18,11 +18,10 @@ def weights(images: np.ndarray, labels: np.ndarray, outlier: float) -> dict[str,
     one = (rng.standard_normal((64, 128)) * 0.3).astype(np.float32)
     two = (rng.standard_normal((128, 200)) * 0.2).astype(np.float32)
     first, second = np.zeros(128, np.float32), (rng.standard_normal(200) * 0.1).astype(np.float32)
-    one[:, IDLE], first[IDLE] = 0.0, -1.0
-    two[IDLE] = outlier
+    one[IDLE] = outlier
     hidden = np.maximum(np.maximum(pixels @ one + first, 0) @ two + second, 0)
     features = np.c_[hidden, np.ones(len(hidden))]
-    gram = features.T @ features + 1.0 * np.eye(features.shape[1])
+    gram = features.T @ features + 30.0 * np.eye(features.shape[1])
     three = np.linalg.solve(gram, features.T @ np.eye(10)[labels]).astype(np.float32)
     return {"one": one, "first": first, "two": two, "second": second, "three": three[:-1], "third": three[-1]}
 

@@ -85,13 +85,11 @@ class _Both:
         wanted, got = self._pair(first)
         fit_for = [name for name in self._readings if _floats(wanted.get(name)) and _floats(got.get(name))]
         same = [name for name in fit_for if wanted[name].shape == got[name].shape]
-        self._cut_at(same, wanted)
-        made = self._alone(first, got)
         described = layers(self.source, same)
         self._axes = {name: 1 if described[name].convolves and wanted[name].ndim > 2 else -1 for name in same}
         convolves = any(layer.convolves for layer in described.values())
         self._axes |= {name: 1 for name in same if convolves and wanted[name].ndim > 3}
-        self.shared = [name for name in same if not rescaled(got[name], made[name], self._axes[name])]
+        self.shared = [name for name in same if not rescaled(got[name], wanted[name], self._axes[name])]
         if not any(described[name].node for name in self.shared):
             raise UserError(
                 "the compressed model has no activation by a name that its source has",
@@ -159,7 +157,7 @@ class _Both:
         fed = {**batch, **{name: got[name].astype(dtype) for name, dtype in self._dtypes.items()}}
         apart = [name for name in self._dtypes if name not in batch]
         with by_onnxruntime("run the layers one by one"):
-            values = self._cut.run([f"{name}{MADE}" for name in apart], fed)
+            values = self._cut.run([f"{name}{MADE}" for name in apart], fed) if apart else []
         return dict(zip(apart, values, strict=True)) | {n: batch[n] for n in self._dtypes if n in batch}
 
 

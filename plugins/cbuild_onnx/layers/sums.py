@@ -81,12 +81,12 @@ def decibels(power: float, noise: float) -> float:
     return max(-SILENT, min(SILENT, 10 * math.log10(power / noise)))
 
 
-def rescaled(got: np.ndarray, made: np.ndarray, axis: int) -> bool:
-    """Whether an activation is the other one but for a factor of each channel, and many factors are not near 1: a step
+def rescaled(got: np.ndarray, wanted: np.ndarray, axis: int) -> bool:
+    """Whether an activation is its source's but for a factor of each channel, and many factors are not near 1: a step
     has moved scales between layers, so a difference is no error."""
     if got.ndim < 2:
         return False
-    a, b = (np.moveaxis(np.nan_to_num(each.astype(np.float64)), axis, -1) for each in (got, made))
+    a, b = (np.moveaxis(np.nan_to_num(each.astype(np.float64)), axis, -1) for each in (got, wanted))
     a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
     products, own, other = (a * b).sum(0), (a * a).sum(0), (b * b).sum(0)
     alive = (own > 0) & (other > 0)

@@ -25,7 +25,7 @@ from compressbuild.api import UserError, WorkInput
 
 MEASURE = "cbuild_onnx.layers.measure:measure"
 STATIC = "cbuild_onnx.quantize.static:quantize"
-OUTLIER = 12.0
+OUTLIER = 14.0
 COUNT = 50
 
 
@@ -78,8 +78,8 @@ class ByHand:
     def layers(self, images: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
         """(activation, in float, in 8 bits, in float on the inputs in 8 bits)."""
         pixels = images.reshape(len(images), -1).astype(np.float64)
-        wanted, got = pixels, self.rounded("image", pixels)
-        yield "image", pixels, got, pixels
+        wanted, got = pixels, self.rounded("flat", pixels)
+        yield "flat", pixels, got, pixels
         for name, weight, bias in (("active1", "one", "first"), ("active2", "two", "second"), ("", "three", "third")):
             own = got @ self.float[weight] + self.float[bias]
             wanted = wanted @ self.float[weight] + self.float[bias]
@@ -99,23 +99,22 @@ def test_it_is_what_a_loop_in_numpy_finds(net: Path, broken: Path, tmp_path: Pat
             continue
         assert found[name]["sqnr"] == pytest.approx(ratio(wanted, got), abs=0.05), name
         assert found[name]["own"] == pytest.approx(ratio(own, got), abs=0.05), name
-        if name != "image":  # whose channel is the only one
-            noise, power = np.sum((got - own) ** 2, 0), np.sum(own**2, 0)
-            alive = power > 1e-6 * power.max()
-            lost = np.minimum(noise[alive] / power[alive], 1).mean()
-            assert found[name]["lost"] == pytest.approx(lost, abs=2e-3)
+        noise, power = np.sum((got - own) ** 2, 0), np.sum(own**2, 0)
+        alive = power > 1e-6 * power.max()
+        lost = np.minimum(noise[alive] / power[alive], 1).mean()
+        assert found[name]["lost"] == pytest.approx(lost, abs=2e-3)
 
 
 def test_the_layer_with_the_outlier_comes_first(net: Path, broken: Path, tmp_path: Path) -> None:
     found = rows_of(net, broken, tmp_path / "one")
     worst = max(found, key=lambda name: found[name]["lost"])
-    assert (worst, found[worst]["node"], found[worst]["op"]) == ("active2", "fc2", "Gemm+Relu")
+    assert (worst, found[worst]["node"], found[worst]["op"]) == ("active1", "fc1", "Gemm+Relu")
     assert found[worst]["share"] > 0.8
     assert found[worst]["rounding"] < 0.1 * found[worst]["lost"], "its weights are to blame, not its output"
     assert sum(row["share"] for row in found.values()) == pytest.approx(1, abs=1e-4)
-    kept = digits.apply(STATIC, net, static(per_channel=False, exclude=("fc2",)), tmp_path / "kept").out
+    kept = digits.apply(STATIC, net, static(per_channel=False, exclude=("fc1",)), tmp_path / "kept").out
     after = rows_of(net, kept, tmp_path / "two")
-    assert after["active2"]["lost"] < 0.1 * found["active2"]["lost"]
+    assert after["active1"]["lost"] < 0.1 * found["active1"]["lost"]
     assert digits.accuracy(kept) > digits.accuracy(broken) + 0.02
 
 
@@ -152,7 +151,7 @@ def test_other_quantizers_name_it_too(run: str, params: Any, net: Path, tmp_path
     made = digits.apply(run, net, params, tmp_path / "made").out
     found = rows_of(net, made, tmp_path / "out")
     worst = max(found, key=lambda name: found[name]["lost"])
-    assert found[worst]["node"] == "fc2"
+    assert found[worst]["node"] == "fc1"
 
 
 def test_a_model_that_is_its_source_has_no_error(net: Path, tmp_path: Path) -> None:
@@ -247,14 +246,14 @@ def test_smoothed_activations_are_left_out(tmp_path: Path) -> None:
 
 def test_channels_count_alike_and_masks_not_at_all() -> None:
     """One loud channel must not hide that a quiet one is lost, and a dead one has nothing to lose."""
-    made = np.ones((4, 3), np.float32) * np.array([1000, 1, 0], np.float32)
+    made = np.ones((4, 3), np.float32) * np.array([100, 1, 0], np.float32)
     got = made + np.array([0, 1, 0.001], np.float32)
     sums = Sums(-1)
     sums.add(made[:2], got[:2], made[:2], got[:2])
     sums.add(made[2:], got[2:], made[2:], None)
     assert sums.lost == pytest.approx(0.5)
     assert sums.rounding == pytest.approx(0.25)
-    assert sums.own == pytest.approx(10 * np.log10(4 * (1000**2 + 1) / (4 * 1.000001)), abs=1e-4)
+    assert sums.own == pytest.approx(10 * np.log10((100**2 + 1) / 1.000001), abs=1e-4)
     hidden = made.copy()
     hidden[0] = -np.finfo(np.float32).max
     before = Sums(-1)
