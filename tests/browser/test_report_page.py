@@ -145,7 +145,7 @@ def test_tables_of_a_metric(browser: Any) -> None:
         ["noise", "0.89 (0.9)", "0.4 (0.9)"],
         ["blur", "0.89 (0.9)", "0.4 (0.9)"],
     ]
-    assert len(browser.find_elements(By.CSS_SELECTOR, "#panel details[open] td.worse")) == 2
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#panel details[open] td.worse")) == 3, "and a layer"
     attack = table(browser, "fgsm of each attack")
     assert attack[0] == ["attack", "", "fgsm", "baseline", "change", "samples", "refused"]
     assert attack[1] == ["eps 0.03", "", "0.7", "0.72", "-0.0200", "120", "no"]
