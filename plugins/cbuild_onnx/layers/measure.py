@@ -55,7 +55,7 @@ def measure(ctx: Context, subject: Path, params: LayerErrors) -> dict[str, Any]:
         made = described[name]
         numbers = {"sqnr": each.sqnr, "own": each.own, "lost": each.lost, "rounding": each.rounding}
         numbers["share"] = each.lost / whole if whole else 0.0
-        rows[name] = {"node": made.node, "op": made.op, **{key: round(value, 6) for key, value in numbers.items()}}
+        rows[name] = {"node": made.node, "op": made.op, **{key: round(value, 4) for key, value in numbers.items()}}
     found = {"layers": rows, "samples": total}
     (ctx.out / FILE).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return {"compared": len(rows), "samples": total, "left_out": both.left_out}

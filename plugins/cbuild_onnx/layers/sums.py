@@ -8,8 +8,9 @@ import numpy as np
 
 __all__ = ["SILENT", "Sums", "decibels", "rescaled"]
 
-SILENT = 300.0  # decibels: no noise at all
+SILENT = 300.0  # decibels: no noise but that of float32
 _UNBOUNDED = 1e30  # masks add the least float, or minus infinity
+_ROUNDING = 1e-10  # of the power: what float32 leaves, which differs from run to run
 _DEAD = 1e-6  # of the largest channel's energy
 _LIKE, _GAIN = 0.99, 1.25  # the same but for factors of the channels
 
@@ -69,12 +70,13 @@ class Sums:
         if not alive.any():
             return 0.0
         noise = np.broadcast_to(noise, self._made.shape)
-        return float(np.mean(np.minimum(noise[alive] / self._made[alive], 1.0)))
+        shares = noise[alive] / self._made[alive]
+        return float(np.mean(np.where(shares > _ROUNDING, np.minimum(shares, 1.0), 0.0)))
 
 
 def decibels(power: float, noise: float) -> float:
-    """10 log10(power / noise), between -:data:`SILENT` and :data:`SILENT`, which stands for no noise at all."""
-    if noise <= 0:
+    """10 log10(power / noise), between -:data:`SILENT` and :data:`SILENT`, which stands for no noise but float32's."""
+    if noise <= _ROUNDING * power:
         return SILENT
     if power <= 0:
         return -SILENT

@@ -111,7 +111,7 @@ def test_the_layer_with_the_outlier_comes_first(net: Path, broken: Path, tmp_pat
     assert (worst, found[worst]["node"], found[worst]["op"]) == ("active1", "fc1", "Gemm+Relu")
     assert found[worst]["share"] > 0.8
     assert found[worst]["rounding"] < 0.1 * found[worst]["lost"], "its weights are to blame, not its output"
-    assert sum(row["share"] for row in found.values()) == pytest.approx(1, abs=1e-4)
+    assert sum(row["share"] for row in found.values()) == pytest.approx(1, abs=1e-3)
     kept = digits.apply(STATIC, net, static(per_channel=False, exclude=("fc1",)), tmp_path / "kept").out
     after = rows_of(net, kept, tmp_path / "two")
     assert after["active1"]["lost"] < 0.1 * found["active1"]["lost"]
@@ -157,7 +157,7 @@ def test_other_quantizers_name_it_too(run: str, params: Any, net: Path, tmp_path
 def test_a_model_that_is_its_source_has_no_error(net: Path, tmp_path: Path) -> None:
     found = rows_of(net, net, tmp_path / "out")
     assert {row["lost"] for row in found.values()} == {0.0}
-    assert min(row["own"] for row in found.values()) > 100
+    assert {row["own"] for row in found.values()} == {SILENT}
 
 
 def test_names_that_differ_are_refused(net: Path, tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_channels_count_alike_and_masks_not_at_all() -> None:
     hidden = made.copy()
     hidden[0] = -np.finfo(np.float32).max
     before = Sums(-1)
-    before.add(hidden, hidden + 0, hidden, None)
+    before.add(hidden, np.where(hidden < -1, np.float32(-65504), hidden), hidden, None)  # as half precision has it
     assert before.lost == 0
     assert (before.sqnr, before.own) == (SILENT, SILENT)
     assert (decibels(0, 1), decibels(1, 0), decibels(10, 1)) == (-SILENT, SILENT, pytest.approx(10))
