@@ -1,4 +1,4 @@
-"""A network for scikit-learn's digits in whose first layer the weights of one pixel, which is always 0, are outliers."""
+"""A network for digits in whose first layer the weights of one pixel, which is always 0, are outliers."""
 
 from __future__ import annotations
 
