@@ -36,6 +36,8 @@ MODELS = {  # family → factory, what it is, epochs of its training and their r
     "transformer-encoder": ("recipe_models:encoder", "a transformer encoder that reads digits by rows", 20, 0.002),
     "transformer-decoder": ("recipe_models:decoder", "a causal transformer that reads digits by rows", 20, 0.002),
     "rnn": ("recipe_models:lstm", "an LSTM that reads digits by rows", 20, 0.005),
+    "mlp": ("recipe_models:mlp", "an MLP that reads digits", 10, 0.002),
+    "mix": ("recipe_models:mix", "convolutions and an LSTM that read digits by rows", 20, 0.002),
 }
 PACKAGES = ("torch", "onnx", "onnxruntime", "openvino", "nncf", "tensorrt_rtx_cu13", "torch-pruning")
 METRICS = ["top1", {"latency": {"batch": BATCH}}, "size"]

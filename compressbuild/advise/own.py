@@ -39,8 +39,10 @@ def which_step(seen: Seen, named: Collection[Mark]) -> Iterator[Advice]:
     if not blamed or any(step.mark in named for step in blamed):
         return
     names = " and ".join(step.technique for step in blamed)
+    finds = any(step.has("int8", "weights-only") for step in blamed)
+    layers = f"; 'cbuild advise --measure {seen.target}' finds the layer" if finds else ""
     yield Advice(
-        what=f"{names} lost most of the accuracy, between {first.target} and {last.target}; start there",
+        what=f"{names} lost most of the accuracy, between {first.target} and {last.target}; start there{layers}",
         evidence=tuple(f"{seen.quality} {each.value:.4g} in {each.target}" for each in points),
         mark=blamed[0].mark,
     )

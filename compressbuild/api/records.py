@@ -211,11 +211,14 @@ class AnswerMetric(Metric, frozen=True, kw_only=True):
     that the technique has too is handed to it. ``paired``: also reads the baseline's answers, as
     ``ctx.artifact("baseline")``; without a baseline it is not measured. ``examples``: a technique that makes what
     ``via`` predicts on, its input ``examples``. Its subject is the model that the metric's parameter ``surrogate``
-    names, or else the closest ancestor of the target that it consumes.
+    names, or else the closest ancestor of the target that it consumes. ``origin``: kinds, of a metric that compares
+    two models: ``via`` then reads the model before it was compiled and, as its input ``origin``, the first of such a
+    kind that it was made from. Where they are one it is not measured.
     """
 
     via: str
     examples: str | None = None
+    origin: tuple[str, ...] = ()
     paired: bool = False
 
 

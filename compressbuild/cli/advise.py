@@ -11,7 +11,10 @@ from . import completion
 from .options import opened, project_options
 
 if TYPE_CHECKING:
-    from ..api.advice import Advice
+    from collections.abc import Sequence
+
+    from ..api.advice import Advice, Seen
+    from ..project import Project
 
 __all__ = ["command"]
 
@@ -20,6 +23,11 @@ __all__ = ["command"]
 @click.argument("targets", nargs=-1, shell_complete=completion.targets)
 @project_options
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.option(
+    "--measure",
+    is_flag=True,
+    help="Run the models of targets that lost too much beside what they were made from: which layer lost it.",
+)
 @click.option("--apply", "apply", is_flag=True, help="Make the changes in the Compressfile; comments stay.")
 def command(
     targets: tuple[str, ...],
@@ -27,10 +35,11 @@ def command(
     overrides: tuple[str, ...],
     cache_dir: str | None,
     as_json: bool,
+    measure: bool,
     apply: bool,
 ) -> int:
     """Say what an expert would change in targets (default: all), by their parameters and last results: with the
-    evidence, the lines to change and a reference. Builds nothing."""
+    evidence, the lines to change and a reference. Builds nothing, unless --measure asks for it."""
     import msgspec
 
     from ..advise import advise, gather, patched
@@ -42,10 +51,12 @@ def command(
     with opened(file, overrides, cache_dir) as project:
         names, _ = select(project.spec, targets or ("all",))
         seen = gather(project, [name for name in names if name in project.graph.targets])
+        seen, unmeasured = _beside_origin(project, seen, measure)
         found, failed = advise(seen, project.registry.checks, project.registry.owner)
         changes = patched(project, found)
         spec = project.spec
     unbuilt = [each.target for each in seen if not each.built]
+    failed = (*unmeasured, *failed)
     for text in failed:
         click.echo(f"cbuild: error: {text}", err=True)
     if apply and changes.text is not None:
@@ -65,6 +76,26 @@ def command(
         _print(advice, diff)
     _summary(len(found), sum(changes.made), len(seen), unbuilt, apply)
     return code
+
+
+def _beside_origin(project: Project, seen: Sequence[Seen], measure: bool) -> tuple[tuple[Seen, ...], tuple[str, ...]]:
+    """The targets with what is known of those that lost too much beside what they were made from, and what could not
+    be measured."""
+    from msgspec.structs import replace
+
+    from ..report.data.origins import known_origins, measure_origins
+
+    lost = [each.target for each in seen if each.too_much]
+    if not lost:
+        return tuple(seen), ()
+    failed: dict[str, str] = {}
+    if measure:
+        failed, refused = measure_origins(project, lost)
+        for name, why in refused.items():
+            click.echo(f"note: '{name}' cannot be compared with what it was made from: {why}", err=True)
+    known = known_origins(project, lost)
+    more = tuple(replace(each, details={**each.details, **known.get(each.target, {})}) for each in seen)
+    return more, tuple(f"'{name}' could not be measured: {why}" for name, why in failed.items())
 
 
 def _row(advice: Advice, diff: str, made: bool, apply: bool) -> dict[str, Any]:

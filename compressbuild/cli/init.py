@@ -250,6 +250,11 @@ def _say(plan: Plan, found: Found, file: str) -> None:
     for name, operator, shape, count, _ in found.largest:
         share = 100 * count / max(1, found.parameters)
         click.echo(f"  {share:3.0f} %  {name}  {operator} {'×'.join(map(str, shape))}")
+    if found.time is not None:
+        where = ", ".join(f"{operator} {share:.0%}" for operator, share in found.time.operators)
+        click.echo(f"time: {number(found.time.us / 1000, 'ms')} a sample here ({found.time.runtime}): {where}")
+        for name, operator, share in found.time.layers:
+            click.echo(f"  {100 * share:3.0f} %  {name}  {operator}")
     names = [recipe.name if plan.ready(recipe) else f"{recipe.name} (to fill)" for recipe in plan.recipes]
     click.echo(f"recipes for goal {plan.goal} on {plan.platform}: {', '.join(names) or 'none'}")
     click.echo(f"wrote {file}" + ("; its data is to fill: see 'TO FILL' in it" if plan.data is None else ""))

@@ -202,17 +202,19 @@ class Measuring:
         )
         if found is None or (plan := labelled(draft, record, found, use)) is None:
             return None
-        if self._missing(artifact):
+        compares = isinstance(record, AnswerMetric) and bool(record.origin)
+        before = compares or (isinstance(record, ArtifactMetric) and record.of == "model")
+        subject = model if before else artifact
+        if self._missing(subject if compares else artifact):
             return replace(plan, reason=f"'{name}' cannot be built here")
         host = draft.nodes[artifact].host if isinstance(record, RunMetric) else draft.spec.host
         if missing := draft.missing(record.stack.needs, record.needs, host=host):
             return replace(plan, reason=f"not measured here: {lacking(missing)}")
         run: dict[str, RunWith] = {}
-        subject = model if isinstance(record, ArtifactMetric) and record.of == "model" else artifact
-        if reason := add_loads(self.draft, record, subject, model, run):
+        if not compares and (reason := add_loads(self.draft, record, subject, model, run)):
             return replace(plan, reason=reason)
         if isinstance(record, AnswerMetric):
-            predictions = self._predictions(name, record, found, artifact, evaluate, use, run)
+            predictions = self._predictions(name, record, found, subject, evaluate, use, run)
             if predictions is None:
                 return None
             if isinstance(predictions, str):
@@ -280,6 +282,11 @@ class Measuring:
             if examples is None or isinstance(examples, str):
                 return examples
             inputs["examples"] = examples
+        if record.origin:
+            origin = self._origin(name, record.origin, artifact)
+            if isinstance(origin, str):
+                return origin
+            inputs["origin"] = origin
         found, position = handed(technique.params, values, draft.types), f"{name}/{technique.name}"
         node = self.steps.apply(technique, found, inputs, position, use.mark, evaluate.options, run)
         if node is None:
@@ -293,6 +300,17 @@ class Measuring:
                 tools=union(technique.stack.tools, run["subject"].tools),
             )
         return node
+
+    def _origin(self, name: str, kinds: tuple[str, ...], subject: int) -> int | str:
+        """The first artifact of these kinds that a model was made from, or why it cannot be compared with one."""
+        nodes = self.draft.nodes
+        if nodes[subject].kind not in kinds:
+            return f"does not apply to {nodes[subject].kind}"
+        first = at = subject
+        while (parent := nodes[at].inputs.get("subject")) is not None:
+            at = parent
+            first = at if nodes[at].kind in kinds else first
+        return first if first != subject else f"no step changed the {nodes[subject].kind} of '{name}'"
 
     def _examples(
         self, name: str, maker: str, values: Mapping[str, Any], artifact: int, evaluate: EvaluateSpec, use: MetricUse

@@ -38,6 +38,12 @@ KINDS: Mapping[str, tuple[str, str, tuple[str, ...], str]] = {
         "evaluate: {data: test, metrics: [$name]}\ntargets:\n  small: {from: net, gates: {$name: {min: 0.9}}}",
     ),
     "metric": ("the metric", "work", _ONNX, "evaluate: {metrics: [$name]}"),
+    "check": (
+        "the check of `cbuild advise`",
+        "advice",
+        ('"compressbuild"',),
+        "targets:\n  small: {from: net, steps: [prune.magnitude: {sparsity: 0.95}]}   # cbuild advise small",
+    ),
     "kind": ("the kind of artifact", "table", ('"compressbuild"', '"numpy"'), "models:\n  net: {file: net.table}"),
 }
 

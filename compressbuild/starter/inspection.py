@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 
 from ..api import ArtifactMetric
-from ..errors import NodeFailed
+from ..errors import NodeFailed, UsageError
 from ..graph import Ask
 from ..project import Project
+from ..report.data.profiling import ask_profile, profile_of
 from .flow import flow
 from .model import Given
 
-__all__ = ["Found", "inspect"]
+__all__ = ["Found", "Time", "inspect"]
 
 _TARGET = "inspected"
 _COUNTING = "compressbuild.api.counting"
@@ -27,13 +28,26 @@ _PRODUCTS = ("bmm", "baddbmm")  # of two activations: attention, as torch counts
 _ATTENTION = ("Attention", "MultiHeadAttention", "GroupQueryAttention", "MultiheadAttention")
 _CONVOLUTIONS = ("conv", "Conv")
 _PROJECTIONS = 4  # an attention layer has as many products with weights: queries, keys, values, outputs
+_RUNS, _WARMUP = 5, 1  # under the profiler: enough to see where the time goes, not to compare
+_SHOWN = 3  # operators, and layers
 _MAIN = 0.9  # of the arithmetic: what has as much of it names the family
+
+
+class Time(msgspec.Struct, frozen=True):
+    """Where the time of a run goes, by the profiler of the reference runtime. ``us``: of a run of one sample.
+    ``operators``: (type, share), the longest first; ``layers``: (name, type, share), empty where the profiler does not
+    tell operators of a type apart."""
+
+    us: float
+    runtime: str
+    operators: tuple[tuple[str, float], ...]
+    layers: tuple[tuple[str, str, float], ...]
 
 
 class Found(msgspec.Struct, frozen=True):
     """``largest``: (name, layer's type, shape, numbers, bytes) of the largest tensors. ``operators``: types of
     the layers with weights. ``macs``: None where they
-    cannot be counted; ``axes``: the sizes that they were counted with."""
+    cannot be counted; ``axes``: the sizes that they were counted with. ``time``: None where it cannot be measured."""
 
     family: str
     parameters: int
@@ -42,6 +56,7 @@ class Found(msgspec.Struct, frozen=True):
     operators: frozenset[str]
     macs: int | None
     axes: Mapping[str, int] = {}
+    time: Time | None = None
 
 
 def inspect(given: Given, path: Path, cache: Path | None = None) -> Found:
@@ -49,19 +64,26 @@ def inspect(given: Given, path: Path, cache: Path | None = None) -> Found:
     text = f"version: 1\nmodels: {flow({given.name: given.entry})}\ntargets: {{{_TARGET}: {{from: {given.name}}}}}\n"
     project = Project(path, text=text, cache=cache)
     try:
-        weights, macs = _measured(project)
+        weights, macs, profile = _measured(project)
     finally:
         project.close()
-    return _found(given, weights, macs)
+    return msgspec.structs.replace(_found(given, weights, macs), time=_time(profile))
 
 
-def _measured(project: Project) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Both in one build, so that the model's libraries are imported once. What cannot be counted is left out."""
+def _measured(project: Project) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]:
+    """All in one build, so that the model's libraries are imported once. What cannot be measured is left out."""
     from ..build.run import build_targets
     from ..evaluate.results import Results
     from ..report.text.progress import PlainProgress
 
-    project.ask(*(Ask(record, _TARGET, alone=True) for record in (_WEIGHTS, _ARITHMETIC)))
+    asks = [Ask(record, _TARGET, alone=True) for record in (_WEIGHTS, _ARITHMETIC)]
+    try:
+        asks.append(ask_profile(project, _TARGET, batch=1, repeats=_RUNS, warmup=_WARMUP))
+    except UsageError:  # its reference runtime has no profiler
+        profiled = ""
+    else:
+        profiled = asks[-1].metric.name
+    project.ask(*asks)
     report = build_targets(
         project,
         selection=project.select((_TARGET,)),
@@ -78,7 +100,31 @@ def _measured(project: Project) -> tuple[dict[str, Any], dict[str, Any] | None]:
             f"the model could not be inspected: {outcome.reason or plans[_WEIGHTS.name].reason}",
             hint="what is said above of the node that failed has the cause",
         )
-    return weights, results.metric(plans[_ARITHMETIC.name])
+    profile = results.metric(plans[profiled]) if profiled else None
+    return weights, results.metric(plans[_ARITHMETIC.name]), profile
+
+
+def _time(result: Mapping[str, Any] | None) -> Time | None:
+    """Of what a profiler returned; None where it returned nothing that can be read."""
+    if result is None:
+        return None
+    try:
+        found = profile_of(result)
+    except msgspec.ValidationError:
+        return None
+    whole = sum(each.time_us for each in found.operators)
+    if not whole:
+        return None
+    kinds: dict[str, float] = {}
+    for each in found.operators:
+        kinds[each.op] = kinds.get(each.op, 0.0) + each.time_us / whole
+    single = [(each.name, each.op, each.time_us / whole) for each in found.operators if each.name != each.op]
+    return Time(
+        us=found.run_us,
+        runtime=str(found.describe.get("runtime", "")),
+        operators=tuple(sorted(kinds.items(), key=lambda item: -item[1])[:_SHOWN]),
+        layers=tuple(sorted(single, key=lambda item: -item[2])[:_SHOWN]),
+    )
 
 
 def _found(given: Given, weights: Mapping[str, Any], macs: Mapping[str, Any] | None) -> Found:

@@ -47,7 +47,9 @@ def samples_alike(seen: Seen) -> Iterator[Advice]:
         else:
             continue
         evidence += f"; samples {step.facts['samples']}" if "samples" in step.facts else ""
-        yield Advice(what=f"{step.technique}: {what}", evidence=(evidence,), mark=step.mark)
+        other = _other(seen, data, seen.evaluation) if isinstance(data, str) else None
+        edit = Edit("set", step.mark, "data", other) if other is not None else None
+        yield Advice(what=f"{step.technique}: {what}", evidence=(evidence,), mark=step.mark, edit=edit)
 
 
 def judged_on_its_own_data(seen: Seen) -> Iterator[Advice]:
@@ -70,9 +72,10 @@ def judged_on_its_own_data(seen: Seen) -> Iterator[Advice]:
         )
 
 
-def _other(seen: Seen, judge: str) -> str | None:
-    """A dataset to calibrate on in its place: what the file trains on."""
-    for name in ("calibration", f"{judge}.calibration", seen.training):
-        if name is not None and name in seen.datasets and not seen.datasets[name].shares(seen.datasets[judge]):
+def _other(seen: Seen, *others: str | None) -> str | None:
+    """A dataset to calibrate on, of other rows than these: what the file trains on."""
+    apart = [seen.datasets[name] for name in others if name is not None and name in seen.datasets]
+    for name in ("calibration", f"{seen.evaluation}.calibration", seen.training):
+        if name is not None and name in seen.datasets and not any(map(seen.datasets[name].shares, apart)):
             return name
     return None

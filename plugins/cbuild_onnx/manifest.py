@@ -1,10 +1,11 @@
-"""Techniques on ONNX models, and the kind ``onnx``."""
+"""Techniques on ONNX models, the kind ``onnx``, and where a compressed one differs from its source."""
 
 from compressbuild.api import Kind, Stack, Technique, hookimpl
 
 from .advice.records import checks
 from .convert.params import ConvertBf16, ConvertFp16
 from .graph.params import ExtractSubgraph, OptimizeOnnx
+from .layers import records as layers
 from .quantize.params import QuantizeDynamic, QuantizeMixed, QuantizeStatic, QuantizeWeights
 
 # onnxruntime starts a thread when it is imported, so no process may fork after it: the worker imports it itself.
@@ -34,11 +35,18 @@ def compressbuild_kinds():
         suffixes=(".onnx",),
         stack=_STACK,
     )
+    yield from layers.kinds()
 
 
 @hookimpl
 def compressbuild_checks():
     yield from checks()
+    yield from layers.checks()
+
+
+@hookimpl
+def compressbuild_metrics():
+    yield from layers.metrics()
 
 
 @hookimpl
@@ -81,3 +89,4 @@ def compressbuild_techniques():
     yield Technique(name="extract.subgraph", run="cbuild_onnx.graph.subgraph:extract", params=ExtractSubgraph, **common)
     slimming = {**common, "stack": _STACK.also(tools=("onnxslim",))}
     yield Technique(name="optimize.onnx", run="cbuild_onnx.graph.optimize:optimize", params=OptimizeOnnx, **slimming)
+    yield from layers.techniques(_STACK)

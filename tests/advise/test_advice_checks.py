@@ -295,6 +295,12 @@ def test_samples_that_do_not_differ() -> None:
     assert found.check == "samples-alike"
     assert found.evidence == ("every sample of 'calibration' that was used is the same; samples 512",)
     assert "of one class" in only(calibrated(constant=False, classes=1)).what
+    assert found.edit is not None
+    assert (found.edit.key, found.edit.text) == ("data", "train")
+    only_judged = {name: data(name) for name in ("calibration", "test")}
+    assert only(replace(calibrated(constant=True), datasets=only_judged, training=None)).edit is None
+    same_rows = {**SOUND.datasets, "train": data("train", "m:calibration")}
+    assert only(replace(calibrated(constant=True), datasets=same_rows)).edit is None, "those are the ones in use"
 
 
 def unlike(**changes: object) -> Seen:

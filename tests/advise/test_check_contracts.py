@@ -13,6 +13,7 @@ from compressbuild.api.conformance import CheckContract
 
 SLOW = replace(SOUND, ratios=(1.1, 1.08, 1.12))
 ROW = {"op": "Gather", "shape": [300, 48], "bytes": 57600}
+ERROR = {"op": "Gemm", "own": 3.0, "sqnr": 2.5}
 FAULTS: dict[str, Seen] = {
     "few-samples": with_last(SOUND, replace(with_params(INT8, samples=8), facts={"samples": 8})),
     "int8-not-faster": SLOW,
@@ -29,6 +30,14 @@ FAULTS: dict[str, Seen] = {
     ),
     "too-much-at-once": replace(SOUND, steps=(step("prune.channels", 1, ratio=0.5),), value=0.5),
     "weights-slower": with_last(SLOW, step("quantize.weights", 3, bits=8)),
+    "which-layer": replace(
+        SOUND,
+        steps=(INT8,),
+        value=0.5,
+        details={
+            "layer-error": {"per_layer": {"y": {"lost": 0.9, "share": 1.0, "rounding": 0.0, "node": "fc", **ERROR}}}
+        },
+    ),
     "zeros-not-faster": replace(SLOW, steps=(step("prune.magnitude", 4, sparsity=0.5),)),
 }
 

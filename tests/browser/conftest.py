@@ -106,6 +106,13 @@ TABLES = [
 ]
 
 
+ERRORS = [
+    {
+        "name": "x", "node": "conv<b>1</b>", "op": "Conv+Relu", "sqnr": 30.5, "own": 31.25, "lost": 0.004,
+        "rounding": 0.002, "share": 0.01,
+    },
+    {"name": "y", "node": "", "op": "Gemm", "sqnr": 3.5, "own": 4.0, "lost": 0.4, "rounding": 0.0, "share": 0.99},
+]  # fmt: skip
 FLIPPED: dict[str, Any] = {
     "metric": "top1", "counts": {"lost": 22, "won": 1}, "looked": True, "said": None,
     "rows": [
@@ -165,6 +172,7 @@ def document() -> dict[str, Any]:
             1000,
             history=past,
             layers="int8/layers",
+            errors=ERRORS,
             breakdowns=TABLES,
             interface=USED,
             loading='session = load(f"{directory}/model.onnx")  # <b>not bold</b>\noutputs = session.run(None, inputs)',

@@ -165,7 +165,7 @@ def test_tables_of_a_metric(browser: Any) -> None:
         ["noise", "0.89 (0.9)", "0.4 (0.9)"],
         ["blur", "0.89 (0.9)", "0.4 (0.9)"],
     ]
-    assert len(browser.find_elements(By.CSS_SELECTOR, "#panel details[open] td.worse")) == 2
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#panel details[open] td.worse")) == 3, "and a layer"
     attack = table(browser, "fgsm of each attack")
     assert attack[0] == ["attack", "", "fgsm", "baseline", "change", "samples", "refused"]
     assert attack[1] == ["eps 0.03", "", "0.7", "0.72", "-0.0200", "120", "no"]
@@ -195,6 +195,20 @@ def test_layers(browser: Any) -> None:
     assert bars()[0] == ["int8", [0.01, 0.2]]
     browser.find_element(By.CSS_SELECTOR, "button[aria-label^='histogram of b.weight']").click()
     assert bars() == [["int8", [min(i, 31 - i) * 6 for i in range(32)]]]
+
+
+def test_the_error_of_each_layer(browser: Any) -> None:
+    rows = table(browser, "2 layers")
+    assert rows[1] == ["conv<b>1</b>", "Conv+Relu", "0.4 %", "1.0 %", "0.2 %", "31.25 dB", "30.5 dB"]
+    assert rows[2][:4] == ["y", "Gemm", "40.0 %", "99.0 %"], "without a node's name it has its output's"
+    script = (
+        "const found = charts.find((c) => c.canvas.getAttribute('aria-label').startsWith('Signal lost'));"
+        "return found.data.datasets.map((s) => [s.type, s.data])"
+    )
+    assert browser.execute_script(script) == [["bar", [0.4, 40]], ["line", [30.5, 3.5]]]
+    worst = [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, "td.worse")]
+    assert "40.0 %" in worst
+    assert "0.4 %" not in worst
 
 
 def test_the_graph_shows_what_makes_a_target_and_opens_one(browser: Any) -> None:
@@ -301,7 +315,7 @@ def test_sorting(browser: Any) -> None:
 
 
 def test_history_is_drawn_and_written(browser: Any) -> None:
-    assert browser.execute_script("return charts.length") == 3, "the plot, layers, history"
+    assert browser.execute_script("return charts.length") == 4, "the plot, layers, their errors, history"
     browser.find_element(By.XPATH, "//summary[text()='as a table']").click()
     assert "0.92" in browser.find_element(By.ID, "panel").text
     browser.find_element(By.CSS_SELECTOR, "#tabs [data-target=slow]").click()

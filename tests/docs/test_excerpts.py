@@ -21,7 +21,10 @@ from compressbuild.registry.destinations import destination_of
 from compressbuild.registry.pages import excerpt, page
 
 NAMED = "".join(f"  {name}: {{from: onnx, evaluate: false}}\n" for name in ("ids", "chat"))  # by parameters of metrics
-TARGETS = f"targets:\n  measured: {{from: onnx, platform: cpu}}\n  cpu-fp32: {{from: onnx, platform: cpu}}\n{NAMED}"
+CHANGED = "  changed: {from: onnx, steps: [convert.fp16]}\n"  # for what compares it with what it was made from
+TARGETS = (
+    f"targets:\n  measured: {{from: onnx, platform: cpu}}\n  cpu-fp32: {{from: onnx, platform: cpu}}\n{CHANGED}{NAMED}"
+)
 
 
 def first_party(what: str) -> list[str]:

@@ -101,6 +101,18 @@ def targets(text: str) -> list[str]:
     return re.findall(r"^  ([\w.-]+):", text[text.index("\ntargets:") :], re.MULTILINE)
 
 
+def test_it_says_where_the_time_is(place: Warm) -> None:
+    """By the profiler of the reference runtime: ONNX Runtime names layers, torch only operators."""
+    graph = place("init", "model.onnx", "-f", "timed", "--force").out
+    time = next(line for line in graph.splitlines() if line.startswith("time: "))
+    assert re.fullmatch(r"time: [\d.]+ ms a sample here \(onnxruntime [\d.]+\): Conv \d+%, .*", time), graph
+    layers = graph[graph.index(time) :].splitlines()[1:4]
+    assert all(re.fullmatch(r" +\d+ %  \S+  \w+", line) for line in layers), graph
+    module = place("init", "nets:mlp", "--data", "rows.npz", "-f", "timed", "--force").out
+    assert re.search(r"^time: [\d.]+ ms a sample here \(torch.*\): aten::addmm \d+%", module, re.MULTILINE), module
+    assert "recipes for goal" in module.split("time: ")[1].splitlines()[1], "no layers where they are not told apart"
+
+
 @pytest.mark.parametrize(
     ("factory", "said"),
     [

@@ -10,7 +10,7 @@ from ...evaluate.concerns import class_value, row_noun
 
 __all__ = ["breakdowns"]
 
-_LATER = frozenset({"axes", "baseline", "per_class"})
+_LATER = frozenset({"axes", "baseline", "per_class", "per_layer"})  # shown in ways of their own
 
 
 def breakdowns(

@@ -29,6 +29,8 @@ from .baselines import Baselines
 from .breakdowns import breakdowns
 from .layers import shown_layers
 from .searched import kept
+from .layers import shown_errors, shown_layers
+from .origins import known_origins
 
 __all__ = ["gather", "timed"]
 
@@ -49,8 +51,11 @@ def gather(project: Project, names: Sequence[str], *, beside: bool = False, samp
     roles = Roles.of(metrics)
     shown = roles.in_order(name for target in targets for name in target["metrics"])
     layers, looked = _layers(project, plan, names)
+    unlisted = known_origins(project, names)
     for target in targets:
-        target["layers"] = looked.get(target["name"])
+        name = target["name"]
+        target["layers"] = looked.get(name)
+        target["errors"] = shown_errors([*target["metrics"].values(), *unlisted.get(name, {}).values()])
     document: Json = {
         "project": project.root.name,
         "version": __version__,
@@ -225,6 +230,7 @@ def _target(project: Project, plan: Plan, target: TargetPlan, baselines: Baselin
         "breakdowns": list(breakdowns(metrics, before)),
         "layers": None,
         "search": kept(project.state, target.name),
+        "errors": None,
         "logs": _logs(project.state / "logs", [a.node.position for a in (*actions, *wanted)]),
         "provenance": _provenance(directory / "provenance.json"),
         "history": [msgspec.to_builtins(entry) for entry in entries[-HISTORY:]],

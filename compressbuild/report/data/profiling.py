@@ -22,11 +22,12 @@ REPEATS = 50
 _NAME = "profile"  # of the measurement, and so of its log
 
 
-def ask_profile(project: Project, name: str, *, batch: int | None = None, repeats: int = REPEATS) -> Ask:
+def ask_profile(
+    project: Project, name: str, *, batch: int | None = None, repeats: int = REPEATS, warmup: int | None = None
+) -> Ask:
     """``batch``: None for that of the target's latency. UsageError if its runtime has no profiler."""
-    params: dict[str, Any] = {**_as_timed(project, name), "repeats": repeats}
-    if batch is not None:
-        params["batch"] = batch
+    given = {"batch": batch, "repeats": repeats, "warmup": warmup}
+    params = {**_as_timed(project, name), **{key: value for key, value in given.items() if value is not None}}
     written = located(params, project.spec.targets[name].mark)
     assert isinstance(written, Map)
     return Ask(_record(project, name), name, params=written, alone=True)

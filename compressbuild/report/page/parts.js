@@ -81,3 +81,22 @@ function layersPart(t) {
   const place = h("div", {}, h("label", {}, "show ", select), h("div", { class: "plot small" }, canvas), h("details", { open: rows.length <= 30 }, h("summary", {}, `${rows.length} layers with their weights`), table(head, body)));
   return [place, redraw, close];
 }
+
+/* ---- the error of each layer, in the order in which they run ---- */
+function errorsPart(t) {
+  const rows = t.errors, label = (r) => r.node || r.name, percent = (v) => `${(100 * v).toFixed(1)} %`;
+  const canvas = h("canvas", { role: "img", "aria-label": "Signal lost and signal-to-noise ratio of each layer; the table below has the same values" });
+  const config = () => ({ data: { labels: rows.map(label), datasets: [
+    { type: "bar", label: "signal lost in the layer itself", data: rows.map((r) => 100 * r.lost), yAxisID: "y", backgroundColor: css("--accent") },
+    { type: "line", label: "signal to noise beside the source", data: rows.map((r) => r.sqnr), yAxisID: "db", borderColor: css("--faint"), backgroundColor: css("--faint"), pointRadius: 2 }] },
+    options: { animation: false, maintainAspectRatio: false, scales: { x: { grid: { display: false }, ticks: { maxRotation: 60, autoSkip: true } },
+      y: { beginAtZero: true, title: { display: true, text: "% of the channels' signal" } }, db: { position: "right", grid: { drawOnChartArea: false }, title: { display: true, text: "dB, higher is better" } } },
+    plugins: { legend: { labels: { color: css("--ink") } } } } });
+  const [redraw, close] = plotted(canvas, config);
+  const left = (text) => h("th", { scope: "col", class: "text" }, text), worst = Math.max(...rows.map((r) => r.lost));
+  const body = rows.map((r) => row(label(r), h("td", { class: "text" }, r.op), h("td", { class: r.lost > 0.01 && r.lost === worst ? "worse" : "" }, percent(r.lost)), percent(r.share), percent(r.rounding), number(r.own, "dB"), number(r.sqnr, "dB")));
+  const said = h("p", { class: "faint" }, "Each layer alone, on the inputs that it gets here, beside the same layer of the source; the last column has the errors of all layers before it, too.");
+  const place = h("div", {}, said, h("div", { class: "plot small" }, canvas), h("details", { open: rows.length <= 30 }, h("summary", {}, `${rows.length} layers`),
+    table(["layer", left("operators"), "lost here", "of all that is lost", "by rounding the output", "own signal to noise", "beside the source"], body)));
+  return [place, redraw, close];
+}

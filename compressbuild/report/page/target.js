@@ -68,6 +68,7 @@ function open(name, scroll) {
   const shown = t.breakdowns.filter(worthShowing), rank = (b) => (b.metric === data.quality ? 0 : "base" in Object.values(b.rows)[0] ? 1 : 2);
   if (shown.length) parts.push(h("h3", {}, "In detail"), shown.sort((p, q) => rank(p) - rank(q)).map(breakdownPart));
   if (data.layers[t.layers]) parts.push(h("h3", {}, "Layers"), drawn(layersPart(t)));
+  if (t.errors) parts.push(h("h3", {}, "Error of each layer"), drawn(errorsPart(t)));
   if (t.flipped) parts.push(h("h3", {}, `Samples that flipped, by ${t.flipped.metric}`), samplesPart(t.flipped.rows, t.baseline, t.name, { ...t.flipped, command: `cbuild report ${t.name} --samples` }));
   if (t.operators) parts.push(h("h3", {}, `Operators beside ${t.baseline}`), operatorsPart(t.operators, t.baseline, t.name));
   if (t.search) parts.push(h("h3", {}, "Search"), drawn(searchPart(t.search)));

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import onnx
 
-from compressbuild.api.conformance import KindContract, TechniqueContract
+from compressbuild.api.conformance import KindContract, MetricContract, TechniqueContract, artifact
 
 from . import subjects
 from .classes import classes
@@ -50,6 +52,18 @@ TECHNIQUES = {
 globals().update(classes(OfTechnique, TECHNIQUES))
 
 
+class OfLayerErrors(OfTechnique):
+    """A model beside what it was made from: here beside itself."""
+
+    unfit_params = OTHER_DATA
+
+    def inputs(self, place):
+        return {"origin": artifact(subjects.onnx_model(), "onnx")}
+
+
+globals().update(classes(OfLayerErrors, {"metrics.layer-errors": {"params": {"data": "test", "samples": 8}}}))
+
+
 class OfOpenVino(OfTechnique):
     """OpenVINO numbers all the nodes that one process makes, so a second call gives other names."""
 
@@ -66,6 +80,36 @@ OPENVINO = {
 }
 globals().update(classes(OfOpenVino, OPENVINO))
 globals().update(classes(OfExtract, {"extract.subgraph": {}}))
+
+
+ROW = {"node": "fc", "op": "Gemm", "sqnr": 30.0, "own": 35.0, "lost": 0.01, "rounding": 0.0, "share": 1.0}
+
+
+def layer_errors(place, row):
+    made = place / "layer-errors"
+    made.mkdir(parents=True)
+    (made / "layers.json").write_text(json.dumps({"layers": {"logits": row}, "samples": 8}))
+    return made
+
+
+class TestLayerErrors(KindContract):
+    kind = "layer-errors"
+    preload = subjects.NUMBERS
+
+    def subject(self, place):
+        return layer_errors(place, ROW)
+
+
+class TestLayerError(MetricContract):
+    metric = "layer-error"
+    kind = "layer-errors"
+    preload = subjects.NUMBERS
+
+    def subject(self, place):
+        return layer_errors(place, ROW)
+
+    def unfit(self, place):
+        return [layer_errors(place, {"node": "fc"})]
 
 
 class TestOnnx(KindContract):

@@ -1,0 +1,101 @@
+"""The energies of an activation and of what is wrong with it, added up over batches."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+__all__ = ["SILENT", "Sums", "decibels", "rescaled"]
+
+SILENT = 300.0  # decibels: no noise but that of float32
+_UNBOUNDED = 1e30  # masks add the least float, or minus infinity
+_ROUNDING = 1e-10  # of the power: what float32 leaves, which differs from run to run
+_DEAD = 1e-6  # of the largest channel's energy
+_LIKE, _GAIN = 0.99, 1.25  # the same but for factors of the channels
+
+
+class Sums:
+    """``axis``: that of the channels, of every activation that is added."""
+
+    def __init__(self, axis: int) -> None:
+        self._axis = axis
+        self._power = self._noise = 0.0
+        self._made = self._own = self._rounded = np.zeros(1)
+
+    def add(self, wanted: np.ndarray, got: np.ndarray, made: np.ndarray, rounded: np.ndarray | None) -> None:
+        """The source's activation, the compressed model's, what the source's layer makes of the compressed model's
+        inputs, and that as the compressed model would store it; None where it stores floats. Of one shape."""
+        whole = np.abs(wanted) < _UNBOUNDED  # false for NaN
+        whole &= (np.abs(got) < _UNBOUNDED) & (np.abs(made) < _UNBOUNDED)
+        zero = np.zeros((), np.float32)
+        wanted, got, made = (np.where(whole, each, zero) for each in (wanted, got, made))
+        self._power += float(np.sum(np.square(wanted, dtype=np.float64)))
+        self._noise += float(np.sum(np.square(np.subtract(got, wanted, dtype=np.float64))))
+        self._made = self._made + self._energy(made)
+        self._own = self._own + self._energy(np.subtract(got, made, dtype=np.float64))
+        if rounded is not None:
+            difference = np.subtract(np.where(whole, rounded, zero), made, dtype=np.float64)
+            self._rounded = self._rounded + self._energy(difference)
+
+    def _energy(self, values: np.ndarray) -> np.ndarray:
+        """Of each channel."""
+        if values.ndim < 2:
+            return np.sum(np.square(values, dtype=np.float64), keepdims=True).reshape(1)
+        others = tuple(place for place in range(values.ndim) if place != self._axis % values.ndim)
+        return np.asarray(np.sum(np.square(values, dtype=np.float64), axis=others))
+
+    @property
+    def sqnr(self) -> float:
+        """Decibels of the source's activation over the difference from it."""
+        return decibels(self._power, self._noise)
+
+    @property
+    def own(self) -> float:
+        """Decibels of what the layer should have made of its inputs over the difference from it."""
+        return decibels(float(self._made.sum()), float(self._own.sum()))
+
+    @property
+    def lost(self) -> float:
+        """0 to 1: how much of its channels' signal the layer's own noise hides, each channel alike."""
+        return self._hidden(self._own)
+
+    @property
+    def rounding(self) -> float:
+        """As ``lost``, of rounding the output to what it is stored as."""
+        return self._hidden(self._rounded)
+
+    def _hidden(self, noise: np.ndarray) -> float:
+        alive = self._made > _DEAD * float(self._made.max())
+        if not alive.any():
+            return 0.0
+        noise = np.broadcast_to(noise, self._made.shape)
+        shares = noise[alive] / self._made[alive]
+        return float(np.mean(np.where(shares > _ROUNDING, np.minimum(shares, 1.0), 0.0)))
+
+
+def decibels(power: float, noise: float) -> float:
+    """10 log10(power / noise), between -:data:`SILENT` and :data:`SILENT`, which stands for no noise but float32's."""
+    if noise <= _ROUNDING * power:
+        return SILENT
+    if power <= 0:
+        return -SILENT
+    return max(-SILENT, min(SILENT, 10 * math.log10(power / noise)))
+
+
+def rescaled(got: np.ndarray, wanted: np.ndarray, axis: int) -> bool:
+    """Whether an activation is its source's but for a factor of each channel, and many factors are not near 1: a step
+    has moved scales between layers, so a difference is no error."""
+    if got.ndim < 2:
+        return False
+    a, b = (np.moveaxis(np.nan_to_num(each.astype(np.float64)), axis, -1) for each in (got, wanted))
+    a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
+    products, own, other = (a * b).sum(0), (a * a).sum(0), (b * b).sum(0)
+    alive = (own > 0) & (other > 0)
+    if not alive.any() or len(a) < 2:
+        return False
+    like = products[alive] / np.sqrt(own[alive] * other[alive])
+    gain = products[alive] / other[alive]
+    if np.median(like) < _LIKE or (gain <= 0).any():
+        return False
+    return float(np.median(np.abs(np.log(gain)))) > math.log(_GAIN)
