@@ -27,10 +27,9 @@ from ..picture.drawing import Picture
 from .about import commit, interface, loading_of, machine
 from .baselines import Baselines
 from .breakdowns import breakdowns
-from .layers import shown_layers
-from .searched import kept
 from .layers import shown_errors, shown_layers
 from .origins import known_origins
+from .searched import kept
 
 __all__ = ["gather", "timed"]
 
