@@ -75,7 +75,10 @@ def build_targets(
     pools: Pools | Places = _pools_of(project.facts, slots, gpus=shared)
     if project.machines is not None and isinstance(pools, Pools):
         machines = project.machines
-        pools = Places(pools, lambda host: _pools_of(machines.facts(host), gpus=shared))
+        pools = Places(
+            pools,
+            lambda host: [_pools_of(machines.facts(host), gpus=shared) for _ in range(machines.workers(host))],
+        )
     selection = selection or project.select(targets)
     pythons = prepare(project, selection.names, observe, check=check, remeasure=remeasure)
     build = Build(

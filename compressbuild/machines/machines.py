@@ -26,11 +26,19 @@ from .bundle import Bundle
 from .session import Session, Unreachable
 from .wire import Ready
 
-__all__ = ["Machines"]
+__all__ = ["Machines", "worker"]
 
 _MAGIC = b"compressbuild-machine-1"
 _DIRECTORY = "directory"
 """The option of every address: where the agent keeps its files there."""
+_WORKERS = "workers"
+"""The option of executors that give several machines at one address, all alike."""
+
+
+def worker(address: str, number: int) -> str:
+    """The address of one of several workers, counted from 0. The first stands for the address: it says what they are,
+    and measures."""
+    return f"{address}#{number + 1}" if number else address
 
 
 class _Known(msgspec.Struct):
@@ -50,7 +58,8 @@ class Machines:
         self._fresh: set[str] = set()
         self._sessions: dict[str, Session] = {}
         self._bundle: Bundle | None = None
-        self._lock = Lock()
+        self._lock = Lock()  # of what threads share: bundle and openings
+        self._openings: dict[str, Lock] = {}
 
     # -- addresses ---------------------------------------------------------------------------------------------------
 
@@ -82,6 +91,10 @@ class Machines:
         record, options, _ = self._options(address)
         found: Machine = resolve(record.open)(address.partition("?")[0], options)
         return found
+
+    def workers(self, address: str) -> int:
+        """How many machines it stands for."""
+        return int(getattr(self._options(address)[1], _WORKERS, 1))
 
     def _options(self, address: str) -> tuple[Executor, Params, str]:
         record = self.executor(address)
@@ -183,13 +196,16 @@ class Machines:
     # -- reaching it -------------------------------------------------------------------------------------------------
 
     def session(self, address: str) -> Session:
-        """The session with a machine; a new one if there is none, or the last was lost. Raises Unreachable."""
+        """The session with a machine, or one of its workers; a new one if there is none, or the last was lost. Raises
+        Unreachable."""
         with self._lock:
+            opening = self._openings.setdefault(address, Lock())
+        with opening:  # other machines are reached meanwhile
             found = self._sessions.get(address)
             if found is None or found.lost is not None:
                 if found is not None:
                     found.close()
-                found = self._sessions[address] = self._open(address)
+                found = self._sessions[address] = self._open(address.partition("#")[0])
             return found
 
     def _open(self, address: str) -> Session:
@@ -202,8 +218,9 @@ class Machines:
             machine = self.machine(address)
         except Exception as error:  # plugin border: an executor runs its libraries
             raise Unreachable(f"cannot be reached: {error}", hint=getattr(error, "hint", None)) from error
-        if self._bundle is None:
-            self._bundle = Bundle(self._tops(), follow=True)
+        with self._lock:
+            if self._bundle is None:
+                self._bundle = Bundle(self._tops(), follow=True)
         return Session(machine, self._bundle, self._sandbox, directory)
 
     def _tops(self) -> frozenset[str]:
@@ -215,7 +232,7 @@ class Machines:
 
     def close(self) -> None:
         """End every session, and so all that runs there."""
-        for session in self._sessions.values():
+        for session in list(self._sessions.values()):
             with contextlib.suppress(OSError):
                 session.close()
         self._sessions.clear()
