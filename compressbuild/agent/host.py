@@ -27,9 +27,10 @@ _IDENTITIES = (
 )
 
 
-def identity(root: Path = Path("/")) -> str:
-    """An id of this machine, the same after a restart. Two boards of one image differ by their serial numbers. It is
-    a digest, for the machine-id is not to be shown to others (machine-id(5))."""
+def identity(root: Path = Path("/"), node: str = "") -> str:
+    """An id of this machine, the same after a restart. Two boards of one image differ by their serial numbers, nodes of
+    a cluster that were installed from one by the name ``node``, which an executor gives in $CBUILD_NODE. It is a
+    digest, for the machine-id is not to be shown to others (machine-id(5))."""
     found = []
     for name in _IDENTITIES:
         try:
@@ -38,6 +39,8 @@ def identity(root: Path = Path("/")) -> str:
             found.append(b"")
     if not any(found):
         found.append(os.uname().nodename.encode())
+    if node:
+        found.append(node.encode())
     return blake3(b"cbuild host\0" + b"\0".join(found)).hexdigest()[:16]
 
 
@@ -48,7 +51,7 @@ class Host:
         self._code = code
         self._installed: Installed = scan()
         self._digests: dict[str, str | None] = {}
-        self.id = identity()
+        self.id = identity(node=os.environ.get("CBUILD_NODE", ""))
 
     def ready(self) -> Ready:
         facts = probe()

@@ -90,13 +90,13 @@ class Agent:
     def __init__(self, wire: Wire, base: Path, code: tuple[str, ...], packages: tuple[str, ...], kind: Sandbox) -> None:
         self._wire, self._base = wire, base
         self._host = Host(code)
-        self._place, self._lock = _session(base / "sessions")
+        self._place, self._lock = _session(base / "sessions", self._host.id)
         self._blobs = Blobs(base / "blobs")
         self._trees = Trees(self._place / "trees", self._blobs)
         self._places = {"@code": Path(code[0]), "@checkpoint": base / "checkpoints"}
         path = os.pathsep.join([*code, *filter(None, [os.environ.get("PYTHONPATH")])])
         self._executor = LocalExecutor({**os.environ, "PYTHONPATH": path}, packages=packages, sandbox=kind)
-        self._machine = SharedExclusive(str(base / "measuring.lock"))
+        self._machine = SharedExclusive(str(base / f"measuring-{self._host.id}.lock"))
         self._jobs: dict[int, Job] = {}
         self._held: list[Job] = []
         self._running: set[int] = set()
@@ -271,17 +271,18 @@ class Agent:
         job.drop()
 
 
-def _session(folder: Path) -> tuple[Path, BinaryIO]:
-    """A directory of this session's own, with its lock; those of sessions that were killed are removed."""
+def _session(folder: Path, host: str) -> tuple[Path, BinaryIO]:
+    """A directory of this session's own, with its lock; those of sessions that were killed are removed. Machines may
+    share the directory, and a lock may be seen on its own machine alone: so each removes its own."""
     folder.mkdir(parents=True, exist_ok=True)
     swept(folder)
-    for old in folder.glob("session-*"):
+    for old in folder.glob(f"session-{host}-*"):
         with contextlib.suppress(OSError), open(old / "lock", "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(old, ignore_errors=True)
     new = Path(tempfile.mkdtemp(prefix="new-", dir=folder))
     lock = open(new / "lock", "wb")  # noqa: SIM115  held until the session ends
     fcntl.flock(lock, fcntl.LOCK_EX)
-    place = new.with_name(new.name.replace("new-", "session-"))
+    place = new.with_name(new.name.replace("new-", f"session-{host}-"))
     new.rename(place)  # only now is it one that others may look at
     return place, lock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import msgspec
 
@@ -11,7 +11,7 @@ from .params import Params
 from .record import RecordMeta
 from .stack import Stack
 
-__all__ = ["Executor", "Link", "Machine"]
+__all__ = ["Executor", "Link", "Machine", "QueuedLink"]
 
 
 class Executor(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
@@ -52,10 +52,23 @@ class Link(Protocol):
         """End it, and leave no process of it here, in a few seconds at most. Twice is harmless."""
 
 
+@runtime_checkable
+class QueuedLink(Link, Protocol):
+    """A link whose program starts later: a scheduler has to find it a machine first."""
+
+    def waiting(self) -> str | None:
+        """What it waits for, in a few words, as the scheduler says it; None once the program runs.
+
+        Asked several times a second, and before the first use of either stream; so ask the scheduler less often.
+        UserError if the program will never run, with the next step as its hint.
+        """
+
+
 class Machine(Protocol):
     """A machine that runs Python. ``address``: as people write it."""
 
     address: str
 
     def start(self, program: str) -> Link:
-        """Run ``python -c program`` there. UserError if that cannot even be tried."""
+        """Run ``python -c program`` there. UserError if that cannot even be tried. It waits for no scheduler: what it
+        returns is then a :class:`QueuedLink`."""

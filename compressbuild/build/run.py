@@ -62,6 +62,10 @@ def build_targets(
 
     Node failures and unmet gates are in the report. Raises CompressfileError, Incompatible, StoreError, Interrupted.
     """
+    own = tuple(str(path) for path in (project.state, project.publisher.root, project.cache_path))
+    observe = Observe(project.state / "logs", own_dirs=own, observers=[*observers, *_plugin_observers(project)])
+    if project.machines is not None:
+        project.machines.on_wait = observe.machine
     selection = selection or project.select(targets)
     if renewed(project, selection.names):
         selection = project.select(selection.words)
@@ -69,8 +73,6 @@ def build_targets(
             raise Incompatible("none of these targets can be built now", hint="; ".join(selection.skipped.values()))
     cpus = project.facts.get("cpu.count")
     slots = at_once(jobs or (cpus if isinstance(cpus, int) else 1))
-    own = tuple(str(path) for path in (project.state, project.publisher.root, project.cache_path))
-    observe = Observe(project.state / "logs", own_dirs=own, observers=[*observers, *_plugin_observers(project)])
     shared = any(node.options.gpus for node in project.graph.nodes)
     pools: Pools | Places = _pools_of(project.facts, slots, gpus=shared)
     if project.machines is not None and isinstance(pools, Pools):
@@ -104,7 +106,7 @@ def _executor(project: Project, pythons: Sequence[str]) -> Executor:
     if project.machines is None:
         return here
     machines = project.machines
-    return Routed(here, lambda host: Away(host, lambda: machines.session(host)))
+    return Routed(here, lambda host: Away(host, lambda: machines.session(host), machines.give_up))
 
 
 def _pools_of(facts: Facts, slots: int | None = None, *, gpus: bool) -> Pools:

@@ -46,10 +46,10 @@ class _Task:
 
 class Away:
     """An :class:`~compressbuild.execute.executor.Executor` on one machine. ``address``: for messages; ``open``: the
-    session with it, which may raise Unreachable."""
+    session with it, which may raise Unreachable; ``give_up``: has an ``open`` that waits raise it at once."""
 
-    def __init__(self, address: str, open: Callable[[], Session]) -> None:
-        self._address, self._open = address, open
+    def __init__(self, address: str, open: Callable[[], Session], give_up: Callable[[], None] = lambda: None) -> None:
+        self._address, self._open, self._give_up = address, open, give_up
         self._tasks: dict[int, _Task] = {}
         self._lock = Lock()  # of what threads share: tasks and losses
         self._losses: Counter[int] = Counter()
@@ -112,6 +112,7 @@ class Away:
 
     def close(self) -> None:
         self._closing.set()
+        self._give_up()
         with self._lock:
             self._tasks.clear()
         self._work.put(None)

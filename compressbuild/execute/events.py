@@ -2,7 +2,7 @@
 
 As JSON each event is one line, an object with ``event`` (its tag) and ``time`` (seconds since the epoch) and the
 fields below. A build is ``build-started``, then events of nodes and targets, then ``build-finished``; before it come
-those of environments that are not there. A node has at most one ``node-started``, then at most one ``node-working``,
+those of machines that are waited for, and of environments that are not there. A node has at most one ``node-started``, then at most one ``node-working``,
 any number of ``node-progress`` and ``node-running``, and one ``node-finished``. New fields and new events may be
 added: a reader ignores what it does not know.
 """
@@ -20,6 +20,7 @@ __all__ = [
     "BuildStarted",
     "EnvironmentStatus",
     "Event",
+    "MachineStatus",
     "NodeFinished",
     "NodeProgress",
     "NodeRetried",
@@ -60,6 +61,15 @@ class EnvironmentStatus(_Event, frozen=True, kw_only=True, tag="environment"):
     status: Literal["making", "waiting", "made", "missing"]
     detail: str = ""
     seconds: float = 0.0
+
+
+class MachineStatus(_Event, frozen=True, kw_only=True, tag="machine"):
+    """Another machine, which a scheduler has to give first. ``status``: waiting, for what ``detail`` says in the
+    scheduler's words, or ready. Also during the build, if the machine was lost."""
+
+    machine: str
+    status: Literal["waiting", "ready"]
+    detail: str = ""
 
 
 class NodeStarted(_Event, frozen=True, kw_only=True, tag="node-started"):
@@ -168,6 +178,7 @@ class BuildFinished(_Event, frozen=True, kw_only=True, tag="build-finished"):
 Event = (
     BuildStarted
     | EnvironmentStatus
+    | MachineStatus
     | NodeStarted
     | NodeWorking
     | NodeProgress

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from ..digest import Digest
@@ -34,10 +35,16 @@ class Observe:
         self._logs = logs
         self._observers = observers
         self._heartbeat = heartbeat or Heartbeat()
+        self._one = RLock()  # threads that wait for machines have events, too; a signal may come within one
 
     def emit(self, event: events.Event) -> None:
-        for observer in self._observers:
-            observer(event)
+        with self._one:
+            for observer in self._observers:
+                observer(event)
+
+    def machine(self, address: str, detail: str) -> None:
+        """What a scheduler has another machine wait for; empty once it is there."""
+        self.emit(events.MachineStatus(machine=address, status="waiting" if detail else "ready", detail=detail))
 
     def checkpoint_path(self, key: Digest) -> Path:
         return self._logs.parent / "checkpoints" / key

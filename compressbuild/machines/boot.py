@@ -72,7 +72,12 @@ def unpack(data, place):
         file.write(index)
     if os.path.lexists(place):
         os.rename(place, os.path.join(tempfile.mkdtemp(prefix=".old-", dir=parent), "was"))
-    os.rename(made, place)
+    try:
+        os.rename(made, place)
+    except OSError:
+        if not sound(place, os.path.basename(place)):
+            raise
+        shutil.rmtree(made, ignore_errors=True)  # another agent was as fast
     for name in os.listdir(parent):
         if name.startswith(".old-"):
             shutil.rmtree(os.path.join(parent, name), ignore_errors=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -50,7 +51,10 @@ class _Known(msgspec.Struct):
 
 class Machines:
     """``state``: a directory in which to remember them. ``sandbox``: of the nodes. A method that is given an address
-    connects if nothing is known of it yet."""
+    connects if nothing is known of it yet.
+
+    ``on_wait``: hears of an address, and what a scheduler has it wait for; empty once it waits no more. In any thread.
+    """
 
     def __init__(self, registry: Registry, state: Path, sandbox: str) -> None:
         self._registry, self._state, self._sandbox = registry, state, sandbox
@@ -59,7 +63,9 @@ class Machines:
         self._sessions: dict[str, Session] = {}
         self._bundle: Bundle | None = None
         self._lock = Lock()  # of what threads share: bundle and openings
-        self._openings: dict[str, Lock] = {}
+        self._opening: dict[str, Lock] = {}
+        self._stop = Event()
+        self.on_wait: Callable[[str, str], None] = _say
 
     # -- addresses ---------------------------------------------------------------------------------------------------
 
@@ -199,29 +205,42 @@ class Machines:
         """The session with a machine, or one of its workers; a new one if there is none, or the last was lost. Raises
         Unreachable."""
         with self._lock:
-            opening = self._openings.setdefault(address, Lock())
-        with opening:  # other machines are reached meanwhile
+            opening = self._opening.setdefault(address, Lock())
+        with opening:  # of this one alone: a machine that waits in a queue keeps no other waiting
             found = self._sessions.get(address)
             if found is None or found.lost is not None:
                 if found is not None:
                     found.close()
-                found = self._sessions[address] = self._open(address.partition("#")[0])
+                found = self._sessions[address] = self._open(address)
             return found
 
     def _open(self, address: str) -> Session:
-        record, _, directory = self._options(address)
+        general = address.partition("#")[0]
+        record, _, directory = self._options(general)
         missing = [lack for needs in (record.stack.needs, record.needs) for lack in check(needs, probe())]
         if missing:
             hint = "; ".join(dict.fromkeys(lack.hint for lack in missing if lack.hint))
             raise Unreachable(f"cannot be reached from here: executor '{record.name}' {lacking(missing)}", hint=hint)
         try:
-            machine = self.machine(address)
+            machine = self.machine(general)
         except Exception as error:  # plugin border: an executor runs its libraries
             raise Unreachable(f"cannot be reached: {error}", hint=getattr(error, "hint", None)) from error
         with self._lock:
             if self._bundle is None:
                 self._bundle = Bundle(self._tops(), follow=True)
-        return Session(machine, self._bundle, self._sandbox, directory)
+        return Session(
+            machine,
+            self._bundle,
+            self._sandbox,
+            directory,
+            on_wait=lambda text: self.on_wait(address, text),
+            stop=self._stop,
+        )
+
+    def give_up(self) -> None:
+        """Wait no longer for machines that a scheduler has not given yet."""
+        stop, self._stop = self._stop, Event()
+        stop.set()
 
     def _tops(self) -> frozenset[str]:
         """Top-level packages of the engine and all plugins."""
@@ -232,10 +251,17 @@ class Machines:
 
     def close(self) -> None:
         """End every session, and so all that runs there."""
+        self.give_up()
         for session in list(self._sessions.values()):
             with contextlib.suppress(OSError):
                 session.close()
         self._sessions.clear()
+
+
+def _say(address: str, text: str) -> None:
+    """For commands that have no events: a line, since such a command may wait for long."""
+    if text:
+        sys.stderr.write(f"waiting for {address}: {text}\n")
 
 
 def _alike(before: _Known | Unreachable | None, now: _Known | Unreachable) -> bool:

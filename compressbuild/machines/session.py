@@ -11,7 +11,7 @@ from threading import Event, Thread, Timer
 from typing import Any
 
 from ..api.context import UserError
-from ..api.executor import Link, Machine
+from ..api.executor import Link, Machine, QueuedLink
 from ..api.needs import Needs
 from ..errors import CbuildError
 from ..platforms import Missing
@@ -23,6 +23,7 @@ __all__ = ["Session", "Unreachable"]
 
 _NOISE = 1 << 16  # bytes that login scripts may print before the agent's first line
 _START = 120.0  # seconds to connect, send the code and hear of it
+_LOOK = 0.1  # seconds between two looks at a program that waits for a scheduler
 
 Handler = Callable[[Message, Wire], None]
 """Gets a message, and takes the bytes beside it. Runs in the session's thread."""
@@ -35,8 +36,18 @@ class Unreachable(CbuildError):
 class Session:
     """Connects, ships the code that is not there, and starts the agent. ``lost``: why there is no agent any more."""
 
-    def __init__(self, machine: Machine, bundle: Bundle, sandbox: str, directory: str = "") -> None:
-        """Raises Unreachable."""
+    def __init__(
+        self,
+        machine: Machine,
+        bundle: Bundle,
+        sandbox: str,
+        directory: str = "",
+        *,
+        on_wait: Callable[[str], None] = lambda text: None,
+        stop: Event | None = None,
+    ) -> None:
+        """``on_wait``: hears what a scheduler has it wait for, whenever that changes. ``stop``: set when nobody needs
+        the machine any more. Raises Unreachable."""
         self.bundle = bundle
         self.lost: str | None = None
         self._address = machine.address
@@ -50,30 +61,52 @@ class Session:
         except (UserError, OSError) as error:
             raise Unreachable(f"cannot be reached: {error}", hint=getattr(error, "hint", None)) from error
         self._wire = Wire(self._link.stdout, self._link.stdin, self._alive)
+        try:
+            self._queue(on_wait, stop or Event())
+            self.ready = self._begun(directory, sandbox)
+        except BaseException:  # Ctrl-C, too: the program is to end at once
+            self._link.close()
+            raise
+        self._threads = [Thread(target=each, daemon=True) for each in (self._listen, self._beat)]
+        for thread in self._threads:
+            thread.start()
+
+    def _queue(self, on_wait: Callable[[str], None], stop: Event) -> None:
+        """Until the program runs: a scheduler may have it wait for hours."""
+        if not isinstance(self._link, QueuedLink):
+            return
+        said = ""
+        try:
+            while (what := self._link.waiting()) is not None:
+                if what != said:
+                    said = what
+                    on_wait(what)
+                if stop.wait(_LOOK):
+                    raise Unreachable("is not waited for any more")
+        except (UserError, OSError) as error:
+            raise Unreachable(f"cannot be reached: {error}", hint=getattr(error, "hint", None)) from error
+        if said:
+            on_wait("")
+
+    def _begun(self, directory: str, sandbox: str) -> Ready:
+        """Ship the code and start the agent. What it says of its machine."""
+        self._heard = time.monotonic()
         watchdog = Timer(_START, self._link.close)
         watchdog.daemon = True
         watchdog.start()
         try:
             self._boot(directory)
-            self._wire.send(Hello(sandbox, tuple(bundle.packages)))
+            self._wire.send(Hello(sandbox, tuple(self.bundle.packages)))
             ready = self._wire.receive()
         except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             fault = self._link.fault() if isinstance(error, OSError | EOFError) else ""  # else it still runs
-            self._link.close()
             why = fault or str(error) or type(error).__name__
             raise Unreachable(f"cannot be reached: {why}") from error
-        except Unreachable:
-            self._link.close()
-            raise
         finally:
             watchdog.cancel()
         if not isinstance(ready, Ready) or ready.trouble:
-            self._link.close()
             raise Unreachable(f"cannot be used: {ready.trouble if isinstance(ready, Ready) else 'no agent answers'}")
-        self.ready = ready
-        self._threads = [Thread(target=each, daemon=True) for each in (self._listen, self._beat)]
-        for thread in self._threads:
-            thread.start()
+        return ready
 
     def _boot(self, directory: str) -> None:
         said = self._line()

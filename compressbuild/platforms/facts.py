@@ -135,14 +135,16 @@ class Host:
         return _ARCHITECTURES.get(machine.lower(), machine)
 
     def _count(self) -> int:
-        """Those of its affinity, or fewer if its control groups give it less time than they have."""
+        """Those of its affinity, or fewer if its control groups give it less time than they have, or if a scheduler
+        that enforces nothing gave it fewer ($CBUILD_CPUS)."""
         affinity = getattr(os, "sched_getaffinity", None)  # Linux alone
         processors = len(affinity(0)) if affinity else os.cpu_count() or 1
         allowed = quota(self._root)
-        return processors if allowed is None else max(1, min(processors, math.ceil(allowed)))
+        limits = [math.ceil(allowed)] if allowed is not None else []
+        return max(1, min(processors, *limits, *self._given("CBUILD_CPUS")))
 
     def _memory(self) -> int | None:
-        """Installed memory, or the limit of its control groups if that is lower."""
+        """Installed memory, or the limit of its control groups or of a scheduler ($CBUILD_MEMORY) if that is lower."""
         limits = [limit for limit in (memory_limit(self._root),) if limit is not None]
         for line in (self._text("proc/meminfo") or "").splitlines():
             key, _, value = line.partition(":")
@@ -150,7 +152,11 @@ class Host:
                 limits.append(int(value.split()[0]) * 1024)
         if not limits and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
             limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-        return min(limits, default=None)
+        return min((*limits, *self._given("CBUILD_MEMORY")), default=None)
+
+    def _given(self, variable: str) -> list[int]:
+        text = self._environ.get(variable, "")
+        return [int(text)] if text.isdigit() and int(text) > 0 else []
 
 
 def probe() -> Facts:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ...digest import read_regular
-from ...execute.events import EnvironmentStatus, NodeFinished, NodeRetried, NodeRunning, NodeStarted
+from ...execute.events import EnvironmentStatus, MachineStatus, NodeFinished, NodeRetried, NodeRunning, NodeStarted
 from ...execute.failure import RAISED
 from ...words import duration
 
@@ -17,6 +17,7 @@ __all__ = [
     "failure_lines",
     "finished_line",
     "log_tail",
+    "machine_line",
     "retried_line",
     "running_line",
     "started_line",
@@ -36,6 +37,11 @@ def environment_line(event: EnvironmentStatus) -> str:
     need = "; nothing has to run in it now" if event.status == "missing" else ""
     detail = f"  {event.detail}" if event.detail else ""
     return f"{event.status:9} environment {event.environment}{seconds}{detail}{need}"
+
+
+def machine_line(event: MachineStatus) -> str:
+    """``waiting   machine slurm://gpu  job 12 is pending (Resources)``."""
+    return f"{event.status:9} machine {event.machine}" + (f"  {_printable(event.detail)}" if event.detail else "")
 
 
 def started_line(event: NodeStarted) -> str:

@@ -15,6 +15,7 @@ from ...execute.events import (
     BuildStarted,
     EnvironmentStatus,
     Event,
+    MachineStatus,
     NodeFinished,
     NodeRetried,
     NodeRunning,
@@ -30,6 +31,7 @@ from .lines import (
     environment_line,
     failure_lines,
     finished_line,
+    machine_line,
     retried_line,
     running_line,
     started_line,
@@ -58,6 +60,8 @@ def _lines(event: Event, verbose: bool) -> Iterable[str]:
         return (started_line(event),) if verbose else ()
     elif isinstance(event, EnvironmentStatus):
         return (environment_line(event),)
+    elif isinstance(event, MachineStatus):
+        return (machine_line(event),)
     return ()
 
 
