@@ -10,11 +10,12 @@ import contextlib
 import json
 import os
 import re
+import select
 import shlex
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from pathlib import Path
 
 from compressbuild.api import Link, Machine, UserError
@@ -69,40 +70,33 @@ def _bytes(text: str) -> int:
 class RayMachine:
     def __init__(self, address: str, host: str, port: int, options: Ray) -> None:
         self.address = address
+        self._wait = _WAIT if options.wait is None else options.wait
+        wanted = resources(options)
         self._asked = {
             "host": host,
             "port": port,
-            "resources": resources(options),
-            "cpus": options.cpus,
+            "resources": wanted,
             "python": options.python,
-            "wait": _WAIT if options.wait is None else options.wait,
+            "memory": int(wanted.get("memory", 0)),
+            "cpus": options.cpus,
+            "wait": self._wait,
             "scales": options.wait is not None,
             "spread": options.workers > 1,
         }
-        self._limit = float(_START + (options.wait or _WAIT))
 
     def start(self, program: str) -> Link:
-        """Returns when the program runs. UserError if Ray does not give a worker, with why."""
-        link = Relay()
-        watchdog = threading.Timer(self._limit, link.kill)
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            link.ask(self._asked | {"program": program})
-        except BaseException:
-            link.close()
-            raise
-        finally:
-            watchdog.cancel()
-        return link
+        return Relay(self._asked | {"program": program}, _START + self._wait)
 
 
 class Relay:
     """The process that is the stream. It has a session of its own, so Ctrl-C does not cut it before the engine does;
-    when this process is gone, its input ends, and it gives the worker back."""
+    when this process is gone, its input ends, and it gives the worker back. ``limit``: seconds to have a worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: dict[str, object], limit: float) -> None:
         own = shlex.split(os.environ.get(_COMMAND) or "") or [sys.executable]
+        self._said, self._phase = b"", "connecting"
+        self._runs = False
+        self._deadline = time.monotonic() + limit
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         try:
             self._process = subprocess.Popen(
@@ -120,21 +114,29 @@ class Relay:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self.stdin, self.stdout = self._process.stdin, self._process.stdout
-
-    def ask(self, what: dict[str, object]) -> None:
-        """Have a worker, with its program at work."""
-        answer = b""
-        with contextlib.suppress(OSError):  # it ended, and has said why
-            view = memoryview(json.dumps(what).encode() + b"\n")
+        with contextlib.suppress(OSError):  # it ended, and will have said why
+            view = memoryview(json.dumps(asked).encode() + b"\n")  # less than a pipe holds
             while view:
                 view = view[self.stdin.write(view) or 0 :]
-            while not answer.endswith(b"\n") and (char := self.stdout.read(1)):
-                answer += char
-        if not answer.endswith(b"\n"):
-            raise UserError(self.fault())
-        said = json.loads(answer)
-        if said["trouble"]:
-            raise UserError(said["trouble"], hint=said["hint"] or None)
+
+    def waiting(self) -> str | None:
+        """What it waits for; None once the program runs. UserError if there will be no worker, with why."""
+        while not self._runs and select.select([self.stdout], [], [], 0)[0]:
+            char = self.stdout.read(1)  # one by one: after the last line the stream is the program's
+            if not char:
+                raise UserError(self.fault())
+            self._said += char
+            if char == b"\n":
+                said, self._said = json.loads(self._said), b""
+                if said["trouble"]:
+                    raise UserError(said["trouble"], hint=said["hint"] or None)
+                self._phase, self._runs = said["phase"], not said["phase"]
+        if not self._runs and time.monotonic() > self._deadline:
+            self._process.kill()
+            raise UserError(
+                f"Ray does not answer: it is still {self._phase}", hint="'ray status' on the head says more"
+            )
+        return None if self._runs else self._phase
 
     def fault(self) -> str:
         """The last line of its error output."""
@@ -147,10 +149,6 @@ class Relay:
                 return lines[-1].strip()
         status = self._process.poll()
         return f"the connection ended (exit status {status})" if status else "the connection ended"
-
-    def kill(self) -> None:
-        """It does not answer."""
-        self._process.kill()
 
     def close(self) -> None:
         """The agent sees the end of its input, kills what it runs and goes; then the worker goes, and this process."""

@@ -1,8 +1,8 @@
 """A client of Ray: has a worker of the cluster run a program, and carries the bytes between it and this process.
 
-A program of its own, with the standard library and ray alone. Its first line of input says what is wanted, as JSON; it
-answers with a line, ``{"trouble": "", "hint": ""}``. From then on its input and output are the program's. It ends with
-the program, and the worker goes with either.
+A program of its own, with the standard library and ray alone. Its first line of input says what is wanted, as JSON. It
+answers with lines, ``{"phase": "waiting for 4 CPUs", "trouble": "", "hint": ""}``. Once the phase is empty, its input
+and output are the program's. It ends with the program, and the worker goes with either.
 """
 
 from __future__ import annotations
@@ -30,12 +30,16 @@ _LOOK = 0.1  # seconds between two looks at whether there is a worker
 class Bridge:
     """The actor: one program at work in the cluster. It travels to the worker as this class, with no module."""
 
-    def begin(self, program: str, python: str, cpus: int) -> str:
-        """The node's address."""
+    def begin(self, program: str, python: str, cpus: int, memory: int) -> str:
+        """The node's address. The program is given its share, for Ray counts CPUs and memory, and enforces neither."""
         import ray
 
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the worker
+        node = str(ray.util.get_node_ip_address())
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        environment |= {"CBUILD_NODE": node, "CBUILD_CPUS": str(cpus)}
+        if memory:
+            environment["CBUILD_MEMORY"] = str(memory)
         self._process = subprocess.Popen(
             [python or sys.executable, "-c", program],
             stdin=subprocess.PIPE,
@@ -47,36 +51,8 @@ class Bridge:
             start_new_session=True,
         )
         for pipe in (self._process.stdin, self._process.stdout):
-            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, 1 << 20)  # type: ignore[union-attr]
-        self._held = self._processors(cpus)
-        os.sched_setaffinity(self._process.pid, self._held)
-        return str(ray.util.get_node_ip_address())
-
-    @staticmethod
-    def _processors(count: int) -> dict[int, Any]:
-        """Processors, none of which another program of this account has here, with what holds them.
-
-        Ray counts CPUs and keeps nobody to them. The program sees how many it has by its affinity.
-        """
-        own = sorted(os.sched_getaffinity(0))
-        held: dict[int, Any] = {}
-        folder = os.path.join(tempfile.gettempdir(), f"cbuild-ray-{os.getuid()}")
-        try:
-            os.makedirs(folder, 0o700, exist_ok=True)
-            for cpu in own:
-                if len(held) < count:
-                    file = open(os.path.join(folder, str(cpu)), "wb")  # noqa: SIM115  its lock is held with the worker
-                    try:
-                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        held[cpu] = file
-                    except BlockingIOError:
-                        file.close()
-        except OSError as error:
-            print(f"cannot keep processors apart: {error}", file=sys.stderr)
-        for cpu in own:  # Ray was given more CPUs than there are
-            if len(held) < count:
-                held.setdefault(cpu, None)
-        return held
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _BLOCK)  # type: ignore[union-attr]
+        return node
 
     def write(self, data: bytes) -> bool:
         """Whether the program still takes it."""
@@ -116,7 +92,7 @@ class Bridge:
         return lines[-1].strip() if lines else ""
 
 
-class Refused(Exception):  # noqa: N818  not an error of this program
+class Refused(Exception):
     """There will be no worker. ``hint``: what to do."""
 
     def __init__(self, trouble: str, hint: str = "") -> None:
@@ -125,10 +101,10 @@ class Refused(Exception):  # noqa: N818  not an error of this program
 
 
 class Client:
-    """``asked``: the first line. ``over``: set when nobody wants the worker any more."""
+    """``asked``: the first line. ``say``: what it does. ``over``: set when nobody wants the worker any more."""
 
-    def __init__(self, asked: dict[str, Any], over: threading.Event) -> None:
-        self._asked, self._over = asked, over
+    def __init__(self, asked: dict[str, Any], say: Callable[[str], None], over: threading.Event) -> None:
+        self._asked, self._say, self._over = asked, say, over
         self._actor: Any = None
         self.node = ""
 
@@ -147,7 +123,7 @@ class Client:
         shown = f"[{host}]" if ":" in host else host
         try:
             ray.init(f"ray://{shown}:{port}", log_to_driver=False, logging_level="ERROR")
-        except Exception as error:  # noqa: BLE001  whatever the library raises, the user must hear of it
+        except Exception as error:  # whatever the library raises, the user must hear of it
             raise Refused(*_explained(error)) from error
 
     def place(self) -> None:
@@ -166,8 +142,9 @@ class Client:
             **options, resources=wanted, max_restarts=0, max_task_retries=0, max_concurrency=4
         )
         self._actor = made.remote()
-        begun = self._actor.begin.remote(self._asked["program"], self._asked["python"], self._asked["cpus"])
+        begun = self._actor.begin.remote(*(self._asked[name] for name in ("program", "python", "cpus", "memory")))
         deadline = time.monotonic() + self._asked["wait"]
+        self._say(f"waiting for {_shown(self._asked['resources'])}")
         while not ray.wait([begun], timeout=_LOOK)[0]:
             if self._over.is_set():
                 return
@@ -259,10 +236,11 @@ def main() -> NoReturn:
         if not char:
             os._exit(0)
         line += char
-    client = Client(json.loads(line), over)
 
-    def say(trouble: str, hint: str = "") -> None:
-        os.write(writing, json.dumps({"trouble": trouble, "hint": hint}).encode() + b"\n")
+    def say(phase: str, trouble: str = "", hint: str = "") -> None:
+        os.write(writing, json.dumps({"phase": phase, "trouble": trouble, "hint": hint}).encode() + b"\n")
+
+    client = Client(json.loads(line), say, over)
 
     def watch() -> None:
         """Nothing comes before the answer but the end: then a connection that is being made is given up."""
@@ -299,7 +277,7 @@ def main() -> NoReturn:
             if text:
                 print(text, file=sys.stderr)
     except Refused as refusal:
-        say(str(refusal), refusal.hint)
+        say("", str(refusal), refusal.hint)
     except Exception as error:  # noqa: BLE001  the process border: whoever started it shows its last line
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
     finally:

@@ -30,9 +30,7 @@ class Slurm(Params):
     ] = ""
     node: Annotated[str, Meta(pattern=_WORD, description="the node to run on; empty: any of the partition")] = ""
     exclusive: Annotated[bool, Meta(description="the node holds no other job, so a latency is measured alone")] = False
-    wait: Annotated[
-        float, Meta(ge=0, description="minutes to wait in the queue at most; 0: as long as it takes")
-    ] = 0.0
+    wait: Annotated[float, Meta(ge=0, description="minutes to wait in the queue at most; 0: as long as it takes")] = 0.0
     name: Annotated[str, Meta(pattern=r"^[!-~]+$", description="name of the job, which `squeue` shows")] = "cbuild"
     python: Annotated[str, Meta(min_length=1, description="the Python there that has the runtimes of the nodes")] = (
         "python3"

@@ -25,7 +25,10 @@ _HINTS = (
     (r"time limit", HOPELESS["PartitionTimeLimit"]),
     (r"account", HOPELESS["InvalidAccount"]),
     (r"qos", HOPELESS["InvalidQOS"]),
-    (r"munge|authentication|credential", "'munge -n | unmunge' tries munged, which must run here with the cluster's key"),
+    (
+        r"munge|authentication|credential",
+        "'munge -n | unmunge' tries munged, which must run here with the cluster's key",
+    ),
     (r"contact slurm controller|connection refused|socket timed out", "'scontrol ping' says whether slurmctld answers"),
     (r"slurm\.conf|config", "'scontrol show config' must work here; $SLURM_CONF names the configuration"),
     (r"no such file or directory", "'python' must be a Python on the node, as ?python=/opt/venv/bin/python"),
