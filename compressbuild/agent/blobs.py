@@ -37,7 +37,7 @@ class Blobs:
     def take(self, put: Put, wire: Wire) -> str:
         """Receive a file; why it cannot be kept, or nothing. All its bytes are read either way."""
         trouble, found = "", blake3()
-        temporary = self._directory / f".new-{os.getpid()}"
+        temporary = self._directory / f".new-{os.uname().nodename}-{os.getpid()}"  # machines may share it
         with open(os.devnull, "wb") as nowhere:
             try:
                 file = open(temporary, "wb")  # noqa: SIM115  closed below, and kept only if it is whole

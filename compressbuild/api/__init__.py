@@ -6,7 +6,7 @@ from .census import Census, Macs, Weight
 from .context import Context, UserError
 from .destination import Content, Destination, Parcel, ParcelFile, Remote
 from .environment import Environment
-from .executor import Executor, Link, Machine
+from .executor import Executor, Link, Machine, QueuedLink
 from .facts import FACTS
 from .needs import Needs
 from .numbers import Amount, Count, Positive, Rate, Ratio, Share
@@ -67,6 +67,7 @@ __all__ = [
     "Previewing",
     "Profile",
     "Profiling",
+    "QueuedLink",
     "Rate",
     "Ratio",
     "Remote",

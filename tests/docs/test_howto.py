@@ -11,6 +11,7 @@ from test_techniques import registry
 
 from compressbuild.compressfile.load import loads
 from compressbuild.graph import build_graph
+from compressbuild.machines.machines import Machines
 from compressbuild.platforms import Facts
 
 HOWTO = sorted((ROOT / "docs" / "howto").glob("*.md"))
@@ -79,6 +80,17 @@ def test_a_machine_resolves(block: Block) -> None:
     assert spec.hosts == {"user@edge"}
 
 
+CLUSTERS = [block for page in HOWTO for block in blocks(page, "yaml") if 'host: "slurm://' in block.text]
+
+
+@pytest.mark.parametrize("block", CLUSTERS, ids=str)
+def test_a_cluster_resolves(block: Block, tmp_path: Path) -> None:
+    """Its options are those of the executor."""
+    spec = loads(f"version: 1\n{block.text}", Path("Compressfile"), catalogue=lambda: registry().platforms)
+    (address,) = spec.hosts
+    assert Machines(registry(), tmp_path, "auto").problem(address) is None
+
+
 def test_every_page_shows_something() -> None:
-    assert {block.page for block in (*BLOCKS, *SHARED, *HOSTS)} == set(HOWTO)
+    assert {block.page for block in (*BLOCKS, *SHARED, *HOSTS, *CLUSTERS)} == set(HOWTO)
     assert "targets:" in EXAMPLE

@@ -131,3 +131,9 @@ def test_libraries_that_lack(tmp_path: Path, bundle: Bundle) -> None:
 def test_a_sandbox_that_cannot_be_had(device: Nearby, bundle: Bundle) -> None:
     with pytest.raises(Unreachable, match="cannot be used: the sandbox 'bubblewrap'"):
         Session(device, bundle, "bubblewrap")
+
+
+def test_nodes_of_one_image(tmp_path: Path) -> None:
+    """They share all that is read here; the executor says their names."""
+    assert identity(tmp_path, "n1") != identity(tmp_path, "n2")
+    assert identity(tmp_path, "n1") != identity(tmp_path)

@@ -71,3 +71,15 @@ def _write(place: Path, files: dict[str, str]) -> None:
         path = Path(os.path.normpath(place / "sys/fs/cgroup" / name))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("said", "cpus", "memory"),
+    [("1", 1, 1), ("9" * 18, None, None), ("", None, None), ("0", None, None), ("x", None, None)],
+)
+def test_what_a_scheduler_says(said: str, cpus: int | None, memory: int | None) -> None:
+    """It can say less than there is, and nothing else."""
+    plain = Host(environ={})
+    given = Host(environ={"CBUILD_CPUS": said, "CBUILD_MEMORY": said})
+    assert given.fact("cpu.count") == (cpus or plain.fact("cpu.count"))
+    assert given.fact("memory") == (memory or plain.fact("memory"))

@@ -16,7 +16,7 @@ from ...execute.away import Away
 from ...execute.executor import Finished, Happening, Progress
 from ...machines.machines import Machines
 from ...machines.session import Unreachable
-from ..executor import Link, Machine
+from ..executor import Link, Machine, QueuedLink
 from ..work import WorkInput, WorkRequest
 from .plugin import manifest_imports, plugin_of, record, registry
 
@@ -179,6 +179,11 @@ def _contents(place: Path) -> dict[str, Any]:
 def _started(machine: Machine, program: str) -> Iterator[Link]:
     link = machine.start(program)
     try:
+        if isinstance(link, QueuedLink):
+            deadline = time.monotonic() + _SECONDS
+            while (what := link.waiting()) is not None:
+                assert time.monotonic() < deadline, f"after {_SECONDS:.0f} s it still waits: {what}"
+                time.sleep(0.05)
         yield link
     finally:
         link.close()
