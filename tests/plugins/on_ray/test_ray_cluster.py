@@ -5,41 +5,26 @@ One file, so that there is one cluster: it takes half a minute to start, and 600
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import toy as toy_plugin
+from elsewhere import Elsewhere, on_work, signalled, started
 from raycluster import Cluster, cluster, lacking
-from toyproject import Toy
 
 from compressbuild.api.conformance import ExecutorContract
-from compressbuild.build.outcome import BuildReport
-from compressbuild.build.run import build_targets
 from compressbuild.errors import Incompatible
 from compressbuild.execute.events import NodeFinished, NodeWorking
 from compressbuild.machines.machines import Machines
 from compressbuild.machines.session import Unreachable
 from compressbuild.registry import discover
-
-ROOT = Path(__file__).parents[3]
-TEXT = """\
-version: 1
-{host}
-models: {{f: {{file: f.txt}}}}
-evaluate: {{metrics: [length, wait]}}
-targets:
-  a: {{from: f, steps: [{{toy.mix: {{salt: 1}}}}]}}
-  b: {{from: a, steps: [{{toy.copy: {options}}}]}}
-  c: {{from: a, steps: [{{toy.copy: {{note: c, seconds: {seconds}}}}}]}}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -67,42 +52,15 @@ class TestRay(ExecutorContract):
         return self._cluster.address()
 
 
-class Remote(Toy):
-    """A toy project that is built for real. ``ran``: nodes of the last build that ran; ``seen``: its events."""
-
-    def __init__(self, root: Path, address: str) -> None:
-        super().__init__(root)
-        self.environ = {**os.environ, "PYTHONPATH": str(Path(toy_plugin.__file__).parent)}
-        self.address = address
-        self.write("f.txt", "hello")
-        self.text()
-
-    def text(self, options: str = "{note: n}", seconds: float = 0) -> None:
-        host = f'host: "{self.address}"' if self.address else ""
-        self.write("Compressfile", TEXT.format(host=host, options=options, seconds=seconds))
-
-    def make(self, *words: str, also: Callable[[object], None] = lambda event: None, **options: bool) -> BuildReport:
-        self.seen: list[object] = []
-        project = self.open()
-        try:
-            return build_targets(project, words or ("all",), observers=[self.seen.append, also], **options)
-        finally:
-            project.close()
-
-    @property
-    def ran(self) -> list[str]:
-        return [e.node for e in self.seen if isinstance(e, NodeFinished) and e.status not in ("cached", "skipped")]
-
-    def began(self, node: str) -> int:
-        return sum(isinstance(e, NodeWorking) and e.node == node for e in self.seen)
-
-    def failure(self) -> NodeFinished:
-        return next(e for e in self.seen if isinstance(e, NodeFinished) and e.status == "failed")
-
-
 @pytest.fixture
-def remote(tmp_path: Path, ray: Cluster) -> Remote:
-    return Remote(tmp_path / "project", ray.address())
+def remote(tmp_path: Path, ray: Cluster) -> Elsewhere:
+    return Elsewhere(tmp_path / "project", ray.address())
+
+
+def two(project: Elsewhere, seconds: float) -> None:
+    """Two targets that take some time, from one."""
+    more = f"  c: {{from: a, steps: [{{toy.copy: {{note: c, seconds: {seconds}}}}}]}}"
+    project.text(f"{{note: n, seconds: {seconds}}}", more=more)
 
 
 def nothing_left(ray: Cluster) -> bool:
@@ -115,25 +73,13 @@ def nothing_left(ray: Cluster) -> bool:
     return True
 
 
-def on_work(node: str, do: Callable[[], None]) -> Callable[[object], None]:
-    """Does something once, when a node's process has run for a moment."""
-    done: list[threading.Timer] = []
-
-    def observe(event: object) -> None:
-        if isinstance(event, NodeWorking) and event.node == node and not done:
-            done.append(threading.Timer(0.3, do))
-            done[0].start()
-
-    return observe
-
-
 # -- what it gives -----------------------------------------------------------------------------------------------------
 
 
 def test_the_same_bytes_as_here(tmp_path: Path, ray: Cluster) -> None:
     """On two workers, which are on two nodes."""
-    remote = Remote(tmp_path / "project", ray.address(workers=2))
-    remote.text("{note: n, seconds: 2}", seconds=2)
+    remote = Elsewhere(tmp_path / "project", ray.address(workers=2))
+    two(remote, 2)
     places: list[bool] = []
 
     def look(event: object) -> None:
@@ -143,13 +89,14 @@ def test_the_same_bytes_as_here(tmp_path: Path, ray: Cluster) -> None:
     there = remote.make(also=look)
     assert there.exit_code == 0
     assert sorted(places) == [False, True]
-    assert set(remote.ran) == {"f/source", "a/toy.mix", "a/length", "a/wait", "b/toy.copy", "c/toy.copy"}
+    assert set(remote.ran) == {"f/source", "a/toy.mix", "a/length", "b/toy.copy", "c/toy.copy"}
     events = [e for e in remote.seen if isinstance(e, NodeWorking | NodeFinished) and e.node[0] in "bc"]
     assert [type(e) for e in events[:2]] == [NodeWorking, NodeWorking], "each worker has one CPU: they ran side by side"
     assert nothing_left(ray)
     remote.make()
     assert remote.ran == []
-    here = Remote(tmp_path / "other", "")
+    here = Elsewhere(tmp_path / "other", "")
+    two(here, 2)
     local = here.make()
     assert [t.digest for t in there.targets] == [t.digest for t in local.targets]
 
@@ -191,7 +138,7 @@ def test_what_the_cluster_has_not(tmp_path: Path, ray: Cluster, options: dict[st
     assert nothing_left(ray)
 
 
-def test_a_wrong_token(remote: Remote, ray: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_token(remote: Elsewhere, ray: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
     with pytest.raises(Incompatible) as raised:
         remote.make("b")
@@ -199,7 +146,7 @@ def test_a_wrong_token(remote: Remote, ray: Cluster, monkeypatch: pytest.MonkeyP
     assert "token" in f"{raised.value}{raised.value.hint}".lower()
 
 
-def test_no_ray_there(remote: Remote, ray: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_ray_there(remote: Elsewhere, ray: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CBUILD_RAY", "/none/python")
     with pytest.raises(Incompatible) as raised:
         remote.make("b")
@@ -209,16 +156,16 @@ def test_no_ray_there(remote: Remote, ray: Cluster, monkeypatch: pytest.MonkeyPa
 # -- faults ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_worker_is_killed(remote: Remote, ray: Cluster) -> None:
+def test_a_worker_is_killed(remote: Elsewhere, ray: Cluster) -> None:
     remote.text("{seconds: 2}")
     report = remote.make(also=on_work("b/toy.copy", lambda: [os.kill(pid, signal.SIGKILL) for pid in ray.workers]))
     assert report.exit_code == 0
-    assert remote.began("b/toy.copy") == 2, "it started once more"
+    assert remote.begun("b/toy.copy") == 2, "it started once more"
     assert remote.ran.count("a/toy.mix") == 1
     assert nothing_left(ray)
 
 
-def test_a_process_of_a_node_is_killed(remote: Remote, ray: Cluster) -> None:
+def test_a_process_of_a_node_is_killed(remote: Elsewhere, ray: Cluster) -> None:
     """The worker stays. The cause is said as it is here, and `retries` decides."""
     remote.text("{fail: crash}")
     assert remote.make("b").exit_code == 1
@@ -229,8 +176,8 @@ def test_a_process_of_a_node_is_killed(remote: Remote, ray: Cluster) -> None:
 
 
 def test_a_node_of_the_cluster_is_lost(tmp_path: Path, ray: Cluster) -> None:
-    remote = Remote(tmp_path / "project", ray.address(workers=2))
-    remote.text("{seconds: 3}", seconds=3)
+    remote = Elsewhere(tmp_path / "project", ray.address(workers=2))
+    two(remote, 3)
     lost: list[int] = []
 
     def kill() -> None:
@@ -251,8 +198,8 @@ def test_a_node_of_the_cluster_is_lost(tmp_path: Path, ray: Cluster) -> None:
         ray.order("add")
     assert lost, "a worker was on the node that was killed"
     assert report.exit_code == 0
-    assert remote.began("b/toy.copy") + remote.began("c/toy.copy") == 3, "one of them started once more"
-    assert remote.began("a/toy.mix") == 1
+    assert remote.begun("b/toy.copy") + remote.begun("c/toy.copy") == 3, "one of them started once more"
+    assert remote.begun("a/toy.mix") == 1
     assert nothing_left(ray)
 
 
@@ -278,7 +225,7 @@ targets:
   a: {{from: f, steps: [{{toy.mix: {{salt: 1}}}}]}}
   b: {{from: g, steps: [{{toy.copy: {{note: n}}}}]}}
 """
-    remote = Remote(tmp_path / "project", "")
+    remote = Elsewhere(tmp_path / "project", "")
     remote.write("g.txt", os.urandom(8 << 20).hex())
     remote.write("Compressfile", text.format(host=ray.address(directory=small_disk)))
     assert remote.make(keep_going=True).exit_code == 1
@@ -290,64 +237,29 @@ targets:
     assert remote.ran == ["b/toy.copy"]
 
 
-SCRIPT = """
-import os, sys
-sys.path[:0] = PATHS
-from pathlib import Path
-from toyproject import Toy
-from compressbuild.build.run import build_targets
-from compressbuild.errors import Interrupted
-from compressbuild.execute.events import NodeWorking
-toy = Toy(Path(ROOT))
-toy.environ = dict(os.environ)
-project = toy.open()
-tell = lambda e: print(e.node, flush=True) if isinstance(e, NodeWorking) else None
-try:
-    build_targets(project, ["b"], observers=[tell])
-except Interrupted:
-    project.close()
-    sys.exit(130)
-"""
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_interrupted(remote: Elsewhere, ray: Cluster, by: signal.Signals) -> None:
+    """Ctrl-C, and the death of the engine: no actor is left."""
+    remote.text("{seconds: 60}")
+    with remote.command() as process:
+        started(process, "b/toy.copy")
+        assert len(ray.workers) == 1
+        assert signalled(process, by) == (-by if by == signal.SIGKILL else 130)
+    assert nothing_left(ray)
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
-def test_interrupted(remote: Remote, ray: Cluster, by: signal.Signals) -> None:
-    """Ctrl-C, and the death of the engine: no actor is left."""
-    remote.text("{seconds: 60}")
-    paths = [str(ROOT), str(ROOT / "plugins"), str(Path(toy_plugin.__file__).parent)]
-    script = SCRIPT.replace("PATHS", json.dumps(paths)).replace("ROOT", repr(str(remote.root)))
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=remote.environ, start_new_session=True
-    )
-    assert process.stdout is not None
-    while process.stdout.readline().strip() != "b/toy.copy":
-        assert process.poll() is None
-    assert len(ray.workers) == 1
-    os.killpg(process.pid, by)
-    assert process.wait(60) == (130 if by == signal.SIGINT else -by)
-    assert nothing_left(ray)
-
-
-def test_interrupted_while_it_waits_for_room(tmp_path: Path, ray: Cluster) -> None:
+def test_interrupted_while_it_waits_for_room(tmp_path: Path, ray: Cluster, by: signal.Signals) -> None:
     """The worker that it asked for does not come later."""
-    link = Machines(discover(cache=None), tmp_path, "auto").machine(ray.address(cpus=64, wait=100))
-    script = f"""
-import sys
-sys.path[:0] = {[str(ROOT), str(ROOT / "plugins")]}
-from pathlib import Path
-from compressbuild.machines.machines import Machines
-from compressbuild.registry import discover
-print("asks", flush=True)
-Machines(discover(cache=None), Path({str(tmp_path)!r}), "auto").session({ray.address(custom="left:1", wait=100)!r})
-"""
-    assert link.address
-    holder = Machines(discover(cache=None), tmp_path, "auto")
-    holder.session(ray.address(custom="left:1"))  # the only one
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "asks\n"
-    time.sleep(5)  # it is somewhere on the way, or waits: whichever, nothing may be left
-    process.send_signal(signal.SIGINT)
-    process.wait(60)
-    holder.close()
+    machines = Machines(discover(cache=None), tmp_path, "auto")
+    address = ray.address(custom="left:1", wait=100)
+    machines.session(address)  # the only one
+    remote = Elsewhere(tmp_path / "project", address)
+    with remote.command() as process:
+        started(process, "waiting waiting for 1 CPU, 1 left")
+        assert len(ray.workers) == 1
+        assert signalled(process, by) in (130, -by)
+    machines.close()
     assert nothing_left(ray)
+    with closing(Machines(discover(cache=None), tmp_path, "auto")) as machines:
+        machines.session(address)  # there is room
