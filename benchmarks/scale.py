@@ -42,6 +42,7 @@ from compressbuild.store.gc import collect  # noqa: E402
 from compressbuild.store.stats import measure as count  # noqa: E402
 
 FILE = ROOT / "benchmarks" / "scale.json"
+PAGE, MARK = ROOT / "docs" / "scale.md", "<!-- benchmarks/scale -->"
 ASSUMED = {
     "network": 1.25e9 / 10,  # bytes a second of the client's link: 1 Gbit/s
     "s3 latency": 0.1,  # seconds of a small request; Amazon's design patterns for S3 give 100 to 200 ms
@@ -281,13 +282,15 @@ def _resident(pid: int) -> float:
 
 
 def simulated(machines: int, seconds: float, size: float, client: float, link: float, nodes: int = 0) -> float:
-    """The share of time that the machines work, in a build of equal, independent nodes of about ``seconds`` each.
+    """The share of time that the machines work, in a build of independent nodes of about ``seconds`` each, until the
+    last of them is given out.
 
     One client: ``client`` seconds of its CPU for each node, half before and half after it, one thing at a time; and a
     link of ``link`` bytes a second, which each node's input and output of ``size`` bytes cross, one at a time.
     """
-    dice, nodes = random.Random(7), nodes or max(1000, 10 * machines)
-    cpu = wire = work = end = 0.0
+    dice, nodes = random.Random(7), nodes or max(2000, 5 * machines)
+    cpu = wire = last = 0.0
+    runs = []
     waiting = nodes
     events = [(0.0, number, "idle") for number in range(machines)]
     heapq.heapify(events)
@@ -295,21 +298,21 @@ def simulated(machines: int, seconds: float, size: float, client: float, link: f
         now, machine, what = heapq.heappop(events)
         if what == "idle" and waiting:
             waiting -= 1
+            last = now
             cpu = max(now, cpu) + client / 2
             heapq.heappush(events, (cpu, machine, "input"))
         elif what == "input":
             wire = max(now, wire) + size / link
             took = seconds * dice.lognormvariate(-0.125, 0.5)  # mean 1
-            work += took
+            runs.append((wire, took))
             heapq.heappush(events, (wire + took, machine, "output"))
         elif what == "output":
             wire = max(now, wire) + size / link
             heapq.heappush(events, (wire, machine, "result"))
         elif what == "result":
             cpu = max(now, cpu) + client / 2
-            end = max(end, cpu)
             heapq.heappush(events, (cpu, machine, "idle"))
-    return work / (machines * end)
+    return sum(max(0.0, min(took, last - began)) for began, took in runs) / (machines * last)
 
 
 # -- the tables --------------------------------------------------------------------------------------------------------
@@ -398,6 +401,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = ("store", "state", "scheduler", "local", "ssh", "ray", "s3")
     parser.add_argument("--measure", nargs="*", choices=names, metavar="WHAT", help=f"of {', '.join(names)}")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/scale.md")
     parser.add_argument("--records", type=int, default=100_000)
     parser.add_argument("--targets", type=int, default=10_000)
     parser.add_argument("--results", type=int, default=500)
@@ -417,7 +421,11 @@ def main() -> None:
         with _dated(found, name):
             found[name] = dict(ways[name]())
         print(f"{name}: {json.dumps(found[name])}", file=sys.stderr)
-    print("\n".join(tables(found)))
+    text = "\n".join(tables(found))
+    print(text)
+    if options.write:
+        before, _, rest = PAGE.read_text().partition(f"{MARK}\n")
+        PAGE.write_text(f"{before}{MARK}\n\n{text}\n\n{MARK}\n{rest.partition(MARK)[2].lstrip()}")
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ class Relay:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         try:
             self._process = subprocess.Popen(
-                [*own, "-P", str(Path(__file__).with_name("relay.py"))],
+                [*own, "-P", "-W", "ignore", str(Path(__file__).with_name("relay.py"))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import queue
 import select
@@ -100,6 +101,15 @@ class Refused(Exception):
         self.hint = hint
 
 
+class _Listener(logging.Handler):
+    """Ray tries a token that was refused for half a minute, and then says that it cannot connect. Its log says why, at
+    once."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "authentication token" in (text := record.getMessage()):
+            raise Refused(*_explained(RuntimeError(text.rpartition(": ")[2])))
+
+
 class Client:
     """``asked``: the first line. ``say``: what it does. ``over``: set when nobody wants the worker any more."""
 
@@ -121,8 +131,14 @@ class Client:
         except ImportError as error:
             raise Refused(f"{sys.executable} has no ray: {error}", "pip install 'compressbuild[ray]'") from error
         shown = f"[{host}]" if ":" in host else host
+        log = logging.getLogger("ray.util.client.worker")
+        log.setLevel(logging.DEBUG)
+        log.propagate = False
+        log.addHandler(_Listener())
         try:
             ray.init(f"ray://{shown}:{port}", log_to_driver=False, logging_level="ERROR")
+        except Refused:
+            raise
         except Exception as error:  # whatever the library raises, the user must hear of it
             raise Refused(*_explained(error)) from error
 
