@@ -133,9 +133,7 @@ class Relay:
                 self._phase, self._runs = said["phase"], not said["phase"]
         if not self._runs and time.monotonic() > self._deadline:
             self._process.kill()
-            raise UserError(
-                f"Ray does not answer: it is still {self._phase}", hint="'ray status' on the head says more"
-            )
+            raise UserError(f"Ray does not answer ({self._phase})", hint="'ray status' on the head says more")
         return None if self._runs else self._phase
 
     def fault(self) -> str:

@@ -1,7 +1,7 @@
 """A client of Ray: has a worker of the cluster run a program, and carries the bytes between it and this process.
 
 A program of its own, with the standard library and ray alone. Its first line of input says what is wanted, as JSON. It
-answers with lines, ``{"phase": "waiting for 4 CPUs", "trouble": "", "hint": ""}``. Once the phase is empty, its input
+answers with lines, ``{"phase": "room for 4 CPUs", "trouble": "", "hint": ""}``. Once the phase is empty, its input
 and output are the program's. It ends with the program, and the worker goes with either.
 """
 
@@ -160,7 +160,7 @@ class Client:
         self._actor = made.remote()
         begun = self._actor.begin.remote(*(self._asked[name] for name in ("program", "python", "cpus", "memory")))
         deadline = time.monotonic() + self._asked["wait"]
-        self._say(f"waiting for {_shown(self._asked['resources'])}")
+        self._say(f"room for {_shown(self._asked['resources'])}")
         while not ray.wait([begun], timeout=_LOOK)[0]:
             if self._over.is_set():
                 return

@@ -256,7 +256,7 @@ def test_interrupted_while_it_waits_for_room(tmp_path: Path, ray: Cluster, by: s
     machines.session(address)  # the only one
     remote = Elsewhere(tmp_path / "project", address)
     with remote.command() as process:
-        started(process, "waiting waiting for 1 CPU, 1 left")
+        started(process, "waiting room for 1 CPU, 1 left")
         assert len(ray.workers) == 1
         assert signalled(process, by) in (130, -by)
     machines.close()
