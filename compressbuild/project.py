@@ -256,13 +256,19 @@ def narrowed(project: Project, plan: TargetPlan) -> Project:
     return narrow
 
 
-def renewed(project: Project, names: Iterable[str]) -> bool:
+def renewed(project: Project, names: Sequence[str], *, check: bool = False, remeasure: bool = False) -> bool:
     """Ask the machines that targets need what they are now; whether the graph is made again because one has changed, or
-    is gone."""
+    is gone. One that a scheduler gives is asked only if something has to run there: else a build that finds all in the
+    cache would wait in a queue first."""
     if project.machines is None:
         return False
     nodes = (project.graph.nodes[index] for index in sorted(project.graph.needed(names)))
-    if not project.machines.renew(node.host for node in nodes if node.host):
+    hosts = list(dict.fromkeys(node.host for node in nodes if node.host))
+    if not check and any(map(project.machines.dear, hosts)):
+        plan = project.plan(names, remeasure=remeasure)
+        due = {action.node.host for action in plan.actions.values() if action.status != "cached" or action.evicted}
+        hosts = [host for host in hosts if host in due or not project.machines.dear(host)]
+    if not project.machines.renew(hosts):
         return False
     for part in ("graph", "keyer"):
         project.__dict__.pop(part, None)

@@ -18,7 +18,8 @@ class Executor(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     """A way to reach other machines: ``host: scheme://…`` of a platform, for each of ``schemes``.
 
     ``open``: ``f(address: str, options) -> Machine``, imported by builds alone; it connects to nothing yet. ``plain``:
-    it takes addresses without a scheme. ``options``: a Params struct, the keys of ``executor`` beside ``host``.
+    it takes addresses without a scheme. ``queued``: a scheduler gives the machines, so one is asked for only when a
+    node has to run there. ``options``: a Params struct, from what follows ``?`` in the address.
 
     The engine does the rest, whatever the way: it ships its own code and the plugins', moves files by digest, and runs
     each node there with the executor of its own machine.
@@ -28,6 +29,7 @@ class Executor(msgspec.Struct, metaclass=RecordMeta, frozen=True, kw_only=True):
     open: str
     schemes: tuple[str, ...]
     plain: bool = False
+    queued: bool = False
     options: type[Params] = Params
     stack: Stack = Stack()
     needs: Needs = Needs()

@@ -67,7 +67,7 @@ def build_targets(
     if project.machines is not None:
         project.machines.on_wait = observe.machine
     selection = selection or project.select(targets)
-    if renewed(project, selection.names):
+    if renewed(project, selection.names, check=check, remeasure=remeasure):
         selection = project.select(selection.words)
         if not selection.names:
             raise Incompatible("none of these targets can be built now", hint="; ".join(selection.skipped.values()))

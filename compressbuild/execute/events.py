@@ -2,9 +2,9 @@
 
 As JSON each event is one line, an object with ``event`` (its tag) and ``time`` (seconds since the epoch) and the
 fields below. A build is ``build-started``, then events of nodes and targets, then ``build-finished``; before it come
-those of machines that are waited for, and of environments that are not there. A node has at most one ``node-started``, then at most one ``node-working``,
-any number of ``node-progress`` and ``node-running``, and one ``node-finished``. New fields and new events may be
-added: a reader ignores what it does not know.
+those of machines that are waited for, and of environments that are not there. A node has at most one ``node-started``,
+then at most one ``node-working``, any number of ``node-progress`` and ``node-running``, and one ``node-finished``. New
+fields and new events may be added: a reader ignores what it does not know.
 """
 
 from __future__ import annotations

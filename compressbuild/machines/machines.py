@@ -163,6 +163,11 @@ class Machines:
             save_sealed(self._file(address), _MAGIC, known)
         return known.answers[asked]
 
+    def dear(self, address: str) -> bool:
+        """Whether it is known already, and asking it again may mean to wait in a queue."""
+        known = self._known.get(address) or load_sealed(self._file(address), _MAGIC, _Known)
+        return self.executor(address).queued and isinstance(known, _Known)
+
     def renew(self, addresses: Iterable[str]) -> bool:
         """Ask each of these machines once more; whether what was believed of one has changed."""
         changed = False

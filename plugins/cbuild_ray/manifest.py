@@ -11,6 +11,7 @@ def compressbuild_executors():
         name="ray",
         schemes=("ray",),
         open="cbuild_ray.machine:open_machine",
+        queued=True,
         options=Ray,
         needs=Needs(modules=("ray",), install="pip install 'compressbuild[ray]'"),
         summary="workers on a Ray cluster: ray://head:10001?cpus=4",

@@ -97,7 +97,7 @@ class Job:
             if char == b"\n":
                 _, found, rest = self._text.rpartition(MARK)
                 if found:
-                    self.job, self.node = (rest.decode(errors="replace").split() + ["", ""])[:2]
+                    self.job, self.node = [*rest.decode(errors="replace").split(), "", ""][:2]
                     self._runs = True
                     return True
             if len(self._text) > _NOISE:

@@ -10,6 +10,7 @@ def compressbuild_executors():
     yield Executor(
         name="slurm",
         schemes=("slurm",),
+        queued=True,
         open="cbuild_slurm.machine:open_machine",
         options=Slurm,
         needs=Needs(programs=(("srun",), ("squeue",)), install="apt install slurm-client"),
