@@ -24,10 +24,17 @@ os.dup2(2, 1)
 fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sH14x", b"lo", 0x49))  # SIOCSIFFLAGS: up
 from ray.cluster_utils import Cluster
 size = 80 << 20
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "resources": {"left": 1},
-    "ray_client_server_port": PORT, "include_dashboard": False, "object_store_memory": size})
+port = 20000
+def here():  # every port, for a node waits a few seconds only to hear which ones its agents chose
+    global port
+    port += 10
+    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+    ports = {name: port + number for number, name in enumerate(names)}
+    return {"node_ip_address": "127.0.0.1", "object_store_memory": size, "num_cpus": 2, **ports}
+cluster = Cluster(initialize_head=True, head_node_args={"resources": {"left": 1}, "ray_client_server_port": PORT,
+    "include_dashboard": False, **here()})
 def add():
-    return cluster.add_node(num_cpus=2, resources={"right": 1}, object_store_memory=size)
+    return cluster.add_node(resources={"right": 1}, **here())
 right = add()
 def say():
     print(json.dumps({"right": [info.process.pid for kind in right.all_processes.values() for info in kind]}),
@@ -66,6 +73,7 @@ class Cluster:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_raylet_start_wait_time_s": "60",  # a busy machine
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self.token,
             "RAY_TMPDIR": self._temporary,
@@ -82,7 +90,11 @@ class Cluster:
             text=True,
             start_new_session=True,
         )
-        self.right = self._hear()
+        try:
+            self.right = self._hear()
+        except BaseException:
+            self.close()
+            raise
         self.command = f"nsenter --net=/proc/{self.process.pid}/ns/net {sys.executable}"
 
     def address(self, **options: Any) -> str:
