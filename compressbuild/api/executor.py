@@ -59,7 +59,8 @@ class QueuedLink(Link, Protocol):
     """A link whose program starts later: a scheduler has to find it a machine first."""
 
     def waiting(self) -> str | None:
-        """What it waits for, in a few words, as the scheduler says it; None once the program runs.
+        """What it waits for, in a few words, as the scheduler says it; empty as long as that is not known, and None
+        once the program runs.
 
         Asked several times a second, and before the first use of either stream; so ask the scheduler less often.
         UserError if the program will never run, with the next step as its hint.

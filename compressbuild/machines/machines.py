@@ -264,9 +264,9 @@ class Machines:
 
 
 def _say(address: str, text: str) -> None:
-    """For commands that have no events: a line, since such a command may wait for long."""
-    if text:
-        sys.stderr.write(f"waiting for {address}: {text}\n")
+    """Before there are events, and for commands that have none: a line, as a build prints it."""
+    sys.stderr.write(f"{'waiting' if text else 'ready':9} machine {address}{f'  {text}' if text else ''}\n")
+    sys.stderr.flush()
 
 
 def _alike(before: _Known | Unreachable | None, now: _Known | Unreachable) -> bool:

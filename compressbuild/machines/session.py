@@ -78,7 +78,7 @@ class Session:
         said = ""
         try:
             while (what := self._link.waiting()) is not None:
-                if what != said:
+                if what and what != said:
                     said = what
                     on_wait(what)
                 if stop.wait(_LOOK):

@@ -141,7 +141,7 @@ class Host:
         processors = len(affinity(0)) if affinity else os.cpu_count() or 1
         allowed = quota(self._root)
         limits = [math.ceil(allowed)] if allowed is not None else []
-        return max(1, min(processors, *limits, *self._given("CBUILD_CPUS")))
+        return max(1, min((processors, *limits, *self._given("CBUILD_CPUS"))))
 
     def _memory(self) -> int | None:
         """Installed memory, or the limit of its control groups or of a scheduler ($CBUILD_MEMORY) if that is lower."""

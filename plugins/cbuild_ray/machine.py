@@ -94,7 +94,7 @@ class Relay:
 
     def __init__(self, asked: dict[str, object], limit: float) -> None:
         own = shlex.split(os.environ.get(_COMMAND) or "") or [sys.executable]
-        self._said, self._phase = b"", "connecting"
+        self._said, self._phase = b"", ""
         self._runs = False
         self._deadline = time.monotonic() + limit
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
@@ -133,7 +133,9 @@ class Relay:
                 self._phase, self._runs = said["phase"], not said["phase"]
         if not self._runs and time.monotonic() > self._deadline:
             self._process.kill()
-            raise UserError(f"Ray does not answer ({self._phase})", hint="'ray status' on the head says more")
+            raise UserError(
+                f"Ray does not answer ({self._phase or 'connecting'})", hint="'ray status' on the head says more"
+            )
         return None if self._runs else self._phase
 
     def fault(self) -> str:

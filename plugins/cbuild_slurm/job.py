@@ -25,6 +25,7 @@ _NOISE = 1 << 16  # bytes that a prolog may print
 _FAREWELL = 5.0  # seconds for the program to end once its input has
 _UNHEARD = 60.0  # seconds in which slurmctld may leave open whether it has the job
 _SOON, _LATER = 0.5, 20.0  # seconds between two looks at the queue, at first and at most: each costs slurmctld some
+_SURE = 2  # looks that find a hopeless reason unchanged: the first one is a guess
 _SAID = 1 << 16  # bytes of the error output that count, from its end
 
 
@@ -40,6 +41,7 @@ class Job:
         self._trouble = ""
         self._text = b""
         self._runs = False
+        self._hopeless = 0
         self._closing = Lock()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         lifeline, self._lifeline = os.pipe()
@@ -78,7 +80,7 @@ class Job:
             self._next = time.monotonic() + self._pause
         if self._place is None and now - self._heard > _UNHEARD:
             self._give_up(self._trouble or "slurmctld did not take the job", "'scontrol ping' says whether it answers")
-        if self._place is not None and self._place.reason in HOPELESS and self._place.state == "PENDING":
+        if self._hopeless >= _SURE and self._place is not None:
             self._give_up(f"job {self._place.job} can never start ({self._place.reason})", HOPELESS[self._place.reason])
         if self._patience and now - self._began > self._patience:
             text = f"{self._shown()} after {self._patience / 60:g} min"
@@ -111,6 +113,8 @@ class Job:
             self._trouble = str(error)
             return
         self._trouble = ""
+        stays = found is not None and found == self._place and found.reason in HOPELESS and found.state == "PENDING"
+        self._hopeless = self._hopeless + 1 if stays else 0
         self._place = found
         if found is not None:
             self._heard = time.monotonic()
@@ -120,13 +124,13 @@ class Job:
         if self._trouble:
             return f"Slurm does not answer: {self._trouble}"
         if self._place is None:
-            return "the job is being submitted"
+            return ""
         reason = f" ({self._place.reason})" if self._place.reason not in ("", "None") else ""
         return f"job {self._place.job} is {self._place.state.lower()}{reason}"
 
     def _give_up(self, why: str, next_step: str | None) -> None:
         self.close()
-        raise UserError(why, hint=hint(why) or next_step)
+        raise UserError(why, hint=next_step or hint(why))
 
     # -- its end -----------------------------------------------------------------------------------------------------
 

@@ -30,11 +30,8 @@ _SENT = (
 _HELLO = """
 import os
 os.environ["CBUILD_NODE"] = os.environ.get("SLURMD_NODENAME", "")
-cpus, memory = os.environ.get("SLURM_CPUS_ON_NODE", ""), os.environ.get("SLURM_MEM_PER_NODE", "")
-if cpus.isdigit():
-    os.environ["CBUILD_CPUS"] = cpus
-if memory.isdigit() and memory != "0":
-    os.environ["CBUILD_MEMORY"] = str(int(memory) << 20)
+os.environ["CBUILD_CPUS"] = os.environ.get("SLURM_CPUS_ON_NODE", "")
+os.environ["CBUILD_MEMORY"] = MEMORY
 os.write(1, MARK + b" %s %s\\n" % (os.environb.get(b"SLURM_JOB_ID", b"?"), os.environb.get(b"SLURMD_NODENAME", b"?")))
 """
 """Runs before the program: says that the job runs, and what of the node is its own where the kernel does not."""
@@ -73,7 +70,9 @@ class SlurmMachine:
     def start(self, program: str) -> Link:
         """The job is known by its comment until it says its number. The program crosses as Base64: it is one word."""
         token = f"cbuild-{secrets.token_hex(8)}"
-        text = base64.b64encode(f"MARK = {MARK!r}\n{_HELLO}\n{program}".encode()).decode()
+        text = base64.b64encode(
+            f"MARK, MEMORY = {MARK!r}, '{_bytes(self._options.mem)}'\n{_HELLO}\n{program}".encode()
+        ).decode()
         command = [
             *("srun", "--nodes=1", "--ntasks=1", f"--cpus-per-task={self._options.cpus}", *self._asked),
             *(("--exclusive",) if self._options.exclusive else ()),
@@ -83,6 +82,12 @@ class SlurmMachine:
             *(self._options.python, "-c", f"import base64; exec(base64.b64decode('{text}'))"),
         ]
         return Job(command, _environment(), token, self._options.wait * 60)
+
+
+def _bytes(mem: str) -> str:
+    """Of Slurm's way to write memory, in decimal digits; empty for none and for 0, which is all of the node's."""
+    found = re.fullmatch(r"(\d+)([KMGT]?)", mem)
+    return "" if found is None or int(found[1]) == 0 else str(int(found[1]) << 10 * (1 + "KMGT".index(found[2] or "M")))
 
 
 def _environment() -> dict[str, str]:

@@ -28,7 +28,6 @@ evaluate: {{metrics: [{metrics}]}}
 targets:
   a: {{from: f, steps: [{{toy.mix: {{salt: 1}}}}]}}
   b: {{from: a, steps: [{{toy.copy: {options}}}]}}
-{more}
 """
 _SCRIPT = """\
 import os, sys
@@ -66,9 +65,9 @@ class Elsewhere(Toy):
         self.write("f.txt", "hello")
         self.text()
 
-    def text(self, options: str = "{note: n}", metrics: str = "length", more: str = "") -> None:
+    def text(self, options: str = "{note: n}", metrics: str = "length") -> None:
         host = f'host: "{self.address}"' if self.address else ""
-        self.write("Compressfile", _TEXT.format(host=host, options=options, metrics=metrics, more=more))
+        self.write("Compressfile", _TEXT.format(host=host, options=options, metrics=metrics))
 
     def make(self, *words: str, also: Callable[[object], None] = lambda event: None, **options: bool) -> BuildReport:
         self.seen: list[object] = []

@@ -26,8 +26,10 @@ class Waiting(Pipes):
         self.looks += 1
         if self.name == "wrong":
             raise UserError("no such room", hint="'rooms' lists them")
-        if self.name == "full" or (self.name == "busy" and self.looks < 4):
-            return f"job 7 is pending ({'Priority' if self.looks < 3 else 'Resources'})"
+        if self.name == "full" or (self.name == "busy" and self.looks < 5):
+            if self.looks == 1:
+                return ""
+            return f"job 7 is pending ({'Priority' if self.looks < 4 else 'Resources'})"
         return None
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -171,7 +172,9 @@ def test_interrupted_in_the_queue(make: Make, full: Callable[[], None], cluster:
     ("partition", "options", "says", "step"),
     [
         ("nowhere", {}, "nvalid partition name", "'sinfo -s' lists the partitions"),
-        ("main", {"cpus": 99}, "ode configuration is not available", "lists what nodes have"),
+        ("main", {"cpus": 99}, "can never start (PartitionConfig)", "lists what it has"),
+        ("main", {"time": "5-0"}, "can never start (PartitionTimeLimit)", "ask for less 'time'"),
+        ("main", {"mem": "9T"}, "ode configuration is not available", "lists what nodes have"),
         ("main", {"gres": "gpu:1"}, "nvalid generic resource (gres) specification", "lists the generic resources"),
         ("main", {"constraint": "huge"}, "nvalid feature specification", "lists the features"),
         ("main", {"node": "n9"}, "node name", "'sinfo -N' lists the nodes"),
@@ -240,7 +243,7 @@ def test_a_job_that_is_always_cancelled(make: Make, cluster: Cluster) -> None:
 def test_a_worker_is_killed(make: Make, home: Path) -> None:
     """It counts as a crash, as here; asked for, it starts once more, in the same job."""
     project = make()
-    project.text("{seconds: 1.5}", more="run: {retries: {crashed: 1}}")
+    project.text("{seconds: 1.5}, retries: {crashed: 1}")
 
     def kill() -> None:
         (worker,) = (pid for pid in running(str(home)) if "/node-" in os.readlink(f"/proc/{pid}/cwd"))
@@ -292,12 +295,12 @@ def test_a_node_dies(make: Make, cluster: Cluster) -> None:
 def test_a_full_disk_there(make: Make, cluster: Cluster, tmp_path: Path) -> None:
     place = tmp_path / "small"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(place)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "none", str(place)], capture_output=True)
     if mounted.returncode != 0:
         pytest.skip("no right to mount a small disk")
     try:
+        (place / "fill").touch()  # its place in the directory is not to lack
         project = make(directory=place / "agent")
-        project.write("f.txt", "x" * 100)
         assert project.make("a").exit_code == 0
         _fill(place / "fill")
         assert project.make("b").exit_code == 1
@@ -312,13 +315,9 @@ def test_a_full_disk_there(make: Make, cluster: Cluster, tmp_path: Path) -> None
 
 
 def _fill(path: Path) -> None:
-    with open(path, "wb") as file:
-        try:
-            while True:
-                file.write(bytes(1 << 12))
-                file.flush()
-        except OSError:
-            return
+    with open(path, "ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(1 << 12))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

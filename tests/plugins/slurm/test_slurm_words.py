@@ -29,7 +29,7 @@ from compressbuild.api import UserError
             "srun: Force Terminated job 12\nsrun: Job step aborted: Waiting up to 32 seconds for job step to finish.\n"
             "slurmstepd: error: *** STEP 12.0 ON n1 CANCELLED AT 2026-11-30T00:01:02 DUE TO TIME LIMIT ***\n",
             "STEP 12.0 ON n1 CANCELLED AT 2026-11-30T00:01:02 DUE TO TIME LIMIT",
-            None,
+            "ask for more 'time'",
         ),
         ("it went wrong\nsrun: error: n1: task 0: Exited with exit code 1\n", "it went wrong", None),
         ("srun: error: n1: task 0: Killed\n", "n1: task 0: Killed", None),
@@ -78,7 +78,7 @@ def test_what_srun_gets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "ALL" not in export
     assert seen["patience"] == 120.0
     text = base64.b64decode(re.findall(r"b64decode\('([^']*)'\)", command[-1])[0]).decode()
-    environment = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1", "SLURM_CPUS_ON_NODE": "3", "SLURM_MEM_PER_NODE": "5"}
+    environment = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1", "SLURM_CPUS_ON_NODE": "3"}
     text += "\nprint(os.environ['CBUILD_NODE'], os.environ['CBUILD_CPUS'], os.environ['CBUILD_MEMORY'])"
     done = subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == f"{module.MARK.decode()} 7 n1\nthe program\nn1 3 5242880\n"
+    assert done.stdout == f"{module.MARK.decode()} 7 n1\nthe program\nn1 3 2147483648\n"
