@@ -28,8 +28,8 @@ _COMMAND = "CBUILD_RAY"
 """Of the environment: the command that runs a Python with ray, by default this one."""
 _ADDRESS = re.compile(r"ray://(?P<host>\[[\da-fA-F:.%\w]+\]|[\w.-]+)(?::(?P<port>\d+))?/?")
 _PORT = 10001  # of Ray Client, as `ray start --head` opens it
-_WAIT = 60  # seconds for room in the cluster
-_START = 120  # seconds to import Ray, connect and start a worker
+_WAIT = 120  # seconds for room in the cluster, and for Ray to start a worker there
+_START = 120  # seconds to import Ray and connect
 _FAREWELL = 10.0  # seconds for the agent to kill what it runs, and for the worker to go
 _SIZE = re.compile(r"([\d.]+)([kKMGT]?)(i?)B?")
 

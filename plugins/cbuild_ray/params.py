@@ -35,7 +35,7 @@ class Ray(Params):
         Count | None,
         Meta(
             description="seconds to wait for room, and for a node that is large enough, which an autoscaler may add. "
-            "Without it 60, and none at all if no node is"
+            "Without it 120, and none at all if no node is"
         ),
     ] = None
     python: Annotated[
