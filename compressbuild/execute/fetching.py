@@ -18,9 +18,9 @@ class Fetching:
         self._store = store
         self._open: dict[int, Future[bool]] = {}
 
-    def start(self, node: int, result: ActionResult) -> bool:
-        """Ask for an output. False if there is nowhere to ask."""
-        future = self._store.shared.fetch(result)
+    def start(self, node: int, result: ActionResult | None) -> bool:
+        """Ask for an output. False if nothing is known of it, or there is nowhere to ask."""
+        future = self._store.shared.fetch(result) if result is not None else None
         if future is not None:
             self._open[node] = future
         return future is not None

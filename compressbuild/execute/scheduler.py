@@ -118,7 +118,7 @@ class Scheduler:
         action = judge(node, self._keyer.key(parts), parts, self._store.lookup, self._traces.get(node.position))
         self.actions[index] = action
         if action.status != "cached":
-            return self._agenda.queue(index)
+            return self._bring(index)
         assert action.result is not None
         if (self._remeasure and node.exclusive) or (self._check and not node.nondeterministic and node.run):
             self.actions[index] = replace(action, why=Explanation("requested"))
@@ -129,9 +129,11 @@ class Scheduler:
         return self._end(index, Outcome("cached", action.result))
 
     def _bring(self, index: int) -> None:
-        """Its bytes are needed and not here: fetch them from where they are shared, else run it."""
-        action = self.actions[index] = replace(self.actions[index], why=Explanation("evicted"))
-        if action.result is None or not self._fetching.start(index, action.result):
+        """Its bytes are needed and not here, or not sound: fetch them from where they are shared, else run it."""
+        if (action := self.actions[index]).evicted:
+            action = self.actions[index] = replace(action, why=Explanation("evicted"))
+        known = action.damaged or action.result
+        if known is None or not self._fetching.start(index, known):
             self._agenda.queue(index)
 
     def _record(self, action: Action, result: ActionResult, *, absent: bool = False) -> None:
@@ -266,20 +268,17 @@ class Scheduler:
 
     def _gone(self, index: int) -> set[int]:
         """The inputs whose bytes were evicted or are corrupt. They are made again first."""
-        gone = set()
-        for source in set(self.graph.nodes[index].inputs.values()):
-            if source in self._absent:
-                gone.add(source)
-                continue
+        sources = set(self.graph.nodes[index].inputs.values())
+        gone = sources & self._absent
+        for source in sources - gone:
             try:
                 self._inputs.get(_result(self.outcomes[source]).output)
             except CorruptObject:
                 gone.add(source)
-        for source in gone:
-            self._absent.add(source)
-            if source not in self._wanted:
-                self._wanted.add(source)
-                self._bring(source)
+        self._absent |= gone
+        for source in gone - self._wanted:
+            self._wanted.add(source)
+            self._bring(source)
         return gone
 
     # -- ending ------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ Lookup = Callable[[Digest], Hit | Evicted | Damaged | None]
 class Action(msgspec.Struct, frozen=True):
     """One node with what is known of it. ``key`` and ``parts`` are None while an input is still to be built.
 
-    ``evicted``: its result is known, but gc has removed the bytes.
+    ``evicted``: its result is known, but gc has removed the bytes. ``damaged``: what was known before they broke.
     """
 
     node: Node
@@ -34,6 +34,7 @@ class Action(msgspec.Struct, frozen=True):
     parts: Parts | None = None
     result: ActionResult | None = None
     evicted: bool = False
+    damaged: ActionResult | None = None
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -53,7 +54,7 @@ def judge(node: Node, key: Digest, parts: Parts, lookup: Lookup, last: Trace | N
     if isinstance(found, Hit | Evicted):
         return Action(node, "cached", Explanation("cached"), key, parts, found.result, isinstance(found, Evicted))
     if isinstance(found, Damaged):
-        return Action(node, "run", Explanation("lost", detail=found.reason), key, parts)
+        return Action(node, "run", Explanation("lost", detail=found.reason), key, parts, damaged=found.result)
     if last is None:
         why = Explanation("first build")
     elif changes := compare(last.parts, parts):

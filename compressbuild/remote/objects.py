@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from ..credentials import hidden
 from ..errors import UsageError
+from . import aws
 
 __all__ = ["Got", "Listed", "ObjectStore", "Objects", "TooLarge", "Unreachable"]
 
@@ -78,9 +79,9 @@ class Objects(Protocol):
 class ObjectStore:
     """An object store at a URL: s3://bucket/prefix, gs://, az://, file:///directory, memory:///.
 
-    Credentials come from the environment of the process, as the provider's own tools read them. obstore is imported
-    with the first request. ``timeout``: seconds that a small request may take; a part of a large object has six times
-    as long.
+    Credentials come from the environment of the process, as the provider's own tools read them, and for S3 from the
+    files of AWS's command line. obstore is imported with the first request. ``timeout``: seconds that a small request
+    may take; a part of a large object has six times as long.
     """
 
     def __init__(self, url: str, environ: Mapping[str, str], timeout: float) -> None:
@@ -122,7 +123,19 @@ class ObjectStore:
                 return _memory.setdefault(self.url, self._library.store.MemoryStore())
         if scheme == "file":
             return make(self.url, mkdir=True)
-        return make(self.url, client_options=options, retry_config=retry)
+        config = self._profile if scheme in ("s3", "s3a") else {}
+        if config.get("aws_endpoint_url", "").startswith("http://"):
+            options["allow_http"] = True
+        return make(self.url, config=config or None, client_options=options, retry_config=retry)
+
+    @cached_property
+    def _profile(self) -> dict[str, str]:
+        try:
+            found = aws.profile(self._environ)
+        except aws.Unusable as error:
+            raise Unreachable(str(error)) from error
+        self._environ |= {name.upper(): value for name, value in found.items()}  # no message shows them
+        return found
 
     @cached_property
     def _made(self) -> tuple[Any, Any]:

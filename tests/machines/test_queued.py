@@ -79,7 +79,10 @@ def test_a_build_that_ends_waits_no_more(
     away = Away(full, lambda: machines.session(full), machines.give_up)
     away.start(1, request_of(), preload=(), log=tmp_path / "log", timeout=None, memory=None)
     assert waits.wait(30)
-    assert machines.session(free).ready.host
+    reached = threading.Event()
+    other = threading.Thread(target=lambda: machines.session(free) and reached.set(), daemon=True)
+    other.start()
+    assert reached.wait(60), "it waits for the other machine"
     away.close()
     assert not away._thread.is_alive()
     assert [link.closed for link in Room.given] == [True, False]

@@ -13,25 +13,14 @@ from toyproject import CHAIN, Toy
 obstore = pytest.importorskip("obstore")
 pytest.importorskip("cryptography")
 
+from keys import Pair  # noqa: E402  needs cryptography
+
 Checkout = Callable[..., Toy]
-
-
-def make_key(directory: Path, name: str) -> Path:
-    """``name.pem``, and beside it ``name.pub``."""
-    from cryptography.hazmat.primitives import serialization as form
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    key = Ed25519PrivateKey.generate()
-    private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
-    (directory / f"{name}.pem").write_bytes(private)
-    public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
-    (directory / f"{name}.pub").write_bytes(public)
-    return directory / f"{name}.pem"
 
 
 @pytest.fixture
 def key(tmp_path: Path) -> Path:
-    return make_key(tmp_path, "ci")
+    return Pair.make(tmp_path, "ci").private
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -162,3 +163,33 @@ def test_wrong_credentials_and_server_errors_are_one_warning(
         assert err.count("cannot be used") == 1
         assert said in err
         assert "canary" not in err
+
+
+def damage(toy: Toy) -> None:
+    """Flip a bit of what a step has made, in the cache."""
+    made = (toy.root / "build" / "a" / "value").read_bytes()
+    (path,) = (path for path in toy.cache.glob("cas/*/*") if path.read_bytes() == made)
+    path.chmod(0o644)
+    path.write_bytes(bytes([made[0] ^ 1]) + made[1:])
+
+
+def test_what_is_damaged_here_is_fetched(checkout: Checkout) -> None:
+    toy = checkout("one", writes=True)
+    assert len(toy.build("all")[1]) == 3
+    before = {name: toy.value(name) for name in ("a", "b")}
+    damage(toy)
+    report, ran = toy.build("all")
+    assert (report.exit_code, ran) == (0, [])
+    assert {name: toy.value(name) for name in ("a", "b")} == before
+
+
+def test_what_is_damaged_here_and_not_there_is_built(checkout: Checkout, tmp_path: Path) -> None:
+    toy = checkout("one", writes=True)
+    assert len(toy.build("all")[1]) == 3
+    before = {name: toy.value(name) for name in ("a", "b")}
+    shutil.rmtree(tmp_path / "shared")
+    damage(toy)
+    report, ran = toy.build("all")
+    assert report.exit_code == 0
+    assert ran
+    assert {name: toy.value(name) for name in ("a", "b")} == before

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from conftest import make_key
+from keys import Pair
 from toyproject import Toy
 
 from compressbuild.digest import bytes_digest
@@ -60,7 +60,7 @@ def test_sound_records_are_used(checkout: Checkout, shared: Path, capfd: pytest.
 def test_another_key_is_not_trusted(
     checkout: Checkout, shared: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    make_key(tmp_path, "ci")  # the reader's public key is a new one
+    Pair.make(tmp_path, "ci")  # the reader's public key is a new one
     refused(checkout, capfd, "is signed by a key that is not trusted", "is not used")
 
 

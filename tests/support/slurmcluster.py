@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import getpass
 import os
 import shutil
@@ -18,6 +19,7 @@ _SBIN = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sb
 PROGRAMS = {name: shutil.which(name, path=_SBIN) for name in ("munged", "slurmctld", "slurmd", "srun", "squeue")}
 LACKS = [name for name, path in PROGRAMS.items() if path is None]
 
+_PR_SET_PDEATHSIG = 1
 _CONF = """\
 ClusterName=loopback
 SlurmctldHost={host}(127.0.0.1)
@@ -82,7 +84,12 @@ class Cluster:
         environment = {"PATH": _SBIN, "SLURM_CONF": str(self.conf)}
         with open(self.place / f"{name}.out", "ab") as log:
             self.daemons[name] = subprocess.Popen(
-                [program, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+                [program, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                preexec_fn=_with_its_parent,
             )
 
     def start_node(self, name: str) -> None:
@@ -115,6 +122,11 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _with_its_parent() -> None:
+    """In a daemon: end when the tests do, however they end."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -20,6 +20,7 @@ from sshd import running
 from compressbuild.errors import Incompatible
 
 Make = Callable[..., Elsewhere]
+SIGNALS = [signal.SIGINT, signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 
 
 @pytest.fixture
@@ -156,7 +157,7 @@ def test_patience_has_an_end(make: Make, full: Callable[[], None]) -> None:
     assert "let 'wait' be longer" in str(raised.value.hint)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_interrupted_in_the_queue(make: Make, full: Callable[[], None], cluster: Cluster, number: int) -> None:
     """The others' two jobs stay, and no third."""
     process = make().command()
@@ -192,7 +193,7 @@ def test_what_cannot_be_had(make: Make, partition: str, options: dict[str, objec
 @pytest.mark.parametrize(
     ("was", "to", "step"),
     [
-        ("munge.socket", "no.socket", "'munge -n | unmunge'"),
+        pytest.param("munge.socket", "no.socket", "'munge -n | unmunge'", marks=pytest.mark.slow),
         ("SlurmctldPort=", "SlurmctldPort=1 #", "'scontrol ping'"),
     ],
 )
@@ -225,6 +226,7 @@ def _cancel(cluster: Cluster) -> None:
     cluster.run("scancel", cluster.jobs()[0].split()[0])
 
 
+@pytest.mark.slow
 def test_a_job_that_is_always_cancelled(make: Make, cluster: Cluster) -> None:
     project = make()
     project.text("{seconds: 30}")
@@ -270,6 +272,7 @@ def test_slurmd_is_killed(make: Make, cluster: Cluster) -> None:
     assert (project.begun("a/toy.mix"), project.begun("b/toy.copy")) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_node_dies(make: Make, cluster: Cluster) -> None:
     """What ran there starts once more on the other. A measurement that is keyed for the dead one does not."""
     project = make()
@@ -320,7 +323,7 @@ def _fill(path: Path) -> None:
             file.write(bytes(1 << 12))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_interrupted_at_work(make: Make, number: int) -> None:
     """That neither a job nor a process stays is what every test here ends with."""
     project = make()
