@@ -417,7 +417,7 @@ def main() -> None:
     ways: dict[str, Callable[[], dict[str, float]]] = {
         "store": lambda: measure_store(options.records),
         "state": lambda: measure_state(options.targets),
-        "scheduler": lambda: measure_scheduler(3_000),
+        "scheduler": lambda: measure_scheduler(1_200),
         "local": measure_local,
         "ssh": measure_ssh,
         "ray": measure_ray,

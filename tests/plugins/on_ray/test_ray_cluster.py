@@ -1,6 +1,6 @@
 """Builds on a real Ray cluster of two nodes: what they give, and what faults cost. The executor's contract, too.
 
-One file, so that there is one cluster: it takes half a minute to start, and 600 MB.
+One file, so that there is one cluster: it takes half a minute to start, and 600 MB. Each connection takes seconds, too.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from compressbuild.execute.events import NodeFinished, NodeStarted, NodeWorking
 from compressbuild.machines.machines import Machines
 from compressbuild.machines.session import Unreachable
 from compressbuild.registry import discover
+
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
