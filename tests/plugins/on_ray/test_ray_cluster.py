@@ -26,7 +26,6 @@ from compressbuild.machines.machines import Machines
 from compressbuild.machines.session import Unreachable
 from compressbuild.registry import discover
 
-
 pytestmark = pytest.mark.slow
 
 
