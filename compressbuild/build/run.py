@@ -32,6 +32,7 @@ from ..execute.sandbox import sandboxes
 from ..execute.scheduler import Scheduler
 from ..graph import TargetPlan
 from ..interrupts import Held
+from ..machines.machines import workers
 from ..plan import look_ahead
 from ..platforms import Facts
 from ..project import Project, Selection, connected, renewed
@@ -79,7 +80,9 @@ def build_targets(
         machines = project.machines
         pools = Places(
             pools,
-            lambda host: [_pools_of(machines.facts(host), gpus=shared) for _ in range(machines.workers(host))],
+            lambda host: [
+                _pools_of(machines.facts(host), gpus=shared) for _ in range(workers(machines.executor(host), host))
+            ],
         )
     selection = selection or project.select(targets)
     pythons = prepare(project, selection.names, observe, check=check, remeasure=remeasure)

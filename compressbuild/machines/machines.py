@@ -27,13 +27,31 @@ from .bundle import Bundle
 from .session import Session, Unreachable
 from .wire import Ready
 
-__all__ = ["Machines", "worker"]
+__all__ = ["Machines", "worker", "workers"]
 
 _MAGIC = b"compressbuild-machine-1"
 _DIRECTORY = "directory"
 """The option of every address: where the agent keeps its files there."""
 _WORKERS = "workers"
 """The option of executors that give several machines at one address, all alike."""
+
+
+def workers(record: Executor, address: str) -> int:
+    """How many machines an address stands for, which ``record`` takes. UsageError."""
+    return int(getattr(_options(record, address)[0], _WORKERS, 1))
+
+
+def _options(record: Executor, address: str) -> tuple[Params, str]:
+    """Of the executor, and the directory of the agent."""
+    given: dict[str, Any] = dict(parse_qsl(address.partition("?")[2], keep_blank_values=True))
+    directory = given.pop(_DIRECTORY, "")
+    try:
+        return msgspec.convert(given, record.options, strict=False), directory
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"executor '{record.name}' does not take '{address}': {error}",
+            hint=f"'cbuild help {record.name}' lists its options",
+        ) from error
 
 
 def worker(address: str, number: int) -> str:
@@ -72,7 +90,7 @@ class Machines:
     def problem(self, address: str) -> tuple[str, str | None] | None:
         """What is wrong with the text of an address: message and hint."""
         try:
-            self._options(address)
+            _options(self.executor(address), address)
         except (PluginError, UsageError) as error:
             return str(error), error.hint
         return None
@@ -94,26 +112,10 @@ class Machines:
 
     def machine(self, address: str) -> Machine:
         """The machine as its plugin gives it. PluginError, UsageError, or what the plugin raises."""
-        record, options, _ = self._options(address)
+        record = self.executor(address)
+        options, _ = _options(record, address)
         found: Machine = resolve(record.open)(address.partition("?")[0], options)
         return found
-
-    def workers(self, address: str) -> int:
-        """How many machines it stands for."""
-        return int(getattr(self._options(address)[1], _WORKERS, 1))
-
-    def _options(self, address: str) -> tuple[Executor, Params, str]:
-        record = self.executor(address)
-        pairs = parse_qsl(address.partition("?")[2], keep_blank_values=True)
-        given: dict[str, Any] = dict(pairs)
-        directory = given.pop(_DIRECTORY, "")
-        try:
-            return record, msgspec.convert(given, record.options, strict=False), directory
-        except msgspec.ValidationError as error:
-            raise UsageError(
-                f"executor '{record.name}' does not take '{address}': {error}",
-                hint=f"'cbuild help {record.name}' lists its options",
-            ) from error
 
     # -- what a machine is -------------------------------------------------------------------------------------------
 
@@ -221,7 +223,8 @@ class Machines:
 
     def _open(self, address: str) -> Session:
         general = address.partition("#")[0]
-        record, _, directory = self._options(general)
+        record = self.executor(general)
+        _, directory = _options(record, general)
         missing = [lack for needs in (record.stack.needs, record.needs) for lack in check(needs, probe())]
         if missing:
             hint = "; ".join(dict.fromkeys(lack.hint for lack in missing if lack.hint))

@@ -11,7 +11,7 @@ from cbuild_ray.params import Ray
 from cbuild_ray.relay import Refused, _check_size
 
 from compressbuild.api import UserError
-from compressbuild.machines.machines import Machines
+from compressbuild.machines.machines import Machines, workers
 from compressbuild.registry import discover
 
 GIB = 2**30
@@ -67,7 +67,7 @@ def test_no_address(address: str) -> None:
 
 def test_how_many_workers(tmp_path: Path) -> None:
     machines = Machines(discover(cache=None), tmp_path, "auto")
-    assert [machines.workers(a) for a in ("ray://head?workers=8", "ray://head", "user@edge")] == [8, 1, 1]
+    assert [workers(machines.executor(a), a) for a in ("ray://head?workers=8", "ray://head", "user@edge")] == [8, 1, 1]
 
 
 @pytest.mark.parametrize(
