@@ -33,6 +33,7 @@ from ..execute.sandbox import sandboxes
 from ..execute.scheduler import Scheduler
 from ..graph import TargetPlan
 from ..interrupts import Held
+from ..machines.machines import workers
 from ..plan import look_ahead
 from ..platforms import Facts
 from ..project import Project, Selection, connected, renewed
@@ -78,7 +79,12 @@ def build_targets(
     pools: Pools | Places = _pools_of(project.facts, slots, gpus=shared)
     if project.machines is not None and isinstance(pools, Pools):
         machines = project.machines
-        pools = Places(pools, lambda host: _pools_of(machines.facts(host), gpus=shared))
+        pools = Places(
+            pools,
+            lambda host: [
+                _pools_of(machines.facts(host), gpus=shared) for _ in range(workers(machines.executor(host), host))
+            ],
+        )
     selection = selection or project.select(targets)
     prepared = prepare(project, selection.names, observe, check=check, remeasure=remeasure, keep_going=keep_going)
     build = Build(

@@ -138,6 +138,8 @@ class Away:
             self._closing.wait(_PAUSE * self._lost)
         try:
             session = self._connected()
+            if self._closing.is_set():  # meanwhile: nobody else knows of it yet
+                return session.close()
             code = {full: path for path, full in session.bundle.files.items()}
             sent = packed(task.request, code, self._digest)
         except CbuildError as error:

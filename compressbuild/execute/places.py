@@ -1,60 +1,73 @@
-"""The pools of several machines, asked as one: what a node needs, it needs of its own machine."""
+"""The pools of several machines, asked as one: what a node needs, it needs of its own machine.
+
+An address may stand for several workers. A node goes to the idlest that has room; a measurement to the first, whose
+machine its key names.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
+from ..machines.machines import worker
 from .pools import Need, Pools
 
 __all__ = ["Places"]
 
 
 class Places:
-    """``here``: of this machine; ``make``: the pools of another, by its address, made when it is first needed."""
+    """``here``: of this machine; ``make``: those of the workers at an address, made when it is first needed."""
 
-    def __init__(self, here: Pools, make: Callable[[str], Pools]) -> None:
+    def __init__(self, here: Pools, make: Callable[[str], Sequence[Pools]]) -> None:
         self._make = make
-        self._pools: dict[str, Pools] = {"": here}
-        self._granted: dict[int, Pools] = {}
+        self._pools: dict[str, tuple[Pools, ...]] = {"": (here,)}
+        self._granted: dict[int, tuple[Pools, str]] = {}
 
     @property
-    def pools(self) -> Mapping[str, Pools]:
-        """By address, as far as they were needed."""
-        return self._pools
+    def _all(self) -> list[Pools]:
+        return [pools for several in self._pools.values() for pools in several]
 
     @property
     def running(self) -> int:
-        return sum(pools.running for pools in self._pools.values())
+        return sum(pools.running for pools in self._all)
 
     @property
     def is_full(self) -> bool:
         """Whether no machine can take more in this round."""
-        return all(pools.is_full for pools in self._pools.values())
+        return all(pools.is_full for pools in self._all)
 
     def takes_all(self, need: Need) -> bool:
-        return self._of(need).takes_all(need)
+        """Whether nothing can run beside it at its address."""
+        several = self._of(need)
+        return several[0].takes_all(need) if len(several) == 1 else need.exclusive
 
     def next_round(self) -> None:
-        for pools in self._pools.values():
+        for pools in self._all:
             pools.next_round()
 
     def try_acquire(self, node: int, need: Need, seconds: float, starting: float = 0.0) -> bool:
-        pools = self._of(need)
-        if pools.is_full or not pools.try_acquire(node, need, seconds, starting):
-            return False
-        self._granted[node] = pools
-        return True
+        several = self._of(need)
+        numbers = sorted(range(1 if need.exclusive else len(several)), key=lambda number: several[number].running)
+        for number in numbers:
+            pools = several[number]
+            if not pools.is_full and pools.try_acquire(node, need, seconds, starting):
+                self._granted[node] = pools, worker(need.host, number)
+                return True
+        return False
 
     def began(self, node: int) -> None:
-        self._granted[node].began(node)
+        self._granted[node][0].began(node)
+
+    def place(self, node: int) -> str:
+        """The address of the worker that has it; empty: this machine."""
+        return self._granted[node][1]
 
     def devices(self, node: int) -> tuple[str, ...]:
-        return self._granted[node].devices(node)
+        return self._granted[node][0].devices(node)
 
     def release(self, node: int) -> None:
-        self._granted.pop(node).release(node)
+        self._granted.pop(node)[0].release(node)
 
-    def _of(self, need: Need) -> Pools:
+    def _of(self, need: Need) -> tuple[Pools, ...]:
         if need.host not in self._pools:
-            self._pools[need.host] = self._make(need.host)
+            self._pools[need.host] = tuple(self._make(need.host))
         return self._pools[need.host]

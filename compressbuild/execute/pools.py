@@ -126,6 +126,10 @@ class Pools:
         """Its process runs. The seconds that are expected of it count from here."""
         self._granted[node].began = self._clock()
 
+    def place(self, node: int) -> str:
+        """The address of its machine; empty: this one."""
+        return self._granted[node].need.host
+
     def devices(self, node: int) -> tuple[str, ...]:
         """The GPUs that a node has for itself, until it is released."""
         return self._granted[node].devices

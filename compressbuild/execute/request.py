@@ -29,9 +29,11 @@ def make_request(
     checkpoint: Path,
     ignore: tuple[str, ...],
     gpus: tuple[str, ...] | None = None,
+    host: str = "",
 ) -> WorkRequest:
     """``inputs``: role → directory of the materialised artifact. ``ignore``: directories of the project that hold
     what the engine itself writes. ``gpus``: those that the node has for itself; None: it asked for none, and sees all.
+    ``host``: the worker that it goes to, at the node's address.
     """
     spec = graph.spec
     return WorkRequest(
@@ -59,7 +61,7 @@ def make_request(
         checkpoint=str(checkpoint) if node.role == "technique" else None,
         sight=keyer.cover(node).sight(),
         isolate=node.isolate,
-        host=node.host,
+        host=host or node.host,
         expect=expectation(keyer, node),
         python=keyer.environments.interpreter(node.environment) if node.environment is not None else "",
         validate=kind.validate if (kind := graph.registry.kinds.get(node.kind)) is not None else None,

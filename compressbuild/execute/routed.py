@@ -6,6 +6,7 @@ import select
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 from ..api.work import WorkRequest
 from .away import Away
@@ -17,7 +18,7 @@ __all__ = ["Routed"]
 
 class Routed:
     """An :class:`~compressbuild.execute.executor.Executor`. ``here``: of this machine; ``away``: makes that of another,
-    by its address."""
+    or of a worker, by its address."""
 
     def __init__(self, here: LocalExecutor, away: Callable[[str], Away]) -> None:
         self._here, self._make = here, away
@@ -60,7 +61,10 @@ class Routed:
             place.cancel(token)
 
     def close(self) -> None:
-        for place in self._away.values():
-            place.close()
+        leaving = [Thread(target=place.close) for place in self._away.values()]  # each may take seconds
+        for thread in leaving:
+            thread.start()
+        for thread in leaving:
+            thread.join()
         self._here.close()
         self._running.clear()

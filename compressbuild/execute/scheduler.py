@@ -249,7 +249,7 @@ class Scheduler:
         request = make_request(
             self.graph, self._keyer, node, paths, out=out, scratch=scratch,
             checkpoint=self._observe.checkpoint_path(_key(action)), ignore=self._observe.own_dirs,
-            gpus=self._pools.devices(node.index) if node.options.gpus else None,
+            gpus=self._pools.devices(node.index) if node.options.gpus else None, host=self._pools.place(node.index),
         )  # fmt: skip
         timeout, memory = node.options.timeout, self._expected.retries.memory(node)
         self._executor.start(node.index, request, preload=preload, log=log, timeout=timeout, memory=memory)

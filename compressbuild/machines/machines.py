@@ -27,11 +27,37 @@ from .bundle import Bundle
 from .session import Session, Unreachable
 from .wire import Ready
 
-__all__ = ["Machines"]
+__all__ = ["Machines", "worker", "workers"]
 
 _MAGIC = b"compressbuild-machine-1"
 _DIRECTORY = "directory"
 """The option of every address: where the agent keeps its files there."""
+_WORKERS = "workers"
+"""The option of executors that give several machines at one address, all alike."""
+
+
+def workers(record: Executor, address: str) -> int:
+    """How many machines an address stands for, which ``record`` takes. UsageError."""
+    return int(getattr(_options(record, address)[0], _WORKERS, 1))
+
+
+def _options(record: Executor, address: str) -> tuple[Params, str]:
+    """Of the executor, and the directory of the agent."""
+    given: dict[str, Any] = dict(parse_qsl(address.partition("?")[2], keep_blank_values=True))
+    directory = given.pop(_DIRECTORY, "")
+    try:
+        return msgspec.convert(given, record.options, strict=False), directory
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"executor '{record.name}' does not take '{address}': {error}",
+            hint=f"'cbuild help {record.name}' lists its options",
+        ) from error
+
+
+def worker(address: str, number: int) -> str:
+    """The address of one of several workers, counted from 0. The first stands for the address: it says what they are,
+    and measures."""
+    return f"{address}#{number + 1}" if number else address
 
 
 class _Known(msgspec.Struct):
@@ -54,7 +80,7 @@ class Machines:
         self._fresh: set[str] = set()
         self._sessions: dict[str, Session] = {}
         self._bundle: Bundle | None = None
-        self._lock = Lock()
+        self._lock = Lock()  # of what threads share: bundle and openings
         self._opening: dict[str, Lock] = {}
         self._stop = Event()
         self.on_wait: Callable[[str, str], None] = _say
@@ -64,7 +90,7 @@ class Machines:
     def problem(self, address: str) -> tuple[str, str | None] | None:
         """What is wrong with the text of an address: message and hint."""
         try:
-            self._options(address)
+            _options(self.executor(address), address)
         except (PluginError, UsageError) as error:
             return str(error), error.hint
         return None
@@ -86,22 +112,10 @@ class Machines:
 
     def machine(self, address: str) -> Machine:
         """The machine as its plugin gives it. PluginError, UsageError, or what the plugin raises."""
-        record, options, _ = self._options(address)
+        record = self.executor(address)
+        options, _ = _options(record, address)
         found: Machine = resolve(record.open)(address.partition("?")[0], options)
         return found
-
-    def _options(self, address: str) -> tuple[Executor, Params, str]:
-        record = self.executor(address)
-        pairs = parse_qsl(address.partition("?")[2], keep_blank_values=True)
-        given: dict[str, Any] = dict(pairs)
-        directory = given.pop(_DIRECTORY, "")
-        try:
-            return record, msgspec.convert(given, record.options, strict=False), directory
-        except msgspec.ValidationError as error:
-            raise UsageError(
-                f"executor '{record.name}' does not take '{address}': {error}",
-                hint=f"'cbuild help {record.name}' lists its options",
-            ) from error
 
     # -- what a machine is -------------------------------------------------------------------------------------------
 
@@ -195,7 +209,8 @@ class Machines:
     # -- reaching it -------------------------------------------------------------------------------------------------
 
     def session(self, address: str) -> Session:
-        """The session with a machine; a new one if there is none, or the last was lost. Raises Unreachable."""
+        """The session with a machine, or one of its workers; a new one if there is none, or the last was lost. Raises
+        Unreachable."""
         with self._lock:
             opening = self._opening.setdefault(address, Lock())
         with opening:  # of this one alone: a machine that waits in a queue keeps no other waiting
@@ -207,13 +222,15 @@ class Machines:
             return found
 
     def _open(self, address: str) -> Session:
-        record, _, directory = self._options(address)
+        general = address.partition("#")[0]
+        record = self.executor(general)
+        _, directory = _options(record, general)
         missing = [lack for needs in (record.stack.needs, record.needs) for lack in check(needs, probe())]
         if missing:
             hint = "; ".join(dict.fromkeys(lack.hint for lack in missing if lack.hint))
             raise Unreachable(f"cannot be reached from here: executor '{record.name}' {lacking(missing)}", hint=hint)
         try:
-            machine = self.machine(address)
+            machine = self.machine(general)
         except Exception as error:  # plugin border: an executor runs its libraries
             raise Unreachable(f"cannot be reached: {error}", hint=getattr(error, "hint", None)) from error
         with self._lock:
@@ -243,7 +260,7 @@ class Machines:
     def close(self) -> None:
         """End every session, and so all that runs there."""
         self.give_up()
-        for session in self._sessions.values():
+        for session in list(self._sessions.values()):
             with contextlib.suppress(OSError):
                 session.close()
         self._sessions.clear()

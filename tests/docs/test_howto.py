@@ -80,7 +80,7 @@ def test_a_machine_resolves(block: Block) -> None:
     assert spec.hosts == {"user@edge"}
 
 
-CLUSTERS = [block for page in HOWTO for block in blocks(page, "yaml") if 'host: "slurm://' in block.text]
+CLUSTERS = [block for page in HOWTO for block in blocks(page, "yaml") if re.search('host: "(slurm|ray)://', block.text)]
 
 
 @pytest.mark.parametrize("block", CLUSTERS, ids=str)

@@ -1,0 +1,163 @@
+"""A worker of a Ray cluster as a machine. Ray itself runs in a process beside this one, :mod:`.relay`.
+
+In its own process, because a client of Ray is global, starts threads, and may need another Python: Ray refuses a client
+of other versions than the cluster's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import select
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from compressbuild.api import Link, Machine, UserError
+
+from .params import Ray
+
+__all__ = ["RayMachine", "Relay", "open_machine"]
+
+_COMMAND = "CBUILD_RAY"
+"""Of the environment: the command that runs a Python with ray, by default this one."""
+_ADDRESS = re.compile(r"ray://(?P<host>\[[\da-fA-F:.%\w]+\]|[\w.-]+)(?::(?P<port>\d+))?/?")
+_PORT = 10001  # of Ray Client, as `ray start --head` opens it
+_WAIT = 120  # seconds for room in the cluster, and for Ray to start a worker there
+_START = 120  # seconds to import Ray and connect
+_FAREWELL = 10.0  # seconds for the agent to kill what it runs, and for the worker to go
+_SIZE = re.compile(r"([\d.]+)([kKMGT]?)(i?)B?")
+
+
+def open_machine(address: str, options: Ray) -> Machine:
+    """``address``: ``ray://head[:port]``. UserError for another text."""
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        raise UserError(f"'{address}' is no address of a Ray cluster", hint="write ray://head:10001?cpus=4")
+    return RayMachine(address, found["host"].strip("[]"), int(found["port"] or _PORT), options)
+
+
+def resources(options: Ray) -> dict[str, float]:
+    """What a worker takes, by Ray's names."""
+    found: dict[str, float] = {"CPU": options.cpus}
+    if size := _bytes(options.memory):
+        found["memory"] = size
+    if options.gpus:
+        found["GPU"] = options.gpus
+    # Ray gives each node a little of these, so that a thousand workers may ask for a node by them.
+    if options.accelerator:
+        found[f"accelerator_type:{options.accelerator}"] = 0.001
+    if options.node:
+        found[f"node:{options.node}"] = 0.001
+    for pair in filter(None, options.custom.split(",")):
+        name, _, amount = pair.rpartition(":")
+        found[name] = float(amount)
+    return found
+
+
+def _bytes(text: str) -> int:
+    found = _SIZE.fullmatch(text)
+    assert found is not None  # its form was checked
+    base = 1024 if found[3] or len(found[0]) == len(found[1] + found[2]) else 1000  # 8G and 8GiB, but 8GB
+    return int(float(found[1]) * base ** ("kMGT".index(found[2].replace("K", "k")) + 1 if found[2] else 0))
+
+
+class RayMachine:
+    def __init__(self, address: str, host: str, port: int, options: Ray) -> None:
+        self.address = address
+        self._wait = _WAIT if options.wait is None else options.wait
+        wanted = resources(options)
+        self._asked = {
+            "host": host,
+            "port": port,
+            "resources": wanted,
+            "python": options.python,
+            "memory": int(wanted.get("memory", 0)),
+            "cpus": options.cpus,
+            "wait": self._wait,
+            "scales": options.wait is not None,
+            "spread": options.workers > 1,
+        }
+
+    def start(self, program: str) -> Link:
+        return Relay(self._asked | {"program": program}, _START + self._wait)
+
+
+class Relay:
+    """The process that is the stream. It has a session of its own, so Ctrl-C does not cut it before the engine does;
+    when this process is gone, its input ends, and it gives the worker back. ``limit``: seconds to have a worker."""
+
+    def __init__(self, asked: dict[str, object], limit: float) -> None:
+        own = shlex.split(os.environ.get(_COMMAND) or "") or [sys.executable]
+        self._said, self._phase = b"", ""
+        self._runs = False
+        self._deadline = time.monotonic() + limit
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
+        try:
+            self._process = subprocess.Popen(
+                [*own, "-P", "-W", "ignore", str(Path(__file__).with_name("relay.py"))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                bufsize=0,
+                start_new_session=True,
+                env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
+            )
+        except OSError as error:
+            self._errors.close()
+            raise UserError(f"cannot run {own[0]}: {error.strerror}", hint=f"${_COMMAND} names it") from error
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self.stdin, self.stdout = self._process.stdin, self._process.stdout
+        with contextlib.suppress(OSError):  # it ended, and will have said why
+            view = memoryview(json.dumps(asked).encode() + b"\n")  # less than a pipe holds
+            while view:
+                view = view[self.stdin.write(view) or 0 :]
+
+    def waiting(self) -> str | None:
+        """What it waits for; None once the program runs. UserError if there will be no worker, with why."""
+        while not self._runs and select.select([self.stdout], [], [], 0)[0]:
+            char = self.stdout.read(1)  # one by one: after the last line the stream is the program's
+            if not char:
+                raise UserError(self.fault())
+            self._said += char
+            if char == b"\n":
+                said, self._said = json.loads(self._said), b""
+                if said["trouble"]:
+                    raise UserError(said["trouble"], hint=said["hint"] or None)
+                self._phase, self._runs = said["phase"], not said["phase"]
+        if not self._runs and time.monotonic() > self._deadline:
+            self._process.kill()
+            raise UserError(
+                f"Ray does not answer ({self._phase or 'connecting'})", hint="'ray status' on the head says more"
+            )
+        return None if self._runs else self._phase
+
+    def fault(self) -> str:
+        """The last line of its error output."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_FAREWELL)
+        with contextlib.suppress(ValueError):  # it was closed
+            self._errors.seek(0)
+            lines = self._errors.read().decode(errors="replace").strip().splitlines()
+            if lines:
+                return lines[-1].strip()
+        status = self._process.poll()
+        return f"the connection ended (exit status {status})" if status else "the connection ended"
+
+    def close(self) -> None:
+        """The agent sees the end of its input, kills what it runs and goes; then the worker goes, and this process."""
+        with contextlib.suppress(OSError):
+            self.stdin.close()
+        for end in (self._process.terminate, self._process.kill):
+            try:
+                self._process.wait(_FAREWELL)
+                break
+            except subprocess.TimeoutExpired:
+                end()
+        self._process.wait()
