@@ -18,7 +18,7 @@ from compressbuild.registry import discover
 
 # train and export are part of every row; cutting a graph has no effect that a ratio shows; digits are no text
 NOT_A_ROW = {"train", "finetune", "distill", "export.onnx", "extract.subgraph", "tokenize.text"}
-NOT_A_ROW |= {"prune.llm-layers", "prune.llm-weights"}
+NOT_A_ROW |= {"prune.llm-layers", "prune.llm-weights", "quantize.llm"}
 
 
 @cache
