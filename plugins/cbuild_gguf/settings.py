@@ -18,7 +18,10 @@ class GgufSettings(Params):
     ] = "q4_k_m"
     threads: Annotated[int, Meta(ge=1, le=1024, description="threads when it runs on this machine")] = 1
     cache: Annotated[
-        Literal["f16", "f32"], Meta(description="type of the keys and values that it caches when it runs")
+        Literal["f16", "f32"],
+        Meta(
+            description="type of cached keys and values when it runs; `f32`: attention is in float32, too, and slower"
+        ),
     ] = "f16"
     pre_tokenizer: Annotated[
         Annotated[str, Meta(pattern=r"^[a-z0-9.-]+$")] | None,

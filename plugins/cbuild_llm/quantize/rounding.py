@@ -6,6 +6,7 @@ Signed Gradient Descent for the Quantization of LLMs", 2023, arXiv:2309.05516).
 
 from __future__ import annotations
 
+import gc
 import os
 from math import prod
 from pathlib import Path
@@ -31,6 +32,7 @@ from .written import write_quantized
 __all__ = ["quantize"]
 
 _SHOWN = "the hf-model"
+_TILE = 32
 _CAUSES = "too few bits or too large groups for this model: try 'bits: 8', a smaller 'group-size', 'method: auto-round'"
 
 
@@ -98,6 +100,13 @@ def _chosen(module: nn.Module, params: QuantizeLlm) -> list[str]:
             f"'{odd}' has {chosen[odd].in_features} inputs, no multiple of the group size {params.group_size}",
             hint="choose a 'group-size' that divides it, or leave the layer out with 'ignore'",
         )
+    odd = next((name for name, each in chosen.items() if any(size % _TILE for size in each.weight.shape)), None)
+    if odd is not None:
+        raise UserError(
+            f"auto-round packs no layer of {' × '.join(map(str, chosen[odd].weight.shape))}, such as '{odd}': both must "
+            f"be multiples of {_TILE}",
+            hint="leave such layers out with 'ignore'",
+        )
     return list(chosen)
 
 
@@ -149,7 +158,11 @@ def _round(
         amp=False,
         **options,
     )
-    tool.quantize_and_save(str(out), format="llm_compressor")
+    gc.freeze()  # it collects garbage for each layer, and need not search what was there before
+    try:
+        tool.quantize_and_save(str(out), format="llm_compressor")
+    finally:
+        gc.unfreeze()
 
 
 def _bytes(folder: Path, found: Checkpoint) -> int:

@@ -24,7 +24,8 @@ def write_quantized(source: Path, found: Checkpoint, packed: Path, layers: Colle
     if it packed others.
     """
     made: dict[str, Any] = {}
-    for path in sorted(packed.glob("*.safetensors")):
+    folder = next(packed.rglob("config.json")).parent  # it makes a directory of its own
+    for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, "pt") as file:
             made |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
     done = {name.removesuffix(".weight_packed") for name in made if name.endswith(".weight_packed")}
@@ -38,7 +39,7 @@ def write_quantized(source: Path, found: Checkpoint, packed: Path, layers: Colle
         with safe_open(source / file, "pt") as opened:
             tensors |= {name: opened.get_tensor(name) for name in single if found.tensors[name].file == file}
     copy_beside(source, out)
-    said = json.loads((packed / "config.json").read_text(encoding="utf-8"))["quantization_config"]
+    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))["quantization_config"]
     config = {**found.config, "quantization_config": {**said, "ignore": sorted(said.get("ignore", ()))}}
     (out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     ordered = {name: tensors[name].contiguous() for name in sorted(tensors)}

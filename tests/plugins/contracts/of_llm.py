@@ -55,7 +55,7 @@ def packed() -> Path:
 
     from compressbuild.api.testing import run_node
 
-    source = artifact(chat(), "hf-model")
+    source = artifact(chat(hidden_size=64), "hf-model")
     return run_node("cbuild_llm.quantize.rounding:quantize", source, QuantizeLlm(), subjects.place() / "packed").out
 
 
@@ -128,6 +128,10 @@ class TestPruneLlmWeights(OfLlm):
 
 class TestQuantizeLlm(OfLlm):
     technique = "quantize.llm"
+
+    def subject(self, place):
+        return artifact(chat(hidden_size=64), "hf-model")
+
     params = {"method": "auto-round", "tokens": "ids", "iterations": 3}
     unfit_params = ({"ignore": ["nothing"]}, {"ignore": ["*"]}, {"group-size": 48})
 

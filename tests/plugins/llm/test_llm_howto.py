@@ -69,7 +69,7 @@ def test_it_builds_as_written(tmp_path: Path) -> None:
 
 
 def test_four_bits_on_two_runtimes(tmp_path: Path) -> None:
-    for module, wheel in (("auto_round", "auto-round"), ("llama_cpp_py_sync", "llama-cpp-py-sync")):
+    for module, wheel in (("auto_round", "auto-round"), ("cyllama", "cyllama")):
         pytest.importorskip(module, reason=f"the wheel {wheel} is not installed")
     project(tmp_path, 2)
     file = tmp_path / "Compressfile"

@@ -30,10 +30,27 @@ from compressbuild.api.testing import NodeRun, make_context, run_node
 from compressbuild.api.work import WorkInput
 
 Quantize = Callable[..., NodeRun]
+SIZES = {"hidden_size": 64, "intermediate_size": 96}
+
+
+def token_ids(place: Path, start: int) -> WorkInput:
+    """256 ids of the text that the tokenizer was not made of, in windows of 32."""
+    place.mkdir()
+    ids = tiny_llms.tokenizer()(tiny_llms.TEXT[start : start + 2000])["input_ids"][:256]
+    TokenIds(np.array(ids, np.int32), 32, 32, 320).write(place)
+    return artifact(place, "token-ids")
 
 
 @pytest.fixture(scope="module")
-def quantized(tmp_path_factory: pytest.TempPathFactory, llama: Path, tokenized: Callable[..., WorkInput]) -> Quantize:
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two layers, whose matrices have rows and columns in multiples of 32, as auto-round wants them."""
+    folder = tmp_path_factory.mktemp("model") / "llama"
+    tiny_llms.language_model(folder, layers=2, **SIZES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory: pytest.TempPathFactory, llama: Path, project: Path) -> Quantize:
     """Run the technique; equal parameters run once."""
     home = tmp_path_factory.mktemp("quantized")
     made: dict[str, NodeRun] = {}
@@ -49,7 +66,11 @@ def quantized(tmp_path_factory: pytest.TempPathFactory, llama: Path, tokenized: 
             typed = msgspec.convert(params, QuantizeLlm)
             out = home / f"out{len(list(home.iterdir()))}"
             made[key] = run_node(
-                "cbuild_llm.quantize.rounding:quantize", artifact(model, "hf-model"), typed, out, **world
+                "cbuild_llm.quantize.rounding:quantize",
+                artifact(model, "hf-model"),
+                typed,
+                out,
+                **(world if "tokens" in params else {}),
             )
         return made[key]
 
@@ -136,11 +157,9 @@ def test_transformers_loads_what_the_integers_stand_for(tmp_path: Path, llama: P
     assert transformers.AutoTokenizer.from_pretrained(made.out).chat_template == tiny_llms.TEMPLATE
 
 
-def test_tuning_is_nearer_to_the_source_than_rounding(
-    llama: Path, quantized: Quantize, tokenized: Callable[..., WorkInput]
-) -> None:
+def test_tuning_is_nearer_to_the_source_than_rounding(tmp_path: Path, llama: Path, quantized: Quantize) -> None:
     """Judged by the error of the logits on other tokens than it was tuned on, by transformers alone."""
-    ids = TokenIds.read(Path(tokenized(skip=400, tokens=256, context=32).path)).ids.astype("int64")
+    ids = TokenIds.read(Path(token_ids(tmp_path / "ids", 70_000).path)).ids.astype("int64")
     rows = torch.from_numpy(ids.reshape(8, 32))
 
     def logits(folder: Path) -> torch.Tensor:
@@ -158,7 +177,7 @@ def test_tuning_is_nearer_to_the_source_than_rounding(
 
 def test_bfloat16_and_a_tied_head_stay_single(tmp_path: Path, quantized: Quantize) -> None:
     tiny_llms.language_model(
-        tmp_path / "tied", layers=2, tie_word_embeddings=True, dtype=torch.bfloat16, max_shard_size="40kB"
+        tmp_path / "tied", layers=2, tie_word_embeddings=True, dtype=torch.bfloat16, max_shard_size="90kB", **SIZES
     )
     made = quantized(tmp_path / "tied")
     after = load_file(made.out / "model.safetensors")
@@ -174,14 +193,22 @@ def test_bfloat16_and_a_tied_head_stay_single(tmp_path: Path, quantized: Quantiz
     [
         ("Llama", {"ignore": ["*.nothing"]}, "nothing"),
         ("Llama", {"ignore": ["*"]}, "no linear layer is left to quantize"),
-        ("Llama", {"group-size": 64}, "q_proj' has 32 inputs, no multiple of the group size 64"),
+        ("Llama", {"group-size": 64}, "down_proj' has 96 inputs, no multiple of the group size 64"),
         ("GPT2", {}, "no linear layer is left to quantize in 'transformer.h'"),
     ],
 )
 def test_what_cannot_be_quantized(tmp_path: Path, quantized: Quantize, family: str, params: Any, message: str) -> None:
-    tiny_llms.language_model(tmp_path / "model", family, layers=2)
+    tiny_llms.language_model(tmp_path / "model", family, layers=2, **(SIZES if family == "Llama" else {}))
     with pytest.raises(UserError, match=message):
         quantized(tmp_path / "model", **params)
+
+
+def test_a_layer_that_auto_round_does_not_pack(tmp_path: Path, quantized: Quantize) -> None:
+    tiny_llms.language_model(tmp_path / "model", layers=1)
+    with pytest.raises(UserError, match=r"no layer of 16 × 32, such as 'model\.layers\.0\.self_attn\.k_proj'"):
+        quantized(tmp_path / "model")
+    made = quantized(tmp_path / "model", ignore=["*.k_proj", "*.v_proj"])
+    assert made.facts["layers"] == 5
 
 
 def test_tuning_without_tokens_is_refused() -> None:
