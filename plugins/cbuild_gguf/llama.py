@@ -56,8 +56,8 @@ class _Model(native.LlamaModel):  # type: ignore[misc, unused-ignore]
 
 
 class Llama:
-    """A model of a GGUF file on the CPU. ``cache``: type of cached keys and values, ``f16`` or ``f32``, and with ``f32``
-    of all attention."""
+    """A model of a GGUF file on the CPU. ``cache``: type of cached keys and values, ``f16``, or ``f32``, with
+    which all attention is in float32."""
 
     def __init__(self, file: Path, threads: int = 1, cache: str = "f16") -> None:
         self._threads, self._cache = threads, _CACHES[cache]

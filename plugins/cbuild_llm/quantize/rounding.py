@@ -103,8 +103,8 @@ def _chosen(module: nn.Module, params: QuantizeLlm) -> list[str]:
     odd = next((name for name, each in chosen.items() if any(size % _TILE for size in each.weight.shape)), None)
     if odd is not None:
         raise UserError(
-            f"auto-round packs no layer of {' × '.join(map(str, chosen[odd].weight.shape))}, such as '{odd}': both must "
-            f"be multiples of {_TILE}",
+            f"auto-round packs no layer of {' × '.join(map(str, chosen[odd].weight.shape))}, such as '{odd}': both "
+            f"must be multiples of {_TILE}",
             hint="leave such layers out with 'ignore'",
         )
     return list(chosen)

@@ -50,7 +50,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def quantized(tmp_path_factory: pytest.TempPathFactory, llama: Path, project: Path) -> Quantize:
+def quantized(tmp_path_factory: pytest.TempPathFactory, llama: Path) -> Quantize:
     """Run the technique; equal parameters run once."""
     home = tmp_path_factory.mktemp("quantized")
     made: dict[str, NodeRun] = {}
@@ -58,19 +58,14 @@ def quantized(tmp_path_factory: pytest.TempPathFactory, llama: Path, project: Pa
     def quantized(model: Path = llama, **params: Any) -> NodeRun:
         key = json.dumps([str(model), params], sort_keys=True)
         if key not in made:
-            inputs = {
-                "inputs": {"tokens": tokenized(tokens=256, context=32, stride=32)},
-                "references": {"ids": "tokens"},
-            }
-            world = inputs if "tokens" in params else {}
+            place = home / str(len(list(home.iterdir())))
+            place.mkdir()
+            world: dict[str, Any] = {}
+            if "tokens" in params:
+                world = {"inputs": {"tokens": token_ids(place / "ids", 60_000)}, "references": {"ids": "tokens"}}
             typed = msgspec.convert(params, QuantizeLlm)
-            out = home / f"out{len(list(home.iterdir()))}"
             made[key] = run_node(
-                "cbuild_llm.quantize.rounding:quantize",
-                artifact(model, "hf-model"),
-                typed,
-                out,
-                **(world if "tokens" in params else {}),
+                "cbuild_llm.quantize.rounding:quantize", artifact(model, "hf-model"), typed, place / "out", **world
             )
         return made[key]
 
