@@ -38,9 +38,15 @@ def stock(folder: Path) -> Any:
     return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
 
+class Counted(native.LlamaModel):
+    """cyllama 0.2.18 asks a model for this when it copies logits, and a model lacks it."""
+
+    n_vocab = 320
+
+
 def bare(file: Path, ids: list[int]) -> np.ndarray:
     """Log-probabilities V of the token after ``ids``: a context of its own, by the wheel's own calls."""
-    model = native.LlamaModel(str(file), native.LlamaModelParams())
+    model = Counted(str(file), native.LlamaModelParams())
     params = native.LlamaContextParams()
     params.n_ctx, params.n_threads, params.n_threads_batch = 256, 1, 1
     context = native.LlamaContext(model, params)
