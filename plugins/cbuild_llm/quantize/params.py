@@ -22,7 +22,6 @@ class QuantizeLlm(Params):
     group_size: Annotated[
         int, Meta(ge=8, le=4096, description="weights of a row, neighbours along the input, that share a scale")
     ] = 32
-    symmetric: Annotated[bool, Meta(description="false: each group has a zero point, too")] = True
     tokens: Annotated[
         ModelRef | None, Meta(description="target that made token ids with `tokenize.text`; `auto-round` needs it")
     ] = None

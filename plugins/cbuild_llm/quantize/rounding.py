@@ -68,7 +68,6 @@ def quantize(ctx: Context, model: Path, params: QuantizeLlm) -> dict[str, Any]:
         "method": params.method,
         "bits": params.bits,
         "group_size": params.group_size,
-        "symmetric": params.symmetric,
         "layers": len(chosen),
         "of_parameters": quantized / found.parameters,
         "in_float": [name for name in single if len(found.tensors[name].shape) > 1],
@@ -133,7 +132,7 @@ def _round(
     from auto_round import AutoRound
     from auto_round.schemes import QuantizationScheme
 
-    own = {"bits": params.bits, "group_size": params.group_size, "sym": params.symmetric, "data_type": "int"}
+    own = {"bits": params.bits, "group_size": params.group_size, "sym": True, "data_type": "int"}
     stay = {
         name: {"bits": 16, "data_type": "float"}
         for name, each in module.named_modules()

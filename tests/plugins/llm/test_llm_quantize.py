@@ -72,8 +72,8 @@ def quantized(tmp_path_factory: pytest.TempPathFactory, llama: Path) -> Quantize
     return quantized
 
 
-def unpacked(folder: Path, bits: int) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Layer → integers, scales and zero points, each of the shape of the weight; read bit by bit, as the format is
+def unpacked(folder: Path, bits: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Layer → integers and scales, both of the shape of the weight; read bit by bit, as the format is
     documented: integers of ``bits`` from the lowest bits of an int32 on, with 2^(bits-1) added."""
     tensors = load_file(folder / "model.safetensors")
     found = {}
@@ -88,21 +88,15 @@ def unpacked(folder: Path, bits: int) -> dict[str, tuple[np.ndarray, np.ndarray,
             word, place = divmod(column, 32 // bits)
             integers[:, column] = (words[:, word] >> (place * bits) & (2**bits - 1)).astype(np.int64) - 2 ** (bits - 1)
         scale = tensors[f"{layer}.weight_scale"].float().numpy().astype(np.float64)
-        zeros = np.zeros_like(scale)
-        if (zero := tensors.get(f"{layer}.weight_zero_point")) is not None:
-            for row in range(rows):  # packed along the rows
-                word, place = divmod(row, 32 // bits)
-                line = zero.numpy().view(np.uint32)[word]
-                zeros[row] = (line >> (place * bits) & (2**bits - 1)).astype(np.int64) - 2 ** (bits - 1)
         wide = columns // scale.shape[1]
-        found[layer] = (integers, scale.repeat(wide, axis=1), zeros.repeat(wide, axis=1))
+        found[layer] = (integers, scale.repeat(wide, axis=1))
     return found
 
 
 @pytest.mark.parametrize(
     "params",
-    [{}, {"bits": 8, "group-size": 16}, {"symmetric": False, "group-size": 16}, {"ignore": ["*.down_proj"]}],
-    ids=["4 bits", "8 bits", "zero points", "some stay"],
+    [{}, {"bits": 8, "group-size": 16}, {"ignore": ["*.down_proj"]}],
+    ids=["4 bits", "8 bits", "some stay"],
 )
 def test_integers_are_the_nearest_of_their_grid(llama: Path, quantized: Quantize, params: Any) -> None:
     made = quantized(**params)
@@ -117,14 +111,14 @@ def test_integers_are_the_nearest_of_their_grid(llama: Path, quantized: Quantize
     assert sorted(layers) == sorted(wanted)
     assert made.facts["layers"] == len(wanted)
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-    for layer, (integers, scale, zero) in layers.items():
+    for layer, (integers, scale) in layers.items():
         weight = before[f"{layer}.weight"].double().numpy()
-        nearest = np.clip(np.rint(weight / scale + zero), low, high)
+        nearest = np.clip(np.rint(weight / scale), low, high)
         assert (integers != nearest).mean() < 0.002, f"{layer}: all but ties of float16's scales"
         assert np.abs(integers - nearest).max() <= 1
         size = params.get("group-size", 32)
         groups = np.abs(weight).reshape(-1, size).max(axis=1)
-        reach = np.abs((integers - zero) * scale).reshape(-1, size).max(axis=1)
+        reach = np.abs(integers * scale).reshape(-1, size).max(axis=1)
         assert (reach > 0.8 * groups).all(), f"{layer}: the grid ends where the weights end"
     for name, value in before.items():
         if name.removesuffix(".weight") not in layers:
@@ -136,9 +130,9 @@ def test_integers_are_the_nearest_of_their_grid(llama: Path, quantized: Quantize
 def test_transformers_loads_what_the_integers_stand_for(tmp_path: Path, llama: Path, quantized: Quantize) -> None:
     made = quantized()
     reference = transformers.AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32).eval()
-    for layer, (integers, scale, zero) in unpacked(made.out, 4).items():
+    for layer, (integers, scale) in unpacked(made.out, 4).items():
         with torch.no_grad():
-            reference.get_submodule(layer).weight.copy_(torch.from_numpy((integers - zero) * scale))
+            reference.get_submodule(layer).weight.copy_(torch.from_numpy(integers * scale))
     ids = torch.arange(2, 42)[None]
     with torch.no_grad():
         wanted = reference(input_ids=ids).logits
