@@ -200,13 +200,12 @@ class OfGeneration(MetricContract):
     """On the reference runtime of an ``hf-model``."""
 
     preload = PRELOAD
-    kind = "hf-model"
     params = {"tokens": "ids", "prompt": 8, "generate": 4, "repeat": 3}
     references = {"ids": "tokens", "chat": "source"}
     unfit_params = ({"prompt": 1000},)
 
     def subject(self, place):
-        return chat()
+        return artifact(chat(), "hf-model")
 
     def inputs(self, place):
         return {"tokens": artifact(ids(), "token-ids"), "source": artifact(chat(), "hf-model")}
