@@ -320,10 +320,11 @@ def speed(ours: Path, other: Path, start: Start, feeds: Feeds, params: Latency) 
     sample = measure(session, params, time.perf_counter)
     ratio = sample.ratio()
     found = direct_speed(
+        "latency",
         {
             "value": 1e3 * sample.time(0).value, "baseline": {"value": 1e3 * sample.time(1).value},
             "ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high,
-        }
+        },
     )  # fmt: skip
     assert found is not None
     return found

@@ -25,8 +25,7 @@ from typing import Any
 
 from compressbuild.platforms import Facts, check, probe
 from compressbuild.registry import Registry, discover
-from compressbuild.starter.recipes import Recipe, recipes
-from compressbuild.starter.writing import kinds_after
+from compressbuild.starter.recipes import Recipe, kinds_after, recipes
 
 REPO = Path(__file__).resolve().parents[1]
 FILE = "measured.json"

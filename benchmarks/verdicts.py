@@ -55,7 +55,7 @@ def repeat(subject: Path, baseline: Path, batch: int, repeats: int) -> Counter[s
     verdicts: Counter[str] = Counter()
     for number in range(1, repeats + 1):
         found = measure(subject, baseline, batch)
-        said = direct_speed(found)
+        said = direct_speed("latency", found)
         assert said is not None
         assert said.low is not None
         assert said.high is not None

@@ -31,15 +31,13 @@ def inputs_of(
             raise UserError(f"the model takes no input '{strange[0]}'", hint=f"its forward takes: {', '.join(order)}")
         found = {name: ModelInput(name, tuple(each.shape), each.dtype) for name, each in given.items()}
         return tuple(found[name] for name in order if name in found)
-    if "decoder_input_ids" in order:
-        raise UserError(
-            f"'{shown}' has an encoder and a decoder, and which part is meant cannot be told",
-            hint="name its inputs with 'inputs:', or write a 'factory:' that gives one part",
-        )
     names = set(_text_inputs(config, folder, shown)) if "input_ids" in order else set()
     found = {name: ModelInput(name, ("batch", "sequence"), "int64") for name in _TEXT if name in names}
     if "pixel_values" in order:
         found["pixel_values"] = ModelInput("pixel_values", ("batch", *_pixels(config, folder, shown)), "float32")
+    found |= {name: ModelInput(name, shape, "float32") for name, shape in _sound(config).items() if name in order}
+    if found and "decoder_input_ids" in order:  # the whole model, its decoder reading a text that is there
+        found["decoder_input_ids"] = ModelInput("decoder_input_ids", ("batch", "decoder_sequence"), "int64")
     if not found:
         raise UserError(
             f"the inputs of '{shown}' cannot be told from its configuration",
@@ -66,6 +64,18 @@ def _text_inputs(config: Mapping[str, Any], folder: Path, shown: str) -> list[st
             ) from error
     known = list(names or _TEXT[:2])
     return [name for name in _TEXT if name in known and (name != _TEXT[2] or config.get("type_vocab_size", 0) > 1)]
+
+
+def _sound(config: Mapping[str, Any]) -> dict[str, tuple[int | str, ...]]:
+    """Shapes of sound: frames of a mel spectrogram in the length that the model fixes, or samples."""
+    match config:
+        case {"num_mel_bins": int(bins), "max_source_positions": int(positions)}:  # Whisper: two frames a position
+            return {"input_features": ("batch", bins, 2 * positions)}
+        case {"num_mel_bins": int(bins), "max_length": int(frames)}:  # the audio spectrogram transformer
+            return {"input_values": ("batch", frames, bins)}
+        case {"conv_stride": list(), "conv_kernel": list()}:  # wav2vec 2.0 and its kin
+            return {"input_values": ("batch", "samples")}
+    return {}
 
 
 def _pixels(config: Mapping[str, Any], folder: Path, shown: str) -> tuple[int, int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -54,3 +55,24 @@ def test_what_olive_is_compared_with_resolves(tmp_path: Path, monkeypatch: pytes
     }
     assert {"quantize.static", "openvino.quantize", "onnxruntime", "openvino"} <= found["digits CNN"]
     assert {"quantize.dynamic", "openvino.quantize", "onnxruntime", "openvino"} <= found["MiniLM"]
+
+
+def test_a_speed_beside_olive_is_the_ratio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of the two runs does ten times as much."""
+    from cbuild_metrics.speed.params import Latency
+
+    def start(path: Path) -> Callable[[dict[str, np.ndarray]], object]:
+        work = np.ones(2_000_000 if path.name == "slow" else 200_000)
+        return lambda feeds: float((work * feeds["x"]).sum())
+
+    params = Latency(sessions=4, blocks=5, seconds=0.1)
+    found = script("olive", monkeypatch).speed(tmp_path / "slow", tmp_path / "fast", start, {"x": np.ones(1)}, params)
+    assert found.ratio > 3
+
+
+def test_repeated_verdicts_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verdicts = script("verdicts", monkeypatch)
+    result = {"value": 1.0, "baseline": {"value": 2.0}, "ratio": 0.5, "ratio_low": 0.45, "ratio_high": 0.55}
+    result |= {"noisy": False, "disturbed": 0, "blocks": 9}
+    monkeypatch.setattr(verdicts, "measure", lambda *_: result)
+    assert verdicts.repeat(tmp_path, tmp_path, 1, 3) == {"faster": 3}

@@ -7,12 +7,13 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import click
 import pytest
 from command import Ran, Work
-from damage import within
+from damage import Hang, within
 from fuzzing import modest
 from quick import Quick
 from sweeps import Tally, shard, tallied, tries
@@ -163,6 +164,10 @@ class Trial:
             shutil.rmtree(self._project.root.parent / "copy", ignore_errors=True)
             self._work = self._project.copy(self._project.root.parent / "copy")
         self._lines += 1
+        if args[:1] == ["watch"]:
+            with suppress(Hang), within(3):  # it waits for changes, as it should
+                sound(self._work(*args, code=None))
+            return
         ran = modest(lambda: self._in_time(args))
         sound(ran)
         assert not must_fail or ran.code == 2, f"exit {ran.code}, though an option is unknown"

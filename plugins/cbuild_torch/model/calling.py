@@ -54,10 +54,16 @@ def tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
 
 
 def named_outputs(result: Any) -> dict[str, Tensor]:
-    """Output name → tensor: ``output`` for one tensor, ``output_0`` … for a sequence, the names of a mapping."""
+    """Output name → tensor: ``output`` for one tensor, ``output_0`` … for a sequence, the names of a mapping.
+
+    transformers' ModelOutput, a mapping and a dataclass at once, may have the whole outputs of the model's parts beside
+    its own (``text_model_output`` of CLIP). They are left out.
+    """
     if isinstance(result, Tensor):
         return {"output": result}
-    if isinstance(result, Mapping):
+    if isinstance(result, Mapping) and is_dataclass(result):
+        pairs = [(str(name), value) for name, value in result.items() if not isinstance(value, Mapping)]
+    elif isinstance(result, Mapping):
         pairs = [(str(name), value) for name, value in result.items()]
     elif is_dataclass(result) and not isinstance(result, type):
         pairs = [(item.name, getattr(result, item.name)) for item in fields(result)]

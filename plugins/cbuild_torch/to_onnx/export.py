@@ -6,7 +6,7 @@ import contextlib
 import gc
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,7 @@ def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
     refuse_bfloat16(module)
     sizes = axis_sizes(description.inputs, params.sizes)
     example = example_arrays(description.inputs, sizes)
-    with torch.no_grad():
-        found = list(named_outputs(caller(module, description.inputs)(tensors(example))))
+    found = _outputs_of(module, description.inputs, example, sizes)
     names = free_names(_output_names(found, params.outputs), description.inputs)
     ctx.progress(0, 3, stage="trace")
     program = trace(module, description.inputs, tensors(example), len(names), params.opset)
@@ -98,6 +97,24 @@ def export(ctx: Context, model: Path, params: ExportOnnx) -> dict[str, Any]:
     worst = max(worst, at_every_size(known, runner, names, hint=CAUSES, **allowed))
     ctx.progress(3, 3)
     return {"opset": params.opset, "nodes": nodes, "max_difference": worst}
+
+
+def _outputs_of(
+    module: nn.Module, inputs: tuple[ModelInput, ...], example: dict[str, np.ndarray], sizes: Mapping[str, int]
+) -> list[str]:
+    """Names of the outputs. UserError if the module does not take its dynamic axes at these ``sizes``."""
+    try:
+        with torch.no_grad():
+            return list(named_outputs(caller(module, inputs)(tensors(example))))
+    except (RuntimeError, ValueError, IndexError) as error:
+        free = {axis for item in inputs for axis in item.shape[1:] if isinstance(axis, str)}
+        if not free:
+            raise
+        shown = ", ".join(f"{axis} = {size}" for axis, size in sizes.items())
+        raise UserError(
+            f"the model does not take an example of {shown}: {' '.join(str(error).split())[:200]}",
+            hint=f"say a size that it takes: 'sizes: {{{next(axis for axis in sizes if axis in free)}: …}}'",
+        ) from error
 
 
 def refuse_bfloat16(module: nn.Module) -> None:

@@ -28,10 +28,17 @@ Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 
 def known_answers(module: nn.Module, inputs: Sequence[ModelInput], sizes: Mapping[str, int]) -> Probed:
-    """torch's outputs at several sizes of every named axis, 1 included; around ``sizes``, if the user gives any."""
+    """torch's outputs at several sizes of every named axis, 1 included; around ``sizes``, if the user gives any.
+
+    A large size is tried a third smaller and a quarter larger, too: the model may take none of the usual ones.
+    """
     firsts = {item.shape[0] for item in inputs if item.shape}
-    axes = {axis: (*(FIRST if axis in firsts else OTHERS), size) for axis, size in sizes.items()}
+    axes = {axis: (*(FIRST if axis in firsts else OTHERS), *_beside(size), size) for axis, size in sizes.items()}
     return probed(module, inputs, axes=axes)
+
+
+def _beside(size: int) -> tuple[int, ...]:
+    return (size - size // 3, size + size // 4 + 1) if size > max(OTHERS) else ()
 
 
 def at_every_size(

@@ -167,6 +167,15 @@ def test_masks_are_ragged_and_never_empty(dtype: str) -> None:
     assert (lengths.max() == 16) == (dtype != "bool"), "true may mean 'ignore', so that something is left either way"
 
 
+def test_a_long_row_counts_by_two_thirds() -> None:
+    """Beyond a local attention's window of what counts, a softmax is over nothing, and runtimes differ."""
+    item = ModelInput("attention_mask", ("batch", "length"), "int64")
+    mask = probe_arrays([item], {"batch": 64, "length": 96}, np.random.default_rng(0))["attention_mask"]
+    lengths = mask.sum(1)
+    assert lengths.min() >= 64
+    assert len(set(lengths)) > 10
+
+
 def test_a_padding_mask_is_true_at_the_end() -> None:
     item = ModelInput("key_padding_mask", ("batch", "length"), "bool")
     mask = probe_arrays([item], {"batch": 8, "length": 16}, np.random.default_rng(0))["key_padding_mask"]

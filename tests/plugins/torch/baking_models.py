@@ -32,6 +32,17 @@ class Last(nn.Module):
         return self.out((x[:, -20:] if x.shape[1] > 20 else x).mean(1))
 
 
+class Long(nn.Module):
+    """At least 100 steps, and at most 300, as of a sound."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(8, 4, 100)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv((x[:, -300:] if x.shape[1] > 300 else x).transpose(1, 2)).mean(2)
+
+
 class Padded(nn.Module):
     """Pads to a multiple of 8 where that is needed."""
 
@@ -89,6 +100,7 @@ class Small(nn.Module):
 
 
 MODELS = {"area": Area, "last": Last, "padded": Padded, "pooled": Pooled, "alone": Alone, "fine": Fine, "small": Small}
+MODELS |= {"long": Long}
 INPUTS = {"area": IMAGES, "padded": IMAGES, "pooled": IMAGES, "fine": IDS, "small": IDS}
 
 

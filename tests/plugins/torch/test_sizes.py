@@ -44,6 +44,16 @@ def test_a_size_that_the_code_bakes_in_is_named(source, tmp_path, name, axis):
     assert "write the number in 'inputs:'" in (error.value.hint or "")
 
 
+def test_a_model_that_takes_none_of_the_usual_sizes(source, tmp_path):
+    """The example's size is asked for; the file is then tried beside it, too."""
+    model = source("long")
+    with pytest.raises(UserError, match="does not take an example of batch = 2, time = 16: ") as error:
+        run_node(EXPORT, model, ExportOnnx(), tmp_path / "out", **WORLD)
+    assert error.value.hint == "say a size that it takes: 'sizes: {time: …}'"
+    with pytest.raises(UserError, match=r"right at .*time = 280 and wrong at .*time = 351"):
+        run_node(EXPORT, model, ExportOnnx(sizes={"time": 280}), tmp_path / "out", **WORLD)
+
+
 def test_the_number_in_the_inputs_is_the_way_out(source, tmp_path):
     model = source("area", [["x", ["batch", 3, 24, 20], "float32"]])
     out = run_node(EXPORT, model, ExportOnnx(), tmp_path / "out", **WORLD).out
