@@ -41,8 +41,8 @@ def test_of_a_backend(name: str, tmp_path: Path) -> None:
     assert f"backend: {name}" in platforms
     whole = with_example(f"targets:\n{targets}")
     if "hf-model" in registry().backends[name].consumes:
-        assert whole.count("\nmodels:\n") == 1
-        whole = whole.replace("\nmodels:\n", "\nmodels:\n  chat: {llm: models/chat}\n")
+        whole, count = re.subn(r"(?m)^  chat: \{factory:.*$", "  chat: {llm: models/chat}", whole)
+        assert count == 1
     assert whole.count("\nplatforms:\n") == 1
     assert name in nodes(whole.replace("\nplatforms:\n", f"\n{platforms}"), tmp_path)
 

@@ -72,6 +72,8 @@ def test_four_bits_on_two_runtimes(tmp_path: Path) -> None:
     for module, wheel in (("auto_round", "auto-round"), ("cyllama", "cyllama")):
         pytest.importorskip(module, reason=f"the wheel {wheel} is not installed")
     project(tmp_path, 2)
+    shutil.rmtree(tmp_path / "smollm2")
+    tiny_llms.language_model(tmp_path / "smollm2", layers=2, hidden_size=64, intermediate_size=96)
     file = tmp_path / "Compressfile"
     text = file.read_text().replace("type: q4_k_m", "type: q4_k_m, pre-tokenizer: gpt-2")
     text = text.replace("tokens: calibration}", "tokens: calibration, iterations: 5}")
