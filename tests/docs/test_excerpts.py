@@ -31,7 +31,8 @@ def first_party(what: str) -> list[str]:
 
 
 def nodes(text: str, place: Path) -> set[str]:
-    graph = build_graph(loads(text, place / "Compressfile"), registry(), Facts.fixed({}))
+    spec = loads(text, place / "Compressfile", sources=registry().sources_of)
+    graph = build_graph(spec, registry(), Facts.fixed({}))
     return {node.name for node in graph.nodes}
 
 
