@@ -222,7 +222,13 @@ class Measuring:
             subject, run = predictions, {}
             if record.paired:
                 return self._paired(name, record, found, plan, subject, evaluate, use, baseline)
-        node = self._node(name, record, found, subject, run, evaluate, use, baseline)
+        others: dict[str, int] = {}
+        references = self.steps.referred(found, others, use.mark) if isinstance(record, RunMetric) else {}
+        if references is None:
+            return None
+        loads = ((role, beside(draft, index, run["subject"])) for role, index in others.items())
+        run |= {role: with_ for role, with_ in loads if with_ is not None}
+        node = self._node(name, record, found, subject, run, evaluate, use, baseline, others=others, named=references)
         if missing := draft.nodes[node].missing:
             return replace(plan, reason=f"not measured here: {lacking(missing)}")
         return replace(plan, node=node)
@@ -349,9 +355,12 @@ class Measuring:
         use: MetricUse,
         baseline: str | None,
         paired: int | None = None,
+        others: Mapping[str, int] = {},
+        named: Mapping[str, str] = {},
     ) -> int:
+        """``others``: inputs that parameters refer to, by role. ``named``: the names there → roles."""
         draft = self.draft
-        inputs = {"subject": subject}
+        inputs = {"subject": subject, **others}
         if paired is not None:
             inputs["baseline"] = paired
         elif isinstance(record, RunMetric) and baseline is not None and baseline != name:
@@ -381,6 +390,7 @@ class Measuring:
                 params_type=type_name(record.params),
                 key_params=found.key(),
                 inputs=inputs,
+                references=dict(named),
                 run_with=run,
                 models=draft.carried(inputs),
                 functions=found.named("function"),

@@ -110,16 +110,9 @@ class Steps:
         """A technique node: the subject, plus an edge for each reference among its parameters. ``unsettled``: values
         that nobody has chosen yet."""
         draft = self.draft
-        references: dict[str, str] = {}
-        for ref in found.of("model"):
-            index = self.reference(ref.name, ref.value, ref.mark or mark)
-            if index is None:
-                return None
-            if ref.value in references:
-                continue
-            same = sum(role.partition("#")[0] == ref.name for role in inputs)
-            references[ref.value] = f"{ref.name}#{same + 1}" if same else ref.name
-            inputs[references[ref.value]] = index
+        references = self.referred(found, inputs, mark)
+        if references is None:
+            return None
         if not draft.datasets_known(found, mark):
             return None
         subject = draft.nodes[inputs["subject"]]
@@ -162,6 +155,21 @@ class Steps:
         kinds = {role: self.draft.nodes[index].kind for role, index in inputs.items() if role != "subject"}
         others = {role: inputs[role] for role, kind in kinds.items() if kind not in technique.consumes}
         return {role: with_ for role, i in others.items() if (with_ := run_with(self.draft, i)) is not None}
+
+    def referred(self, found: Resolved, inputs: dict[str, int], mark: Mark) -> dict[str, str] | None:
+        """Name of a model or target that parameters refer to → its role, which is added to ``inputs``. None: one of
+        them is unknown."""
+        references: dict[str, str] = {}
+        for ref in found.of("model"):
+            index = self.reference(ref.name, ref.value, ref.mark or mark)
+            if index is None:
+                return None
+            if ref.value in references:
+                continue
+            same = sum(role.partition("#")[0] == ref.name for role in inputs)
+            references[ref.value] = f"{ref.name}#{same + 1}" if same else ref.name
+            inputs[references[ref.value]] = index
+        return references
 
     def reference(self, parameter: str, name: str, mark: Mark) -> int | None:
         """The node of a model or target that a parameter names."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from compressbuild.api import AnswerMetric, Kind, Source, Stack, Technique, hookimpl
+from compressbuild.api import AnswerMetric, Kind, RunMetric, Source, Stack, Technique, hookimpl
 
 from .params import Llm
 from .prune.params.layers import PruneLlmLayers
 from .prune.params.weights import PruneLlmWeights
+from .quantize.params import QuantizeLlm
+from .scores.params.greedy import Greedy
 from .scores.params.paired import Paired
 from .scores.params.perplexity import Perplexity
 from .scores.params.scores import TokenScores
+from .speed.params import Generating
 from .tokens.params import TokenizeText
 
 _HF = Stack(
@@ -20,6 +24,11 @@ _HF = Stack(
     preload=("torch", "torch._dynamo", "safetensors.torch", "transformers.modeling_utils"),
     install="pip install 'compressbuild[hf]'",
 )
+
+_PACKED = _HF.also(
+    modules=("compressed_tensors",), tools=("compressed-tensors",), install="pip install 'compressbuild[llm]'"
+)
+_QUANTIZE = _PACKED.also(modules=("auto_round",), tools=("auto-round", "accelerate"))
 
 _NUMPY = Stack(modules=("numpy",), tools=("numpy",), install="pip install 'compressbuild[hf]'")
 
@@ -39,6 +48,20 @@ def compressbuild_kinds() -> Iterator[Kind]:
         load="cbuild_llm.model.runner:load",
         open="cbuild_llm.model.opening:open_model",
         stack=_HF,
+    )
+    yield Kind(
+        name="hf-quantized",
+        files=("config.json", "*.safetensors"),
+        summary="a causal language model as transformers loads it, its linear layers packed as compressed-tensors",
+        loading=(
+            "from transformers import AutoModelForCausalLM, AutoTokenizer  # and compressed-tensors is installed\n"
+            "model = AutoModelForCausalLM.from_pretrained(directory)\n"
+            "tokenizer = AutoTokenizer.from_pretrained(directory)\n"
+        ),
+        validate="cbuild_llm.model.checkpoint:validate_quantized",
+        load="cbuild_llm.model.quantized:load",
+        open="cbuild_llm.model.quantized:open_model",
+        stack=_PACKED,
     )
     yield Kind(
         name="token-ids",
@@ -95,6 +118,15 @@ def compressbuild_techniques() -> Iterator[Technique]:
         stack=_HF,
     )
     yield Technique(
+        name="quantize.llm",
+        run="cbuild_llm.quantize.rounding:quantize",
+        params=QuantizeLlm,
+        consumes=("hf-model",),
+        produces="hf-quantized",
+        stack=_QUANTIZE,
+        traits=("weights-only",),
+    )
+    yield Technique(
         name="metrics.token-scores",
         run="cbuild_llm.scores.score:score",
         params=TokenScores,
@@ -104,7 +136,7 @@ def compressbuild_techniques() -> Iterator[Technique]:
 
 
 @hookimpl
-def compressbuild_metrics() -> Iterator[AnswerMetric]:
+def compressbuild_metrics() -> Iterator[AnswerMetric | RunMetric]:
     common = {"via": "metrics.token-scores", "role": "quality", "stack": _NUMPY}
     yield AnswerMetric(
         name="lm-perplexity",
@@ -144,4 +176,45 @@ def compressbuild_metrics() -> Iterator[AnswerMetric]:
         params=Paired,
         direction="higher",
         **common,
+    )
+    yield RunMetric(
+        name="lm-greedy-agreement",
+        summary="share of the tokens that it generates as its source does, before the first other one",
+        source="position of the first divergence",
+        run="cbuild_llm.scores.greedy:agreement",
+        params=Greedy,
+        direction="higher",
+        role="quality",
+        exclusive=False,
+        stack=_NUMPY,
+    )
+    timed: dict[str, Any] = {
+        "role": "cost",
+        "params": Generating,
+        "source": "as vLLM and NVIDIA NIM define it",
+        "stack": _NUMPY,
+    }
+    yield RunMetric(
+        name="lm-first-token",
+        summary="time from a prompt to the first token, without tokenizing",
+        run="cbuild_llm.speed.timing:first_token",
+        unit="ms",
+        direction="lower",
+        **timed,
+    )
+    yield RunMetric(
+        name="lm-prefill",
+        summary="tokens of a prompt that it reads in a second",
+        run="cbuild_llm.speed.timing:prefill",
+        unit="tokens/s",
+        direction="higher",
+        **timed,
+    )
+    yield RunMetric(
+        name="lm-decode",
+        summary="tokens that it generates in a second, after the first, one sequence at a time",
+        run="cbuild_llm.speed.timing:decode",
+        unit="tokens/s",
+        direction="higher",
+        **timed,
     )

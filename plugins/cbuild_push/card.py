@@ -12,6 +12,7 @@ MARK = "<!-- written by cbuild push; remove this line to keep your own text -->"
 _LIBRARIES = {
     "onnx": "onnx", "onnxruntime-model": "onnx", "openvino-ir": "openvino", "torch-model": "pytorch",
     "executorch-program": "executorch", "coreml-package": "coreml", "tflite": "litert",
+    "hf-model": "transformers", "hf-quantized": "transformers", "gguf-model": "gguf",
 }  # fmt: skip
 _DOWNLOAD = """\
 ## Download

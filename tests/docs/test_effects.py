@@ -27,7 +27,7 @@ NOT_A_ROW = {
     "extract.subgraph",
     "tokenize.text",
 }
-NOT_A_ROW |= {"prune.llm-layers", "prune.llm-weights"}
+NOT_A_ROW |= {"prune.llm-layers", "prune.llm-weights", "quantize.llm"}
 
 
 @cache

@@ -50,6 +50,21 @@ def test_what_takes_a_dataset_still_asks_for_one() -> None:
         graph("top1")
 
 
+@pytest.mark.parametrize("name", ["lm-greedy-agreement", "lm-decode"])
+def test_a_metric_that_runs_the_artifact_gets_what_it_names(name: str) -> None:
+    both = name == "lm-greedy-agreement"
+    made = graph(f"{name}: {{tokens: ids{', source: chat' if both else ''}}}")
+    (plan,) = made.targets["whole"].metrics
+    assert plan.node is not None
+    node = made.nodes[plan.node]
+    roles = {role: made.nodes[index].kind for role, index in node.inputs.items()}
+    assert roles == {"subject": "hf-model", "tokens": "token-ids", **({"source": "hf-model"} if both else {})}
+    assert node.references == {"ids": "tokens", **({"chat": "source"} if both else {})}
+    assert node.run_with.keys() == roles.keys() - {"tokens"}
+    with pytest.raises(CompressfileError, match=r"'tokens'.*'idz'"):
+        graph(f"{name}: {{tokens: idz{', source: chat' if both else ''}}}")
+
+
 def test_tokens_that_nobody_declares() -> None:
     with pytest.raises(CompressfileError, match=r"'tokens'.*'idz'"):
         graph("lm-perplexity: {tokens: idz}")

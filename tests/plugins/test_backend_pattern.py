@@ -20,7 +20,7 @@ BACKENDS = {
 }
 # The bottom first; a module of the pattern imports only those before it. Other modules stand where they fit.
 PATTERN = ("settings", "artifact", "runner", "compile", "manifest")
-DOORS = ("cbuild_kit", "cbuild_onnx.model", "cbuild_torch.model")
+DOORS = ("cbuild_kit", "cbuild_llm.model", "cbuild_onnx.model", "cbuild_torch.model")
 
 
 def imported(path: Path) -> Iterator[str]:

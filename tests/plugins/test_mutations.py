@@ -50,6 +50,8 @@ EXEMPT = {
     "coreml": "its packages run on a Mac only, where its parity check is the others'",
     "prune.llm-layers": "its faults are planted in tests/plugins/llm/test_llm_layers.py, on models of several families",
     "prune.llm-weights": "its faults are planted in tests/plugins/llm/test_llm_weights.py",
+    "quantize.llm": "its faults are planted in tests/plugins/llm/test_llm_quantize.py",
+    "gguf": "its faults are planted in tests/plugins/gguf/test_gguf_backend.py",
     "tokenize.text": "it has no model to compare; its ids are the tokenizer's in tests/plugins/llm/test_llm_scores.py",
     "tensorrt": "it compiles on NVIDIA GPUs only; its parity check is the others'",
     "tensorrt-rtx": "its engines run on NVIDIA GPUs only; its parity check is the others'",

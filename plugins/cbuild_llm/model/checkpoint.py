@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -19,7 +20,15 @@ from cbuild_huggingface.model.directory import beside, read_config, read_json, w
 
 from compressbuild.api import UserError
 
-__all__ = ["Checkpoint", "Tensor", "copy_beside", "read_checkpoint", "validate"]
+__all__ = [
+    "Checkpoint",
+    "Tensor",
+    "copy_beside",
+    "read_checkpoint",
+    "read_quantized",
+    "validate",
+    "validate_quantized",
+]
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 _FLOATS = ("F64", "F32", "F16", "BF16")
@@ -54,7 +63,29 @@ def read_checkpoint(folder: Path, shown: str) -> Checkpoint:
 
     ``shown``: the directory, for messages.
     """
-    config = read_config(folder, shown)
+    found = _read(folder, shown, read_config(folder, shown))
+    odd = next((name for name, tensor in found.tensors.items() if tensor.dtype not in _FLOATS), None)
+    if odd is not None:
+        raise UserError(
+            f"'{shown}': the weight '{odd}' is {found.tensors[odd].dtype}, and not of a float type",
+            hint="start from the float weights: techniques quantize those",
+        )
+    return found
+
+
+def read_quantized(folder: Path, shown: str) -> Checkpoint:
+    """As :func:`read_checkpoint`, of a model whose linear layers are compressed-tensors."""
+    config = read_json(folder / "config.json", shown)
+    method = (config.get("quantization_config") or {}).get("quant_method")
+    if method != "compressed-tensors" or config.get("auto_map"):
+        raise UserError(f"'{shown}/config.json' is not that of a model in compressed-tensors, but says '{method}'")
+    found = _read(folder, shown, config)
+    if not any(name.endswith(".weight_packed") for name in found.tensors):
+        raise UserError(f"'{shown}' has no packed weight, though its config.json says that it is quantized")
+    return found
+
+
+def _read(folder: Path, shown: str, config: dict[str, Any]) -> Checkpoint:
     for path in beside(folder):
         if path.suffix == ".json":
             _check_json(path, shown)
@@ -70,20 +101,23 @@ def read_checkpoint(folder: Path, shown: str) -> Checkpoint:
             tensors |= _tensors(folder, name, shown)
     if len(weights) > 1:
         _check_index(folder, weights[0], tensors, shown)
-    odd = next((name for name, tensor in tensors.items() if tensor.dtype not in _FLOATS), None)
-    if odd is not None:
-        raise UserError(
-            f"'{shown}': the weight '{odd}' is {tensors[odd].dtype}, and not of a float type",
-            hint="start from the float weights: techniques quantize those",
-        )
     names = [path.relative_to(folder).as_posix() for path in beside(folder)]
     return Checkpoint(config, dict(sorted(tensors.items())), (*names, *weights))
 
 
 def validate(directory: Path) -> None:
     """ValueError unless the directory is an ``hf-model``."""
+    _validated(directory, read_checkpoint)
+
+
+def validate_quantized(directory: Path) -> None:
+    """ValueError unless the directory is an ``hf-quantized``."""
+    _validated(directory, read_quantized)
+
+
+def _validated(directory: Path, read: Callable[[Path, str], Checkpoint]) -> None:
     try:
-        found = read_checkpoint(directory, "the artifact")
+        found = read(directory, "the artifact")
     except UserError as error:
         raise ValueError(str(error)) from error
     present = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}

@@ -1,8 +1,8 @@
-"""The reference runtime of an ``hf-model``: transformers, in float32 on the CPU, without a cache."""
+"""The reference runtime of an ``hf-model``: transformers, in float32 on the CPU."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ __all__ = ["LlmRunner", "load"]
 
 
 class LlmRunner:
-    """``input_ids`` and ``attention_mask`` N×T → ``logits`` N×T×V, float32."""
+    """``input_ids`` and ``attention_mask`` N×T → ``logits`` N×T×V, float32; and token by token, with a cache."""
 
     inputs = tuple(ModelInput(name, ("batch", "sequence"), "int64") for name in ("input_ids", "attention_mask"))
 
@@ -46,6 +46,25 @@ class LlmRunner:
         with torch.inference_mode():
             made = self._model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
         return {"logits": made.logits.float().numpy()}
+
+    def start(self, ids: Sequence[int], room: int) -> np.ndarray:
+        """Scores V of the token after ``ids``, whose keys and values are kept. ``room``: tokens that follow at most,
+        with ``ids``."""
+        self._past: Any = None
+        if self._longest is not None and room > self._longest:
+            raise UserError(f"{room} tokens are more than the model's {self._longest} positions")
+        return self._continue(list(ids))
+
+    def step(self, token: int) -> np.ndarray:
+        """Scores V of the token after this one."""
+        return self._continue([token])
+
+    def _continue(self, ids: list[int]) -> np.ndarray:
+        with torch.inference_mode():
+            made = self._model(input_ids=torch.tensor([ids]), past_key_values=self._past, use_cache=True)
+        self._past = made.past_key_values
+        scores: np.ndarray = made.logits[0, -1].float().numpy()
+        return scores
 
     def describe(self) -> dict[str, Any]:
         return {

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from compressbuild.api import UserError
 
-__all__ = ["HINT", "check_cache", "check_rewritten", "check_same", "probes", "run"]
+__all__ = ["HINT", "check_cache", "check_rewritten", "check_same"]
 
 HINT = (
     "its code depends on the positions of layers in a way that its configuration does not say; drop others, or a whole "
@@ -18,25 +17,6 @@ HINT = (
 )
 _SAME = 1e-5  # of the largest logit: equal arithmetic, which may be summed in another order
 _CACHED = 1e-3
-_LENGTHS = (24, 5)
-_WINDOW_UP_TO = 1024  # a longer sliding window is not crossed: it would cost too much
-
-
-def probes(config: Any, seed: int) -> list[Tensor]:
-    """Ids 2×T of several lengths, varied: equal tokens would hide masks, positions and the order of layers. One is
-    longer than a sliding window."""
-    longest = getattr(config, "max_position_embeddings", None) or max(_LENGTHS)
-    window = getattr(config, "sliding_window", None)
-    lengths = [*_LENGTHS, *([window + 8] if isinstance(window, int) and window <= _WINDOW_UP_TO else [])]
-    generator = torch.Generator().manual_seed(seed)
-    fitting = dict.fromkeys(min(length, longest) for length in lengths)
-    return [torch.randint(config.vocab_size, (2, length), generator=generator) for length in fitting]
-
-
-@torch.inference_mode()
-def run(model: nn.Module, probes: Sequence[Tensor]) -> list[Tensor]:
-    """Logits N×T×V of each."""
-    return [model(input_ids=ids).logits for ids in probes]
 
 
 def check_same(wanted: Sequence[Tensor], found: Sequence[Tensor], dropped: Sequence[int]) -> None:

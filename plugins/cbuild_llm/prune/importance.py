@@ -19,16 +19,8 @@ from torch import Tensor, nn
 from compressbuild.api import Context
 
 from ..model.stack import LayerStack, bypassed, input_of
-from ..model.token_ids import TokenIds, Window
 
-__all__ = ["influence", "least_loss", "spread_windows"]
-
-
-def spread_windows(tokens: TokenIds, count: int) -> list[Tensor]:
-    """Ids 1×T of at most ``count`` windows, evenly over all."""
-    windows: list[Window] = list(tokens.windows())
-    chosen = [windows[index * len(windows) // count] for index in range(count)] if count < len(windows) else windows
-    return [torch.from_numpy(tokens.ids[w.start : w.end].astype("int64"))[None] for w in chosen]
+__all__ = ["influence", "least_loss"]
 
 
 @torch.inference_mode()

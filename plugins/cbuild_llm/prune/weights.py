@@ -14,11 +14,11 @@ from compressbuild.api import Context, UserError
 
 from ..model.checkpoint import Checkpoint, read_checkpoint
 from ..model.loading import load_causal
+from ..model.probing import probes, run, spread_windows
 from ..model.rewrite import write_masked
 from ..model.stack import find_stack
 from ..model.token_ids import read_token_ids
-from .comparing import check_rewritten, probes, run
-from .importance import spread_windows
+from .comparing import check_rewritten
 from .params.weights import PruneLlmWeights
 from .wanda import Pattern, prune_stack
 

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from compressbuild.api.conformance import BackendContract, KindContract
+from compressbuild.api.conformance import BackendContract, KindContract, artifact
 from compressbuild.api.conformance.contract import ParameterContract
 
-from . import subjects
+from . import of_llm, subjects
 from .classes import classes
 
 ONE = {"threads": 1}
 TF32 = {"tf32": {"device": "cuda"}}
 SLOW = [pytest.mark.slow]  # the C++ compiler, twice
+LANGUAGE = ("gguf",)
 TORCH = ("executorch", "torch-inductor", "coreml")
 
 
@@ -28,9 +29,13 @@ class OfBackend(BackendContract):
     environment = ("TORCHINDUCTOR_CACHE_DIR",)  # torch reads it, and the plugin sets it
 
     def subject(self, place):
+        if self.backend in LANGUAGE:
+            return artifact(of_llm.chat(), "hf-model")
         return subjects.torch_model(subjects.SMALL) if self.backend in TORCH else subjects.onnx_model()
 
     def unfit(self, place):
+        if self.backend in LANGUAGE:
+            return [artifact(of_llm.strange(), "hf-model")]
         return [subjects.torch_model(subjects.TWISTED) if self.backend in TORCH else subjects.strange_onnx()]
 
 
@@ -51,6 +56,7 @@ BACKENDS = {
     "coreml": {},
     "tensorrt-rtx": {"settings": {"compute-capability": "sm89"}},
     "tensorrt": {},
+    "gguf": {"settings": {"pre-tokenizer": "gpt-2"}, "preload": of_llm.PRELOAD, "twice": True},
 }
 OF_BACKENDS = classes(OfBackend, BACKENDS)
 globals().update(OF_BACKENDS)
@@ -94,6 +100,7 @@ KINDS = {
     "coreml-package": "coreml",
     "tensorrt-rtx-engine": "tensorrt-rtx",
     "tensorrt-engine": "tensorrt",
+    "gguf-model": "gguf",
 }
 MARKS = {"torch-inductor": {"pytestmark": SLOW}}
 globals().update(classes(OfKind, {kind: {"backend": each, **MARKS.get(each, {})} for kind, each in KINDS.items()}))

