@@ -238,6 +238,7 @@ def test_an_entry_as_young_as_its_file_is_distrusted_until_hashed_again(project:
 
 def test_a_matching_second_hash_saves_the_new_stat(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = project.cache()
+    monkeypatch.setattr(digest_module.time, "time_ns", lambda: project.file.stat().st_ctime_ns + 1)
     cache.digest(project.file)
     cache.save()
     monkeypatch.setattr(digest_module.time, "time_ns", lambda: project.file.stat().st_ctime_ns + 10**9)

@@ -41,14 +41,14 @@ def survive(data: bytes | str, overrides: list[str]) -> None:
     assert render(refused).encode()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
 def test_pieces(text: str) -> None:
     survive(text, [])
     survive("version: 1\n" + text, [])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(SEEDS), st.data())
 def test_mutated_files(seed: bytes, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(seed)))
@@ -57,13 +57,13 @@ def test_mutated_files(seed: bytes, data: st.DataObject) -> None:
     survive(seed[:at] + piece + seed[end:], [])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=200))
 def test_any_text(text: str) -> None:
     survive(text, [])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.sampled_from(PATHS), st.one_of(st.text(max_size=20), st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
 )
@@ -111,7 +111,7 @@ trees = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(trees)
 def test_json_is_read_as_it_is_written(tree: object) -> None:
     """Every JSON text without a raw line break of YAML's or a NUL is a text of this reader, with the same value."""
