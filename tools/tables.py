@@ -76,7 +76,7 @@ def generated(registry: Registry, what: str, name: str) -> str | None:
 
 def table(title: str, known: tuple[Parameter, ...]) -> str:
     rows = [f"| {title} | type | default | |", "|---|---|---|---|"]
-    rows += [f"| `{each.name}` | {kind(each)} | {default(each)} | {cell(each.description)} |" for each in known]
+    rows += [f"| `{each.name}` | {kind(each)} | {default(each, title)} | {cell(each.description)} |" for each in known]
     return "".join(f"{row}\n" for row in rows)
 
 
@@ -88,9 +88,10 @@ def kind(parameter: Parameter) -> str:
     return cell(parameter.type)
 
 
-def default(parameter: Parameter) -> str:
+def default(parameter: Parameter, title: str) -> str:
     if parameter.fields:
-        return f"see [{parameter.name}](#{parameter.name})"
+        page = "../backends.md" if (title, parameter.name) == ("parameter", "parity") else ""  # of a technique
+        return f"see [{parameter.name}]({page}#{parameter.name})"
     if parameter.default is None:
         return "required"
     return f"`{parameter.default}`" if parameter.default else "none"

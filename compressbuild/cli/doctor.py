@@ -169,8 +169,11 @@ def _shown(value: object) -> str:
 
 
 def _print_brief(found: dict[str, Any], techniques: int) -> None:
-    """A screen of 80 columns: a line for each fact, for each backend, and for all techniques."""
-    python, facts = found["python"], found["facts"]
+    """A screen of 80 columns: a line for each fact, for each backend that packages could bring, one for the other
+    backends, and one for all techniques."""
+    python, facts = found["python"], dict(found["facts"])
+    facts["os"] = f"{facts['os']}, {facts.pop('cpu.arch')}"
+    facts["cpu.model"] = f"{facts['cpu.model']}, {facts.pop('cpu.count')} to use"
     rows = [
         (name, memory(value) if name in ("memory", "gpu.memory") and value else value)
         for name, value in facts.items()
@@ -182,12 +185,16 @@ def _print_brief(found: dict[str, Any], techniques: int) -> None:
     rows += [("sandbox", found["sandbox"] if held == "none" and why else held + more)]
     rows += [("remote cache", found["remote"])] if found["remote"] else []
     width = max(len(name) for name in [*found["facts"], *found["backends"]])
-    click.echo(f"compressbuild {found['compressbuild']}, Python {python['version']} in {python['prefix']}\n")
+    click.echo(f"compressbuild {found['compressbuild']}, Python {python['version']} in {python['prefix']}")
     for name, value in rows:
         click.echo(_row(name, value, width))
     click.echo()
+    elsewhere = [name for name, state in found["backends"].items() if _is_elsewhere(state["compile"])]
     for name, state in found["backends"].items():
-        click.echo(_row(name, _verdict(state["compile"], state["run"]), width))
+        if name not in elsewhere:
+            click.echo(_row(name, _verdict(state["compile"], state["run"]), width))
+    if elsewhere:
+        click.echo(_row("not here", elsewhere, width))
     absent = found["techniques"].values()
     if absent:
         said = f"{len(absent)} of {techniques} unavailable: they need {_lacking(*absent)}"
@@ -197,7 +204,7 @@ def _print_brief(found: dict[str, Any], techniques: int) -> None:
     for line in (*found["problems"], *found["limits"]):
         click.echo(f"! {line}")
     if found["install"]:
-        click.echo(f"\nto get what is missing: {found['install']}")
+        click.echo(f"to get what is missing: {found['install']}")
     if absent or any(not state["possible"] for states in found["backends"].values() for state in states.values()):
         click.echo("in full: cbuild doctor -v")
 
@@ -214,6 +221,11 @@ def _row(name: str, value: object, width: int) -> str:
     else:
         text = _shown(value)
     return f"{name:{width}}  " + (text if len(text) <= room else text[: room - 1] + "…")
+
+
+def _is_elsewhere(compiles: dict[str, Any]) -> bool:
+    """Whether no package would let a backend compile here."""
+    return bool(compiles["packages"] and compiles["others"])
 
 
 def _verdict(compiles: dict[str, Any], runs: dict[str, Any]) -> str:

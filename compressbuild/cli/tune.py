@@ -12,7 +12,7 @@ import click
 
 from .. import place
 from ..errors import UsageError
-from ..starter.choices import FAMILIES, GOALS, Goal
+from ..starter.choices import FAMILIES, GOALS, SPEED, Goal
 from ..words import number, parsed_duration
 from . import completion
 from .options import found, project_options
@@ -75,7 +75,7 @@ _SHOWN = {"inputs": "input", "platforms": "platform", "drop": "max-drop", "overr
               help="Search recipes and runtimes for MODEL: all that suit it, or those named (repeatable).")  # fmt: skip
 @click.option("--data", metavar="DATA", shell_complete=completion.files,
               help="With --recipe: an .npz, .csv or .jsonl, a folder of images, or a loader.")  # fmt: skip
-@click.option("--goal", type=click.Choice(GOALS), default="latency", show_default=True,
+@click.option("--goal", type=click.Choice(GOALS), default=SPEED, show_default=True,
               help="With --recipe: what matters most.")  # fmt: skip
 @click.option("--max-drop", "drop", type=click.FloatRange(0), default=0.01, show_default=True, metavar="POINTS",
               help="With --recipe: how far quality may fall below the model as it came.")  # fmt: skip

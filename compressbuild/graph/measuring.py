@@ -17,6 +17,7 @@ from .draft import environment_of, union
 from .labels import labelled
 from .loading import add_loads, beside
 from .node import Ask, GatePlan, MetricPlan, Node, RunWith, TargetPlan
+from .origin import origin_of
 from .params import NO_PLATFORM, Resolved, handed, resolve
 from .previewing import PREVIEW, previewed
 from .sources import companions
@@ -289,7 +290,7 @@ class Measuring:
                 return examples
             inputs["examples"] = examples
         if record.origin:
-            origin = self._origin(name, record.origin, artifact)
+            origin = origin_of(draft, name, record.origin, artifact)
             if isinstance(origin, str):
                 return origin
             inputs["origin"] = origin
@@ -306,17 +307,6 @@ class Measuring:
                 tools=union(technique.stack.tools, run["subject"].tools),
             )
         return node
-
-    def _origin(self, name: str, kinds: tuple[str, ...], subject: int) -> int | str:
-        """The first artifact of these kinds that a model was made from, or why it cannot be compared with one."""
-        nodes = self.draft.nodes
-        if nodes[subject].kind not in kinds:
-            return f"does not apply to {nodes[subject].kind}"
-        first = at = subject
-        while (parent := nodes[at].inputs.get("subject")) is not None:
-            at = parent
-            first = at if nodes[at].kind in kinds else first
-        return first if first != subject else f"no step changed the {nodes[subject].kind} of '{name}'"
 
     def _examples(
         self, name: str, maker: str, values: Mapping[str, Any], artifact: int, evaluate: EvaluateSpec, use: MetricUse

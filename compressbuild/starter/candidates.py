@@ -43,7 +43,8 @@ class Candidate(msgspec.Struct, frozen=True):
 
 def runtimes(registry: Registry, facts: Facts, wanted: Sequence[str]) -> list[Runtime]:
     """Those that can run here, the one with the highest priority first. Of several backends with one software stack and
-    the same inputs, which are formats of one runtime, the first. ``wanted``: names of backends, empty for all.
+    the same inputs, which are formats of one runtime, the first. One with a Python environment of its own is left out
+    unless it is wanted. ``wanted``: names of backends, empty for all.
 
     UsageError if one that is wanted is unknown or cannot run here."""
 
@@ -68,6 +69,8 @@ def runtimes(registry: Registry, facts: Facts, wanted: Sequence[str]) -> list[Ru
                 continue
         elif software in seen or any(field.required for field in known.values()) or lacks(record):
             continue
+        elif record.stack.environment is not None:
+            continue  # gigabytes that nobody asked for
         seen.append(software)
         threads = known["threads"].default if "threads" in known else None
         settings = {"backend": record.name, **({"threads": threads} if isinstance(threads, int) else {})}

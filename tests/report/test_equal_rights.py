@@ -96,6 +96,7 @@ OWN_WORDS = {
     "size": "bytes of a node's output",
     "layers": "the part of a report that shows layers",
     "parameters": "of a node: a part of its action key",
+    "sqnr": "a column of the table of layers",
     "examples": "an input's role, and the field of a record that asks for it",
 }
 # A default that plugins may rely on: it goes with the next change of the records.
@@ -105,6 +106,7 @@ DEFAULTS |= {("compressbuild/api/testing.py", kind) for kind in ("onnx", "torch-
 DEFAULTS |= {("compressbuild/registry/opening.py", "torch-model")}  # load_torch, which is about this kind
 # A goal of 'cbuild init', and a part of the data.
 DEFAULTS |= {("compressbuild/starter/choices.py", word) for word in ("latency", "train")}
+DEFAULTS |= {("compressbuild/cli/tune.py", "train")}  # an option
 
 
 def literals(path: Path) -> set[str]:

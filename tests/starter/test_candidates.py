@@ -78,6 +78,12 @@ def test_named_recipes_alone() -> None:
     assert found("text") == []
 
 
+def test_a_runtime_with_an_environment_of_its_own_is_tried_if_it_is_wanted() -> None:
+    assert REGISTRY.backends["litert"].stack.environment is not None
+    assert "litert" not in {each.name for each in runtimes(REGISTRY, probe(), ())}
+    assert [each.name for each in runtimes(REGISTRY, probe(), ("litert",))] == ["litert"]
+
+
 def test_a_runtime_is_one_that_can_run_here_and_no_second_format_of_another() -> None:
     names = [each.name for each in runtimes(REGISTRY, probe(), ())]
     assert names[0] == "onnxruntime"

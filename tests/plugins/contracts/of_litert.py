@@ -106,7 +106,7 @@ class Test_backend_ethos_u(BackendContract):
         return for_boards()
 
     def unfit(self, place):
-        return [hollow(), tflite()]
+        return [hollow()]
 
 
 class Test_kind_ethos_u_model(KindContract):
