@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 
 _BLOCK = 1 << 20  # bytes that cross at once
 _FAREWELL = 5.0  # seconds for the program to end after its input
+_ATTEMPTS = 3  # at a connection
 _LOOK = 0.1  # seconds between two looks at whether there is a worker
 
 
@@ -135,12 +136,17 @@ class Client:
         log.setLevel(logging.DEBUG)
         log.propagate = False
         log.addHandler(_Listener())
-        try:
-            ray.init(f"ray://{shown}:{port}", log_to_driver=False, logging_level="ERROR")
-        except Refused:
-            raise
-        except Exception as error:  # whatever the library raises, the user must hear of it
-            raise Refused(*_explained(error)) from error
+        for attempt in range(_ATTEMPTS):
+            try:
+                ray.init(f"ray://{shown}:{port}", log_to_driver=False, logging_level="ERROR")
+                return
+            except Refused:
+                raise
+            except Exception as error:  # whatever the library raises, the user must hear of it
+                # Ray's proxy fails so where it looks at the process of an earlier client while that ends.
+                if "Initialization failure" not in str(error) or attempt == _ATTEMPTS - 1:
+                    raise Refused(*_explained(error)) from error
+                time.sleep(attempt + 1)
 
     def place(self) -> None:
         """A worker with the program at work. Raises Refused; returns without one if it is ``over``."""
@@ -172,7 +178,8 @@ class Client:
         try:
             self.node = ray.get(begun)
         except Exception as error:  # raised in the worker, or the worker's end
-            raise Refused(*_explained(error)) from error
+            cause = getattr(error, "cause", None)  # else the text is a traceback
+            raise Refused(*_explained(cause if isinstance(cause, Exception) else error)) from error
 
     def take(self, reading: int) -> None:
         """Carry what is read to the program, until either ends."""

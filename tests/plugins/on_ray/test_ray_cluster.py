@@ -200,7 +200,8 @@ def test_a_node_of_the_cluster_is_lost(tmp_path: Path, ray: Cluster) -> None:
         report = remote.make("b", "c", also=observe)
     finally:
         ray.order("add")
-    assert lost, "a worker was on the node that was killed"
+    if not lost:
+        pytest.skip("Ray put both workers on one node, which 'SPREAD' only tries to avoid")
     assert report.exit_code == 0
     assert remote.begun("b/toy.copy") + remote.begun("c/toy.copy") == 3, "one of them started once more"
     assert remote.begun("a/toy.mix") == 1
