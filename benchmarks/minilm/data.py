@@ -15,18 +15,18 @@ STEP = 8  # lengths are rounded up to a multiple of this
 Feeds = dict[str, np.ndarray]
 
 
-def pairs() -> Iterator[tuple[Feeds, np.ndarray]]:
-    """Every sentence of all pairs, by length, padded to the longest of its batch.
+def pairs(length: int = 0) -> Iterator[tuple[Feeds, np.ndarray]]:
+    """Every sentence of all pairs, by length, padded to the longest of its batch, or cut or padded to ``length``.
 
-    Labels N×3 float32: which pair it is of, which of ``SETS``, and the pair's score from 0 to 5.
+    ``length``: in tokens. Labels N×3 float32: which pair it is of, which of ``SETS``, and the pair's score, 0 to 5.
     """
     rows = [(number, *pair) for number, pair in enumerate(read(SETS))]
     labels = np.array([(number, SETS.index(name), score) for number, name, score, *_ in rows for _ in range(2)])
-    tokens = tokenise(sentence for row in rows for sentence in row[3:])
+    tokens = tokenise((sentence for row in rows for sentence in row[3:]), length or 256)
     order = sorted(range(len(tokens)), key=lambda index: len(tokens[index]))
     for start in range(0, len(order), BATCH):
         chosen = order[start : start + BATCH]
-        yield padded([tokens[index] for index in chosen]), labels[chosen].astype(np.float32)
+        yield padded([tokens[index] for index in chosen], length), labels[chosen].astype(np.float32)
 
 
 def text(samples: int | None = None, length: int = 24) -> Iterator[tuple[Feeds, np.ndarray]]:
