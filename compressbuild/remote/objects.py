@@ -227,7 +227,7 @@ class ObjectStore:
                 self._library.put(handle, name, data, mode=mode, use_multipart=False)
             except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
                 return False
-            except (exceptions.NotSupportedError, NotImplementedError):  # this store has no conditional writes
+            except (exceptions.NotSupportedError, NotImplementedError):  # obstore's, for a store without such writes
                 if not allowed():
                     return False
                 self._library.put(handle, name, data, use_multipart=False)

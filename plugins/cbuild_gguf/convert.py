@@ -28,6 +28,7 @@ def convert(model: Path, target: Path, place: Path, pre_tokenizer: str | None) -
         try:
             architecture = get_model_architecture(hparams, ModelType.TEXT)
             known: Any = get_model_class(architecture)
+        # The converter raises NotImplementedError for an architecture that is not registered with it.
         except (KeyError, NotImplementedError, ValueError) as error:
             said = (hparams.get("architectures") or [hparams.get("model_type")])[0]
             raise UserError(f"llama.cpp's converter does not know the model '{said}'") from error
@@ -42,6 +43,7 @@ def convert(model: Path, target: Path, place: Path, pre_tokenizer: str | None) -
             known = Named
         try:
             known(link, gguf.LlamaFileType.ALL_F32, target, model_name=str(hparams.get("model_type"))).write()
+        # It has no errors of its own: NotImplementedError is an unknown tokenizer, the others an unexpected tensor.
         except (NotImplementedError, ValueError, KeyError, TypeError, AssertionError) as error:
             text = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(
