@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cbuild_torch.model.public import check_patterns, matching, prepare
+from cbuild_torch.model.public import prepare
 from safetensors import safe_open
 from torch import Tensor, nn
 
 from compressbuild.api import Context, UserError
 
 from ..model.checkpoint import Checkpoint, read_checkpoint
+from ..model.linear import linear_layers
 from ..model.loading import load_causal
 from ..model.probing import probes, run, spread_windows
 from ..model.rewrite import write_masked
@@ -37,18 +38,7 @@ def prune(ctx: Context, model: Path, params: PruneLlmWeights) -> dict[str, Any]:
     found = read_checkpoint(model, _SHOWN)
     module = load_causal(model, _SHOWN)
     stack = find_stack(module)
-    linear = {
-        f"{stack.path}.{name}": each for name, each in stack.layers.named_modules() if isinstance(each, nn.Linear)
-    }
-    check_patterns("ignore", params.ignore, linear)
-    chosen = {name: each for name, each in linear.items() if not matching(name, params.ignore)}
-    if not chosen:
-        raise UserError(
-            f"no linear layer is left to prune in '{stack.path}'",
-            hint="GPT-2's Conv1D and the experts of a mixture are no linear layers"
-            if not linear
-            else "'ignore' names all",
-        )
+    chosen = linear_layers(stack, params.ignore, "prune")
     for name, each in chosen.items():
         _check_file(found, f"{name}.weight", each)
     windows = spread_windows(read_token_ids(ctx, params.tokens), params.windows)

@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 from cbuild_kit.fidelity import check_fidelity
-from cbuild_torch.model.public import check_patterns, matching, prepare
+from cbuild_torch.model.public import prepare
 from torch import Tensor, nn
 
 from compressbuild.api import Context, UserError
 
 from ..model.checkpoint import Checkpoint, read_checkpoint, read_quantized
+from ..model.linear import linear_layers
 from ..model.loading import load_causal, load_tokenizer
 from ..model.probing import probes, spread_windows
 from ..model.quantized import load_quantized
@@ -80,19 +81,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeLlm) -> dict[str, Any]:
 
 def _chosen(module: nn.Module, params: QuantizeLlm) -> list[str]:
     """Names of the linear layers of the decoder that are quantized. UserError if none is left, or one does not fit."""
-    stack = find_stack(module)
-    linear = {
-        f"{stack.path}.{name}": each for name, each in stack.layers.named_modules() if isinstance(each, nn.Linear)
-    }
-    check_patterns("ignore", params.ignore, linear)
-    chosen = {name: each for name, each in linear.items() if not matching(name, params.ignore)}
-    if not chosen:
-        raise UserError(
-            f"no linear layer is left to quantize in '{stack.path}'",
-            hint="GPT-2's Conv1D and the experts of a mixture are no linear layers"
-            if not linear
-            else "'ignore' names all",
-        )
+    chosen = linear_layers(find_stack(module), params.ignore, "quantize")
     odd = next((name for name, each in chosen.items() if each.in_features % params.group_size), None)
     if odd is not None:
         raise UserError(
