@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import pytest
 from execute_bench import Bench, alive, eventually
 
 from compressbuild.execute.executor import Finished
@@ -75,6 +76,15 @@ def test_a_preload_that_starts_threads_is_pointed_out(bench: Bench) -> None:
     bench.run("nothing", preload=("heavy_for_tests",))
     assert bench.run("nothing", preload=("heavy_for_tests",)).cause == "ok"
     assert "has started threads" in bench.log(2).read_text()
+
+
+@pytest.mark.parametrize("library", ["numpy", "pyarrow", "sklearn", "torch"])
+def test_a_common_library_starts_no_thread(bench: Bench, library: str) -> None:
+    """Their own pools of threads, and the one that cleans up after Arrow's allocator, are kept from starting."""
+    pytest.importorskip(library)
+    bench.run("nothing", preload=(library,))
+    assert bench.run("nothing", preload=(library,)).cause == "ok"
+    assert "has started threads" not in bench.log(2).read_text()
 
 
 def test_prepare_warms_up_before_the_first_node(bench: Bench) -> None:
