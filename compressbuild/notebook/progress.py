@@ -12,6 +12,7 @@ from typing import Any
 
 from ..execute.events import Event, NodeFinished, Observer
 from ..report.text.estimate import Estimate, Running
+from ..report.text.lines import counted_text
 from ..report.text.progress import PlainProgress
 from ..words import duration
 
@@ -90,5 +91,5 @@ class _Display:
 
 
 def _line(running: Running) -> str:
-    share = f" {running.done:g}/{running.total:g}" if running.total else ""
+    share = f" {counted_text(running.done, running.total)}" if running.total else ""
     return f"{running.label}{share} {duration(max(0.0, time.time() - running.started))}"

@@ -73,6 +73,8 @@ def test_verbose_lines_say_why_and_what_was_not_done() -> None:
         ({"starting": 0.1, "seconds": 60.0}, "1:00"),
         ({"seconds": 60.0, "expected": 200.0, "said": "epoch 3"}, "1:00 of about 3:20  | epoch 3"),
         ({"seconds": 60.0, "done": 48.0}, "1:00  48 so far"),
+        ({"seconds": 60.0, "done": 0.6875, "total": 1}, "1:00  69 %"),
+        ({"seconds": 60.0, "done": 3.5, "total": 10}, "1:00  35 %"),
         ({"seconds": 60.0, "starting": 19.3}, "1:00 (+ 19 s starting the worker)"),
         (
             {

@@ -86,8 +86,11 @@ def starting(preload: tuple[str, ...]) -> str:
 
 
 def counted_text(done: float, total: float) -> str:
-    """``3/10``, or ``3 so far`` of an unknown total."""
-    return f"{done:g}/{total:g}" if total > 0 else f"{done:g} so far" if done > 0 else ""
+    """``3/10`` of things, ``33 %`` of a share, or ``3 so far`` of an unknown total."""
+    if total <= 0:
+        return f"{done:g} so far" if done > 0 else ""
+    is_counted = total != 1 and float(done).is_integer() and float(total).is_integer()
+    return f"{done:g}/{total:g}" if is_counted else f"{100 * done / total:.0f} %"
 
 
 def values_text(values: Mapping[str, float | str | None]) -> str:
