@@ -10,14 +10,14 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypedDict
 from urllib.parse import urlsplit
 
 from ..credentials import hidden
 from ..errors import UsageError
 from . import aws
 
-__all__ = ["Got", "Listed", "ObjectStore", "Objects", "TooLarge", "Unreachable"]
+__all__ = ["Got", "Listed", "ObjectStore", "Objects", "Tag", "TooLarge", "Unreachable"]
 
 PART = 8 << 20
 """Bytes of a large object that one request carries."""
@@ -33,11 +33,19 @@ class TooLarge(Exception):
     """An object is larger than anything that cbuild puts there."""
 
 
+class Tag(TypedDict):
+    """What tells a version of an object from others, by the words of the stores: Google's compares ``version`` (its
+    generation) alone, the others ``e_tag``."""
+
+    e_tag: str | None
+    version: str | None
+
+
 class Got(NamedTuple):
-    """``tag``: what tells this version of the object from others, None if the store has no such thing."""
+    """``tag``: of the version that was read; None if the store has no such thing."""
 
     data: bytes
-    tag: str | None
+    tag: Tag | None
 
 
 class Listed(NamedTuple):
@@ -63,7 +71,7 @@ class Objects(Protocol):
     def create(self, name: str, data: bytes) -> bool:
         """Write an object unless it is there; whether this call wrote it."""
 
-    def replace(self, name: str, data: bytes, tag: str | None) -> bool:
+    def replace(self, name: str, data: bytes, tag: Tag | None) -> bool:
         """Write an object if it still has this tag; whether this call wrote it."""
 
     def upload(self, name: str, path: Path) -> None:
@@ -179,7 +187,9 @@ class ObjectStore:
                 return None
             if found.meta["size"] > limit:
                 raise TooLarge(f"it has {found.meta['size']} bytes")
-            return Got(bytes(found.bytes()), found.meta["e_tag"])
+            e_tag, version = found.meta["e_tag"], found.meta["version"]
+            tag = Tag(e_tag=e_tag, version=version) if e_tag or version else None
+            return Got(bytes(found.bytes()), tag)
 
     def download(self, name: str, size: int, path: Path) -> bool:
         with self._asking(), path.open("wb") as file:
@@ -215,8 +225,8 @@ class ObjectStore:
     def create(self, name: str, data: bytes) -> bool:
         return self._put(name, data, "create", lambda: self.size(name) is None)
 
-    def replace(self, name: str, data: bytes, tag: str | None) -> bool:
-        return self._put(name, data, {"e_tag": tag} if tag is not None else "overwrite", lambda: True)
+    def replace(self, name: str, data: bytes, tag: Tag | None) -> bool:
+        return self._put(name, data, tag if tag is not None else "overwrite", lambda: True)
 
     def _put(self, name: str, data: bytes, mode: Any, allowed: Callable[[], bool]) -> bool:
         """``allowed``: asked where the store has no conditional writes."""
@@ -247,6 +257,9 @@ class ObjectStore:
 
 
 _PERFORMED = re.compile(r"Error performing (\w+) \S+ in [^-]*- ")  # the object's address says nothing new
-_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
+_ENDPOINTS = (
+    *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"),
+    *("AZURE_STORAGE_ENDPOINT", "GOOGLE_BASE_URL"),
+)
 _memory: dict[str, Any] = {}  # those of this process, by URL
 _memory_lock = Lock()
