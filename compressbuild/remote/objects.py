@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple, Protocol, TypedDict
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from ..credentials import hidden
@@ -33,12 +33,9 @@ class TooLarge(Exception):
     """An object is larger than anything that cbuild puts there."""
 
 
-class Tag(TypedDict):
-    """What tells a version of an object from others, by the words of the stores: Google's compares ``version`` (its
-    generation) alone, the others ``e_tag``."""
-
-    e_tag: str | None
-    version: str | None
+Tag = dict[str, str]
+"""What tells a version of an object from others, by the library's names: Google's store compares ``version``, which is
+its generation, and the others ``e_tag``."""
 
 
 class Got(NamedTuple):
@@ -75,7 +72,8 @@ class Objects(Protocol):
         """Write an object if it still has this tag; whether this call wrote it."""
 
     def upload(self, name: str, path: Path) -> None:
-        """Write an object from a file, a large one in parts. What was there is replaced."""
+        """Write an object from a file, a large one in parts. What was there is replaced; but if others write it at the
+        same time, any of them counts."""
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """All objects below a prefix."""
@@ -187,9 +185,8 @@ class ObjectStore:
                 return None
             if found.meta["size"] > limit:
                 raise TooLarge(f"it has {found.meta['size']} bytes")
-            e_tag, version = found.meta["e_tag"], found.meta["version"]
-            tag = Tag(e_tag=e_tag, version=version) if e_tag or version else None
-            return Got(bytes(found.bytes()), tag)
+            tag = {name: found.meta[name] for name in ("e_tag", "version") if found.meta[name] is not None}
+            return Got(bytes(found.bytes()), tag or None)
 
     def download(self, name: str, size: int, path: Path) -> bool:
         with self._asking(), path.open("wb") as file:
@@ -245,7 +242,12 @@ class ObjectStore:
 
     def upload(self, name: str, path: Path) -> None:
         with self._asking():
-            self._library.put(self._handle(bulk=True), name, path, chunk_size=PART, max_concurrency=_TOGETHER)
+            try:
+                self._library.put(self._handle(bulk=True), name, path, chunk_size=PART, max_concurrency=_TOGETHER)
+            except self._library.exceptions.BaseError:
+                # Of two that write it at once, Azure drops the parts of one, which then finds it whole.
+                if self.size(name) != path.stat().st_size:
+                    raise
 
     def remove(self, names: Sequence[str]) -> None:
         with self._asking():

@@ -58,7 +58,7 @@ def test_what_ended_it(make: Make, program: str, says: str) -> None:
 def test_looking_at_its_errors_moves_nothing(make: Make) -> None:
     """The process goes on where it was."""
     link = make(
-        "import sys\nfor word in ('one', 'two'):\n    print(w, file=sys.stderr, flush=True); sys.stdin.read(1)"
+        "import sys\nfor word in ('one', 'two'):\n    print(word, file=sys.stderr, flush=True); sys.stdin.read(1)"
     )
     for words in (["one"], ["one", "two"]):
         deadline = time.monotonic() + 20

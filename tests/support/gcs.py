@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 CONDITION = "x-goog-if-generation-match"
 KEPT = ("content-type", "content-length", "etag", "last-modified", "content-range", "accept-ranges")
+ACCOUNT = "AWS4-HMAC-SHA256 Credential=testing/20260101/us-east-1/s3/aws4_request"
 TAGS: dict[str, str] = {}
 """Generation → the entity tag by which S3 knows that version."""
 
@@ -31,7 +32,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        headers = {name: value for name in ("range", "content-type") if (value := self.headers.get(name))}
+        headers = {"Authorization": ACCOUNT}
+        headers |= {name: value for name in ("range", "content-type") if (value := self.headers.get(name))}
         wanted = self.headers.get(CONDITION)
         if wanted == "0":
             headers["If-None-Match"] = "*"

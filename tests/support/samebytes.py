@@ -22,8 +22,8 @@ CIFAR_DATA = Path(os.environ.get("CBUILD_DATA") or "/nowhere")
 
 @dataclass(frozen=True)
 class Example:
-    """``files``: what to copy from ``place``; ``targets``: what is built of it; ``edits``: of its Compressfile, pattern →
-    text. Gates are judged, and may fail: after so little training a model is no good."""
+    """``files``: what to copy from ``place``; ``targets``: what is built of it; ``edits``: of its Compressfile, from
+    pattern to text. Gates are judged, and may fail: after so little training a model is no good."""
 
     place: Path
     compressfile: str
@@ -50,7 +50,7 @@ class Example:
 
 
 DIGITS = Example(
-    ROOT, "Compressfile.example", ("examples",), ("slim", "cpu-int8", "sweep-0.5"), ("vars.epochs=1",)
+    ROOT, "Compressfile.example", ("examples",), ("slim", "cpu-int8"), ("vars.epochs=1",)
 )  # fmt: skip
 CIFAR = Example(
     ROOT / "benchmarks/cifar",
