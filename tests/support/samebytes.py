@@ -61,7 +61,9 @@ CIFAR = Example(
     {
         r'train: \{loader: "data:train",': 'train: {loader: "data:train", args: {samples: 500},',
         r"args: \{samples: 512\}": "args: {samples: 100}",
-        r'test: \{loader: "data:test",': 'test: {loader: "data:train", args: {samples: 500},',
+        r'test: \{loader: "data:test", files: \[data/test.npz\]': (
+            'test: {loader: "data:train", args: {samples: 500}, files: [data/train.npz]'
+        ),
         r"    - latency(.|\n)*?  baseline:": "    - size\n    - macs\n  baseline:",
     },
 )

@@ -120,8 +120,10 @@ class ExecutorContract:
             assert _line(link) == "here"
             own = [pid for top in set(children(os.getpid())) - others for pid in (top, *descendants(top))]
             link.close()
-            left = [pid for pid in own if os.path.exists(f"/proc/{pid}")]
-            assert not left, f"processes {left} are left after the link was closed"
+            deadline = time.monotonic() + _SECONDS / 4
+            while left := [pid for pid in own if os.path.exists(f"/proc/{pid}")]:
+                assert time.monotonic() < deadline, f"processes {left} are left after the link was closed"
+                time.sleep(0.1)
 
     def test_an_end_is_seen(self, tmp_path: Path) -> None:
         """A program that fails ends the stream, and what it said last is known, however much it said before."""
