@@ -7,6 +7,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from typing import BinaryIO, cast
 
 from .context import UserError
 
@@ -52,9 +53,8 @@ class ProcessLink:
             self._errors.close()
             why = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise UserError(f"cannot run {command[0]}: {why}", hint=hint) from error
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.stdin, self.stdout = self.process.stdin, self.process.stdout
+        self.stdin = cast(BinaryIO, self.process.stdin)
+        self.stdout = cast(BinaryIO, self.process.stdout)
 
     def ended(self, seconds: float | None = None) -> bool:
         """Whether the process ends in so many seconds; by default in those of its farewell."""
