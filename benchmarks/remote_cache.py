@@ -16,9 +16,9 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "remote")]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-from conftest import make_key  # noqa: E402
+from keys import Pair  # noqa: E402
 from servers import free_port, served  # noqa: E402
 from toyproject import Toy  # noqa: E402
 
@@ -33,7 +33,7 @@ def timed(what: str, nodes: int, toy: Toy) -> None:
 
 def main(results: int) -> None:
     base = Path(tempfile.mkdtemp())
-    key, port = make_key(base, "ci"), free_port()
+    key, port = Pair.make(base, "ci").private, free_port()
     os.environ |= {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "testing",

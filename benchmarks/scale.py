@@ -228,7 +228,7 @@ def _away(place: Path, address: str) -> dict[str, float]:
         connected.append(_once(lambda found=machines: found.session(address)))  # type: ignore[misc]
         machines.close()
     machines = Machines(discover(cache=None), place / "state", "auto")
-    link = machines.session(address)._link._process.pid  # type: ignore[attr-defined]
+    link = machines.session(address)._link.process.pid  # type: ignore[attr-defined]
     with closing(machines), closing(Away("there", lambda: machines.session(address))) as away:
         found = _costs(away, place / "nodes", lambda: time.process_time() + _seconds_of(link))
         memory = _resident(link)

@@ -1,5 +1,6 @@
 """The only room that plugins import. Standard library, msgspec and pluggy only."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .census import Census, Macs, Weight
@@ -24,6 +25,7 @@ from .work import WorkDataset, WorkExpect, WorkInput, WorkRequest, WorkResult, W
 
 if TYPE_CHECKING:
     from .hooks import hookimpl
+    from .process import ProcessLink
 
 __all__ = [
     "FACTS",
@@ -65,6 +67,7 @@ __all__ = [
     "Positive",
     "Preview",
     "Previewing",
+    "ProcessLink",
     "Profile",
     "Profiling",
     "QueuedLink",
@@ -92,10 +95,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """``hookimpl`` needs pluggy, which only manifests use; code that only reads parameters does not import it."""
-    if name != "hookimpl":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import hooks
+_LAZY = {"hookimpl": "hooks", "ProcessLink": "process"}
+"""Name → module. ``hookimpl`` needs pluggy, which manifests alone use, and a link subprocess; code that only reads
+parameters imports neither."""
 
-    return hooks.hookimpl
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)

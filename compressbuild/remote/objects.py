@@ -17,7 +17,7 @@ from ..credentials import hidden
 from ..errors import UsageError
 from . import aws
 
-__all__ = ["Got", "Listed", "ObjectStore", "Objects", "TooLarge", "Unreachable"]
+__all__ = ["Got", "Listed", "ObjectStore", "Objects", "Tag", "TooLarge", "Unreachable"]
 
 PART = 8 << 20
 """Bytes of a large object that one request carries."""
@@ -33,11 +33,16 @@ class TooLarge(Exception):
     """An object is larger than anything that cbuild puts there."""
 
 
+Tag = dict[str, str]
+"""What tells a version of an object from others, by the library's names: Google's store compares ``version``, which is
+its generation, and the others ``e_tag``."""
+
+
 class Got(NamedTuple):
-    """``tag``: what tells this version of the object from others, None if the store has no such thing."""
+    """``tag``: of the version that was read; None if the store has no such thing."""
 
     data: bytes
-    tag: str | None
+    tag: Tag | None
 
 
 class Listed(NamedTuple):
@@ -63,11 +68,12 @@ class Objects(Protocol):
     def create(self, name: str, data: bytes) -> bool:
         """Write an object unless it is there; whether this call wrote it."""
 
-    def replace(self, name: str, data: bytes, tag: str | None) -> bool:
+    def replace(self, name: str, data: bytes, tag: Tag | None) -> bool:
         """Write an object if it still has this tag; whether this call wrote it."""
 
     def upload(self, name: str, path: Path) -> None:
-        """Write an object from a file, a large one in parts. What was there is replaced."""
+        """Write an object from a file, a large one in parts. What was there is replaced; but if others write it at the
+        same time, any of them counts."""
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """All objects below a prefix."""
@@ -179,7 +185,8 @@ class ObjectStore:
                 return None
             if found.meta["size"] > limit:
                 raise TooLarge(f"it has {found.meta['size']} bytes")
-            return Got(bytes(found.bytes()), found.meta["e_tag"])
+            tag = {name: found.meta[name] for name in ("e_tag", "version") if found.meta[name] is not None}
+            return Got(bytes(found.bytes()), tag or None)
 
     def download(self, name: str, size: int, path: Path) -> bool:
         with self._asking(), path.open("wb") as file:
@@ -215,8 +222,8 @@ class ObjectStore:
     def create(self, name: str, data: bytes) -> bool:
         return self._put(name, data, "create", lambda: self.size(name) is None)
 
-    def replace(self, name: str, data: bytes, tag: str | None) -> bool:
-        return self._put(name, data, {"e_tag": tag} if tag is not None else "overwrite", lambda: True)
+    def replace(self, name: str, data: bytes, tag: Tag | None) -> bool:
+        return self._put(name, data, tag if tag is not None else "overwrite", lambda: True)
 
     def _put(self, name: str, data: bytes, mode: Any, allowed: Callable[[], bool]) -> bool:
         """``allowed``: asked where the store has no conditional writes."""
@@ -235,7 +242,12 @@ class ObjectStore:
 
     def upload(self, name: str, path: Path) -> None:
         with self._asking():
-            self._library.put(self._handle(bulk=True), name, path, chunk_size=PART, max_concurrency=_TOGETHER)
+            try:
+                self._library.put(self._handle(bulk=True), name, path, chunk_size=PART, max_concurrency=_TOGETHER)
+            except self._library.exceptions.BaseError:
+                # Of two that write it at once, Azure drops the parts of one, which then finds it whole.
+                if self.size(name) != path.stat().st_size:
+                    raise
 
     def remove(self, names: Sequence[str]) -> None:
         with self._asking():
@@ -247,6 +259,9 @@ class ObjectStore:
 
 
 _PERFORMED = re.compile(r"Error performing (\w+) \S+ in [^-]*- ")  # the object's address says nothing new
-_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
+_ENDPOINTS = (
+    *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"),
+    *("AZURE_STORAGE_ENDPOINT", "GOOGLE_BASE_URL"),
+)
 _memory: dict[str, Any] = {}  # those of this process, by URL
 _memory_lock = Lock()

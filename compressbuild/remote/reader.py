@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from threading import Lock
 
-from ..digest import Digest, bytes_digest
+from ..digest import Digest, bytes_digest, file_digest
 from ..errors import StoreError
 from ..signing import PublicKey
 from ..store import ActionResult, Store, Tree, TreeFile
@@ -118,7 +118,7 @@ class Reader:
         except Unreachable as error:
             self._health.failed(str(error))
             return False
-        except (StoreError, ValueError) as error:  # of the local disk; or a signed tree that is none
+        except (StoreError, OSError, ValueError) as error:  # of the local disk; or a signed tree that is none
             self._health.refuse(f"the output of '{result.label}'", f"cannot be stored: {error}")
             return False
         finally:
@@ -158,7 +158,7 @@ class Reader:
             if not result.imported:  # a machine reads its own copy of what it imports, and shares none
                 self._refuse(name, what, "is missing or has another size")
             return None
-        if not self._store.cas.take(path, file.digest):
+        if file_digest(path) != file.digest:
             self._refuse(name, what, "has other bytes than its digest says")
             return None
         return path

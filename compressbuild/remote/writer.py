@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from threading import Condition
+from threading import Condition, Lock
 
 from ..digest import Digest
 from ..errors import StoreError
@@ -45,6 +45,7 @@ class Writer:
         self._workers = Workers(threads)
         self._changed = Condition()
         self._there: set[str] = set()  # objects that are known to be there
+        self._sending: dict[str, Lock] = {}  # by object: two results may have the same file
         self._queue: deque[ActionResult] = deque()
         self._closed = False
         self.offered = self.ended = 0
@@ -146,25 +147,28 @@ class Writer:
         return Bundle(tree.encode(), files)
 
     def _blob(self, digest: Digest, size: int) -> None:
-        name = blob_name(digest)
-        if name in self._there:
-            return
-        if name in self._reader.bad or self._objects.size(name) != size:
+        def upload(name: str) -> None:
             if (problem := self._store.cas.check(digest)) is not None:
                 raise StoreError(str(problem))
             self._objects.upload(name, Path(self._store.dir.object(digest)))
-            self._reader.bad.discard(name)
-            self._count(size)
-        self._there.add(name)
+
+        self._once(blob_name(digest), size, upload)
 
     def _object(self, name: str, data: bytes) -> None:
-        if name in self._there:
-            return
-        if name in self._reader.bad or self._objects.size(name) != len(data):
-            self._objects.replace(name, data, None)
-            self._reader.bad.discard(name)
-            self._count(len(data))
-        self._there.add(name)
+        self._once(name, len(data), lambda name: self._objects.replace(name, data, None))
+
+    def _once(self, name: str, size: int, write: Callable[[str], object]) -> None:
+        """Write an object unless it is there, and sound as far as is known."""
+        with self._changed:
+            lock = self._sending.setdefault(name, Lock())
+        with lock:
+            if name in self._there:
+                return
+            if name in self._reader.bad or self._objects.size(name) != size:
+                write(name)
+                self._reader.bad.discard(name)
+                self._count(size)
+            self._there.add(name)
 
     def _count(self, size: int) -> None:
         with self._changed:

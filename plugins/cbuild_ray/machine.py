@@ -12,13 +12,11 @@ import os
 import re
 import select
 import shlex
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-from compressbuild.api import Link, Machine, UserError
+from compressbuild.api import Link, Machine, ProcessLink, UserError
 
 from .params import Ray
 
@@ -88,32 +86,20 @@ class RayMachine:
         return Relay(self._asked | {"program": program}, _START + self._wait)
 
 
-class Relay:
-    """The process that is the stream. It has a session of its own, so Ctrl-C does not cut it before the engine does;
-    when this process is gone, its input ends, and it gives the worker back. ``limit``: seconds to have a worker."""
+class Relay(ProcessLink):
+    """When this process is gone, its input ends, and it gives the worker back. ``limit``: seconds to have a worker."""
 
     def __init__(self, asked: dict[str, object], limit: float) -> None:
         own = shlex.split(os.environ.get(_COMMAND) or "") or [sys.executable]
+        super().__init__(
+            [*own, "-P", "-W", "ignore", str(Path(__file__).with_name("relay.py"))],
+            farewell=_FAREWELL,
+            hint=f"${_COMMAND} names it",
+            environment={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
+        )
         self._said, self._phase = b"", ""
         self._runs = False
         self._deadline = time.monotonic() + limit
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
-        try:
-            self._process = subprocess.Popen(
-                [*own, "-P", "-W", "ignore", str(Path(__file__).with_name("relay.py"))],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                bufsize=0,
-                start_new_session=True,
-                env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
-            )
-        except OSError as error:
-            self._errors.close()
-            raise UserError(f"cannot run {own[0]}: {error.strerror}", hint=f"${_COMMAND} names it") from error
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self.stdin, self.stdout = self._process.stdin, self._process.stdout
         with contextlib.suppress(OSError):  # it ended, and will have said why
             view = memoryview(json.dumps(asked).encode() + b"\n")  # less than a pipe holds
             while view:
@@ -132,32 +118,8 @@ class Relay:
                     raise UserError(said["trouble"], hint=said["hint"] or None)
                 self._phase, self._runs = said["phase"], not said["phase"]
         if not self._runs and time.monotonic() > self._deadline:
-            self._process.kill()
+            self.process.kill()
             raise UserError(
                 f"Ray does not answer ({self._phase or 'connecting'})", hint="'ray status' on the head says more"
             )
         return None if self._runs else self._phase
-
-    def fault(self) -> str:
-        """The last line of its error output."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_FAREWELL)
-        with contextlib.suppress(ValueError):  # it was closed
-            self._errors.seek(0)
-            lines = self._errors.read().decode(errors="replace").strip().splitlines()
-            if lines:
-                return lines[-1].strip()
-        status = self._process.poll()
-        return f"the connection ended (exit status {status})" if status else "the connection ended"
-
-    def close(self) -> None:
-        """The agent sees the end of its input, kills what it runs and goes; then the worker goes, and this process."""
-        with contextlib.suppress(OSError):
-            self.stdin.close()
-        for end in (self._process.terminate, self._process.kill):
-            try:
-                self._process.wait(_FAREWELL)
-                break
-            except subprocess.TimeoutExpired:
-                end()
-        self._process.wait()

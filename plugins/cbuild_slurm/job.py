@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import subprocess
 import sys
-import tempfile
 import time
 from threading import Lock
 
-from compressbuild.api import UserError
+from compressbuild.api import ProcessLink, UserError
 
 from . import keeper
 from .queue import Place, Silent, cancel, look
@@ -22,17 +20,24 @@ __all__ = ["MARK", "Job"]
 MARK = b"cbuild-slurm-1"
 """What the program's first line begins with. What a prolog prints stands before it, and is passed over."""
 _NOISE = 1 << 16  # bytes that a prolog may print
-_FAREWELL = 5.0  # seconds for the program to end once its input has
 _UNHEARD = 60.0  # seconds in which slurmctld may leave open whether it has the job
 _SOON, _LATER = 0.5, 20.0  # seconds between two looks at the queue, at first and at most: each costs slurmctld some
 _SURE = 2  # looks that find a hopeless reason unchanged: the first one is a guess
-_SAID = 1 << 16  # bytes of the error output that count, from its end
 
 
-class Job:
+class Job(ProcessLink):
     """``command``: of ``srun``; ``token``: the job's comment; ``patience``: seconds in the queue, 0 for no limit."""
 
     def __init__(self, command: list[str], environment: dict[str, str], token: str, patience: float) -> None:
+        lifeline, self._lifeline = os.pipe()
+        try:
+            kept = [sys.executable, "-I", keeper.__file__, str(lifeline), *command]
+            super().__init__(kept, environment=environment, directory="/", descriptors=[lifeline])
+        except UserError:
+            os.close(self._lifeline)
+            raise
+        finally:
+            os.close(lifeline)
         self.job = self.node = ""
         self._environment, self._token, self._patience = environment, token, patience
         self._began = self._heard = time.monotonic()
@@ -43,29 +48,6 @@ class Job:
         self._runs = False
         self._hopeless = 0
         self._closing = Lock()
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
-        lifeline, self._lifeline = os.pipe()
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", keeper.__file__, str(lifeline), *command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                bufsize=0,
-                env=environment,
-                pass_fds=(lifeline,),
-                cwd="/",
-                start_new_session=True,  # Ctrl-C must not cut it before the engine does
-            )
-        except (OSError, ValueError) as error:
-            os.close(self._lifeline)
-            self._errors.close()
-            raise UserError(f"cannot run srun: {error}") from error
-        finally:
-            os.close(lifeline)
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self.stdin, self.stdout = self._process.stdin, self._process.stdout
 
     # -- in the queue ------------------------------------------------------------------------------------------------
 
@@ -136,16 +118,9 @@ class Job:
 
     def fault(self) -> str:
         """What Slurm or the program said last."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_FAREWELL)
-        said = b""
-        with contextlib.suppress(ValueError, OSError):  # it was closed
-            descriptor = self._errors.fileno()
-            size = os.fstat(descriptor).st_size
-            said = os.pread(descriptor, _SAID, max(0, size - _SAID))  # srun shares the file's position
+        self.ended()
         where = f"job {self.job} on {self.node}: " if self.node else ""
-        status = self._process.poll()
-        return where + (last_word(said.decode(errors="replace")) or f"srun ended (exit status {status})")
+        return where + (last_word(self.errors()) or f"srun ended (exit status {self.process.poll()})")
 
     def close(self) -> None:
         """The program sees the end of its input and ends, and the job with it; one that still waits is cancelled."""
@@ -154,21 +129,14 @@ class Job:
                 return
             with contextlib.suppress(OSError):
                 self.stdin.close()
-            if self._runs:
-                self._ended()
-            if self._process.poll() is None:
+            if not self.ended(None if self._runs else 0):
                 with contextlib.suppress(OSError):
                     os.write(self._lifeline, b"!")
-                if not self._ended(3 * keeper.GRACE):
-                    self._process.kill()
-                    self._process.wait()
+                if not self.ended(3 * keeper.GRACE):
+                    self.process.kill()
+                    self.process.wait()
                 if self.job:
                     with contextlib.suppress(Silent):  # then slurmctld hears of it from the node
                         cancel(self.job, self._environment)
             os.close(self._lifeline)
             self._lifeline = -1
-
-    def _ended(self, patience: float = _FAREWELL) -> bool:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(patience)
-        return self._process.poll() is not None

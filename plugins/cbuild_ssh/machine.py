@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import os
 import re
 import shlex
-import subprocess
-import tempfile
 
-from compressbuild.api import Link, Machine, UserError
+from compressbuild.api import Link, Machine, ProcessLink, UserError
 
 from .params import Ssh
 
-__all__ = ["Connection", "SshMachine", "open_machine"]
+__all__ = ["SshMachine", "open_machine"]
 
 _COMMAND = "CBUILD_SSH"
 """Of the environment: the command to use for ``ssh``, as git's GIT_SSH_COMMAND."""
@@ -26,7 +23,6 @@ _OPTIONS = (
 _ADDRESS = re.compile(
     r"(?:ssh://)?(?:(?P<user>[\w.][\w.-]*)@)?(?P<host>\[[\da-fA-F:.%\w]+\]|[\w.][\w.-]*)(?::(?P<port>\d+))?/?"
 )
-_FAREWELL = 5.0  # seconds for the other side to kill what it runs
 
 
 def open_machine(address: str, options: Ssh) -> Machine:
@@ -50,50 +46,4 @@ class SshMachine:
         text = base64.b64encode(program.encode()).decode()
         command = f"exec {shlex.quote(self._python)} -c 'import base64; exec(base64.b64decode(\"{text}\"))'"
         own = shlex.split(os.environ.get(_COMMAND) or "ssh")
-        return Connection([*own, *_OPTIONS, *self._where, command])
-
-
-class Connection:
-    """A process that is the stream. It has a session of its own, so Ctrl-C does not cut it before the engine does."""
-
-    def __init__(self, command: list[str]) -> None:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                bufsize=0,
-                start_new_session=True,
-            )
-        except OSError as error:
-            self._errors.close()
-            raise UserError(f"cannot run {command[0]}: {error.strerror}", hint="install an ssh client") from error
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self.stdin, self.stdout = self._process.stdin, self._process.stdout
-
-    def fault(self) -> str:
-        """The last line of its error output."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_FAREWELL)
-        with contextlib.suppress(ValueError):  # it was closed
-            self._errors.seek(0)
-            lines = self._errors.read().decode(errors="replace").strip().splitlines()
-            if lines:
-                return lines[-1].strip()
-        status = self._process.poll()
-        return f"the connection ended (exit status {status})" if status else "the connection ended"
-
-    def close(self) -> None:
-        """The other side sees the end of its input, kills what it runs and goes; so does this process."""
-        with contextlib.suppress(OSError):
-            self.stdin.close()
-        for end in (self._process.terminate, self._process.kill):
-            try:
-                self._process.wait(_FAREWELL)
-                break
-            except subprocess.TimeoutExpired:
-                end()
-        self._process.wait()
+        return ProcessLink([*own, *_OPTIONS, *self._where, command], hint="install an ssh client")

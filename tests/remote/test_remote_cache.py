@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from toyproject import Toy
 
 from compressbuild.project import connected
 from compressbuild.remote import objects
+from compressbuild.remote.sweep import sweep
 
 Checkout = Callable[..., Toy]
 
@@ -30,22 +33,70 @@ def names(place: Path) -> list[str]:
     return sorted(p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file())
 
 
-def test_the_second_checkout_builds_nothing_on_s3(checkout: Checkout, bucket: str) -> None:
-    first = checkout("one", writes=True, url=bucket)
+def test_the_second_checkout_builds_nothing(checkout: Checkout, place: str) -> None:
+    first = checkout("one", writes=True, url=place)
     assert len(first.build("all")[1]) == 3
-    second = checkout("two", url=bucket)
+    second = checkout("two", url=place)
     report, ran = second.build("all")
     assert (report.exit_code, ran, report.counts) == (0, [], {"cached": 5})
     assert published(second) == published(first) != {}
 
 
-def test_a_large_output_on_s3_arrives_in_parts(checkout: Checkout, bucket: str) -> None:
+def test_a_large_output_arrives_in_parts(
+    checkout: Checkout, place: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both copies have the same bytes, which are sent and taken once."""
     text = "".join(f"{n:07d}\n" for n in range(2_200_000))  # two parts, and a rest
     assert 2 * objects.PART < len(text) < 3 * objects.PART
-    checkout("one", writes=True, url=bucket, text=BIG, source=text).build("all")
-    second = checkout("two", url=bucket, text=BIG, source=text)
+    first = checkout("one", writes=True, url=place, text=BIG, source=text)
+    sent: list[str] = []
+    plain = objects.ObjectStore.upload
+    monkeypatch.setattr(
+        objects.ObjectStore, "upload", lambda store, name, path: (sent.append(name), plain(store, name, path))
+    )
+    first.build("all")
+    assert len(sent) == 1
+    second = checkout("two", url=place, text=BIG, source=text)
     assert second.build("all")[1] == []
     assert second.value("a") == text
+    assert "warning" not in capfd.readouterr().err
+
+
+def test_several_that_send_one_large_file(place: str, tmp_path: Path) -> None:
+    """As machines do that made the same bytes: every one of them ends well, and the bytes are whole."""
+    content = os.urandom(objects.PART + 1000)
+    (tmp_path / "large").write_bytes(content)
+    stores = [objects.ObjectStore(place, os.environ, 20) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda store: store.upload("v1/cas/large", tmp_path / "large"), stores))
+    assert stores[0].download("v1/cas/large", len(content), tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == content
+
+
+def test_what_nobody_can_use_is_replaced(checkout: Checkout, place: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """By the condition that the provider offers."""
+    checkout("one", writes=True, url=place).build("all")
+    store = objects.ObjectStore(place, os.environ, 10)
+    names = [each.name for each in store.list("v1/ac")]
+    assert len(names) == 4
+    for name in names:
+        got = store.get(name, 1 << 20)
+        assert got is not None
+        assert store.replace(name, b"rubbish", got.tag)
+        assert not store.replace(name, b"late", got.tag), "it has changed since"
+    assert len(checkout("two", writes=True, url=place).build("all")[1]) == 3
+    assert "4 results sent" not in capfd.readouterr().err
+    assert checkout("three", url=place).build("all")[1] == []
+    assert "cannot be used" not in capfd.readouterr().err
+
+
+def test_what_is_dropped_there_is_built(checkout: Checkout, place: str) -> None:
+    checkout("one", writes=True, url=place, text=BIG, source="x" * 100_000).build("all")
+    store = objects.ObjectStore(place, os.environ, 10)
+    assert sweep(store, max_age=0).size_after == 0
+    assert list(store.list("")) == []
+    store.remove(["v1/ac/00/none"])
+    assert len(checkout("two", url=place, text=BIG, source="x" * 100_000).build("all")[1]) == 2
 
 
 def test_bytes_come_only_when_they_are_needed(checkout: Checkout, tmp_path: Path) -> None:

@@ -61,7 +61,8 @@ class Elsewhere(Toy):
     def __init__(self, root: Path, address: str) -> None:
         super().__init__(root)
         self.address = address
-        self.environ = {**os.environ, "PYTHONPATH": str(Path(toy_plugin.__file__).parent)}
+        paths = (str(Path(toy_plugin.__file__).parent), os.environ.get("PYTHONPATH", ""))  # Ray may be on it
+        self.environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         self.write("f.txt", "hello")
         self.text()
 

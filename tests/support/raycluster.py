@@ -17,12 +17,25 @@ from pathlib import Path
 from typing import Any
 
 _PORT = 10001  # in the namespace, where it is free
+_PATIENCE = 180  # seconds for a node to start
 _SCRIPT = """
-import fcntl, json, os, socket, struct, sys
+import fcntl, json, os, socket, struct, sys, time
 out = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sH14x", b"lo", 0x49))  # SIOCSIFFLAGS: up
+from ray._private import services
 from ray.cluster_utils import Cluster
+plain = services.get_node
+def patient(*words):  # Ray gives a node 30 s to start, which is too little on a busy machine
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return plain(*words)
+        except RuntimeError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+services.get_node = patient
 size = 80 << 20
 port = 20000
 def here():  # every port, for a node waits a few seconds only to hear which ones its agents chose
@@ -73,7 +86,6 @@ class Cluster:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
             "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_raylet_start_wait_time_s": "60",  # a busy machine
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self.token,
             "RAY_TMPDIR": self._temporary,
@@ -82,7 +94,13 @@ class Cluster:
             "CLUSTER_OF_TESTS": self.word,
         }
         self.process = subprocess.Popen(
-            ["unshare", "--net", sys.executable, "-c", _SCRIPT.replace("PORT", str(_PORT))],
+            [
+                "unshare",
+                "--net",
+                sys.executable,
+                "-c",
+                _SCRIPT.replace("PORT", str(_PORT)).replace("PATIENCE", str(_PATIENCE)),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

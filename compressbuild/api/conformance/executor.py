@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import Any, ClassVar
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from ...digest import file_digest
 from ...execute.away import Away
 from ...execute.executor import Finished, Happening, Progress
+from ...execute.procfs import children, descendants
 from ...machines.machines import Machines
 from ...machines.session import Unreachable
 from ..executor import Link, Machine, QueuedLink
@@ -35,6 +38,12 @@ import os, sys, time
 os.write(1, b"%d\\n" % os.getpid())
 while os.read(0, 1):
     pass
+"""
+_STUBBORN = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.write(1, b"here\\n")
+time.sleep(60)
 """
 _LOOK = """
 import os, sys
@@ -104,10 +113,24 @@ class ExecutorContract:
             assert time.monotonic() < deadline, "the program still runs after its link was closed"
             time.sleep(0.2)
 
+    def test_closing_leaves_no_process_here(self, tmp_path: Path) -> None:
+        """Also if the program stays when its input has ended; and twice is harmless."""
+        machine, others = self.machine(tmp_path), set(children(os.getpid()))
+        with _started(machine, _STUBBORN) as link:
+            assert _line(link) == "here"
+            own = [pid for top in set(children(os.getpid())) - others for pid in (top, *descendants(top))]
+            link.close()
+            deadline = time.monotonic() + _SECONDS / 4
+            while left := [pid for pid in own if os.path.exists(f"/proc/{pid}")]:
+                assert time.monotonic() < deadline, f"processes {left} are left after the link was closed"
+                time.sleep(0.1)
+
     def test_an_end_is_seen(self, tmp_path: Path) -> None:
-        """A program that fails ends the stream, and what it said is known."""
+        """A program that fails ends the stream, and what it said last is known, however much it said before."""
         program = textwrap.dedent("""
             import sys
+            for _ in range(4000):
+                print("x" * 99, file=sys.stderr)
             sys.exit("it went wrong")
         """)
         with _started(self.machine(tmp_path), program) as link:
@@ -178,6 +201,9 @@ def _contents(place: Path) -> dict[str, Any]:
 @contextmanager
 def _started(machine: Machine, program: str) -> Iterator[Link]:
     link = machine.start(program)
+    watchdog = Timer(2 * _SECONDS, link.close)  # a link that hangs fails its test
+    watchdog.daemon = True
+    watchdog.start()
     try:
         if isinstance(link, QueuedLink):
             deadline = time.monotonic() + _SECONDS
@@ -186,6 +212,7 @@ def _started(machine: Machine, program: str) -> Iterator[Link]:
                 time.sleep(0.05)
         yield link
     finally:
+        watchdog.cancel()
         link.close()
 
 

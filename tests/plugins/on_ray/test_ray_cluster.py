@@ -37,7 +37,7 @@ def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         patch.setenv("CBUILD_RAY", found.command)
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", found.token)
-        patch.setenv("PYTHONPATH", os.path.dirname(toy_plugin.__file__))
+        patch.setenv("PYTHONPATH", os.path.dirname(toy_plugin.__file__), prepend=os.pathsep)
         yield found
 
 

@@ -151,8 +151,13 @@ def test_what_it_waits_for_is_shown(make: Make, full: Callable[[], None]) -> Non
 
 
 def test_patience_has_an_end(make: Make, full: Callable[[], None]) -> None:
-    with pytest.raises(Incompatible) as raised:
-        make(wait=0.02).make("b")
+    release = threading.Timer(90, full)  # a wait without an end comes to one here, and fails
+    release.start()
+    try:
+        with pytest.raises(Incompatible) as raised:
+            make(wait=0.02).make("b")
+    finally:
+        release.cancel()
     assert "after 0.02 min" in str(raised.value)
     assert "let 'wait' be longer" in str(raised.value.hint)
 
@@ -184,7 +189,7 @@ def test_interrupted_in_the_queue(make: Make, full: Callable[[], None], cluster:
 )
 def test_what_cannot_be_had(make: Make, partition: str, options: dict[str, object], says: str, step: str) -> None:
     with pytest.raises(Incompatible) as raised:
-        make(partition, **options).make("b")
+        make(partition, wait=2, **options).make("b")  # minutes, far more than an answer takes
     assert says in str(raised.value)
     assert step in str(raised.value.hint)
     assert "\n" not in str(raised.value).partition("\n  ")[0]
