@@ -25,7 +25,8 @@ Identity = bytes
 
 
 class NodeRow(NamedTuple):
-    """``inputs``: nodes. ``watched``: what its key covers; ``stored``: its record and its output in the cache."""
+    """``inputs``: nodes. ``watched``: what its key covers; ``stored``: its record and its output in the cache, and the
+    record of its Python environment."""
 
     inputs: tuple[Identity, ...]
     watched: tuple[str, ...]
@@ -52,18 +53,21 @@ class Rows(NamedTuple):
     targets: dict[str, TargetRow]
     units: dict[str, str]
 
-    def paths(self) -> Iterator[str]:
-        """Every file that was looked at, some several times."""
-        yield from self.shared
-        for node in self.nodes.values():
-            yield from node.watched
-            yield from node.stored
+    def looked_at(self) -> tuple[list[str], list[str]]:
+        """Every file that was looked at, once: those outside of the cache; every record and object."""
+        stored = [path for node in self.nodes.values() for path in node.stored]
+        shelved = [path for path in stored if path[-65:-64] == "/" and path[-68:-67] == "/"]  # under a digest
+        paths = [*self.inputs(), *(set(stored).difference(shelved) if len(shelved) < len(stored) else ())]
         for target in self.targets.values():
-            yield from target.files
+            paths += target.files
+        return list(dict.fromkeys(paths)), list(dict.fromkeys(shelved))
 
-    def inputs(self) -> set[str]:
+    def inputs(self) -> dict[str, None]:
         """The files that are read, and written by none of the engine."""
-        return {*self.shared}.union(*{id(node.watched): node.watched for node in self.nodes.values()}.values())
+        found = dict.fromkeys(self.shared)
+        for watched in {id(node.watched): node.watched for node in self.nodes.values()}.values():
+            found.update(dict.fromkeys(watched))
+        return found
 
 
 def gathered(project: Project, report: BuildReport, searched: Iterable[str]) -> Rows:
