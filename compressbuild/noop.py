@@ -2,9 +2,7 @@
 
 This module runs before anything else and imports only what the interpreter has already: no click, no YAML, no plugin.
 After a build in which every target was published, :mod:`compressbuild.build.state.kept` writes a state. It names every
-input (Compressfile, code, listed files, installed plugins), every published file, and every shelf of the cache that
-holds a record or an object of the build. A shelf that is as it was has lost and replaced nothing; of another one, each
-file is compared.
+input (Compressfile, code, listed files, installed plugins) and every output (published files, cache records, objects).
 """
 
 import _imp
@@ -15,9 +13,8 @@ import marshal
 import posix
 import sys
 
-FORMAT = 9
+FORMAT = 8
 ABSENT = 2**64 - 1
-NAME = 65  # characters of the name of a record or an object, with the slash before it
 _SHARE = 4000  # files for which a further process is worth its fork
 
 
@@ -87,16 +84,13 @@ def check(argv: "list[str]") -> "tuple[str, str] | None":
     collecting = gc.isenabled()
     gc.disable()  # a state can hold 100,000 strings, none of them garbage
     try:
-        data = read(path)
-        made_by, said, environment, names, signatures, shelves, text = marshal.loads(data)
+        made_by, said, environment, names, signatures, text = marshal.loads(read(path))
         if made_by != identity() or said != asked:
             return None
         for name, value in environment:
             if posix.environ.get(name) != value:
                 return None
         if not _all_same(root, names.split("\0"), memoryview(signatures).cast("Q")):
-            return None
-        if not _stored(root, path, data, *shelves):
             return None
         return str(text), f"{root}Compressfile" if asked is not argv else ""
     except (OSError, ValueError, EOFError, TypeError):
@@ -121,27 +115,6 @@ def read(path: str) -> bytes:
     if sealed(whole[8:]) != whole:
         raise ValueError(path)
     return whole[8:]
-
-
-def stored_path(path: str) -> str:
-    """Where the records and objects of a state are listed."""
-    directory, _, name = path.rpartition("/")
-    return f"{directory[:-4]}stored/{name}"
-
-
-def _stored(root: str, path: str, data: bytes, shelves: "list[str]", seen: "list[tuple[int, int, int, int]]") -> bool:
-    """Whether the cache holds what it held. A build of another project changes a few shelves."""
-    now = signatures(_placed(root, shelves))
-    if now == seen:
-        return True
-    changed = {name for name, was, is_ in zip(shelves, seen, now, strict=True) if was != is_}
-    beside, names, numbers = marshal.loads(read(stored_path(path)))
-    if beside != sealed(data)[:8]:
-        return False
-    files = names.split("\0")
-    chosen = [number for number, name in enumerate(files) if name[:-NAME] in changed]
-    expected = b"".join([numbers[32 * number : 32 * number + 32] for number in chosen])
-    return _all_same(root, [files[number] for number in chosen], memoryview(expected).cast("Q"))
 
 
 def _all_same(root: str, files: "list[str]", expected: "memoryview[int]") -> bool:

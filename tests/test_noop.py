@@ -105,38 +105,6 @@ def test_every_record_and_object_is_watched(project: Inline):
         assert is_noop(project, "all")
 
 
-def test_a_replaced_object_is_seen_and_a_new_neighbour_is_not(project: Inline):
-    """Another build that uses the cache puts objects beside those of this one; it can also replace one of them."""
-    for area in ("ac", "cas"):
-        for number, path in enumerate(sorted((project.root / "cache" / area).rglob("*"))):
-            if not path.is_file():
-                continue
-            neighbour = path.with_name(f"{number:064x}")
-            neighbour.write_text("x")
-            assert is_noop(project, "all"), "nothing that it looked at changed"
-            neighbour.rename(path)
-            assert not is_noop(project, "all"), path
-            project("all")
-            assert is_noop(project, "all")
-
-
-@pytest.mark.parametrize("how", ["gone", "damaged", "of another state"])
-def test_without_the_list_of_what_is_stored_a_changed_shelf_is_a_change(project: Inline, how: str):
-    (listed,) = (project.root / ".cbuild/stored").iterdir()
-    data = listed.read_bytes()
-    if how == "of another state":
-        project("a")
-        (other,) = {*(project.root / ".cbuild/stored").iterdir()} - {listed}
-        data = other.read_bytes()
-    listed.unlink()
-    if how != "gone":
-        listed.write_bytes(data if how == "of another state" else data[:-1])
-    assert is_noop(project, "all"), "no shelf changed"
-    (record,) = list((project.root / "cache/ac").rglob("*"))[-1:]
-    (record.parent / ("0" * 64)).write_text("x")
-    assert not is_noop(project, "all")
-
-
 def test_same_size_and_mtime_do_not_deceive(project: Inline):
     path = project.root / "f.txt"
     info = path.stat()

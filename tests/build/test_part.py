@@ -87,9 +87,8 @@ class Project:
                 victim = rng.choice(
                     [p for p in sorted((root / "cache").rglob("*")) if p.is_file() and len(p.name) == 64]
                 )
-                victim.unlink()
-                if rng.random() < 0.5:
-                    victim.write_text("spoilt")
+                victim.chmod(0o644)
+                rng.choice((Path.unlink, lambda p: p.write_text("spoilt")))(victim)
             case 5:
                 self.loader += f"# {rng.random()}\n" if rng.random() < 0.5 else f"x = {rng.random()}\n"
             case 6:

@@ -21,16 +21,13 @@ def affected(rows: Rows, changed: Set[str], touched: Collection[str]) -> tuple[s
     """
     watched = {id(row.watched): row.watched for row in rows.nodes.values()}  # many nodes watch the same files
     spoiled = {key for key, paths in watched.items() if not changed.isdisjoint(paths)}
-    edited = set(touched)
-    places = rows.positions.items() if edited else ()
-    written = {identity for identity, positions in places if not edited.isdisjoint(map(owner_of, positions))}
     nodes: set[Identity] = set()
     for identity, row in rows.nodes.items():  # each after its inputs
         if (
-            identity in written
-            or id(row.watched) in spoiled
+            id(row.watched) in spoiled
             or not nodes.isdisjoint(row.inputs)
             or not changed.isdisjoint(row.stored)
+            or (touched and any(owner_of(place) in touched for place in rows.positions[identity]))
         ):
             nodes.add(identity)
     targets = {
@@ -109,7 +106,7 @@ def _elsewhere(positions: Mapping[Identity, tuple[str, ...]], here: Container[st
     """Without the places in these targets."""
     found = {}
     for identity, places in positions.items():
-        left = tuple([place for place in places if owner_of(place) not in here])
+        left = tuple(place for place in places if owner_of(place) not in here)
         if left:
             found[identity] = left
     return found

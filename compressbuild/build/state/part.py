@@ -68,11 +68,10 @@ class Part(NamedTuple):
         )
         made = {path for node in fresh.nodes.values() for path in node.stored}
         made |= {path for target in fresh.targets.values() for path in target.files}
-        was = self.was._replace(rows=rows, files={**self.was.files}, stored={**self.was.stored})
-        for path in made:
-            was.files.pop(path, None)
-            was.stored.pop(path, None)
-        return kept.save(str(self.project.root), argv, was, self.project.opened, text)
+        known = {path: seen for path, seen in self.was.files.items() if path not in made}
+        return kept.save(
+            str(self.project.root), argv, self.was._replace(rows=rows, files=known), self.project.opened, text
+        )
 
 
 def _joined(old: Mapping[bytes, tuple[str, ...]], new: Mapping[bytes, tuple[str, ...]]) -> dict[bytes, tuple[str, ...]]:
@@ -90,7 +89,7 @@ def find(file: Path, overrides: Sequence[str], cache: Path | None, argv: list[st
     if was is None or not was.entries.names:
         return None
     root = os.path.join(os.path.dirname(os.path.abspath(file)), "")
-    now = kept.changed(root, was)
+    now = kept.changed(root, was.files)
     own = os.path.abspath(file).removeprefix(root)
     if own not in was.rows.shared or not (set(was.rows.shared) & now.keys() <= {own}):
         return None
@@ -112,8 +111,7 @@ def find(file: Path, overrides: Sequence[str], cache: Path | None, argv: list[st
         return None
     if not kept.settle(now.values()):
         return None
-    files, stored = ({**known, **{p: now[p] for p in now if p in known}} for known in (was.files, was.stored))
-    state = was._replace(text=text, entries=entries, files=files, stored=stored)
+    state = was._replace(text=text, entries=entries, files={**was.files, **now})
     try:
         project = Project(file, overrides, cache=cache, text=entries.part(lines, wanted))
     except CbuildError:

@@ -25,8 +25,7 @@ Identity = bytes
 
 
 class NodeRow(NamedTuple):
-    """``inputs``: nodes. ``watched``: what its key covers; ``stored``: its record and its output in the cache, and the
-    record of its Python environment."""
+    """``inputs``: nodes. ``watched``: what its key covers; ``stored``: its record and its output in the cache."""
 
     inputs: tuple[Identity, ...]
     watched: tuple[str, ...]
@@ -53,21 +52,18 @@ class Rows(NamedTuple):
     targets: dict[str, TargetRow]
     units: dict[str, str]
 
-    def looked_at(self) -> tuple[list[str], list[str]]:
-        """Every file that was looked at, once: those outside of the cache; every record and object."""
-        stored = [path for node in self.nodes.values() for path in node.stored]
-        shelved = [path for path in stored if path[-65:-64] == "/" and path[-68:-67] == "/"]  # under a digest
-        paths = [*self.inputs(), *(set(stored).difference(shelved) if len(shelved) < len(stored) else ())]
+    def paths(self) -> Iterator[str]:
+        """Every file that was looked at, some several times."""
+        yield from self.shared
+        for node in self.nodes.values():
+            yield from node.watched
+            yield from node.stored
         for target in self.targets.values():
-            paths += target.files
-        return list(dict.fromkeys(paths)), list(dict.fromkeys(shelved))
+            yield from target.files
 
-    def inputs(self) -> dict[str, None]:
+    def inputs(self) -> set[str]:
         """The files that are read, and written by none of the engine."""
-        found = dict.fromkeys(self.shared)
-        for watched in {id(node.watched): node.watched for node in self.nodes.values()}.values():
-            found.update(dict.fromkeys(watched))
-        return found
+        return {*self.shared}.union(*{id(node.watched): node.watched for node in self.nodes.values()}.values())
 
 
 def gathered(project: Project, report: BuildReport, searched: Iterable[str]) -> Rows:
