@@ -52,9 +52,11 @@ bench: $(STAMP)
 	@$(BIN)/python benchmarks/startup.py
 	@$(BIN)/python benchmarks/engine.py
 
-# Each tool of Python gets an environment below .bench/peers; ninja and make are the system's.
+# Each tool of Python gets an environment below .bench/peers; ninja and make are the system's. PEERS=…: options, as
+# --sizes 10,1000 or --minutes 60.
+PEERS ?= --minutes 22
 bench-peers: $(STAMP)
-	@$(BIN)/python -m benchmarks.peers --install --venvs .bench/peers --write
+	@$(BIN)/python -m benchmarks.peers --install --venvs .bench/peers --write $(PEERS)
 
 clean:
 	rm -rf build .cbuild cache/ac cache/cas cache/tmp cache/locks cache/quarantine cache/verified cache/version

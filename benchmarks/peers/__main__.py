@@ -38,6 +38,7 @@ def main() -> None:
             rounds=given.rounds,
             again=given.again,
             scratch=given.scratch,
+            within=given.minutes * 60,
             say=lambda line: print(line, file=sys.stderr, flush=True),
             keep=lambda results: save(results, given.json) if given.json else None,
         )
@@ -54,6 +55,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=float, default=60, metavar="S", help="seconds after which a build is stopped")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="how often quick builds are measured")
     parser.add_argument("--again", type=float, default=10, metavar="S", help="quick: seconds of a tool's first round")
+    parser.add_argument("--minutes", type=float, default=float("inf"), metavar="M", help="then nothing more is begun")
     parser.add_argument("--venvs", type=Path, metavar="DIR", help="holds an environment for each tool of Python")
     parser.add_argument("--install", action="store_true", help="first install into --venvs what is missing there")
     parser.add_argument("--scratch", type=Path, metavar="DIR", help="where to build (default: the temporary directory)")

@@ -11,14 +11,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..compare import Command, run
 from .layered import Layered
 from .place import Place, places
+from .process import Ended, Process
 from .results import Results, Tooling
 from .tools import Tool
 from .trial import EDITS, Trial, expected
 
 Say = Callable[[str], None]
+LIMIT = 60.0  # seconds for a Python that does nothing
 
 
 def measured(
@@ -30,10 +31,13 @@ def measured(
     again: float,
     scratch: Path | None,
     say: Say,
+    within: float = float("inf"),
     keep: Callable[[Results], None] = lambda results: None,
 ) -> Results:
     """``again``: a tool whose first round of edits takes longer than these seconds has one round, and no second cold
-    build. What takes longer than ``limit`` is not tried at larger sizes. ``keep``: called after each size."""
+    build. What takes longer than ``limit`` is not tried at larger sizes. ``within``: seconds after which nothing more
+    is begun. ``keep``: called after each size."""
+    deadline = time.monotonic() + within
     results = Results(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
@@ -45,15 +49,20 @@ def measured(
     present = [tool for tool in tools if tool.program]
     beyond: dict[str, set[str]] = {tool.name: set() for tool in present}
     with places(scratch) as (roots, notes):
+        idle = Place(roots / "python", notes / "python")
+        idle.clear()
         for size in sorted(sizes):
             graph = Layered.of(size)
             trials = [
                 Trial(tool, Place(roots / tool.name, notes / tool.name), graph, limit, frozenset(beyond[tool.name]))
                 for tool in present
             ]
-            turns = Turns(trials, size, say)
+            turns = Turns(trials, size, say, idle, deadline)
             turns.all(rounds, again)
-            results.bare[size] = statistics.median(turns.bare)
+            if not turns.bare:
+                break
+            results.bare[size] = statistics.median(each.seconds for each in turns.bare)
+            results.bare_cpu[size] = statistics.median(each.cpu for each in turns.bare)
             results.cells[size] = {trial.tool.name: trial.cells for trial in trials}
             results.expected[size] = expected(graph, results.jobs)
             results.load = [results.load[0], _load()]
@@ -74,11 +83,12 @@ def _tooling(tool: Tool) -> Tooling:
 
 
 class Turns:
-    """The rounds at one size. ``bare``: times of a Python that does nothing, one before each turn."""
+    """The rounds at one size. ``bare``: what a Python took that does nothing, one before each turn, in the
+    place ``idle``. ``deadline``: of the monotonic clock."""
 
-    def __init__(self, trials: Sequence[Trial], size: int, say: Say) -> None:
-        self.trials, self.size, self.say = trials, size, say
-        self.bare: list[float] = []
+    def __init__(self, trials: Sequence[Trial], size: int, say: Say, idle: Place, deadline: float) -> None:
+        self.trials, self.size, self.say, self.idle, self.deadline = trials, size, say, idle, deadline
+        self.bare: list[Ended] = []
 
     def all(self, rounds: int, again: float) -> None:
         self.turn("cold", 0, self.trials)
@@ -91,8 +101,12 @@ class Turns:
         self.turn("killed", 0, self.trials)
 
     def turn(self, scenario: str, number: int, trials: Sequence[Trial]) -> None:
-        self.bare.append(run(Command([sys.executable, "-c", "pass"])))
+        if time.monotonic() < self.deadline:
+            self.bare.append(Process([sys.executable, "-c", "pass"], self.idle).wait(LIMIT))
         for trial in trials:
+            if time.monotonic() >= self.deadline:
+                self.say(f"{self.size:6} {scenario:8} {trial.tool.name:10} left out: the time is over")
+                return
             if not trial.can(scenario):
                 continue
             began = time.perf_counter()

@@ -5,10 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from .place import Place
+
+
+class Ended(NamedTuple):
+    """``seconds``: elapsed. ``cpu``: seconds of the processor, user and system, of the process and all its descendants
+    that were waited for. ``status``: None if it took too long, and was killed."""
+
+    seconds: float
+    cpu: float
+    status: int | None
 
 
 class Process:
@@ -28,19 +39,22 @@ class Process:
                 start_new_session=True,
             )
 
-    def wait(self, limit: float) -> tuple[float, int | None]:
-        """(seconds, exit status): None if it took longer than ``limit`` seconds, and is killed."""
+    def wait(self, limit: float) -> Ended:
+        """Wait for its end, at most ``limit`` seconds. A loop that polls would round what is short."""
+        late = threading.Event()
+        timer = threading.Timer(limit, lambda: (late.set(), self._send_all()))
+        timer.start()
         try:
-            status: int | None = self._process.wait(limit)
-        except subprocess.TimeoutExpired:
-            status = None
+            _, status, used = os.wait4(self._process.pid, 0)
         except KeyboardInterrupt:
             self.kill()
             raise
-        seconds = time.perf_counter() - self._began
-        if status is None:
-            self.kill()
-        return seconds, status
+        finally:
+            seconds = time.perf_counter() - self._began
+            timer.cancel()
+        timer.join()
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        return Ended(seconds, used.ru_utime + used.ru_stime, None if late.is_set() else self._process.returncode)
 
     def kill_once(self, ready: Callable[[], bool], limit: float) -> bool:
         """Kill it as soon as ``ready``: False if it ended before, or took longer than ``limit`` seconds."""
@@ -54,7 +68,12 @@ class Process:
             self.kill()
 
     def kill(self) -> None:
-        """The process and its descendants, stopped first so that none starts another in between."""
+        """The process and its descendants."""
+        self._send_all()
+        self._process.wait()
+
+    def _send_all(self) -> None:
+        """Kill it and its descendants, stopped first so that none starts another in between."""
         stopped: list[int] = []
         while new := [pid for pid in descendants(self._process.pid) if pid not in stopped]:
             for pid in new:
@@ -62,7 +81,6 @@ class Process:
             stopped += new
         for pid in stopped:
             _send(pid, signal.SIGKILL)
-        self._process.wait()
 
     def said(self) -> str:
         """The last line of its output."""

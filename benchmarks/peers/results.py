@@ -9,12 +9,14 @@ import msgspec
 
 
 class Cell(msgspec.Struct, omit_defaults=True):
-    """One scenario of one tool at one size. ``ran``: actions in each round. ``wrong``: outputs with wrong content, the
+    """One scenario of one tool at one size. ``cpu``: seconds of the processor, of all its processes; none of a killed
+    build. ``ran``: actions in each round. ``wrong``: outputs with wrong content, the
     most of any round. ``over``: it took longer than the limit. ``failure``: what it said when it failed. ``finished``,
     ``twice``: of a killed build, actions that had ended and those of them that the next build ran again. ``refused``:
     it did not build again before it was asked in another way."""
 
     seconds: list[float] = []
+    cpu: list[float] = []
     ran: list[int] = []
     wrong: int = 0
     over: bool = False
@@ -44,7 +46,8 @@ class Tooling(msgspec.Struct):
 
 
 class Results(msgspec.Struct):
-    """``bare``: seconds of ``python -c pass``, by size. ``cells``: by size, tool and scenario."""
+    """``bare``: seconds of ``python -c pass``, by size; ``bare_cpu``: of the processor. ``cells``: by size, tool and
+    scenario."""
 
     date: str
     machine: str
@@ -53,6 +56,7 @@ class Results(msgspec.Struct):
     jobs: int
     tools: dict[str, Tooling]
     bare: dict[int, float] = {}
+    bare_cpu: dict[int, float] = {}
     cells: dict[int, dict[str, dict[str, Cell]]] = {}
     expected: dict[int, dict[str, int]] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable, Iterator
 
 from ..compare import exponent
@@ -21,7 +22,8 @@ TITLES = {
 
 
 def page(results: Results) -> str:
-    return "\n".join(["", *_conditions(results), *_times(results), *_actions(results), *_growth(results)])
+    counted = [*_actions(results), *_growth(results)] if results.cells else []
+    return "\n".join(["", *_conditions(results), *_times(results), *counted])
 
 
 def _conditions(results: Results) -> Iterator[str]:
@@ -43,6 +45,17 @@ def _times(results: Results) -> Iterator[str]:
             return _time(results.cell(size, name, scenario), bare, results.limit)
 
         yield from _table(tools, cell)
+        if any(cell.cpu for cells in tools.values() for cell in cells.values()):
+            yield "Seconds of the processor, user and system, of all processes of the tool: a busy machine disturbs"
+            yield f"them less; × `python -c pass` ({results.bare_cpu[size] * 1000:.1f} ms); the median of the rounds.\n"
+            yield from _table(tools, lambda name, each, size=size: _cpu(results.cell(size, name, each), results, size))
+
+
+def _cpu(cell: Cell | None, results: Results, size: int) -> str:
+    if cell is None or not cell.cpu or cell.over or cell.failure:
+        return "–"
+    used = statistics.median(cell.cpu)
+    return f"{_three(used)}<br>×{_three(used / results.bare_cpu[size])}"
 
 
 def _time(cell: Cell | None, bare: float, limit: float) -> str:

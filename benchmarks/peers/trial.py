@@ -99,7 +99,8 @@ class Trial:
 
     def build(self, cell: Cell) -> None:
         process = Process(self.tool.words(), self.place)
-        seconds, status = process.wait(self.limit)
+        ended = process.wait(self.limit)
+        status = ended.status
         self._ended = time.time()
         ran = self.place.drain()
         if status is None:
@@ -107,7 +108,8 @@ class Trial:
             return
         if status:
             cell.failure, self.stopped = f"exit {status}: {process.said()}", True
-        cell.seconds.append(seconds)
+        cell.seconds.append(ended.seconds)
+        cell.cpu.append(ended.cpu)
         cell.ran.append(ran.total())
         cell.wrong = max(cell.wrong, len(self.wrong()))
 
@@ -142,11 +144,11 @@ class Trial:
     def _after_kill(self, cell: Cell) -> int | None:
         """Build as before, or as the tool's pages say where it refuses to; the exit status."""
         process = Process(self.tool.words(), self.place)
-        status = process.wait(self.limit)[1]
+        status = process.wait(self.limit).status
         cell.refused = bool(status and self.tool.remedy)
         for word in self.tool.remedy if cell.refused else ():
             process = Process([*self.tool.words(), word], self.place)
-            status = process.wait(self.limit)[1]
+            status = process.wait(self.limit).status
         if status:
             cell.failure, self.stopped = f"exit {status}: {process.said()}", True
         return status

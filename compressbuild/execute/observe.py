@@ -35,6 +35,7 @@ class Observe:
     ) -> None:
         self.own_dirs = own_dirs
         self._logs = logs
+        self._checkpoints = logs.parent / "checkpoints"
         self._observers = observers
         self._heartbeat = heartbeat or Heartbeat()
         self._one = RLock()  # threads that wait for machines have events, too; a signal may come within one
@@ -49,11 +50,11 @@ class Observe:
         self.emit(events.MachineStatus(machine=address, status="waiting" if detail else "ready", detail=detail))
 
     def checkpoint_path(self, key: Digest) -> Path:
-        return self._logs.parent / "checkpoints" / key
+        return self._checkpoints / key
 
     def drop_checkpoint(self, key: Digest) -> None:
         """The node has a result: what would have let it go on is not needed."""
-        path = str(self.checkpoint_path(key))
+        path = f"{self._checkpoints}/{key}"
         if os.path.lexists(path):
             shutil.rmtree(path, ignore_errors=True)
 

@@ -31,7 +31,7 @@ class Workplaces:
 
     def take(self) -> tuple[Path, Path, Path]:
         """One that belongs to nobody else: its base, and in that the output and the scratch directory."""
-        while self._vacant:
+        for _ in range(len(self._vacant)):
             base = self._vacant.pop()
             out, scratch = base / "out", base / "scratch"
             with contextlib.suppress(OSError):  # somebody has removed it since, or closed it
@@ -60,13 +60,14 @@ class Workplaces:
 
     def _as_given(self, base: Path) -> bool:
         """Whether the output was moved away, nothing is in the scratch directory, and who may do what is as it was."""
-        scratch = base / "scratch"
+        given = str(base)
+        scratch = f"{given}/scratch"
         try:
             return (
-                os.listdir(base) == ["scratch"]
-                and (os.lstat(base).st_mode, os.lstat(scratch).st_mode) == self._modes[base]
+                os.listdir(given) == ["scratch"]
+                and (os.lstat(given).st_mode, os.lstat(scratch).st_mode) == self._modes[base]
                 and not os.listdir(scratch)
-                and not (_attributes(base) or _attributes(scratch))
+                and not (_attributes(given) or _attributes(scratch))
             )
         except OSError:
             return False
@@ -77,7 +78,7 @@ class Workplaces:
         self._store.abandon(base)
 
 
-def _attributes(path: Path) -> list[str]:
+def _attributes(path: str) -> list[str]:
     """Extended attributes that a process can have given a directory, access lists among them."""
     if not hasattr(os, "listxattr"):
         return []
@@ -92,6 +93,8 @@ def _attributes(path: Path) -> list[str]:
 def first_unmet(patterns: Iterable[str], out: Path) -> str | None:
     """The first of these globs that nothing in a directory matches; for a plain name nothing is listed."""
     for pattern in patterns:
+        if pattern == "*" and os.listdir(out):
+            continue
         if not (any(out.glob(pattern)) if _WILD.intersection(pattern) else os.path.exists(f"{out}/{pattern}")):
             return pattern
     return None

@@ -86,6 +86,9 @@ class Keyer:
         self.machines = machines
         self.environment = {name: environ[name] for name in spec.env if name in environ}
         self._watched: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._named: dict[tuple[object, ...], tuple[str, ...]] = {}  # plugin functions, by what names them
+        self._digests: dict[tuple[str, ...], dict[str, Digest]] = {}  # of these functions
+        self._versions: dict[tuple[object, ...], dict[str, str | None]] = {}  # tools, by what needs them
         self._listings = Listings(str(spec.root), spec.path.name, stat, self.problems)
 
     @staticmethod
@@ -150,7 +153,8 @@ class Keyer:
         """Forget what was read of the project: something has changed."""
         self._code = self._code.renewed()
         self._listings.forget()
-        self._watched.clear()
+        for known in (self._watched, self._digests, self._versions):
+            known.clear()
         self.environments.forget()
 
     def facts_of(self, node: Node) -> dict[str, Any]:
@@ -163,29 +167,42 @@ class Keyer:
 
     def plugin_code(self, node: Node) -> dict[str, Digest]:
         """Function or type of a plugin → the digest of its syntax tree. What is missing joins ``problems``."""
-        closures = {ref: self._code.plugin(ref) for ref in self._plugin_references(node)}
+        references = self._plugin_references(node)
+        if (known := self._digests.get(references)) is not None:
+            return {**known}
+        closures = {ref: self._code.plugin(ref) for ref in references}
         for ref, closure in closures.items():
             for problem in closure.missing:
                 hint = problem.hint or f"it is the function of '{node.name}': reinstall the plugin, or fix its record"
                 self.problems.append(Diagnostic(f"{ref}: {problem.message}", problem.mark or node.mark, hint))
-        return {ref: closure.digest for ref, closure in closures.items()}
+        digests = {ref: closure.digest for ref, closure in closures.items()}
+        if not any(closure.missing for closure in closures.values()):
+            self._digests[references] = digests
+        return {**digests}
 
     def tools(self, node: Node) -> dict[str, str | None]:
         """Versions of Python, of the record's declared distributions, and of those that the code imports; or all that
         is in the node's environment."""
         if (own := self.environments.found(node.environment, self.problems)) is not None:
             return {"python": own.python.version if own.python is not None else None, **own.lock.versions}
-        external = {module for ref, _ in self.code_references(node) for module in self._code.closure(ref).external}
-        external |= {module for ref in self._plugin_references(node) for module in self._code.plugin(ref).external}
+        own_code, plugin_code = self.code_references(node), self._plugin_references(node)
+        of = (node.tools, tuple(ref for ref, _ in own_code), plugin_code)
+        if not node.host and (known := self._versions.get(of)) is not None:
+            return {**known}
+        external = {module for ref, _ in own_code for module in self._code.closure(ref).external}
+        external |= {module for ref in plugin_code for module in self._code.plugin(ref).external}
         python = f"{sys.version_info[0]}.{sys.version_info[1]}"
         installed: Registry | Installed = self._registry
         if node.host and self.machines is not None:
             ready = self.machines.ready(node.host)
             python, installed = ready.python if ready is not None else "", self.machines.installed(node.host)
         found = dict(installed.tool_versions(node.tools))
-        for versions in installed.module_versions(sorted(external)).values():
-            found.update(versions)
-        return {"python": python, **dict(sorted(found.items()))}
+        for imported in installed.module_versions(sorted(external)).values():
+            found.update(imported)
+        versions = {"python": python, **dict(sorted(found.items()))}
+        if not node.host:
+            self._versions[of] = versions
+        return {**versions}
 
     # -- what a node reads, also for the worker ----------------------------------------------------------------------
 
@@ -258,14 +275,20 @@ class Keyer:
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def _plugin_references(self, node: Node) -> list[str]:
+    def _plugin_references(self, node: Node) -> tuple[str, ...]:
         """The functions of plugins that run, and the types that check their parameters. A type of the engine's own
         counts by the format version."""
+        by = None if node.run_with or node.data_with else (node.run, node.params_type, node.carried)
+        if by is not None and (known := self._named.get(by)) is not None:
+            return known
         runs = node.run_with.values()
         named = [node.run, node.params_type, *(ref for run in runs for ref in (run.load, run.settings_type))]
         named += [ref for with_ in node.data_with.values() for ref in (with_.load, with_.params_type)]
         named += node.carried
-        return list(dict.fromkeys(ref for ref in named if ref and not ref.startswith("compressbuild.")))
+        found = tuple(dict.fromkeys(ref for ref in named if ref and not ref.startswith("compressbuild.")))
+        if by is not None:
+            self._named[by] = found
+        return found
 
     def _data(self, node: Node) -> dict[str, Any]:
         found: dict[str, Any] = {}

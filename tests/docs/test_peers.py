@@ -19,7 +19,7 @@ from benchmarks.peers.bench import measured
 from benchmarks.peers.layered import Layered
 from benchmarks.peers.place import Place, places
 from benchmarks.peers.plot import svg
-from benchmarks.peers.process import descendants
+from benchmarks.peers.process import Process, descendants
 from benchmarks.peers.results import Cell, Results, load, save
 from benchmarks.peers.table import page
 from benchmarks.peers.tools import TOOLS, Tool
@@ -191,11 +191,34 @@ def test_an_absent_tool_is_named_and_left_out() -> None:
     assert "- doit: not measured, not in --venvs: run with --install" in page(results)
 
 
+def test_the_processor_time_is_that_of_all_processes(place: Place) -> None:
+    place.clear()
+    spin = "import time\nwhile time.process_time() < 0.2: pass"
+    ended = Process(["sh", "-c", f"{sys.executable} -c '{spin}'; {sys.executable} -c '{spin}'"], place).wait(60)
+    assert ended.status == 0
+    assert ended.cpu >= 0.4
+
+
+def test_a_build_that_takes_too_long_is_ended_with_what_it_started(place: Place) -> None:
+    place.clear()
+    process = Process(["sh", "-c", "sleep 100 & echo $!; wait"], place)
+    assert process.wait(1).status is None
+    sleeper = int(process.output.read_text())
+    assert sleeper not in descendants(sleeper)
+
+
+def test_nothing_is_begun_after_the_time_is_over() -> None:
+    results = measured(present(Make), [10], within=0.0, **QUIET)
+    assert not results.cells
+    assert "- make 4" in page(results)
+
+
 def test_table_plot_and_file_agree_with_what_was_measured(tmp_path: Path) -> None:
     results = measured(present(Make), [10, 30], **QUIET)
     save(results, tmp_path / "results.json")
     assert load(tmp_path / "results.json") == results
-    first, second, actions, growth = tables(page(results))
+    first, used, second, _, actions, growth = tables(page(results))
+    assert used[1][1].startswith(f"{results.cells[10]['make']['cold'].cpu[0]:.3g}<br>×")
     cold = results.cells[10]["make"]["cold"]
     assert first[1][1].startswith(f"{cold.median:.3g}<br>×{cold.median / results.bare[10]:.3g}")
     assert "**wrong**" in second[1][6]

@@ -38,6 +38,7 @@ def test_what_is_left_as_it_was_serves_again(store: Store) -> None:
     assert not os.listdir(again[2])
     assert again[1].stat().st_mode == again[2].stat().st_mode, "the output is a new directory"
     assert places.take()[0] != again[0], "nobody else has it"
+    assert again[1].is_dir(), "nor does anybody take it away"
 
 
 def _linked(base: Path) -> None:
