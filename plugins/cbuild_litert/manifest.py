@@ -47,6 +47,7 @@ def compressbuild_kinds() -> Iterator[Kind]:
         summary="LiteRT (TensorFlow Lite) model, with its inputs and outputs in interface.json",
         validate="cbuild_litert.artifact:validate",
         load="cbuild_litert.runner:load_reference",
+        census="cbuild_litert.census:census",
         suffixes=(".tflite",),
         stack=_RUN,
     )
