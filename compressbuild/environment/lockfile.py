@@ -141,4 +141,3 @@ def _pin(line: str) -> Pin | tuple[str, str]:
             f"lock with hashes, so that nobody can put other files in their place: '{_COMPILE} FILE'",
         )
     return Pin(name, found[2], marker, hashes)
-

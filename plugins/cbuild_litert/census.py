@@ -212,9 +212,7 @@ def _run_shapes(
             sizes[axis] = size if size >= 0 else axes.get(axis, sizes.get(axis, 16 if position else batch))
         wanted[item.name] = tuple(sizes[axis] if isinstance(axis, str) else axis for axis in item.shape)
     if unknown := axes.keys() - sizes.keys():
-        raise UserError(
-            f"no input has an axis '{min(unknown)}'", hint=f"dynamic axes: {', '.join(sizes) or 'none'}"
-        )
+        raise UserError(f"no input has an axis '{min(unknown)}'", hint=f"dynamic axes: {', '.join(sizes) or 'none'}")
     runner.resize(wanted)
     first = next((shape[0] for shape in wanted.values() if shape), 1)
     return runner.shapes(), sizes, fixed_batch(runner.inputs) or first

@@ -219,7 +219,9 @@ def test_what_is_not_trained_is_left_out_and_a_shared_weight_counts_once(tmp_pat
     file.graph.tensors[twice].buffer = file.graph.tensors[weight].buffer
     half = file.tensor("half", (), data=np.float32(0.5).reshape(()))
     shape = file.tensor("shape", (2,), "int32", data=np.array([2, 2], np.int32))
-    h, i, j, y = (file.tensor(name, size) for name, size in (("h", (1, 4)), ("i", (1, 4)), ("j", (1, 4)), ("y", (2, 2))))
+    h, i, j, y = (
+        file.tensor(name, size) for name, size in (("h", (1, 4)), ("i", (1, 4)), ("j", (1, 4)), ("y", (2, 2)))
+    )
     file.operator("FULLY_CONNECTED", [x, weight, -1], [h], schema.FullyConnectedOptionsT())
     file.operator("FULLY_CONNECTED", [h, twice, -1], [i], schema.FullyConnectedOptionsT())
     file.operator("MUL", [i, half], [j], schema.MulOptionsT())
