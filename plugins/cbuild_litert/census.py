@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 from cbuild_kit import fixed_batch

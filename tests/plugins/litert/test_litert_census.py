@@ -15,12 +15,12 @@ from compressbuild.api.testing import make_context
 
 pytest.importorskip("ai_edge_litert", reason="needs ai_edge_litert, of the environment litert")
 
-from ai_edge_litert import schema_py_generated as schema  # noqa: E402
-from ai_edge_litert.interpreter import Interpreter, OpResolverType  # noqa: E402
-from cbuild_litert.census import census  # noqa: E402
-from cbuild_metrics.cost.params import Shapes  # noqa: E402
-from cbuild_metrics.cost.precision import quantized_share  # noqa: E402
-from tflite_files import File  # noqa: E402
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from cbuild_litert.census import census
+from cbuild_metrics.cost.params import Shapes
+from cbuild_metrics.cost.precision import quantized_share
+from tflite_files import File
 
 RNG = np.random.default_rng(0)
 VALID = schema.Padding.VALID
