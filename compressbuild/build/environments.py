@@ -72,7 +72,7 @@ def _may_run(action: Action, *, check: bool) -> bool:
 
 def _make(project: Project, name: str, observe: Observe, *, is_due: bool) -> None:
     wanted = project.keyer.environments.wanted(name)
-    what = f"{len(wanted.lock.pins)} distributions of {wanted.lock.path}"
+    what = f"{wanted.distributions} distributions of {wanted.lock.path}"
     if not is_due:
         place = project.keyer.environments.directory(name)
         observe.emit(EnvironmentStatus(environment=name, status="missing", detail=f"{place}, with {what}"))

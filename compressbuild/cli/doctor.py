@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,20 @@ import msgspec
 from .. import __version__, place
 from ..api.facts import FACTS
 from ..api.needs import Needs
+from ..api.stack import Stack
+from ..environment import Environments
 from ..errors import CbuildError
 from ..execute import bubblewrap, landlock, sandbox
-from ..platforms import Facts, check, install_line, probe
+from ..platforms import Facts, Missing, check, install_line, probe
 from ..registry import Registry
 from ..words import memory
-from .options import offered
+from .options import environments_here, offered
 
 __all__ = ["command"]
 
 _COLUMNS = 80
+_PLAIN = ("made", "not made")
+"""What there is to say of an environment that is in order."""
 
 
 @click.command("doctor", context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,7 +37,7 @@ def command(as_json: bool, verbose: bool) -> int:
     """Show the probed facts of this machine and, of each backend, whether it can compile and run here. Exit 1 if a
     plugin is broken."""
     registry, facts = offered(), probe()
-    found = _examine(registry, facts)
+    found = _examine(registry, facts, environments_here(registry))
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
     elif verbose:
@@ -42,7 +47,10 @@ def command(as_json: bool, verbose: bool) -> int:
     return 1 if found["problems"] else 0
 
 
-def _examine(registry: Registry, facts: Facts) -> dict[str, Any]:
+def _examine(registry: Registry, facts: Facts, environments: Environments) -> dict[str, Any]:
+    def state(stack: Stack, *needs: Needs) -> dict[str, Any]:
+        return _state([*_lacks(facts, stack.needs, *needs), *environments.lacks(stack.environment)])
+
     return {
         "compressbuild": __version__,
         "python": {"version": ".".join(map(str, sys.version_info[:3])), "prefix": sys.prefix},
@@ -50,36 +58,41 @@ def _examine(registry: Registry, facts: Facts) -> dict[str, Any]:
         "gpu": facts.gpu_reason if facts.get("gpu.name") is None else None,
         "backends": {
             name: {
-                "compile": _state(facts, record.stack.needs, record.compile_needs),
-                "run": _state(facts, record.stack.needs, record.run_needs),
+                "compile": state(record.stack, record.compile_needs),
+                "run": state(record.stack, record.run_needs),
             }
             for name, record in sorted(registry.backends.items())
         },
         "techniques": {
-            name: state
+            name: found
             for name, record in sorted(registry.techniques.items())
-            if not (state := _state(facts, record.stack.needs, record.needs))["possible"]
+            if not (found := state(record.stack, record.needs))["possible"]
         },
-        "install": _install(registry, facts),
+        "install": _install(registry, facts, environments),
         "problems": [f"plugin '{p.plugin}' {p.message}" + (f": {p.hint}" if p.hint else "") for p in registry.problems],
         "sandbox": _sandbox(),
         "bubblewrap": _bubblewrap(),
         "remote": _remote(),
         "limits": _limits(),
-        "environments": _environments(),
+        "environments": _environments(environments) if environments.of_project else {},
     }
 
 
-def _install(registry: Registry, facts: Facts) -> str | None:
+def _install(registry: Registry, facts: Facts, environments: Environments) -> str | None:
     """One line for every package that is all a backend or a technique lacks here."""
-    wanted: list[tuple[Needs, ...]] = [(each.stack.needs, each.compile_needs) for each in registry.backends.values()]
-    wanted += [(each.stack.needs, each.needs) for each in registry.techniques.values()]
-    wanted += [(each.stack.needs,) for each in registry.metrics.values()]
-    return install_line([lack for each in needs for lack in check(each, facts)] for needs in wanted)
+    wanted: list[tuple[Stack, Needs]] = [(each.stack, each.compile_needs) for each in registry.backends.values()]
+    wanted += [(each.stack, each.needs) for each in registry.techniques.values()]
+    wanted += [(each.stack, Needs()) for each in registry.metrics.values()]
+    return install_line(
+        [*_lacks(facts, stack.needs, needs), *environments.lacks(stack.environment)] for stack, needs in wanted
+    )
 
 
-def _state(facts: Facts, *needs: Needs) -> dict[str, Any]:
-    missing = [lack for each in needs for lack in check(each, facts)]
+def _lacks(facts: Facts, *needs: Needs) -> list[Missing]:
+    return [lack for each in needs for lack in check(each, facts)]
+
+
+def _state(missing: Sequence[Missing]) -> dict[str, Any]:
     return {
         "possible": not missing,
         "missing": [m.what for m in missing],
@@ -126,19 +139,11 @@ def _remote() -> str | None:
     return status(settings, os.environ) if settings is not None else None
 
 
-def _environments() -> dict[str, str]:
-    """Of the project here, if there is one: whether each environment is made, and as it was made, by the sizes and
-    times of its files."""
+def _environments(environments: Environments) -> dict[str, str]:
+    """Whether each environment is made, and as it was made, by the sizes and times of its files."""
     from ..environment.keeping import faults
-    from ..project import Project
 
-    if not Path(place.NAME).is_file():
-        return {}
     found: dict[str, str] = {}
-    try:
-        environments = Project(Path(place.NAME)).keyer.environments
-    except CbuildError:  # of the Compressfile, every other command says what is wrong
-        return {}
     for name in environments.names:
         try:
             changed = faults(environments.directory(name), digests=False)
@@ -199,8 +204,13 @@ def _print_brief(found: dict[str, Any], techniques: int) -> None:
     if absent:
         said = f"{len(absent)} of {techniques} unavailable: they need {_lacking(*absent)}"
         click.echo(_row("techniques", said, width))
-    for name, said in found["environments"].items():
-        click.echo(f"environment {name}  {said}")
+    states = found["environments"]
+    plain = {said: [name for name in states if states[name] == said] for said in _PLAIN if said in states.values()}
+    if plain:
+        click.echo(_row("environments", "; ".join(f"{said}: {', '.join(plain[said])}" for said in plain), width))
+    for name, said in states.items():
+        if said not in _PLAIN:
+            click.echo(f"environment {name}  {said}")
     for line in (*found["problems"], *found["limits"]):
         click.echo(f"! {line}")
     if found["install"]:

@@ -54,7 +54,7 @@ def _row(project: Project, name: str) -> dict[str, object]:
         "state": "made" if environments.is_made(name) else "not made",
         "python": f"{python.version} ({python.path})" if python is not None else f"no {wanted.pythons} was found",
         "lock": wanted.lock.path,
-        "distributions": len(wanted.lock.pins),
+        "distributions": wanted.distributions,
         "directory": str(environments.directory(name)),
     }
 
@@ -77,7 +77,7 @@ def make_(names: tuple[str, ...], file: str, overrides: tuple[str, ...], cache_d
             seconds = make(wanted, project.keyer.environments.root, click.echo)
             took = f"made in {duration(seconds)}" if seconds is not None else "is there"
             click.echo(
-                f"{name}: {took} ({len(wanted.lock.pins)} distributions, {project.keyer.environments.directory(name)})"
+                f"{name}: {took} ({wanted.distributions} distributions, {project.keyer.environments.directory(name)})"
             )
     return 0
 

@@ -13,7 +13,7 @@ from .. import place
 from ..errors import UsageError
 from ..starter.choices import FAMILIES, GOALS
 from . import completion
-from .options import directory_option
+from .options import directory_option, environments_here
 
 if TYPE_CHECKING:
     from ..platforms import Facts
@@ -143,13 +143,17 @@ def _platform(word: str | None, registry: Registry, facts: Facts) -> tuple[str, 
     from ..platforms import check
     from ..words import suggest
 
+    environments = environments_here(registry)
+
     def lacks(name: str, *, run: bool) -> list[str]:
         record = registry.backend(name)
         needs = (record.stack.needs, record.compile_needs, *([record.run_needs] if run else []))
-        return [lack.what for each in needs for lack in check(each, facts)]
+        found = [lack for each in needs for lack in check(each, facts)]
+        return [lack.what for lack in (*found, *environments.lacks(record.stack.environment))]
 
     if word is None:
-        able = sorted(registry.backends.values(), key=lambda record: -record.priority)
+        shared = (record for record in registry.backends.values() if record.stack.environment is None)
+        able = sorted(shared, key=lambda record: -record.priority)  # an environment is gigabytes that nobody asked for
         word = next((record.name for record in able if not lacks(record.name, run=True)), None)
         if word is None:
             raise UsageError(

@@ -11,16 +11,28 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .. import place
-from ..errors import UsageError
+from ..errors import CbuildError, UsageError
 from ..interrupts import Held
 from ..words import number
 from . import completion
 
 if TYPE_CHECKING:
+    from ..environment import Environments
     from ..project import Project
     from ..registry import Registry
 
-__all__ = ["MOVED", "closing", "directory_option", "found", "locked", "offered", "opened", "project_options", "written"]
+__all__ = [
+    "MOVED",
+    "closing",
+    "directory_option",
+    "environments_here",
+    "found",
+    "locked",
+    "offered",
+    "opened",
+    "project_options",
+    "written",
+]
 
 MOVED = "compressbuild.cli.moved"
 """Where a context keeps that a ``-C`` was read here, not before the no-op was asked."""
@@ -139,6 +151,18 @@ def offered() -> Registry:
 
     state = Path(STATE_DIR)
     return discover(cache=state / "plugins" if state.is_dir() else None)
+
+
+def environments_here(registry: Registry) -> Environments:
+    """Those of the project in this directory; without one that can be read, those of the plugins, none of them made."""
+    from ..environment import Environments
+    from ..project import Project
+
+    of_plugins = Environments(None, registry, Path(os.devnull))
+    try:
+        return Project(Path(place.NAME)).keyer.environments if os.path.isfile(place.NAME) else of_plugins
+    except CbuildError:  # every command that builds says what is wrong
+        return of_plugins
 
 
 def written(text: str, place: str, *, aside: bool) -> None:

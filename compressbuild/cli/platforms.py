@@ -8,9 +8,10 @@ from typing import Any
 import click
 import msgspec
 
+from ..environment import Environments
 from ..platforms import Facts, Missing, assess, probe
 from ..registry import Registry
-from .options import offered
+from .options import environments_here, offered
 
 __all__ = ["command"]
 
@@ -22,7 +23,8 @@ def command(as_json: bool, verbose: bool) -> int:
     """List the platforms that a Compressfile may use without declaring them ('platform: rtx-ada' in a target), or take
     over and change ('platforms: {mine: {like: rtx-ada, flags: [sparse-weights]}}')."""
     registry, facts = offered(), probe()
-    rows = [_row(registry, name, facts) for name in registry.platforms]
+    environments = environments_here(registry)
+    rows = [_row(registry, name, facts, environments) for name in registry.platforms]
     if as_json:
         for row in rows:
             click.echo(msgspec.json.encode(row).decode())
@@ -33,9 +35,10 @@ def command(as_json: bool, verbose: bool) -> int:
     return 0
 
 
-def _row(registry: Registry, name: str, facts: Facts) -> dict[str, Any]:
+def _row(registry: Registry, name: str, facts: Facts, environments: Environments) -> dict[str, Any]:
     record = registry.platforms[name]
-    ability = assess(record, registry.backends[record.backend], facts)
+    backend = registry.backends[record.backend]
+    ability = assess(record, backend, facts, *environments.lacks(backend.stack.environment))
     return {
         "platform": name,
         "backend": record.backend,

@@ -7,6 +7,7 @@ whichever index they come from. https://pip.pypa.io/en/stable/topics/secure-inst
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 
 import msgspec
@@ -49,6 +50,31 @@ class LockFile(msgspec.Struct, frozen=True):
         for pin in self.pins:
             found.setdefault(pin.name, []).append(pin.version)
         return {name: " or ".join(dict.fromkeys(versions)) for name, versions in sorted(found.items())}
+
+    def applying(self, python: str) -> tuple[Pin, ...]:
+        """Those that are installed on this machine with ``python``, a version like ``3.12``.
+        CompressfileError for a marker that is none."""
+        return tuple(pin for pin in self.pins if self._applies(pin, python))
+
+    def fits(self, python: str) -> bool:
+        """Whether it is for this machine and ``python``: it has what each worker imports. A lock that was made for
+        other platforms has markers that leave everything out."""
+        return any(pin.name == WORKER and self._applies(pin, python) for pin in self.pins)
+
+    def _applies(self, pin: Pin, python: str) -> bool:
+        if not pin.marker:
+            return True
+        import platform  # here, with the next: most plans have no environment
+
+        from packaging.markers import InvalidMarker, Marker
+
+        here = {"sys_platform": sys.platform, "platform_machine": platform.machine()}
+        try:
+            return Marker(pin.marker).evaluate({"python_version": python, "python_full_version": f"{python}.0", **here})
+        except InvalidMarker as error:
+            what = f"{self.path}: '{pin.marker[:60]}' of {pin.name} is no environment marker"
+            hint = f"'{_COMPILE} FILE' writes markers as the Python packaging guide has them"
+            raise CompressfileError([Diagnostic(what, None, hint)]) from error
 
 
 def read_lock(path: str, shown: str, named: Mark | None = None) -> LockFile:
@@ -108,9 +134,10 @@ def _pin(line: str) -> Pin | tuple[str, str]:
             f"a lock has lines NAME==VERSION --hash=sha256:…, and no options: '{_COMPILE} FILE' writes them",
         )
     name = re.sub(r"[-_.]+", "-", found[1]).lower()
+    marker = " ".join((found[3] or "").split())
     if not hashes or not all(map(_SHA256.fullmatch, hashes)):
         return (
             f"'{name}=={found[2]}' has no sha256 of its files",
             f"lock with hashes, so that nobody can put other files in their place: '{_COMPILE} FILE'",
         )
-    return Pin(name, found[2], " ".join((found[3] or "").split()), hashes)
+    return Pin(name, found[2], marker, hashes)

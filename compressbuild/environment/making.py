@@ -13,7 +13,7 @@ from ..digest import save_sealed
 from ..errors import Incompatible, StoreError
 from ..store import FileSystem, Lock, SharedExclusive
 from .made import MAGIC, RECORD, Made, files_of, is_made
-from .uv import INSTALL, fill, find_uv, version
+from .uv import fill, find_uv, version
 from .wanted import Wanted
 
 __all__ = ["MAKING", "alone", "make"]
@@ -59,14 +59,10 @@ def _locked(root: Path, digest: str) -> Lock | None:
 
 def _make(wanted: Wanted, place: Path) -> None:
     what = f"environment '{wanted.name}' (the lock {wanted.lock.path}, {place}) is not made, and cannot be made now"
-    if wanted.python is None:
-        raise Incompatible(
-            f"{what}: no Python {wanted.pythons} was found",
-            hint="put one on PATH, or let uv install one: 'uv python install 3.N'",
-        )
+    if (lack := wanted.obstacle) is not None:
+        raise Incompatible(f"{what}: it needs {lack.what}", hint=lack.hint)
     uv = find_uv()
-    if uv is None:
-        raise Incompatible(f"{what}: uv, which makes environments, was not found", hint=INSTALL)
+    assert wanted.python is not None and uv is not None
     temporary = place.with_name(MAKING + place.name)
     try:
         _remove(temporary)
@@ -77,7 +73,7 @@ def _make(wanted: Wanted, place: Path) -> None:
         fill(uv, inner, wanted.python.path, lock)
         record = Made(
             wanted.name, wanted.lock.digest, wanted.python.version, sysconfig.get_platform(), version(uv),
-            len(wanted.lock.pins), dict(files_of(inner)),
+            wanted.distributions, dict(files_of(inner)),
         )  # fmt: skip
         if (lost := save_sealed(inner / RECORD, MAGIC, record)) is not None:
             raise lost

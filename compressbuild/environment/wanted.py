@@ -14,11 +14,13 @@ from ..api.environment import Environment
 from ..compressfile.spec import EnvironmentSpec, Spec
 from ..digest import Digest, digest_value
 from ..errors import CbuildError, Diagnostic, PluginError, UsageError
+from ..platforms import Missing
 from ..registry import Registry
 from ..words import suggest
 from .lockfile import LockFile, read_lock
 from .made import is_made
 from .python import Python, choose
+from .uv import INSTALL, find_uv
 
 __all__ = ["Environments", "Wanted", "declared", "undeclared"]
 
@@ -34,6 +36,26 @@ class Wanted(msgspec.Struct, frozen=True):
     pythons: str
     python: Python | None
     digest: Digest
+
+    @property
+    def distributions(self) -> int:
+        """How many the lock has for this machine."""
+        return len(self.lock.applying(self.python.version)) if self.python is not None else len(self.lock.pins)
+
+    @property
+    def obstacle(self) -> Missing | None:
+        """What this machine lacks to make it, whatever the network has; None: nothing."""
+        if self.python is None:
+            return Missing(f"Python {self.pythons} (not found)", "put it on PATH, or 'uv python install 3.N'")
+        if not self.lock.fits(self.python.version):
+            import platform
+
+            here = f"Python {self.python.version} on {platform.system()} {platform.machine()}"
+            hint = f"lock the tool for it, and have the Compressfile name that lock: 'environments: {{{self.name}: …}}'"
+            return Missing(f"a lock of '{self.name}' for {here} (this one has none of its distributions)", hint)
+        if find_uv() is None:
+            return Missing("uv, which makes environments (not found)", INSTALL, ("uv",))
+        return None
 
 
 def declared(registry: Registry) -> Iterator[tuple[Environment, str]]:
@@ -69,8 +91,10 @@ def undeclared(spec: Spec, registry: Registry) -> list[Diagnostic]:
 class Environments:
     """Those of a project, below ``env`` in its cache. Each is looked at when it is first asked for."""
 
-    def __init__(self, spec: Spec, registry: Registry, cache: Path) -> None:
+    def __init__(self, spec: Spec | None, registry: Registry, cache: Path) -> None:
+        """``spec``: None outside a project, where the plugins' own locks count."""
         self.root = cache / "env"
+        self.of_project = spec is not None
         self._spec = spec
         self._registry = registry
         self._wanted: dict[str, Wanted] = {}
@@ -118,13 +142,25 @@ class Environments:
     def is_made(self, name: str) -> bool:
         return is_made(self.directory(name))
 
+    def lacks(self, environment: Environment | None) -> tuple[Missing, ...]:
+        """What keeps a record from running in its environment here: it is not made, and cannot be. Empty: nothing."""
+        if environment is None:
+            return ()
+        try:
+            wanted = self.wanted(environment.name)
+            made = self.is_made(environment.name)
+            obstacle = None if made else wanted.obstacle
+        except CbuildError as error:
+            return (Missing(f"environment '{environment.name}' (unusable: {error.diagnostics[0].message})"),)
+        return () if obstacle is None else (obstacle,)
+
     def interpreter(self, name: str) -> str:
         return str(self.directory(name) / "bin" / "python")
 
     def lock_path(self, name: str) -> str:
         """Where its lock is, be it there or not."""
-        own = self._spec.environments.get(name)
-        if own is not None and own.requirements is not None:
+        own = self._spec.environments.get(name) if self._spec is not None else None
+        if self._spec is not None and own is not None and own.requirements is not None:
             return os.path.join(self._spec.root, own.requirements)
         return _packaged(self._declared[name][0][0].requirements)
 
@@ -137,7 +173,8 @@ class Environments:
                 f"{owner} and {others[0][1]} declare environment '{name}' differently",
                 hint="remove one of the plugins, or have its author choose another name",
             )
-        own = self._spec.environments.get(name, EnvironmentSpec())
+        own = self._spec.environments.get(name) if self._spec is not None else None
+        own = own or EnvironmentSpec()
         path = self.lock_path(name)
         shown = own.requirements or record.requirements
         lock = read_lock(path, shown, own.mark)

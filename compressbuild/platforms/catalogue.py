@@ -21,8 +21,9 @@ class Ability(msgspec.Struct, frozen=True):
     run: tuple[Missing, ...]
 
 
-def assess(platform: Platform, backend: Backend, facts: Facts) -> Ability:
-    """``requires`` limits building; what cannot be built here may be run here all the same (a published engine)."""
+def assess(platform: Platform, backend: Backend, facts: Facts, *more: Missing) -> Ability:
+    """``requires`` limits building; what cannot be built here may be run here all the same (a published engine).
+    ``more``: what the backend's own environment lacks."""
     unmet = tuple(Missing(reason) for reason in requires_met(platform.requires, facts))
     try:
         settings = msgspec.convert(platform.settings, backend.settings)
@@ -30,7 +31,7 @@ def assess(platform: Platform, backend: Backend, facts: Facts) -> Ability:
         settings = Params()
 
     def lacks(*needs: Needs) -> tuple[Missing, ...]:
-        return tuple(dict.fromkeys((*(lack for each in needs for lack in check(each, facts)), *unmet)))
+        return tuple(dict.fromkeys((*(lack for each in needs for lack in check(each, facts)), *more, *unmet)))
 
     stack = backend.stack.needs
     return Ability(

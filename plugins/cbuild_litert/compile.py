@@ -21,10 +21,12 @@ def compile(ctx: Context, model: Path, settings: LiteRtSettings) -> dict[str, An
     """LiteRT compiles when it loads a model, so the file stays. What XNNPACK computes is compared with LiteRT's own
     kernels.
 
+    Facts: ``operators``: how many there are; ``operator_types``: type → how many.
     """
     read = flatbuffer.read(copy(model, ctx.out))
     runner = TfliteRunner(ctx.out, threads=settings.threads, xnnpack=settings.xnnpack)
-    facts = {"operators": sum(flatbuffer.operators(read).values()), **runner.describe()}
+    operators = flatbuffer.operators(read)
+    facts = {"operators": sum(operators.values()), "operator_types": operators, **runner.describe()}
     del runner
     precision = flatbuffer.precision(read)
     compared = check_parity(

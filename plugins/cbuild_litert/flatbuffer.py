@@ -16,9 +16,19 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 from cbuild_kit.parity import Precision
 
-__all__ = ["check", "float_bytes", "operators", "precision", "read"]
+__all__ = [
+    "FLOATS",
+    "check",
+    "float_bytes",
+    "is_scaled",
+    "name",
+    "operators",
+    "precision",
+    "read",
+    "type_of",
+]
 
-_FLOATS = {schema.TensorType.FLOAT32: 4, schema.TensorType.FLOAT16: 2, schema.TensorType.FLOAT64: 8}
+FLOATS = {schema.TensorType.FLOAT32: 4, schema.TensorType.FLOAT16: 2, schema.TensorType.FLOAT64: 8}
 _INTS = (schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.INT16, schema.TensorType.INT4)
 _OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 
@@ -39,7 +49,7 @@ def check(path: Path) -> None:
         for tensor in _tensors(model):
             buffer = model.Buffers(tensor.Buffer())
             if buffer is None or buffer.Offset() + buffer.Size() > size:
-                raise ValueError(f"{path.name} is cut off: the data of {_name(tensor)} lies beyond its end")
+                raise ValueError(f"{path.name} is cut off: the data of {name(tensor)} lies beyond its end")
             buffer.DataAsNumpy()
     except (struct.error, IndexError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path.name} is damaged or cut off: {error}") from error
@@ -50,33 +60,39 @@ def operators(model: Any) -> dict[str, int]:
     found: Counter[str] = Counter()
     for graph in _graphs(model):
         for at in range(graph.OperatorsLength()):
-            code = model.OperatorCodes(graph.Operators(at).OpcodeIndex())
-            builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-            custom = code.CustomCode()
-            found[custom.decode() if custom else _OPERATORS.get(builtin, f"operator {builtin}")] += 1
+            found[type_of(model, graph.Operators(at))[0]] += 1
     return dict(sorted(found.items()))
+
+
+def type_of(model: Any, operator: Any) -> tuple[str, bool]:
+    """(type of an operator, whether it is none of the schema's own)."""
+    code = model.OperatorCodes(operator.OpcodeIndex())
+    builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+    custom = code.CustomCode()
+    return (custom.decode(), True) if custom else (_OPERATORS.get(builtin, f"operator {builtin}"), False)
 
 
 def float_bytes(model: Any) -> dict[str, int]:
     """Name → bytes of each weight that is stored as floats. Scalars and vectors, as biases are, are none."""
     found: dict[str, int] = {}
     for number, tensor in enumerate(_weights(model)):
-        size = _FLOATS.get(tensor.Type())
+        size = FLOATS.get(tensor.Type())
         if size is not None and tensor.ShapeLength() > 1:
-            found[f"{_name(tensor)} #{number}"] = size * math.prod(map(int, tensor.ShapeAsNumpy()))
+            found[f"{name(tensor)} #{number}"] = size * math.prod(map(int, tensor.ShapeAsNumpy()))
     return found
 
 
 def precision(model: Any) -> Precision:
     """``int8``, ``fp16`` or ``fp32``: the coarsest type of what the operators read."""
     types = {tensor.Type() for tensor in _weights(model)}
-    scaled = any(tensor.Type() in _INTS and _is_scaled(tensor) for tensor in _tensors(model))
+    scaled = any(tensor.Type() in _INTS and is_scaled(tensor) for tensor in _tensors(model))
     return "int8" if scaled else "fp16" if schema.TensorType.FLOAT16 in types else "fp32"
 
 
-def _is_scaled(tensor: Any) -> bool:
+def is_scaled(tensor: Any) -> bool:
+    """Whether the integers of a tensor stand for other numbers: with scales of their own, or of its blocks."""
     found = tensor.Quantization()
-    return found is not None and found.ScaleLength() > 0
+    return found is not None and (found.ScaleLength() > 0 or found.Details() is not None)
 
 
 def _weights(model: Any) -> Iterator[Any]:
@@ -97,5 +113,5 @@ def _graphs(model: Any) -> Iterator[Any]:
         yield model.Subgraphs(at)
 
 
-def _name(tensor: Any) -> str:
+def name(tensor: Any) -> str:
     return (tensor.Name() or b"").decode() or "a tensor without a name"

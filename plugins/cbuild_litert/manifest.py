@@ -10,7 +10,7 @@ from .params import ExportTflite, QuantizeTflite
 from .settings import EthosUSettings, LiteRtSettings
 
 # litert-torch needs typing-extensions < 4.13 and, through it, an older pydantic than other tools.
-_ENVIRONMENT = Environment(name="litert", requirements="cbuild_litert:requirements.txt", python=">=3.11,<3.12")
+_ENVIRONMENT = Environment(name="litert", requirements="cbuild_litert:requirements.txt", python=">=3.11,<3.14")
 _RUN = Stack(
     modules=("ai_edge_litert", "numpy"),
     tools=("ai-edge-litert", "numpy"),
@@ -47,6 +47,7 @@ def compressbuild_kinds() -> Iterator[Kind]:
         summary="LiteRT (TensorFlow Lite) model, with its inputs and outputs in interface.json",
         validate="cbuild_litert.artifact:validate",
         load="cbuild_litert.runner:load_reference",
+        census="cbuild_litert.census:census",
         suffixes=(".tflite",),
         stack=_RUN,
     )

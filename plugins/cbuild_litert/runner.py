@@ -79,7 +79,7 @@ class TfliteRunner:
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         arrays = self._interface.checked(feeds, "the LiteRT model")
-        self._fit({name: array.shape for name, array in arrays.items()})
+        self.resize({name: array.shape for name, array in arrays.items()})
         try:
             for name, array in arrays.items():
                 self._interpreter.set_tensor(self._inputs[name]["index"], stored(name, array, self._inputs[name]))
@@ -88,7 +88,7 @@ class TfliteRunner:
             raise UserError(f"LiteRT cannot run the model: {one_line(error)}") from error
         return {name: _plain(self._interpreter.get_tensor(each["index"]), each) for name, each in self._outputs.items()}
 
-    def _fit(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def resize(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """A model that came with shapes that vary has its memory planned again for other ones."""
         if shapes == self._shapes:
             return
@@ -99,6 +99,10 @@ class TfliteRunner:
         except (ValueError, RuntimeError) as error:
             raise UserError(f"LiteRT cannot run the model on these shapes: {one_line(error)}") from error
         self._shapes = dict(shapes)
+
+    def shapes(self) -> dict[int, tuple[int, ...]]:
+        """Tensor of the graph → its shape now."""
+        return {int(each["index"]): tuple(map(int, each["shape"])) for each in self._interpreter.get_tensor_details()}
 
     def describe(self) -> dict[str, Any]:
         return {

@@ -13,7 +13,7 @@ _STACK = Stack(
     tools=("onnxruntime-qnn", "onnxruntime", "onnx", "numpy"),
     preload=("numpy",),
     install="pip install 'compressbuild[environments]', then 'cbuild env make qnn'",
-    environment=Environment(name="qnn", requirements="cbuild_qnn:requirements.txt", python=">=3.11,<3.12"),
+    environment=Environment(name="qnn", requirements="cbuild_qnn:requirements.txt", python=">=3.11,<3.14"),
 )
 _DEVICE = Needs(system=("a device with a Qualcomm HTP",))
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from compressbuild.api import Environment, Stack, Technique
 from compressbuild.environment import Environments, making
+from compressbuild.environment import wanted as declaring
 from compressbuild.environment.lockfile import read_lock
 from compressbuild.errors import CompressfileError, Mark, PluginError
 from compressbuild.graph import Node, RunWith
@@ -140,7 +145,7 @@ def test_a_python_that_is_not_here_is_said(built):
     built.edit("Compressfile", "models:", "environments: {new: {python: '3.99'}}\nmodels:")
     assert "no 3.99 was found" in built("env", "list").out
     ran = built("env", "make", "new", code=4)
-    assert "no Python 3.99 was found" in ran.err
+    assert "it needs Python 3.99 (not found)" in ran.err
     assert "uv python install" in ran.err
 
 
@@ -149,11 +154,41 @@ def test_without_uv_the_error_says_how_to_get_it(monkeypatch, tmp_path):
     from compressbuild.environment.wanted import Wanted
     from compressbuild.errors import Incompatible
 
-    monkeypatch.setattr(making, "find_uv", lambda: None)
+    monkeypatch.setattr(declaring, "find_uv", lambda: None)
     wanted = Wanted("new", read(tmp_path, WORKER), ">=3.11", Python("3.12", "/x"), "0" * 64)
-    with pytest.raises(Incompatible, match="uv, which makes environments, was not found") as error:
+    with pytest.raises(Incompatible, match=r"it needs uv, which makes environments \(not found\)") as error:
         making.make(wanted, tmp_path / "cache/env", print)
     assert "compressbuild[environments]" in error.value.hint
+
+
+def test_a_lock_for_other_machines_is_refused_before_anything_is_downloaded(built):
+    """uv would leave out every line, and say that all went well."""
+    path = built.site / "twotools/locks/new.txt"
+    path.write_text(re.sub(r"(==[\w.]+)", r"\1 ; sys_platform == 'plan9'", path.read_text()))
+    calls = built.root.parent / "calls"
+    ran = built("env", "make", "new", code=4, **built.uv(f'echo "$1" >> {calls}'))
+    assert not calls.exists()
+    assert "it needs a lock of 'new' for Python 3." in ran.err
+    assert "'environments: {new: …}'" in ran.err
+    assert "it needs a lock of 'new'" in built("both", code=4).err
+    doctor = built("doctor").out
+    assert re.search(r"^run-new +needs a lock of 'new' for Python 3", doctor, re.MULTILINE)
+    assert re.search(r"^run-old +can compile, can run here$", doctor, re.MULTILINE)
+    path.write_text(re.sub(r" ; sys_platform == 'plan9'", " ; sys_platform = 'x'", path.read_text()))
+    assert "'sys_platform = 'x'' of " in built("env", "make", "new", code=2).err
+
+
+def test_doctor_looks_for_uv_where_an_environment_is_not_made(built, monkeypatch, tmp_path):
+    """A made one needs no uv."""
+    shutil.rmtree(built.place("new"))
+    without = {"PATH": "/usr/bin:/bin"}
+    if shutil.which("uv", path=without["PATH"]) or (Path(sys.executable).parent / "uv").exists():
+        pytest.skip("uv cannot be hidden")
+    doctor = built("doctor", **without).out
+    assert re.search(r"^run-new +needs uv$", doctor, re.MULTILINE)
+    assert re.search(r"^run-old +can compile, can run here$", doctor, re.MULTILINE)
+    assert "environments" in re.search(r"pip install '(.*)'", doctor)[1]
+    assert re.search(r"^run-new +can compile, can run here$", built("doctor").out, re.MULTILINE)
 
 
 def test_two_environments_are_not_put_into_one_process():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import platform
+import sys
 from pathlib import Path
 
 import msgspec
@@ -29,17 +31,37 @@ def test_the_lock_pins_all_that_the_steps_run_on(name):
     lock = read_lock(str(PLACE / file), file)
     tools = {tool for record in RECORDS if record.stack.environment == environment for tool in record.stack.tools}
     assert tools <= lock.versions.keys()
-    asked = [line.partition("==")[0] for line in (PLACE / file).with_suffix(".in").read_text().split()]
+    asked = [line.partition("==")[0] for line in (PLACE / file).with_suffix(".in").read_text().splitlines()]
     assert {each.replace("_", "-") for each in asked} <= lock.versions.keys()
     assert all(len(pin.hashes) >= 1 for pin in lock.pins)
-    assert pythons(environment.python, 11)
+    assert [minor for minor in range(10, 16) if pythons(environment.python, minor)] == [11, 12, 13]
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "fits"),
+    [("linux", "x86_64", True), ("darwin", "arm64", True), ("linux", "aarch64", False), ("darwin", "x86_64", False)],
+)
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_the_lock_says_which_machines_it_is_for(system, machine, fits, python, monkeypatch):
+    """A machine that it is not for would get an empty environment, and each step would fail in it."""
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    lock = read_lock(str(PLACE / "requirements.txt"), "requirements.txt")
+    assert lock.fits(python) == fits
+    applying = {pin.name: pin.version for pin in lock.applying(python)}
+    assert len(applying) == len(lock.applying(python))  # each in one version
+    assert applying.get("torch") == ({"linux": "2.13.0+cpu", "darwin": "2.13.0"}[system] if fits else None)
+    assert ({"litert-torch", "numpy", "jaxlib"} <= applying.keys()) == fits
 
 
 def test_torch_is_the_one_that_the_tests_of_other_plugins_run_on():
     """The float source is computed in both environments. Its CPU build: the other one brings gigabytes of CUDA."""
     lock = read_lock(str(PLACE / "requirements.txt"), "requirements.txt")
     pinned = next(line for line in CONSTRAINTS.read_text().splitlines() if line.startswith("torch=="))
-    assert lock.versions["torch"] == f"{pinned.removeprefix('torch==')}+cpu"
+    version = pinned.removeprefix("torch==")
+    assert lock.versions["torch"] == f"{version} or {version}+cpu"  # elsewhere than on Linux, there is no other build
+    (ours,) = [pin for pin in lock.pins if pin.version == f"{version}+cpu"]
+    assert len(ours.hashes) == 3  # a wheel for each version of Python
     assert not any(name.startswith("nvidia") for name in lock.versions)
 
 
