@@ -10,6 +10,7 @@ from compressbuild.api import AnswerMetric, Kind, RunMetric, Source, Stack, Tech
 from .params import Llm
 from .prune.params.layers import PruneLlmLayers
 from .prune.params.weights import PruneLlmWeights
+from .prune.params.width import PruneLlmWidth
 from .quantize.params import QuantizeLlm
 from .scores.params.greedy import Greedy
 from .scores.params.paired import Paired
@@ -17,6 +18,9 @@ from .scores.params.perplexity import Perplexity
 from .scores.params.scores import TokenScores
 from .speed.params import Generating
 from .tokens.params import TokenizeText
+from .train.params.distill import DistillLlm
+from .train.params.finetune import FinetuneLlm
+from .train.params.record import RecordLogits
 
 _HF = Stack(
     modules=("torch", "transformers", "safetensors", "numpy"),
@@ -71,6 +75,13 @@ def compressbuild_kinds() -> Iterator[Kind]:
         stack=_NUMPY,
     )
     yield Kind(
+        name="token-logits",
+        files=("logits.json", "top.npy", "logs.npy", "rest.npy"),
+        summary="what a teacher expects after each token: its likeliest tokens, and the share of all others",
+        validate="cbuild_llm.model.token_logits:validate",
+        stack=_HF,
+    )
+    yield Kind(
         name="token-scores",
         files=("scores.json", "nll.npy", "top.npy"),
         summary="what a language model gave each token: its likelihood, the likeliest one",
@@ -110,9 +121,41 @@ def compressbuild_techniques() -> Iterator[Technique]:
         stack=_HF,
     )
     yield Technique(
+        name="prune.llm-width",
+        run="cbuild_llm.prune.width:prune",
+        params=PruneLlmWidth,
+        consumes=("hf-model",),
+        produces="hf-model",
+        stack=_HF,
+    )
+    yield Technique(
         name="prune.llm-weights",
         run="cbuild_llm.prune.weights:prune",
         params=PruneLlmWeights,
+        consumes=("hf-model",),
+        produces="hf-model",
+        stack=_HF,
+    )
+    yield Technique(
+        name="record.logits",
+        run="cbuild_llm.train.record:record",
+        params=RecordLogits,
+        consumes=("hf-model", "hf-quantized"),
+        produces="token-logits",
+        stack=_HF,
+    )
+    yield Technique(
+        name="distill.llm",
+        run="cbuild_llm.train.distill:distill",
+        params=DistillLlm,
+        consumes=("hf-model",),
+        produces="hf-model",
+        stack=_HF,
+    )
+    yield Technique(
+        name="finetune.llm",
+        run="cbuild_llm.train.finetune:finetune",
+        params=FinetuneLlm,
         consumes=("hf-model",),
         produces="hf-model",
         stack=_HF,

@@ -18,7 +18,7 @@ from compressbuild.api import Context, UserError
 from ..model.calling import caller
 from ..model.description import ModelDescription
 from ..model.objective import Loss, Samples, read_samples, task_loss
-from .checkpoint import Checkpoint, part
+from ..model.checkpoint import Checkpoint, part
 from .companion import Companion
 from .optimizers import make_optimizer, rate_factor, trained_parameters
 from .params import Training
