@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cbuild_huggingface.model.factory import configured
+from cbuild_huggingface.model.loading import ORIGIN
 from cbuild_torch.model.public import prepare
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 
 from compressbuild.api import Context, UserError
@@ -43,6 +46,7 @@ def prune(ctx: Context, model: Path, params: PruneLlmWidth) -> dict[str, Any]:
     stack, config = find_stack(source), source.config
     before = read_widths(config)
     after = _wanted(before, params)
+    said = _config(found, config, before, after)
     axes = axes_of(source, stack, before)
     _check_files(found, source, axes)
     norms = [name.removesuffix(".weight") for name, its in axes.items() if its == (Axis(0, "hidden", None),)]
@@ -59,10 +63,7 @@ def prune(ctx: Context, model: Path, params: PruneLlmWidth) -> dict[str, Any]:
             tensor = tensor.index_select(axis.number, kept.along(axis, before))
         return tensor.contiguous()
 
-    more = after.config()
-    if after.hidden != before.hidden and isinstance(getattr(config, _EPSILON, None), float):
-        more[_EPSILON] = getattr(config, _EPSILON) * before.hidden / after.hidden
-    write_narrower(model, found, {**found.config, **more}, narrower, ctx.out)
+    write_narrower(model, found, said, narrower, ctx.out)
     ids = probes(config, ctx.seed)
     _mask(source, axes, kept, before, after, values)
     wanted = run(source, ids)
@@ -138,6 +139,22 @@ def _wanted(before: Widths, params: PruneLlmWidth) -> Widths:
     if after == before:
         raise UserError("these are the widths that the model has: nothing would be pruned")
     return after
+
+
+def _config(found: Checkpoint, config: Any, before: Widths, after: Widths) -> dict[str, Any]:
+    """What ``config.json`` says of the new widths. UserError if transformers does not take them."""
+    more: dict[str, Any] = after.config()
+    if after.hidden != before.hidden and isinstance(getattr(config, _EPSILON, None), float):
+        more[_EPSILON] = getattr(config, _EPSILON) * before.hidden / after.hidden
+    said = {**found.config, **more}
+    try:
+        configured({name: value for name, value in said.items() if name not in ORIGIN})
+    except (ValueError, StrictDataclassError) as error:
+        raise UserError(
+            f"transformers takes no configuration with these widths: {' '.join(str(error).split())[-200:]}",
+            hint="choose 'hidden' as a multiple of the query heads",
+        ) from error
+    return said
 
 
 def _check_files(found: Checkpoint, model: nn.Module, axes: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from training import step, token_ids
 
 from compressbuild.api import UserError
-from compressbuild.api.testing import NodeRun, run_node
+from compressbuild.api.testing import run_node
 from compressbuild.api.work import WorkInput
 
 END = 1  # the EOS of the tiny models
@@ -345,37 +345,3 @@ def test_texts_end_where_they_are_said_to(tmp_path: Path, student: Path) -> None
     bounds = [(part.start, part.end) for part in packing.pieces(read, window, "documents")]
     assert bounds == [(0, len(one) + 1), (len(one) + 1, len(read.ids))]
     assert packing.pieces(read, window, "stream") == [window]
-
-
-@pytest.fixture(scope="module")
-def learned(place: Path) -> NodeRun:
-    """A Llama of four layers that has read 24,000 characters."""
-    tiny_llms.language_model(place / "raw", initializer_range=0.05)
-    text = token_ids(place / "text", tiny_llms.TEXT[:24_000], context=64)
-    return step("finetune", place / "raw", place / "learned", text, epochs=8, lr=8e-3, batch_size=8)
-
-
-def test_a_shorter_model_recovers_and_more_with_its_teacher(place: Path, tmp_path: Path, learned: NodeRun) -> None:
-    """On other text, by the loss that transformers computes."""
-    from cbuild_llm.prune.params.layers import PruneLlmLayers
-
-    from compressbuild.api.conformance import artifact
-
-    few = token_ids(tmp_path / "few", tiny_llms.TEXT[60_000:64_000], context=64)
-    test = token_ids(tmp_path / "test", tiny_llms.TEXT[70_000:74_000], context=64)
-    shorter = run_node(
-        "cbuild_llm.prune.layers:prune",
-        artifact(learned.out, "hf-model"),
-        PruneLlmLayers(drop=(2,)),
-        tmp_path / "shorter",
-    ).out
-    known = step("record", learned.out, tmp_path / "known", few, top=32)
-    options = {"epochs": 6, "lr": 2e-3, "batch_size": 4}
-    taught = step("distill", shorter, tmp_path / "taught", few, known.out, **options)
-    alone = step("finetune", shorter, tmp_path / "alone", few, **options)
-    whole, cut, with_teacher, without = (
-        loss_of(folder, test) for folder in (learned.out, shorter, taught.out, alone.out)
-    )
-    print(f"teacher {whole:.4f}, without a layer {cut:.4f}, distilled {with_teacher:.4f}, finetuned {without:.4f}")
-    assert whole < with_teacher < without < cut
-    assert transformers.AutoTokenizer.from_pretrained(taught.out).chat_template == tiny_llms.TEMPLATE

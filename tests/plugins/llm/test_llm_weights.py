@@ -151,8 +151,8 @@ def test_a_share_beside_a_pattern_is_refused() -> None:
 
 
 def obs(weight: np.ndarray, gram: np.ndarray, pattern: Any) -> np.ndarray:
-    """SparseGPT as its paper has it, without the blocks of updates: the inverse of what is left of the damped Hessian is
-    computed again for each column, and every later column is updated at once."""
+    """SparseGPT as its paper has it, without blocks of updates: the inverse of what is left of the damped Hessian is
+    computed for each column, and every later column is updated at once."""
     weight, gram = weight.copy(), gram.copy()
     rows, columns = weight.shape
     dead = np.diag(gram) == 0
@@ -214,7 +214,7 @@ def test_sparsegpt_is_its_definition(pattern: Pattern, columns: int) -> None:
 @pytest.mark.parametrize("pattern", PATTERNS, ids=["half", "0.3", "2:4", "4:8"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_sparsegpt_errs_less_than_wanda_and_magnitude(pattern: Pattern, seed: int) -> None:
-    weight, inputs = correlated(40, seed)
+    weight, inputs = correlated(136, seed)
     gram = inputs.T @ inputs
 
     def error(found: torch.Tensor) -> float:
@@ -237,7 +237,9 @@ def test_sparsegpt_layer_by_layer(llama: Path, ids: WorkInput, zeroed: Callable[
     for index, layer in enumerate(module.model.layers[:2]):
         seen: dict[str, torch.Tensor] = {}
         hooks = [
-            layer.get_submodule(name).register_forward_pre_hook(lambda _, args, name=name: seen.update({name: args[0]}))
+            layer.get_submodule(name).register_forward_pre_hook(
+                lambda _, args, name=name, seen=seen: seen.update({name: args[0]})
+            )
             for name in LINEAR
         ]
         with torch.no_grad():

@@ -49,12 +49,12 @@ def logits(folder: Path) -> torch.Tensor:
 
 
 def planted(folder: Path, family: str = "Llama", **options: Any) -> Any:
-    """Two layers in which channels 3 and 20, two neurons, and a group of heads are dead; others in every layer."""
+    """Two layers in which four channels, two neurons, and a group of heads are dead; others in every layer."""
     model = tiny_llms.language_model(folder, family, layers=2, **options)
     state = model.state_dict()
     with torch.no_grad():
         for name in ("model.embed_tokens.weight", "lm_head.weight"):
-            state[name][:, [3, 20]] = 0
+            state[name][:, [3, 20, 21, 31]] = 0
         for index, neurons, group in ((0, [5, 40], 1), (1, [0, 63], 0)):
             layer = f"model.layers.{index}."
             size = state[f"{layer}self_attn.v_proj.weight"].shape[0] // 2
@@ -62,7 +62,7 @@ def planted(folder: Path, family: str = "Llama", **options: Any) -> Any:
             state[f"{layer}mlp.gate_proj.weight"][neurons[1]] = 0
             state[f"{layer}self_attn.v_proj.weight"][group * size : (group + 1) * size] = 0
             for part in ("self_attn.o_proj", "mlp.down_proj"):
-                state[f"{layer}{part}.weight"][[3, 20]] = 0
+                state[f"{layer}{part}.weight"][[3, 20, 21, 31]] = 0
     model.save_pretrained(folder)
     return model
 
@@ -72,10 +72,10 @@ def planted(folder: Path, family: str = "Llama", **options: Any) -> Any:
     [
         ({"intermediate": 62}, {"mlp.up_proj": (62, 32), "mlp.down_proj": (32, 62)}),
         ({"kv-heads": 1}, {"self_attn.q_proj": (16, 32), "self_attn.k_proj": (8, 32), "self_attn.o_proj": (32, 16)}),
-        ({"hidden": 30}, {"self_attn.q_proj": (32, 30), "mlp.down_proj": (30, 64), "input_layernorm": (30,)}),
+        ({"hidden": 28}, {"self_attn.q_proj": (32, 28), "mlp.down_proj": (28, 64), "input_layernorm": (28,)}),
         (
-            {"hidden": 30, "intermediate": 62, "kv-heads": 1},
-            {"self_attn.o_proj": (30, 16), "mlp.gate_proj": (62, 30)},
+            {"hidden": 28, "intermediate": 62, "kv-heads": 1},
+            {"self_attn.o_proj": (28, 16), "mlp.gate_proj": (62, 28)},
         ),
     ],
     ids=["neurons", "heads", "channels", "all"],
@@ -166,6 +166,7 @@ def test_families(tmp_path: Path, narrow: Narrow, family: str, options: Any) -> 
         ("Llama", {}, "no width is given"),
         ("Llama", {"hidden": 64}, "'hidden: 64' is more than the model has: 32"),
         ("Llama", {"heads": 3}, "3 query heads cannot share 2 heads of keys"),
+        ("Llama", {"hidden": 30}, r"transformers takes no configuration .*multiple of the number of attention heads"),
         ("Llama", {"intermediate": 64}, "nothing would be pruned"),
         ("GPT2", {"hidden": 16}, "no 'intermediate_size'|no 'hidden_size'"),
         ("Phi3", {"hidden": 16}, r"'model\.layers\.0\.self_attn\.qkv_proj\.weight' of .* is not known"),

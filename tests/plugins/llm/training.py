@@ -8,8 +8,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import tiny_llms
-import torch
-import transformers
 from cbuild_llm.model.token_ids import TokenIds
 from cbuild_llm.train.params.distill import DistillLlm
 from cbuild_llm.train.params.finetune import FinetuneLlm
@@ -46,17 +44,3 @@ def step(name: str, model: Path, out: Path, tokens: WorkInput, teacher: Path | N
     if "checkpoint" in said:
         world["checkpoint"] = said.pop("checkpoint")
     return run_node(run, artifact(model, "hf-model"), msgspec.convert(said, kind), out, **world)
-
-
-def loss_of(model: Path, tokens: WorkInput) -> float:
-    """Mean of -ln p(token) over windows that do not overlap, by transformers alone."""
-    read = TokenIds.read(Path(tokens.path))
-    module = transformers.AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
-    total = count = 0.0
-    for at in range(0, len(read.ids), read.context):
-        ids = torch.from_numpy(read.ids[at : at + read.context].astype("int64"))[None]
-        if ids.shape[1] > 1:
-            with torch.no_grad():
-                mean = module(input_ids=ids, labels=ids).loss
-            total, count = total + float(mean) * (ids.shape[1] - 1), count + ids.shape[1] - 1
-    return total / count
