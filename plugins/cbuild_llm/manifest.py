@@ -10,13 +10,19 @@ from compressbuild.api import AnswerMetric, Kind, RunMetric, Source, Stack, Tech
 from .params import Llm
 from .prune.params.layers import PruneLlmLayers
 from .prune.params.weights import PruneLlmWeights
+from .prune.params.width import PruneLlmWidth
 from .quantize.params import QuantizeLlm
+from .scores.params.choice import Choice
 from .scores.params.greedy import Greedy
 from .scores.params.paired import Paired
 from .scores.params.perplexity import Perplexity
 from .scores.params.scores import TokenScores
 from .speed.params import Generating
 from .tokens.params import TokenizeText
+from .tokens.params_choices import TokenizeChoices
+from .train.params.distill import DistillLlm
+from .train.params.finetune import FinetuneLlm
+from .train.params.record import RecordLogits
 
 _HF = Stack(
     modules=("torch", "transformers", "safetensors", "numpy"),
@@ -71,6 +77,19 @@ def compressbuild_kinds() -> Iterator[Kind]:
         stack=_NUMPY,
     )
     yield Kind(
+        name="token-choices",
+        files=("choices.json",),
+        summary="multiple-choice questions as ids of tokens",
+        validate="cbuild_llm.model.token_choices:validate",
+    )
+    yield Kind(
+        name="token-logits",
+        files=("logits.json", "top.npy", "logs.npy", "rest.npy"),
+        summary="what a teacher expects after each token: its likeliest tokens, and the share of all others",
+        validate="cbuild_llm.model.token_logits:validate",
+        stack=_HF,
+    )
+    yield Kind(
         name="token-scores",
         files=("scores.json", "nll.npy", "top.npy"),
         summary="what a language model gave each token: its likelihood, the likeliest one",
@@ -102,6 +121,14 @@ def compressbuild_techniques() -> Iterator[Technique]:
         stack=_HF,
     )
     yield Technique(
+        name="tokenize.choices",
+        run="cbuild_llm.tokens.choices:tokenize",
+        params=TokenizeChoices,
+        consumes=("hf-model",),
+        produces="token-choices",
+        stack=_HF,
+    )
+    yield Technique(
         name="prune.llm-layers",
         run="cbuild_llm.prune.layers:prune",
         params=PruneLlmLayers,
@@ -110,9 +137,41 @@ def compressbuild_techniques() -> Iterator[Technique]:
         stack=_HF,
     )
     yield Technique(
+        name="prune.llm-width",
+        run="cbuild_llm.prune.width:prune",
+        params=PruneLlmWidth,
+        consumes=("hf-model",),
+        produces="hf-model",
+        stack=_HF,
+    )
+    yield Technique(
         name="prune.llm-weights",
         run="cbuild_llm.prune.weights:prune",
         params=PruneLlmWeights,
+        consumes=("hf-model",),
+        produces="hf-model",
+        stack=_HF,
+    )
+    yield Technique(
+        name="record.logits",
+        run="cbuild_llm.train.record:record",
+        params=RecordLogits,
+        consumes=("hf-model", "hf-quantized"),
+        produces="token-logits",
+        stack=_HF,
+    )
+    yield Technique(
+        name="distill.llm",
+        run="cbuild_llm.train.distill:distill",
+        params=DistillLlm,
+        consumes=("hf-model",),
+        produces="hf-model",
+        stack=_HF,
+    )
+    yield Technique(
+        name="finetune.llm",
+        run="cbuild_llm.train.finetune:finetune",
+        params=FinetuneLlm,
         consumes=("hf-model",),
         produces="hf-model",
         stack=_HF,
@@ -183,6 +242,17 @@ def compressbuild_metrics() -> Iterator[AnswerMetric | RunMetric]:
         source="position of the first divergence",
         run="cbuild_llm.scores.greedy:agreement",
         params=Greedy,
+        direction="higher",
+        role="quality",
+        exclusive=False,
+        stack=_NUMPY,
+    )
+    yield RunMetric(
+        name="lm-choice",
+        summary="share of multiple-choice questions that it answers right, by the likelihood of each choice",
+        source="acc and acc_norm of lm-evaluation-harness",
+        run="cbuild_llm.scores.choice:choice",
+        params=Choice,
         direction="higher",
         role="quality",
         exclusive=False,

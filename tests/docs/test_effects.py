@@ -27,7 +27,8 @@ NOT_A_ROW = {
     "extract.subgraph",
     "tokenize.text",
 }
-NOT_A_ROW |= {"prune.llm-layers", "prune.llm-weights", "quantize.llm"}
+NOT_A_ROW |= {"prune.llm-layers", "prune.llm-weights", "prune.llm-width", "quantize.llm"}
+NOT_A_ROW |= {"distill.llm", "finetune.llm", "record.logits", "tokenize.choices"}
 
 
 @cache

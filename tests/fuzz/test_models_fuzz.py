@@ -19,8 +19,8 @@ from cbuild_onnx.model import files
 from cbuild_onnxruntime.artifact import onnx_file, validate_flat
 from cbuild_onnxruntime.artifact import validate as validate_compiled
 from cbuild_torch.model import description
+from cbuild_torch.model.checkpoint import Checkpoint
 from cbuild_torch.model.source import _read as read_weights
-from cbuild_torch.train.checkpoint import Checkpoint
 from fuzzing import survive
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save

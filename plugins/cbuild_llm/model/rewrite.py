@@ -1,4 +1,4 @@
-"""An ``hf-model`` with fewer decoder layers, or with zeros, written file by file: one shard at a time is in memory."""
+"""An ``hf-model`` with fewer layers, with zeros, or with other values, written file by file, one shard at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from compressbuild.api import UserError
 
 from .checkpoint import Checkpoint, copy_beside
 
-__all__ = ["edited_config", "write_layers", "write_masked"]
+__all__ = [
+    "as_files",
+    "edited_config",
+    "round_as_files",
+    "write_layers",
+    "write_masked",
+    "write_narrower",
+    "write_values",
+]
 
 _INDEX = "model.safetensors.index.json"
 
@@ -37,6 +45,43 @@ def write_masked(folder: Path, found: Checkpoint, masks: Mapping[str, Any], out:
         return tensor.masked_fill(~masks[name], 0) if name in masks else tensor
 
     _write_shards(folder, found, {name: name for name in found.tensors}, out, masked)
+
+
+def write_narrower(
+    folder: Path, found: Checkpoint, config: Mapping[str, Any], change: Callable[[str, Any], Any], out: Path
+) -> None:
+    """Write the model with other widths. ``config``: what its ``config.json`` says; ``change``: (name, tensor) → what
+    becomes of it."""
+    copy_beside(folder, out)
+    (out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    _write_shards(folder, found, {name: name for name in found.tensors}, out, change)
+
+
+def round_as_files(values: Mapping[str, Any], found: Checkpoint) -> None:
+    """Round float32 tensors in place, as the files will hold them."""
+    import torch
+
+    with torch.no_grad():
+        for name, value in values.items():
+            value.copy_(as_files(value, found, name))
+
+
+def as_files(value: Any, found: Checkpoint, name: str) -> Any:
+    """A tensor in float32, rounded as the files will hold it."""
+    import torch
+
+    types = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+    return value.to(types[found.tensors[name].dtype]).float()
+
+
+def write_values(folder: Path, found: Checkpoint, values: Mapping[str, Any], out: Path) -> None:
+    """Write the model with the tensors that ``values`` has in place of the files', each in the type of the files."""
+    copy_beside(folder, out)
+
+    def changed(name: str, tensor: Any) -> Any:
+        return values[name].detach().to(tensor.dtype).contiguous() if name in values else tensor
+
+    _write_shards(folder, found, {name: name for name in found.tensors}, out, changed)
 
 
 def edited_config(said: dict[str, Any], config: Any, kept: Sequence[int]) -> dict[str, Any]:

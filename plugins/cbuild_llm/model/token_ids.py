@@ -2,7 +2,8 @@
 
 ::
 
-    tokens.json     {"count": 10000, "context": 512, "stride": 256, "vocabulary": 49152, "sha256": "…"}
+    tokens.json     {"count": 10000, "context": 512, "stride": 256, "vocabulary": 49152, "sha256": "…"},
+                    and "end", where a token ends each document
     ids.npy         N int32
 """
 
@@ -34,12 +35,14 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class TokenIds:
-    """``ids``: N int32. ``vocabulary``: tokens that the tokenizer knows."""
+    """``ids``: N int32. ``vocabulary``: tokens that the tokenizer knows. ``end``: the token after each document, if
+    there is one."""
 
     ids: np.ndarray
     context: int
     stride: int
     vocabulary: int
+    end: int | None = None
 
     def windows(self) -> Iterator[Window]:
         """Sliding windows, as transformers documents for the perplexity of models of fixed length.
@@ -72,6 +75,7 @@ class TokenIds:
             "stride": self.stride,
             "vocabulary": self.vocabulary,
             "sha256": self.digest,
+            **({} if self.end is None else {"end": self.end}),
         }
         (directory / _INDEX).write_text(json.dumps(index, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -81,7 +85,8 @@ class TokenIds:
         try:
             index = json.loads((directory / _INDEX).read_text(encoding="utf-8"))
             ids = np.load(directory / _IDS, allow_pickle=False)
-            found = cls(ids, int(index["context"]), int(index["stride"]), int(index["vocabulary"]))
+            end = int(index["end"]) if "end" in index else None
+            found = cls(ids, int(index["context"]), int(index["stride"]), int(index["vocabulary"]), end)
             count, said = index["count"], index["sha256"]
         except (KeyError, TypeError, EOFError, ValueError) as error:
             raise ValueError(f"the token ids are damaged: {error!r}") from error
@@ -89,6 +94,8 @@ class TokenIds:
             raise ValueError(f"{_IDS} is not what {_INDEX} says")
         if len(ids) and not 0 <= ids.min() <= ids.max() < found.vocabulary:
             raise ValueError(f"{_IDS} has ids beyond the {found.vocabulary} tokens of the tokenizer")
+        if found.end is not None and not 0 <= found.end < found.vocabulary:
+            raise ValueError(f"the token that ends a document, {found.end}, is none of {found.vocabulary}")
         return found
 
 

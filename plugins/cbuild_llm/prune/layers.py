@@ -11,12 +11,12 @@ from torch import nn
 from compressbuild.api import Context, UserError
 
 from ..model.checkpoint import read_checkpoint
+from ..model.comparing import HINT, check_cache, check_same
 from ..model.loading import load_causal
 from ..model.probing import probes, run, spread_windows
 from ..model.rewrite import write_layers
 from ..model.stack import LayerStack, bypassed, find_stack
 from ..model.token_ids import read_token_ids
-from .comparing import HINT, check_cache, check_same
 from .importance import influence, least_loss
 from .params.layers import PruneLlmLayers
 

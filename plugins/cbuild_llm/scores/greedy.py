@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from compressbuild.api import Context
 
 from ..model.generating import generator, greedy, prompts
 from ..model.token_ids import read_token_ids
+from .intervals import share_of
 from .params.greedy import Greedy
 
 __all__ = ["agreement"]
@@ -17,9 +20,10 @@ _GRAM = 4
 
 
 def agreement(ctx: Context, subject: Path, params: Greedy) -> dict[str, Any]:
-    """``{"value": mean over prompts of the tokens before the first that differs, over all that are generated, "same":
-    prompts whose texts are equal, "first": position of the first other token of each, "repeated", "source_repeated":
-    share of 4-grams that occurred before in the same text, "n": prompts}``."""
+    """``{"value": mean over prompts of the tokens before the first that differs, over all that are generated, "low",
+    "high": its 95 % interval for other prompts, from eight prompts on, "same": prompts whose texts are equal, "first":
+    position of the first other token of each, "repeated", "source_repeated": share of 4-grams that occurred before in
+    the same text, "n": prompts}``."""
     chosen = prompts(read_token_ids(ctx, params.tokens), params.prompts, params.prompt)
     texts = []
     for role in ("subject", params.source):
@@ -33,12 +37,11 @@ def agreement(ctx: Context, subject: Path, params: Greedy) -> dict[str, Any]:
     own, others = texts
     first = [_first_other(one, other) for one, other in zip(own, others, strict=True)]
     return {
-        "value": sum(first) / (len(first) * params.generate),
+        **share_of(np.array(first, np.float64) / params.generate, ctx.seed),
         "same": sum(each == params.generate for each in first),
         "first": first,
         "repeated": _repeated(own),
         "source_repeated": _repeated(others),
-        "n": len(first),
     }
 
 

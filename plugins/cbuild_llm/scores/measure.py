@@ -11,7 +11,7 @@ import numpy as np
 from compressbuild.api import Context, UserError
 
 from ..model.token_scores import TokenScores
-from .intervals import Mean, mean_of
+from .intervals import Mean, mean_of, unless_certain
 from .params.paired import Paired
 from .params.perplexity import Perplexity
 
@@ -67,18 +67,9 @@ def kl_divergence(ctx: Context, subject: Path, params: Paired) -> dict[str, Any]
 
 
 def same_top(ctx: Context, subject: Path, params: Paired) -> dict[str, Any]:
-    """``{"value": share of tokens whose likeliest prediction is the source's, "low", "high", "n"}``.
-
-    Where all or none of n are, resampling would claim to be certain: then the interval ends where n such tokens are
-    seen once in twenty times, at ``0.05 ** (1 / n)``.
-    """
+    """``{"value": share of tokens whose likeliest prediction is the source's, "low", "high", "n"}``."""
     same = _both(subject)["same"]
-    found, count = mean_of(same, ctx.seed), len(same)
-    most = 1 - 0.05 ** (1 / count)
-    if found.value in (0.0, 1.0):
-        low, high = (0.0, most) if found.value == 0 else (1 - most, 1.0)
-        found = found._replace(low=low, high=high)
-    return _shown(found, count)
+    return _shown(unless_certain(mean_of(same, ctx.seed), len(same)), len(same))
 
 
 def _shown(mean: Mean, count: int) -> dict[str, Any]:

@@ -27,6 +27,14 @@ class TokenizeText(Params):
         bool, Meta(description="whether the tokenizer adds its special tokens, such as BOS at the start of the text")
     ] = True
 
+    ends: Annotated[
+        bool,
+        Meta(
+            description="whether the tokenizer's EOS follows each file, instead of an empty line: so `packing: "
+            "documents` of a training knows where a document ends"
+        ),
+    ] = False
+
     def __post_init__(self) -> None:
         if self.stride is not None and self.stride > self.context:
             raise ValueError("`stride` must not be above `context`: tokens between the windows would be left out")

@@ -27,7 +27,7 @@ def tokenize(ctx: Context, model: Path, params: TokenizeText) -> dict[str, Any]:
             raise UserError(
                 f"'{name}' is no text in UTF-8: {error}", hint="convert it, or name another file"
             ) from error
-    whole = tokenizer("\n\n".join(texts), add_special_tokens=params.special, verbose=False)["input_ids"]
+    whole = _ids(tokenizer, texts, params)
     kept = whole[params.skip :][: params.tokens]
     if len(kept) < 2:
         raise UserError(
@@ -35,7 +35,11 @@ def tokenize(ctx: Context, model: Path, params: TokenizeText) -> dict[str, Any]:
             hint="choose a longer text, or a smaller 'skip'",
         )
     found = TokenIds(
-        np.asarray(kept, np.int32), params.context, params.stride or max(1, params.context // 2), len(tokenizer)
+        np.asarray(kept, np.int32),
+        params.context,
+        params.stride or max(1, params.context // 2),
+        len(tokenizer),
+        tokenizer.eos_token_id if params.ends else None,
     )
     found.write(ctx.out)
     return {
@@ -44,3 +48,16 @@ def tokenize(ctx: Context, model: Path, params: TokenizeText) -> dict[str, Any]:
         "windows": sum(1 for _ in found.windows()),
         "starts_with_bos": tokenizer.bos_token_id is not None and kept[0] == tokenizer.bos_token_id,
     }
+
+
+def _ids(tokenizer: Any, texts: list[str], params: TokenizeText) -> list[int]:
+    """Of all texts; with ``ends``, each on its own, and EOS after it."""
+    parts = texts if params.ends else ["\n\n".join(texts)]
+    if params.ends and tokenizer.eos_token_id is None:
+        raise UserError("the tokenizer has no EOS, so 'ends: true' has none to write", hint="leave 'ends' out")
+    found: list[int] = []
+    for text in parts:
+        found += tokenizer(text, add_special_tokens=params.special, verbose=False)["input_ids"]
+        if params.ends and (not found or found[-1] != tokenizer.eos_token_id):  # some tokenizers write it themselves
+            found.append(tokenizer.eos_token_id)
+    return found

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from compressbuild.api import Context, UserError
 
 from ..model.calling import caller
+from ..model.checkpoint import Checkpoint, part
 from ..model.description import ModelDescription
 from ..model.objective import Loss, Samples, read_samples, task_loss
-from .checkpoint import Checkpoint, part
 from .companion import Companion
 from .optimizers import make_optimizer, rate_factor, trained_parameters
 from .params import Training

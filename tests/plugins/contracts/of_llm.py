@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from cbuild_llm.model.token_choices import Question, TokenChoices
 from cbuild_llm.model.token_ids import TokenIds
 from cbuild_llm.model.token_scores import TokenScores
 from onnx import TensorProto, helper, numpy_helper
@@ -69,6 +70,28 @@ def ids(vocabulary: int = 320) -> Path:
 
 
 @cache
+def taught() -> Path:
+    """What a model expects after each of :func:`ids`."""
+    from cbuild_llm.train.params.record import RecordLogits
+
+    from compressbuild.api.testing import run_node
+
+    world = {"inputs": {"tokens": artifact(ids(), "token-ids")}, "references": {"ids": "tokens"}}
+    params, out = RecordLogits(tokens="ids", top=8), subjects.place() / "taught"
+    return run_node("cbuild_llm.train.record:record", artifact(chat(), "hf-model"), params, out, **world).out
+
+
+@cache
+def questions() -> Path:
+    place = subjects.place() / "questions"
+    place.mkdir()
+    drawn = np.random.default_rng(0).integers(2, 320, (8, 4)).tolist()
+    asked = [Question(each, [[5], [7, 9]], [1, 4], index % 2) for index, each in enumerate(drawn)]
+    TokenChoices(320, asked).write(place)
+    return place
+
+
+@cache
 def scores(sort: str) -> Path:
     """``alone``: of one model. ``few``: of five tokens. ``both``: with a source."""
     place = subjects.place() / f"scores-{sort}"
@@ -124,6 +147,43 @@ class TestPruneLlmWeights(OfLlm):
     technique = "prune.llm-weights"
     params = {"tokens": "ids"}
     unfit_params = ({"tokens": "chat"}, {"ignore": ["nothing"]}, {"ignore": ["*"]})
+
+
+class TestPruneLlmWidth(OfLlm):
+    technique = "prune.llm-width"
+    params = {"tokens": "ids", "intermediate": 48}
+    unfit_params = ({"tokens": "chat"}, {"intermediate": 100}, {"heads": 3})
+
+
+class TestRecordLogits(OfLlm):
+    technique = "record.logits"
+    params = {"tokens": "ids", "top": 8}
+    unfit_params = ({"tokens": "chat"}, {"packing": "documents"})
+
+
+class TestFinetuneLlm(OfLlm):
+    technique = "finetune.llm"
+    params = {"tokens": "ids"}
+    unfit_params = ({"tokens": "chat"}, {"freeze": ["*"]}, {"packing": "documents"})
+
+
+class TestDistillLlm(OfLlm):
+    technique = "distill.llm"
+    params = {"tokens": "ids", "teacher": "taught"}
+    references = {**OfLlm.references, "taught": "teacher"}
+    unfit_params = ({"tokens": "chat"}, {"teacher": "ids"}, {"freeze": ["*"]})
+
+    def inputs(self, place):
+        return {**super().inputs(place), "teacher": artifact(taught(), "token-logits")}
+
+
+class TestTokenizeChoices(OfLlm):
+    technique = "tokenize.choices"
+    params = {"file": "questions.jsonl"}
+
+    def project(self, place):
+        line = '{"context": "The quick brown", "choices": ["fox", "lazy dog"], "answer": 0}'
+        (place / "questions.jsonl").write_text(f"{line}\n" * 3)
 
 
 class TestQuantizeLlm(OfLlm):
@@ -226,6 +286,34 @@ class TestDecode(OfGeneration):
 class TestGreedyAgreement(OfGeneration):
     metric = "lm-greedy-agreement"
     params = {"tokens": "ids", "source": "chat", "prompts": 2, "prompt": 8, "generate": 4}
+
+
+class TestChoice(MetricContract):
+    metric = "lm-choice"
+    preload = PRELOAD
+    params = {"questions": "asked"}
+    references = {"asked": "questions"}
+
+    def subject(self, place):
+        return artifact(chat(), "hf-model")
+
+    def inputs(self, place):
+        return {"questions": artifact(questions(), "token-choices")}
+
+
+class TestTokenChoicesKind(KindContract):
+    kind = "token-choices"
+
+    def subject(self, place):
+        return questions()
+
+
+class TestTokenLogitsKind(KindContract):
+    kind = "token-logits"
+    preload = PRELOAD
+
+    def subject(self, place):
+        return taught()
 
 
 class TestHfQuantized(KindContract):

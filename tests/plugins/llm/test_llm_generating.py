@@ -75,6 +75,7 @@ def test_agreement_is_that_of_two_loops(
     assert found["value"] == pytest.approx(sum(first) / 60)
     assert 0 < found["value"] < 1
     assert found["same"] == sum(a == b for a, b in pairs)
+    assert "low" not in found, "five prompts are too few"
 
 
 def test_repetition_is_counted() -> None:

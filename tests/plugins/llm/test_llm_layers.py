@@ -13,8 +13,8 @@ import tiny_llms
 import torch
 import transformers
 from cbuild_llm.model import rewrite
+from cbuild_llm.model.comparing import check_cache
 from cbuild_llm.model.token_ids import TokenIds
-from cbuild_llm.prune.comparing import check_cache
 from safetensors import safe_open
 
 from compressbuild.api import UserError

@@ -1,4 +1,4 @@
-"""``prune.llm-weights``: the zeros are those of Wanda, and all else is as it was."""
+"""``prune.llm-weights``: the zeros are those of Wanda, and all else is as it was; SparseGPT beside its definition."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import torch
 import transformers
 from cbuild_llm.model import rewrite
 from cbuild_llm.model.token_ids import TokenIds
-from cbuild_llm.prune import wanda
+from cbuild_llm.prune import sparsegpt, wanda
+from cbuild_llm.prune.layerwise import Pattern
 from cbuild_llm.prune.params.weights import PruneLlmWeights
 from safetensors.torch import load_file
 
@@ -147,6 +148,126 @@ def test_what_cannot_be_zeroed(
 def test_a_share_beside_a_pattern_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError, match="leave it out"):
         msgspec.convert({"tokens": "ids", "pattern": "2:4", "sparsity": 0.5}, PruneLlmWeights)
+
+
+def obs(weight: np.ndarray, gram: np.ndarray, pattern: Any) -> np.ndarray:
+    """SparseGPT as its paper has it, without blocks of updates: the inverse of what is left of the damped Hessian is
+    computed for each column, and every later column is updated at once."""
+    weight, gram = weight.copy(), gram.copy()
+    rows, columns = weight.shape
+    dead = np.diag(gram) == 0
+    weight[:, dead] = 0
+    gram[dead, dead] = np.diag(gram).mean()
+    gram += 0.01 * np.diag(gram).mean() * np.eye(columns)
+    errors = [np.linalg.inv(gram[at:, at:])[0, 0] for at in range(columns)]
+    stays = np.ones((rows, columns), bool)
+    for at in range(columns):
+        if pattern.group and at % pattern.group == 0:
+            for row in range(rows):
+                scores = [weight[row, at + k] ** 2 / errors[at + k] for k in range(pattern.group)]
+                for k in sorted(range(pattern.group), key=scores.__getitem__)[: pattern.zeros]:
+                    stays[row, at + k] = False
+        if not pattern.group and at % 128 == 0:
+            end = min(at + 128, columns)
+            scores = weight[:, at:end] ** 2 / np.array(errors[at:end])
+            least = np.argsort(scores, axis=None)[: int(pattern.share * scores.size)]
+            mask = np.ones(scores.size, bool)
+            mask[least] = False
+            stays[:, at:end] = mask.reshape(scores.shape)
+        inverse = np.linalg.inv(gram[at:, at:])
+        for row in range(rows):
+            if not stays[row, at]:
+                weight[row, at:] -= weight[row, at] / inverse[0, 0] * inverse[0]
+                weight[row, at] = 0.0
+    return weight
+
+
+def correlated(columns: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """(weight 12×I, inputs 600×I of which neighbours are alike; one of them is always 0)."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(12, columns, generator=generator, dtype=torch.float64)
+    mix = torch.randn(columns, columns, generator=generator, dtype=torch.float64) / 4 + torch.eye(columns)
+    inputs = torch.randn(600, columns, generator=generator, dtype=torch.float64) @ mix
+    inputs[:, columns // 2] = 0.0
+    return weight, inputs
+
+
+PATTERNS = [Pattern(share=0.5), Pattern(share=0.3), Pattern(4, 2), Pattern(8, 4)]
+
+
+@pytest.mark.parametrize("columns", [24, 136])
+@pytest.mark.parametrize("pattern", PATTERNS, ids=["half", "0.3", "2:4", "4:8"])
+def test_sparsegpt_is_its_definition(pattern: Pattern, columns: int) -> None:
+    weight, inputs = correlated(columns)
+    gram = inputs.T @ inputs
+    found, mask = sparsegpt.solve(weight, gram, pattern)
+    wanted = obs(weight.numpy(), gram.numpy(), pattern)
+    np.testing.assert_allclose(found.numpy(), wanted, atol=1e-9)
+    assert torch.equal(mask, found != 0) or int((mask & (found == 0)).sum()) == 0
+    if pattern.group:
+        assert (mask.reshape(12, -1, pattern.group).sum(2) == pattern.group - pattern.zeros).all()
+    else:
+        blocks = [12 * min(128, columns - at) for at in range(0, columns, 128)]
+        assert int((~mask).sum()) == sum(int(pattern.share * size) for size in blocks)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=["half", "0.3", "2:4", "4:8"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_sparsegpt_errs_less_than_wanda_and_magnitude(pattern: Pattern, seed: int) -> None:
+    weight, inputs = correlated(136, seed)
+    gram = inputs.T @ inputs
+
+    def error(found: torch.Tensor) -> float:
+        return float((inputs @ (found - weight).T).square().sum())
+
+    by_wanda, _ = wanda.WANDA.prune(weight, wanda.WANDA.statistic(inputs), pattern)
+    by_size = weight * wanda.kept(weight.abs(), pattern)
+    own = error(sparsegpt.solve(weight, gram, pattern)[0])
+    assert own < error(by_wanda)
+    assert own < error(by_size)
+
+
+@pytest.mark.parametrize("pattern", ["rows", "2:4"])
+def test_sparsegpt_layer_by_layer(llama: Path, ids: WorkInput, zeroed: Callable[..., NodeRun], pattern: str) -> None:
+    """The whole model runs again for each decoder layer, with those before it pruned by the definition."""
+    made = zeroed(method="sparsegpt", pattern=pattern)
+    module = transformers.AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32).eval()
+    rows = torch.tensor(TokenIds.read(Path(ids.path)).ids.astype("int64")).reshape(3, 32)
+    after = load_file(made.out / "model.safetensors")
+    for index, layer in enumerate(module.model.layers[:2]):
+        seen: dict[str, torch.Tensor] = {}
+        hooks = [
+            layer.get_submodule(name).register_forward_pre_hook(
+                lambda _, args, name=name, seen=seen: seen.update({name: args[0]})
+            )
+            for name in LINEAR
+        ]
+        with torch.no_grad():
+            module(input_ids=rows, use_cache=False)
+        for hook in hooks:
+            hook.remove()
+        for name in LINEAR:
+            weight, inputs = layer.get_submodule(name).weight, seen[name].reshape(96, -1).double()
+            wanted = obs(weight.detach().double().numpy(), (inputs.T @ inputs).numpy(), _typed(pattern))
+            found = after[f"model.layers.{index}.{name}.weight"]
+            differ = int((np.abs(found.numpy() - wanted) > 1e-3 * np.abs(wanted).max()).sum())
+            assert differ <= found.numel() / 100, f"{index}.{name}: equal up to near ties"
+            with torch.no_grad():
+                weight.copy_(found)
+    assert made.facts["sparsity"] == 0.5
+    assert after["model.embed_tokens.weight"].equal(load_file(llama / "model.safetensors")["model.embed_tokens.weight"])
+
+
+def _typed(pattern: str) -> Pattern:
+    return Pattern(4, 2) if pattern == "2:4" else Pattern(share=0.5)
+
+
+def test_sparsegpt_keeps_the_type(tmp_path: Path, zeroed: Callable[..., NodeRun]) -> None:
+    tiny_llms.language_model(tmp_path / "model", layers=1, dtype=torch.bfloat16)
+    made = zeroed(tmp_path / "model", method="sparsegpt", pattern="2:4")
+    up = load_file(made.out / "model.safetensors")["model.layers.0.mlp.up_proj.weight"]
+    assert up.dtype == torch.bfloat16
+    assert ((up.reshape(-1, 4) != 0).sum(1) == 2).all()
 
 
 def _unmasked(write: Callable[..., None], folder: Path, found: Any, masks: dict[str, Any], out: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import digits
 import pytest
 import torch
-from cbuild_torch.train.checkpoint import Checkpoint
+from cbuild_torch.model.checkpoint import Checkpoint
 from cbuild_torch.train.params import Train
 from safetensors.torch import load_file
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from compressbuild.api import UserError
 
-__all__ = ["HINT", "check_cache", "check_rewritten", "check_same"]
+__all__ = ["HINT", "check_cache", "check_narrower", "check_rewritten", "check_same"]
 
 HINT = (
     "its code depends on the positions of layers in a way that its configuration does not say; drop others, or a whole "
@@ -29,10 +29,19 @@ def check_same(wanted: Sequence[Tensor], found: Sequence[Tensor], dropped: Seque
         )
 
 
+def check_narrower(wanted: Sequence[Tensor], found: Sequence[Tensor]) -> None:
+    """UserError if the model that was written is not the source with what went masked."""
+    if (wrong := _difference(wanted, found)) is not None:
+        raise UserError(
+            f"the narrower model is not its source with the rest masked: {wrong}",
+            hint="its code uses a width in its arithmetic, as Gemma's does the hidden size; prune the other widths",
+        )
+
+
 def check_rewritten(wanted: Sequence[Tensor], found: Sequence[Tensor]) -> None:
     """UserError if the model that was written is not the one in memory."""
     if (wrong := _difference(wanted, found)) is not None:
-        raise UserError(f"the model that was written is not the one that was pruned: {wrong}")
+        raise UserError(f"the model that was written is not the one in memory: {wrong}")
 
 
 def _difference(wanted: Sequence[Tensor], found: Sequence[Tensor]) -> str | None:
