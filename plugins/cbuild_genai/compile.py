@@ -23,8 +23,8 @@ from .settings import GenAiSettings
 __all__ = ["compile"]
 
 _CAUSES = (
-    "too few bits for this model: try 'mixed: true', 'method: k-quant', a smaller 'group-size', 'activations: float32', "
-    "or 'precision: int8'"
+    "too few bits for this model: try 'mixed: true', 'method: k-quant', 'activations: float32', a smaller "
+    "'group-size', or 'precision: int8'"
 )
 
 

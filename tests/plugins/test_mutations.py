@@ -52,6 +52,8 @@ EXEMPT = {
     "prune.llm-weights": "its faults are planted in tests/plugins/llm/test_llm_weights.py",
     "quantize.llm": "its faults are planted in tests/plugins/llm/test_llm_quantize.py",
     "gguf": "its faults are planted in tests/plugins/gguf/test_gguf_backend.py",
+    "onnxruntime-genai": "its faults are planted in tests/plugins/llm_runtimes/test_llm_runtimes.py",
+    "openvino-genai": "the same",
     "export.tflite": "it runs in an environment of its own: tests/plugins/litert/test_litert_model.py",
     "quantize.tflite": "the same",
     "litert": "the same",

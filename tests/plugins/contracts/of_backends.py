@@ -16,7 +16,7 @@ from .classes import classes
 ONE = {"threads": 1}
 TF32 = {"tf32": {"device": "cuda"}}
 SLOW = [pytest.mark.slow]  # the C++ compiler, twice
-LANGUAGE = ("gguf",)
+LANGUAGE = ("gguf", "onnxruntime-genai", "openvino-genai")
 TORCH = ("executorch", "torch-inductor", "coreml")
 
 
@@ -57,6 +57,8 @@ BACKENDS = {
     "tensorrt-rtx": {"settings": {"compute-capability": "sm89"}},
     "tensorrt": {},
     "gguf": {"settings": {"pre-tokenizer": "gpt-2"}, "preload": of_llm.PRELOAD, "twice": True},
+    "onnxruntime-genai": {"settings": {"precision": "int8"}, "preload": of_llm.PRELOAD, "twice": True},
+    "openvino-genai": {"settings": {"precision": "int8"}, "preload": of_llm.PRELOAD, "twice": True},
 }
 OF_BACKENDS = classes(OfBackend, BACKENDS)
 globals().update(OF_BACKENDS)
@@ -101,6 +103,8 @@ KINDS = {
     "tensorrt-rtx-engine": "tensorrt-rtx",
     "tensorrt-engine": "tensorrt",
     "gguf-model": "gguf",
+    "genai-model": "onnxruntime-genai",
+    "openvino-genai-model": "openvino-genai",
 }
 MARKS = {"torch-inductor": {"pytestmark": SLOW}}
 globals().update(classes(OfKind, {kind: {"backend": each, **MARKS.get(each, {})} for kind, each in KINDS.items()}))
