@@ -2,11 +2,11 @@
 
     python benchmarks/llm_by_hand.py MODEL_DIRECTORY TEXT_FILE [--recipes genai gguf rtn] [--tokens 256]
 
-``MODEL_DIRECTORY`` is an ``hf-model`` (``examples/smollm2/prepare.py`` writes one). For each recipe the tool's command and
-the plugin's function make the artifact, each in a process of its own. Then both are compared: bytes, equal files, the
-time and the peak memory it took, perplexity on the same tokens, and tokens/s in turns. The plugin also compares what it
-made with the source, which the command does not. There is no command for OpenVINO here: optimum-intel needs an older
-transformers.
+``MODEL_DIRECTORY`` is an ``hf-model`` (``examples/smollm2/prepare.py`` writes one). For each recipe the tool's command
+and the plugin's function make the artifact, each in a process of its own. Then both are compared: bytes, equal files,
+the time and the peak memory it took, perplexity on the same tokens, and tokens/s in turns. The plugin also compares
+what it made with the source, which the command does not. There is no command for OpenVINO here: optimum-intel needs an
+older transformers.
 """
 
 from __future__ import annotations
