@@ -124,14 +124,17 @@ def speed(runner: Any, ids: list[int], count: int = 16) -> float:
     return count / (time.monotonic() - began)
 
 
-def compare(recipe: str, model: Path, ids: np.ndarray, place: Path) -> dict[str, Any]:
+def compare(recipe: str, model: Path, ids: np.ndarray, place: Path, published: Path | None) -> dict[str, Any]:
     made = RECIPES[recipe]
-    hand, ours, scratch = place / "hand", place / "ours", place / "scratch"
+    hand, ours, scratch = place / "hand", published or place / "ours", place / "scratch"
     for folder in (hand, scratch):
         folder.mkdir(parents=True)
     found: dict[str, Any] = {"recipe": recipe}
     script = [sys.executable, "-c", OURS, *made["ours"], json.dumps(made["params"]), str(model), str(ours)]
     for name, commands in (("hand", by_hand(recipe, model, hand, scratch)), ("ours", [script])):
+        if name == "ours" and published is not None:
+            found[name] = {}
+            continue
         seconds, peak = timed(commands)
         found[name] = {"seconds": round(seconds, 1), "peak_mb": round(peak / 1e6)}
     files = {"hand": weights(hand), "ours": weights(ours)}
@@ -139,7 +142,8 @@ def compare(recipe: str, model: Path, ids: np.ndarray, place: Path) -> dict[str,
         found[name]["mb"] = round(sum(path.stat().st_size for path in files[name].values()) / 1e6, 1)
     same = [name for name, path in files["ours"].items() if name in files["hand"]]
     found["equal_files"] = {name: files["hand"][name].read_bytes() == files["ours"][name].read_bytes() for name in same}
-    runners = {name: opened(made["load"], place / name, place / f"run-{name}") for name in files}
+    folders = {"hand": hand, "ours": ours}
+    runners = {name: opened(made["load"], folder, place / f"run-{name}") for name, folder in folders.items()}
     for name, runner in runners.items():
         found[name]["perplexity"] = round(perplexity(runner, ids), 4)
     pairs = [{name: speed(runner, ids[:32].tolist()) for name, runner in runners.items()} for _ in range(5)]
@@ -155,6 +159,7 @@ def main() -> None:
     parser.add_argument("text", type=Path)
     parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
     parser.add_argument("--tokens", type=int, default=256)
+    parser.add_argument("--published", type=Path, help="of one recipe: what it made before, which is not made again")
     arguments = parser.parse_args()
     from transformers import AutoTokenizer
 
@@ -163,7 +168,10 @@ def main() -> None:
     ids = np.array(tokenizer(text)["input_ids"][: arguments.tokens], np.int64)
     for recipe in arguments.recipes:
         with tempfile.TemporaryDirectory(prefix="by-hand-") as place:
-            print(json.dumps(compare(recipe, arguments.model.resolve(), ids, Path(place))), flush=True)
+            print(
+                json.dumps(compare(recipe, arguments.model.resolve(), ids, Path(place), arguments.published)),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cbuild_openvino.runtime import openvino
+from cbuild_openvino.runtime import openvino, silent
 from openvino import opset13 as op
 from openvino._offline_transformations import apply_make_stateful_transformation
 from torch import Tensor, nn
@@ -68,7 +68,7 @@ def convert(model: nn.Module) -> Any:
     generator = torch.Generator().manual_seed(0)
     example += [torch.randn(_BATCH, heads, _PAST, width, generator=generator) for heads, width in sizes]
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), silent(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the tracer warns of each shape that becomes a number: logits are compared
             made = openvino.convert_model(_Step(model, positions).eval(), example_input=tuple(example))
     except Exception as error:  # the tracer wraps whatever the model's code raises; OpenVINO has its own classes
