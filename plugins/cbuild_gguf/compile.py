@@ -6,26 +6,22 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from cbuild_kit.fidelity import check_fidelity
-from cbuild_llm.model.loading import load_causal, load_tokenizer
-from cbuild_llm.model.probing import probes
-from cbuild_llm.model.runner import LlmRunner
+from cbuild_llm.model.loading import load_tokenizer
+from cbuild_llm.model.parity import check_made, check_source
 from cbuild_torch.model.public import prepare
 
-from compressbuild.api import Context
+from compressbuild.api import Context, UserError
 
 from .artifact import FILE, tensor_types
 from .convert import convert
 from .llama import VERSION, Llama, quantize_file
-from .parity import TEXTS, check_logits, check_tokenizer
-from .runner import GgufRunner
+from .runner import opened
 from .settings import GgufSettings
 
 __all__ = ["compile"]
 
-_SHOWN = "the hf-model"
 _CAUSES = "too few bits for this model: try 'type: q8_0', or 'type: q6_k'"
+_SPLIT = "name how the tokenizer splits text: 'pre-tokenizer: gpt-2', 'pre-tokenizer: llama-bpe' …"
 
 
 def compile(ctx: Context, model: Path, settings: GgufSettings) -> dict[str, Any]:
@@ -38,30 +34,21 @@ def compile(ctx: Context, model: Path, settings: GgufSettings) -> dict[str, Any]
     prepare(ctx)
     whole = ctx.scratch / "whole.gguf"
     convert(model, whole, ctx.scratch, settings.pre_tokenizer)
-    source: Any = load_causal(model, _SHOWN)
-    tokenizer = load_tokenizer(model, _SHOWN)
+    tokenizer = load_tokenizer(model, "the hf-model")
     exact = Llama(whole, ctx.threads, "f32")
-    check_tokenizer(exact, tokenizer)
-    texts = [tokenizer(text)["input_ids"] for text in TEXTS[:2]]
-    tried = [np.array(ids, np.int64) for ids in [*texts, *(ids[0].tolist() for ids in probes(source.config, ctx.seed))]]
-    reference = LlmRunner(source)
-    error = check_logits(exact, [(ids.tolist(), _answer(reference, ids)[0]) for ids in tried])
-    del exact, reference, source
+    _check_template(exact, tokenizer)
+    parity, tried = check_source(ctx, model, tokenizer, exact, VERSION, _SPLIT)
+    del exact
     if settings.type == "f32":
         shutil.move(whole, ctx.out / FILE)
     else:
         quantize_file(whole, ctx.out / FILE, settings.type, ctx.threads)
     counts, ends = tensor_types(ctx.out / FILE)
-
-    def original() -> Any:
-        runner = LlmRunner(load_causal(model, _SHOWN))
-        return lambda feeds: {"logits": _answer(runner, feeds["input_ids"][0])}
-
-    facts = check_fidelity(
+    facts = check_made(
         ctx,
-        original,
-        lambda: GgufRunner(Llama(ctx.out / FILE, settings.threads, settings.cache), settings),
-        [{"input_ids": ids[None]} for ids in tried],
+        model,
+        tried,
+        lambda: opened(ctx.out / FILE, settings),
         what=f"type {settings.type} of {VERSION}",
         causes=_CAUSES,
     )
@@ -71,11 +58,12 @@ def compile(ctx: Context, model: Path, settings: GgufSettings) -> dict[str, Any]
         "tensors": counts,
         **{name.removesuffix(".weight"): kind for name, kind in ends.items()},
         "tied_head": "output.weight" not in ends,
-        "parity": {"max_error": error, "precision": "fp32", "cases": len(tried)},
+        **parity,
         **facts,
     }
 
 
-def _answer(runner: LlmRunner, ids: np.ndarray) -> np.ndarray:
-    """Logits 1×T×V of ids T."""
-    return runner({"input_ids": ids[None], "attention_mask": np.ones_like(ids[None])})["logits"]
+def _check_template(model: Llama, tokenizer: Any) -> None:
+    template = tokenizer.chat_template
+    if isinstance(template, str) and model.template != template:
+        raise UserError("parity: the chat template in the GGUF file is not that of the model")

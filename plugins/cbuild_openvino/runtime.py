@@ -9,24 +9,33 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
-__all__ = ["nncf", "openvino"]
+__all__ = ["nncf", "openvino", "silent"]
 
 _OFF = {"CI": "true", "NNCF_CI": "1"}
 
 
-def _quietly(name: str) -> ModuleType:
+@contextmanager
+def silent() -> Iterator[None]:
+    """With telemetry off, for calls that ask again whether they may report: ``convert_model`` does."""
     before = {key: os.environ.get(key) for key in _OFF}
     os.environ.update(_OFF)
     try:
-        return importlib.import_module(name)
+        yield
     finally:
         for key, value in before.items():
             if value is None:
                 del os.environ[key]
             else:
                 os.environ[key] = value
+
+
+def _quietly(name: str) -> ModuleType:
+    with silent():
+        return importlib.import_module(name)
 
 
 openvino = _quietly("openvino")

@@ -13,6 +13,7 @@ _LIBRARIES = {
     "onnx": "onnx", "onnxruntime-model": "onnx", "openvino-ir": "openvino", "torch-model": "pytorch",
     "executorch-program": "executorch", "coreml-package": "coreml", "tflite": "litert",
     "hf-model": "transformers", "hf-quantized": "transformers", "gguf-model": "gguf",
+    "genai-model": "onnx", "openvino-genai-model": "openvino",
 }  # fmt: skip
 _DOWNLOAD = """\
 ## Download

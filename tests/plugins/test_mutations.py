@@ -57,6 +57,8 @@ EXEMPT = {
     "tokenize.choices": "it has no model to compare; its ids are looked at in tests/plugins/llm/test_llm_choice.py",
     "quantize.llm": "its faults are planted in tests/plugins/llm/test_llm_quantize.py",
     "gguf": "its faults are planted in tests/plugins/gguf/test_gguf_backend.py",
+    "onnxruntime-genai": "its faults are planted in tests/plugins/llm_runtimes/test_llm_runtimes.py",
+    "openvino-genai": "the same",
     "export.tflite": "it runs in an environment of its own: tests/plugins/litert/test_litert_model.py",
     "quantize.tflite": "the same",
     "litert": "the same",

@@ -31,7 +31,7 @@ def generator(runner: Any) -> Generator:
     if not isinstance(runner, Generator):
         raise UserError(
             "this artifact runs without a cache, so it generates no text",
-            hint="measure generation of an 'hf-model', or of what the backend 'gguf' made",
+            hint="measure an 'hf-model', or what the backends 'gguf', 'onnxruntime-genai' or 'openvino-genai' made",
         )
     return runner
 

@@ -16,7 +16,7 @@ from .classes import classes
 ONE = {"threads": 1}
 TF32 = {"tf32": {"device": "cuda"}}
 SLOW = [pytest.mark.slow]  # the C++ compiler, twice
-LANGUAGE = ("gguf",)
+LANGUAGE = ("gguf", "onnxruntime-genai", "openvino-genai")
 TORCH = ("executorch", "torch-inductor", "coreml")
 
 
@@ -30,12 +30,13 @@ class OfBackend(BackendContract):
 
     def subject(self, place):
         if self.backend in LANGUAGE:
-            return artifact(of_llm.chat(), "hf-model")
+            return artifact(of_llm.chat(hidden_size=64), "hf-model")  # GenAI's heads are multiples of 16
         return subjects.torch_model(subjects.SMALL) if self.backend in TORCH else subjects.onnx_model()
 
     def unfit(self, place):
         if self.backend in LANGUAGE:
-            return [artifact(of_llm.strange(), "hf-model")]
+            any_decoder = self.backend == "openvino-genai"
+            return [artifact(of_llm.encoder() if any_decoder else of_llm.strange(), "hf-model")]
         return [subjects.torch_model(subjects.TWISTED) if self.backend in TORCH else subjects.strange_onnx()]
 
 
@@ -57,6 +58,18 @@ BACKENDS = {
     "tensorrt-rtx": {"settings": {"compute-capability": "sm89"}},
     "tensorrt": {},
     "gguf": {"settings": {"pre-tokenizer": "gpt-2"}, "preload": of_llm.PRELOAD, "twice": True},
+    "onnxruntime-genai": {
+        "settings": {"precision": "int8"},
+        "preload": of_llm.PRELOAD,
+        "twice": True,
+        "exempt": ("chat_template.jinja",),
+    },
+    "openvino-genai": {
+        "settings": {"precision": "int8"},
+        "preload": of_llm.PRELOAD,
+        "exempt": ("chat_template.jinja",),
+        "raw": ("*.bin",),
+    },
 }
 OF_BACKENDS = classes(OfBackend, BACKENDS)
 globals().update(OF_BACKENDS)
@@ -101,6 +114,9 @@ KINDS = {
     "tensorrt-rtx-engine": "tensorrt-rtx",
     "tensorrt-engine": "tensorrt",
     "gguf-model": "gguf",
+    "genai-model": "onnxruntime-genai",
+    "openvino-genai-model": "openvino-genai",
 }
-MARKS = {"torch-inductor": {"pytestmark": SLOW}}
+TEMPLATE = {"exempt": ("chat_template.jinja",)}
+MARKS = {"torch-inductor": {"pytestmark": SLOW}, "onnxruntime-genai": TEMPLATE, "openvino-genai": TEMPLATE}
 globals().update(classes(OfKind, {kind: {"backend": each, **MARKS.get(each, {})} for kind, each in KINDS.items()}))

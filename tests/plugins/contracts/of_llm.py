@@ -50,6 +50,19 @@ def strange() -> Path:
 
 
 @cache
+def encoder() -> Path:
+    """A model that is no causal language model."""
+    import tiny_llms
+    import transformers
+
+    place = subjects.place() / "encoder"
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    transformers.ViTModel(transformers.ViTConfig(**sizes)).save_pretrained(place)
+    tiny_llms.tokenizer().save_pretrained(place)
+    return place
+
+
+@cache
 def packed() -> Path:
     """An ``hf-quantized`` of two layers."""
     from cbuild_llm.quantize.params import QuantizeLlm
