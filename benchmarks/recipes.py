@@ -185,13 +185,14 @@ def measured(place: Path, registry: Registry, families: Iterable[str]) -> dict[s
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any], families: Iterable[str]) -> dict[str, Any]:
-    """A plugin's file with what was measured of ``families``, and its other rows, each with the date that it has."""
+    """A plugin's file with what was measured of ``families``, and its other rows, with the date and machine of each."""
     again = {MODELS[family][1] for family in families}
     kept = old.get("recipes", {})
     found = {}
     for name, own in new["recipes"].items():
         before = kept.get(name, {"rows": [], "failed": []})
-        rows = [{**row, "date": row.get("date", old["date"])} for row in before["rows"] if row["model"] not in again]
+        own_head = {key: old[key] for key in ("date", "machine") if key in old}
+        rows = [{**own_head, **row} for row in before["rows"] if row["model"] not in again]
         failed = [why for why in before["failed"] if why.partition(": ")[0] not in again]
         found[name] = {"rows": rows + own["rows"], "failed": [*dict.fromkeys(failed + own["failed"])]}
     return {**new, "recipes": found}

@@ -16,7 +16,7 @@ __all__ = ["Measured", "Result", "measured"]
 class Result(msgspec.Struct, frozen=True):
     """Beside the same model as it came, on the same runtime. ``value`` and ``baseline``: of ``quality``, on ``samples``
     samples. ``size``: a ratio. ``latency``: a ratio with the ends of its 95 % interval. ``missed``: gates of the
-    recipe. ``date``: empty for that of the file."""
+    recipe. ``date`` and ``machine``: empty for those of the file."""
 
     model: str
     runtime: str
@@ -29,6 +29,7 @@ class Result(msgspec.Struct, frozen=True):
     noisy: bool = False
     missed: tuple[str, ...] = ()
     date: str = ""
+    machine: str = ""
 
 
 class Measured(msgspec.Struct, frozen=True):
