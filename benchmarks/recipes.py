@@ -7,6 +7,7 @@ plugin, which ``cbuild recipes NAME`` shows. Latency is measured alternately wit
     python benchmarks/recipes.py              # all; a quarter of an hour on two busy cores
     python benchmarks/recipes.py --keep DIR   # keep the projects there, and the work for the next run
     python benchmarks/recipes.py --print      # print it instead of writing it
+    python benchmarks/recipes.py --only mlp   # measure this family; the rows of the others stay, with their dates
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from compressbuild.starter.recipes import Recipe, kinds_after, recipes
 REPO = Path(__file__).resolve().parents[1]
 FILE = "measured.json"
 BATCH = 64
-LIMIT = 900  # seconds a family
+LIMIT = 1800  # seconds a family
 MODELS = {  # family → factory, what it is, epochs of its training and their rate
     "cnn": ("examples.digits.model:build", "a CNN that reads digits", 10, 0.01),
     "transformer-encoder": ("recipe_models:encoder", "a transformer encoder that reads digits by rows", 20, 0.002),
@@ -158,11 +159,11 @@ def row(project: Path, name: str, recipe: Recipe, family: str, backend: str) -> 
     return row | {"missed": missed}
 
 
-def measured(place: Path, registry: Registry) -> dict[str, dict[str, Any]]:
-    """Recipe → its plugin, and a row for each model; or why there is none."""
+def measured(place: Path, registry: Registry, families: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Recipe → a row for each model; or why there is none."""
     facts, known = probe(), recipes(registry)
     found: dict[str, dict[str, Any]] = {name: {"rows": [], "failed": []} for name in known}
-    for family in MODELS:
+    for family in families:
         chosen = {}
         for name, recipe in known.items():
             if family not in recipe.families:
@@ -183,6 +184,20 @@ def measured(place: Path, registry: Registry) -> dict[str, dict[str, Any]]:
     return found
 
 
+def merged(old: Mapping[str, Any], new: Mapping[str, Any], families: Iterable[str]) -> dict[str, Any]:
+    """A plugin's file with what was measured of ``families``, and its other rows, with the date and machine of each."""
+    again = {MODELS[family][1] for family in families}
+    kept = old.get("recipes", {})
+    found = {}
+    for name, own in new["recipes"].items():
+        before = kept.get(name, {"rows": [], "failed": []})
+        own_head = {key: old[key] for key in ("date", "machine") if key in old}
+        rows = [{**own_head, **row} for row in before["rows"] if row["model"] not in again]
+        failed = [why for why in before["failed"] if why.partition(": ")[0] not in again]
+        found[name] = {"rows": rows + own["rows"], "failed": [*dict.fromkeys(failed + own["failed"])]}
+    return {**new, "recipes": found}
+
+
 def about(facts: Facts) -> dict[str, Any]:
     isa = facts.get("cpu.isa") or ()
     best = next((each for each in ISA if each in isa), "")
@@ -197,21 +212,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", type=Path, help="directory for the projects (default: a temporary one)")
     parser.add_argument("--print", action="store_true", help="print what was measured instead of writing it")
+    parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), help="families to measure")
     arguments = parser.parse_args()
     registry = discover(cache=None)
     with tempfile.TemporaryDirectory() as temporary:
-        found = measured((arguments.keep or Path(temporary)).resolve(), registry)
+        found = measured((arguments.keep or Path(temporary)).resolve(), registry, arguments.only)
     head = about(probe())
     known = recipes(registry)
     for plugin in registry.plugins:
         own = {name: found[name] for name, recipe in sorted(known.items()) if recipe.plugin == plugin.name}
-        if not own:
+        if all(known[name].role != "compress" for name in own):
             continue
-        text = json.dumps({**head, "recipes": own}, indent=1, ensure_ascii=False) + "\n"
+        path = Path(plugin.file).parent / "recipes" / FILE
+        old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        new = merged(old, {**head, "recipes": own}, arguments.only)
+        text = json.dumps(new, indent=1, ensure_ascii=False) + "\n"
         if arguments.print:
             print(text)
         else:
-            (Path(plugin.file).parent / "recipes" / FILE).write_text(text, encoding="utf-8")
+            path.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -143,6 +143,8 @@ def _seen(
         datasets={name: _origin(spec) for name, spec in project.spec.datasets.items()},
         **_training(project),
         siblings=tuple(each for each in shared if each.target != target.name),
+        asked=frozenset(metric.name for plan in graph.targets.values() for metric in plan.metrics),
+        last_metric=evaluation.metrics[-1].mark if evaluation is not None and evaluation.metrics else None,
         built=made is not None,
         arch=arch if isinstance(arch, str) else None,
         isa=tuple(isa) if isinstance(isa, list) else (),

@@ -105,7 +105,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     baseline's, with its interval. ``sizes``: bytes of it and of the baseline. ``training``: the
     dataset that the file trains on; ``recipe``: that with its epochs and rate, as parameters are written.
     ``same_model``: whether the target is made from what its baseline is made from. ``baseline_traits``: of all steps
-    of the baseline; ``baseline_nodes``: those steps. ``siblings``: other targets with a quality.
+    of the baseline; ``baseline_nodes``: those steps. ``siblings``: other targets with a quality. ``asked``: metrics
+    that some target of the file measures. ``last_metric``: where the last one in the list of ``evaluate`` stands.
     """
 
     target: str
@@ -143,6 +144,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     training: str | None = None
     recipe: str = ""
     siblings: tuple[Measured, ...] = ()
+    asked: frozenset[str] = frozenset()
+    last_metric: Mark | None = None
     built: bool = False
 
     @property

@@ -87,6 +87,8 @@ def _show(given: Measured) -> None:
             ratio, low, high = row.latency
             parts.append(f"latency ×{ratio:.2f} [{low:.2f}–{high:.2f}]" + (" (noisy)" if row.noisy else ""))
         missed = f"; misses its gate on {', '.join(row.missed)}" if row.missed else ""
-        click.echo(f"  {row.model}, {row.runtime}: {', '.join(parts)}{missed}")
+        apart = [own for own, head in ((row.date, given.date), (row.machine, given.machine)) if own not in ("", head)]
+        older = f" ({', '.join(apart)})" if apart else ""
+        click.echo(f"  {row.model}, {row.runtime}{older}: {', '.join(parts)}{missed}")
     for why in given.failed:
         click.echo(f"  not measured: {why}")

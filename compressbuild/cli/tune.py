@@ -41,7 +41,7 @@ def _seconds(_: click.Context, __: click.Parameter, text: str | None) -> float |
         raise click.BadParameter(str(error)) from None
 
 
-_OF_RECIPES = ("data", "inputs", "weights", "train", "family", "platforms", "goal", "drop", "output")
+_OF_RECIPES = ("data", "inputs", "weights", "train", "family", "platforms", "goal", "drop", "inconclusive", "output")
 _OF_RANGES = ("file", "at_once", "overrides", "timeout", "seed", "verbose")
 _SHOWN = {"inputs": "input", "platforms": "platform", "drop": "max-drop", "overrides": "set", "at_once": "at-once"}
 
@@ -79,6 +79,8 @@ _SHOWN = {"inputs": "input", "platforms": "platform", "drop": "max-drop", "overr
               help="With --recipe: what matters most.")  # fmt: skip
 @click.option("--max-drop", "drop", type=click.FloatRange(0), default=0.01, show_default=True, metavar="POINTS",
               help="With --recipe: how far quality may fall below the model as it came.")  # fmt: skip
+@click.option("--inconclusive", type=click.Choice(("fail", "allow")), default="fail", show_default=True,
+              help="With --recipe: whether to choose what may fall further by the 95 % interval.")  # fmt: skip
 @click.option("--platform", "platforms", multiple=True, metavar="NAME",
               help="With --recipe: a backend to try (repeatable; default: all that run here).")  # fmt: skip
 @click.option("--family", type=click.Choice(FAMILIES), help="With --recipe: what the model is.")
@@ -108,6 +110,7 @@ def command(
     data: str | None,
     goal: Goal,
     drop: float,
+    inconclusive: str,
     platforms: tuple[str, ...],
     family: str | None,
     inputs: tuple[str, ...],
@@ -136,6 +139,7 @@ def command(
             platforms=platforms,
             goal=goal,
             drop=drop,
+            lenient=inconclusive == "allow",
             trials=trials,
             jobs=jobs,
             cache=Path(cache_dir) if cache_dir else None,

@@ -38,6 +38,7 @@ def search(
     platforms: tuple[str, ...],
     goal: Goal,
     drop: float,
+    lenient: bool,
     trials: int,
     jobs: int | None,
     cache: Path | None,
@@ -46,7 +47,10 @@ def search(
     as_json: bool,
 ) -> int:
     """Try the recipes called ``names``, or all that suit MODEL, on the runtimes of this machine. ``write``: write the
-    winner to ``output``, where the Compressfile of the search would lie in any case."""
+    winner to ``output``, where the Compressfile of the search would lie in any case. ``lenient``: also take what is not
+    shown to lose at most ``drop``."""
+    from ..tune.keeping import kept_recipes
+
     path = Path(output)
     if write and os.path.lexists(path):
         raise UsageError(f"{output} is there already", hint="write the choice elsewhere with -o FILE")
@@ -67,9 +71,11 @@ def search(
     )
     tried = entered[:trials]
     left = len(entered) - len(tried)
-    contest = _contest(plan, tried, drop, path, cache, jobs)
+    contest = _contest(plan, tried, drop, lenient, path, cache, jobs)
     click.echo(f"trying {len(tried)} candidates{f' of {len(entered)}' if left else ''} …", err=True)
     outcome = contest.run()
+    if (lost := kept_recipes(contest, outcome)) is not None:
+        click.echo(f"note: the report will not show this search: {lost.strerror}", err=True)
     text = None if outcome.chosen is None else _winner(plan, contest, outcome.chosen, drop)
     if write and text is not None:
         _write(path, text)
@@ -170,7 +176,7 @@ def _say_left_out(lacking: list[Recipe | None], names: tuple[str, ...], ready: l
 
 
 def _contest(
-    plan: Plan, tried: list[Candidate], drop: float, path: Path, cache: Path | None, jobs: int | None
+    plan: Plan, tried: list[Candidate], drop: float, lenient: bool, path: Path, cache: Path | None, jobs: int | None
 ) -> Contest:
     from ..report.text.progress import PlainProgress
     from ..starter.writing import text_of_search
@@ -188,6 +194,8 @@ def _contest(
         speed=measures.speed,
         size=measures.size,
         goal=plan.goal,  # type: ignore[arg-type]
+        drop=None if measures.quality.limit else drop,
+        lenient=lenient,
         cache=cache,
         jobs=jobs,
         observers=(PlainProgress(sys.stderr),),
@@ -228,26 +236,30 @@ def _say(plan: Plan, contest: Contest, outcome: Outcome, left: int) -> None:
 
     chosen = outcome.chosen
     assert chosen is not None
-    head = ["", "candidate", "runtime", contest.quality, contest.speed, contest.size, "why not"]
+    head = ["", "candidate", "runtime", contest.quality, "lost, 95 %", contest.speed, contest.size, "why not"]
     rows = [
         [
             str(entry.number + 1),
             entry.candidate.name,
             entry.candidate.runtime.name,
             number(entry.quality) if entry.quality is not None else "–",
+            f"{entry.lost[0]:+.3f} to {entry.lost[1]:+.3f}" if entry.lost is not None else "–",
             f"×{entry.speed:.2f}" + _interval(entry) if entry.speed is not None else "–",
             number(entry.size, "B") if entry.size is not None else "–",
             "chosen" if entry is chosen else outcome.losses[entry.candidate.name],
         ]
         for entry in outcome.entries
     ]
-    click.echo("\n".join(framed([head, *rows], (0, 3, 4, 5))))
-    counts = {state: sum(e.state == state for e in outcome.entries) for state in ("kept", "missed", "failed")}
+    click.echo("\n".join(framed([head, *rows], (0, 3, 4, 5, 6))))
+    counts = {state: sum(e.state == state for e in outcome.entries) for state in ("kept", "unsure", "missed", "failed")}
     more = f"; {left} more with a larger --trials" if left else ""
+    unsure = f", {counts['unsure']} may" if counts["unsure"] else ""
     click.echo(
-        f"{len(outcome.entries)} candidates: {counts['kept']} keep the gate, {counts['missed']} do not, "
+        f"{len(outcome.entries)} candidates: {counts['kept']} keep the gate{unsure}, {counts['missed']} do not, "
         f"{counts['failed']} failed{more}"
     )
+    if unsure:
+        click.echo("what may keep it needs more samples to be judged: give --data with more rows")
     own = chosen.candidate
     if own is contest.entered[0]:
         click.echo(f"chosen for {plan.goal}: {own.name}, the model as it came: nothing that keeps the gate is better")
@@ -287,6 +299,7 @@ def _json(model: str, plan: Plan, contest: Contest, outcome: Outcome, written: b
                     "runtime": entry.candidate.runtime.name,
                     "state": entry.state,
                     "quality": entry.quality,
+                    "lost": entry.lost,
                     "ratio": entry.speed,
                     "interval": [entry.fastest, entry.slowest],
                     "size": entry.size,

@@ -16,7 +16,7 @@ __all__ = ["Measured", "Result", "measured"]
 class Result(msgspec.Struct, frozen=True):
     """Beside the same model as it came, on the same runtime. ``value`` and ``baseline``: of ``quality``, on ``samples``
     samples. ``size``: a ratio. ``latency``: a ratio with the ends of its 95 % interval. ``missed``: gates of the
-    recipe."""
+    recipe. ``date`` and ``machine``: empty for those of the file."""
 
     model: str
     runtime: str
@@ -28,6 +28,8 @@ class Result(msgspec.Struct, frozen=True):
     latency: tuple[float, float, float] | None = None
     noisy: bool = False
     missed: tuple[str, ...] = ()
+    date: str = ""
+    machine: str = ""
 
 
 class Measured(msgspec.Struct, frozen=True):

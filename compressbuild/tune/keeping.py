@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from ..project import STATE_DIR
 from ..report.data.searched import Searched, Tried, keep
+from .recipes import Contest, Entry, Outcome
 from .search import Search
-from .trials import Trial, best, front
+from .trials import Objective, Trial, best, front
 
-__all__ = ["kept_for_report"]
+__all__ = ["kept_for_report", "kept_recipes"]
 
 
 def kept_for_report(search: Search, done: Sequence[Trial]) -> OSError | None:
@@ -41,3 +42,45 @@ def kept_for_report(search: Search, done: Sequence[Trial]) -> OSError | None:
         up=next(iter([*names[1:], *gated, *others]), ""),
     )
     return keep(search.path.parent / STATE_DIR, search.target, found)
+
+
+def kept_recipes(contest: Contest, outcome: Outcome) -> OSError | None:
+    """Keep the candidates of a search over recipes for the report of the target that was chosen; what prevented it."""
+    if outcome.chosen is None:
+        return None
+    speed, size, quality = contest.speed, contest.size, contest.quality
+    objectives = (Objective(speed, "minimize", relative=True), Objective(size, "minimize"))
+    kept = [entry for entry in outcome.entries if entry.state == "kept"]
+    trials = [
+        Trial(number=entry.number, point={}, state="feasible", values=(entry.speed or 0.0, entry.size or 0.0))
+        for entry in kept
+    ]
+    before = outcome.entries[0].quality
+    bound = [before - contest.drop] if before is not None and contest.drop is not None else []
+
+    def tried(entry: Entry) -> Tried:
+        measured = {speed: entry.speed, size: entry.size, quality: entry.quality}
+        return Tried(
+            number=entry.number + 1,
+            parameters={
+                "recipe": entry.candidate.recipe.name if entry.candidate.recipe is not None else "none",
+                "runtime": entry.candidate.runtime.name,
+            },
+            state="failed" if entry.state == "failed" else "feasible" if entry.state == "kept" else "infeasible",
+            values={name: value for name, value in measured.items() if value is not None},
+            limits={quality: bound} if bound and entry.quality is not None else {},
+            reason="chosen" if entry is outcome.chosen else outcome.losses[entry.candidate.name],
+        )
+
+    found = Searched(
+        time=time.time(),
+        objectives={each.metric: each.direction for each in objectives},
+        trials=tuple(map(tried, outcome.entries)),
+        front=tuple(trial.number + 1 for trial in front(trials, objectives)),
+        chosen=outcome.chosen.number + 1,
+        units={size: "B"},
+        relative=(speed,),
+        across=speed,
+        up=quality,
+    )
+    return keep(contest.path.parent / STATE_DIR, outcome.chosen.candidate.name, found)

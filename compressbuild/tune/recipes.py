@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from ..errors import NodeFailed
+from ..evaluate.compare import compare_quality, hits
 from ..evaluate.concerns import NEGLIGIBLE
 from ..evaluate.gates import Verdict
 from ..execute.events import Observer
@@ -21,17 +22,20 @@ from ..starter.choices import SPEED, Goal
 from .stages import Ended, judged
 from .trials import Objective, Trial, best
 
-__all__ = ["Contest", "Entry", "Outcome", "decide"]
+__all__ = ["Contest", "Entry", "Outcome", "decide", "spoken"]
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """A candidate that came to an end. ``quality``: its value; ``speed``: ratio to the baseline, with its 95 % interval
-    ``fastest`` to ``slowest``; ``size`` in bytes; None: not measured. ``reason``: why it is not ``kept``."""
+    """A candidate that came to an end. ``quality``: its value; ``lost``: the 95 % interval of what it loses to the
+    baseline, on the same samples; ``speed``: ratio to the baseline, with its 95 % interval ``fastest`` to ``slowest``;
+    ``size`` in bytes; None: not measured. ``unsure``: its value keeps the gate, and ``lost`` reaches beyond it.
+    ``reason``: why it is not ``kept``."""
 
     number: int
     candidate: Candidate
-    state: Literal["kept", "missed", "failed"]
+    state: Literal["kept", "unsure", "missed", "failed"]
     quality: float | None = None
+    lost: tuple[float, float] | None = None
     speed: float | None = None
     fastest: float | None = None
     slowest: float | None = None
@@ -50,7 +54,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
 class Contest(msgspec.Struct, frozen=True, kw_only=True):
     """``text``: of the Compressfile in ``path``, which need not be there, with a target for each of ``entered``; the
-    first is the baseline. ``quality``, ``speed``, ``size``: names of metrics."""
+    first is the baseline. ``quality``, ``speed``, ``size``: names of metrics. ``drop``: how much quality may be lost;
+    None where the metric has a limit of its own. ``lenient``: a candidate whose loss is not sure to be less is kept."""
 
     path: Path
     text: str
@@ -59,6 +64,8 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True):
     speed: str
     size: str
     goal: Goal
+    drop: float | None = None
+    lenient: bool = False
     cache: Path | None = None
     jobs: int | None = None
     observers: tuple[Observer, ...] = ()
@@ -71,9 +78,11 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True):
             able = [one.name for one in self.entered if not plans[one.name].missing]
             found = judged(project, able, observers=self.observers, jobs=self.jobs)
             entries = []
+            base = found.get(self.entered[0].name)
+            before = base.report.metrics.get(self.quality, {}) if base is not None else {}
             for number, one in enumerate(self.entered):
                 if one.name in found:
-                    entries.append(self._entry(number, one, found[one.name]))
+                    entries.append(self._entry(number, one, found[one.name], before))
                 else:
                     reason = f"cannot be built here: it {lacking(plans[one.name].missing)}"
                     entries.append(Entry(number=number, candidate=one, state="failed", reason=reason))
@@ -84,8 +93,10 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True):
             )
         return decide(entries, self.goal, self.speed, self.size)
 
-    def _entry(self, number: int, one: Candidate, ended: Ended) -> Entry:
+    def _entry(self, number: int, one: Candidate, ended: Ended, before: Mapping[str, Any]) -> Entry:
+        """``before``: the quality of the baseline."""
         report = ended.report
+        samples, lost = _lost(self.quality, before, report.metrics.get(self.quality, {})) if number else (0, None)
         said = report.metrics.get(self.speed, {})
         beside = {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0} if number == 0 and "value" in said else said
         base: dict[str, Any] = {
@@ -93,6 +104,7 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True):
             "candidate": one,
             "ran": ended.ran,
             "quality": report.metrics.get(self.quality, {}).get("value"),
+            "lost": lost,
             "speed": beside.get("ratio"),
             "fastest": beside.get("ratio_low"),
             "slowest": beside.get("ratio_high"),
@@ -110,7 +122,23 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True):
         if lacks:
             why = "; ".join(f"{name}: {report.unmeasured.get(name) or 'not beside the baseline'}" for name in lacks)
             return Entry(state="failed", reason=f"not measured: {why}", **base)
+        if lost is not None and self.drop is not None and lost[1] > self.drop and not self.lenient:
+            reason = f"{samples} samples do not show that it loses at most {self.drop:g}: 95 % interval {spoken(lost)}"
+            return Entry(state="unsure", reason=reason, **base)
         return Entry(state="kept", **base)
+
+
+def _lost(metric: str, before: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[int, tuple[float, float] | None]:
+    """(samples, the 95 % interval of what is lost to ``before``), paired; None where the metric keeps no hits."""
+    first, second = hits(before), hits(own)
+    if not first or not second or len(first) != len(second):
+        return 0, None
+    found = compare_quality(metric, first, second)
+    return found.n, (0.0 - found.high, 0.0 - found.low)
+
+
+def spoken(lost: tuple[float, float]) -> str:
+    return f"{lost[0]:.4f} to {lost[1]:.4f}"
 
 
 def decide(entries: Sequence[Entry], goal: Goal, speed: str, size: str) -> Outcome:

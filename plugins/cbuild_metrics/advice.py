@@ -1,13 +1,15 @@
-"""What was meant to be quantized and was not, and what is stored twice."""
+"""What was meant to be quantized and was not, what is stored twice, and inputs that nobody tried."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from compressbuild.api.advice import Advice, Seen
+from compressbuild.api.advice import Advice, Edit, Seen
 
-__all__ = ["not_quantized", "stored_twice"]
+__all__ = ["not_quantized", "stored_twice", "untested_edge_cases"]
+
+_EDGES = "edge-cases"
 
 _HALF = 0.5
 _SHOWN = 3
@@ -48,6 +50,23 @@ def stored_twice(seen: Seen) -> Iterator[Advice]:
         what="the same weights are stored twice: tie them in the model before it is exported",
         evidence=(*groups[:_SHOWN], f"{spared:,} of {total:,} bytes of weights are copies"),
         mark=seen.mark,
+    )
+
+
+def untested_edge_cases(seen: Seen) -> Iterator[Advice]:
+    """Ranges from a calibration cut off what lies beyond them, and no target of the file tries such inputs. Only where
+    a gate on quality says that the target is to be shipped; a file that tries them somewhere knows of them."""
+    step = next((step for step in seen.steps if step.has("calibrates")), None)
+    ships = seen.platform is not None and seen.quality in seen.gated
+    if step is None or not ships or _EDGES in seen.asked or not seen.built:
+        return
+    mark = seen.last_metric
+    yield Advice(
+        what=f"{step.technique} cuts off what its calibration did not see, and no target tries extreme inputs: measure "
+        f"'{_EDGES}' too",
+        evidence=(f"measured: {', '.join(sorted(seen.asked))}",),
+        mark=mark or step.mark,
+        edit=Edit("after", mark, text=_EDGES) if mark is not None else None,
     )
 
 

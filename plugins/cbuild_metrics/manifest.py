@@ -95,6 +95,13 @@ def compressbuild_checks() -> Iterator[Check]:
         "2017, arXiv:1608.05859",
         priority=30,
     )
+    yield Check(
+        name="untested-edge-cases",
+        run="cbuild_metrics.advice:untested_edge_cases",
+        summary="a calibrated model to ship that no extreme input was tried on",
+        reference="docs/evidence.md#metrics; Hendrycks & Dietterich, Benchmarking neural network robustness, ICLR 2019",
+        priority=10,
+    )
 
 
 @hookimpl

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from seen_targets import INT8, REGISTRY, SOUND, data, step, with_last, with_params
 
 from compressbuild.advise import advise as asked
-from compressbuild.api.advice import Advice, Mark, Measured, Seen
+from compressbuild.api.advice import Advice, Edit, Mark, Measured, Seen
 from compressbuild.api.part import Rows
 
 
@@ -373,3 +373,20 @@ def test_weights_that_are_stored_twice() -> None:
     assert found.mark.line == 12
     assert advise([twice()]) == ()
     assert advise([twice(size=100, repeated=[["words", "head"]])]) == (), "less than 1 % is not worth a word"
+
+
+def test_extreme_inputs_that_nobody_tried() -> None:
+    bare = replace(SOUND, asked=frozenset({"top1", "latency"}), last_metric=Mark("Compressfile", 7, 40))
+    found = only(bare)
+    assert (found.check, found.mark.line) == ("untested-edge-cases", 7)
+    assert found.edit == Edit("after", bare.last_metric, text="edge-cases")
+    assert found.evidence == ("measured: latency, top1",)
+    assert only(replace(bare, last_metric=None)).edit is None
+    for silent in (
+        {"gated": frozenset()},
+        {"platform": None},
+        {"built": False},
+        {"steps": SOUND.steps[:2]},
+        {"asked": SOUND.asked},
+    ):
+        assert advise([replace(bare, **silent)]) == (), silent

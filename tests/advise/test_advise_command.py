@@ -100,7 +100,7 @@ datasets:
   data: {npz: data.npz, labels: label, split: {calibration: 0.5}}
 platforms:
   cpu: {backend: onnxruntime, threads: 1}   # one core
-evaluate: {data: data, metrics: [top1, size], baseline: fp32}
+evaluate: {data: data, metrics: [top1, size, edge-cases], baseline: fp32}
 targets:
   fp32: {from: net, platform: cpu}
   int8:
@@ -129,6 +129,15 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Inline:
 
 def test_a_sound_build_is_left_alone(digits: Inline) -> None:
     digits.write("Compressfile", ONNX)
+    assert digits("advise").out == "nothing to advise on 2 targets\n"
+
+
+def test_extreme_inputs_that_nobody_tried_are_named_and_apply_tries_them(digits: Inline) -> None:
+    digits.write("Compressfile", ONNX.replace(", edge-cases]", "]"))
+    (row,) = json.loads(digits("advise", "--apply", "--json").out)["advice"]
+    assert (row["check"], row["where"], row["applied"]) == ("untested-edge-cases", "Compressfile:7:39", True)
+    assert row["evidence"] == ["measured: size, top1"]
+    assert (digits.root / "Compressfile").read_text() == ONNX
     assert digits("advise").out == "nothing to advise on 2 targets\n"
 
 

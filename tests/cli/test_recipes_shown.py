@@ -22,7 +22,7 @@ FILE = {
             "rows": [
                 {"model": "m", "runtime": "b", "quality": "top1", "value": 0.95, "baseline": 0.9666, "samples": 60,
                  "size": 0.25, "latency": [1.5, 1.25, 1.75], "noisy": True, "missed": ["quality", "latency"]},
-                {"model": "n", "runtime": "c", "size": 0.5},
+                {"model": "n", "runtime": "c", "size": 0.5, "date": "2026-01-09", "machine": "another"},
             ],
             "failed": ["o: no such layer"],
         }
@@ -73,7 +73,7 @@ def test_it_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "2026-01-02 on a machine; tool 1.0\n"
         "  m, b: top1 0.9666 → 0.95 (60 samples), size ×0.25, latency ×1.50 [1.25–1.75] (noisy); "
         "misses its gate on quality, latency\n"
-        "  n, c: compiled, not run, size ×0.5\n"
+        "  n, c (2026-01-09, another): compiled, not run, size ×0.5\n"
         "  not measured: o: no such layer\n"
     )
 
