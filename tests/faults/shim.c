@@ -4,9 +4,10 @@
  * SHIM_AT     the call, from 0; -1: none
  * SHIM_FAULT  an errno as a number, or 0 for SIGKILL
  * SHIM_STAYS  if set, each call from there on that changes something fails, and no other: the disk is full, or read-only
- * SHIM_LOG    where the process appends one line a call: "number name"
+ * SHIM_LOG    where the process appends one line a call: "number name", and "changes" if it changes something
  *
- * Only the process that was started counts: a child neither inherits the variables nor, after a fork, the pid. */
+ * Only the process that was started counts, or that calls shim_begin: a child neither inherits the variables nor, after
+ * a fork, the pid. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -30,7 +31,7 @@ static int fault, stays, log_to = -1;
 static pid_t owner;
 static volatile long calls;
 
-__attribute__((constructor)) static void begin(void) {
+__attribute__((constructor)) void shim_begin(void) {
   const char *dir = getenv("SHIM_ROOT"), *number = getenv("SHIM_AT"), *what = getenv("SHIM_FAULT"), *log = getenv("SHIM_LOG");
   if (!dir || !number || !what || !log) return;
   snprintf(root, sizeof root, "%s", dir);
@@ -73,7 +74,7 @@ static int strikes(const char *name, int changes) {
   if (!owner || owner != getpid()) return 0;
   long number = __sync_fetch_and_add(&calls, 1);
   char line[96];
-  int n = snprintf(line, sizeof line, "%ld %s\n", number, name);
+  int n = snprintf(line, sizeof line, "%ld %s%s\n", number, name, changes ? " changes" : "");
   if (log_to >= 0 && syscall(SYS_write, log_to, line, n) < 0) abort();
   if (at < 0 || number < at || (stays ? !changes : number > at)) return 0;
   if (!fault) { kill(owner, SIGKILL); for (;;) pause(); }
