@@ -62,7 +62,8 @@ def _make(wanted: Wanted, place: Path) -> None:
     if (lack := wanted.obstacle) is not None:
         raise Incompatible(f"{what}: it needs {lack.what}", hint=lack.hint)
     uv = find_uv()
-    assert wanted.python is not None and uv is not None
+    assert wanted.python is not None
+    assert uv is not None
     temporary = place.with_name(MAKING + place.name)
     try:
         _remove(temporary)

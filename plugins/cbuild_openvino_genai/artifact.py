@@ -39,7 +39,7 @@ def read(directory: Path, name: str) -> Any:
 
 
 def validate(directory: Path) -> None:
-    """ValueError unless OpenVINO reads the three models, the first of which has a state, and all JSON is whole."""
+    """ValueError unless OpenVINO reads the three models, the first has a state, and all JSON is whole."""
     try:
         model = read(directory, MODEL)
         for name in (TOKENIZER, DETOKENIZER):

@@ -42,7 +42,7 @@ def written(value: Any) -> Any:
         return "none"
     if not isinstance(value, bool | int | float | str):
         return ANY
-    return f"`{msgspec.json.encode(value).decode()}`".replace('"', "")
+    return f"`{msgspec.json.encode(value).decode()}`".replace('"', "") if value != " " else '`" "`'
 
 
 def default(field: msgspec.structs.FieldInfo) -> Any:

@@ -86,7 +86,10 @@ def serve(begin: str) -> int:
         sys.path[:0] = asked["env"].get("PYTHONPATH", "").split(os.pathsep)
         sys.argv[:] = asked["argv"]
         new = (asked[name] for name in SAID)
-        files = [os.open(os.devnull, os.O_RDONLY), *(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC) for name in new)]
+        files = [
+            os.open(os.devnull, os.O_RDONLY),
+            *(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC) for name in new),
+        ]
         for number, file in enumerate(files):
             os.dup2(file, number)
             os.close(file)

@@ -1,4 +1,4 @@
-"""Where the widths of a language model of Llama's form lie: which axis of which weight has which of them."""
+"""Where the widths of a language model of Llama's form lie: the axes of each weight, and the width that each has."""
 
 from __future__ import annotations
 
