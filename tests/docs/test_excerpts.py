@@ -20,7 +20,8 @@ from compressbuild.platforms import Facts, check, probe
 from compressbuild.registry.destinations import destination_of
 from compressbuild.registry.pages import excerpt, page
 
-NAMED = "".join(f"  {name}: {{from: onnx, evaluate: false}}\n" for name in ("ids", "questions", "chat"))  # by parameters of metrics
+# By parameters of metrics.
+NAMED = "".join(f"  {name}: {{from: onnx, evaluate: false}}\n" for name in ("ids", "questions", "chat"))
 CHANGED = "  changed: {from: onnx, steps: [convert.fp16]}\n"  # for what compares it with what it was made from
 TARGETS = (
     f"targets:\n  measured: {{from: onnx, platform: cpu}}\n  cpu-fp32: {{from: onnx, platform: cpu}}\n{CHANGED}{NAMED}"
@@ -72,7 +73,8 @@ def test_every_file_is_of_a_record_of_its_plugin() -> None:
     known = registry()
     owners = {(name, known.owner[what, name]) for what, name in known.owner}
     files = {
-        (file.stem, file.parents[1].name.removeprefix("cbuild_").replace("_", "-")) for file in (ROOT / "plugins").glob("*/excerpts/*")
+        (file.stem, file.parents[1].name.removeprefix("cbuild_").replace("_", "-"))
+        for file in (ROOT / "plugins").glob("*/excerpts/*")
     }
     assert len(files) > 40
     assert files <= owners
