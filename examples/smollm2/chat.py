@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 
 TOKENS = 24
-# What the model's template puts first by itself. llama.cpp's own form of the template leaves that out.
-SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 
 
 def genai(directory: Path, question: str) -> str:
@@ -54,7 +52,7 @@ def transformers(directory: Path, question: str) -> str:
 
 
 def message(question: str) -> list[dict[str, str]]:
-    return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
+    return [{"role": "user", "content": question}]
 
 
 RUNTIMES = {

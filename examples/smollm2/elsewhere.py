@@ -2,7 +2,7 @@
 
     python examples/smollm2/elsewhere.py [TARGET …]
 
-Exits with 1 if one of them does not know the capital of France. It needs pip and a package index.
+Exits with 1 if one of them does not know the capital of Japan. It needs pip and a package index.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ PACKAGES = {
     "rtn-int4": ["torch", "transformers", "compressed-tensors"],
     "auto-round-int4": ["torch", "transformers", "compressed-tensors"],
 }
-QUESTION, ANSWER = "What is the capital of France?", "Paris"
+# The source leads by 1.1 or more in every token of its answer. Asked for the capital of France, it leads by 0.08 only
+# in the first token ("The" before "L" and "La"), so that 4 bits decide it.
+QUESTION, ANSWER = "Name the capital of Japan.", "Tokyo"
 
 
 def ask(target: str, place: Path) -> str:
