@@ -26,7 +26,8 @@ __all__ = ["command"]
 @click.option(
     "--measure",
     is_flag=True,
-    help="Run the models of targets that lost too much beside what they were made from: which layer lost it.",
+    help="Run the models of targets that lost too much beside what they were made from: which layer lost it. Also say "
+    "what was never tried.",
 )
 @click.option("--apply", "apply", is_flag=True, help="Make the changes in the Compressfile; comments stay.")
 def command(
@@ -50,7 +51,7 @@ def command(
         raise UsageError("--apply changes the file, which --set replaces", hint="leave one of them out")
     with opened(file, overrides, cache_dir) as project:
         names, _ = select(project.spec, targets or ("all",))
-        seen = gather(project, [name for name in names if name in project.graph.targets])
+        seen = gather(project, [name for name in names if name in project.graph.targets], thorough=measure)
         seen, unmeasured = _beside_origin(project, seen, measure)
         found, failed = advise(seen, project.registry.checks, project.registry.owner)
         changes = patched(project, found)
