@@ -342,6 +342,66 @@ def test_full_range_weights_saturate_without_vnni(digits: Inline, isa: list[str]
     digits.write("Compressfile", ONNX)
 
 
+STEPS = """\
+version: 1
+models: {net: {file: model.onnx}}
+datasets: {data: {npz: data.npz, labels: label}, blank: {npz: blank.npz, labels: label}}
+platforms: {cpu: {backend: onnxruntime, threads: 1}}
+evaluate: {data: data, metrics: [top1, size], baseline: fp32}
+targets:
+  fp32: {from: net, platform: cpu}
+  worse:
+    from: net
+    steps:
+      - optimize.onnx
+      - quantize.static: {data: blank}
+    platform: cpu
+"""
+
+
+def test_each_step_is_measured_when_it_is_asked_for(digits: Inline, tmp_path: Path) -> None:
+    """The second step lost it all, and no target stands between."""
+    import numpy as np
+
+    from compressbuild.advise import gather
+    from compressbuild.advise.between import between_steps
+    from compressbuild.advise.own import which_step
+    from compressbuild.project import Project
+
+    work = digits.copy(tmp_path / "copy")
+    with np.load(digits.root / "data.npz") as given:
+        np.savez(work.root / "blank.npz", image=np.zeros_like(given["image"][:200]), label=given["label"][:200])
+    work.write("Compressfile", STEPS)
+    work("all")
+
+    def known() -> Any:
+        with work.world():
+            project = Project(work.root / "Compressfile")
+            ((seen,), failed) = between_steps(project, gather(project, ["worse"]), build=False)
+            project.close()
+        assert not failed
+        return seen
+
+    before = known()
+    assert before.too_much
+    assert [each.target for each in before.siblings] == ["fp32"]
+    built = work("list").out
+    work("advise", "--measure")
+    assert work("list").out == built, "nothing is published"
+    seen = known()
+    points = {each.target: each for each in seen.siblings}
+    top1 = json.loads((work.root / "build/fp32/metrics.json").read_text())["metrics"]["top1"]["value"]
+    assert points["'worse before its steps'"].nodes == ()
+    assert points["'worse before its steps'"].value == pytest.approx(top1, abs=0.005)
+    assert points["'worse after optimize.onnx'"].nodes == (seen.steps[0].node,)
+    (advice,) = which_step(seen, [])
+    assert advice.mark.line == 12
+    assert "quantize.static lost most of the accuracy, between 'worse after optimize.onnx' and worse" in advice.what
+    assert "optimize.onnx and quantize.static lost most" in next(which_step(before, [])).what, (
+        "it cannot tell them apart"
+    )
+
+
 def test_what_was_measured_is_what_is_judged(digits: Inline) -> None:
     from compressbuild.advise import gather
     from compressbuild.project import Project
