@@ -386,7 +386,7 @@ def test_each_step_is_measured_when_it_is_asked_for(digits: Inline, tmp_path: Pa
     assert before.too_much
     assert [each.target for each in before.siblings] == ["fp32"]
     built = work("list").out
-    work("advise", "--measure")
+    work("advise", "--measure", code=None)  # the optimiser renames activations, so the layers cannot be compared
     assert work("list").out == built, "nothing is published"
     seen = known()
     points = {each.target: each for each in seen.siblings}
