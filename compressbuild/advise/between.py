@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from copy import copy
 
@@ -11,6 +10,7 @@ from msgspec.structs import replace
 from ..api.advice import Measured, Seen
 from ..compressfile.spec import EvaluateSpec, MetricUse, StepSpec, TargetSpec
 from ..evaluate.results import Results
+from ..execute.events import Observer
 from ..project import Project
 
 __all__ = ["between_steps"]
@@ -18,9 +18,11 @@ __all__ = ["between_steps"]
 Part = tuple[int, TargetSpec]  # how many of the steps, and the target that ends with them
 
 
-def between_steps(project: Project, seen: Iterable[Seen], *, build: bool) -> tuple[tuple[Seen, ...], dict[str, str]]:
+def between_steps(
+    project: Project, seen: Iterable[Seen], *, build: bool, observers: Sequence[Observer] = ()
+) -> tuple[tuple[Seen, ...], dict[str, str]]:
     """The targets, each that lost too much with what is known of its first steps as ``siblings``. ``build``: build and
-    measure what is not known yet; nothing is published, and progress goes to stderr. Also target → why that failed."""
+    measure what is not known yet; nothing is published. ``observers``: of that build. Also target → why that failed."""
     given = tuple(seen)
     wanted = {each.target: parts for each in given if each.too_much and (parts := _parts(project, each))}
     if not wanted:
@@ -31,7 +33,7 @@ def between_steps(project: Project, seen: Iterable[Seen], *, build: bool) -> tup
     part.spec = replace(project.spec, targets={**project.spec.targets, **targets})
     part.__dict__.pop("graph", None)
     names = [name for name in targets if not part.graph.targets[name].missing]
-    failed = _built(part, names) if build else {}
+    failed = _built(part, names, observers) if build else {}
     results = Results.of_plan(part.store, part.plan(names))
     found: list[Seen] = []
     for each in given:
@@ -47,12 +49,10 @@ def between_steps(project: Project, seen: Iterable[Seen], *, build: bool) -> tup
     return tuple(found), {whose[name]: why for name, why in failed.items()}
 
 
-def _built(part: Project, names: Sequence[str]) -> dict[str, str]:
+def _built(part: Project, names: Sequence[str], observers: Sequence[Observer]) -> dict[str, str]:
     """Target → why it failed."""
     from ..build.run import build_targets  # what executes, which reading does without
-    from ..report.text.progress import PlainProgress
 
-    observers = [PlainProgress(sys.stderr)]
     report = build_targets(part, names, observers=observers, keep_going=True, publish=False)
     return {each.name: each.reason for each in report.targets if each.status == "failed"}
 

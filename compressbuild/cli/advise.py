@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -86,6 +87,7 @@ def _beside_origin(project: Project, seen: Sequence[Seen], measure: bool) -> tup
 
     from ..advise.between import between_steps
     from ..report.data.origins import known_origins, measure_origins
+    from ..report.text.progress import PlainProgress
 
     lost = [each.target for each in seen if each.too_much]
     if not lost:
@@ -97,7 +99,8 @@ def _beside_origin(project: Project, seen: Sequence[Seen], measure: bool) -> tup
             click.echo(f"note: '{name}' cannot be compared with what it was made from: {why}", err=True)
     known = known_origins(project, lost)
     more = tuple(replace(each, details={**each.details, **known.get(each.target, {})}) for each in seen)
-    more, unbuilt = between_steps(project, more, build=measure)
+    observers = [PlainProgress(sys.stderr)] if measure else []
+    more, unbuilt = between_steps(project, more, build=measure, observers=observers)
     return more, tuple(f"'{name}' could not be measured: {why}" for name, why in {**unbuilt, **failed}.items())
 
 
