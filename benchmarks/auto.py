@@ -218,12 +218,12 @@ def value_of(measured: Mapping[str, Any], quality: str) -> float:
 
 def row(name: str, form: str, what: str, own: Any, base: Any, quality: str, found: Mapping[str, Any]) -> Row:
     speed, size = found["metrics"]["speed"], found["metrics"]["size"]
-    times = own[speed] if own is not base else {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0}
+    times = own[speed] if "ratio" in own[speed] else {"ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0}
     value = value_of(own, quality)
     drop = value_of(base, quality) - value
     ends = (drop, drop)
     first, second = (hits(each.get(quality, {})) for each in (base, own))
-    if first and second and own is not base:
+    if first and second and own != base:
         pairs = compare_quality(quality, first, second)
         ends = (-pairs.high, -pairs.low)
     return Row(

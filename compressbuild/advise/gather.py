@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from ..api.advice import Measured, Origin, Seen, Step
 from ..compressfile.nodes import plain
 from ..compressfile.spec import DatasetSpec, StepSpec
@@ -24,7 +26,9 @@ __all__ = ["gather"]
 _POINT = 0.01  # of a share: what may be lost where no gate says it
 
 
-def gather(project: Project, names: Iterable[str], *, root: Path = Path("/")) -> tuple[Seen, ...]:
+def gather(
+    project: Project, names: Iterable[str], *, root: Path = Path("/"), thorough: bool = False
+) -> tuple[Seen, ...]:
     """Targets as they are. Builds nothing. ``root``: where the control groups of this machine are read."""
     asked = tuple(names)
     graph = project.graph
@@ -38,7 +42,8 @@ def gather(project: Project, names: Iterable[str], *, root: Path = Path("/")) ->
         for name in known
         if (which := quality.quality_of(metrics[name])) is not None and _number(metrics[name][which].get("value"))
     ]
-    return tuple(_seen(project, graph.targets[name], results, metrics, shared, limit) for name in asked)
+    found = (_seen(project, graph.targets[name], results, metrics, shared, limit) for name in asked)
+    return tuple(replace(each, thorough=thorough) for each in found)
 
 
 def _metrics(project: Project, target: TargetPlan, results: Results) -> Mapping[str, Mapping[str, Any]]:
@@ -119,6 +124,7 @@ def _seen(
     isa = project.facts.get("cpu.isa")
     arch = project.facts.get("cpu.arch")
     made = results.made(target.artifact)
+    missed = _missed(project, target, results)
     return Seen(
         target=target.name,
         mark=target.spec.mark,
@@ -130,7 +136,7 @@ def _seen(
         lower_is_better=quality is not None and graph.metrics[quality].direction == "lower",
         value=own[quality]["value"] if quality is not None and _number(own[quality].get("value")) else None,
         best=_best(target, results, metrics, quality, graph) if quality is not None else None,
-        allowed=_allowed(project, target, results, own, quality),
+        allowed=_allowed(graph, target, own, quality, missed),
         speed=speed,
         ratios=_ratios(own.get(speed, {})) if speed is not None and fair else None,
         baseline=target.baseline,
@@ -139,6 +145,7 @@ def _seen(
         same_model=base is not None and _same_model(project, target, base),
         sizes=_sizes(target, base, results),
         gated=frozenset(gate.spec.metric for gate in target.gates),
+        missed=missed,
         evaluation=evaluation.data if evaluation is not None else None,
         datasets={name: _origin(spec) for name, spec in project.spec.datasets.items()},
         **_training(project),
@@ -262,21 +269,32 @@ def _best(
     return name, found[name]
 
 
-def _allowed(
-    project: Project, target: TargetPlan, results: Results, own: Mapping[str, Mapping[str, Any]], quality: str | None
-) -> float | None:
-    """How much quality may be lost: as a gate says, or a point of a share where none does. None: a gate is met."""
+def _missed(project: Project, target: TargetPlan, results: Results) -> frozenset[str]:
+    """The metrics that fail a gate."""
     from ..evaluate.history import History
     from ..evaluate.target import assess
 
+    if not target.gates:
+        return frozenset()
+    judged = assess(project.graph, target, results, History(project.state / "history"))
+    return frozenset(verdict.metric for verdict in judged.verdicts if verdict.verdict == "fail")
+
+
+def _allowed(
+    graph: Graph,
+    target: TargetPlan,
+    own: Mapping[str, Mapping[str, Any]],
+    quality: str | None,
+    missed: frozenset[str],
+) -> float | None:
+    """How much quality may be lost: as a gate says, or a point of a share where none does. None: a gate is met."""
     if quality is None:
         return None
     gates = [gate.spec for gate in target.gates if gate.spec.metric == quality]
     if not gates:
-        metric = project.graph.metrics[quality]
+        metric = graph.metrics[quality]
         return _POINT if metric.unit == "" and 0 <= own[quality].get("value", -1) <= 1 else None
-    judged = assess(project.graph, target, results, History(project.state / "history"))
-    if not any(verdict.metric == quality and verdict.verdict == "fail" for verdict in judged.verdicts):
+    if quality not in missed:
         return None
     return min((gate.max_drop for gate in gates if gate.max_drop is not None), default=0.0)
 

@@ -101,12 +101,14 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     extensions of the processor. ``isa``: those of this machine.
     ``quota``: CPUs that a container may use here, None without a limit. ``threads``: what its runtime asks for.
     ``best``: the better of its baseline and of what gates compare with. ``allowed``: how much quality may be lost
-    to it; None where a gate on quality is met. ``gated``: metrics with a gate. ``ratios``: of the speed to the
+    to it; None where a gate on quality is met. ``gated``: metrics with a gate; ``missed``: those
+    that fail it. ``ratios``: of the speed to the
     baseline's, with its interval. ``sizes``: bytes of it and of the baseline. ``training``: the
     dataset that the file trains on; ``recipe``: that with its epochs and rate, as parameters are written.
     ``same_model``: whether the target is made from what its baseline is made from. ``baseline_traits``: of all steps
     of the baseline; ``baseline_nodes``: those steps. ``siblings``: other targets with a quality. ``asked``: metrics
     that some target of the file measures. ``last_metric``: where the last one in the list of ``evaluate`` stands.
+    ``thorough``: asked for with ``--measure``, so that what was never tried is worth a word, too.
     """
 
     target: str
@@ -139,6 +141,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     same_model: bool = False
     sizes: tuple[int, int] | None = None
     gated: frozenset[str] = frozenset()
+    missed: frozenset[str] = frozenset()
     evaluation: str | None = None
     datasets: Mapping[str, Origin] = {}
     training: str | None = None
@@ -146,6 +149,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     siblings: tuple[Measured, ...] = ()
     asked: frozenset[str] = frozenset()
     last_metric: Mark | None = None
+    thorough: bool = False
     built: bool = False
 
     @property

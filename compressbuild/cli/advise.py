@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,7 +27,8 @@ __all__ = ["command"]
 @click.option(
     "--measure",
     is_flag=True,
-    help="Run the models of targets that lost too much beside what they were made from: which layer lost it.",
+    help="Run the models of targets that lost too much after each step, and beside what they were made from: which "
+    "step and which layer lost it. Also say what was never tried.",
 )
 @click.option("--apply", "apply", is_flag=True, help="Make the changes in the Compressfile; comments stay.")
 def command(
@@ -50,7 +52,7 @@ def command(
         raise UsageError("--apply changes the file, which --set replaces", hint="leave one of them out")
     with opened(file, overrides, cache_dir) as project:
         names, _ = select(project.spec, targets or ("all",))
-        seen = gather(project, [name for name in names if name in project.graph.targets])
+        seen = gather(project, [name for name in names if name in project.graph.targets], thorough=measure)
         seen, unmeasured = _beside_origin(project, seen, measure)
         found, failed = advise(seen, project.registry.checks, project.registry.owner)
         changes = patched(project, found)
@@ -79,11 +81,13 @@ def command(
 
 
 def _beside_origin(project: Project, seen: Sequence[Seen], measure: bool) -> tuple[tuple[Seen, ...], tuple[str, ...]]:
-    """The targets with what is known of those that lost too much beside what they were made from, and what could not
-    be measured."""
+    """The targets with what is known of those that lost too much, beside what they were made from and after each of
+    their steps, and what could not be measured."""
     from msgspec.structs import replace
 
+    from ..advise.between import between_steps
     from ..report.data.origins import known_origins, measure_origins
+    from ..report.text.progress import PlainProgress
 
     lost = [each.target for each in seen if each.too_much]
     if not lost:
@@ -95,7 +99,9 @@ def _beside_origin(project: Project, seen: Sequence[Seen], measure: bool) -> tup
             click.echo(f"note: '{name}' cannot be compared with what it was made from: {why}", err=True)
     known = known_origins(project, lost)
     more = tuple(replace(each, details={**each.details, **known.get(each.target, {})}) for each in seen)
-    return more, tuple(f"'{name}' could not be measured: {why}" for name, why in failed.items())
+    observers = [PlainProgress(sys.stderr)] if measure else []
+    more, unbuilt = between_steps(project, more, build=measure, observers=observers)
+    return more, tuple(f"'{name}' could not be measured: {why}" for name, why in {**unbuilt, **failed}.items())
 
 
 def _row(advice: Advice, diff: str, made: bool, apply: bool) -> dict[str, Any]:

@@ -17,7 +17,8 @@ _SHARE = 0.01  # of all weights' bytes: less is not worth a word
 
 
 def not_quantized(seen: Seen) -> Iterator[Advice]:
-    """A step that quantizes less than half of the weights. ``quantized-share`` says how much, or else the step does."""
+    """A step that quantizes less than half of the weights. ``quantized-share`` says how much, or else the step does.
+    Silent where a gate says how large it may be, or how much must be quantized, and is met."""
     step = next((step for step in reversed(seen.steps) if step.has("int8", "weights-only")), None)
     if step is None:
         return
@@ -25,7 +26,10 @@ def not_quantized(seen: Seen) -> Iterator[Advice]:
     share = measured.get("value", step.facts.get("quantized_share"))
     if not isinstance(share, int | float) or share >= _HALF:
         return
-    left = [_described(row) for row in measured.get("float", ())]
+    met = seen.gated & {"size", "quantized-share"}
+    if met and not met & seen.missed:
+        return
+    left = [_described(row) for row in measured.get("float") or _floats(seen)]
     said = f"; the largest left in float: {', '.join(left[:_SHOWN])}" if left else ""
     evidence = [f"{share:.0%} of the weights are quantized"]
     if isinstance(macs := measured.get("macs"), int | float):
@@ -35,6 +39,13 @@ def not_quantized(seen: Seen) -> Iterator[Advice]:
         evidence=tuple(evidence),
         mark=step.mark,
     )
+
+
+def _floats(seen: Seen) -> list[Mapping[str, Any]]:
+    """The tensors that the metric ``layers`` found in float, the largest first."""
+    measured = seen.details.get("layers") or seen.metrics.get("layers", {})
+    floats = [row for row in measured.get("layers", ()) if "float" in row.get("dtype", "")]
+    return sorted(floats, key=lambda row: -int(row["bytes"]))
 
 
 def stored_twice(seen: Seen) -> Iterator[Advice]:
@@ -54,11 +65,11 @@ def stored_twice(seen: Seen) -> Iterator[Advice]:
 
 
 def untested_edge_cases(seen: Seen) -> Iterator[Advice]:
-    """Ranges from a calibration cut off what lies beyond them, and no target of the file tries such inputs. Only where
-    a gate on quality says that the target is to be shipped; a file that tries them somewhere knows of them."""
+    """Ranges from a calibration cut off what lies beyond them, and no target of the file tries such inputs. Only when
+    asked to be thorough, and where a gate on quality says that the target is to be shipped."""
     step = next((step for step in seen.steps if step.has("calibrates")), None)
     ships = seen.platform is not None and seen.quality in seen.gated
-    if step is None or not ships or _EDGES in seen.asked or not seen.built:
+    if step is None or not seen.thorough or not ships or _EDGES in seen.asked or not seen.built:
         return
     mark = seen.last_metric
     yield Advice(

@@ -230,6 +230,16 @@ def test_what_was_not_quantized() -> None:
     assert found.evidence[1] == "90% of the multiply-accumulates are in integers"
     assert advise([replace(little, metrics={"quantized-share": {"value": 0.97, "macs": 1.0, "float": []}})]) == ()
     assert advise([replace(SOUND, steps=SOUND.steps[:2], metrics=measured)]) == (), "nothing was to be quantized"
+    rows = [{**row, "dtype": dtype, "bytes": size, "name": f"{dtype}{size}"} for dtype, size in
+            (("float32", 8), ("int8", 99), ("float16", 50))]  # fmt: skip
+    assert (
+        "float: float1650 (Gather 300×64), float328 (Gather 300×64)"
+        in only(replace(little, details={"layers": {"layers": rows}})).what
+    )
+    for gate in ("size", "quantized-share"):
+        gated = replace(little, gated=frozenset({gate}))
+        assert advise([gated]) == (), "the file says how small it must be, and it is"
+        assert only(replace(gated, missed=frozenset({gate}))).check == "not-quantized"
 
 
 def test_weights_that_are_turned_into_floats_in_every_run() -> None:
@@ -376,7 +386,7 @@ def test_weights_that_are_stored_twice() -> None:
 
 
 def test_extreme_inputs_that_nobody_tried() -> None:
-    bare = replace(SOUND, asked=frozenset({"top1", "latency"}), last_metric=Mark("Compressfile", 7, 40))
+    bare = replace(SOUND, thorough=True, last_metric=Mark("Compressfile", 7, 40))
     found = only(bare)
     assert (found.check, found.mark.line) == ("untested-edge-cases", 7)
     assert found.edit == Edit("after", bare.last_metric, text="edge-cases")
@@ -387,6 +397,7 @@ def test_extreme_inputs_that_nobody_tried() -> None:
         {"platform": None},
         {"built": False},
         {"steps": SOUND.steps[:2]},
-        {"asked": SOUND.asked},
+        {"asked": frozenset({"edge-cases"})},
+        {"thorough": False},
     ):
         assert advise([replace(bare, **silent)]) == (), silent

@@ -29,7 +29,7 @@ FAULTS: dict[str, Seen] = {
         details={"layers": {"layers": [{**ROW, "name": "a"}, {**ROW, "name": "b"}], "repeated": [["a", "b"]]}},
     ),
     "too-much-at-once": replace(SOUND, steps=(step("prune.channels", 1, ratio=0.5),), value=0.5),
-    "untested-edge-cases": replace(SOUND, asked=frozenset({"top1"}), last_metric=SOUND.platform_mark),
+    "untested-edge-cases": replace(SOUND, thorough=True, last_metric=SOUND.platform_mark),
     "weights-slower": with_last(SLOW, step("quantize.weights", 3, bits=8)),
     "which-layer": replace(
         SOUND,

@@ -76,3 +76,40 @@ def test_repeated_verdicts_are_counted(tmp_path: Path, monkeypatch: pytest.Monke
     result |= {"noisy": False, "disturbed": 0, "blocks": 9}
     monkeypatch.setattr(verdicts, "measure", lambda *_: result)
     assert verdicts.repeat(tmp_path, tmp_path, 1, 3) == {"faster": 3}
+
+
+def test_what_ours_must_beat_in_the_search_over_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    auto = script("auto", monkeypatch)
+
+    def row(form: str, lost: float, ratio: float, size: float = 0.5, width: float = 0.004) -> object:
+        ends = (lost, lost - width, lost + width)
+        return auto.Row("m", form, form, 0.9 - lost, ends, ratio, ratio - 0.02, ratio + 0.02, size)
+
+    ours = row("ours", 0.002, 0.5)
+    assert list(auto.worse([row("float", 0, 1), ours, row("Olive", 0.001, 0.9), row("default", 0.002, 0.8, 0.4)])) == []
+    assert "ours may lose 0.0140" in "".join(auto.worse([row("ours", 0.01, 0.5)]))
+    assert "Olive ×0.30" in "".join(auto.worse([ours, row("Olive", 0.002, 0.3)])), "surely faster"
+    assert list(auto.worse([ours, row("Olive", 0.02, 0.3)])) == [], "it loses too much"
+    assert "ours loses 0.0050" in "".join(auto.worse([row("ours", 0.005, 0.5), row("Olive", -0.005, 0.9)]))
+    assert list(auto.worse([ours, row("Olive", 0.002, 0.49, 0.4)])), "neither faster nor smaller"
+
+
+def test_recipes_that_are_measured_later_keep_the_rows_of_other_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipes = script("recipes", monkeypatch)
+    mlp, cnn = (recipes.MODELS[family][1] for family in ("mlp", "cnn"))
+    old = {
+        "date": "2026-01-01",
+        "machine": "old",
+        "recipes": {"r": {"rows": [{"model": cnn, "size": 1}, {"model": mlp, "size": 2}], "failed": [f"{mlp}: why"]}},
+    }
+    new = {
+        "date": "2026-02-02",
+        "machine": "new",
+        "recipes": {"r": {"rows": [{"model": mlp, "size": 3}], "failed": []}},
+    }
+    found = recipes.merged(old, new, ["mlp"])
+    assert found["recipes"]["r"] == {
+        "rows": [{"date": "2026-01-01", "machine": "old", "model": cnn, "size": 1}, {"model": mlp, "size": 3}],
+        "failed": [],
+    }
+    assert recipes.merged({}, new, ["mlp"])["recipes"] == new["recipes"]

@@ -46,11 +46,12 @@ def run_over(ctx: Context, runner: Runner, dataset: Any, batch: int) -> Predicti
     inputs = runner.inputs
     size = fixed_batch(inputs) or batch
     pieces: dict[str, list[np.ndarray]] = {}
+    apart: dict[str, Any] = {}
     labels: list[np.ndarray] = []
     copied: set[str] | None = None
     total = len(dataset) if hasattr(dataset, "__len__") else 0
     for done, feeds, chunk in regrouped(dataset, [item.name for item in inputs], size):
-        outputs = answers(runner, fit(feeds, inputs), len(chunk), fixed_batch(inputs))
+        outputs = answers(runner, fit(feeds, inputs), len(chunk), fixed_batch(inputs), apart)
         for name, array in outputs.items():
             pieces.setdefault(name, []).append(array)
         labels.append(chunk)
@@ -59,6 +60,11 @@ def run_over(ctx: Context, runner: Runner, dataset: Any, batch: int) -> Predicti
         ctx.progress(done, total if total >= done else 0)
     if not labels:
         raise UserError("the dataset is empty", hint="a loader yields batches (inputs, labels)")
+    for name, shape in apart.items():
+        ctx.log.warning("output '%s' is left out: its shape %s has no row for each sample", name, shape)
+        pieces.pop(name, None)  # in a batch of another size it may have had as many
+    if not pieces:
+        raise UserError(f"the outputs {', '.join(apart)} have no row for each sample", hint=_BATCH_FIRST)
     outputs = {name: joined(f"output '{name}'", parts) for name, parts in pieces.items()}
     return Predictions(outputs, joined("labels", labels), min(copied, default=None) if copied else None)
 
@@ -71,6 +77,10 @@ def _is_copy(labels: np.ndarray, values: np.ndarray) -> bool:
     return bool(kept.any() and (labels[kept] == values[kept]).all())
 
 
+_BATCH_FIRST = (
+    "an output's first axis must be the batch; let a detector also give out its boxes and scores as they are before "
+    "NonMaxSuppression"
+)
 _LEFT_OUT = -100  # PyTorch's label of what does not count
 Row = tuple[dict[str, np.ndarray], np.ndarray]  # feeds, labels
 
@@ -120,19 +130,28 @@ def _pieces(waiting: Sequence[Row], size: int) -> list[Row]:
     ]
 
 
-def answers(runner: Any, feeds: Mapping[str, np.ndarray], count: int, fixed: int | None) -> dict[str, np.ndarray]:
-    """One run; a model of fixed batch gets the last row repeated, and the answers to those are dropped."""
+def answers(
+    runner: Any, feeds: Mapping[str, np.ndarray], count: int, fixed: int | None, apart: dict[str, Any] | None = None
+) -> dict[str, np.ndarray]:
+    """One run; a model of fixed batch gets the last row repeated, and the answers to those are dropped. An output with
+    other rows, such as the list of boxes that a detector kept, is left out, and joins ``apart`` with its shape;
+    UserError if all are."""
     if fixed is not None and count < fixed:
         feeds = {name: np.concatenate([a, np.repeat(a[-1:], fixed - count, axis=0)]) for name, a in feeds.items()}
     rows = fixed if fixed is not None else count
-    found = {}
+    found: dict[str, np.ndarray] = {}
+    apart = {} if apart is None else apart
     for name, array in runner(feeds).items():
         if array.ndim == 0 or len(array) != rows:
-            raise UserError(
-                f"output '{name}' has the shape {list(array.shape)} for {rows} samples",
-                hint="an output's first axis must be the batch",
-            )
-        found[name] = array[:count]
+            apart[name] = list(array.shape)
+        else:
+            found[name] = array[:count]
+    if apart and not found:
+        name, shape = next(iter(apart.items()))
+        raise UserError(
+            f"output '{name}' has the shape {shape} for {rows} samples",
+            hint=_BATCH_FIRST,
+        )
     return found
 
 

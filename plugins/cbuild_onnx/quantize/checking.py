@@ -21,6 +21,7 @@ from ..model.joins import joined
 from ..model.lookups import table_rows
 from ..model.parity import random_node
 from ..model.runner import OnnxRunner, declared_inputs, session
+from ..model.suppression import Without, kept_only
 from ..model.trained import float_bytes
 from .calibration import feeds
 
@@ -44,6 +45,9 @@ def _fidelity(
     chance = random_node(proto)
     if chance is not None:
         return {"fidelity": f"not measured: {chance} draws random numbers"}
+    kept = kept_only(proto)
+    if len(kept) == len(proto.graph.output):
+        return {"fidelity": "not measured: every output lists what NonMaxSuppression kept"}
     try:
         session(ctx.out / files.NAME, threads=ctx.threads, optimise=False)
     except UserError as error:  # of an opset that ONNX Runtime's CPU kernels do not have yet, for another runtime
@@ -54,15 +58,16 @@ def _fidelity(
         return {"fidelity": "not measured: the model rejects generated inputs; name a dataset: 'data:'"}
     if data is None:
         causes = f"generated inputs, which may not suit the model ('data: DATASET' checks on real ones); else {causes}"
-    return check_fidelity(
+    found = check_fidelity(
         ctx,
-        lambda: OnnxRunner(source, threads=ctx.threads, optimise=False),
+        lambda: Without(OnnxRunner(source, threads=ctx.threads, optimise=False), kept),
         lambda: reference(ctx.out / files.NAME, ctx.scratch / "exact", threads=ctx.threads),
         given,
         what=what,
         causes=causes,
         joined=joined(proto),
     )
+    return {**found, **({"not_compared": kept} if kept else {})}
 
 
 def _samples(ctx: Context, source: Path, data: str) -> Iterator[Mapping[str, np.ndarray]]:

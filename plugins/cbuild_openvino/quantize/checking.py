@@ -18,6 +18,7 @@ from cbuild_kit.probes import probe
 from cbuild_onnx.model import files
 from cbuild_onnx.model.parity import random_node
 from cbuild_onnx.model.runner import OnnxRunner
+from cbuild_onnx.model.suppression import kept_only
 
 from compressbuild.api import Context, UserError
 
@@ -51,16 +52,23 @@ def compared(
     chance = None if onnx is None else random_node(files.read(onnx, weights=False))
     if chance is not None:
         return {**reached, "fidelity": f"not measured: {chance} gives random numbers"}
+    kept = [] if onnx is None else kept_only(files.read(onnx, weights=False))
+    if kept and len(kept) == len(source.outputs):
+        return {**reached, "fidelity": "not measured: every output lists what NonMaxSuppression kept"}
     found = check_fidelity(
         ctx,
-        lambda: _answer(source) if onnx is None else _by_onnxruntime(ctx, onnx, source),
+        lambda: _answer(source) if onnx is None else _without(kept, _by_onnxruntime(ctx, onnx, source)),
         lambda: _answer(made),
         samples,
         what=what,
         causes=causes,
         joined=_joined(source),
     )
-    return merged(reached, found)
+    return merged(reached, {**found, **({"not_compared": kept} if kept else {})})
+
+
+def _without(names: list[str], answer: Answer) -> Answer:
+    return lambda feeds: {name: value for name, value in answer(feeds).items() if name not in names}
 
 
 def made_up(ctx: Context, source: Any) -> list[Mapping[str, np.ndarray]] | None:
