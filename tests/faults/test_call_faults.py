@@ -58,8 +58,8 @@ FAULTS = (
     *(Fault(number, stays=True) for number in (errno.ENOSPC, errno.EIO, errno.EROFS)),
 )
 OF_OPEN_FILES = frozenset(
-    "close copy_file_range fchmod fdatasync fdopendir flock fstat64 fsync ftruncate64 pread64 pwrite64 read readdir64 "
-    "sendfile64 write".split()
+    ("close", "copy_file_range", "fchmod", "fdatasync", "fdopendir", "flock", "fstat64", "fsync", "ftruncate64")
+    + ("pread64", "pwrite64", "read", "readdir64", "sendfile64", "write")
 )  # who may, is asked when a file is opened
 COMMANDS = {"all": ("all", "--json"), "gc": ("cache", "gc"), "verify": ("verify",), "report": ("report",)}
 SECONDS = 60
@@ -114,10 +114,7 @@ class Sweep:
         shim |= {"LD_PRELOAD": self.shim} if alone else {}
         env = {name: str(value) for name, value in shim.items()}
         words = COMMANDS.get(command, tuple(command.split()))
-        if alone:
-            ran = finish(work.start(*words, **env), SECONDS)
-        else:
-            ran = self.forked.run(work, words, env, SECONDS)
+        ran = finish(work.start(*words, **env), SECONDS) if alone else self.forked.run(work, words, env, SECONDS)
         lines = [line.split() for line in log.read_text().splitlines()]
         return ran, [Call(name, bool(changes)) for _, name, *changes in lines]
 

@@ -28,7 +28,7 @@ class Forked:
 
     def __init__(self, place: Path, library: Path, begin: str) -> None:
         self._place = place
-        place.mkdir()
+        place.mkdir(parents=True)
         environment = {**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": str(Path(__file__).parent)}
         self._server = subprocess.Popen(
             [sys.executable, __file__, begin], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -86,7 +86,10 @@ def serve(begin: str) -> int:
         sys.path[:0] = asked["env"].get("PYTHONPATH", "").split(os.pathsep)
         sys.argv[:] = asked["argv"]
         new = (asked[name] for name in SAID)
-        files = [os.open(os.devnull, os.O_RDONLY), *(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC) for name in new)]
+        files = [
+            os.open(os.devnull, os.O_RDONLY),
+            *(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC) for name in new),
+        ]
         for number, file in enumerate(files):
             os.dup2(file, number)
             os.close(file)
