@@ -361,6 +361,8 @@ class Olive(Project):
         import onnx
         from onnx import numpy_helper
 
+        if not (self.root / self.final).is_file():  # a FIFO would be waited for
+            return None
         try:
             model = onnx.load(self.root / self.final)
             found = {each.name: numpy_helper.to_array(each).astype(float) for each in model.graph.initializer}

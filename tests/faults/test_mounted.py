@@ -41,7 +41,7 @@ def mounts() -> Iterator[list[Path]]:
     name = f"cache-{uuid.uuid4().hex}"
     found = [Path(each, name) for each in os.environ["CBUILD_MOUNTS"].split(":")]
     yield found
-    shutil.rmtree(found[0])
+    shutil.rmtree(found[0], ignore_errors=True)  # one that no build has made is not there
 
 
 def project(root: Path, seconds: float = 0.1) -> Work:
@@ -102,21 +102,24 @@ def test_the_holder_of_an_action_dies(mounts: list[Path], tmp_path: Path) -> Non
     """kill -9 on one mount; the build on the other takes the action over."""
     works = [project(tmp_path / each, seconds=600) for each in "ab"]
     dies = works[0].start("all", "--json", "--cache-dir", str(mounts[0]))
-    assert dies.stdout is not None
-    while '"node-started"' not in (line := dies.stdout.readline()) or "b/toy.copy" not in line:
-        assert line, "the build ended"
+    _until_started(dies, "b/toy.copy")
     waits = works[1].start("all", "--json", "--cache-dir", str(mounts[1]))
     time.sleep(15)
     os.killpg(dies.pid, signal.SIGKILL)
     finish(dies)
     killed = time.monotonic()
-    assert waits.stdout is not None
-    while '"node-started"' not in (line := waits.stdout.readline()) or "b/toy.copy" not in line:
-        assert line, "the build ended"
+    _until_started(waits, "b/toy.copy")
     print(f"taken over {time.monotonic() - killed:.1f} s after the kill")
     os.killpg(waits.pid, signal.SIGTERM)
     assert finish(waits).code == 143
     assert works[0].settle() == works[1].settle() == []
+
+
+def _until_started(process: subprocess.Popen[str], node: str) -> None:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    while '"node-started"' not in (line := process.stdout.readline()) or node not in line:
+        assert line, f"the build ended: {process.stderr.read()}"
 
 
 def test_gc_beside_a_build(mounts: list[Path], tmp_path: Path) -> None:

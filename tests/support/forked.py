@@ -28,7 +28,7 @@ class Forked:
 
     def __init__(self, place: Path, library: Path, begin: str) -> None:
         self._place = place
-        place.mkdir()
+        place.mkdir(parents=True)
         environment = {**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": str(Path(__file__).parent)}
         self._server = subprocess.Popen(
             [sys.executable, __file__, begin], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
