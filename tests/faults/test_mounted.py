@@ -19,6 +19,8 @@ import pytest
 from command import Work, finish
 from sweeps import Tally, tallied, tries
 
+from compressbuild.execute.events import decode
+
 TEXT = """
 version: 1
 models: {f: {file: f.txt}}
@@ -105,21 +107,24 @@ def test_the_holder_of_an_action_dies(mounts: list[Path], tmp_path: Path) -> Non
     _until_started(dies, "b/toy.copy")
     waits = works[1].start("all", "--json", "--cache-dir", str(mounts[1]))
     time.sleep(15)
+    killed = time.time()
     os.killpg(dies.pid, signal.SIGKILL)
     finish(dies)
-    killed = time.monotonic()
-    _until_started(waits, "b/toy.copy")
-    print(f"taken over {time.monotonic() - killed:.1f} s after the kill")
+    started = _until_started(waits, "b/toy.copy")
+    assert started > killed, "it ran beside the one that held it"
+    print(f"taken over {started - killed:.2f} s after the kill")
     os.killpg(waits.pid, signal.SIGTERM)
     assert finish(waits).code == 143
     assert works[0].settle() == works[1].settle() == []
 
 
-def _until_started(process: subprocess.Popen[str], node: str) -> None:
+def _until_started(process: subprocess.Popen[str], node: str) -> float:
+    """When it started (seconds since 1970)."""
     assert process.stdout is not None
     assert process.stderr is not None
     while '"node-started"' not in (line := process.stdout.readline()) or node not in line:
         assert line, f"the build ended: {process.stderr.read()}"
+    return decode(line).time
 
 
 def test_gc_beside_a_build(mounts: list[Path], tmp_path: Path) -> None:
