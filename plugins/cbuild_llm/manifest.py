@@ -156,7 +156,7 @@ def compressbuild_techniques() -> Iterator[Technique]:
         name="record.logits",
         run="cbuild_llm.train.record:record",
         params=RecordLogits,
-        consumes=("hf-model", "hf-quantized"),
+        consumes=("hf-model",),
         produces="token-logits",
         stack=_HF,
     )

@@ -117,7 +117,7 @@ def _round(
     out: Path,
 ) -> None:
     """Let auto-round quantize ``module`` and save it packed."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # it must not look for anything elsewhere
+    os.environ["HF_HUB_OFFLINE"] = "1"  # it must not look for anything elsewhere
     from auto_round import AutoRound
     from auto_round.schemes import QuantizationScheme
 

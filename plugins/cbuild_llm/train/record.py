@@ -11,6 +11,7 @@ from compressbuild.api import Context, UserError
 
 from ..model.logits import logits
 from ..model.packing import pieces
+from ..model.runner import load
 from ..model.token_ids import read_token_ids
 from ..model.token_logits import TokenLogits, Writer, facts
 from .params.record import RecordLogits
@@ -27,7 +28,7 @@ def record(ctx: Context, model: Path, params: RecordLogits) -> dict[str, Any]:
     probability the tokens that are kept hold on average, and what ran the model.
     """
     tokens = read_token_ids(ctx, params.tokens)
-    runner = ctx.runner("subject")
+    runner = load(ctx, model)
     windows = list(tokens.windows())
     parts = [[part for part in pieces(tokens, each, params.packing) if part.first < part.end] for each in windows]
     rows = sum(part.end - part.first for each in parts for part in each)

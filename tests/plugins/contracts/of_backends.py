@@ -63,12 +63,13 @@ BACKENDS = {
         "preload": of_llm.PRELOAD,
         "twice": True,
         "exempt": ("chat_template.jinja",),
+        "raw": ("*.data",),  # weights
     },
     "openvino-genai": {
         "settings": {"precision": "int8"},
         "preload": of_llm.PRELOAD,
         "exempt": ("chat_template.jinja",),
-        "raw": ("*.bin",),
+        "raw": ("*.bin", "*.xml"),
     },
 }
 OF_BACKENDS = classes(OfBackend, BACKENDS)
@@ -117,6 +118,7 @@ KINDS = {
     "genai-model": "onnxruntime-genai",
     "openvino-genai-model": "openvino-genai",
 }
-TEMPLATE = {"exempt": ("chat_template.jinja",)}
-MARKS = {"torch-inductor": {"pytestmark": SLOW}, "onnxruntime-genai": TEMPLATE, "openvino-genai": TEMPLATE}
+SERVING = ("onnxruntime-genai", "openvino-genai")
+MARKS = {"torch-inductor": {"pytestmark": SLOW}}
+MARKS |= {name: {key: BACKENDS[name][key] for key in ("exempt", "raw")} for name in SERVING}
 globals().update(classes(OfKind, {kind: {"backend": each, **MARKS.get(each, {})} for kind, each in KINDS.items()}))

@@ -193,8 +193,10 @@ class TestDistillLlm(OfLlm):
 class TestTokenizeChoices(OfLlm):
     technique = "tokenize.choices"
     params = {"file": "questions.jsonl"}
+    unfit_params = ({"file": "other.jsonl"},)
 
     def project(self, place):
+        (place / "other.jsonl").write_text("[1, 2]\n")
         line = '{"context": "The quick brown", "choices": ["fox", "lazy dog"], "answer": 0}'
         (place / "questions.jsonl").write_text(f"{line}\n" * 3)
 
@@ -305,13 +307,14 @@ class TestChoice(MetricContract):
     metric = "lm-choice"
     preload = PRELOAD
     params = {"questions": "asked"}
-    references = {"asked": "questions"}
+    references = {"asked": "questions", "ids": "tokens"}
+    unfit_params = ({"questions": "ids"},)
 
     def subject(self, place):
         return artifact(chat(), "hf-model")
 
     def inputs(self, place):
-        return {"questions": artifact(questions(), "token-choices")}
+        return {"questions": artifact(questions(), "token-choices"), "tokens": artifact(ids(), "token-ids")}
 
 
 class TestTokenChoicesKind(KindContract):
