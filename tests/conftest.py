@@ -21,6 +21,9 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 from soak import TIME_IS_OVER
 from toyproject import Toy
 
+from compressbuild.platforms import probe
+from compressbuild.platforms.saturation import saturates
+
 # How long an example takes is the machine's affair.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -65,6 +68,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Tests marked slow are for ``make soak``, and for whoever names them or their mark."""
     if "CBUILD_FILE_SECONDS" in os.environ:
         random.shuffle(items)  # so that those which the time does not reach are others each time
+    exact = [item for item in items if item.get_closest_marker("vnni")]
+    if exact and saturates(probe()):
+        for item in exact:
+            item.add_marker(pytest.mark.skip(reason="this processor has no VNNI: sums of u8 × s8 saturate"))
     if config.option.markexpr or any("::" in argument for argument in config.args):
         return
     slow = [item for item in items if item.get_closest_marker("slow")]

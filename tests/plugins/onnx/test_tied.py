@@ -34,6 +34,7 @@ CASES = {
     "static": ("static", QuantizeStatic(data="ids", scheme="u8-affine"), 1, 25),
     "static-symmetric": ("static", QuantizeStatic(data="ids", scheme="s8-symmetric"), 1, 25),
 }
+MARKS = dict.fromkeys(("dynamic", "static", "static-symmetric"), pytest.mark.vnni)
 
 
 def answer(batch: np.ndarray, constants: dict[str, np.ndarray]) -> np.ndarray:
@@ -52,7 +53,7 @@ def large(directory: Path) -> int:
 
 
 @pytest.mark.parametrize("form", ["transpose", "gemm", "copy"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [pytest.param(name, marks=MARKS.get(name, ())) for name in CASES])
 def test_quantized_once_and_right(
     technique: Callable[..., Any], tmp_path: Path, case: str, form: tied_models.Form
 ) -> None:
