@@ -136,7 +136,7 @@ def test_the_metrics_that_count_name_no_kind() -> None:
     import cbuild_metrics
 
     kinds = [name for name, kind in discover(cache=None).kinds.items() if kind.census]
-    assert kinds == ["onnx", "torch-model"]
+    assert kinds == ["onnx", "tflite", "torch-model"]
     for path in Path(_home(cbuild_metrics)).rglob("*.py"):
         if path.parent.name != "robustness":  # an attack is of a torch model, with its gradients
             assert not any(f'"{kind}"' in path.read_text() for kind in kinds), path
