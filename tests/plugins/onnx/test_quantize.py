@@ -27,7 +27,7 @@ def zero_points(model: onnx.ModelProto) -> list[np.ndarray]:
 
 class TestStatic:
     @pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
-    @pytest.mark.parametrize("scheme", ["u8-affine", "s8-symmetric"])
+    @pytest.mark.parametrize("scheme", ["u8-affine", pytest.param("s8-symmetric", marks=pytest.mark.vnni)])
     def test_it_is_smaller_and_as_accurate(self, technique, exported, scheme, method):
         node = technique(STATIC, exported, QuantizeStatic(data="calibration", scheme=scheme, method=method))
         assert size(node.out) < 0.45 * size(exported)
