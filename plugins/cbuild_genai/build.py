@@ -31,7 +31,7 @@ def build(model: Path, out: Path, place: Path, settings: GenAiSettings) -> None:
         with contextlib.redirect_stdout(sys.stderr):
             extra = builder.parse_extra_options(*where, options)
             builder.create_model(*where, **extra)
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # the builder's, for an architecture that it does not know
         raise UserError(
             f"the builder of {VERSION} does not know this model",
             hint="take the backend 'openvino-genai', or 'export.onnx' and 'onnxruntime', which run any of transformers",

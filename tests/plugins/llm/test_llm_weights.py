@@ -183,7 +183,7 @@ def obs(weight: np.ndarray, gram: np.ndarray, pattern: Any) -> np.ndarray:
 
 
 def correlated(columns: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """(weight 12×I, inputs 600×I of which neighbours are alike; one of them is always 0)."""
+    """(weight 12×I, inputs 600×I). Neighbouring inputs are alike, and one is always 0."""
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(12, columns, generator=generator, dtype=torch.float64)
     mix = torch.randn(columns, columns, generator=generator, dtype=torch.float64) / 4 + torch.eye(columns)
