@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from shutil import which
@@ -38,11 +37,15 @@ def fill(uv: str, directory: Path, python: str, lock: Path) -> None:
 
 
 def version(uv: str) -> str:
+    import subprocess  # a command that reads knows where uv is, and starts no program
+
     said = subprocess.run([uv, "--version"], capture_output=True, text=True, timeout=20, check=False).stdout.split()
     return said[1] if len(said) > 1 else ""
 
 
 def _run(words: list[str], place: Path) -> None:
+    import subprocess
+
     environ = {name: value for name, value in os.environ.items() if name not in _DROPPED}
     try:
         done = subprocess.run(

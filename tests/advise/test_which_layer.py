@@ -21,7 +21,7 @@ datasets:
   data: {npz: data.npz, labels: label, split: {calibration: 0.5}}
 platforms:
   cpu: {backend: onnxruntime, threads: 1}
-evaluate: {data: data, metrics: [top1], baseline: fp32}
+evaluate: {data: data, metrics: [top1, edge-cases], baseline: fp32}
 targets:
   fp32: {from: net, platform: cpu}
   int8:
@@ -67,7 +67,7 @@ def test_it_is_named_and_kept_in_float(planted: Inline, tmp_path: Path) -> None:
 
 def test_as_a_metric_it_can_be_gated(planted: Inline, tmp_path: Path) -> None:
     work = planted.copy(tmp_path / "copy")
-    work.edit("Compressfile", "metrics: [top1]", "metrics: [top1, layer-error: {samples: 20}]")
+    work.edit("Compressfile", "metrics: [top1,", "metrics: [top1, layer-error: {samples: 20},")
     work.edit("Compressfile", "{max-drop: 0.005, against: fp32}", "{max-drop: 0.5, against: fp32}")
     work("all")
     said = json.loads((work.root / "build" / "int8" / "metrics.json").read_text())["metrics"]["layer-error"]

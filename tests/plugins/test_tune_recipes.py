@@ -154,6 +154,7 @@ def test_few_samples_show_nothing_and_it_says_so(place: Warm) -> None:
 
 
 def test_the_report_shows_the_candidates(searches: Any, place: Warm) -> None:
+    place("tune", "--recipe", "auto", "model.onnx", *DATA, "--goal", "size")  # the last search is shown
     every = searches[2]
     chosen = every["trials"][every["chosen"] - 1]
     said = json.loads(place("report", "-f", "Chosen", "--format", "json", "-o", "-").out)

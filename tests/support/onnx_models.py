@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from processor import NARROW
 
 SHAPE = (1, 8, 8)
 
@@ -136,6 +137,7 @@ def quantized(artifact: Path, out: Path, scheme: str) -> Path:
             Reader(),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
+            reduce_range=NARROW,
             activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             extra_options={"ActivationSymmetric": True, "QuantizeBias": False} if symmetric else {},

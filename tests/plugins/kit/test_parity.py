@@ -372,7 +372,7 @@ def test_precision_of_a_file(tmp_path: Path) -> None:
     assert [parity.precision(place / "model.onnx") for place in (fp32, half, int8)] == ["fp32", "fp16", "int8"]
 
 
-@pytest.mark.parametrize("form", ["fp32", "half", pytest.param("int8", marks=pytest.mark.vnni)])
+@pytest.mark.parametrize("form", ["fp32", "half", "int8"])
 def test_onnxruntime_compares_what_it_compiled(form: str, tmp_path: Path) -> None:
     source = models.save(models.cnn(), tmp_path / "fp32")
     if form == "int8":

@@ -14,6 +14,7 @@ from cbuild_onnx.quantize.params import QuantizeDynamic, QuantizeStatic, Quantiz
 from cbuild_openvino.artifact import read
 from cbuild_openvino.quantize.params import OpenVinoCompress
 from cbuild_openvino.settings import OpenVinoSettings
+from processor import NARROW
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import run_node
@@ -77,8 +78,8 @@ def test_a_compression_that_makes_another_model_is_refused(tmp_path: Path, monke
         ("weights", QuantizeWeights(bits=8), 1),
         ("weights", QuantizeWeights(bits=4, format="qdq"), 0.5),
         ("dynamic", QuantizeDynamic(weights="uint8"), 1),
-        ("static", QuantizeStatic(data="ids", scheme="u8-affine"), 1),
-        ("static", QuantizeStatic(data="ids", scheme="s8-symmetric"), 1),
+        ("static", QuantizeStatic(data="ids", scheme="u8-affine", reduce_range=NARROW), 1),
+        ("static", QuantizeStatic(data="ids", scheme="s8-symmetric", reduce_range=NARROW), 1),
     ],
 )
 def test_what_the_onnx_quantizers_share_stays_one(tmp_path: Path, name: str, params: Any, width: float) -> None:

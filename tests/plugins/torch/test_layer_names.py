@@ -12,6 +12,7 @@ import torch
 from cbuild_onnx.quantize.params import QuantizeDynamic, QuantizeStatic, QuantizeWeights
 from cbuild_onnxruntime.settings import OnnxRuntimeSettings
 from cbuild_torch.to_onnx.params.export import ExportOnnx
+from processor import NARROW
 from torch import Tensor, nn
 
 from compressbuild.api import Profiling, UserError
@@ -82,7 +83,7 @@ def test_each_layer_has_its_modules_name_and_its_parameters(exported: Path) -> N
 
 
 def test_quantized_and_compiled(exported: Path, tmp_path: Path) -> None:
-    static = QuantizeStatic(data="calibration", scheme="u8-affine", samples=64)
+    static = QuantizeStatic(data="calibration", scheme="u8-affine", reduce_range=NARROW, samples=64)
     made = digits.apply("cbuild_onnx.quantize.static:quantize", exported, static, tmp_path / "static").out
     assert layers(made, "Conv", "MatMul", "Gemm") == {name: f"{name}.weight_quantized" for name in MODULES}
     compiled = run_node("cbuild_onnxruntime.compile:compile", made, OnnxRuntimeSettings(), tmp_path / "ort").out

@@ -9,6 +9,7 @@ from cbuild_onnx.model.runner import OnnxRunner
 from cbuild_torch.model.runner import load
 from cbuild_torch.to_onnx.params.export import ExportOnnx
 from cbuild_torch.to_onnx.params.qat import QuantizeQat
+from processor import NARROW
 
 from compressbuild.api import UserError
 from compressbuild.api.testing import make_context, run_node
@@ -82,7 +83,8 @@ def test_quantization_aware_training_names_it_before_it_trains(source, tmp_path,
 
 def test_quantization_aware_training_of_one_size(source, tmp_path):
     model = source("area", [["x", ["batch", 3, 32, 32], "float32"]])
-    out = run_node(QAT, model, QuantizeQat(data="large", epochs=1, scheme="u8-affine"), tmp_path / "out", **WORLD).out
+    params = QuantizeQat(data="large", epochs=1, scheme="u8-affine", reduce_range=NARROW)
+    out = run_node(QAT, model, params, tmp_path / "out", **WORLD).out
     x = baking_models.large()[0][0]
     for count in (1, 16):
         found = OnnxRunner(out / "model.onnx", threads=1)({"x": x[:count]})["output"]
