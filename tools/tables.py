@@ -7,7 +7,7 @@ A page holds markers, each with ``<!-- end -->`` after it, and what is between t
     <!-- keys: SOURCE -->            table of the keys of an entry that names a source
     <!-- settings of parity -->      table of the settings that backends with a parity check share
     <!-- metric parameters -->       table of the parameters of all metrics
-    <!-- excerpt: NAME -->           the part of a Compressfile that ``cbuild help NAME`` prints
+    <!-- excerpt: [KIND] NAME -->    the part of a Compressfile that ``cbuild help NAME`` prints
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from compressbuild.registry.parameters import Parameter, parameters
 
 ROOT = Path(__file__).parents[1]
 MARKED = re.compile(
-    r"(?P<head><!-- (?P<what>[a-z ]+?)(?:: (?P<name>[\w.-]+))? -->\n).*?(?P<end><!-- end -->)", re.DOTALL
+    r"(?P<head><!-- (?P<what>[a-z ]+?)(?:: (?P<name>[\w. -]+?))? -->\n).*?(?P<end><!-- end -->)", re.DOTALL
 )
 
 
@@ -69,7 +69,8 @@ def generated(registry: Registry, what: str, name: str) -> str | None:
             return "".join(f"{line}\n" for line in of_metrics(registry))
         case "excerpt":
             families = {what: getattr(registry, f"{what}s") for what in ("technique", "backend", "source", "metric")}
-            kind = next(what for what, known in families.items() if name in known)
+            asked, _, name = name.rpartition(" ")
+            kind = asked or next(what for what, known in families.items() if name in known)
             return f"```yaml\n{excerpt(registry, kind, families[kind][name])}```\n"
     return None
 

@@ -52,6 +52,7 @@ class Draft:
         self.identities: list[bytes] = []  # of each node
         self.lacking: list[bool] = []  # whether the host lacks something for it, or for a node below
         self._interned: dict[bytes, int] = {}
+        self._placed: dict[str, int] = {}  # position → node
         self._needs: dict[tuple[str, Needs], tuple[Missing, ...]] = {}
 
     def intern(self, node: Node) -> int:
@@ -85,14 +86,23 @@ class Draft:
         )
         identity = blake3(said).digest(length=16)
         index = self._interned.setdefault(identity, len(self.nodes))
+        position = self._position(node.position, index)
         if index == len(self.nodes):
-            self.nodes.append(replace(node, index=index))
+            self.nodes.append(replace(node, index=index, position=position))
             self.identities.append(identity)
             self.lacking.append(bool(node.missing) or any(self.lacking[source] for source in node.inputs.values()))
         self.positions.setdefault(index, [])
-        if node.position not in self.positions[index]:
-            self.positions[index].append(node.position)
+        if position not in self.positions[index]:
+            self.positions[index].append(position)
         return index
+
+    def _position(self, wanted: str, index: int) -> str:
+        """``wanted``, or with a number where it is another node's: two metrics may ask for different predictions."""
+        position, nth = wanted, 1
+        while self._placed.setdefault(position, index) != index:
+            nth += 1
+            position = f"{wanted}#{nth}"
+        return position
 
     def _with_sources(self, node: Node) -> Node:
         """The node with all that the plugins' sources take which it opens or loads."""

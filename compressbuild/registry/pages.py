@@ -1,7 +1,8 @@
 """Where a record is explained: the excerpt that its plugin ships, and its page.
 
 An excerpt is a file ``excerpts/NAME.yaml`` beside the manifest: a part of a Compressfile that uses the technique,
-backend or metric of that name. A metric without one gets the plain line that measures it.
+backend or metric of that name; ``excerpts/source.NAME.yaml`` where a source shares its name with another record. A
+metric without one gets the plain line that measures it.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ def excerpt(registry: Registry, what: str, record: Any) -> str:
     """The part of a Compressfile that uses the record; empty if its plugin has none."""
     manifest = _plugin(registry, what, record.name).file
     if manifest is not None:
-        file = Path(manifest).parent / "excerpts" / f"{record.name}.yaml"
-        if file.is_file():
-            return file.read_text(encoding="utf-8")
+        for name in (f"{what}.{record.name}", record.name):
+            file = Path(manifest).parent / "excerpts" / f"{name}.yaml"
+            if file.is_file():
+                return file.read_text(encoding="utf-8")
     if what == "metric" and not any(field.required for field in msgspec.structs.fields(record.params)):
         return f"evaluate: {{data: test, metrics: [{record.name}]}}\n"
     return ""

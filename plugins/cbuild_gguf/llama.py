@@ -14,14 +14,23 @@ from cyllama.llama import llama_cpp as native
 
 from compressbuild.api import UserError
 
-__all__ = ["VERSION", "Llama", "quantize_file"]
+__all__ = ["VERSION", "Llama", "quantize_file", "widen_file"]
 
 _BUILT = json.loads((Path(cyllama.__file__).parent / "build_config.json").read_text(encoding="utf-8"))
 VERSION = f"llama.cpp {_BUILT['versions']['llama_cpp_version']}"
 _BATCH = 512  # tokens that are computed at once
 _STEP = 256  # contexts grow by multiples of it
 _CACHES = {"f32": 0, "f16": 1}  # ggml_type of ggml.h
-_FILES = {"f16": 1, "q4_0": 2, "q8_0": 7, "q4_k_m": 15, "q5_k_m": 17, "q6_k": 18, "bf16": 32}  # llama_ftype of llama.h
+_FILES = {
+    "f32": 0,
+    "f16": 1,
+    "q4_0": 2,
+    "q8_0": 7,
+    "q4_k_m": 15,
+    "q5_k_m": 17,
+    "q6_k": 18,
+    "bf16": 32,
+}  # llama_ftype of llama.h
 _LOUD = (3, 4)  # ggml_log_level: warnings and errors
 
 _said: deque[str] = deque(maxlen=20)
@@ -38,8 +47,18 @@ native.ggml_backend_load_all()
 
 def quantize_file(source: Path, target: Path, kind: str, threads: int) -> None:
     """Write the model in another type of file. ``kind``: as ``q4_k_m``. UserError if llama.cpp cannot."""
+    _write(source, target, kind, threads)
+
+
+def widen_file(source: Path, target: Path, threads: int) -> None:
+    """Write the model in float32, whatever its tensors are in. UserError if llama.cpp cannot."""
+    _write(source, target, "f32", threads)
+
+
+def _write(source: Path, target: Path, kind: str, threads: int) -> None:
     params = native.LlamaModelQuantizeParams()
     params.nthread, params.ftype = threads, _FILES[kind]
+    params.allow_requantize = kind == "f32"
     _said.clear()
     try:
         native.model_quantize(str(source), str(target), params)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compressbuild.api import Backend, Kind, Platform, Stack, hookimpl
+from compressbuild.api import Backend, Kind, Platform, Source, Stack, hookimpl
 
+from .params import Gguf
 from .settings import GgufSettings
 
 _RUN = Stack(
@@ -30,6 +31,13 @@ def compressbuild_kinds() -> Iterator[Kind]:
         validate="cbuild_gguf.artifact:validate",
         load="cbuild_gguf.runner:load",
         stack=_RUN,
+    )
+
+
+@hookimpl
+def compressbuild_sources() -> Iterator[Source]:
+    yield Source(
+        name="gguf", of="model", params=Gguf, run="cbuild_gguf.source:read", produces="hf-model", stack=_COMPILE
     )
 
 

@@ -73,7 +73,7 @@ def test_every_file_is_of_a_record_of_its_plugin() -> None:
     known = registry()
     owners = {(name, known.owner[what, name]) for what, name in known.owner}
     files = {
-        (file.stem, file.parents[1].name.removeprefix("cbuild_").replace("_", "-"))
+        (file.stem.removeprefix("source."), file.parents[1].name.removeprefix("cbuild_").replace("_", "-"))
         for file in (ROOT / "plugins").glob("*/excerpts/*")
     }
     assert len(files) > 40

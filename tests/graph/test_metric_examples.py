@@ -114,3 +114,14 @@ def test_what_a_metric_lacks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
     found = metric(graph(tmp_path, '{bleu: {decode: "data:text"}}'), "fp32", "bleu")
     assert found.node is None
     assert "sacrebleu (not found)" in found.reason
+
+
+def test_two_metrics_that_ask_for_different_predictions_have_a_place_each(tmp_path: Path) -> None:
+    """Places tell nodes apart in traces, in events and in names of logs."""
+    found = graph(tmp_path, "{fgsm: {eps: [0.1]}}, {pgd: {steps: 3}}, top1")
+    predictions = [found.nodes[metric(found, "int8", name).node].inputs["subject"] for name in ("fgsm", "pgd")]
+    first, second = (found.nodes[index].position for index in predictions)
+    assert second == f"{first}#2"
+    places = [node.position for node in found.nodes]
+    assert len(set(places)) == len(places)
+    assert all(node.position in found.positions[node.index] for node in found.nodes)

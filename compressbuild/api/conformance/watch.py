@@ -13,7 +13,7 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ _SYSTEM = ("/proc/", "/sys/", "/dev/", "/usr/", "/lib/", "/lib64/", "/opt/", "/S
 _SYSTEM_FILES = ("/etc/localtime", "/etc/os-release", "/etc/mime.types", "/etc/timezone", "/etc/ld.so.cache")
 _CODE = (".py", ".pyc", ".so", ".pyd")
 _LATER = 400 * 86400.0  # seconds by which the clock of the second run is ahead
+_ENDING = 2.0  # seconds in which threads that were asked to end do
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,10 +91,19 @@ def call(ctx: Context, *arguments: Any) -> Any:
         raise
     finally:
         watch.stop()
-        alive = (t for t in threading.enumerate() if t not in before and not t.daemon and t.is_alive())
-        report.threads = sorted(thread.name for thread in alive)
+        report.threads = sorted(_left(before))
         report.modules = sorted(_modules_below(own))
         Path(order.report).write_bytes(msgspec.json.encode(report))
+
+
+def _left(before: Collection[threading.Thread]) -> Iterator[str]:
+    """Names of threads that go on. Those of a pool that was shut down without waiting come to their end first."""
+    end = time.monotonic() + _ENDING
+    for thread in threading.enumerate():
+        if thread not in before and not thread.daemon:
+            thread.join(max(0.0, end - time.monotonic()))
+            if thread.is_alive():
+                yield thread.name
 
 
 def _later(clock: Callable[[], float]) -> Callable[[], float]:

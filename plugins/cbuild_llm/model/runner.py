@@ -29,6 +29,7 @@ class LlmRunner:
         self._model = model
         config: Any = model.config
         self._vocabulary: int = config.get_text_config().vocab_size
+        self._origin: str | None = getattr(config, "dequantized_from", None)
         self._longest: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -72,6 +73,7 @@ class LlmRunner:
             "device": "cpu",
             "dtype": "float32",
             "threads": torch.get_num_threads(),
+            **({"weights": f"dequantized from {self._origin}"} if self._origin else {}),
         }
 
 

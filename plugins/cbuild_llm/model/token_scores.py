@@ -2,7 +2,8 @@
 
 ::
 
-    scores.json     {"tokens": "sha256 of the ids and windows", "count": 9999, "arrays": ["nll", "top", …]}
+    scores.json     {"tokens": "sha256 of the ids and windows", "count": 9999, "arrays": ["nll", "top", …],
+                     "weights": "dequantized from …", where the source's, or the model's own, were}
     nll.npy         N float64: -ln p(token) under the model
     top.npy         N int32: the likeliest token
     source_nll.npy  N float64: as nll, of the source; this and the next two only where there is one
@@ -28,16 +29,19 @@ _ALONE = ("nll", "top")
 
 @dataclass(frozen=True, slots=True)
 class TokenScores:
-    """``tokens``: digest of the ids and windows. ``arrays``: by name, each of N numbers."""
+    """``tokens``: digest of the ids and windows. ``arrays``: by name, each of N numbers. ``weights``: what all numbers
+    are relative to, where weights were read from a file of few bits."""
 
     tokens: str
     arrays: Mapping[str, np.ndarray]
+    weights: str | None = None
 
     def write(self, directory: Path) -> None:
         for name, array in self.arrays.items():
             with (directory / f"{name}.npy").open("wb") as file:
                 np.lib.format.write_array(file, array.astype(_TYPES[name]), version=(1, 0), allow_pickle=False)
         index = {"tokens": self.tokens, "count": len(self.arrays["nll"]), "arrays": list(self.arrays)}
+        index |= {"weights": self.weights} if self.weights is not None else {}
         (directory / _INDEX).write_text(json.dumps(index, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
     @classmethod
@@ -46,6 +50,7 @@ class TokenScores:
         try:
             index = json.loads((directory / _INDEX).read_text(encoding="utf-8"))
             names, count, tokens = index["arrays"], index["count"], str(index["tokens"])
+            weights = str(index["weights"]) if "weights" in index else None
             if tuple(names) not in (_ALONE, tuple(_TYPES)):
                 raise ValueError(f"{_INDEX} lists {names}")
             arrays = {name: np.load(directory / f"{name}.npy", allow_pickle=False) for name in names}
@@ -54,7 +59,7 @@ class TokenScores:
         for name, array in arrays.items():
             if array.shape != (count,) or array.dtype != _TYPES[name]:
                 raise ValueError(f"{name}.npy is {array.dtype} {list(array.shape)}, not {_TYPES[name]} [{count}]")
-        return cls(tokens, arrays)
+        return cls(tokens, arrays, weights)
 
 
 def validate(directory: Path) -> None:

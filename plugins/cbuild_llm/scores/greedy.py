@@ -26,17 +26,21 @@ def agreement(ctx: Context, subject: Path, params: Greedy) -> dict[str, Any]:
     the same text, "n": prompts}``."""
     chosen = prompts(read_token_ids(ctx, params.tokens), params.prompts, params.prompt)
     texts = []
+    origin = {}
     for role in ("subject", params.source):
-        model = generator(ctx.runner(role))
+        runner = ctx.runner(role)
+        origin = {name: value for name, value in runner.describe().items() if name == "weights"}  # the source's at last
+        model = generator(runner)
         made = []
         for ids in chosen:
             made.append(greedy(model, ids, params.generate))
             ctx.progress(len(made) + len(texts) * len(chosen), 2 * len(chosen))
         texts.append(made)
-        del model
+        del model, runner
     own, others = texts
     first = [_first_other(one, other) for one, other in zip(own, others, strict=True)]
     return {
+        **origin,
         **share_of(np.array(first, np.float64) / params.generate, ctx.seed),
         "same": sum(each == params.generate for each in first),
         "first": first,

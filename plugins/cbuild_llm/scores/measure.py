@@ -23,9 +23,11 @@ def perplexity(ctx: Context, subject: Path, params: Perplexity) -> dict[str, Any
 
     ``interval``: of 95 %, for other text of the kind; on these tokens the value is exact.
     """
-    nll = TokenScores.read(subject).arrays["nll"]
+    scores = TokenScores.read(subject)
+    nll = scores.arrays["nll"]
     mean = mean_of(nll, ctx.seed)
     return {
+        **_origin(scores),
         "value": _exp(mean.value),
         "nll": mean.value,
         "bits_per_token": mean.value / math.log(2),
@@ -36,9 +38,11 @@ def perplexity(ctx: Context, subject: Path, params: Perplexity) -> dict[str, Any
 
 def perplexity_ratio(ctx: Context, subject: Path, params: Paired) -> dict[str, Any]:
     """``{"value": perplexity over the source's, "low", "high", "perplexity", "source_perplexity", "n"}``."""
-    arrays = _both(subject)
+    scores = _both(subject)
+    arrays = scores.arrays
     mean = mean_of(arrays["nll"] - arrays["source_nll"], ctx.seed)
     return {
+        **_origin(scores),
         "value": _exp(mean.value),
         "low": _exp(mean.low),
         "high": _exp(mean.high),
@@ -51,7 +55,8 @@ def perplexity_ratio(ctx: Context, subject: Path, params: Paired) -> dict[str, A
 
 def kl_divergence(ctx: Context, subject: Path, params: Paired) -> dict[str, Any]:
     """``{"value": mean over tokens of KL(source ‖ model) in nats, "low", "high", "median", "p99", "max", "n"}``."""
-    each = _both(subject)["kl"]
+    scores = _both(subject)
+    each = scores.arrays["kl"]
     if not np.isfinite(each).all():
         raise UserError(
             "the divergence is infinite: the model rules out a token that its source gives a share",
@@ -59,6 +64,7 @@ def kl_divergence(ctx: Context, subject: Path, params: Paired) -> dict[str, Any]
         )
     median, p99 = np.quantile(each, [0.5, 0.99])
     return {
+        **_origin(scores),
         **_shown(mean_of(each, ctx.seed), len(each)),
         "median": float(median),
         "p99": float(p99),
@@ -68,19 +74,25 @@ def kl_divergence(ctx: Context, subject: Path, params: Paired) -> dict[str, Any]
 
 def same_top(ctx: Context, subject: Path, params: Paired) -> dict[str, Any]:
     """``{"value": share of tokens whose likeliest prediction is the source's, "low", "high", "n"}``."""
-    same = _both(subject)["same"]
-    return _shown(unless_certain(mean_of(same, ctx.seed), len(same)), len(same))
+    scores = _both(subject)
+    same = scores.arrays["same"]
+    return {**_origin(scores), **_shown(unless_certain(mean_of(same, ctx.seed), len(same)), len(same))}
 
 
 def _shown(mean: Mean, count: int) -> dict[str, Any]:
     return {"value": mean.value, "low": mean.low, "high": mean.high, "n": count, "block": mean.block}
 
 
-def _both(subject: Path) -> Any:
-    arrays = TokenScores.read(subject).arrays
-    if "kl" not in arrays:
+def _origin(scores: TokenScores) -> dict[str, str]:
+    """What a number is relative to, where weights come from a file of few bits."""
+    return {"weights": scores.weights} if scores.weights is not None else {}
+
+
+def _both(subject: Path) -> TokenScores:
+    scores = TokenScores.read(subject)
+    if "kl" not in scores.arrays:
         raise UserError("the scores are of one model alone", hint="name what it is compared with: 'source: MODEL'")
-    return arrays
+    return scores
 
 
 def _exp(value: float) -> float:

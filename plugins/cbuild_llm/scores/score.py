@@ -33,7 +33,7 @@ def score(ctx: Context, subject: Path, params: Params) -> dict[str, Any]:
         parts.append(_of_window(tokens, window, runner, source))
         ctx.progress(done, len(windows))
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    TokenScores(tokens.digest, arrays).write(ctx.out)
+    TokenScores(tokens.digest, arrays, (source or runner).describe().get("weights")).write(ctx.out)
     return {"tokens": len(arrays["nll"]), "windows": len(windows), "runs_on": runner.describe()}
 
 
