@@ -111,7 +111,7 @@ def test_another_model_than_llama_cpp_runs_is_refused(
 def test_files_that_are_no_model(tmp_path: Path, compiled: Compile) -> None:
     whole = (compiled(type="q8_0").out / "model.gguf").read_bytes()
     strange = whole.replace(b"llama", b"lemma")  # an architecture that nobody knows
-    cases = {"cut off": whole[: len(whole) // 2], "no GGUF file": b"nothing", "cannot read": strange}
+    cases = {"cut off": whole[: len(whole) // 2], "no GGUF file": b"nothing", "reads no causal": strange}
     for number, (text, data) in enumerate(cases.items()):
         (tmp_path / "model.gguf").write_bytes(data)
         with pytest.raises(UserError, match=text) as failed:
