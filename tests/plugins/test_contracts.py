@@ -14,6 +14,7 @@ import contracts.of_metrics
 import contracts.of_onnx
 import contracts.of_qnn
 import contracts.of_torch
+import contracts.of_vllm
 import pytest
 from contracts.classes import BASES, named
 
@@ -27,6 +28,7 @@ MODULES = (
     contracts.of_litert,
     contracts.of_llm,
     contracts.of_qnn,
+    contracts.of_vllm,
 )
 CLASSES = {name: found for module in MODULES for name, found in named(module).items()}
 globals().update(CLASSES)

@@ -64,6 +64,7 @@ EXEMPT = {
     "litert": "the same",
     "ethos-u": "it compiles for microcontrollers only, where nothing of it can run",
     "qnn": "it compiles for Qualcomm's chips only, where nothing of it can run",
+    "vllm": "it compiles for a server only, where nothing of it can run",
     "tokenize.text": "it has no model to compare; its ids are the tokenizer's in tests/plugins/llm/test_llm_scores.py",
     "tensorrt": "it compiles on NVIDIA GPUs only; its parity check is the others'",
     "tensorrt-rtx": "its engines run on NVIDIA GPUs only; its parity check is the others'",
