@@ -21,16 +21,8 @@ VERSION = f"llama.cpp {_BUILT['versions']['llama_cpp_version']}"
 _BATCH = 512  # tokens that are computed at once
 _STEP = 256  # contexts grow by multiples of it
 _CACHES = {"f32": 0, "f16": 1}  # ggml_type of ggml.h
-_FILES = {
-    "f32": 0,
-    "f16": 1,
-    "q4_0": 2,
-    "q8_0": 7,
-    "q4_k_m": 15,
-    "q5_k_m": 17,
-    "q6_k": 18,
-    "bf16": 32,
-}  # llama_ftype of llama.h
+# llama_ftype of llama.h
+_FILES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 7, "q4_k_m": 15, "q5_k_m": 17, "q6_k": 18, "bf16": 32}
 _LOUD = (3, 4)  # ggml_log_level: warnings and errors
 
 _said: deque[str] = deque(maxlen=20)
