@@ -15,7 +15,7 @@ class VllmSettings(Params):
     dtype: Annotated[
         Literal["as-is", "bfloat16", "float16"],
         Meta(
-            description="type of the weights that are not packed: `as-is`, or converted; vLLM computes in it unless its "
-            "own options say otherwise"
+            description="type of the weights that are not packed: `as-is`, or converted; vLLM computes in it unless "
+            "its own options say otherwise"
         ),
     ] = "as-is"
