@@ -283,7 +283,9 @@ def save_sealed(path: str | os.PathLike[str], magic: bytes, value: object) -> OS
         os.makedirs(os.path.dirname(temporary), exist_ok=True)
         try:
             with open(temporary, "xb", buffering=0) as file:
-                file.write(seal(magic, msgspec.msgpack.encode(value)))
+                rest = memoryview(seal(magic, msgspec.msgpack.encode(value)))
+                while rest:  # a disk that gets full may take a part, without an error
+                    rest = rest[file.write(rest) :]
             os.replace(temporary, path)
         except BaseException:  # a signal, too, leaves nothing behind
             with contextlib.suppress(OSError):

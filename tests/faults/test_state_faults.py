@@ -1,0 +1,259 @@
+"""Commands beside the build, with a fault at each of their file-system calls: nothing is left half written, nothing is
+said that is not so, and the same command, run again, does what it would have done.
+
+A scene is a command in a project that is ready for it. After the fault, each file that it writes is the old one or the
+new one; after the repetition, the project is as after a run without a fault.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from quick import Quick
+from struck import FAULTS, KILL, Call, Fault, Struck, compiled
+from sweeps import Tally, shard, tallied, tries
+
+TEXT = """version: 1
+vars: {salt: 1}
+models: {f: {file: f.txt}}
+evaluate: {metrics: [length]}
+targets:
+  a:
+    from: f
+    steps:
+      - toy.mix: {salt: "${vars.salt}"}
+      - toy.copy: {note: n}
+publish:
+  here: {to: out/models, targets: ["*"]}
+"""
+CHOICES = TEXT.replace("note: n}", "note: {choose: [x, y]}}")
+
+Variables = dict[str, str]
+
+
+class Scene(NamedTuple):
+    """``prepare`` makes the project ready and gives the variables of its commands. ``files``: those that the command
+    writes as one. ``then``: commands that must succeed after the repetition; ``seen``: what they print, and all that is
+    below these directories, is what a run without a fault leaves. ``refused``: a status that the repetition may have,
+    because the first run has done it all."""
+
+    words: str
+    prepare: Callable[[Quick], Variables | None]
+    files: tuple[str, ...] = ()
+    trees: tuple[str, ...] = ()
+    then: tuple[str, ...] = ()
+    refused: int = 0
+
+
+def built(work: Quick) -> None:
+    work("all")
+
+
+def renamed(work: Quick) -> None:
+    """What the target has published is of nobody."""
+    work("all")
+    work.edit("Compressfile", "  a:\n", "  b:\n")
+
+
+def old_lock(work: Quick) -> None:
+    work("lock")
+    work.edit("Compressfile.lock", '"python": "', '"python": "2.')
+
+
+def choices(work: Quick) -> None:
+    work.write("Compressfile", CHOICES)
+
+
+def pushed_before(work: Quick) -> None:
+    work("all")
+    work("push", "a", "here")
+    work.edit("Compressfile", "salt: 1}\nmodels", "salt: 2}\nmodels")
+    work("all")
+
+
+def key(work: Quick) -> Path:
+    pytest.importorskip("obstore")
+    pytest.importorskip("cryptography")
+    from keys import Pair
+
+    return Pair.make(work.root.parent, "ci").private
+
+
+def remote(work: Quick) -> Variables:
+    """The shared cache lies in the project, so that the client's faults reach it, too."""
+    private = key(work)
+    work("all")
+    return {"CBUILD_REMOTE": "file://{root}/shared", "CBUILD_SIGNING_KEY": str(private)}
+
+
+def filled(work: Quick) -> Variables:
+    found = remote(work)
+    work("cache", "push", **{name: value.format(root=work.root) for name, value in found.items()})
+    for name in ("cache", "build", ".cbuild"):
+        (work.root / name).rename(work.root.parent / f"unused-{name}")
+    return found
+
+
+def away(work: Quick) -> Variables:
+    """ssh is a program that runs here what it would run there, with another home."""
+    pytest.importorskip("cbuild_ssh")
+    home = work.root.parent / "home"
+    home.mkdir(exist_ok=True)
+    program = work.root.parent / "ssh"
+    program.write_text(
+        f'#!{sys.executable}\nimport os, sys\nos.chdir("/")\n'
+        f"os.environ.update(HOME={str(home)!r}, XDG_CACHE_HOME={str(home / 'cache')!r})\n"
+        'os.execv("/bin/sh", ["sh", "-c", sys.argv[-1]])\n'
+    )
+    program.chmod(0o755)
+    work.edit("Compressfile", "    from: f\n", "    from: f\n    host: user@there\n")
+    return {"CBUILD_SSH": shlex.quote(str(program))}
+
+
+SCENES = {
+    "lock": Scene("lock", built, files=("Compressfile.lock",), then=("lock --check",)),
+    "lock again": Scene("lock", old_lock, files=("Compressfile.lock",), then=("lock --check",)),
+    "advise": Scene("advise --measure --apply", built, files=("Compressfile",), then=("advise",)),
+    "tune": Scene("tune a --minimize length --apply", choices, files=("Compressfile",), then=("all", "report")),
+    "push": Scene("push a here", built, trees=("out",)),
+    "push over": Scene("push a here", pushed_before, trees=("out",)),
+    "cache push": Scene("cache push", remote, then=("cache push",)),
+    "cache pull": Scene("cache pull", filled, then=("cache pull",)),
+    "clean": Scene("clean", renamed, trees=("build",)),
+    "ssh": Scene("all", away, trees=("build/a/value",)),
+}
+
+
+class Stage:
+    """Each scene made ready once, and what its command leaves without a fault."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.struck = Struck(compiled(root), root)
+        self._ready: dict[str, tuple[Quick, Variables, dict[str, bytes | None], list[Call], object]] = {}
+
+    def ready(self, name: str) -> tuple[Quick, Variables, dict[str, bytes | None], list[Call], object]:
+        if name not in self._ready:
+            scene = SCENES[name]
+            (self.root / name).mkdir()
+            start = Quick(self.root / name / "start", toy=True)
+            start.write("f.txt", "a model\n")
+            start.write("Compressfile", TEXT)
+            env = scene.prepare(start) or {}
+            self._ready[name] = (start, env, {}, [], None)
+            work = self.begin(name)
+            ran, calls = self.run(work, name, scene.words)
+            assert ran.code == 0, ran.text
+            made = {file: (work.root / file).read_bytes() for file in scene.files}
+            self._ready[name] = (start, env, made, calls, self.seen(work, name))
+        return self._ready[name]
+
+    def begin(self, name: str) -> Quick:
+        start = self._ready[name][0]
+        work = start.root.with_name("work")
+        if work.exists():
+            shutil.rmtree(work)
+        return start.copy(work)
+
+    def run(self, work: Quick, name: str, words: str, at: int = -1, fault: Fault = KILL):
+        env = {key: value.format(root=work.root) for key, value in self._ready[name][1].items()}
+        return self.struck.run(work, tuple(words.split()), at, fault, **env)
+
+    def seen(self, work: Quick, name: str) -> object:
+        """What is there at the end. Raises AssertionError if it is not sound."""
+        scene = SCENES[name]
+        said = []
+        for words in scene.then:
+            ran, _ = self.run(work, name, words)
+            assert ran.code == 0, f"then {words}: exit {ran.code}\n{ran.text}"
+            assert "Traceback" not in ran.text
+            said.append(ran.out if words not in ("all", "report") else "")
+        trees = {
+            path.relative_to(work.root).as_posix(): path.read_bytes()
+            for tree in scene.trees
+            for path in sorted((work.root / tree).parent.rglob("*"))
+            if path.is_file() and f"{path}/".startswith(f"{work.root / tree}/")
+        }
+        return said, trees, {file: (work.root / file).read_bytes() for file in scene.files}, work.everything().keys()
+
+    def check(self, name: str, at: int, fault: Fault) -> bool:
+        """Whether the fault came to pass."""
+        scene = SCENES[name]
+        start, _, made, _, want = self.ready(name)
+        work = self.begin(name)
+        ran, calls = self.run(work, name, scene.words, at, fault)
+        if len(calls) <= at:
+            return False
+        where = f"{name}: {fault} at call {at} ({calls[at].name})"
+        assert (ran.code == -signal.SIGKILL) == (fault == KILL), f"{where}: exit {ran.code}\n{ran.text}"
+        assert "Traceback" not in ran.text, f"{where}\n{ran.text}"
+        assert ran.code == 0 or fault == KILL or ran.text.strip(), f"{where}: failed without a word"
+        assert work.settle() == [], f"{where}: a process outlived its engine"
+        for file, new in made.items():
+            old = (start.root / file).read_bytes() if (start.root / file).exists() else None
+            now = (work.root / file).read_bytes() if (work.root / file).exists() else None
+            assert now in (old, new), f"{where}: {file} is half written\n{ran.text}"
+            assert ran.code != 0 or now == new, f"{where}: {file} was not written, and nobody said so\n{ran.text}"
+        hidden = sorted(path.name for path in work.root.iterdir() if path.name.startswith("."))
+        assert hidden in ([], [".cbuild"]) or fault == KILL, f"{where}: {hidden} are left\n{ran.text}"
+        again, _ = self.run(work, name, scene.words)
+        assert again.code == 0, f"{where}: the repetition fails\n{ran.text}\n{again.text}"
+        assert "Traceback" not in again.text, f"{where}\n{again.text}"
+        try:
+            found = self.seen(work, name)
+        except AssertionError as error:
+            raise AssertionError(f"{where}: {error}\n{ran.text}\n{again.text}") from error
+        assert found == want, f"{where}: not as without the fault\n{found}\n{want}\n{ran.text}\n{again.text}"
+        return True
+
+    def pairs(self, name: str) -> list[tuple[int, Fault]]:
+        calls = self.ready(name)[3]
+        return [(at, fault) for at, call in enumerate(calls) for fault in FAULTS if fault.possible(call)]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    made = Stage(tmp_path_factory.mktemp("stage").resolve())
+    yield made
+    made.struck.close()
+
+
+def some(stage: Stage, name: str, tally: Tally, times: int) -> None:
+    pairs = stage.pairs(name)
+    for _ in tally.upto(times):
+        with tally.case():
+            assert any(stage.check(name, *tally.rng.choice(pairs)) for _ in range(20)), "no fault came to pass"
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_a_sample_of_each_command(stage: Stage, name: str, record_property: Callable[[str, object], None]) -> None:
+    with tallied(record_property) as tally:
+        some(stage, name, tally, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCENES)
+def test_many_faults_of_each_command(stage: Stage, name: str, record_property: Callable[[str, object], None]) -> None:
+    with tallied(record_property) as tally:
+        some(stage, name, tally, tries(60))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCENES)
+def test_every_fault_of_each_command(stage: Stage, name: str, record_property: Callable[[str, object], None]) -> None:
+    if "CBUILD_EVERY_CALL" not in os.environ:
+        pytest.skip("takes hours: set CBUILD_EVERY_CALL=1")
+    with tallied(record_property) as tally:
+        pairs = stage.pairs(name)
+        print(f"{name}: {len(pairs)} of these")
+        for at, fault in tally.upto(tally.rng.sample(mine := shard(pairs), len(mine))):
+            with tally.case():
+                stage.check(name, at, fault)
