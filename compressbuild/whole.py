@@ -12,6 +12,7 @@ __all__ = ["aside", "write_new", "write_whole"]
 
 _IN_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV}
 """Where the directory refuses what the file may allow: it belongs to others, or the file is a mount of its own."""
+_DESCRIPTORS = ("/dev/fd/", "/dev/stdout", "/dev/stderr", "/proc/")
 _LINKS = 40  # that are followed, as the kernel does
 
 
@@ -44,7 +45,7 @@ def write_whole(path: str, data: bytes) -> None:
 def _followed(path: str) -> str | None:
     """Where the links of ``path`` lead; None if to a descriptor, whose file is written on, not replaced."""
     for _ in range(_LINKS):
-        if os.path.abspath(path).startswith(("/dev/", "/proc/")):
+        if os.path.abspath(path).startswith(_DESCRIPTORS):
             return None
         if not os.path.islink(path):
             return path

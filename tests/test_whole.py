@@ -98,6 +98,14 @@ def test_what_the_shell_has_opened_is_written_to(tmp_path: Path) -> None:
         assert piped.stdout == b"said"
 
 
+def test_a_directory_in_memory_is_one_like_others(fast_path: Path) -> None:
+    """Although it lies below ``/dev``."""
+    write_whole(str(fast_path / "f"), b"first")
+    write_whole(str(fast_path / "f"), b"second")
+    assert (fast_path / "f").read_bytes() == b"second"
+    assert names(fast_path) == ["f"]
+
+
 def test_a_fifo_without_a_reader_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "f")
     with pytest.raises(OSError, match="No such device"):

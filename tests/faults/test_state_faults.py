@@ -20,6 +20,9 @@ import pytest
 from quick import Quick
 from struck import FAULTS, KILL, Call, Fault, Struck, compiled
 from sweeps import Tally, shard, tallied, tries
+from twotools import TwoTools, shelf
+
+from compressbuild.environment.uv import find_uv
 
 TEXT = """version: 1
 vars: {salt: 1}
@@ -37,6 +40,7 @@ publish:
 CHOICES = TEXT.replace("note: n}", "note: {choose: [x, y]}}")
 
 Variables = dict[str, str]
+UV = ("UV_FIND_LINKS", "UV_NO_INDEX", "UV_CACHE_DIR")
 
 
 class Scene(NamedTuple):
@@ -114,8 +118,30 @@ def away(work: Quick) -> Variables:
         'os.execv("/bin/sh", ["sh", "-c", sys.argv[-1]])\n'
     )
     program.chmod(0o755)
-    work.edit("Compressfile", "    from: f\n", "    from: f\n    host: user@there\n")
+    work.edit("Compressfile", "version: 1\n", "version: 1\nhost: user@there\n")
     return {"CBUILD_SSH": shlex.quote(str(program))}
+
+
+def environments(work: Quick) -> Variables:
+    """Nothing is made yet. The plugin and the wheels that uv makes them of lie beside the project."""
+    if find_uv() is None:
+        pytest.skip("uv is not installed")
+    (wheels := work.root.parent / "shelf").mkdir()
+    tools = TwoTools(work.root, shelf(wheels))
+    return {name: tools.environment()[name] for name in ("PYTHONPATH", *UV)}
+
+
+def environment_made(work: Quick) -> Variables:
+    found = environments(work)
+    TwoTools(work.root, work.root.parent / "shelf")("env", "make", "new")
+    return found
+
+
+def environment_unwanted(work: Quick) -> Variables:
+    """It was made from another lock."""
+    found = environment_made(work)
+    TwoTools(work.root, work.root.parent / "shelf").lock("new", "3.0")
+    return found
 
 
 SCENES = {
@@ -128,6 +154,9 @@ SCENES = {
     "cache push": Scene("cache push", remote, then=("cache push",)),
     "cache pull": Scene("cache pull", filled, then=("cache pull",)),
     "clean": Scene("clean", renamed, trees=("build",)),
+    "env make": Scene("env make new", environments, then=("env verify new", "env gc")),
+    "env gc": Scene("env gc", environment_unwanted, trees=("cache/env",), then=("env gc",)),
+    "env verify": Scene("env verify new", environment_made, then=("env verify new",)),
     "ssh": Scene("all", away, trees=("build/a/value",)),
 }
 
