@@ -13,6 +13,8 @@ __all__ = ["aside", "write_new", "write_whole"]
 _IN_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV}
 """Where the directory refuses what the file may allow: it belongs to others, or the file is a mount of its own."""
 _DESCRIPTORS = ("/dev/fd/", "/dev/stdout", "/dev/stderr", "/proc/")
+_NEW = ".cbuild-new"
+"""What the name of a file ends with that is to take the place of another; before it, the process that writes it."""
 _LINKS = 40  # that are followed, as the kernel does
 
 
@@ -70,7 +72,8 @@ def write_new(path: str, data: bytes) -> None:
 def aside(place: str, data: bytes) -> Iterator[str]:
     """A file beside ``place`` with the bytes, synced. It is removed at the end, also after a signal."""
     directory, name = os.path.split(place)
-    temporary = os.path.join(directory, f".{name}.{os.getpid():x}")
+    _sweep(directory or ".", f".{name}.")
+    temporary = os.path.join(directory, f".{name}.{os.getpid():x}{_NEW}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         with open(descriptor, "wb", buffering=0) as file:
@@ -80,6 +83,28 @@ def aside(place: str, data: bytes) -> Iterator[str]:
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+
+
+def _sweep(directory: str, prefix: str) -> None:
+    """Remove what a killed process, or one on a disk that refused even this, has left beside a file."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(directory):
+            if not name.startswith(prefix) or not name.endswith(_NEW):
+                continue
+            owner = name[len(prefix) : -len(_NEW)]
+            with contextlib.suppress(OSError, ValueError):
+                if not _alive(int(owner, 16)):
+                    os.unlink(os.path.join(directory, name))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def _write_in_place(path: str, data: bytes) -> None:

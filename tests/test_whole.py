@@ -43,6 +43,17 @@ def test_nothing_is_made_where_nothing_was(tmp_path: Path, step: str) -> None:
         assert names(tmp_path) == []
 
 
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    """But not what one that lives writes at this moment, nor somebody's file of a like name."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    others = [f".f.{os.getppid():x}.cbuild-new", ".f.1a2b", ".f.xyz.cbuild-new", ".g.ffffff.cbuild-new"]
+    for name in (f".f.{gone.pid:x}.cbuild-new", *others):
+        (tmp_path / name).write_text("")
+    write_whole(str(tmp_path / "f"), b"new")
+    assert names(tmp_path) == sorted([*others, "f"])
+
+
 def test_a_disk_that_takes_a_part_at_a_time(tmp_path: Path) -> None:
     """``write`` then says how much it took, and that is no error."""
     plain = os.write

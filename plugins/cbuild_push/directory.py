@@ -94,10 +94,15 @@ class Directory:
         shutil.rmtree(aside, ignore_errors=True)
 
     def tidy(self) -> None:
-        """Remove what a killed push of this machine left. Another machine's process ids say nothing here."""
+        """Remove what a killed push of this machine left, but for the old artifact if no other is there: it was killed
+        between two renames, and the next push may fail. Another machine's process ids say nothing here."""
         for left in self._path.parent.glob(f".{glob.escape(self._path.name)}{_MARK}*"):
             host, _, owner = left.name.removesuffix(".old").partition(_MARK)[2].rpartition(".")
-            if host == _host() and owner.isdigit() and not _alive(int(owner)):
+            if host != _host() or not owner.isdigit() or _alive(int(owner)):
+                continue
+            if left.name.endswith(".old") and not os.path.lexists(self._path):
+                os.rename(left, self._path)
+            else:
                 shutil.rmtree(left, ignore_errors=True)
 
 

@@ -7,6 +7,7 @@ new one; after the repetition, the project is as after a run without a fault.
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import shutil
@@ -17,8 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from command import Ran
 from quick import Quick
-from struck import FAULTS, KILL, Call, Fault, Struck, compiled
+from struck import FAULTS, FULL, KILL, Call, Fault, Struck, compiled
 from sweeps import Tally, shard, tallied, tries
 from twotools import TwoTools, shelf
 
@@ -45,16 +47,14 @@ UV = ("UV_FIND_LINKS", "UV_NO_INDEX", "UV_CACHE_DIR")
 
 class Scene(NamedTuple):
     """``prepare`` makes the project ready and gives the variables of its commands. ``files``: those that the command
-    writes as one. ``then``: commands that must succeed after the repetition; ``seen``: what they print, and all that is
-    below these directories, is what a run without a fault leaves. ``refused``: a status that the repetition may have,
-    because the first run has done it all."""
+    writes as one; ``trees``: directories, or a file. ``then``: commands that must succeed after the repetition. What
+    they print, the files and the trees are then those of a run without a fault."""
 
     words: str
     prepare: Callable[[Quick], Variables | None]
     files: tuple[str, ...] = ()
     trees: tuple[str, ...] = ()
     then: tuple[str, ...] = ()
-    refused: int = 0
 
 
 def built(work: Quick) -> None:
@@ -161,15 +161,34 @@ SCENES = {
 }
 
 
+class Seen(NamedTuple):
+    """What is there at the end: what the last commands said, the trees and files of the scene, what is published."""
+
+    said: list[str]
+    trees: dict[str, bytes]
+    files: dict[str, bytes]
+    published: set[str]
+
+
+class Ready(NamedTuple):
+    """``start``: the project before the command. ``made``: the files that the command writes. ``calls``: its calls."""
+
+    start: Quick
+    env: Variables
+    made: dict[str, bytes]
+    calls: list[Call]
+    want: Seen
+
+
 class Stage:
     """Each scene made ready once, and what its command leaves without a fault."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.struck = Struck(compiled(root), root)
-        self._ready: dict[str, tuple[Quick, Variables, dict[str, bytes | None], list[Call], object]] = {}
+        self._ready: dict[str, Ready] = {}
 
-    def ready(self, name: str) -> tuple[Quick, Variables, dict[str, bytes | None], list[Call], object]:
+    def ready(self, name: str) -> Ready:
         if name not in self._ready:
             scene = SCENES[name]
             (self.root / name).mkdir()
@@ -177,46 +196,41 @@ class Stage:
             start.write("f.txt", "a model\n")
             start.write("Compressfile", TEXT)
             env = scene.prepare(start) or {}
-            self._ready[name] = (start, env, {}, [], None)
+            self._ready[name] = Ready(start, env, {}, [], Seen([], {}, {}, set()))
             work = self.begin(name)
             ran, calls = self.run(work, name, scene.words)
             assert ran.code == 0, ran.text
             made = {file: (work.root / file).read_bytes() for file in scene.files}
-            self._ready[name] = (start, env, made, calls, self.seen(work, name))
+            self._ready[name] = Ready(start, env, made, calls, self.seen(work, name))
         return self._ready[name]
 
     def begin(self, name: str) -> Quick:
-        start = self._ready[name][0]
+        start = self._ready[name].start
         work = start.root.with_name("work")
         if work.exists():
             shutil.rmtree(work)
         return start.copy(work)
 
-    def run(self, work: Quick, name: str, words: str, at: int = -1, fault: Fault = KILL):
-        env = {key: value.format(root=work.root) for key, value in self._ready[name][1].items()}
+    def run(self, work: Quick, name: str, words: str, at: int = -1, fault: Fault = KILL) -> tuple[Ran, list[Call]]:
+        env = {key: value.format(root=work.root) for key, value in self._ready[name].env.items()}
         return self.struck.run(work, tuple(words.split()), at, fault, **env)
 
-    def seen(self, work: Quick, name: str) -> object:
-        """What is there at the end. Raises AssertionError if it is not sound."""
-        scene = SCENES[name]
-        said = []
+    def seen(self, work: Quick, name: str) -> Seen:
+        """Raises AssertionError if one of the last commands fails."""
+        scene, said = SCENES[name], []
         for words in scene.then:
             ran, _ = self.run(work, name, words)
             assert ran.code == 0, f"then {words}: exit {ran.code}\n{ran.text}"
             assert "Traceback" not in ran.text
-            said.append(ran.out if words not in ("all", "report") else "")
-        trees = {
-            path.relative_to(work.root).as_posix(): path.read_bytes()
-            for tree in scene.trees
-            for path in sorted((work.root / tree).parent.rglob("*"))
-            if path.is_file() and f"{path}/".startswith(f"{work.root / tree}/")
-        }
-        return said, trees, {file: (work.root / file).read_bytes() for file in scene.files}, work.everything().keys()
+            said.append(ran.out if words not in ("all", "report") else "")  # those show times
+        files = {file: (work.root / file).read_bytes() for file in scene.files}
+        return Seen(said, trees(work, scene), files, set(work.everything()))
 
     def check(self, name: str, at: int, fault: Fault) -> bool:
         """Whether the fault came to pass."""
         scene = SCENES[name]
         start, _, made, _, want = self.ready(name)
+        old = {file: content(start.root / file) for file in made}
         work = self.begin(name)
         ran, calls = self.run(work, name, scene.words, at, fault)
         if len(calls) <= at:
@@ -227,12 +241,14 @@ class Stage:
         assert ran.code == 0 or fault == KILL or ran.text.strip(), f"{where}: failed without a word"
         assert work.settle() == [], f"{where}: a process outlived its engine"
         for file, new in made.items():
-            old = (start.root / file).read_bytes() if (start.root / file).exists() else None
-            now = (work.root / file).read_bytes() if (work.root / file).exists() else None
-            assert now in (old, new), f"{where}: {file} is half written\n{ran.text}"
+            now = content(work.root / file)
+            assert now in (old[file], new), f"{where}: {file} is half written\n{ran.text}"
             assert ran.code != 0 or now == new, f"{where}: {file} was not written, and nobody said so\n{ran.text}"
-        hidden = sorted(path.name for path in work.root.iterdir() if path.name.startswith("."))
-        assert hidden in ([], [".cbuild"]) or fault == KILL, f"{where}: {hidden} are left\n{ran.text}"
+        left = hidden(work)
+        assert not left or fault == KILL or fault.stays, f"{where}: {left} are left\n{ran.text}"
+        if ran.code == 0 and scene.trees:  # but for rubbish that is gone after the repetition
+            there = {name: data for name, data in trees(work, scene).items() if "/." not in name}
+            assert there == want.trees, f"{where}: it was not done, and nobody said so\n{ran.text}"
         again, _ = self.run(work, name, scene.words)
         assert again.code == 0, f"{where}: the repetition fails\n{ran.text}\n{again.text}"
         assert "Traceback" not in again.text, f"{where}\n{again.text}"
@@ -240,12 +256,30 @@ class Stage:
             found = self.seen(work, name)
         except AssertionError as error:
             raise AssertionError(f"{where}: {error}\n{ran.text}\n{again.text}") from error
+        assert not hidden(work), f"{where}: {hidden(work)} are left"
         assert found == want, f"{where}: not as without the fault\n{found}\n{want}\n{ran.text}\n{again.text}"
         return True
 
     def pairs(self, name: str) -> list[tuple[int, Fault]]:
-        calls = self.ready(name)[3]
+        calls = self.ready(name).calls
         return [(at, fault) for at, call in enumerate(calls) for fault in FAULTS if fault.possible(call)]
+
+
+def content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
+
+
+def hidden(work: Quick) -> list[str]:
+    return sorted(path.name for path in work.root.iterdir() if path.name.startswith(".") and path.name != ".cbuild")
+
+
+def trees(work: Quick, scene: Scene) -> dict[str, bytes]:
+    return {
+        path.relative_to(work.root).as_posix(): path.read_bytes()
+        for tree in scene.trees
+        for path in sorted((work.root / tree).parent.rglob("*"))
+        if path.is_file() and f"{path}/".startswith(f"{work.root / tree}/")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -266,6 +300,26 @@ def some(stage: Stage, name: str, tally: Tally, times: int) -> None:
 def test_a_sample_of_each_command(stage: Stage, name: str, record_property: Callable[[str, object], None]) -> None:
     with tallied(record_property) as tally:
         some(stage, name, tally, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "call", "number", "fault"),
+    [
+        ("lock again", "write", -1, FULL),
+        ("advise", "write", -1, FULL),
+        ("advise", "rename", -1, KILL),
+        ("push over", "rename", -3, KILL),
+        ("push over", "unlinkat", -1, Fault(errno.EIO)),
+        ("clean", "unlinkat", -1, Fault(errno.EIO)),
+        ("env gc", "unlinkat", -1, Fault(errno.EACCES)),
+        ("env gc", "unlinkat", 0, Fault(errno.EACCES)),
+    ],
+    ids=str,
+)
+def test_moments_that_a_sample_may_miss(stage: Stage, name: str, call: str, number: int, fault: Fault) -> None:
+    """The last write of what the user keeps; between two renames; what cannot be removed."""
+    numbers = [at for at, each in enumerate(stage.ready(name).calls) if each.name == call]
+    assert stage.check(name, numbers[number], fault)
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ def test_names_that_lead_elsewhere(tmp_path: Path, request_of: Make, path: str) 
 
 @pytest.mark.parametrize("odd", ["fifo", "link", "second name", "directory"])
 def test_what_lies_in_the_place_of_a_log(tmp_path: Path, request_of: Make, odd: str) -> None:
-    """A pipe is not waited for, and no file behind a name is written to; what the machine says is in a log of its own."""
+    """A pipe is not waited for, no file behind a name is written to; the machine's words are in a log of its own."""
     (precious := tmp_path / "precious").write_text("somebody's")
     log = tmp_path / "log"
     {
