@@ -20,6 +20,8 @@ from quick import Quick
 from struck import FAULTS, FULL, KILL, Call, Fault, Struck, compiled
 from sweeps import Tally, shard, tallied, tries
 
+from compressbuild.store.fs import UNREADABLE
+
 COMMANDS = {"all": ("all", "--json"), "gc": ("cache", "gc"), "verify": ("verify",), "report": ("report",)}
 TEXT = """
 version: 1
@@ -83,10 +85,12 @@ class Sweep:
             assert ran.err.strip() or ran.out.strip(), f"{where}: failed without a word"
         assert work.settle() == [], f"{where}: a process outlived its engine"
         finished = ran.built if command == "all" else set()
+        # What the disk does not give is not there: its object is in quarantine, and its step runs again.
+        lost = len(list((work.root / "cache/quarantine").glob("*"))) if fault.number in UNREADABLE else 0
         again = work.json("all", code=None)
         assert again.code == 0, f"{where}: the next build fails\n{ran.text}\n{again.text}"
         assert "Traceback" not in again.text, f"{where}\n{again.text}"
-        assert not finished & set(again.started), f"{where}: what had finished ran again"
+        assert len(finished & set(again.started)) <= lost, f"{where}: what had finished ran again"
         assert work.published() == self.want, f"{where}: other bytes"
         assert work("verify", code=None).code == 0, f"{where}: verify fails"
         return True
