@@ -1,13 +1,23 @@
 """The command ``cbuild``."""
 
-import gc
+import _signal  # type: ignore[import-not-found]
 import os
 import sys
 
-from compressbuild import interrupts
 
-if os.path.basename(sys.argv[0]).startswith("cbuild") or __name__ == "__main__":  # not whoever imports main()
-    interrupts.end_at_once()
+def _end(number: int, frame: object) -> None:
+    os._exit(128 + number)
+
+
+# First of all, with what is loaded already: nothing is begun, so Ctrl-C ends the process, and no traceback says where
+# Python was. Not for whoever imports main(), nor where it is ignored (nohup).
+_ours = os.path.basename(sys.argv[0]).startswith("cbuild") or __name__ == "__main__"
+if _ours and _signal.getsignal(2) is _signal.default_int_handler:
+    _signal.signal(2, _end)
+
+import gc  # noqa: E402
+
+from compressbuild import interrupts  # noqa: E402
 
 
 def main() -> int:

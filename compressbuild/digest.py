@@ -12,7 +12,7 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -33,6 +33,7 @@ __all__ = [
     "is_digest",
     "seal",
     "unseal",
+    "walk",
 ]
 
 Digest = str
@@ -253,6 +254,16 @@ def promptly(path: str, flags: int) -> int:
     return fd
 
 
+def walk(top: str | os.PathLike[str], *, follow: bool = False) -> Iterator[tuple[str, list[str], list[str]]]:
+    """``os.walk`` that raises the OSError of a directory that cannot be listed. To pass over it would be to say that
+    nothing is in it."""
+
+    def failed(error: OSError) -> None:
+        raise error
+
+    return os.walk(os.fspath(top), onerror=failed, followlinks=follow)
+
+
 def read_named(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a file that a user named. Links are followed, and a pipe that the shell opened is read, as of
     ``<(command)``. OSError for a directory, and for what might never end: another pipe, a device."""
@@ -283,7 +294,9 @@ def save_sealed(path: str | os.PathLike[str], magic: bytes, value: object) -> OS
         os.makedirs(os.path.dirname(temporary), exist_ok=True)
         try:
             with open(temporary, "xb", buffering=0) as file:
-                file.write(seal(magic, msgspec.msgpack.encode(value)))
+                rest = memoryview(seal(magic, msgspec.msgpack.encode(value)))
+                while rest:  # a disk that gets full may take a part, without an error
+                    rest = rest[file.write(rest) :]
             os.replace(temporary, path)
         except BaseException:  # a signal, too, leaves nothing behind
             with contextlib.suppress(OSError):

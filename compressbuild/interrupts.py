@@ -4,24 +4,12 @@ Uses nothing that is not loaded already, as the no-op does.
 """
 
 import _signal  # type: ignore[import-not-found]
-import posix
 
-_INTERRUPT = 2
-ENDING = (1, _INTERRUPT, 3, 15)  # SIGHUP (a closed terminal), SIGINT, SIGQUIT, SIGTERM
+ENDING = (1, 2, 3, 15)  # SIGHUP (a closed terminal), SIGINT, SIGQUIT, SIGTERM
 
 _came = 0  # the signal, once one came
 _due = False  # it came while held, and is not raised yet
 _held = 0
-
-
-def end_at_once() -> None:
-    """Until :func:`catch`: nothing is begun, so Ctrl-C ends the process, and no traceback says where Python was."""
-    if _signal.getsignal(_INTERRUPT) is _signal.default_int_handler:
-        _signal.signal(_INTERRUPT, _end)
-
-
-def _end(number: int, frame: object) -> None:
-    posix._exit(128 + number)
 
 
 def catch() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -60,7 +61,8 @@ class Publisher:
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
                 else:  # a seal
-                    path.unlink(missing_ok=True)
+                    with contextlib.suppress(OSError):  # it is in nobody's way
+                        path.unlink()
 
     def publish(
         self,

@@ -12,6 +12,7 @@ import msgspec
 from blake3 import blake3
 
 from ..api.work import WorkInput, WorkRequest
+from ..digest import walk
 from ..machines.wire import Entry, Files, Order
 from ..store import BadOutput, Lock
 from ..store.tree import scan
@@ -80,7 +81,7 @@ class Trees:
 
 def _stats(path: Path) -> Stats:
     found = {}
-    for base, _, names in os.walk(path):
+    for base, _, names in walk(path):
         for name in names:
             info = os.lstat(os.path.join(base, name))
             full = os.path.relpath(os.path.join(base, name), path)

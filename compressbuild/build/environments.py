@@ -11,6 +11,7 @@ from ..environment.making import make
 from ..errors import Incompatible
 from ..execute.events import EnvironmentStatus
 from ..execute.executor import Executor, Finished, Happening
+from ..execute.logfile import note
 from ..execute.observe import Observe
 from ..plan import Action
 from ..project import Project
@@ -107,7 +108,7 @@ class _Lacking:
         if error is None:
             self._inner.start(token, request, preload=preload, log=log, timeout=timeout, memory=memory)
             return
-        log.write_text(f"{error}\n", encoding="utf-8")
+        note(log, f"{error}\n")
         result = WorkResult(ok=False, error=" ".join(str(error).split()), hint=error.hint)
         self._failed.append(Finished(token, result, "unavailable", result.error or ""))
 

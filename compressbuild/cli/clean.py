@@ -17,6 +17,8 @@ def command(*, dry_run: bool, file: str, overrides: tuple[str, ...], cache_dir: 
     """Remove published artifacts of targets that the Compressfile no longer declares. Directories without a
     provenance.json are nobody's, and stay; so does the cache ('cbuild cache gc')."""
     with opened(file, overrides, cache_dir) as project:
+        if not dry_run:
+            project.publisher.sweep()  # what an earlier one could not remove, or was killed over
         found = undeclared(project)
         for name in found:
             if not dry_run:

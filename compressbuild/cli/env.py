@@ -97,17 +97,20 @@ def gc(file: str, overrides: tuple[str, ...], cache_dir: str | None, dry_run: bo
         with lock:
             environments = project.keyer.environments
             wanted = {environments.wanted(name).digest for name in environments.names}
-            freed = 0
+            freed, failed = 0, False
             for found in kept(environments.root, wanted):
-                if not dry_run:
-                    remove(found)
+                if not dry_run and (error := remove(found)) is not None:
+                    failed = True
+                    where = error.filename or found.path
+                    click.echo(f"cannot remove {found.path}: {where}: {error.strerror or error}", err=True)
+                    continue
                 freed += found.size
                 what = found.name or "not whole"
                 click.echo(
                     f"{'would remove' if dry_run else 'removed'} {found.path} ({what}, {number(found.size, 'B')})"
                 )
             click.echo(f"{'would free' if dry_run else 'freed'} {number(freed, 'B')}")
-    return 0
+    return 1 if failed else 0
 
 
 @command.command("verify")

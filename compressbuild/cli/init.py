@@ -237,9 +237,10 @@ def _write(path: Path, text: str, was: bytes | None) -> None:
     if was is not None:
         replace(path, text.encode(), was)
         return
+    from ..whole import write_new
+
     try:
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(text)
+        write_new(str(path), text.encode())
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 

@@ -170,11 +170,10 @@ def written(text: str, place: str, *, aside: bool) -> None:
     if place == "-":
         click.echo(text, nl=False)
         return
-    from ..digest import promptly  # here: most commands write no file
+    from ..whole import write_whole  # here: most commands write no file
 
     try:
-        with open(place, "w", encoding="utf-8", opener=promptly) as file:
-            file.write(text)
+        write_whole(place, text.encode())
     except OSError as error:
         raise UsageError(f"cannot write {place}: {error.strerror}") from error
     click.echo(f"wrote {place} ({number(len(text.encode()), 'B')})", err=aside)

@@ -8,13 +8,13 @@ import click
 import msgspec
 
 from ..api import Profile
-from ..digest import promptly
 from ..errors import CbuildError, Incompatible, NodeFailed, UsageError
 from ..evaluate.results import Results
 from ..project import Project
 from ..report.data.profiling import REPEATS, ask_profile, profile_of, unprofiled
 from ..report.page.profile import profile_page
 from ..report.text.profile import lines
+from ..whole import write_whole
 from ..words import suggest
 from . import completion
 from .options import opened, project_options
@@ -73,8 +73,7 @@ def command(
         click.echo(text, nl=False)
         return 0
     try:
-        with open(output, "w", encoding="utf-8", opener=promptly) as there:
-            there.write(text)
+        write_whole(output, text.encode())
     except OSError as error:
         raise UsageError(f"cannot write {output}: {error.strerror}") from error
     click.echo(f"wrote {output}", err=True)

@@ -224,9 +224,10 @@ def _winner(plan: Plan, contest: Contest, chosen: Entry, drop: float) -> str:
 
 
 def _write(path: Path, text: str) -> None:
+    from ..whole import write_new
+
     try:
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(text)
+        write_new(str(path), text.encode())
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 

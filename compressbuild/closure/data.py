@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
+from ..digest import walk
+
 __all__ = ["data_files"]
 
 _CODE = (".py", ".pyc", ".pyi", ".so", ".pyd")
@@ -23,6 +25,6 @@ def data_files(module: str, texts: Iterable[str]) -> Iterator[str]:
 
 
 def _below(folder: str) -> Iterator[str]:
-    for base, inner, names in os.walk(folder):
+    for base, inner, names in walk(folder):
         inner[:] = sorted(each for each in inner if each != "__pycache__")
         yield from (os.path.join(base, name) for name in sorted(names) if not name.endswith(_CODE))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from pathlib import Path
 
 from ..errors import UsageError
+from ..whole import aside
 from .load import shown
 from .text import decode
 
@@ -32,18 +32,12 @@ def replace(path: Path, data: bytes, was: bytes) -> None:
     ``was``: what the file held when it was read. UsageError if it holds something else by now, which somebody saved
     meanwhile, or if it cannot be written; then the file is as it is."""
     place = Path(os.path.realpath(path))
-    temporary = place.with_name(f".{place.name}.{os.getpid():x}")
     try:
-        try:
-            temporary.write_bytes(data)
+        with aside(str(place), data) as temporary:
             shutil.copymode(place, temporary)
             if place.read_bytes() != was:
                 raise _changed(path)
             os.replace(temporary, place)
-        except BaseException:  # a signal, too, leaves nothing behind
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
     except OSError as error:
         raise UsageError(
             f"cannot write {shown(path)}: {error.strerror}",

@@ -75,10 +75,14 @@ def _bytes(path: str) -> int:
         return 0
 
 
-def remove(found: Kept) -> None:
-    """Its record first: what is left by an interruption counts for nothing."""
+def remove(found: Kept) -> OSError | None:
+    """Its interpreter first: what is left by an interruption counts for nothing. What prevented it."""
     shutil.rmtree(found.path / "bin", ignore_errors=True)
-    shutil.rmtree(found.path, ignore_errors=True)
+    try:
+        shutil.rmtree(found.path)
+    except OSError as error:
+        return error
+    return None
 
 
 def faults(directory: Path, *, digests: bool) -> list[str] | None:

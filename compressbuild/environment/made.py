@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..digest import Digest, file_digest, load_sealed
+from ..digest import Digest, file_digest, load_sealed, walk
 
 __all__ = ["MAGIC", "RECORD", "Made", "changed", "files_of", "is_made", "read_record"]
 
@@ -49,7 +49,7 @@ def read_record(directory: Path) -> Made | None:
 
 def files_of(directory: Path, *, digests: bool = True) -> Iterator[tuple[str, Entry]]:
     """Every file, by its path from the environment. Without ``digests`` only links are read."""
-    for base, folders, names in os.walk(directory):
+    for base, folders, names in walk(directory):
         for name in (*names, *(each for each in folders if os.path.islink(os.path.join(base, each)))):
             path = os.path.join(base, name)
             shown = os.path.relpath(path, directory)

@@ -23,6 +23,7 @@ from ..machines.session import Session
 from ..machines.wire import Began, Cancel, Ended, Message, Order, Put, Said, Wants, Went, Wire
 from ..noop import signature
 from .executor import Cause, Finished, Happening, Progress, Started
+from .logfile import added, begin
 from .packed import packed
 
 __all__ = ["Away"]
@@ -81,11 +82,14 @@ class Away:
     ) -> None:
         exclusive = request.expect is not None and "host" in request.expect.facts
         task = _Task(token, request, preload, log, timeout, memory, exclusive)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_bytes(b"")
         with self._lock:
             self._tasks[token] = task
-        self._work.put(lambda: self._order(task))
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            os.close(begin(log))
+        except OSError as error:
+            return self._finish(token, "unavailable", f"its log cannot be written: {error}")
+        return self._work.put(lambda: self._order(task))
 
     def wait(self, timeout: float | None = None) -> list[Happening]:
         """What happened; blocks for the first at most ``timeout`` seconds, and not at all with 0."""
@@ -216,8 +220,8 @@ class Away:
                 self._ended(task, message, wire)
 
     def _said(self, task: _Task | None, size: int, wire: Wire) -> None:
-        with open(task.log if task is not None else os.devnull, "ab") as file:
-            wire.copy(size, file.write)
+        with added(task.log if task is not None else None) as write:
+            wire.copy(size, write)
 
     def _ended(self, task: _Task | None, message: Ended, wire: Wire) -> None:
         trouble = ""

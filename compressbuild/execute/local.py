@@ -20,7 +20,7 @@ import msgspec
 from ..api.work import WorkRequest, WorkResult
 from ..words import memory
 from .executor import Cause, Finished, Happening, Progress, Started
-from .logfile import begin
+from .logfile import begin, note
 from .protocol import Broken, Exited, Forked, Frames, Outcome, Ready, Sandbox, Spawn, decode_report
 from .warm import WarmParent, worker_environment
 
@@ -260,7 +260,7 @@ class LocalExecutor:
         nodes = [each for each in self._nodes.values() if each.parent is parent]
         for node in nodes:
             if broken is not None:
-                node.log.write_text(f"cannot import {broken.module}: {broken.error}\n", "utf-8")
+                note(node.log, f"cannot import {broken.module}: {broken.error}\n")
                 self._finish(node, "unavailable", *_preload_failure(broken, node.request.python))
             else:
                 again = len(nodes) > 1  # each in a warm parent of its own then, so that none can harm the others

@@ -11,12 +11,13 @@ import os
 import re
 import shutil
 import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..digest import promptly
 from ..errors import CbuildError
 
-__all__ = ["begin", "last_line", "log_path"]
+__all__ = ["added", "begin", "last_line", "log_path", "note"]
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _TAIL = 4096  # bytes of a log that are searched for its last line
@@ -54,6 +55,37 @@ def begin(log: Path) -> int:
     else:
         log.unlink(missing_ok=True)
     return os.open(log, _FLAGS | os.O_EXCL, 0o666)
+
+
+def note(log: Path, text: str) -> None:
+    """Begin a log with a text. Where there can be none, what it tells of is reported all the same."""
+    with contextlib.suppress(OSError):
+        os.close(begin(log))
+        with added(log) as write:
+            write(text.encode("utf-8", errors="backslashreplace"))
+
+
+@contextlib.contextmanager
+def added(log: Path | None) -> Iterator[Callable[[bytes], None]]:
+    """What writes to the end of a log that was begun. What it cannot write is lost, and the node goes on."""
+    descriptor = -1
+    with contextlib.suppress(OSError):
+        if log is not None:
+            descriptor = os.open(log, _FLAGS, 0o666)
+    usable = descriptor >= 0 and stat.S_ISREG(os.fstat(descriptor).st_mode)
+
+    def write(data: bytes) -> None:
+        rest = memoryview(data)
+        with contextlib.suppress(OSError):
+            while usable and rest:
+                rest = rest[os.write(descriptor, rest) :]
+
+    try:
+        yield write
+    finally:
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
 
 def last_line(log: Path) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ..api.work import WorkExpect, WorkRequest, WorkSight
-from ..digest import Digest
+from ..digest import Digest, walk
 from ..errors import CbuildError
 from ..machines.wire import Entry, Files
 from ..store.tree import scan
@@ -105,6 +105,6 @@ def _folders(request: WorkRequest, there: _Places) -> set[str]:
     if request.sight is not None:
         found |= {there.project(path) for path in request.sight.folders}
         for tree in request.sight.trees:
-            for folder, _, _ in os.walk(tree, followlinks=True):
+            for folder, _, _ in walk(tree, follow=True):
                 found.add(there.project(folder))
     return found - {"."}

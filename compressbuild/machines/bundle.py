@@ -13,6 +13,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
+from ..digest import walk
+
 __all__ = ["LIBRARIES", "Bundle", "tag"]
 
 _IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+([A-Za-z_]\w*)", re.MULTILINE)
@@ -97,7 +99,7 @@ def _files(package: str) -> Iterator[tuple[str, str]]:
             yield os.path.basename(spec.origin), os.path.abspath(spec.origin)
         return
     for place in map(os.path.abspath, spec.submodule_search_locations):
-        for folder, inside, names in os.walk(place):
+        for folder, inside, names in walk(place):
             inside[:] = sorted(name for name in inside if name != "__pycache__")
             for name in names:
                 full = os.path.join(folder, name)

@@ -73,7 +73,7 @@ class Objects(Protocol):
 
     def upload(self, name: str, path: Path) -> None:
         """Write an object from a file, a large one in parts. What was there is replaced; but if others write it at the
-        same time, any of them counts."""
+        same time, any of them counts. Unreachable, if neither this call nor anybody else wrote it meanwhile."""
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """All objects below a prefix."""
@@ -185,8 +185,7 @@ class ObjectStore:
                 return None
             if found.meta["size"] > limit:
                 raise TooLarge(f"it has {found.meta['size']} bytes")
-            tag = {name: found.meta[name] for name in ("e_tag", "version") if found.meta[name] is not None}
-            return Got(bytes(found.bytes()), tag or None)
+            return Got(bytes(found.bytes()), _tag(found.meta))
 
     def download(self, name: str, size: int, path: Path) -> bool:
         with self._asking(), path.open("wb") as file:
@@ -206,10 +205,14 @@ class ObjectStore:
 
     def size(self, name: str) -> int | None:
         with self._asking():
-            try:
-                return int(self._library.head(self._handle(), name)["size"])
-            except self._missing:
-                return None
+            meta = self._head(name)
+            return None if meta is None else int(meta["size"])
+
+    def _head(self, name: str) -> Mapping[str, Any] | None:
+        try:
+            return self._library.head(self._handle(), name)  # type: ignore[no-any-return]
+        except self._missing:
+            return None
 
     def list(self, prefix: str) -> Iterator[Listed]:
         with self._asking():
@@ -242,11 +245,14 @@ class ObjectStore:
 
     def upload(self, name: str, path: Path) -> None:
         with self._asking():
+            before = self._head(name)
             try:
                 self._library.put(self._handle(bulk=True), name, path, chunk_size=PART, max_concurrency=_TOGETHER)
             except self._library.exceptions.BaseError:
-                # Of two that write it at once, Azure drops the parts of one, which then finds it whole.
-                if self.size(name) != path.stat().st_size:
+                # Of two that write it at once, Azure drops the parts of one, which then finds it whole. But what was
+                # there before may be the very object that had to be replaced: it has the same size, and other bytes.
+                now = self._head(name)
+                if now is None or now["size"] != path.stat().st_size or _version(now) == _version(before):
                     raise
 
     def remove(self, names: Sequence[str]) -> None:
@@ -256,6 +262,15 @@ class ObjectStore:
                     self._library.delete(self._handle(), name)
                 except self._missing:
                     continue
+
+
+def _tag(meta: Mapping[str, Any]) -> Tag | None:
+    return {name: meta[name] for name in ("e_tag", "version") if meta[name] is not None} or None
+
+
+def _version(meta: Mapping[str, Any] | None) -> object:
+    """What is not the same after anybody has written the object. Without tags, the time in seconds is all there is."""
+    return meta and (_tag(meta) or meta["last_modified"])
 
 
 _PERFORMED = re.compile(r"Error performing (\w+) \S+ in [^-]*- ")  # the object's address says nothing new

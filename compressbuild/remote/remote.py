@@ -47,6 +47,7 @@ class Remote:
         self.objects = objects or ObjectStore(settings.url, environ, settings.timeout)
         self.health = Health(settings.url, say)
         self._unsent = Unsent(state / "unsent")
+        self._recalled = False
         self.reader = Reader(self.objects, lambda: settings.trust, store, self.health, _READERS)
         self.writer = Writer(
             self.objects, self._key, lambda: settings.trust, store, self.reader, self.health, self._unsent, _WRITERS
@@ -66,6 +67,7 @@ class Remote:
 
     def offer(self, results: Iterable[ActionResult]) -> None:
         if not self.settings.read_only:
+            self._recall()
             self.writer.offer(results)
 
     # -- the build's side --------------------------------------------------------------------------------------------
@@ -80,12 +82,24 @@ class Remote:
         """Send what an earlier build could not."""
         if self.settings.read_only:
             return
-        for key in self._unsent.read():
+        for key in self._recall():
             result = self._store.ac.get(key)
             if result is None or result.evicted:
                 self._unsent.remove(key)
             else:
                 self.writer.offer([result])
+
+    def _recall(self) -> list[Digest]:
+        """What an earlier process left to send. What it knew to be damaged there, this one takes to be so, too."""
+        if self._recalled:
+            return []
+        self._recalled = True
+        notes = self._unsent.read()
+        for key, bad in notes.items():
+            if bad:
+                self.reader.spoiled.add(key)
+                self.reader.bad.update(bad)
+        return list(notes)
 
     def finish(self, tick: Callable[[int, int, int], None]) -> int:
         """Wait for what is on its way to the store; how many results are not there. ``tick``: is given how many of how

@@ -56,7 +56,8 @@ class Writer:
     def offer(self, results: Iterable[ActionResult]) -> None:
         """Send these in the background. They are noted as unsent until they are there."""
         for result in results:
-            self._unsent.add(result.key)
+            spoiled = result.key in self._reader.spoiled
+            self._unsent.add(result.key, sorted(self._reader.bad) if spoiled else ())
             with self._changed:
                 self.offered += 1
                 self._queue.append(result)
@@ -162,9 +163,10 @@ class Writer:
         with self._changed:
             lock = self._sending.setdefault(name, Lock())
         with lock:
-            if name in self._there:
+            bad = name in self._reader.bad
+            if name in self._there and not bad:
                 return
-            if name in self._reader.bad or self._objects.size(name) != size:
+            if bad or self._objects.size(name) != size:
                 write(name)
                 self._reader.bad.discard(name)
                 self._count(size)

@@ -6,7 +6,7 @@ import glob
 import os
 import shutil
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
@@ -35,7 +35,7 @@ class Files:
     def names(self) -> Collection[str]:
         return {
             Path(base, name).relative_to(self._root).as_posix()
-            for base, _, names in os.walk(self._root)
+            for base, _, names in _walk(self._root)
             for name in names
         }
 
@@ -94,10 +94,15 @@ class Directory:
         shutil.rmtree(aside, ignore_errors=True)
 
     def tidy(self) -> None:
-        """Remove what a killed push of this machine left. Another machine's process ids say nothing here."""
+        """Remove what a killed push of this machine left, but for the old artifact if no other is there: it was killed
+        between two renames, and the next push may fail. Another machine's process ids say nothing here."""
         for left in self._path.parent.glob(f".{glob.escape(self._path.name)}{_MARK}*"):
             host, _, owner = left.name.removesuffix(".old").partition(_MARK)[2].rpartition(".")
-            if host == _host() and owner.isdigit() and not _alive(int(owner)):
+            if host != _host() or not owner.isdigit() or _alive(int(owner)):
+                continue
+            if left.name.endswith(".old") and not os.path.lexists(self._path):
+                os.rename(left, self._path)
+            else:
                 shutil.rmtree(left, ignore_errors=True)
 
 
@@ -109,7 +114,7 @@ def _write(parcel: Parcel, staged: Path) -> None:
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir()
     source = parcel.files[0].path.parents[parcel.files[0].name.count("/")]
-    for base, folders, names in os.walk(source):  # with empty directories
+    for base, folders, names in _walk(source):  # with empty directories
         there = staged / Path(base).relative_to(source)
         for folder in folders:
             (there / folder).mkdir()
@@ -121,8 +126,17 @@ def _write(parcel: Parcel, staged: Path) -> None:
             writing.flush()
             os.fsync(writing.fileno())
         target.chmod(0o755 if file.path.stat().st_mode & 0o100 else 0o644)
-    for base, _, _ in os.walk(staged):
+    for base, _, _ in _walk(staged):
         _sync(Path(base))
+
+
+def _walk(directory: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """``os.walk`` that does not pass over a directory which cannot be listed."""
+
+    def failed(error: OSError) -> None:
+        raise error
+
+    return os.walk(directory, onerror=failed)
 
 
 def _sync(directory: Path) -> None:

@@ -145,6 +145,41 @@ def test_ctrl_c_between_the_import_and_the_command(tmp_path: Path, ignored: bool
     assert (ran.returncode, ran.stderr) == ((0, "") if ignored else (130, ""))
 
 
+HOOKED = """\
+import os, signal, sys
+sys.argv[0] = "/usr/bin/cbuild"
+seen = []
+
+
+def hook(event, arguments):  # at each file that is opened, each module that is imported, each code that is run
+    if event in ("import", "open", "marshal.loads", "exec"):
+        seen.append(signal.getsignal(2) is signal.default_int_handler)
+        if len(seen) == {at}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+sys.addaudithook(hook)
+from compressbuild.__main__ import main
+print(sum(seen), len(seen))
+"""
+
+
+def test_ctrl_c_at_each_step_of_the_first_import() -> None:
+    """Python finds and reads the package and the module of the command; from then on a Ctrl-C is ours, and silent."""
+
+    def run(at: int) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", HOOKED.format(at=at)], capture_output=True, text=True, check=False, timeout=60
+        )
+
+    pythons, steps = map(int, run(0).stdout.split())
+    assert pythons <= 8, "more is done before the handler is there"
+    assert steps > pythons
+    for at in range(pythons + 1, steps + 1):
+        ran = run(at)
+        assert (ran.returncode, ran.stderr) == (130, ""), f"at step {at} of {steps}"
+
+
 def test_whoever_imports_main_keeps_its_own_answer(tmp_path: Path) -> None:
     script = tmp_path / "tool.py"
     script.write_text(SCRIPT.format(before="", after="print(signal.getsignal(2) is signal.default_int_handler)"))

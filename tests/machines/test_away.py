@@ -17,7 +17,7 @@ from compressbuild.execute.executor import Finished
 from compressbuild.machines.bundle import Bundle
 from compressbuild.machines.machines import Machines
 from compressbuild.machines.session import Session
-from compressbuild.machines.wire import Ended, Entry, Wire
+from compressbuild.machines.wire import Ended, Entry, Said, Wire
 from compressbuild.registry import discover
 
 Make = Callable[..., WorkRequest]
@@ -54,6 +54,45 @@ def test_names_that_lead_elsewhere(tmp_path: Path, request_of: Make, path: str) 
     assert (end.cause, end.result.ok) == ("unavailable", False)
     assert "unsafe path" in end.detail
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["a", "log"]
+
+
+@pytest.mark.parametrize("odd", ["fifo", "link", "second name", "directory"])
+def test_what_lies_in_the_place_of_a_log(tmp_path: Path, request_of: Make, odd: str) -> None:
+    """A pipe is not waited for, no file behind a name is written to; the machine's words are in a log of its own."""
+    (precious := tmp_path / "precious").write_text("somebody's")
+    log = tmp_path / "log"
+    {
+        "fifo": lambda: os.mkfifo(log),
+        "link": lambda: log.symlink_to(precious),
+        "second name": lambda: log.hardlink_to(precious),
+        "directory": log.mkdir,
+    }[odd]()
+    session = Silent()
+    away = Away("evil", lambda: session)  # type: ignore[arg-type,return-value]
+    away.start(1, request_of(), preload=(), log=log, timeout=None, memory=None)
+    while not hasattr(session, "handler"):
+        assert away.wait(0) == []
+    session.handler(Said(1, 5), Wire(io.BytesIO(b"hello"), io.BytesIO()))  # type: ignore[operator]
+    assert log.read_text() == "hello"
+    log.unlink()
+    log.symlink_to(precious)  # now, while it runs
+    session.handler(Said(1, 5), Wire(io.BytesIO(b"hello"), io.BytesIO()))  # type: ignore[operator]
+    session.handler(Ended(1, WorkResult(ok=True), "ok"), Wire(io.BytesIO(), io.BytesIO()))  # type: ignore[operator]
+    (end,) = away.wait(10)
+    away.close()
+    assert isinstance(end, Finished)
+    assert end.cause == "ok", "what it said is lost, and no more"
+    assert precious.read_text() == "somebody's"
+
+
+def test_a_log_that_cannot_be_begun_fails_its_node(tmp_path: Path, request_of: Make) -> None:
+    (tmp_path / "file").write_text("")
+    away = Away("evil", lambda: Silent())  # type: ignore[arg-type,return-value]
+    away.start(1, request_of(), preload=(), log=tmp_path / "file/log", timeout=None, memory=None)
+    (end,) = away.wait(10)
+    away.close()
+    assert isinstance(end, Finished)
+    assert (end.cause, end.detail[:25]) == ("unavailable", "its log cannot be written")
 
 
 def test_a_link_in_the_output_is_not_followed(tmp_path: Path, request_of: Make) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -176,6 +177,10 @@ class Stopped(BaseException):
     """A kill: nothing catches it, and nothing is cleaned up after it."""
 
 
+def _full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def stops(monkeypatch: pytest.MonkeyPatch, at: int) -> list[int]:
     """Make the ``at``-th change of the disk the last."""
     left = [at]
@@ -198,7 +203,8 @@ def stops(monkeypatch: pytest.MonkeyPatch, at: int) -> list[int]:
 def test_a_kill_at_any_moment_leaves_a_whole_artifact_or_none(
     toys: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replacing: bool
 ) -> None:
-    """A reader sees the old one, none or the new one; the next push ends with the new one and nothing beside it."""
+    """A reader sees the old one, none or the new one; the next push ends with the new one and nothing beside it. One
+    that fails before, as the disk is full, leaves the old one, or the new."""
     models, old = tmp_path / "models", tmp_path / "old"
     toys("push", "first", f"{old}/")
     toys("first", "--set", "vars.salt=2")
@@ -220,6 +226,11 @@ def test_a_kill_at_any_moment_leaves_a_whole_artifact_or_none(
             seen.add("new" if (models / "first/provenance.json").read_bytes() == new else "old")
         else:
             seen.add("none")
+        if replacing:
+            with monkeypatch.context() as patch:
+                patch.setattr(directory.shutil, "copyfileobj", _full)
+                toys(*push, code=None)
+            assert not verify(models / "first", "first").mismatches, "nothing whole is there any more"
         toys(*push)
         assert not verify(models / "first", "first").mismatches
         assert (models / "first/provenance.json").read_bytes() == new

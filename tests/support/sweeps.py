@@ -2,10 +2,12 @@
 
 ``CBUILD_SEED`` repeats a sweep, ``CBUILD_TRIES`` sets how many cases a long form draws, ``CBUILD_SWEEP_SECONDS`` ends
 each sweep after that time, and ``CBUILD_SHARD=2/5`` tries the second fifth of a sweep that tries everything.
+``CBUILD_CASES=FILE`` gets a line of JSON for each case as it ends, so that a run of hours can be watched.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import time
@@ -33,11 +35,17 @@ class Tally:
     @contextmanager
     def case(self, where: str = "") -> Iterator[None]:
         self.tried += 1
+        before, begun = len(self.failed), time.monotonic()
         try:
             yield
         except (Exception, Hang) as error:  # noqa: BLE001  the case has failed, and the next is tried
             said = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
             self.failed.append(f"{where}: {said}" if where else said)
+        if log := os.environ.get("CBUILD_CASES"):
+            line = {"test": os.environ.get("PYTEST_CURRENT_TEST", ""), "seed": self.seed, "case": self.tried}
+            line |= {"seconds": round(time.monotonic() - begun, 2), "failed": self.failed[before:]}
+            with open(log, "a") as file:
+                file.write(json.dumps(line) + "\n")
 
     @property
     def in_time(self) -> bool:
