@@ -18,6 +18,7 @@ from typing import Any
 
 _PORT = 10001  # in the namespace, where it is free
 _PATIENCE = 180  # seconds for a node to start
+_ATTEMPTS = 3  # at a cluster: on a busy machine the first imports of Ray's own programs take too long for it
 _SCRIPT = """
 import fcntl, json, os, socket, struct, sys, time
 out = os.fdopen(os.dup(1), "w")
@@ -32,9 +33,20 @@ def patient(*words):  # Ray gives a node 30 s to start, which is too little on a
         try:
             return plain(*words)
         except RuntimeError:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or died():
                 raise
             time.sleep(0.2)
+def died():  # a raylet gives its agent 15 s to say its ports, though they were given to it, and then aborts
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                with open(f"/proc/{entry.name}/stat") as file:
+                    name, _, rest = file.read().partition(" (")[2].rpartition(") ")
+            except OSError:
+                continue
+            if name == "raylet" and rest.split()[:2] == ["Z", str(os.getpid())]:
+                return True
+    return False
 services.get_node = patient
 size = 80 << 20
 port = 20000
@@ -176,7 +188,13 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(place: Path) -> Iterator[Cluster]:
-    found = Cluster(place)
+    for attempt in range(_ATTEMPTS):
+        try:
+            found = Cluster(place)
+            break
+        except RuntimeError:
+            if attempt == _ATTEMPTS - 1:
+                raise
     try:
         yield found
     finally:
