@@ -20,7 +20,7 @@ from ...execute.procfs import children, descendants
 from ...machines.machines import Machines
 from ...machines.session import Unreachable
 from ..executor import Link, Machine, QueuedLink
-from ..work import WorkInput, WorkRequest
+from ..work import WorkExpect, WorkInput, WorkRequest, WorkSight
 from .plugin import manifest_imports, plugin_of, record, registry
 
 __all__ = ["ExecutorContract"]
@@ -155,10 +155,7 @@ class ExecutorContract:
         with closing(machines), closing(Away("the machine", lambda: machines.session(self.address()))) as away:
             request = _request(tmp_path)
             log = tmp_path / "log"
-            away.start(7, request, preload=(), log=log, timeout=_SECONDS, memory=None)
-            happened: list[Happening] = []
-            while not any(isinstance(each, Finished) for each in happened):
-                happened += away.wait(_SECONDS)
+            happened = _run(away, request, log)
             end = happened[-1]
             assert isinstance(end, Finished)
             assert end.cause == "ok", end.detail
@@ -167,8 +164,60 @@ class ExecutorContract:
             assert "a line of the log" in log.read_text()
             assert _contents(Path(request.out)) == _contents(Path(request.inputs["subject"].path))
 
+    def test_only_what_it_was_planned_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A node whose key says what its machine is runs there; one that was planned for another machine, or for what
+        this one was before, is refused with the difference, and nothing of it runs."""
+        machines = Machines(registry(), tmp_path / "state", "auto")
+        with closing(machines), closing(Away("the machine", lambda: machines.session(self.address()))) as away:
+            session = machines.session(self.address())
+            code = session.bundle.files["compressbuild/agent/trial.py"]
+            edited: set[str] = set()
+            digest = Away._digest
+            monkeypatch.setattr(
+                Away, "_digest", lambda self, path: "0" * 64 if path in edited else digest(self, path)
+            )  # as if it were edited after it was sent
+            ready = session.ready
+            tool, version = next(iter(sorted(ready.versions.items())))
+            facts = {name: ready.facts[name] for name in ("cpu.model", "cpu.isa")} | {"host": ready.host}
+            for number, (field, expected, says) in enumerate(
+                [
+                    ("", {}, ""),
+                    ("facts", facts | {"cpu.model": "another"}, "cpu.model is "),
+                    ("facts", facts | {"cpu.isa": ["none"]}, "cpu.isa is "),
+                    ("facts", facts | {"host": "0123456789abcdef"}, "host is "),
+                    ("tools", {tool: f"{version}.1"}, f"{tool} is "),
+                    ("tools", {"no-such-distribution": "1"}, "no-such-distribution is not installed there, not 1"),
+                    ("python", "2.7", "Python is "),
+                    ("plugin_code", {}, "compressbuild/agent/trial.py is other code there than the key covers"),
+                ]
+            ):
+                if field == "plugin_code":
+                    edited.add(code)
+                given = {"facts": facts, "tools": {tool: version}, "python": ready.python} | (
+                    {field: expected} if field else {}
+                )
+                request = _request(tmp_path / str(number), expect=WorkExpect(**given), sight=WorkSight(files=(code,)))
+                end = _run(away, request, tmp_path / "log")[-1]
+                assert isinstance(end, Finished)
+                if not field:
+                    assert end.cause == "ok", f"it is refused as it is: {end.detail}"
+                    continue
+                assert end.cause == "unavailable", f"it ran, though {field} is not what it was planned for"
+                assert "the machine is not what it was planned for" in end.detail
+                assert says in end.detail
+                assert not any(Path(request.out).iterdir()), "it left something"
 
-def _request(place: Path) -> WorkRequest:
+
+def _run(away: Away, request: WorkRequest, log: Path) -> list[Happening]:
+    """All that happens; its end is last."""
+    away.start(7, request, preload=(), log=log, timeout=_SECONDS, memory=None)
+    happened: list[Happening] = []
+    while not any(isinstance(each, Finished) for each in happened):
+        happened += away.wait(_SECONDS)
+    return happened
+
+
+def _request(place: Path, **fields: Any) -> WorkRequest:
     """A node whose input has all that an artifact may have."""
     subject, project, out = place / "subject", place / "project", place / "out"
     (subject / "deep/er").mkdir(parents=True)
@@ -188,6 +237,7 @@ def _request(place: Path) -> WorkRequest:
         scratch=str(place / "scratch"),
         root=str(project),
         seed=3,
+        **fields,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -197,6 +198,33 @@ def test_a_machine_that_is_always_cut(remote: Remote, server: Sshd) -> None:
     remote.text("{seconds: 0}")
     assert remote.make("b").exit_code == 0
     assert "a/toy.mix" not in remote.ran
+
+
+def test_a_full_disk_there(remote: Remote, server: Sshd, tmp_path: Path) -> None:
+    """The step fails and says why; what was finished before is kept. With room again, only the rest runs."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "none", str(place)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("no right to mount a small disk")
+    try:
+        remote.text(host=server.address.replace("~/agent", str(place / "agent")))
+        (place / "fill").touch()  # its place in the directory is not to lack
+        assert remote.make("a").exit_code == 0
+        assert "a/toy.mix" in remote.ran
+        with open(place / "fill", "ab", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(1 << 12))
+        assert remote.make("b").exit_code == 1
+        assert remote.failure().node == "b/toy.copy"
+        assert "No space left on device" in (remote.failure().error or "")
+        (place / "fill").unlink()
+        assert remote.make("b").exit_code == 0
+        assert remote.ran.count("b/toy.copy") == 1
+        assert "a/toy.mix" not in remote.ran
+        assert nothing_left(server)
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def test_interrupted(remote: Remote, server: Sshd) -> None:
