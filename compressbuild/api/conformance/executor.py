@@ -58,11 +58,13 @@ except ProcessLookupError:
 class ExecutorContract:
     """A subclass names the record and an address that tests can reach, with all options that it takes there.
 
-    ``unreachable``: an address of its form where nothing answers; empty: none can be had.
+    ``unreachable``: an address of its form where nothing answers; empty: none can be had. ``patience``: seconds until a
+    program that was started there runs.
     """
 
     executor: ClassVar[str] = ""
     unreachable: ClassVar[str] = ""
+    patience: ClassVar[float] = _SECONDS
 
     def address(self) -> str:
         """As a Compressfile writes it. Abstract: a test makes or knows a machine."""
@@ -84,10 +86,28 @@ class ExecutorContract:
     def machine(self, tmp_path: Path) -> Machine:
         return Machines(registry(), tmp_path, "auto").machine(self.address())
 
+    @contextmanager
+    def started(self, machine: Machine, program: str) -> Iterator[Link]:
+        """A link to a program that runs."""
+        link = machine.start(program)
+        watchdog = Timer(_SECONDS + self.patience, link.close)  # a link that hangs fails its test
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            if isinstance(link, QueuedLink):
+                deadline = time.monotonic() + self.patience
+                while (what := link.waiting()) is not None:
+                    assert time.monotonic() < deadline, f"after {self.patience:.0f} s it still waits: {what}"
+                    time.sleep(0.05)
+            yield link
+        finally:
+            watchdog.cancel()
+            link.close()
+
     def test_the_stream_is_whole(self, tmp_path: Path) -> None:
         """Every byte there and back, in blocks of any size."""
         sent = bytes(range(256)) * 2048
-        with _started(self.machine(tmp_path), _ECHO) as link:
+        with self.started(self.machine(tmp_path), _ECHO) as link:
             back = b""
             for at in range(0, len(sent), 50_021):
                 block = sent[at : at + 50_021]
@@ -103,11 +123,11 @@ class ExecutorContract:
     def test_closing_ends_the_program(self, tmp_path: Path) -> None:
         """Its standard input ends, and soon it is gone."""
         machine = self.machine(tmp_path)
-        with _started(machine, _LASTING) as link:
+        with self.started(machine, _LASTING) as link:
             pid = int(_line(link))
-        deadline = time.monotonic() + _SECONDS
+        deadline = time.monotonic() + _SECONDS + self.patience
         while True:
-            with _started(machine, _LOOK.replace("PID", str(pid))) as link:
+            with self.started(machine, _LOOK.replace("PID", str(pid))) as link:
                 if _line(link) == "gone":
                     return
             assert time.monotonic() < deadline, "the program still runs after its link was closed"
@@ -116,7 +136,7 @@ class ExecutorContract:
     def test_closing_leaves_no_process_here(self, tmp_path: Path) -> None:
         """Also if the program stays when its input has ended; and twice is harmless."""
         machine, others = self.machine(tmp_path), set(children(os.getpid()))
-        with _started(machine, _STUBBORN) as link:
+        with self.started(machine, _STUBBORN) as link:
             assert _line(link) == "here"
             own = [pid for top in set(children(os.getpid())) - others for pid in (top, *descendants(top))]
             link.close()
@@ -133,7 +153,7 @@ class ExecutorContract:
                 print("x" * 99, file=sys.stderr)
             sys.exit("it went wrong")
         """)
-        with _started(self.machine(tmp_path), program) as link:
+        with self.started(self.machine(tmp_path), program) as link:
             assert link.stdout.read(1) == b""
             assert "it went wrong" in link.fault(), f"'fault' says '{link.fault()}', not what the program said last"
 
@@ -246,24 +266,6 @@ def _contents(place: Path) -> dict[str, Any]:
         str(path.relative_to(place)): (file_digest(path), bool(path.stat().st_mode & 0o100)) if path.is_file() else None
         for path in place.rglob("*")
     }
-
-
-@contextmanager
-def _started(machine: Machine, program: str) -> Iterator[Link]:
-    link = machine.start(program)
-    watchdog = Timer(2 * _SECONDS, link.close)  # a link that hangs fails its test
-    watchdog.daemon = True
-    watchdog.start()
-    try:
-        if isinstance(link, QueuedLink):
-            deadline = time.monotonic() + _SECONDS
-            while (what := link.waiting()) is not None:
-                assert time.monotonic() < deadline, f"after {_SECONDS:.0f} s it still waits: {what}"
-                time.sleep(0.05)
-        yield link
-    finally:
-        watchdog.cancel()
-        link.close()
 
 
 def _line(link: Link) -> str:

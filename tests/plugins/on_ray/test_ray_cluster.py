@@ -44,6 +44,7 @@ def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 class TestRay(ExecutorContract):
     executor = "ray"
     unreachable = "ray://127.0.0.1:1"
+    patience = 240.0
     _cluster: Cluster
 
     @pytest.fixture(autouse=True)

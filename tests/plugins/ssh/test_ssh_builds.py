@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import toy as toy_plugin
+from gpus import DEVICES, two_gpus
 from msgspec.structs import replace
 from sshd import Sshd, running
 from toyproject import Toy
@@ -149,6 +150,24 @@ def test_a_latency_is_of_one_machine(remote: Remote) -> None:
         assert sorted(differing) == ["a/wait", "b/wait"]
     finally:
         project.close()
+
+
+def test_each_has_a_gpu_of_that_machine(remote: Remote, server: Sshd, tmp_path: Path) -> None:
+    """Its devices are counted there, and given out here: two steps at once get one each."""
+    (tmp_path / "python").write_text(
+        f'#!/bin/sh\nPATH="{two_gpus(tmp_path / "smi")}:$PATH" CBUILD_CPUS=2 exec {sys.executable} "$@"\n'
+    )
+    (tmp_path / "python").chmod(0o755)
+    remote.text(
+        "{fail: devices, seconds: 1, note: n}, gpus: 1",
+        host=server.address.replace(sys.executable, str(tmp_path / "python")),
+    )
+    with open(remote.root / "Compressfile", "a") as file:
+        file.write("  c: {from: a, steps: [{toy.copy: {fail: devices, seconds: 1}, gpus: 1}]}\n")
+        file.write("  d: {from: a, steps: [{toy.copy: {fail: devices, seconds: 1, note: none}}]}\n")
+    assert remote.make("b", "c", "d").exit_code == 0, remote.failure()
+    assert sorted((remote.value("b"), remote.value("c"))) == DEVICES
+    assert remote.value("d") == "all", "a step that asks for none sees all"
 
 
 def test_only_what_is_missing_is_sent(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
