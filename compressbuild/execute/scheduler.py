@@ -134,7 +134,7 @@ class Scheduler:
         if (action := self.actions[index]).evicted:
             action = self.actions[index] = replace(action, why=Explanation("evicted"))
         known = action.damaged or action.result
-        if known is None or not self._fetching.start(index, known):
+        if known is None or known.imported or not self._fetching.start(index, known):
             self._agenda.queue(index)
 
     def _record(self, action: Action, result: ActionResult, *, absent: bool = False) -> None:

@@ -51,7 +51,7 @@ def died():  # a raylet gives its agent 15 s to say its ports, though they were 
 services.get_node = patient
 start = services.start_raylet
 known = inspect.signature(start)
-def informed(*words, **named):  # its agents' ports, as they would: it waits 15 s for them to import Ray, and then aborts
+def informed(*words, **named):  # of its agents' ports: it waits 15 s for them to import Ray and say them, then aborts
     given = known.bind(*words, **named).arguments
     for name, number in (("dashboard_agent_listen_port", -1), ("metrics_agent_port", -1), ("metrics_export_port", -1),
                          ("runtime_env_agent_port", given["runtime_env_agent_port"])):
@@ -76,6 +76,15 @@ def add():
             if attempt == ATTEMPTS - 1:
                 raise
 right = add()
+deadline = time.monotonic() + PATIENCE
+while True:  # until Ray Client listens
+    try:
+        socket.create_connection(("127.0.0.1", PORT), timeout=5).close()
+        break
+    except OSError:
+        if time.monotonic() > deadline:
+            raise
+        time.sleep(0.2)
 def say():
     print(json.dumps({"right": [info.process.pid for kind in right.all_processes.values() for info in kind]}),
           file=out, flush=True)
