@@ -9,7 +9,7 @@ from threading import Lock
 __all__ = ["Health", "warn"]
 
 _SHOWN = 5
-"""Refusals that are shown one by one."""
+"""Refusals that are shown one by one, and keys: whoever writes there can make as many as they like."""
 
 
 def warn(text: str) -> None:
@@ -38,8 +38,8 @@ class Health:
         """A record is not used, because of the key that signed it. Said once for each key."""
         with self._lock:
             self.refused += 1
-            first = keyid not in self._strangers
-            self._strangers.add(keyid)
+            first = keyid[:12] not in self._strangers and len(self._strangers) < _SHOWN
+            self._strangers.add(keyid[:12])
         if first:
             self._say(
                 f"the remote cache {self._url} has records signed by a key that is not trusted ({keyid[:12]}); "

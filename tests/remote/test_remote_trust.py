@@ -14,6 +14,7 @@ from toyproject import Toy
 from compressbuild.digest import bytes_digest
 from compressbuild.project import connected
 from compressbuild.remote import record
+from compressbuild.remote.health import Health
 from compressbuild.signing import PublicKey, SigningKey
 from compressbuild.store import Tree, TreeFile
 
@@ -71,6 +72,16 @@ def test_another_key_is_not_trusted(
 ) -> None:
     Pair.make(tmp_path, "ci")  # the reader's public key is a new one
     refused(checkout, capfd, "signed by a key that is not trusted", "is not used", "under 'trust'", warnings=1)
+
+
+def test_many_keys_are_few_warnings() -> None:
+    """Whoever can write there names as many keys as they like."""
+    said: list[str] = []
+    health = Health("s3://x", said.append)
+    for number in range(1_000):
+        health.untrusted(f"{number:064}"[::-1])
+        health.untrusted(f"{number:064}"[::-1])
+    assert (len(said), health.refused) == (5, 2_000)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 30, 200, -1])
