@@ -422,13 +422,13 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the tables into docs/scale.md")
     parser.add_argument("--records", type=int, default=100_000)
     parser.add_argument("--targets", type=int, default=10_000)
-    parser.add_argument("--results", type=int, default=500)
+    parser.add_argument("--results", type=int, default=1_000)
     options = parser.parse_args()
     found: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
     ways: dict[str, Callable[[], dict[str, float]]] = {
         "store": lambda: measure_store(options.records),
         "state": lambda: measure_state(options.targets),
-        "scheduler": lambda: measure_scheduler(1_200),
+        "scheduler": lambda: measure_scheduler(10_000),
         "local": measure_local,
         "ssh": measure_ssh,
         "ray": measure_ray,
