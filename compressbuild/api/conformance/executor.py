@@ -213,7 +213,7 @@ class ExecutorContract:
             ):
                 if field == "plugin_code":
                     edited.add(code)
-                given = {"facts": facts, "tools": {tool: version}, "python": ready.python} | (
+                given: dict[str, Any] = {"facts": facts, "tools": {tool: version}, "python": ready.python} | (
                     {field: expected} if field else {}
                 )
                 request = _request(tmp_path / str(number), expect=WorkExpect(**given), sight=WorkSight(files=(code,)))

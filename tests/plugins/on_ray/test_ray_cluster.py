@@ -182,7 +182,7 @@ def test_a_process_of_a_node_is_killed(remote: Elsewhere, ray: Cluster) -> None:
 
 def test_a_node_of_the_cluster_is_lost(tmp_path: Path, ray: Cluster) -> None:
     remote = Elsewhere(tmp_path / "project", ray.address(workers=2))
-    two(remote, 15)  # on a busy machine the loss takes a while
+    two(remote, 60)  # on a busy machine the second worker takes half a minute to come
     lost: list[int] = []
 
     def kill() -> None:
