@@ -124,20 +124,22 @@ def measure_state(targets: int) -> dict[str, float]:
 
 
 def measure_scheduler(nodes: int) -> dict[str, float]:
-    """Seconds of CPU of the scheduler's own decisions for each node, by how many workers there are. Nothing runs."""
+    """Seconds of CPU of the scheduler's own decisions for each node, by how many workers of one CPU an address has.
+    Nothing runs. Of ``nodes``, each of one half waits for one of the other."""
     found = {}
     for workers in _WORKERS:
         inputs: dict[int, list[int]] = {n: [] if n < nodes // 2 else [n - nodes // 2] for n in range(nodes)}
         places = Places(Pools(1), lambda host, workers=workers: [Pools(1) for _ in range(workers)])  # type: ignore[misc]
-        agenda = Agenda(inputs, dict.fromkeys(inputs, 1.0))
-        need, running, now = Need(host="ray://head"), [], 0.0
+        host = "ray://head"
+        agenda = Agenda(inputs, dict.fromkeys(inputs, 1.0), places=dict.fromkeys(inputs, host))
+        need, running, now = Need(host=host), [], 0.0
         began = time.process_time()
         while True:
             while (index := agenda.due()) is not None:
                 agenda.queue(index)
             agenda.next_round()
             places.next_round()
-            while not places.is_full and (index := agenda.next(idle=places.running == 0)) is not None:
+            while (index := agenda.next(places.is_full, idle=places.running == 0)) is not None:
                 if places.try_acquire(index, need, 1.0):
                     heapq.heappush(running, (now + 1 + index % 7, index))
                     places.began(index)
@@ -420,13 +422,13 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the tables into docs/scale.md")
     parser.add_argument("--records", type=int, default=100_000)
     parser.add_argument("--targets", type=int, default=10_000)
-    parser.add_argument("--results", type=int, default=500)
+    parser.add_argument("--results", type=int, default=1_000)
     options = parser.parse_args()
     found: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
     ways: dict[str, Callable[[], dict[str, float]]] = {
         "store": lambda: measure_store(options.records),
         "state": lambda: measure_state(options.targets),
-        "scheduler": lambda: measure_scheduler(1_200),
+        "scheduler": lambda: measure_scheduler(10_000),
         "local": measure_local,
         "ssh": measure_ssh,
         "ray": measure_ray,

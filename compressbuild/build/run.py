@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +34,7 @@ from ..execute.sandbox import sandboxes
 from ..execute.scheduler import Scheduler
 from ..graph import TargetPlan
 from ..interrupts import Held
-from ..machines.machines import workers
+from ..machines.machines import Machines, workers
 from ..plan import look_ahead
 from ..platforms import Facts
 from ..project import Project, Selection, connected, renewed
@@ -76,15 +77,8 @@ def build_targets(
     cpus = project.facts.get("cpu.count")
     slots = at_once(jobs or (cpus if isinstance(cpus, int) else 1))
     shared = any(node.options.gpus for node in project.graph.nodes)
-    pools: Pools | Places = _pools_of(project.facts, slots, gpus=shared)
-    if project.machines is not None and isinstance(pools, Pools):
-        machines = project.machines
-        pools = Places(
-            pools,
-            lambda host: [
-                _pools_of(machines.facts(host), gpus=shared) for _ in range(workers(machines.executor(host), host))
-            ],
-        )
+    here = _pools_of(project.facts, slots, gpus=shared)
+    pools = Places(here, partial(_pools_at, project.machines, gpus=shared) if project.machines is not None else None)
     selection = selection or project.select(targets)
     prepared = prepare(project, selection.names, observe, check=check, remeasure=remeasure, keep_going=keep_going)
     build = Build(
@@ -111,6 +105,11 @@ def _executor(project: Project, pythons: Sequence[str]) -> Executor:
         return here
     machines = project.machines
     return Routed(here, lambda host: Away(host, lambda: machines.session(host), machines.give_up))
+
+
+def _pools_at(machines: Machines, host: str, *, gpus: bool) -> list[Pools]:
+    """What the workers at an address have."""
+    return [_pools_of(machines.facts(host), gpus=gpus) for _ in range(workers(machines.executor(host), host))]
 
 
 def _pools_of(facts: Facts, slots: int | None = None, *, gpus: bool) -> Pools:
@@ -145,7 +144,7 @@ class Build:
     """One run of ``cbuild TARGET…``."""
 
     def __init__(
-        self, project: Project, selection: Selection, executor: Executor, pools: Pools | Places, observe: Observe,
+        self, project: Project, selection: Selection, executor: Executor, pools: Places, observe: Observe,
         *, keep_going: bool = False, check: bool = False, remeasure: bool = False,
         publish: bool = True,
     ) -> None:  # fmt: skip

@@ -205,7 +205,8 @@ def pull(targets: tuple[str, ...], file: str, overrides: tuple[str, ...], cache_
         wanted = {result.key: result for result in there if not result.imported}  # an import has its file here
         came = sum(future.result() for future in [remote.fetch(result) for result in wanted.values()])
         lacking = len(plan.actions) - plan.count("cached")
-        click.echo(f"{came} outputs fetched from {remote.settings.url}; {lacking} nodes are not in it")
+        rest = f"{lacking} nodes are not in it" if lacking else "nothing is missing"
+        click.echo(f"{came} outputs fetched from {remote.settings.url}" + ("" if remote.health.down else f"; {rest}"))
         if remote.health.down:
             raise StoreError(f"the remote cache cannot be used: {remote.health.down}")
     return 0

@@ -3,6 +3,7 @@
 A node *waits* for its inputs. When all have ended it is *due*: whoever holds the agenda looks up its result, and calls
 :meth:`ended`, or :meth:`queue` if it must run. Of the *ready* nodes, :meth:`next` gives the one with the longest
 path ahead of it. A node that cannot start now is put off to the next round, or *held* while another process runs it.
+Nodes of one machine queue together, and are passed over while it is full: a round costs the same however many wait.
 
 Nodes that must run *alone* go first when the machine is idle. They take the same time whenever they run, and each wait
 until the machine is idle costs the slots that fall idle before it, so they should share one.
@@ -14,14 +15,20 @@ it is lost. A node that lacks an input is due like any other, and ends without a
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 __all__ = ["Agenda"]
+
+_Heap = list[tuple[float, int]]
+"""Of (-priority, node)."""
+_Full = Callable[[str, bool], bool]
 
 
 class Agenda:
     """``inputs``: node → the nodes it needs, for every node of the build, in topological order. ``priority``: by node,
-    the length of the longest path from it. ``alone``: the nodes beside which nothing runs."""
+    the length of the longest path from it. ``alone``: the nodes beside which nothing runs. ``places``: by node, the
+    address of the machine that it runs on; empty, or not there: this one."""
 
     def __init__(
         self,
@@ -29,11 +36,13 @@ class Agenda:
         priority: Sequence[float],
         *,
         alone: Collection[int] = (),
+        places: Mapping[int, str] | None = None,
         keep_going: bool = False,
     ) -> None:
         self._inputs = {node: frozenset(sources) for node, sources in inputs.items()}
         self._priority = priority
         self._alone = frozenset(alone)
+        self._places = places or {}
         self._keep_going = keep_going
         self._consumers: dict[int, list[int]] = {node: [] for node in inputs}
         for node, sources in self._inputs.items():
@@ -41,8 +50,8 @@ class Agenda:
                 self._consumers[source].append(node)
         self._waiting = {node: len(sources) for node, sources in self._inputs.items()}
         self._due = [node for node, left in self._waiting.items() if left == 0]
-        self._ready: list[tuple[float, int]] = []  # heap of (-priority, node)
-        self._ready_alone: list[tuple[float, int]] = []
+        self._ready: dict[str, _Heap] = defaultdict(list)  # by place; none is empty
+        self._ready_alone: dict[str, _Heap] = defaultdict(list)
         self._put_off: list[int] = []
         self._held: list[int] = []
         self._starved: dict[int, set[int]] = {}  # node → inputs that are made again for it
@@ -56,21 +65,25 @@ class Agenda:
         """A node whose inputs have all ended, each once; None if there is none."""
         return self._due.pop() if self._due else None
 
-    def next(self, *, idle: bool = False) -> int | None:
-        """The ready node of the highest priority, to be started now. None if there is none in this round. ``idle``:
-        nothing runs."""
-        while (self._ready or self._ready_alone) and not self.stopped:
-            _, node = heapq.heappop(self._first_heap(idle=idle))
+    def next(self, full: _Full = lambda place, alone: False, *, idle: bool = False) -> int | None:
+        """The ready node of the highest priority, to be started now. None if there is none in this round. ``full(place,
+        alone)``: whether a place can take no more of either sort in this round. ``idle``: nothing runs."""
+        while not self.stopped and (found := self._first(full, idle=idle)) is not None:
+            queues, place = found
+            _, node = heapq.heappop(queues[place])
+            if not queues[place]:
+                del queues[place]
             if not self.lacks(node):
                 return node
             self._due.append(node)  # an input was made again for another, and failed
         return None
 
-    def _first_heap(self, *, idle: bool) -> list[tuple[float, int]]:
-        """The one that holds the next node; one of them has some."""
-        if not self._ready or not self._ready_alone:
-            return self._ready or self._ready_alone
-        return self._ready_alone if idle else min(self._ready, self._ready_alone, key=lambda heap: heap[0])
+    def _first(self, full: _Full, *, idle: bool) -> tuple[dict[str, _Heap], str] | None:
+        """Where the next node is: of which queues, at which place."""
+        found = [(self._ready_alone, place) for place in self._ready_alone if not full(place, True)]
+        if not (found and idle):
+            found += [(self._ready, place) for place in self._ready if not full(place, False)]
+        return min(found, key=lambda each: each[0][each[1]][0], default=None)
 
     def next_round(self) -> None:
         """Nodes that were put off or held are ready again."""
@@ -105,7 +118,8 @@ class Agenda:
 
     def queue(self, node: int) -> None:
         """It must run, whether it has before or not."""
-        heapq.heappush(self._ready_alone if node in self._alone else self._ready, (-self._priority[node], node))
+        queues = self._ready_alone if node in self._alone else self._ready
+        heapq.heappush(queues[self._places.get(node, "")], (-self._priority[node], node))
 
     def put_off(self, node: int) -> None:
         """There is no room for it in this round."""

@@ -19,9 +19,9 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-__all__ = ["Need", "Pools"]
+__all__ = ["DEPTH", "Need", "Pools"]
 
-_DEPTH = 64
+DEPTH = 64
 """Nodes that are refused in a round before no more are asked: a round costs the same however many wait."""
 
 
@@ -89,7 +89,7 @@ class Pools:
     @property
     def is_full(self) -> bool:
         """Whether to ask for no more in this round."""
-        if self._refused >= _DEPTH or self._used(self._granted)[0] >= self.cpus or self._has_exclusive():
+        if self._refused >= DEPTH or self._used(self._granted)[0] >= self.cpus or self._has_exclusive():
             return True
         if self._head is None:
             return False

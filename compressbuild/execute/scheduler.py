@@ -31,7 +31,6 @@ from .inputs import Inputs
 from .observe import Observe
 from .outcome import NodeFailure, Outcome, unreadable
 from .places import Places
-from .pools import Pools
 from .repeated import differences
 from .request import make_request, preloads
 from .run import Run, Workplaces, first_unmet
@@ -52,7 +51,7 @@ class Scheduler:
         keyer: Keyer,
         store: Store,
         executor: Executor,
-        pools: Pools | Places,
+        pools: Places,
         traces: Traces,
         starts: Starts,
         observe: Observe,
@@ -84,7 +83,8 @@ class Scheduler:
         expected = self._expected = Expected((self.graph.nodes[i] for i in inputs), self._traces)
         alone = {i for i in inputs if self._pools.takes_all(expected.need(self.graph.nodes[i]))}
         priority = expected.priority(self.graph, needed, alone)
-        self._agenda = Agenda(inputs, priority, alone=alone, keep_going=self._keep_going)
+        places = {i: self.graph.nodes[i].host for i in inputs}
+        self._agenda = Agenda(inputs, priority, alone=alone, places=places, keep_going=self._keep_going)
         for name in targets:
             self._awaited.add(name, self.graph.targets[name].nodes)
         try:
@@ -134,7 +134,7 @@ class Scheduler:
         if (action := self.actions[index]).evicted:
             action = self.actions[index] = replace(action, why=Explanation("evicted"))
         known = action.damaged or action.result
-        if known is None or not self._fetching.start(index, known):
+        if known is None or known.imported or not self._fetching.start(index, known):
             self._agenda.queue(index)
 
     def _record(self, action: Action, result: ActionResult, *, absent: bool = False) -> None:
@@ -183,7 +183,7 @@ class Scheduler:
         self._awaited.finish()  # before anything starts: a measurement is not to be disturbed
         agenda.next_round()
         self._pools.next_round()
-        while not self._pools.is_full and (index := agenda.next(idle=self._pools.running == 0)) is not None:
+        while (index := agenda.next(self._pools.is_full, idle=self._pools.running == 0)) is not None:
             self._start(index)
         self._awaited.finish()
         if not agenda.is_done or self._running or (self._fetching.is_open and not agenda.stopped):

@@ -9,7 +9,7 @@ from threading import Lock
 __all__ = ["Health", "warn"]
 
 _SHOWN = 5
-"""Refusals that are shown one by one."""
+"""Refusals that are shown one by one, and keys: whoever writes there can make as many as they like."""
 
 
 def warn(text: str) -> None:
@@ -25,6 +25,7 @@ class Health:
         self._lock = Lock()
         self.down: str | None = None
         self.refused = 0
+        self._strangers: set[str] = set()
 
     def failed(self, reason: str) -> None:
         """The store did not answer as it should."""
@@ -32,6 +33,18 @@ class Health:
             first, self.down = self.down is None, self.down or reason
         if first:
             self._say(f"the remote cache {self._url} cannot be used, so this goes on without it: {reason}")
+
+    def untrusted(self, keyid: str) -> None:
+        """A record is not used, because of the key that signed it. Said once for each key."""
+        with self._lock:
+            self.refused += 1
+            first = keyid[:12] not in self._strangers and len(self._strangers) < _SHOWN
+            self._strangers.add(keyid[:12])
+        if first:
+            self._say(
+                f"the remote cache {self._url} has records signed by a key that is not trusted ({keyid[:12]}); "
+                "what it signed is not used. If you trust its owner, list the public key under 'trust'"
+            )
 
     def refuse(self, what: str, why: str) -> None:
         """Something that lies there is not used."""

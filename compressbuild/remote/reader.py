@@ -13,7 +13,7 @@ from ..signing import PublicKey
 from ..store import ActionResult, Store, Tree, TreeFile
 from .health import Health
 from .objects import Objects, TooLarge, Unreachable
-from .record import RECORD_LIMIT, Bundle, Refused, blob_name, record_name, tree_name, unpack
+from .record import RECORD_LIMIT, Bundle, Refused, Untrusted, blob_name, record_name, tree_name, unpack
 from .workers import Workers
 
 __all__ = ["BUNDLE_LIMIT", "Reader"]
@@ -79,6 +79,9 @@ class Reader:
             return unpack(got.data, key, trust) if got is not None else None
         except Unreachable as error:
             self._health.failed(str(error))
+        except Untrusted as error:
+            self.bad.add(name)
+            self._health.untrusted(error.keyid)
         except (Refused, TooLarge) as error:
             self._refuse(name, f"the record of action {key[:12]}", str(error))
         return None

@@ -21,6 +21,7 @@ __all__ = [
     "SMALL",
     "Bundle",
     "Refused",
+    "Untrusted",
     "blob_name",
     "mentioned",
     "pack",
@@ -42,6 +43,14 @@ RECORD_LIMIT = 1 << 20
 
 class Refused(Exception):
     """A record or an object that is not used. The message says why, after its name."""
+
+
+class Untrusted(Refused):
+    """It may be sound, but a key that is not trusted signed it. ``keyid``: of that key."""
+
+    def __init__(self, keyid: str) -> None:
+        super().__init__(f"is signed by a key that is not trusted ({keyid[:12]})")
+        self.keyid = keyid
 
 
 class Bundle(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -101,7 +110,7 @@ def unpack(data: bytes, key: Digest, trust: Mapping[str, PublicKey]) -> tuple[Ac
     packed = _decoded(data, _Packed)
     signer = trust.get(packed.signature.keyid)
     if signer is None:
-        raise Refused(f"is signed by a key that is not trusted ({packed.signature.keyid[:12]})")
+        raise Untrusted(packed.signature.keyid)
     if not signer.verifies(packed.signature, _SIGNED + packed.statement):
         raise Refused("has a wrong signature")
     try:

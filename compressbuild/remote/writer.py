@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from threading import Condition, Lock
 
-from ..digest import Digest
+from ..digest import Digest, bytes_digest
 from ..errors import StoreError
 from ..signing import PublicKey, SigningKey
 from ..store import ActionResult, Store, Tree
@@ -135,7 +135,10 @@ class Writer:
         found = self._reader.record(result.key, self._trust())
         if self._health.down:
             raise Unreachable(self._health.down)
-        return found is not None and result.key not in self._reader.spoiled
+        if found is None or result.key in self._reader.spoiled:
+            return False
+        bundle = found[1]  # which the signature covers by the digests of its files alone
+        return bundle is None or all(bytes_digest(data) == digest for digest, data in bundle.files.items())
 
     def _bundle(self, tree: Tree, *, whole: bool) -> Bundle:
         """The tree and its small files, as many as fit. Those of an import stay out: each machine has its own."""

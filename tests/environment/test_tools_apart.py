@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 from command import CBUILD, Ran
+from gpus import DEVICES, two_gpus
 
 from compressbuild.execute.borrow import Borrowed
 from compressbuild.execute.events import EnvironmentStatus, NodeFinished, TargetFinished
@@ -187,3 +188,30 @@ def test_locked_software_is_that_of_the_engine(built):
     built("lock")
     assert "tinytool" not in (built.root / "Compressfile.lock").read_text()
     built("lock", "--check")
+
+
+def test_each_has_a_gpu_of_its_own(built, tmp_path):
+    """Also where an environment brings its own CUDA: Python and libraries see one device, and no two steps share it."""
+    built.edit("Compressfile", "steps: [tool.old, tool.new]", "steps: [{tool.new: {}, gpus: 1}]")
+    built.edit(
+        "Compressfile", "older: {from: m, steps: [tool.old]}", "older: {from: m, steps: [{tool.old: {}, gpus: 1}]}"
+    )
+    built.edit("f.txt", "abc", "abe")
+    path = f"{two_gpus(tmp_path / 'smi')}:{built.environment()['PATH']}"
+    ran = built.json("both", "older", "-j", "2", PATH=path)
+    assert {"both/tool.new", "older/tool.old"} <= set(ran.started)
+    seen = []
+    for name in ("both~tool.new", "older~tool.old"):
+        log = (built.root / f".cbuild/logs/{name}.log").read_text()
+        seen += [line.split()[1:] for line in log.splitlines() if line.startswith("devices ")]
+    assert sorted(seen) == [[device, repr(device.encode())] for device in DEVICES]
+
+
+def test_with_another_machine_it_is_refused_with_the_reason(built):
+    """Environments are made on this machine only: a target whose steps run elsewhere says so, and the others build."""
+    built.edit("Compressfile", "version: 1", 'version: 1\nhost: "nobody@127.0.0.1"')
+    refused = built("older", code=4)
+    assert "the environment 'old', which no other machine can have yet" in refused.err
+    assert "Traceback" not in refused.text
+    refused = built("all", code=4)
+    assert "the environment 'old', which no other machine can have yet" in refused.text

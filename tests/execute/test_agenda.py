@@ -9,8 +9,10 @@ import pytest
 from sweeps import Tally, tallied, tries
 
 from compressbuild.execute.agenda import Agenda
+from compressbuild.execute.places import Places
 from compressbuild.execute.pools import Need, Pools
 
+HOST = "ray://head"
 FATES = ("cached", "evicted", "built", "built", "failed")
 
 
@@ -24,16 +26,21 @@ class World:
         self.inputs = {n: dice.sample(range(n), dice.randint(0, min(n, 3))) for n in range(count)}
         self.fate = [dice.choice(FATES) for _ in range(count)]
         self.again = [dice.random() < 0.8 for _ in range(count)]  # whether an evicted result can be made again
-        self.needs = [Need(dice.randint(1, 2), exclusive=dice.random() < 0.2) for _ in range(count)]
+        hosts = ("", HOST) if dice.random() < 0.5 else ("",)
+        self.needs = [
+            Need(dice.randint(1, 2), exclusive=dice.random() < 0.2, host=dice.choice(hosts)) for _ in range(count)
+        ]
         self.elsewhere = [dice.choice((0, 0, 0, 1, 2)) for _ in range(count)]  # rounds that another process has it
         self.keep_going = dice.random() < 0.5
         self.seconds = [dice.randint(1, 4) for _ in range(count)]
         self.priority = self.longest_paths(self.seconds)
         self.cpus = dice.randint(1, 3)
         self.now = 0.0
-        self.pools = Pools(self.cpus, clock=lambda: self.now)
+        self.workers = dice.randint(1, 3)  # at the other address
+        self.pools = Places(self.machine(), lambda host: [self.machine() for _ in range(self.workers)])
         self.alone = {node for node in range(count) if self.needs[node].exclusive}
-        self.agenda = Agenda(self.inputs, self.priority, alone=self.alone, keep_going=self.keep_going)
+        places = {node: need.host for node, need in enumerate(self.needs) if need.host}
+        self.agenda = Agenda(self.inputs, self.priority, alone=self.alone, places=places, keep_going=self.keep_going)
         self.status: dict[int, str] = {}
         self.absent: set[int] = set()  # ended with a result, but without its bytes
         self.ready: set[int] = set()
@@ -42,6 +49,13 @@ class World:
         self.started: list[int] = []
         self.running: list[int] = []
         self.stopped = False
+
+    def machine(self) -> Pools:
+        return Pools(self.cpus, clock=lambda: self.now)
+
+    def has_room(self, node: int) -> bool:
+        """Whether its machine can take more in this round, as far as one knows without asking."""
+        return not self.pools.is_full(self.needs[node].host, node in self.alone)
 
     def longest_paths(self, cost: list[int]) -> list[float]:
         def length(node: int) -> int:
@@ -62,9 +76,9 @@ class World:
             self.agenda.next_round()
             self.pools.next_round()
             put_off: set[int] = set()
-            while not self.pools.is_full:
-                node = self.agenda.next(idle=not self.running)
-                idle = self.ready - put_off
+            while True:
+                idle = {node for node in self.ready - put_off if self.has_room(node)}
+                node = self.agenda.next(self.pools.is_full, idle=not self.running)
                 if node is None:
                     assert self.stopped or not any(map(self.may_run, idle)), "a node could start, and none was given"
                     break
@@ -141,7 +155,9 @@ class World:
             self.started.append(node)
             self.running.append(node)
             self.pools.began(node)
-            together = [self.needs[n] for n in self.running]
+            place = self.pools.place(node)
+            assert place.partition("#")[0] == self.needs[node].host
+            together = [self.needs[n] for n in self.running if self.pools.place(n) == place]
             assert len(together) == 1 or not any(need.exclusive for need in together)
             assert len(together) == 1 or sum(need.cpus for need in together) <= self.cpus
         return True

@@ -14,6 +14,7 @@ from compressbuild.execute.events import NodeFinished, NodeRetried
 from compressbuild.execute.executor import Cause, Finished, Happening, Started
 from compressbuild.execute.local import LocalExecutor
 from compressbuild.execute.observe import Observe
+from compressbuild.execute.places import Places
 from compressbuild.execute.pools import Need, Pools
 from compressbuild.platforms import Facts
 
@@ -64,7 +65,7 @@ def build(toy: Toy, executor: object, pools: Pools | None = None) -> tuple[int, 
     project = toy.open()
     try:
         observe = Observe(project.state / "logs", own_dirs=(), observers=[seen.append])
-        report = Build(project, project.select(("all",)), executor, pools or Pools(2), observe).run(2)  # type: ignore[arg-type]
+        report = Build(project, project.select(("all",)), executor, Places(pools or Pools(2)), observe).run(2)  # type: ignore[arg-type]
     finally:
         project.close()
     failures = [e.cause for e in seen if isinstance(e, NodeFinished) and e.status == "failed"]

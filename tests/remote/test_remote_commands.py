@@ -11,11 +11,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 from command import Work
 from servers import free_port, served
 from toyproject import CHAIN, Toy
 
+from compressbuild.remote import record
 from compressbuild.remote.objects import ObjectStore, Tag
 from compressbuild.remote.sweep import sweep
 
@@ -52,11 +54,35 @@ def test_push_pull_and_work_without_the_place(
     other, env = machine("two", writes=False)
     assert "5 cached" in other("-n", "all").out
     assert "cached   b/toy.copy" in other("why", "b").out
-    assert other("cache", "pull").out.startswith("3 outputs fetched")
+    pulled = other("cache", "pull").out
+    assert pulled.startswith("3 outputs fetched")
+    assert pulled.endswith("; nothing is missing\n")
     (tmp_path / "shared").rename(tmp_path / "gone")
     assert not other("all", "--json").built
     assert other.published() == work.published()
     assert "there is no remote cache" in other("cache", "pull", code=2, CBUILD_REMOTE="").err
+
+
+def test_push_replaces_what_somebody_changed(
+    machine: Callable[..., tuple[Work, dict[str, str]]], tmp_path: Path
+) -> None:
+    """Small files lie in the record, and its signature covers their digests: changed ones are found, and sent again."""
+    work, env = machine("one")
+    work("all", **env)
+    changed = 0
+    for path in records(tmp_path):
+        packed = record._decoded(path.read_bytes(), record._Packed)
+        if packed.bundle is not None and packed.bundle.files:
+            bundle = record.Bundle(packed.bundle.tree, dict.fromkeys(packed.bundle.files, b"evil"))
+            data = msgspec.msgpack.encode(msgspec.structs.replace(packed, bundle=bundle))
+            path.write_bytes(record._MAGIC + data)
+            changed += 1
+    assert changed == 3, "all but the import's"
+    assert work("cache", "push", **env).out.startswith("3 results sent")
+    other, env = machine("two", writes=False)
+    ran = other("all")
+    assert "warning" not in ran.text
+    assert other.published() == work.published()
 
 
 def test_a_killed_build_is_sent_by_the_next_one(

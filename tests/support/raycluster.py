@@ -18,11 +18,13 @@ from typing import Any
 
 _PORT = 10001  # in the namespace, where it is free
 _PATIENCE = 180  # seconds for a node to start
+_ATTEMPTS = 3  # at a cluster: on a busy machine the first imports of Ray's own programs take too long for it
 _SCRIPT = """
-import fcntl, json, os, socket, struct, sys, time
+import fcntl, inspect, json, os, socket, struct, sys, time
 out = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sH14x", b"lo", 0x49))  # SIOCSIFFLAGS: up
+from ray import _raylet
 from ray._private import services
 from ray.cluster_utils import Cluster
 plain = services.get_node
@@ -32,10 +34,30 @@ def patient(*words):  # Ray gives a node 30 s to start, which is too little on a
         try:
             return plain(*words)
         except RuntimeError:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or died():
                 raise
             time.sleep(0.2)
+def died():  # a raylet gives its agent 15 s to say its ports, though they were given to it, and then aborts
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                with open(f"/proc/{entry.name}/stat") as file:
+                    name, _, rest = file.read().partition(" (")[2].rpartition(") ")
+            except OSError:
+                continue
+            if name == "raylet" and rest.split()[:2] == ["Z", str(os.getpid())]:
+                return True
+    return False
 services.get_node = patient
+start = services.start_raylet
+known = inspect.signature(start)
+def informed(*words, **named):  # of its agents' ports: it waits 15 s for them to import Ray and say them, then aborts
+    given = known.bind(*words, **named).arguments
+    for name, number in (("dashboard_agent_listen_port", -1), ("metrics_agent_port", -1), ("metrics_export_port", -1),
+                         ("runtime_env_agent_port", given["runtime_env_agent_port"])):
+        _raylet.persist_port(given["session_dir"], given["node_id"], name, number)
+    return start(*words, **named)
+services.start_raylet = informed
 size = 80 << 20
 port = 20000
 def here():  # every port, for a node waits a few seconds only to hear which ones its agents chose
@@ -47,8 +69,22 @@ def here():  # every port, for a node waits a few seconds only to hear which one
 cluster = Cluster(initialize_head=True, head_node_args={"resources": {"left": 1}, "ray_client_server_port": PORT,
     "include_dashboard": False, **here()})
 def add():
-    return cluster.add_node(resources={"right": 1}, **here())
+    for attempt in range(ATTEMPTS):
+        try:
+            return cluster.add_node(resources={"right": 1}, **here())
+        except Exception:  # for the same reasons; Ray raises no narrower one
+            if attempt == ATTEMPTS - 1:
+                raise
 right = add()
+deadline = time.monotonic() + PATIENCE
+while True:  # until Ray Client listens
+    try:
+        socket.create_connection(("127.0.0.1", PORT), timeout=5).close()
+        break
+    except OSError:
+        if time.monotonic() > deadline:
+            raise
+        time.sleep(0.2)
 def say():
     print(json.dumps({"right": [info.process.pid for kind in right.all_processes.values() for info in kind]}),
           file=out, flush=True)
@@ -99,7 +135,9 @@ class Cluster:
                 "--net",
                 sys.executable,
                 "-c",
-                _SCRIPT.replace("PORT", str(_PORT)).replace("PATIENCE", str(_PATIENCE)),
+                _SCRIPT.replace("PORT", str(_PORT))
+                .replace("PATIENCE", str(_PATIENCE))
+                .replace("ATTEMPTS", str(_ATTEMPTS)),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -176,7 +214,13 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(place: Path) -> Iterator[Cluster]:
-    found = Cluster(place)
+    for attempt in range(_ATTEMPTS):
+        try:
+            found = Cluster(place)
+            break
+        except RuntimeError:
+            if attempt == _ATTEMPTS - 1:
+                raise
     try:
         yield found
     finally:

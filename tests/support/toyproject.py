@@ -11,6 +11,7 @@ from compressbuild.build.outcome import BuildReport
 from compressbuild.build.run import Build
 from compressbuild.execute.executor import Executor
 from compressbuild.execute.observe import Observe
+from compressbuild.execute.places import Places
 from compressbuild.execute.pools import Pools
 from compressbuild.project import Project
 from compressbuild.registry import Registry, discover
@@ -72,7 +73,7 @@ class Toy:
         try:
             selection = project.select(words or ("all",))
             observe = Observe(project.state / "logs", own_dirs=(), observers=[self.events.append])
-            build = Build(project, selection, inline, Pools(cpus=2), observe, **options)
+            build = Build(project, selection, inline, Places(Pools(cpus=2)), observe, **options)
             report = build.run(2)
         finally:
             project.close()

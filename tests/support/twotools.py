@@ -80,6 +80,11 @@ def stamp(ctx, model: Path, params) -> dict:
     text = next(model.iterdir()).read_text()
     (ctx.out / "value").write_text(f"{text} {tinytool.VERSION}")
     print("prefix", sys.prefix, "click", _found("click"), "PYTHONPATH" in os.environ)
+    import ctypes
+
+    getenv = ctypes.CDLL(None).getenv  # what a library that is no Python sees
+    getenv.restype = ctypes.c_char_p
+    print("devices", os.environ.get("CUDA_VISIBLE_DEVICES"), getenv(b"CUDA_VISIBLE_DEVICES"))
     return {"tool": tinytool.VERSION}
 
 

@@ -20,7 +20,7 @@ from ...execute.procfs import children, descendants
 from ...machines.machines import Machines
 from ...machines.session import Unreachable
 from ..executor import Link, Machine, QueuedLink
-from ..work import WorkInput, WorkRequest
+from ..work import WorkExpect, WorkInput, WorkRequest, WorkSight
 from .plugin import manifest_imports, plugin_of, record, registry
 
 __all__ = ["ExecutorContract"]
@@ -58,11 +58,13 @@ except ProcessLookupError:
 class ExecutorContract:
     """A subclass names the record and an address that tests can reach, with all options that it takes there.
 
-    ``unreachable``: an address of its form where nothing answers; empty: none can be had.
+    ``unreachable``: an address of its form where nothing answers; empty: none can be had. ``patience``: seconds until a
+    program that was started there runs.
     """
 
     executor: ClassVar[str] = ""
     unreachable: ClassVar[str] = ""
+    patience: ClassVar[float] = _SECONDS
 
     def address(self) -> str:
         """As a Compressfile writes it. Abstract: a test makes or knows a machine."""
@@ -84,10 +86,28 @@ class ExecutorContract:
     def machine(self, tmp_path: Path) -> Machine:
         return Machines(registry(), tmp_path, "auto").machine(self.address())
 
+    @contextmanager
+    def started(self, machine: Machine, program: str) -> Iterator[Link]:
+        """A link to a program that runs."""
+        link = machine.start(program)
+        watchdog = Timer(_SECONDS + self.patience, link.close)  # a link that hangs fails its test
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            if isinstance(link, QueuedLink):
+                deadline = time.monotonic() + self.patience
+                while (what := link.waiting()) is not None:
+                    assert time.monotonic() < deadline, f"after {self.patience:.0f} s it still waits: {what}"
+                    time.sleep(0.05)
+            yield link
+        finally:
+            watchdog.cancel()
+            link.close()
+
     def test_the_stream_is_whole(self, tmp_path: Path) -> None:
         """Every byte there and back, in blocks of any size."""
         sent = bytes(range(256)) * 2048
-        with _started(self.machine(tmp_path), _ECHO) as link:
+        with self.started(self.machine(tmp_path), _ECHO) as link:
             back = b""
             for at in range(0, len(sent), 50_021):
                 block = sent[at : at + 50_021]
@@ -103,11 +123,11 @@ class ExecutorContract:
     def test_closing_ends_the_program(self, tmp_path: Path) -> None:
         """Its standard input ends, and soon it is gone."""
         machine = self.machine(tmp_path)
-        with _started(machine, _LASTING) as link:
+        with self.started(machine, _LASTING) as link:
             pid = int(_line(link))
-        deadline = time.monotonic() + _SECONDS
+        deadline = time.monotonic() + _SECONDS + self.patience
         while True:
-            with _started(machine, _LOOK.replace("PID", str(pid))) as link:
+            with self.started(machine, _LOOK.replace("PID", str(pid))) as link:
                 if _line(link) == "gone":
                     return
             assert time.monotonic() < deadline, "the program still runs after its link was closed"
@@ -116,7 +136,7 @@ class ExecutorContract:
     def test_closing_leaves_no_process_here(self, tmp_path: Path) -> None:
         """Also if the program stays when its input has ended; and twice is harmless."""
         machine, others = self.machine(tmp_path), set(children(os.getpid()))
-        with _started(machine, _STUBBORN) as link:
+        with self.started(machine, _STUBBORN) as link:
             assert _line(link) == "here"
             own = [pid for top in set(children(os.getpid())) - others for pid in (top, *descendants(top))]
             link.close()
@@ -133,7 +153,7 @@ class ExecutorContract:
                 print("x" * 99, file=sys.stderr)
             sys.exit("it went wrong")
         """)
-        with _started(self.machine(tmp_path), program) as link:
+        with self.started(self.machine(tmp_path), program) as link:
             assert link.stdout.read(1) == b""
             assert "it went wrong" in link.fault(), f"'fault' says '{link.fault()}', not what the program said last"
 
@@ -155,10 +175,7 @@ class ExecutorContract:
         with closing(machines), closing(Away("the machine", lambda: machines.session(self.address()))) as away:
             request = _request(tmp_path)
             log = tmp_path / "log"
-            away.start(7, request, preload=(), log=log, timeout=_SECONDS, memory=None)
-            happened: list[Happening] = []
-            while not any(isinstance(each, Finished) for each in happened):
-                happened += away.wait(_SECONDS)
+            happened = _run(away, request, log)
             end = happened[-1]
             assert isinstance(end, Finished)
             assert end.cause == "ok", end.detail
@@ -167,8 +184,60 @@ class ExecutorContract:
             assert "a line of the log" in log.read_text()
             assert _contents(Path(request.out)) == _contents(Path(request.inputs["subject"].path))
 
+    def test_only_what_it_was_planned_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A node whose key says what its machine is runs there; one that was planned for another machine, or for what
+        this one was before, is refused with the difference, and nothing of it runs."""
+        machines = Machines(registry(), tmp_path / "state", "auto")
+        with closing(machines), closing(Away("the machine", lambda: machines.session(self.address()))) as away:
+            session = machines.session(self.address())
+            code = session.bundle.files["compressbuild/agent/trial.py"]
+            edited: set[str] = set()
+            digest = Away._digest
+            monkeypatch.setattr(
+                Away, "_digest", lambda self, path: "0" * 64 if path in edited else digest(self, path)
+            )  # as if it were edited after it was sent
+            ready = session.ready
+            tool, version = next(iter(sorted(ready.versions.items())))
+            facts = {name: ready.facts[name] for name in ("cpu.model", "cpu.isa")} | {"host": ready.host}
+            for number, (field, expected, says) in enumerate(
+                [
+                    ("", {}, ""),
+                    ("facts", facts | {"cpu.model": "another"}, "cpu.model is "),
+                    ("facts", facts | {"cpu.isa": ["none"]}, "cpu.isa is "),
+                    ("facts", facts | {"host": "0123456789abcdef"}, "host is "),
+                    ("tools", {tool: f"{version}.1"}, f"{tool} is "),
+                    ("tools", {"no-such-distribution": "1"}, "no-such-distribution is not installed there, not 1"),
+                    ("python", "2.7", "Python is "),
+                    ("plugin_code", {}, "compressbuild/agent/trial.py is other code there than the key covers"),
+                ]
+            ):
+                if field == "plugin_code":
+                    edited.add(code)
+                given: dict[str, Any] = {"facts": facts, "tools": {tool: version}, "python": ready.python} | (
+                    {field: expected} if field else {}
+                )
+                request = _request(tmp_path / str(number), expect=WorkExpect(**given), sight=WorkSight(files=(code,)))
+                end = _run(away, request, tmp_path / "log")[-1]
+                assert isinstance(end, Finished)
+                if not field:
+                    assert end.cause == "ok", f"it is refused as it is: {end.detail}"
+                    continue
+                assert end.cause == "unavailable", f"it ran, though {field} is not what it was planned for"
+                assert "the machine is not what it was planned for" in end.detail
+                assert says in end.detail
+                assert not any(Path(request.out).iterdir()), "it left something"
 
-def _request(place: Path) -> WorkRequest:
+
+def _run(away: Away, request: WorkRequest, log: Path) -> list[Happening]:
+    """All that happens; its end is last."""
+    away.start(7, request, preload=(), log=log, timeout=_SECONDS, memory=None)
+    happened: list[Happening] = []
+    while not any(isinstance(each, Finished) for each in happened):
+        happened += away.wait(_SECONDS)
+    return happened
+
+
+def _request(place: Path, **fields: Any) -> WorkRequest:
     """A node whose input has all that an artifact may have."""
     subject, project, out = place / "subject", place / "project", place / "out"
     (subject / "deep/er").mkdir(parents=True)
@@ -188,6 +257,7 @@ def _request(place: Path) -> WorkRequest:
         scratch=str(place / "scratch"),
         root=str(project),
         seed=3,
+        **fields,
     )
 
 
@@ -196,24 +266,6 @@ def _contents(place: Path) -> dict[str, Any]:
         str(path.relative_to(place)): (file_digest(path), bool(path.stat().st_mode & 0o100)) if path.is_file() else None
         for path in place.rglob("*")
     }
-
-
-@contextmanager
-def _started(machine: Machine, program: str) -> Iterator[Link]:
-    link = machine.start(program)
-    watchdog = Timer(2 * _SECONDS, link.close)  # a link that hangs fails its test
-    watchdog.daemon = True
-    watchdog.start()
-    try:
-        if isinstance(link, QueuedLink):
-            deadline = time.monotonic() + _SECONDS
-            while (what := link.waiting()) is not None:
-                assert time.monotonic() < deadline, f"after {_SECONDS:.0f} s it still waits: {what}"
-                time.sleep(0.05)
-        yield link
-    finally:
-        watchdog.cancel()
-        link.close()
 
 
 def _line(link: Link) -> str:

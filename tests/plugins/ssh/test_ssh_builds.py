@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import toy as toy_plugin
+from gpus import DEVICES, two_gpus
 from msgspec.structs import replace
 from sshd import Sshd, running
 from toyproject import Toy
@@ -150,6 +152,24 @@ def test_a_latency_is_of_one_machine(remote: Remote) -> None:
         project.close()
 
 
+def test_each_has_a_gpu_of_that_machine(remote: Remote, server: Sshd, tmp_path: Path) -> None:
+    """Its devices are counted there, and given out here: two steps at once get one each."""
+    (tmp_path / "python").write_text(
+        f'#!/bin/sh\nPATH="{two_gpus(tmp_path / "smi")}:$PATH" CBUILD_CPUS=2 exec {sys.executable} "$@"\n'
+    )
+    (tmp_path / "python").chmod(0o755)
+    remote.text(
+        "{fail: devices, seconds: 1, note: n}, gpus: 1",
+        host=server.address.replace(sys.executable, str(tmp_path / "python")),
+    )
+    with open(remote.root / "Compressfile", "a") as file:
+        file.write("  c: {from: a, steps: [{toy.copy: {fail: devices, seconds: 1}, gpus: 1}]}\n")
+        file.write("  d: {from: a, steps: [{toy.copy: {fail: devices, seconds: 1, note: none}}]}\n")
+    assert remote.make("b", "c", "d").exit_code == 0, remote.failure()
+    assert sorted((remote.value("b"), remote.value("c"))) == DEVICES
+    assert remote.value("d") == "all", "a step that asks for none sees all"
+
+
 def test_only_what_is_missing_is_sent(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[str] = []
     plain = Session.send
@@ -197,6 +217,33 @@ def test_a_machine_that_is_always_cut(remote: Remote, server: Sshd) -> None:
     remote.text("{seconds: 0}")
     assert remote.make("b").exit_code == 0
     assert "a/toy.mix" not in remote.ran
+
+
+def test_a_full_disk_there(remote: Remote, server: Sshd, tmp_path: Path) -> None:
+    """The step fails and says why; what was finished before is kept. With room again, only the rest runs."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "none", str(place)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("no right to mount a small disk")
+    try:
+        remote.text(host=server.address.replace("~/agent", str(place / "agent")))
+        (place / "fill").touch()  # its place in the directory is not to lack
+        assert remote.make("a").exit_code == 0
+        assert "a/toy.mix" in remote.ran
+        with open(place / "fill", "ab", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(1 << 12))
+        assert remote.make("b").exit_code == 1
+        assert remote.failure().node == "b/toy.copy"
+        assert "No space left on device" in (remote.failure().error or "")
+        (place / "fill").unlink()
+        assert remote.make("b").exit_code == 0
+        assert remote.ran.count("b/toy.copy") == 1
+        assert "a/toy.mix" not in remote.ran
+        assert nothing_left(server)
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def test_interrupted(remote: Remote, server: Sshd) -> None:
