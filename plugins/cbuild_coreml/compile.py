@@ -175,7 +175,11 @@ def _compare(
     tried = {axis: within(low, high) for axis, (low, high) in sizes.items()}
     return check_parity(
         ctx,
-        replace(settings.parity, axes={**tried, **settings.parity.axes}),
+        replace(
+            settings.parity,
+            axes={**tried, **settings.parity.axes},
+            data=settings.data if settings.parity.data is None else settings.parity.data,
+        ),
         "int8" if settings.weights != "float" else settings.precision,
         reference,
         lambda: load(ctx, ctx.out, settings),

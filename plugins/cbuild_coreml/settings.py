@@ -68,7 +68,12 @@ class CoreMlSettings(Params):
             "per tensor, with ranges seen on `data`"
         ),
     ] = "float"
-    data: Annotated[DatasetRef | None, Meta(description="calibration dataset, which `activations: int8` needs")] = None
+    data: Annotated[
+        DatasetRef | None,
+        Meta(
+            description="calibration dataset, which `activations: int8` needs; on a Mac, the package is compared on it"
+        ),
+    ] = None
     samples: Annotated[Positive, Meta(description="how many samples of `data` calibrate")] = 256
     sizes: Annotated[
         dict[str, Size | Annotated[list[Size], Meta(min_length=2, max_length=2)]],
@@ -125,8 +130,6 @@ class CoreMlSettings(Params):
             raise ValueError(f"'activations: int8' needs 'weights: int8', but they are '{self.weights}'")
         if self.quantized and self.data is None:
             raise ValueError("'activations: int8' needs 'data', a dataset to calibrate on")
-        if not self.quantized and self.data is not None:
-            raise ValueError("'data' is only for 'activations: int8'")
         if self.sparse and (self.weights == "int4" or self.quantized):
             raise ValueError(
                 "'sparse: true' goes with weights of floats, 'int8' or palettes, and with float activations"

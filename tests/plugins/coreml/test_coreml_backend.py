@@ -188,7 +188,6 @@ def test_records() -> None:
         ({**W8A8, "deployment-target": "ios16"}, "'activations: int8' needs 'deployment-target: ios17' or 'macos14'"),
         ({**W8A8, "weights": "palette-4"}, "'activations: int8' needs 'weights: int8', but they are 'palette-4'"),
         ({"weights": "int8", "activations": "int8"}, "'activations: int8' needs 'data'"),
-        ({"data": "some"}, "'data' is only for 'activations: int8'"),
         ({"sparse": True, "weights": "int4"}, "'sparse: true' goes with weights of floats, 'int8' or palettes"),
         ({**W8A8, "sparse": True}, "'sparse: true' goes with .* float activations"),
         ({"weights": "palette-5"}, "Invalid enum value 'palette-5'"),
