@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from ..api.destination import Destination
 from ..api.executor import Executor
 from ..api.needs import Needs
-from ..api.records import Backend, Kind, Source, Stack, Technique
+from ..api.records import Backend, Kind, Source, Technique
+from ..api.stack import Stack
 from ..environment import Environments
 from ..platforms import Facts, check, probe, unavailable
 from ..registry import Plugin, Registry
