@@ -13,11 +13,13 @@ from msgspec.structs import replace
 from ..api.destination import Destination
 from ..api.executor import Executor
 from ..api.needs import Needs
-from ..api.records import Kind, Source, Technique
+from ..api.records import Backend, Kind, Source, Technique
+from ..api.stack import Stack
+from ..environment import Environments
 from ..platforms import Facts, check, probe, unavailable
 from ..registry import Plugin, Registry
 from ..scaffold import KINDS, write
-from .options import offered
+from .options import environments_here, offered
 
 __all__ = ["command"]
 
@@ -30,9 +32,9 @@ def command(ctx: click.Context, as_json: bool) -> int:
     if ctx.invoked_subcommand is not None:
         return 0
     registry = offered()
-    facts = probe()
+    here = _Here(probe(), environments_here(registry))
     for plugin in registry.plugins:
-        row = _row(registry, plugin, facts)
+        row = _row(registry, plugin, here)
         click.echo(msgspec.json.encode(row).decode() if as_json else "\n".join(_lines(row)))
     return 0
 
@@ -53,24 +55,35 @@ def new(name: str, kind: str, into: Path | None) -> int:
     return 0
 
 
-def _row(registry: Registry, plugin: Plugin, facts: Facts) -> dict[str, Any]:
+class _Here(msgspec.Struct, frozen=True):
+    """This machine, and the environments that steps run in."""
+
+    facts: Facts
+    environments: Environments
+
+    def lacking(self, verb: str, stack: Stack, *needs: Needs) -> str | None:
+        """``verb`` with what is missing for software and ``needs``; None: nothing. How to get it says cbuild doctor."""
+        found = [lack for each in (stack.needs, *needs) for lack in check(each, self.facts)]
+        missing = [replace(lack, hint="") for lack in (*found, *self.environments.lacks(stack.environment))]
+        return unavailable(verb, missing) if missing else None
+
+    def of(self, record: Kind | Source | Technique | Destination | Executor, verb: str = "unavailable") -> str | None:
+        return self.lacking(verb, record.stack, record.needs)
+
+
+def _row(registry: Registry, plugin: Plugin, here: _Here) -> dict[str, Any]:
     offers = {
-        "techniques": {
-            name: _lacking("unavailable", facts, *_needs(registry.techniques[name])) for name in plugin.techniques
-        },
-        "backends": {name: _backend(registry, name, facts) for name in plugin.backends},
+        "techniques": {name: here.of(registry.techniques[name]) for name in plugin.techniques},
+        "backends": {name: _backend(registry.backends[name], here) for name in plugin.backends},
         "metrics": dict.fromkeys(plugin.metrics),
         "platforms": dict.fromkeys(plugin.platforms),
-        "sources": {name: _lacking("unavailable", facts, *_needs(registry.sources[name])) for name in plugin.sources},
+        "sources": {name: here.of(registry.sources[name]) for name in plugin.sources},
         "destinations": {
-            name: _lacking("cannot be pushed to", facts, *_needs(registry.destinations[name]))
-            for name in plugin.destinations
+            name: here.of(registry.destinations[name], "cannot be pushed to") for name in plugin.destinations
         },
-        "executors": {
-            name: _lacking("unavailable", facts, *_needs(registry.executors[name])) for name in plugin.executors
-        },
+        "executors": {name: here.of(registry.executors[name]) for name in plugin.executors},
         "checks": dict.fromkeys(plugin.checks),
-        "kinds": {name: _lacking("cannot be run", facts, *_needs(registry.kinds[name])) for name in plugin.kinds},
+        "kinds": {name: here.of(registry.kinds[name], "cannot be run") for name in plugin.kinds},
     }
     problems = [p for p in registry.problems if p.plugin == plugin.name]
     return {
@@ -84,21 +97,10 @@ def _row(registry: Registry, plugin: Plugin, facts: Facts) -> dict[str, Any]:
     }
 
 
-def _needs(record: Kind | Source | Technique | Destination | Executor) -> tuple[Needs, Needs]:
-    return record.stack.needs, record.needs
-
-
-def _lacking(verb: str, facts: Facts, *needs: Needs) -> str | None:
-    missing = [replace(lack, hint="") for each in needs for lack in check(each, facts)]  # how to get it: cbuild doctor
-    return unavailable(verb, missing) if missing else None
-
-
-def _backend(registry: Registry, name: str, facts: Facts) -> str | None:
+def _backend(record: Backend, here: _Here) -> str | None:
     """Why it cannot compile here; else why it cannot run what it compiles."""
-    record = registry.backends[name]
-    stack = record.stack.needs
-    return _lacking("cannot compile here", facts, stack, record.compile_needs) or _lacking(
-        "compiles here, cannot run here", facts, stack, record.run_needs
+    return here.lacking("cannot compile here", record.stack, record.compile_needs) or here.lacking(
+        "compiles here, cannot run here", record.stack, record.run_needs
     )
 
 

@@ -111,13 +111,14 @@ def _planned(
     from ..starter.recipes import find, recipes, training
     from ..starter.writing import OWN_NAMES, Plan, free_name
     from .init import check_train, complete
+    from .options import environments_here
 
     registry = discover()
     known = recipes(registry)
     for name in names:
         if find(known, name).role != "compress":
             raise UsageError(f"recipe '{name}' compresses nothing", hint="'cbuild recipes' lists the others")
-    among = runtimes(registry, probe(), platforms)
+    among = runtimes(registry, probe(), platforms, environments_here(registry))
     taken = (*OWN_NAMES, *known, *(f"fp32-{each.name}" for each in among))
     found_model = free_name(given(model, registry, path.parent), taken)
     found_model, found_data = complete(found_model, data, inputs, weights, path.parent, False)

@@ -26,6 +26,8 @@ _BOOT = (
     "from compressbuild.execute.zygote import main; main(int(sys.argv[1]), int(sys.argv[2]))"
 )
 ENGINE = __name__.partition(".")[0]
+_LIBRARIES = "LD_LIBRARY_PATH"
+_INSTALLED = ("site-packages", "dist-packages")
 _FAREWELL = 5.0  # seconds that a warm parent has to kill its workers and go
 
 # What a worker sees of the engine's environment: where programs, libraries and devices are. PYTHONPATH only finds code.
@@ -213,7 +215,21 @@ def _environment(found: Mapping[str, str], python: str) -> dict[str, str]:
     if not python:
         return dict(found)
     path = os.pathsep.join([os.path.dirname(python), *filter(None, [found.get("PATH")])])
-    return {name: value for name, value in found.items() if name != "PYTHONPATH"} | {"PATH": path}
+    own = {name: value for name, value in found.items() if name not in ("PYTHONPATH", _LIBRARIES)} | {"PATH": path}
+    libraries = os.pathsep.join(_libraries(os.path.dirname(os.path.dirname(python)), found.get(_LIBRARIES, "")))
+    return own | ({_LIBRARIES: libraries} if libraries else {})
+
+
+def _libraries(environment: str, searched: str) -> list[str]:
+    """Where the loader looks before it looks where a library says. Packages of CUDA put theirs below ``nvidia`` and
+    find each other by RUNPATH, which comes after this variable: so the environment's own come first, and those that
+    the engine's Python has installed are left out."""
+    from glob import escape, glob
+
+    own = sorted(glob(f"{escape(environment)}/lib/python3.*/site-packages/nvidia/*/lib"))
+    engines = [os.path.realpath(each) + os.sep for each in sys.path if os.path.basename(each) in _INSTALLED]
+    others = [each for each in searched.split(os.pathsep) if each]
+    return [*own, *(each for each in others if not os.path.realpath(each).startswith(tuple(engines)))]
 
 
 def _wrapping(sandbox: Sandbox) -> tuple[list[str], int]:

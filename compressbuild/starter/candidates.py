@@ -3,13 +3,16 @@ suits it."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec.structs import fields
 
 from ..api import Backend
+from ..environment import Environments
 from ..errors import UsageError
 from ..platforms import Facts, check, lacking
 from ..registry import Registry
@@ -41,16 +44,22 @@ class Candidate(msgspec.Struct, frozen=True):
     steps: tuple[Any, ...]
 
 
-def runtimes(registry: Registry, facts: Facts, wanted: Sequence[str]) -> list[Runtime]:
+def runtimes(
+    registry: Registry, facts: Facts, wanted: Sequence[str], environments: Environments | None = None
+) -> list[Runtime]:
     """Those that can run here, the one with the highest priority first. Of several backends with one software stack and
     the same inputs, which are formats of one runtime, the first. One with a Python environment of its own is left out
-    unless it is wanted. ``wanted``: names of backends, empty for all.
+    unless it is wanted. ``wanted``: names of backends, empty for all. ``environments``: where those are, of the plugins
+    by default.
 
     UsageError if one that is wanted is unknown or cannot run here."""
+
+    declared = environments or Environments(None, registry, Path(os.devnull))
 
     def lacks(record: Backend) -> str:
         needs = (record.stack.needs, record.compile_needs, record.run_needs)
         found = [lack for each in needs for lack in check(each, facts)]
+        found += declared.lacks(record.stack.environment)
         return lacking(found) if found else ""
 
     for word in wanted:
@@ -67,10 +76,10 @@ def runtimes(registry: Registry, facts: Facts, wanted: Sequence[str]) -> list[Ru
         if wanted:
             if record.name not in wanted:
                 continue
-        elif software in seen or any(field.required for field in known.values()) or lacks(record):
-            continue
         elif record.stack.environment is not None:
             continue  # gigabytes that nobody asked for
+        elif software in seen or any(field.required for field in known.values()) or lacks(record):
+            continue
         seen.append(software)
         threads = known["threads"].default if "threads" in known else None
         settings = {"backend": record.name, **({"threads": threads} if isinstance(threads, int) else {})}

@@ -10,7 +10,7 @@ from .settings import CoreMlSettings
 
 _INSTALL = "pip install 'compressbuild[coreml]'"
 _STACK = Stack(
-    modules=("coremltools", "torch", "safetensors", "numpy"),
+    modules=("coremltools", "torch", "torchao", "safetensors", "numpy"),
     tools=("coremltools", "torch", "numpy"),
     preload=("torch", "torch._dynamo", "torch.export", "safetensors.torch", "coremltools"),
     install=_INSTALL,
@@ -47,7 +47,7 @@ def compressbuild_backends() -> Iterator[Backend]:
         settings=CoreMlSettings,
         consumes=("torch-model",),
         produces="coreml-package",
-        stack=_STACK.also(tools=("safetensors",)),
+        stack=_STACK.also(tools=("torchao", "safetensors")),
         compile_needs=_COMPILE,
         run_needs=_RUN,
         compile_facts=("os",),  # on macOS it is run and compared, too

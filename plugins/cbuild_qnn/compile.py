@@ -9,25 +9,25 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 import onnxruntime_qnn
 from cbuild_kit.interface import size_ranges
-from cbuild_onnx.model import files, soundness
+from cbuild_onnx.model import files, parity, soundness
 from cbuild_onnx.model.runner import declared_inputs, one_line, session
 from onnx import ModelProto, ValueInfoProto
 
 from compressbuild.api import Context, UserError
 
 from .artifact import NAME, contexts
+from .runner import EmulatedRunner
+from .sessions import open_session
 from .settings import QnnSettings
 
 __all__ = ["compile"]
 
-_PROVIDER = "QNNExecutionProvider"
-
 
 def compile(ctx: Context, model: Path, settings: QnnSettings) -> dict[str, Any]:
-    """Fix the shapes, and have the provider compile ahead of time.
+    """Fix the shapes, have the provider compile ahead of time, and compare what the emulator of the HTP computes with
+    the contexts with the source.
 
     Facts: ``contexts``: how many binaries there are, ``context_bytes``: their size; ``cpu_operators``: operator type →
     how many are left to the CPU.
@@ -46,6 +46,7 @@ def compile(ctx: Context, model: Path, settings: QnnSettings) -> dict[str, Any]:
         ctx.log.warning("these operators run on the CPU, not on the HTP: %s", shown)
     for path in sorted(target.parent.iterdir()):
         shutil.copyfile(path, ctx.out / path.name)
+    own = parity.precision(source)
     size = sum((ctx.out / name).stat().st_size for name in names)
     return {
         "contexts": len(names),
@@ -53,6 +54,14 @@ def compile(ctx: Context, model: Path, settings: QnnSettings) -> dict[str, Any]:
         "cpu_operators": others,
         "runtime": "onnxruntime-qnn",
         "version": onnxruntime_qnn.__version__,
+        **parity.check(
+            ctx,
+            settings.parity,
+            source,
+            lambda: EmulatedRunner(ctx.out, settings),
+            name="the emulator of the HTP",
+            coarsest="fp16" if settings.fp16 and own == "fp32" else own,
+        ),
     }
 
 
@@ -83,26 +92,11 @@ def _fed(proto: ModelProto) -> list[ValueInfoProto]:
 
 def _compiled(ctx: Context, source: Path, target: Path, settings: QnnSettings) -> None:
     """Have ONNX Runtime write the model with its contexts to ``target``."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC  # fusions are the CPU's own
     entries = {"ep.context_enable": "1", "ep.context_file_path": str(target), "ep.context_embed_mode": "0"}
     if not settings.cpu_fallback:
         entries["session.disable_cpu_ep_fallback"] = "1"
-    for key, value in entries.items():
-        options.add_session_config_entry(key, value)
-    provider = {
-        "backend_path": onnxruntime_qnn.get_qnn_htp_path(),
-        "htp_arch": settings.htp_arch.removeprefix("v"),
-        "soc_model": str(settings.soc_model),
-        "htp_graph_finalization_optimization_mode": str(settings.optimization),
-        "enable_htp_fp16_precision": str(int(settings.fp16)),
-    }
     try:
-        onnxruntime.register_execution_provider_library(_PROVIDER, onnxruntime_qnn.get_library_path())
-        devices = [each for each in onnxruntime.get_ep_devices() if each.ep_name == _PROVIDER]
-        options.add_provider_for_devices(devices, provider)
-        onnxruntime.InferenceSession(str(source), sess_options=options)
+        open_session(source, settings, entries)
     except Exception as error:  # ONNX Runtime's error classes have no base of their own
         lacking = "fallback to CPU EP" in str(error)
         raise UserError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from compressbuild.api import Meta, Params, Positive
+from compressbuild.api import Meta, Params, Parity, ParityCheck, Positive
 
 __all__ = ["QnnSettings"]
 
@@ -36,6 +36,7 @@ class QnnSettings(Params):
             "by default, others must be named"
         ),
     ] = {}
+    parity: ParityCheck = Parity()
 
     def __post_init__(self) -> None:
         if self.fp16 and not self.soc_model:

@@ -188,6 +188,14 @@ def test_doctor_looks_for_uv_where_an_environment_is_not_made(built, monkeypatch
     assert re.search(r"^run-new +needs uv$", doctor, re.MULTILINE)
     assert re.search(r"^run-old +can compile, can run here$", doctor, re.MULTILINE)
     assert "environments" in re.search(r"pip install '(.*)'", doctor)[1]
+    offered = built("plugins", **without).out
+    for name, verdict in (("tool.new", "unavailable"), ("run-new", "cannot compile here")):
+        assert re.search(
+            rf"^  ! {name} {verdict}: needs the Python package uv \(not installed\)", offered, re.MULTILINE
+        )
+    assert "! tool.old" not in offered
+    assert "! run-old" not in offered
+    assert "needs uv" not in built("plugins").out
     assert re.search(r"^run-new +can compile, can run here$", built("doctor").out, re.MULTILINE)
 
 

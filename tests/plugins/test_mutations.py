@@ -16,6 +16,7 @@ import digits
 import mutants as m
 import pytest
 import torch
+from cbuild_coreml.settings import CoreMlSettings
 from cbuild_executorch.settings import ExecuTorchSettings
 from cbuild_inductor.settings import InductorSettings
 from cbuild_onnx.convert.params import ConvertBf16, ConvertFp16
@@ -47,7 +48,7 @@ from compressbuild.api.testing import NodeRun
 from compressbuild.registry import discover
 
 EXEMPT = {
-    "coreml": "its packages run on a Mac only, where its parity check is the others'",
+    "coreml": "its packages run on a Mac only, where its parity check is the others'; 'coreml int8' is compared here",
     "prune.llm-layers": "its faults are planted in tests/plugins/llm/test_llm_layers.py, on models of several families",
     "prune.llm-weights": "its faults are planted in tests/plugins/llm/test_llm_weights.py",
     "prune.llm-width": "its faults are planted in tests/plugins/llm/test_llm_width.py",
@@ -141,6 +142,11 @@ CASES = {
     "executorch": Case("trained", "cbuild_executorch.compile:compile", ExecuTorchSettings(threads=1)),
     "executorch int8": Case(
         "trained", "cbuild_executorch.compile:compile", ExecuTorchSettings(threads=1, precision="int8", data="few")
+    ),
+    "coreml int8": Case(
+        "trained",
+        "cbuild_coreml.compile:compile",
+        CoreMlSettings(weights="int8", activations="int8", data="few", weight_threshold=100),
     ),
     "torch-inductor": Case("trained", "cbuild_inductor.compile:compile", InductorSettings(threads=1)),
 }
@@ -366,12 +372,27 @@ TABLE: dict[str, dict[str, tuple[m.Plant, str]]] = {
     "onnxruntime-ort": read_wrong("cbuild_onnxruntime.flat:open_session", when=lambda options: "save" in options),
     "openvino": read_wrong("cbuild_openvino.compile:read_onnx"),
     "executorch": traced_wrong("cbuild_executorch.compile:load_model"),
+    "coreml int8": {
+        name: planted
+        for name, planted in traced_wrong(
+            "cbuild_coreml.compile:load_model", says="damaged the model|another model|only .* dB"
+        ).items()
+        if name != "dropped biases"  # costs this model less than what 8 bits may
+    },
     "executorch int8": traced_wrong(
         "cbuild_executorch.compile:load_model", says="damaged the model|another model|only .* dB|parity"
     ),
     "torch-inductor": traced_wrong("cbuild_inductor.compile:load_model"),
 }
-LONG = ("torch-inductor", "executorch", "executorch int8", "quantize.qat", "openvino.quantize", "quantize.mixed")
+LONG = (
+    "torch-inductor",
+    "coreml int8",
+    "executorch",
+    "executorch int8",
+    "quantize.qat",
+    "openvino.quantize",
+    "quantize.mixed",
+)
 QUICK = {(case, next(iter(faults))) for case, faults in TABLE.items() if case not in LONG}
 """One fault of each in a common run; all in a long one."""
 

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from compressbuild.compressfile.load import loads
+from compressbuild.environment import wanted
 from compressbuild.errors import UsageError
 from compressbuild.graph import build_graph
 from compressbuild.platforms import Facts, probe
@@ -78,10 +79,15 @@ def test_named_recipes_alone() -> None:
     assert found("text") == []
 
 
-def test_a_runtime_with_an_environment_of_its_own_is_tried_if_it_is_wanted() -> None:
+def test_a_runtime_with_an_environment_of_its_own_is_tried_if_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wanted, "find_uv", lambda: "/usr/bin/uv")
     assert REGISTRY.backends["litert"].stack.environment is not None
     assert "litert" not in {each.name for each in runtimes(REGISTRY, probe(), ())}
     assert [each.name for each in runtimes(REGISTRY, probe(), ("litert",))] == ["litert"]
+    monkeypatch.setattr(wanted, "find_uv", lambda: None)
+    with pytest.raises(UsageError, match="'litert' cannot run on this machine: it needs the Python package uv"):
+        runtimes(REGISTRY, probe(), ("litert",))
+    assert [each.name for each in runtimes(REGISTRY, probe(), ("onnxruntime",))] == ["onnxruntime"]
 
 
 def test_a_runtime_is_one_that_can_run_here_and_no_second_format_of_another() -> None:

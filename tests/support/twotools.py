@@ -103,6 +103,10 @@ targets:
 """
 
 
+DIGESTS: dict[str, str] = {}
+"""Text of a lock → the name of its environment's directory, as cbuild once said: asking again takes a process."""
+
+
 class TwoTools(Work):
     """``shelf``: the directory of wheels; nothing else is installed from."""
 
@@ -140,8 +144,11 @@ class TwoTools(Work):
         return TwoTools(root / self.root.name, self.shelf)
 
     def place(self, name: str) -> Path:
-        """The directory of environment ``name``, made or not."""
-        return Path(json.loads(self("env", "list", "--json").out)[name]["directory"])
+        """The directory of environment ``name`` of the plugin's lock, made or not."""
+        lock = (self.site / "twotools" / "locks" / f"{name}.txt").read_text()
+        if lock not in DIGESTS:
+            DIGESTS[lock] = Path(json.loads(self("env", "list", "--json").out)[name]["directory"]).name
+        return self.root / "cache" / "env" / DIGESTS[lock]
 
     def uv(self, script: str) -> dict[str, str]:
         """Variables with which ``uv`` is a program that first does what ``script`` says."""

@@ -54,7 +54,13 @@ BACKENDS = {
         "beside": {"data": {"precision": "int8", "data": "train"}},
     },
     "torch-inductor": {"settings": ONE, "beside": TF32, "pytestmark": SLOW},
-    "coreml": {},
+    "coreml": {
+        "others": {"data": "calibration"},
+        "beside": {
+            "data": {"weights": "int8", "activations": "int8", "data": "train"},
+            "activations": {"weights": "int8", "data": "train"},
+        },
+    },
     "tensorrt-rtx": {"settings": {"compute-capability": "sm89"}},
     "tensorrt": {},
     "gguf": {"settings": {"pre-tokenizer": "gpt-2"}, "preload": of_llm.PRELOAD, "twice": True},

@@ -147,13 +147,49 @@ def test_sequence_models(name: str, tmp_path: Path) -> None:
     assert node.facts["frontend"] == ("torch.export" if name == "transformer" else "torch.jit.trace")
 
 
+OLD = {"deployment-target": "ios17"}
+W8A8 = {"weights": "int8", "activations": "int8", "data": "some"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "target"),
+    [
+        ({}, "iOS17"),
+        ({"weights": "int8"}, "iOS17"),
+        (W8A8, "iOS17"),
+        ({"weights": "int4"}, "iOS18"),
+        ({"weights": "palette-3"}, "iOS18"),
+        ({"sparse": True}, "iOS17"),
+        ({"sparse": True, "weights": "int8"}, "iOS18"),
+        ({"weights": "int4", "deployment-target": "macos15"}, "macOS15"),
+        ({**W8A8, "deployment-target": "macos14"}, "macOS14"),
+        ({"weights": "palette-4", "deployment-target": "ios16"}, "iOS16"),
+        ({"deployment-target": "macos12"}, "macOS12"),
+    ],
+)
+def test_the_oldest_system_is_raised_to_what_the_weights_need(settings: dict[str, Any], target: str) -> None:
+    assert msgspec.convert(settings, CoreMlSettings).target == target
+
+
 def test_records() -> None:
     (backend,) = compressbuild_backends()
     (kind,) = compressbuild_kinds()
     assert (backend.consumes, backend.produces) == (("torch-model",), kind.name)
     assert backend.run_needs.system == ("Darwin",)
     for settings, message in (
-        ({"weights": "palette-3"}, "'weights: palette-3' needs 'deployment-target: ios18'"),
+        ({"weights": "palette-3", **OLD}, "'weights: palette-3' needs 'deployment-target: ios18' or 'macos15'"),
+        ({"weights": "int4", "deployment-target": "macos14"}, "'weights: int4' needs .* but it is 'macos14'"),
+        ({"weights": "int8", "deployment-target": "ios15"}, "'weights: int8' needs 'deployment-target: ios16'"),
+        (
+            {"sparse": True, "deployment-target": "macos12"},
+            "'sparse: true' needs 'deployment-target: ios16' or 'macos13'",
+        ),
+        ({"sparse": True, "weights": "palette-4", **OLD}, "'sparse: true' with 'weights: palette-4' needs .*ios18"),
+        ({**W8A8, "deployment-target": "ios16"}, "'activations: int8' needs 'deployment-target: ios17' or 'macos14'"),
+        ({**W8A8, "weights": "palette-4"}, "'activations: int8' needs 'weights: int8', but they are 'palette-4'"),
+        ({"weights": "int8", "activations": "int8"}, "'activations: int8' needs 'data'"),
+        ({"sparse": True, "weights": "int4"}, "'sparse: true' goes with weights of floats, 'int8' or palettes"),
+        ({**W8A8, "sparse": True}, "'sparse: true' goes with .* float activations"),
         ({"weights": "palette-5"}, "Invalid enum value 'palette-5'"),
         ({"deployment-target": "ios9"}, "Invalid enum value 'ios9'"),
     ):
