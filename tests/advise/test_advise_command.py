@@ -251,6 +251,12 @@ def test_a_head_that_is_stored_beside_its_embedding_is_named(tmp_path: Path) -> 
     (row,) = json.loads(work("advise", "--json").out)["advice"]
     assert (row["check"], row["target"], row["where"]) == ("stored-twice", "copied", "Compressfile:5:3")
     assert row["evidence"][0] == "embedding (Gather 300×48) = turned (MatMul 48×300)"
+    assert "1 change made" in work("advise", "--apply").out
+    assert "  copied: {from: two, steps: [optimize.onnx]}\n" in (work.root / "Compressfile").read_text()
+    before = (work.root / "build/copied/model.onnx").stat().st_size
+    work("all")
+    assert (work.root / "build/copied/model.onnx").stat().st_size < before - 0.9 * 300 * 48 * 4
+    assert work("advise").out == "nothing to advise on 2 targets\n"
 
 
 WEIGHTS = """\
@@ -276,6 +282,12 @@ def test_what_was_left_in_float_is_named(tmp_path: Path) -> None:
     assert (row["check"], row["target"]) == ("not-quantized", "some")
     assert row["evidence"][0] == f"{made['some'].metrics['quantized-share']:.0%} of the weights are quantized"
     assert "block0.conv1.w (Conv 16×16×3×3)" in row["what"]
+    assert "1 change made" in work("advise", "--apply").out
+    assert "some: {from: net, steps: [quantize.weights: {bits: 8, op-types: [Gemm, Conv]}]}" in (
+        (work.root / "Compressfile").read_text()
+    )
+    assert work.json("all").targets["some"].metrics["quantized-share"] == 1
+    assert work("advise").out == "nothing to advise on 2 targets\n"
 
 
 def test_changes_that_do_not_go_together_or_do_not_resolve(digits: Inline) -> None:

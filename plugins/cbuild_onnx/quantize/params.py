@@ -143,10 +143,10 @@ class QuantizeWeights(Params):
     samples: Annotated[Positive, Meta(description="how many samples of `data` are used")] = 128
     batch_size: _BatchSize = 32
     op_types: Annotated[
-        tuple[Literal["MatMul", "Gemm", "Conv", "LSTM", "GRU", "RNN"], ...],
+        tuple[Literal["MatMul", "Gemm", "Gather", "Conv", "LSTM", "GRU", "RNN"], ...],
         Meta(
-            description="operators whose constant weights are quantized; `Conv`, `LSTM`, `GRU` and `RNN` in 8 bits, "
-            "with a scale for each output channel"
+            description="operators whose constant weights are quantized; `Gather`: tables of embeddings, rounded to "
+            "nearest; `Conv`, `LSTM`, `GRU` and `RNN` in 8 bits, with a scale for each output channel"
         ),
     ] = ("MatMul", "Gemm")
     exclude: _Excluded = ()
