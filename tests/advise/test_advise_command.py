@@ -414,6 +414,24 @@ def test_each_step_is_measured_when_it_is_asked_for(digits: Inline, tmp_path: Pa
     )
 
 
+def test_answers_far_from_those_of_the_baseline_are_a_loss(digits: Inline, tmp_path: Path) -> None:
+    """``cosine`` is not measured of the baseline itself: there it would be 1."""
+    import numpy as np
+
+    work = digits.copy(tmp_path / "copy")
+    with np.load(digits.root / "data.npz") as given:
+        np.savez(work.root / "blank.npz", image=given["image"][:200] / 50, label=given["label"][:200])
+    text = STEPS.replace("top1, size", "cosine, size").replace("      - optimize.onnx\n", "")
+    work.write("Compressfile", text + "    gates: {cosine: {min: 0.98}}\n")
+    work("all", code=3)
+    (row,) = json.loads(work("advise", "--json").out)["advice"]
+    assert (row["check"], row["target"], row["where"]) == ("which-step", "worse", "Compressfile:11:9")
+    assert row["evidence"][0] == "cosine 1 in fp32"
+    work.edit("Compressfile", "{data: blank}", "{data: data}")
+    work("all")
+    assert [each["check"] for each in json.loads(work("advise", "--json").out)["advice"]] == ["judged-on-its-own-data"]
+
+
 def test_what_was_measured_is_what_is_judged(digits: Inline) -> None:
     from compressbuild.advise import gather
     from compressbuild.project import Project

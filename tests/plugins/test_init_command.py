@@ -268,8 +268,19 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
 def test_an_encoder_of_hugging_face(hub: Warm) -> None:
     text = write(hub, "encoder", "--data", "texts.csv")
     assert text.startswith("# encoder: a transformer encoder, ")
-    assert targets(text) == ["exported", "fp32", "dynamic-int8", "smooth-int8", "weights-int4"]
+    assert targets(text) == ["exported", "fp32", "dynamic-int8", "dynamic-int8-embeddings", "smooth-int8"]
     assert "{csv: texts.csv, text: text, labels: label, tokenizer: encoder, length: 64, " in text
+
+
+def test_a_part_judges_where_all_rows_take_long(place: Warm) -> None:
+    rows = np.random.default_rng(0).random((6000, 1, 224, 224)) < 0.5
+    np.savez_compressed(place.root / "many.npz", x=rows.astype(np.uint8), y=np.arange(6000) % 10)
+    text = write(place, "nets:cnn", "--data", "many.npz")
+    assert "split: {calibration: 200, test: 1000}" in text
+    assert "  data: data.test\n" in text
+    assert "  # parts that share no row: data.calibration, data.test\n" in text
+    np.savez(place.root / "few.npz", x=rows[:100, :, :8, :8].astype(np.float32), y=np.arange(100) % 10)
+    assert "  data: data\n" in write(place, "nets:cnn", "--data", "few.npz")
 
 
 @pytest.mark.slow
