@@ -161,7 +161,7 @@ def _datasets(plan: Plan) -> Iterator[str]:
     yield "datasets:"
     if judges is not None:
         yield f"  # parts that share no row: {', '.join(f'data.{part}' for part in split)}"
-        yield f"  # all rows would take long; {judges} show large differences only, so raise '{_TEST}' before you decide"
+        yield f"  # all rows would take long; {judges} show large differences, so raise '{_TEST}' before you decide"
     elif split and plan.data.rows:
         yield f"  # parts that share no row: {', '.join(f'data.{part}' for part in split)}; 'data' is the rest"
     yield f"  data: {flow({**plan.data.entry, **({'split': split} if split and plan.data.rows else {})})}"

@@ -21,8 +21,8 @@ class QuantizeDynamic(Params):
     weights: Annotated[
         Literal["auto", "int8", "uint8"],
         Meta(
-            description="type of the quantized weights; products of `uint8` are exact on every processor, but for LSTMs; "
-            "`auto`: `uint8` where the platform's processor is an x86-64 without VNNI, else `int8`",
+            description="type of the quantized weights; products of `uint8` are exact on every processor, but for "
+            "LSTMs; `auto`: `uint8` where the platform's processor is an x86-64 without VNNI, else `int8`",
             extra={"auto": "saturates", "fallback": False, "when": {True: "uint8", False: "int8"}},
         ),
     ] = "auto"
