@@ -259,6 +259,42 @@ def test_a_head_that_is_stored_beside_its_embedding_is_named(tmp_path: Path) -> 
     assert work("advise").out == "nothing to advise on 2 targets\n"
 
 
+EMBEDDINGS = """\
+version: 1
+models: {net: {file: model.onnx}}
+evaluate: {metrics: [quantized-share]}
+targets:
+  weights: {from: net, steps: [quantize.weights: {bits: 8}]}
+  dynamic:
+    from: net
+    steps:
+      - quantize.dynamic: {weights: uint8}   # no data
+  small: {from: net, steps: [quantize.weights: {bits: 8}], gates: {size: {max: 1MB}}, evaluate: {metrics: [size]}}
+"""
+
+
+def test_embeddings_left_in_float_are_named_and_apply_quantizes_them(tmp_path: Path) -> None:
+    from lookup_models import encoder
+
+    work = Inline(tmp_path / "p")
+    (encoder(tmp_path / "made") / "model.onnx").rename(work.root / "model.onnx")
+    work.write("Compressfile", EMBEDDINGS)
+    before = work.json("all").targets
+    assert before["weights"].metrics["quantized-share"] < 0.1
+    said = {row["target"]: row for row in json.loads(work("advise", "--apply", "--json").out)["advice"]}
+    assert {target: row["check"] for target, row in said.items()} == dict.fromkeys(
+        ("weights", "dynamic"), "not-quantized"
+    )
+    assert [said[name]["where"] for name in ("weights", "dynamic")] == ["Compressfile:5:32", "Compressfile:9:9"]
+    assert all("words (Gather 400×40)" in row["what"] and row["applied"] for row in said.values())
+    text = (work.root / "Compressfile").read_text()
+    assert "weights: {from: net, steps: [quantize.weights: {bits: 8, op-types: [MatMul, Gemm, Gather]}]}" in text
+    assert "  # no data\n      - quantize.weights: {bits: 8, op-types: [Gather]}\n" in text
+    after = work.json("all").targets
+    assert all(after[name].metrics["quantized-share"] > 0.95 for name in said)
+    assert work("advise").out == "nothing to advise on 3 targets\n"
+
+
 WEIGHTS = """\
 version: 1
 models: {net: {file: cnn.onnx}}
