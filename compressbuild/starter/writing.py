@@ -30,7 +30,7 @@ _TRAINED = "trained"
 _TEST = "test"
 _SHORT = 200 * 10**9  # multiply-accumulates that a core does in some ten seconds
 _LEAST, _LEAST_CLASSES = 300, 1000  # rows that judge: the loss of a share needs more than a mean does
-_CALIBRATION = 200  # rows: 100 to 500 are usual
+_CALIBRATION, _FEWEST = 200, 100  # rows: 100 to 500 are usual
 _EXPORTED = "exported"
 
 
@@ -142,6 +142,9 @@ def _parts(plan: Plan) -> tuple[dict[str, float], int | None]:
     needs |= set(plan.train.needs) if plan.train is not None else set()
     split: dict[str, float] = {TRAIN: 0.6} if TRAIN in needs else {}
     split |= {"calibration": 0.1 if split else 0.2} if "calibration" in needs else {}
+    count = plan.data.count if plan.data is not None else None
+    if [*split] == ["calibration"] and count is not None and split["calibration"] * count < _FEWEST <= count / 2:
+        split["calibration"] = _FEWEST
     judges = _judges(plan) if TRAIN not in split else None
     if judges is not None:
         split = {**({"calibration": _CALIBRATION} if split else {}), _TEST: judges}

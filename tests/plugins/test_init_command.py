@@ -282,6 +282,8 @@ def test_a_part_judges_where_all_rows_take_long(place: Warm) -> None:
     assert "  data: data.test\n" in text
     assert "  # parts that share no row: data.calibration, data.test\n" in text
     assert "  data: data\n" in write(place, "nets:cnn", "--data", "bytes.npz")
+    np.savez(place.root / "some.npz", x=np.zeros((400, 1, 8, 8), np.uint8))
+    assert "split: {calibration: 100}" in write(place, "nets:cnn", "--data", "some.npz"), "a fifth is too little"
 
 
 @pytest.mark.slow

@@ -30,7 +30,9 @@ INDUCTOR = Runtime("torch-inductor", {"backend": "torch-inductor", "threads": 1}
 
 def found(kind: str = "onnx", family: str = "cnn", goal: str = "latency", among: Any = (ORT, OPENVINO, INDUCTOR),
           **rest: Any) -> list[Candidate]:  # fmt: skip
-    return candidates(REGISTRY, KNOWN, among, family=family, goal=goal, kind=kind, operators={"LSTM", "Conv", "Embedding"}, **rest)
+    return candidates(
+        REGISTRY, KNOWN, among, family=family, goal=goal, kind=kind, operators={"LSTM", "Conv", "Embedding"}, **rest
+    )
 
 
 def test_the_baseline_then_floats_then_recipes() -> None:
