@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
+from ..api import AnswerMetric, Metric
 from ..api.advice import Measured, Origin, Seen, Step
 from ..compressfile.nodes import plain
 from ..compressfile.spec import DatasetSpec, StepSpec
@@ -42,8 +43,25 @@ def gather(
         for name in known
         if (which := quality.quality_of(metrics[name])) is not None and _number(metrics[name][which].get("value"))
     ]
+    shared += _perfect_baselines(graph, known)
     found = (_seen(project, graph.targets[name], results, metrics, shared, limit) for name in asked)
     return tuple(replace(each, thorough=thorough) for each in found)
+
+
+def _perfect(metric: Metric) -> float | None:
+    """What a metric that compares with the baseline would be of the baseline itself; None where that has no bound."""
+    if not isinstance(metric, AnswerMetric) or not metric.paired or metric.unit:
+        return None
+    return 0.0 if metric.direction == "lower" else 1.0
+
+
+def _perfect_baselines(graph: Graph, names: Iterable[str]) -> Iterator[Measured]:
+    """Baselines that a metric of quality compares others with, so that it is not measured of them."""
+    bases = {graph.targets[name].baseline: graph.targets[name] for name in names}
+    for base, target in bases.items():
+        best = Roles.of(graph.metrics).quality_of([metric.name for metric in target.metrics])
+        if base in graph.targets and best is not None and (value := _perfect(graph.metrics[best])) is not None:
+            yield Measured(str(base), _chain(graph, graph.targets[str(base)]), value)
 
 
 def _metrics(project: Project, target: TargetPlan, results: Results) -> Mapping[str, Mapping[str, Any]]:
@@ -256,6 +274,8 @@ def _best(
         result = metrics.get(target.baseline, {}).get(quality) or compared.get(quality)
         if result is not None and _number(result.get("value")):
             found[target.baseline] = result["value"]
+        elif (value := _perfect(graph.metrics[quality])) is not None:
+            found[target.baseline] = value
     for gate in target.gates:
         against = gate.spec.against
         if gate.spec.metric == quality and gate.against is not None and against is not None:

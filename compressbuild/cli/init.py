@@ -126,6 +126,7 @@ def command(
         measures=measures(registry, found_data, found_model.config),
         export=export,
         train=training(known.values(), found_model.kind) if train else None,
+        few=True,
     )
     text = text_of(plan, registry)
     if file == "-":

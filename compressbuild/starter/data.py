@@ -9,7 +9,7 @@ import ast
 import csv
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ __all__ = ["Array", "Data", "opened"]
 
 _LABELS = ("label", "labels", "y", "target", "targets", "class", "classes")
 _TEXTS = ("text", "sentence", "texts", "sentences", "review", "content", "sentence1")
+_TOKENS = 64
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 _TYPES = {"f2": "float16", "f4": "float32", "f8": "float64", "b1": "bool"}
 
@@ -33,13 +34,15 @@ class Array(msgspec.Struct, frozen=True):
 
 class Data(msgspec.Struct, frozen=True):
     """``entry``: of ``datasets``. ``classes``: whether its labels are classes. ``rows``: it can be split.
-    ``inputs``: name → array, where the file says. ``notes``: what to check."""
+    ``inputs``: name → array, where the file says. ``notes``: what to check. ``count``: of rows, or nearly; None where
+    it is not known."""
 
     entry: dict[str, Any]
     classes: bool
     rows: bool = True
     inputs: Mapping[str, Array] = {}
     notes: tuple[str, ...] = ()
+    count: int | None = None
 
 
 def opened(word: str, model: Given, root: Path, size: int | None) -> Data:
@@ -82,7 +85,8 @@ def _npz(word: str, path: Path, inside: str) -> Data:
     if len(inputs) == 1 and next(iter(inputs.values())).dtype == "uint8":
         entry["divide"] = 255
         notes = (*notes, "pixels are divided by 255: add the mean: and std: that the model was trained with")
-    return Data(entry, classes, inputs=inputs, notes=notes)
+    count = min((array.shape[0] for array in inputs.values() if array.shape), default=None)
+    return Data(entry, classes, inputs=inputs, notes=notes, count=count)
 
 
 def _header(file: zipfile.ZipFile, name: str) -> Array:
@@ -110,13 +114,17 @@ def _images(word: str, path: Path, inside: str, size: int | None, model: Given, 
     folder = model.entry.get("huggingface")
     if folder is not None and (root / folder / "preprocessor_config.json").is_file():
         entry: dict[str, Any] = {"images": inside, "processor": folder, **({} if folders else {"labels": False})}
-        return Data(entry, classes=bool(folders))
+        return Data(entry, classes=bool(folders), count=_files(path, folders))
     said = "the size is a guess: " if size is None else ""
     entry = {"images": inside, "size": size or 224, "divide": 255}
     if not folders:
         entry["labels"] = False
     note = f"{said}check size:, and add the mean: and std: that the model was trained with"
-    return Data(entry, classes=bool(folders), notes=(note,))
+    return Data(entry, classes=bool(folders), notes=(note,), count=_files(path, folders))
+
+
+def _files(path: Path, folders: Sequence[Path]) -> int:
+    return sum(each.suffix.lower() in _IMAGES for place in folders or (path,) for each in place.iterdir())
 
 
 def _table(word: str, path: Path, inside: str, model: Given) -> Data:
@@ -141,4 +149,11 @@ def _table(word: str, path: Path, inside: str, model: Given) -> Data:
     entry = {path.suffix[1:]: inside, "text": text, **({"labels": labels} if labels else {}), "tokenizer": folder}
     architectures = model.config.get("architectures") or [""]
     classes = labels is not None and "SequenceClassification" in str(architectures[0])
-    return Data({**entry, "length": 64}, classes, notes=("texts are cut off after 64 tokens",))
+    note = f"texts are cut off after {_TOKENS} tokens"
+    return Data({**entry, "length": _TOKENS}, classes, notes=(note,), count=_lines(path))
+
+
+def _lines(path: Path) -> int:
+    """Line breaks of a file: a text may have some of its own."""
+    with path.open("rb") as file:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))

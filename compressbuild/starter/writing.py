@@ -27,12 +27,17 @@ OWN_NAMES = ("fp32", "trained", "exported")
 
 _WIDTH = 110
 _TRAINED = "trained"
+_TEST = "test"
+_SHORT = 200 * 10**9  # multiply-accumulates that a core does in some ten seconds
+_LEAST, _LEAST_CLASSES = 300, 1000  # rows that judge: the loss of a share needs more than a mean does
+_CALIBRATION, _FEWEST = 200, 100  # rows: 100 to 500 are usual
 _EXPORTED = "exported"
 
 
 class Plan(msgspec.Struct, frozen=True):
     """What the file is to say. ``platform``: its name; ``settings``: None for one of the catalogue. ``consumes``: kinds
-    that its backend takes. ``runs``: whether it can run here. ``export``: the recipe that leads to one of them, None
+    that its backend takes. ``few``: a part judges where all rows take long.
+    ``runs``: whether it can run here. ``export``: the recipe that leads to one of them, None
     where none is needed. ``train``: the one that trains the baseline first."""
 
     given: Given
@@ -48,6 +53,7 @@ class Plan(msgspec.Struct, frozen=True):
     measures: Measures
     export: Recipe | None = None
     train: Recipe | None = None
+    few: bool = False
 
     def ready(self, recipe: Recipe) -> bool:
         """Whether the data is there that its steps need: training needs labels."""
@@ -130,11 +136,23 @@ def _words(family: str) -> str:
 # -- the sections ----------------------------------------------------------------------------------------------------
 
 
-def _datasets(plan: Plan) -> Iterator[str]:
+def _parts(plan: Plan) -> tuple[dict[str, float], int | None]:
+    """The parts of the data that the steps need, and how many rows are to judge; None: the rest."""
     needs = {need for recipe in plan.recipes if plan.data is None or plan.ready(recipe) for need in recipe.needs}
     needs |= set(plan.train.needs) if plan.train is not None else set()
     split: dict[str, float] = {TRAIN: 0.6} if TRAIN in needs else {}
     split |= {"calibration": 0.1 if split else 0.2} if "calibration" in needs else {}
+    count = plan.data.count if plan.data is not None else None
+    if [*split] == ["calibration"] and count is not None and split["calibration"] * count < _FEWEST <= count / 2:
+        split["calibration"] = _FEWEST
+    judges = _judges(plan) if TRAIN not in split else None
+    if judges is not None:
+        split = {**({"calibration": _CALIBRATION} if split else {}), _TEST: judges}
+    return split, judges
+
+
+def _datasets(plan: Plan) -> Iterator[str]:
+    split, judges = _parts(plan)
     if plan.data is None:
         yield "# TO FILL: your data. Remove '# ' from the lines below, here and in 'evaluate' and 'targets'."
         yield "# 'cbuild help' lists the other sources: images, csv, npy, parquet."
@@ -144,9 +162,25 @@ def _datasets(plan: Plan) -> Iterator[str]:
     for note in plan.data.notes:
         yield f"# CHECK: {note}"
     yield "datasets:"
-    if split and plan.data.rows:
+    if judges is not None:
+        yield f"  # parts that share no row: {', '.join(f'data.{part}' for part in split)}"
+        yield f"  # all rows would take long; {judges} show large differences, so raise '{_TEST}' before you decide"
+    elif split and plan.data.rows:
         yield f"  # parts that share no row: {', '.join(f'data.{part}' for part in split)}; 'data' is the rest"
     yield f"  data: {flow({**plan.data.entry, **({'split': split} if split and plan.data.rows else {})})}"
+
+
+def _judges(plan: Plan) -> int | None:
+    """How many rows are to judge, where to run all of them takes long; else None."""
+    count, macs = plan.data.count if plan.data is not None else None, plan.found.macs
+    if not plan.few or plan.data is None or not plan.data.rows or count is None or not macs:
+        return None
+    length = plan.data.entry.get("length")
+    if isinstance(length, int) and len(plan.found.axes) == 1:  # texts are longer than the sample that was counted
+        macs = macs * length // next(iter(plan.found.axes.values()))
+    least = _LEAST_CLASSES if plan.data.classes else _LEAST
+    fit = max(least, _SHORT // macs)
+    return fit if count > 2 * (fit + _CALIBRATION) else None
 
 
 def _stub(given: Given) -> dict[str, Any]:
@@ -174,7 +208,7 @@ def _evaluate(plan: Plan) -> Iterator[str]:
         costs = ", ".join(plan.measures.costs)
         yield f"  metrics: [{costs}]   # with data, add {quality}, or another metric of quality"
     else:
-        yield "  data: data"
+        yield f"  data: data{f'.{_TEST}' if _parts(plan)[1] is not None else ''}"
         yield f"  metrics: [{', '.join((plan.measures.quality.name, *plan.measures.costs))}]"
     yield f"  baseline: {BASELINE}"
 

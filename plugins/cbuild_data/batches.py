@@ -40,7 +40,7 @@ class Batches:
 def chosen(rows: Rows, count: int, path: str) -> list[int]:
     """The rows of ``path``, which has ``count``, that are meant. UserError if there are none, or too few."""
     if count == 0:
-        raise UserError(f"'{path}' has no rows")
+        raise UserError(f"'{path}' has no rows", hint="write them to the file, or let the step name another dataset")
     try:
         found = rows.of(count)
     except ValueError as error:

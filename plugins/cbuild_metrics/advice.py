@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from compressbuild.api.advice import Advice, Edit, Seen
+from compressbuild.api.advice import Advice, Edit, Mark, Seen, Step
 
 __all__ = ["not_quantized", "stored_twice", "untested_edge_cases"]
 
@@ -14,6 +14,10 @@ _EDGES = "edge-cases"
 _HALF = 0.5
 _SHOWN = 3
 _SHARE = 0.01  # of all weights' bytes: less is not worth a word
+_LOOKUP = "Gather"
+_IN_BLOCKS = ("MatMul", "Gemm", _LOOKUP)
+_BY_CHANNEL = ("Conv", "LSTM", "GRU", "RNN")  # their weights have 8 bits
+_WIDE = 8
 
 
 def not_quantized(seen: Seen) -> Iterator[Advice]:
@@ -29,16 +33,38 @@ def not_quantized(seen: Seen) -> Iterator[Advice]:
     met = seen.gated & {"size", "quantized-share"}
     if met and not met & seen.missed:
         return
-    left = [_described(row) for row in measured.get("float") or _floats(seen)]
-    said = f"; the largest left in float: {', '.join(left[:_SHOWN])}" if left else ""
+    left = measured.get("float") or _floats(seen)
+    said = f"; the largest left in float: {', '.join(map(_described, left[:_SHOWN]))}" if left else ""
+    embeddings = _mostly_embeddings(left)
+    todo = "its embeddings can have 8 bits, too" if embeddings else "quantize more operators, or exclude fewer"
     evidence = [f"{share:.0%} of the weights are quantized"]
     if isinstance(macs := measured.get("macs"), int | float):
         evidence.append(f"{macs:.0%} of the multiply-accumulates are in integers")
     yield Advice(
-        what=f"{step.technique} left most of the model in float: quantize more operators, or exclude fewer{said}",
+        what=f"{step.technique} left most of the model in float: {todo}{said}",
         evidence=tuple(evidence),
         mark=step.mark,
+        edit=_more(step, left, embeddings),
     )
+
+
+def _mostly_embeddings(left: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether tables that lookups read are most of what is shown as left in float."""
+    tables = sum(row["n"] for row in left if row["op"] == _LOOKUP)
+    return tables > 0 and tables >= _HALF * sum(row["n"] for row in left)
+
+
+def _more(step: Step, left: Sequence[Mapping[str, Any]], embeddings: bool) -> Edit | None:
+    """The operators of what is left, where a step on weights alone names its operators; else a step for the tables.
+    What activations are quantized for is measured first: more operators may cost accuracy or time."""
+    named = step.params.get("op-types")
+    if step.has("weights-only") and named:
+        taken = (*_IN_BLOCKS, *(_BY_CHANNEL if step.params.get("bits") == _WIDE else ()))
+        more = [op for op in dict.fromkeys(row["op"] for row in left) if op in taken and op not in named]
+        return Edit("set", step.mark, "op-types", f"[{', '.join([*named, *more])}]") if more else None
+    if embeddings:
+        return Edit("after", step.mark, text=f"quantize.weights: {{bits: 8, op-types: [{_LOOKUP}]}}")
+    return None
 
 
 def _floats(seen: Seen) -> list[Mapping[str, Any]]:
@@ -58,10 +84,21 @@ def stored_twice(seen: Seen) -> Iterator[Advice]:
         return
     groups = [" = ".join(_described(rows[name]) for name in names) for names in measured["repeated"]]
     yield Advice(
-        what="the same weights are stored twice: tie them in the model before it is exported",
+        what="the same weights are stored twice: tie them in the model before it is exported, or in the graph",
         evidence=(*groups[:_SHOWN], f"{spared:,} of {total:,} bytes of weights are copies"),
         mark=seen.mark,
+        edit=_tied(seen, seen.mark),
     )
+
+
+def _tied(seen: Seen, target: Mark) -> Edit | None:
+    """``optimize.onnx`` lets a head read the table: behind the export, or behind the last step on floats."""
+    if not seen.steps:
+        return Edit("set", target, "steps", "[optimize.onnx]")
+    exported = next((step for step in seen.steps if step.has("exports")), None)
+    if exported is None and any(step.has("int8", "weights-only") for step in seen.steps):
+        return None
+    return Edit("after", (exported or seen.steps[-1]).mark, text="optimize.onnx")
 
 
 def untested_edge_cases(seen: Seen) -> Iterator[Advice]:

@@ -251,6 +251,48 @@ def test_a_head_that_is_stored_beside_its_embedding_is_named(tmp_path: Path) -> 
     (row,) = json.loads(work("advise", "--json").out)["advice"]
     assert (row["check"], row["target"], row["where"]) == ("stored-twice", "copied", "Compressfile:5:3")
     assert row["evidence"][0] == "embedding (Gather 300×48) = turned (MatMul 48×300)"
+    assert "1 change made" in work("advise", "--apply").out
+    assert "  copied: {from: two, steps: [optimize.onnx]}\n" in (work.root / "Compressfile").read_text()
+    before = (work.root / "build/copied/model.onnx").stat().st_size
+    work("all")
+    assert (work.root / "build/copied/model.onnx").stat().st_size < before - 0.9 * 300 * 48 * 4
+    assert work("advise").out == "nothing to advise on 2 targets\n"
+
+
+EMBEDDINGS = """\
+version: 1
+models: {net: {file: model.onnx}}
+evaluate: {metrics: [quantized-share]}
+targets:
+  weights: {from: net, steps: [quantize.weights: {bits: 8}]}
+  dynamic:
+    from: net
+    steps:
+      - quantize.dynamic: {weights: uint8}   # no data
+  small: {from: net, steps: [quantize.weights: {bits: 8}], gates: {size: {max: 1MB}}, evaluate: {metrics: [size]}}
+"""
+
+
+def test_embeddings_left_in_float_are_named_and_apply_quantizes_them(tmp_path: Path) -> None:
+    from lookup_models import encoder
+
+    work = Inline(tmp_path / "p")
+    (encoder(tmp_path / "made") / "model.onnx").rename(work.root / "model.onnx")
+    work.write("Compressfile", EMBEDDINGS)
+    before = work.json("all").targets
+    assert before["weights"].metrics["quantized-share"] < 0.1
+    said = {row["target"]: row for row in json.loads(work("advise", "--apply", "--json").out)["advice"]}
+    assert {target: row["check"] for target, row in said.items()} == dict.fromkeys(
+        ("weights", "dynamic"), "not-quantized"
+    )
+    assert [said[name]["where"] for name in ("weights", "dynamic")] == ["Compressfile:5:32", "Compressfile:9:9"]
+    assert all("words (Gather 400×40)" in row["what"] and row["applied"] for row in said.values())
+    text = (work.root / "Compressfile").read_text()
+    assert "weights: {from: net, steps: [quantize.weights: {bits: 8, op-types: [MatMul, Gemm, Gather]}]}" in text
+    assert "  # no data\n      - quantize.weights: {bits: 8, op-types: [Gather]}\n" in text
+    after = work.json("all").targets
+    assert all(after[name].metrics["quantized-share"] > 0.95 for name in said)
+    assert work("advise").out == "nothing to advise on 3 targets\n"
 
 
 WEIGHTS = """\
@@ -276,6 +318,12 @@ def test_what_was_left_in_float_is_named(tmp_path: Path) -> None:
     assert (row["check"], row["target"]) == ("not-quantized", "some")
     assert row["evidence"][0] == f"{made['some'].metrics['quantized-share']:.0%} of the weights are quantized"
     assert "block0.conv1.w (Conv 16×16×3×3)" in row["what"]
+    assert "1 change made" in work("advise", "--apply").out
+    assert "some: {from: net, steps: [quantize.weights: {bits: 8, op-types: [Gemm, Conv]}]}" in (
+        (work.root / "Compressfile").read_text()
+    )
+    assert work.json("all").targets["some"].metrics["quantized-share"] == 1
+    assert work("advise").out == "nothing to advise on 2 targets\n"
 
 
 def test_changes_that_do_not_go_together_or_do_not_resolve(digits: Inline) -> None:
@@ -319,6 +367,11 @@ def test_the_threads_of_a_small_container(digits: Inline, tmp_path: Path) -> Non
         project.close()
     assert text is not None
     assert "cpu: {backend: onnxruntime, threads: 2}   # one core" in text
+    with mock.patch("compressbuild.advise.gather.quota", return_value=2.0):
+        (row,) = json.loads(digits("advise", "--apply", "--json").out)["advice"]
+        assert (row["check"], row["where"], row["applied"]) == ("more-threads-than-cpus", "Compressfile:6:3", True)
+        assert (digits.root / "Compressfile").read_text() == text
+        assert digits("advise").out.startswith("nothing to advise on 2 targets\n")
     digits.write("Compressfile", ONNX)
 
 
@@ -340,6 +393,49 @@ def test_full_range_weights_saturate_without_vnni(digits: Inline, isa: list[str]
     if said:
         assert text == full.replace("reduce-range: false", "reduce-range: true")
     digits.write("Compressfile", ONNX)
+
+
+def test_saturation_is_named_for_the_processor_that_the_platform_asks_for(digits: Inline) -> None:
+    text = ONNX.replace("threads: 1}", "threads: 1, requires: {cpu.isa: avx2}}")
+    full = text.replace("{data: data.calibration}", "{data: data.calibration, reduce-range: false}")
+    digits.write("Compressfile", full)
+    (row,) = json.loads(digits("advise", "--json").out)["advice"]
+    assert (row["check"], row["target"], row["where"]) == ("saturation", "int8", "Compressfile:13:9")
+    assert "1 change made" in digits("advise", "--apply").out
+    assert (digits.root / "Compressfile").read_text() == full.replace("reduce-range: false", "reduce-range: true")
+    assert digits("advise").out.startswith("nothing to advise on 2 targets\n")
+    digits.write("Compressfile", full.replace("cpu.isa: avx2", "cpu.isa: [avx512_vnni, avx_vnni]"))
+    assert digits("advise").out.startswith("nothing to advise on 2 targets\n")
+    digits.write("Compressfile", ONNX)
+
+
+def test_calibration_without_a_sample_and_a_runtime_that_is_too_old_stop_the_build(
+    digits: Inline, tmp_path: Path
+) -> None:
+    """Nothing can be advised on what was not made: the error itself has the line, the cause and the next step."""
+    import numpy as np
+    import onnx
+
+    work = digits.copy(tmp_path / "copy")
+    with np.load(digits.root / "data.npz") as given:
+        np.savez(work.root / "none.npz", image=given["image"][:0], label=given["label"][:0])
+    text = ONNX.replace("platforms:", "  none: {npz: none.npz, labels: label}\nplatforms:")
+    work.write("Compressfile", text.replace("{data: data.calibration}", "{data: none}"))
+    ran = work("int8", code=None)
+    assert ran.code in (1, 2)
+    assert "error: 'none.npz' has no rows\n  hint: " in ran.text
+    assert "Traceback" not in ran.text
+    model = onnx.load(work.root / "model.onnx")
+    model.graph.node.append(onnx.helper.make_node("Gelu", ["logits"], ["soft"], "soft"))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("soft", onnx.TensorProto.FLOAT, ["batch", 10]))
+    model.opset_import[0].version = 20
+    onnx.save(model, work.root / "model.onnx")
+    old = ONNX.replace("threads: 1}", 'threads: 1, runtime: ">=1.16"}')
+    work.write("Compressfile", old)
+    ran = work("fp32", code=1)
+    assert "ONNX Runtime >=1.16 reads opset 19, which has no operator Gelu" in ran.text
+    work.write("Compressfile", old.replace("1.16", "1.17"))
+    work("fp32")
 
 
 STEPS = """\
@@ -400,6 +496,24 @@ def test_each_step_is_measured_when_it_is_asked_for(digits: Inline, tmp_path: Pa
     assert "optimize.onnx and quantize.static lost most" in next(which_step(before, [])).what, (
         "it cannot tell them apart"
     )
+
+
+def test_answers_far_from_those_of_the_baseline_are_a_loss(digits: Inline, tmp_path: Path) -> None:
+    """``cosine`` is not measured of the baseline itself: there it would be 1."""
+    import numpy as np
+
+    work = digits.copy(tmp_path / "copy")
+    with np.load(digits.root / "data.npz") as given:
+        np.savez(work.root / "blank.npz", image=given["image"][:200] / 50, label=given["label"][:200])
+    text = STEPS.replace("top1, size", "cosine, size").replace("      - optimize.onnx\n", "")
+    work.write("Compressfile", text + "    gates: {cosine: {min: 0.98}}\n")
+    work("all", code=3)
+    (row,) = json.loads(work("advise", "--json").out)["advice"]
+    assert (row["check"], row["target"], row["where"]) == ("which-step", "worse", "Compressfile:11:9")
+    assert row["evidence"][0] == "cosine 1 in fp32"
+    work.edit("Compressfile", "{data: blank}", "{data: data}")
+    work("all")
+    assert [each["check"] for each in json.loads(work("advise", "--json").out)["advice"]] == ["judged-on-its-own-data"]
 
 
 def test_what_was_measured_is_what_is_judged(digits: Inline) -> None:

@@ -54,10 +54,17 @@ def test_its_commands_and_options_exist(line: list[str]) -> None:
 
 def test_the_names_that_it_gives_exist() -> None:
     registry = discover(cache=None)
-    known = {*registry.techniques, *registry.metrics}
-    named = set(re.findall(r"`((?:quantize|prune|convert|export)\.[\w.]+|distill|finetune|edge-cases)`", SKILL))
-    assert len(named) > 6
-    assert named <= known
+    named = set(re.findall(r"`([a-z]+\.[a-z-]+)\b(?!/)[^`]*`", FENCE.sub("", SKILL))) - {"report.html"}
+    assert len(named) > 12
+    assert named <= registry.techniques.keys()
+    assert {"quantize.llm", "prune.llm-width", "distill.llm", "finetune.llm", "tokenize.text"} <= named
+    metrics = set(re.findall(r"`(lm-[a-z-]+|edge-cases)`", SKILL))
+    assert len(metrics) > 2
+    assert metrics <= registry.metrics.keys()
+    assert {"gguf", "onnxruntime-genai", "openvino-genai"} <= registry.backends.keys()
+    assert set(re.findall(r"`(distill|finetune)`", SKILL)) <= registry.techniques.keys()
+    commands = {words[1] for words in (*SHELL, *INLINE)}
+    assert commands <= COMMANDS.keys() | {"-n", "fp32", "static-int8"}, "a command, or a target of the example"
     static = {field.replace("_", "-") for field in registry.techniques["quantize.static"].params.__struct_fields__}
     assert {"smooth", "method", "data"} <= static
     assert all(f"`{word}`" in (ROOT / "docs" / "compressfile.md").read_text() for word in ("max-class-drop",))

@@ -268,8 +268,22 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
 def test_an_encoder_of_hugging_face(hub: Warm) -> None:
     text = write(hub, "encoder", "--data", "texts.csv")
     assert text.startswith("# encoder: a transformer encoder, ")
-    assert targets(text) == ["exported", "fp32", "dynamic-int8", "smooth-int8", "weights-int4"]
+    assert targets(text) == ["exported", "fp32", "dynamic-int8", "dynamic-int8-embeddings", "smooth-int8"]
     assert "{csv: texts.csv, text: text, labels: label, tokenizer: encoder, length: 64, " in text
+
+
+def test_a_part_judges_where_all_rows_take_long(place: Warm) -> None:
+    np.savez(place.root / "bytes.npz", x=np.zeros((4, 1, 8, 8), np.uint8))
+    np.savez_compressed(place.root / "many.npz", x=np.zeros((2000, 1, 224, 224), np.uint8))
+    text = write(place, "nets:cnn", "--data", "many.npz")
+    assert "split: {calibration: 200, test: 419}" in text, (
+        "476.9 M multiply-accumulates a sample, 200 G are ten seconds"
+    )
+    assert "  data: data.test\n" in text
+    assert "  # parts that share no row: data.calibration, data.test\n" in text
+    assert "  data: data\n" in write(place, "nets:cnn", "--data", "bytes.npz")
+    np.savez(place.root / "some.npz", x=np.zeros((400, 1, 8, 8), np.uint8))
+    assert "split: {calibration: 100}" in write(place, "nets:cnn", "--data", "some.npz"), "a fifth is too little"
 
 
 @pytest.mark.slow

@@ -31,7 +31,9 @@ INDUCTOR = Runtime("torch-inductor", {"backend": "torch-inductor", "threads": 1}
 
 def found(kind: str = "onnx", family: str = "cnn", goal: str = "latency", among: Any = (ORT, OPENVINO, INDUCTOR),
           **rest: Any) -> list[Candidate]:  # fmt: skip
-    return candidates(REGISTRY, KNOWN, among, family=family, goal=goal, kind=kind, operators={"LSTM", "Conv"}, **rest)
+    return candidates(
+        REGISTRY, KNOWN, among, family=family, goal=goal, kind=kind, operators={"LSTM", "Conv", "Embedding"}, **rest
+    )
 
 
 def test_the_baseline_then_floats_then_recipes() -> None:
@@ -48,7 +50,7 @@ def test_every_recipe_that_suits_a_runtime_is_tried_on_it(family: str, goal: str
     known = {**KNOWN, **copies}
     made = candidates(
         REGISTRY, known, (ORT, OPENVINO, INDUCTOR),
-        family=family, goal=goal, kind="torch-model", operators={"LSTM", "Conv"},
+        family=family, goal=goal, kind="torch-model", operators={"LSTM", "Conv", "Embedding"},
     )  # fmt: skip
     for runtime in (ORT, OPENVINO, INDUCTOR):
         own = {each.recipe.name for each in made if each.recipe is not None and each.runtime is runtime}

@@ -18,6 +18,7 @@ from ..model.normal import with_constant_weights
 from ..model.offline import offline
 from ..model.runner import OnnxRunner
 from ..model.trials import compare_all, trials
+from ..model.unfold import share_tables
 from .params import OptimizeOnnx
 
 __all__ = ["optimize"]
@@ -38,6 +39,9 @@ def optimize(ctx: Context, model: Path, params: OptimizeOnnx) -> dict[str, Any]:
             proto = _fuse(source, params)
         case _:
             proto = offline(ctx, source, place / files.NAME, params.method)
+    shared = share_tables(proto, place)
+    if shared:
+        files.sort(proto)
     _import_used_opsets(proto)
     target = files.write(proto, ctx.out, weights_from=place)
     worst = _check(ctx, source, target, params)
@@ -45,7 +49,13 @@ def optimize(ctx: Context, model: Path, params: OptimizeOnnx) -> dict[str, Any]:
     if custom:
         ctx.log.warning("only ONNX Runtime runs %s; TensorRT and OpenVINO refuse the model", ", ".join(custom))
     after = sum(1 for _ in files.nodes(proto))
-    return {"nodes": after, "nodes_before": before, "runtime_operators": custom, "max_difference": worst}
+    return {
+        "nodes": after,
+        "nodes_before": before,
+        "shared_tables": shared,
+        "runtime_operators": custom,
+        "max_difference": worst,
+    }
 
 
 def _slim(source: Path) -> onnx.ModelProto:

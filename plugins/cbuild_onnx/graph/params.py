@@ -10,7 +10,10 @@ __all__ = ["ExtractSubgraph", "OptimizeOnnx"]
 
 
 class OptimizeOnnx(Params):
-    """Simplify a graph: constants folded, needless nodes removed, patterns fused; the outputs stay the same."""
+    """Simplify a graph: constants folded, needless nodes removed, patterns fused, copies of embeddings stored once.
+
+    The outputs stay the same.
+    """
 
     method: Annotated[
         Literal["slim", "basic", "extended", "transformer"],

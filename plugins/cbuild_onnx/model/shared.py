@@ -6,14 +6,16 @@ product, or twice, where an optimiser stored what the Transpose gives.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-__all__ = ["ProductWeight", "lookups", "product_weight", "tables"]
+from . import files
+
+__all__ = ["ProductWeight", "lookups", "own_tables", "product_weight", "tables"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,24 @@ def tables(model: ModelProto, weights: Iterable[ProductWeight], place: Path) -> 
         for name in named:
             if _same_rows(tensors[name], tensors[weight.name], weight.flipped, place):
                 found[weight] = name
+    return found
+
+
+def own_tables(model: ModelProto, skipped: Container[str]) -> list[str]:
+    """Tables of embeddings, in float, that nothing but lookups reads. ``skipped``: nodes to leave alone, so that a
+    table that one of them reads is left out."""
+    readers: dict[str, int] = {}
+    for node in files.nodes(model):
+        for name in node.input:
+            readers[name] = readers.get(name, 0) + 1
+    given = {value.name for value in (*model.graph.input, *model.graph.output)}
+    found = []
+    for tensor in model.graph.initializer:
+        if len(tensor.dims) != 2 or tensor.data_type != TensorProto.FLOAT or tensor.name in given:
+            continue
+        nodes = lookups(model, tensor.name)
+        if nodes and len(nodes) == readers[tensor.name] and not any(node.name in skipped for node in nodes):
+            found.append(tensor.name)
     return found
 
 

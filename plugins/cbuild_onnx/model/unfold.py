@@ -51,23 +51,31 @@ def unfold(source: ModelProto, made: ModelProto, place: Path) -> int:
 
 
 def share_tables(made: ModelProto, place: Path, *, known: Container[str] = ()) -> int:
-    """Make each constant that is the transpose of a table of embeddings one that is computed from it; returns how many.
-    ``known``: constants to leave as they are. ``place``: the directory of the external weights."""
+    """Make each constant that is a copy of a table of embeddings, or its transpose, one that is computed from it;
+    returns how many. ``known``: constants to leave as they are. ``place``: the directory of the external weights."""
     read = {node.input[0] for node in made.graph.node if node.op_type == "Gather"}
     stored = {t.name: t for t in made.graph.initializer if len(t.dims) == 2 and (files.data_bytes(t) or 0) >= _LEAST}
     count = 0
     for table in [stored[name] for name in stored if name in read]:
+        if table.name not in stored:  # it was a copy itself
+            continue
         wanted: np.ndarray | None = None
         for name in sorted(stored.keys() - {table.name}):
             other = stored[name]
-            if name in known or other.data_type != table.data_type or list(other.dims) != list(reversed(table.dims)):
+            turned = list(other.dims) == list(reversed(table.dims))
+            if name in known or other.data_type != table.data_type or not (turned or other.dims == table.dims):
                 continue
-            wanted = numpy_helper.to_array(table, str(place)).T if wanted is None else wanted
-            if np.array_equal(numpy_helper.to_array(other, str(place)), wanted):
+            wanted = numpy_helper.to_array(table, str(place)) if wanted is None else wanted
+            value = numpy_helper.to_array(other, str(place))
+            if np.array_equal(value, wanted):
+                node = helper.make_node("Identity", [table.name], [name], f"{name}/same")
+            elif turned and np.array_equal(value, wanted.T):
                 node = helper.make_node("Transpose", [table.name], [name], f"{name}/turn", perm=[1, 0])
-                made.graph.node.append(node)
-                made.graph.initializer.remove(stored.pop(name))
-                count += 1
+            else:
+                continue
+            made.graph.node.append(node)
+            made.graph.initializer.remove(stored.pop(name))
+            count += 1
     return count
 
 

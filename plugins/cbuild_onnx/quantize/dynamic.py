@@ -45,7 +45,8 @@ def quantize(ctx: Context, model: Path, params: QuantizeDynamic) -> dict[str, An
     products = _without_gemm(ctx, prepared)
     left = [*skipped, *(f"{name}_MatMul" for name in skipped)]  # what a Gemm is called that became a product
     ties = part(products, ["MatMul"], left)
-    quantized = _quantized(products, [*left, *(name for each in ties for name in each.gathers)], params)
+    narrow = params.reduce_range is True and (params.weights == "int8" or bool(present & {*params.op_types} & {"LSTM"}))
+    quantized = _quantized(products, [*left, *(name for each in ties for name in each.gathers)], params, narrow)
     shared = tie(quantized, ties, constants_first=False)
     files.write(quantized, ctx.out, weights_from=products.parent)
     count = sum(node.op_type in _INTEGER_OPS for node in files.nodes(quantized))
@@ -68,14 +69,14 @@ def _without_gemm(ctx: Context, model: Path) -> Path:
     return files.write(products.model, place, weights_from=model.parent)
 
 
-def _quantized(model: Path, skipped: list[str], params: QuantizeDynamic) -> ModelProto:
+def _quantized(model: Path, skipped: list[str], params: QuantizeDynamic, narrow: bool) -> ModelProto:
     """What ``onnxruntime.quantization.quantize_dynamic`` makes. That takes two copies of the weights into memory; here
     external ones are read one by one, and those that are not quantized stay external."""
     with contextlib.chdir(model.parent):
         quantizer = ONNXQuantizer(
             with_shapes(model),
             params.per_channel,
-            params.weights == "int8" and params.reduce_range is True,  # products of uint8 saturate nowhere
+            narrow,  # MatMulInteger sums products of uint8 exactly; the kernel of DynamicQuantizeLSTM does not
             QuantizationMode.IntegerOps,
             True,  # static: until it is made, else it replaces Gemm itself and loads the model with all weights for it
             QuantType.QInt8 if params.weights == "int8" else QuantType.QUInt8,

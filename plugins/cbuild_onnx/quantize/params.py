@@ -21,8 +21,8 @@ class QuantizeDynamic(Params):
     weights: Annotated[
         Literal["auto", "int8", "uint8"],
         Meta(
-            description="type of the quantized weights; products of `uint8` are exact on every processor; `auto`: "
-            "`uint8` where the platform's processor is an x86-64 without VNNI, else `int8`",
+            description="type of the quantized weights; products of `uint8` are exact on every processor, but for "
+            "LSTMs; `auto`: `uint8` where the platform's processor is an x86-64 without VNNI, else `int8`",
             extra={"auto": "saturates", "fallback": False, "when": {True: "uint8", False: "int8"}},
         ),
     ] = "auto"
@@ -42,8 +42,8 @@ class QuantizeDynamic(Params):
     reduce_range: Annotated[
         Narrow,
         Meta(
-            description="7-bit weights, if they are `int8`; `auto`: where the platform's processor is an x86-64 "
-            "without VNNI, which saturates products of 8 bits"
+            description="7-bit weights, if they are `int8` or of LSTMs; `auto`: where the platform's processor is an "
+            "x86-64 without VNNI, which saturates products of 8 bits"
         ),
     ] = "auto"
 
@@ -143,10 +143,10 @@ class QuantizeWeights(Params):
     samples: Annotated[Positive, Meta(description="how many samples of `data` are used")] = 128
     batch_size: _BatchSize = 32
     op_types: Annotated[
-        tuple[Literal["MatMul", "Gemm", "Conv", "LSTM", "GRU", "RNN"], ...],
+        tuple[Literal["MatMul", "Gemm", "Gather", "Conv", "LSTM", "GRU", "RNN"], ...],
         Meta(
-            description="operators whose constant weights are quantized; `Conv`, `LSTM`, `GRU` and `RNN` in 8 bits, "
-            "with a scale for each output channel"
+            description="operators whose constant weights are quantized; `Gather`: tables of embeddings, rounded to "
+            "nearest; `Conv`, `LSTM`, `GRU` and `RNN` in 8 bits, with a scale for each output channel"
         ),
     ] = ("MatMul", "Gemm")
     exclude: _Excluded = ()

@@ -1,4 +1,4 @@
-"""Matrix products on integer weights in blocks, and lookups in a table of embeddings that share them."""
+"""Matrix products on integer weights in blocks, and lookups in tables of embeddings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from ..model.shared import lookups
 from .blocks import Blocks
 
-__all__ = ["DOMAIN", "Product", "replace_lookups", "replace_product", "store"]
+__all__ = ["DOMAIN", "Product", "replace_lookups", "replace_product", "replace_table", "store"]
 
 DOMAIN = "com.microsoft"
 
@@ -47,6 +47,21 @@ def replace_lookups(proto: ModelProto, product: Product, blocks: Blocks, form: s
             gather.input[0] = f"{stem}/float"
             continue
         _put_instead(proto, gather, _rows(proto, gather, stem, blocks, symmetric))
+
+
+def replace_table(proto: ModelProto, table: str, blocks: Blocks, form: str, symmetric: bool) -> None:
+    """The lookups in a table that no product shares read its rows in blocks. ``form``: nbits or qdq."""
+    if form == "qdq":
+        values, scales, zeros = _signed(blocks, symmetric)
+        made = _store_blocks(proto, table, blocks, (values, scales, zeros), symmetric, axis=1)
+        proto.graph.node.insert(0, made)
+        for gather in lookups(proto, table):
+            gather.input[0] = made.output[0]
+        return
+    constants = [_pack(blocks.values, blocks.bits).reshape(len(blocks.values), -1), blocks.scales]
+    store(proto, table, constants if symmetric else [*constants, _pack(blocks.zeros, blocks.bits)])
+    for gather in lookups(proto, table):
+        _put_instead(proto, gather, _rows(proto, gather, table, blocks, symmetric))
 
 
 def _put_instead(proto: ModelProto, node: NodeProto, made: list[NodeProto]) -> None:
@@ -115,18 +130,34 @@ def _dequantize(proto: ModelProto, product: Product, blocks: Blocks, output: str
     """A DequantizeLinear in blocks along the inputs, and a MatMul. The weight is inputs × outputs; outputs × inputs
     with a Transpose after it where a lookup reads it too."""
     node, stem = product.node, _stem(product)
-    values = blocks.values.reshape(len(blocks.values), -1)[:, : blocks.inputs].astype(np.int16)
-    scales, zeros = blocks.scales, blocks.zeros.astype(np.int16)
-    if product.table is None:
-        values, scales, zeros = values.T, scales.T, zeros.T
-    if symmetric:
-        values, zeros = values - 2 ** (blocks.bits - 1), zeros * 0
-    kinds = {(4, False): "UINT4", (4, True): "INT4", (8, False): "UINT8", (8, True): "INT8"}
-    kind = getattr(TensorProto, kinds[blocks.bits, symmetric])
     weight = f"{stem}/float" if product.table is None else f"{stem}/turned"
     multiply = helper.make_node("MatMul", [node.input[0], weight], [output], node.name or output)
     if _has(proto, f"{stem}/values"):  # of another product with the same table
         return [multiply]
+    values, scales, zeros = _signed(blocks, symmetric)
+    if product.table is None:
+        values, scales, zeros = values.T, scales.T, zeros.T
+    axis = 0 if product.table is None else 1
+    made = [_store_blocks(proto, stem, blocks, (values, scales, zeros), symmetric, axis=axis)]
+    if product.table is not None:
+        made.append(helper.make_node("Transpose", [f"{stem}/float"], [weight], f"{stem}/turn", perm=[1, 0]))
+    return [*made, multiply]
+
+
+def _signed(blocks: Blocks, symmetric: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values (outputs × inputs), scales and zero points; around 0 where they are symmetric."""
+    values = blocks.values.reshape(len(blocks.values), -1)[:, : blocks.inputs].astype(np.int16)
+    zeros = blocks.zeros.astype(np.int16)
+    return (values - 2 ** (blocks.bits - 1), blocks.scales, zeros * 0) if symmetric else (values, blocks.scales, zeros)
+
+
+def _store_blocks(
+    proto: ModelProto, stem: str, blocks: Blocks, constants: tuple[np.ndarray, ...], symmetric: bool, *, axis: int
+) -> NodeProto:
+    """The DequantizeLinear that gives ``{stem}/float``; its constants are stored. ``axis``: along which blocks lie."""
+    values, scales, zeros = constants
+    kinds = {(4, False): "UINT4", (4, True): "INT4", (8, False): "UINT8", (8, True): "INT8"}
+    kind = getattr(TensorProto, kinds[blocks.bits, symmetric])
     proto.graph.initializer.extend(
         [
             helper.make_tensor(f"{stem}/values", kind, values.shape, values.reshape(-1).tolist()),
@@ -135,11 +166,8 @@ def _dequantize(proto: ModelProto, product: Product, blocks: Blocks, output: str
         ]
     )
     inputs = [f"{stem}/{part}" for part in ("values", "scales", "zeros")]
-    options = {"axis": 0 if product.table is None else 1, "block_size": blocks.size}
-    made = [helper.make_node("DequantizeLinear", inputs, [f"{stem}/float"], f"{stem}/dequantize", **options)]
-    if product.table is not None:
-        made.append(helper.make_node("Transpose", [f"{stem}/float"], [weight], f"{stem}/turn", perm=[1, 0]))
-    return [*made, multiply]
+    options = {"axis": axis, "block_size": blocks.size}
+    return helper.make_node("DequantizeLinear", inputs, [f"{stem}/float"], f"{stem}/dequantize", **options)
 
 
 def store(proto: ModelProto, stem: str, constants: list[np.ndarray]) -> list[str]:

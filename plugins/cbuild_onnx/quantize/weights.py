@@ -1,4 +1,5 @@
-"""Weight-only quantization: matrix products in blocks of 4 or 8 bits, convolutions and recurrent layers in 8 bits."""
+"""Weight-only quantization: matrix products and embeddings in blocks of 4 or 8 bits, convolutions and recurrent layers
+in 8 bits."""
 
 from __future__ import annotations
 
@@ -15,12 +16,12 @@ from compressbuild.api import Context, UserError
 from ..model import files, soundness
 from ..model.normal import normal
 from ..model.selection import node_names, preprocess
-from ..model.shared import lookups, product_weight, tables
+from ..model.shared import lookups, own_tables, product_weight, tables
 from .blocks import gptq, hqq, round_to_nearest
 from .calibration import feeds, observed
 from .checking import compared
 from .params import QuantizeWeights
-from .products import DOMAIN, Product, replace_lookups, replace_product, store
+from .products import DOMAIN, Product, replace_lookups, replace_product, replace_table, store
 
 __all__ = ["quantize"]
 
@@ -49,7 +50,10 @@ def quantize(ctx: Context, model: Path, params: QuantizeWeights) -> dict[str, An
     products = _products(proto, chosen, skipped, source.parent)
     known = {tensor.name: tensor for tensor in proto.graph.initializer}
     layers = [node for node in chosen if _fits(node, known)]
-    if not products and not layers:
+    shared = {product.table for product in products} | {product.weight for product in products}
+    embeddings = [name for name in own_tables(proto, skipped) if "Gather" in params.op_types and name not in shared]
+    count = len(products) + len(layers) + len(embeddings)
+    if not count:
         raise UserError(
             f"no {' or '.join(params.op_types)} with constant float weights to quantize",
             hint="'exclude:' may name them all; quantize.dynamic and quantize.static take other operators",
@@ -60,19 +64,23 @@ def quantize(ctx: Context, model: Path, params: QuantizeWeights) -> dict[str, An
         weight = _array(known[product.weight], source)
         rows = weight.T if product.flipped else weight
         errors.append(_replace(proto, product, rows, hessians, params))
-        ctx.progress(number + 1, len(products) + len(layers), stage="quantize")
+        ctx.progress(number + 1, count, stage="quantize")
     for number, node in enumerate(layers, len(products)):
         for position, axis in _CHANNELS[node.op_type]:
             weight = _array(known[node.input[position]], source)
             errors.append(_error(_replace_by_channel(proto, node, position, weight, axis), weight))
-        ctx.progress(number + 1, len(products) + len(layers), stage="quantize")
+        ctx.progress(number + 1, count, stage="quantize")
+    for number, name in enumerate(embeddings, count - len(embeddings)):
+        rows = _array(known[name], source)
+        errors.append(_replace_table(proto, name, rows, params))
+        ctx.progress(number + 1, count, stage="quantize")
     _share_equal(proto, known)
     files.drop_dead(proto)
     if params.format == "nbits" and all(entry.domain != DOMAIN for entry in proto.opset_import):
         proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     files.write(proto, ctx.out, weights_from=source.parent)
     return {
-        "layers": len(products) + len(layers),
+        "layers": count,
         "shared_tables": len({product.table for product in products if product.table}),
         "excluded": len(skipped),
         "weight_error": round(float(np.mean(errors)), 6),
@@ -186,6 +194,13 @@ def _replace(
     replace_product(proto, product, blocks, params.format, params.symmetric)
     if product.table is not None:
         replace_lookups(proto, product, blocks, params.format, params.symmetric)
+    return _error(blocks.weight(), rows)
+
+
+def _replace_table(proto: ModelProto, name: str, rows: np.ndarray, params: QuantizeWeights) -> float:
+    """The error of a table of embeddings that now has blocks along its rows. Lookups have whole zero points."""
+    blocks = round_to_nearest(rows, bits=params.bits, block=params.block_size, symmetric=params.symmetric)
+    replace_table(proto, name, blocks, params.format, params.symmetric)
     return _error(blocks.weight(), rows)
 
 
