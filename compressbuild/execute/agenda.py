@@ -79,7 +79,7 @@ class Agenda:
         return None
 
     def _first(self, full: _Full, *, idle: bool) -> tuple[dict[str, _Heap], str] | None:
-        """Where the next node is: of which queues, at which place."""
+        """Where the next node is: its queues, and the place in them."""
         found = [(self._ready_alone, place) for place in self._ready_alone if not full(place, True)]
         if not (found and idle):
             found += [(self._ready, place) for place in self._ready if not full(place, False)]

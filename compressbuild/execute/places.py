@@ -74,7 +74,7 @@ class Places:
 
 
 class _Address:
-    """Its workers, of which those that are not full are kept in order."""
+    """Its workers; those that are not full are kept in order."""
 
     def __init__(self, pools: Sequence[Pools]) -> None:
         self.pools = tuple(pools)
