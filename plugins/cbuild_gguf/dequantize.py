@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import transformers
-from cbuild_huggingface.model.loading import ORIGIN
+from cbuild_llm.model.loading import ORIGIN
 from transformers import modeling_gguf_pytorch_utils as reading
 
 from compressbuild.api import UserError

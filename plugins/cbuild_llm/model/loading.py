@@ -13,7 +13,7 @@ from torch import nn
 
 from compressbuild.api import UserError
 
-__all__ = ["architecture", "load_causal", "load_tokenizer"]
+__all__ = ["ORIGIN", "architecture", "load_causal", "load_tokenizer"]
 
 
 def load_causal(
