@@ -48,7 +48,6 @@ from compressbuild.api.testing import NodeRun
 from compressbuild.registry import discover
 
 EXEMPT = {
-    "coreml": "its packages run on a Mac only, where its parity check is the others'; 'coreml int8' is compared here",
     "prune.llm-layers": "its faults are planted in tests/plugins/llm/test_llm_layers.py, on models of several families",
     "prune.llm-weights": "its faults are planted in tests/plugins/llm/test_llm_weights.py",
     "prune.llm-width": "its faults are planted in tests/plugins/llm/test_llm_width.py",
