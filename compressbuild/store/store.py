@@ -125,9 +125,12 @@ class Store:
             return
         try:
             self.cas.verified.save(self.dir.fs, temporary)
-        except OSError:  # a full or read-only disk: without the table, objects are hashed once more next time
+        except BaseException as error:  # a signal, too, leaves nothing behind
             with suppress(OSError):
                 self.dir.discard(temporary)
+            # On a full or read-only disk: without the table, objects are hashed once more next time.
+            if not isinstance(error, OSError):
+                raise
 
     # -- writing ---------------------------------------------------------------------------------------------------
 

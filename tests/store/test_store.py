@@ -352,3 +352,20 @@ def test_importing_the_store_is_cheap() -> None:
     )
     heavy = {"asyncio", "multiprocessing", "subprocess", "tempfile", "shutil", "json", "sqlite3", "logging", "ctypes"}
     assert not loaded & (heavy | {"networkx", "yaml", "rich", "click", "numpy", "torch", "importlib.metadata"})
+
+
+class Interrupted(FileSystem):
+    """A signal comes before the table of verified objects has its name."""
+
+    def rename(self, source: str, path: str) -> None:
+        if path.endswith("/verified"):
+            raise KeyboardInterrupt
+        super().rename(source, path)
+
+
+def test_a_signal_while_the_tables_are_saved_leaves_nothing(cache: Path, commit: Commit) -> None:
+    store = Store(cache, fs=Interrupted())
+    commit(store, "a", {"x": b"1"})
+    with pytest.raises(KeyboardInterrupt):
+        store.close()
+    assert list((cache / "tmp").iterdir()) == []
