@@ -22,7 +22,7 @@ def test_mode_and_link_stay(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["Compressfile", "real"]
 
 
-@pytest.mark.parametrize("at", ["write_bytes", "copymode", "replace"])
+@pytest.mark.parametrize("at", ["fsync", "copymode", "replace"])
 @pytest.mark.parametrize("what", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
 def test_what_fails_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str, what: BaseException
@@ -33,7 +33,7 @@ def test_what_fails_loses_nothing(
     def fails(*_: object) -> None:
         raise what
 
-    place = {"write_bytes": "pathlib.Path.write_bytes", "copymode": "shutil.copymode", "replace": "os.replace"}[at]
+    place = {"fsync": "os.fsync", "copymode": "shutil.copymode", "replace": "os.replace"}[at]
     with monkeypatch.context() as patch:
         patch.setattr(place, fails)
         with pytest.raises(UsageError if isinstance(what, OSError) else KeyboardInterrupt):

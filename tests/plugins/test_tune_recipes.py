@@ -145,7 +145,7 @@ def test_few_samples_show_nothing_and_it_says_so(place: Warm) -> None:
     strict = json.loads(place(*words, "--json").out)
     assert strict["chosen"] == 1
     assert {t["state"] for t in strict["trials"][1:]} == {"unsure"}
-    assert "200 samples do not show that it loses at most 0.01: 95 % interval " in strict["trials"][1]["reason"]
+    assert "150 samples do not show that it loses at most 0.01: 95 % interval " in strict["trials"][1]["reason"]
     shown = place(*words).out
     assert "needs more samples to be judged" in shown
     allowed = json.loads(place(*words, "--json", "--inconclusive", "allow").out)
