@@ -34,7 +34,12 @@ BATCH = 64
 LIMIT = 1800  # seconds a family
 MODELS = {  # family → factory, what it is, epochs of its training and their rate
     "cnn": ("examples.digits.model:build", "a CNN that reads digits", 10, 0.01),
-    "transformer-encoder": ("recipe_models:encoder", "a transformer encoder that looks up the pixels of digits", 20, 0.002),
+    "transformer-encoder": (
+        "recipe_models:encoder",
+        "a transformer encoder that looks up the pixels of digits",
+        20,
+        0.002,
+    ),
     "transformer-decoder": ("recipe_models:decoder", "a causal transformer that reads digits by rows", 20, 0.002),
     "rnn": ("recipe_models:lstm", "an LSTM that reads digits by rows", 20, 0.005),
     "mlp": ("recipe_models:mlp", "an MLP that reads digits", 10, 0.002),
