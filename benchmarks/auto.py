@@ -121,7 +121,7 @@ def search(case: Case, place: Path, jobs: str, platforms: Sequence[str]) -> dict
     for file in case.files:
         shutil.copy(REPO / file, place)
     if not case.inputs:
-        shutil.copytree(MINILM, place / "data")
+        shutil.copytree(MINILM, place / "data", dirs_exist_ok=True)
         write_sentences(place)
         words = ("--data", "data.npz", "--weights", "data/minilm.safetensors")
         inputs = ("--input", "input_ids=batch,sequence:int64", "--input", "attention_mask=batch,sequence:int64")
