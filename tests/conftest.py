@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 from soak import TIME_IS_OVER
 from toyproject import Toy
+from watched import Watched
 
 from compressbuild.platforms import probe
 from compressbuild.platforms.saturation import saturates
@@ -33,6 +34,11 @@ _HANDLERS = {signal.SIGINT: signal.default_int_handler, signal.SIGQUIT: signal.S
 for _number, _handler in _HANDLERS.items():
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(Watched(config), "watched")
 
 
 @cache
@@ -68,6 +74,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Tests marked slow are for ``make soak``, and for whoever names them or their mark."""
     if "CBUILD_FILE_SECONDS" in os.environ:
         random.shuffle(items)  # so that those which the time does not reach are others each time
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(0))  # make soak bounds each file
     exact = [item for item in items if item.get_closest_marker("vnni")]
     if exact and saturates(probe()):
         for item in exact:
