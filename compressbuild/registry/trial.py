@@ -116,8 +116,9 @@ def _fork(ask: Callable[[list[EntryPoint]], object], points: list[EntryPoint]) -
 def _end(pid: int, reading: int) -> int:
     """Kill what is left of it; its wait status."""
     os.close(reading)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
+    for kill in (os.killpg, os.kill):  # it may not have come to have a group of its own
+        with contextlib.suppress(ProcessLookupError):
+            kill(pid, signal.SIGKILL)
     return os.waitpid(pid, 0)[1]
 
 
