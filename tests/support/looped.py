@@ -30,12 +30,12 @@ class Image:
         if program is None or os.geteuid() != 0:
             pytest.skip("needs root and mkfs.ext4, to mount an image of a disk")
         subprocess.run([program, "-q", "-F", "-J", "size=4", str(self._file)], check=True)
-        ran = self._mount(self._file)
+        ran = self._mount()
         if ran.returncode:
             pytest.skip(f"no image can be mounted here: {ran.stderr.strip()}")
 
-    def _mount(self, file: Path) -> subprocess.CompletedProcess[str]:
-        words = ["mount", "-t", "ext4", "-o", f"loop,{_OPTIONS}", str(file), str(self.disk)]
+    def _mount(self) -> subprocess.CompletedProcess[str]:
+        words = ["mount", "-t", "ext4", "-o", f"loop,{_OPTIONS}", str(self._file), str(self.disk)]
         return subprocess.run(words, text=True, capture_output=True, check=False)
 
     def unmount(self) -> None:
@@ -45,9 +45,10 @@ class Image:
             assert ran.returncode == 0, ran.stderr
 
     def boot(self, copy: Path) -> None:
-        """Mount a copy, as after the failure: the kernel replays its journal."""
+        """Go on from a copy, as after the failure: the kernel replays its journal."""
         self.unmount()
-        ran = self._mount(copy)
+        shutil.copyfile(copy, self._file)
+        ran = self._mount()
         assert ran.returncode == 0, ran.stderr
 
     def others_sync(self) -> None:
