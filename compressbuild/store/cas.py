@@ -242,25 +242,24 @@ class CAS(Objects):
     def read(self, digest: Digest) -> bytes:
         """The bytes of an object, verified. CorruptObject if it is missing or damaged."""
         path = self._dir.object(digest)
+        inode, data = None, None
         with explained("read an object"):
             try:
-                inode = os.lstat(path).st_ino
-                data = reread(lambda: read_regular(path))
+                inode, data = reread(lambda: (os.lstat(path).st_ino, read_regular(path)))
             except FileNotFoundError:
                 raise CorruptObject(Problem(digest, "missing")) from None
             except OSError as error:
                 if error.errno not in UNREADABLE:
                     raise
-                data = None
         if data is not None and bytes_digest(data) == digest:
             return data
         if problem := self._reject(digest, inode):
             raise CorruptObject(problem)
         return self.read(digest)
 
-    def _reject(self, digest: Digest, inode: int) -> Problem | None:
-        """Put aside the file that was found bad. Another process may have done so while this one read it, and may have
-        put a sound object in its place: what is wrong with that one, if anything."""
+    def _reject(self, digest: Digest, inode: int | None) -> Problem | None:
+        """Put aside the file that was found bad, or whatever stands there. Another process may have done so while this
+        one read it, and may have put a sound object in its place: what is wrong with that one, if anything."""
         with explained("quarantine an object"):
             mine = self._dir.quarantine(self._dir.object(digest), inode)
         self._forget(digest)

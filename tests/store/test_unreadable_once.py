@@ -102,6 +102,29 @@ def test_what_is_cleaned(store: Store, commit: Commit, disk: Disk, clean: Callab
         assert again.lookup(result.key) == Hit(result)
 
 
+@pytest.mark.parametrize("times", [1, 1000])
+def test_a_tree_that_nobody_may_even_look_at(
+    store: Store, commit: Commit, monkeypatch: pytest.MonkeyPatch, times: int, fine_clock: None
+) -> None:
+    """Once, or for good: it is read, or put aside."""
+    result = commit(store, "a", FILES)
+    left, plain = [times], os.lstat
+
+    def refused(path: str, **options: Any) -> os.stat_result:
+        if left[0] and path == store.dir.object(result.output):
+            left[0] -= 1
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return plain(path, **options)
+
+    monkeypatch.setattr(os, "lstat", refused)
+    if times == 1:
+        assert store.cas.read(result.output)
+    else:
+        with pytest.raises(CorruptObject, match="corrupt"):
+            store.cas.read(result.output)
+    assert len(store.dir.quarantined()) == (times > 1)
+
+
 @pytest.mark.parametrize("call", ["open", "read"])
 def test_a_bad_block_is_a_damaged_object(
     store: Store, commit: Commit, disk: Disk, tmp_path: Path, fine_clock: None, call: str
