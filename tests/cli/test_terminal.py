@@ -56,7 +56,9 @@ USES = {
     "schema": ("schema",),
 }
 """How each command is used."""
+REFUSED = ("second", "--set", "vars.limit=0")
 MORE = [
+    REFUSED,
     ("all",),
     ("-n", "all"),
     ("-v", "all"),
@@ -70,11 +72,12 @@ MORE = [
 ]
 FAIL = [
     *map(USES.get, ("init", "affected", "profile", "sign")),
+    REFUSED,
     ("nosuch",),
     ("cache", "push"),
     ("env", "make", "nosuch"),
 ]
-"""There is no such file, revision, runtime, key, target, remote cache or environment."""
+"""There is no such file, revision, runtime, key, target, remote cache or environment, or a gate fails."""
 TUNED = """\
   tuned:
     from: first
@@ -138,7 +141,9 @@ def _imported() -> None:
 
 @pytest.fixture
 def project(toys: Inline) -> Inline:
-    toys.write("Compressfile", (toys.root / "Compressfile").read_text().replace("groups:", f"{TUNED}groups:"))
+    toys.edit("Compressfile", "groups:", f"{TUNED}groups:")
+    toys.edit("Compressfile", "vars: {", "vars: {limit: 9, ")
+    toys.edit("Compressfile", "max: 9", 'max: "${vars.limit}"')
     return toys
 
 
@@ -180,3 +185,4 @@ def test_colours_where_they_are_wanted(project: Inline):
     """Else the tests above prove nothing."""
     project.edit("Compressfile", '{toy.copy: {note: "', '{toy.copy: {seconds: 0.4, note: "')  # long enough to be drawn
     assert COLOUR.search(used(project, ("all",), **FULL))
+    assert COLOUR.search(used(project, REFUSED, **FULL))
