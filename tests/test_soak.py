@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import soak
+from sweeps import Tally, tallied
 
 REPORT = f"""<testsuites><testsuite>
 <testcase name="test_sweep"><properties>
@@ -35,3 +37,26 @@ def test_the_long_tests_of_a_file_are_counted_by_function() -> None:
     found = soak.collected(["tests/faults/test_call_faults.py"])["tests/faults/test_call_faults.py"]
     assert found["test_many_calls"] == 1
     assert found["test_every_call"] > 20
+
+
+def test_a_sweep_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has failed is tried again, and so is what another test of the same name of case has tried."""
+    monkeypatch.setenv("CBUILD_CASES", str(tmp_path / "cases"))
+    (tmp_path / "cases").write_text('{"test": "another", "name": "5", "failed": []}\n')
+    first = Tally(1)
+    assert list(first.left(range(6))) == [*range(6)]
+    for number in (3, 1, 4):
+        with first.case(name=str(number)):
+            assert number != 4
+    assert first.failed
+    second = Tally(2)
+    assert list(second.left(range(6))) == [0, 2, 4, 5]
+    assert second.before == 2
+
+    said: dict[str, object] = {}
+    with tallied(said.__setitem__) as third:
+        for number in third.left([1, 3]):
+            raise AssertionError(f"{number} is done")
+    assert (said["tried"], said["failed"]) == (2, 0)
+    monkeypatch.delenv("CBUILD_CASES")
+    assert list(Tally(3).left(range(2))) == [0, 1]

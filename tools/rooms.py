@@ -35,7 +35,7 @@ LAYERS = """
     api signing
     digest
     errors words noop interrupts credentials
-    place callable whole
+    place callable whole globbing
 """
 RANK = {room: rank for rank, line in enumerate(reversed(LAYERS.split("\n"))) for room in line.split()}
 

@@ -189,6 +189,8 @@ class Build:
         finally:
             with Held():
                 project.save()
+                if project.remote is not None:
+                    project.remote.abandon()
                 project.store.tidy()
         report = self._summary()
         self._observe.ended(report.exit_code, time.monotonic() - began, dict(report.counts))

@@ -15,6 +15,7 @@ import msgspec
 
 from ..digest import Digest, FileStat, Seen, StatCache
 from ..errors import Diagnostic, Mark
+from ..globbing import find
 
 __all__ = ["Listing", "Listings"]
 
@@ -58,7 +59,8 @@ class Listings:
         folders: dict[str, FileStat] = {}
         empty: list[str] = []
         names: list[str] = []
-        for hit in self._hits(pattern):
+        known = len(self._problems)
+        for hit in self._hits(pattern, mark):
             if os.path.isdir(self._full(hit)):
                 for folder, info, files, bare in self._walk(hit, mark):
                     folders[folder] = info
@@ -77,7 +79,7 @@ class Listings:
                 self._complain(f"the name {os.fsencode(path)!r} is not UTF-8", mark, "rename it, or do not list it")
             except OSError as error:
                 self._complain(f"cannot read '{path}': {error.strerror}", mark)
-        if not names:
+        if not names and len(self._problems) == known:
             self._complain(f"there is no file '{pattern}'", mark, f"paths are relative to {self._title}'s directory")
         return Listing(pattern, found, folders, tuple(sorted(empty)), frozenset(executable))
 
@@ -163,8 +165,14 @@ class Listings:
         folders = list(self.watched(listing.pattern)) if globbed else []
         return [self._full(path) for path in files], [self._full(path) for path in trees], folders
 
-    def _hits(self, pattern: str) -> list[str]:
-        """What a pattern stands for: itself, if there is something of that name."""
+    def _hits(self, pattern: str, mark: Mark | None = None) -> list[str]:
+        """What a pattern stands for: itself, if there is something of that name. Nothing, if a directory cannot be
+        listed that it leads through: files of it would be in no key."""
         if os.path.lexists(self._full(pattern)):
             return [pattern]
-        return glob.glob(pattern, root_dir=self._root, recursive=True)
+        try:
+            return find(pattern, self._root)
+        except OSError as error:
+            if mark is not None:
+                self._complain(f"cannot list '{os.path.relpath(error.filename, self._root)}': {error.strerror}", mark)
+            return []

@@ -36,6 +36,7 @@ class Reader:
         self._asked: set[Digest] = set()
         self._bundles: dict[Digest, Bundle] = {}
         self._kept = 0
+        self._round = 0
         self._lock = Lock()
         self.bad: set[str] = set()
         self.spoiled: set[Digest] = set()
@@ -93,19 +94,31 @@ class Reader:
     # -- outputs -----------------------------------------------------------------------------------------------------
 
     def fetch(self, result: ActionResult) -> Future[bool]:
-        return self._workers.run(lambda: self._fetched(result))
+        began = self._round
+        return self._workers.run(lambda: self._fetched(result, began))
 
-    def _fetched(self, result: ActionResult) -> bool:
-        here = self._fetch(result)
-        if not here and not self._health.down:
+    def abandon(self) -> None:
+        """Nobody waits any more for what is on its way, and its files may go: that it fails then means nothing."""
+        self._round += 1
+
+    def _fetched(self, result: ActionResult, began: int) -> bool:
+        try:
+            here = not self._health.down and began == self._round and self._fetch(result)
+        except Unreachable as error:
+            here = False
+            if began == self._round:
+                self._health.failed(str(error))
+        except (StoreError, OSError, ValueError) as error:  # of the local disk; or a signed tree that is none
+            here = False
+            if began == self._round:
+                self._health.refuse(f"the output of '{result.label}'", f"cannot be stored: {error}")
+        if not here and not self._health.down and began == self._round:
             self.spoiled.add(result.key)
         return here
 
     def _fetch(self, result: ActionResult) -> bool:
         scratch = self._store.shared.scratch()
         try:
-            if self._health.down:
-                return False
             bundle = self._bundle(result)
             if bundle is None:
                 return False
@@ -118,14 +131,8 @@ class Reader:
                         return False
                     files[file.digest] = source
             self._store.shared.receive(result, bundle.tree, files)
-        except Unreachable as error:
-            self._health.failed(str(error))
-            return False
-        except (StoreError, OSError, ValueError) as error:  # of the local disk; or a signed tree that is none
-            self._health.refuse(f"the output of '{result.label}'", f"cannot be stored: {error}")
-            return False
         finally:
-            self._store.shared.discard(scratch)
+            self._store.abandon(scratch)  # gc removes what this cannot
         return True
 
     def _bundle(self, result: ActionResult) -> Bundle | None:

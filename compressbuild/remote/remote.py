@@ -109,5 +109,9 @@ class Remote:
             tick(writer.ended, writer.offered, writer.size)
         return writer.left
 
+    def abandon(self) -> None:
+        """The build has ended: whatever is still fetched, for a node that will not run, is of no use."""
+        self.reader.abandon()
+
     def close(self) -> None:
         self.writer.close()

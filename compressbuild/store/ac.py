@@ -11,7 +11,7 @@ import msgspec
 
 from compressbuild.digest import Digest, is_digest, read_regular, seal, unseal
 from compressbuild.store.cachedir import CacheDir
-from compressbuild.store.fs import UNREADABLE, explained
+from compressbuild.store.fs import UNREADABLE, explained, reread
 
 __all__ = ["ActionCache", "ActionResult"]
 
@@ -152,7 +152,7 @@ class ActionCache:
     def _read(cls, path: str, key: str) -> ActionResult | None:
         """None if it is no sound record, be it a directory, a link or a pipe."""
         try:
-            return cls.decode(read_regular(path), key)
+            return cls.decode(reread(lambda: read_regular(path)), key)
         except OSError as error:
             if error.errno not in UNREADABLE:
                 raise

@@ -83,11 +83,16 @@ class CacheDir:
     def quarantined(self) -> list[str]:
         return [f"{self.root}/quarantine/{name}" for name in _names(f"{self.root}/quarantine")]
 
-    def quarantine(self, path: str) -> None:
-        """Move a bad file out of the way. That another process did so first is fine."""
+    def quarantine(self, path: str, inode: int | None = None) -> bool:
+        """Move a bad file out of the way. That another process did so first is fine. ``inode``: of the file that was
+        found bad; False if another one stands there now, which stays."""
         target = f"{self.root}/quarantine/{os.path.basename(path)}.{os.path.basename(self.temporary())}"
         with suppress(FileNotFoundError):
             self.fs.rename(path, target)
+            if inode is not None and os.lstat(target).st_ino != inode:
+                self.fs.rename(target, path)
+                return False
+        return True
 
     def write(self, path: str, data: bytes) -> None:
         """Put a file in its place at once or not at all, through a temporary."""

@@ -14,7 +14,7 @@ import msgspec
 from compressbuild.digest import Digest, bytes_digest, file_digest, read_regular
 from compressbuild.errors import StoreError
 from compressbuild.store.cachedir import CacheDir
-from compressbuild.store.fs import UNREADABLE, explained
+from compressbuild.store.fs import UNREADABLE, explained, reread
 from compressbuild.store.objects import Objects, hash_object
 from compressbuild.store.tree import BadOutput, Found, Tree, TreeFile, scan
 
@@ -156,7 +156,7 @@ class CAS(Objects):
             except FileNotFoundError:
                 return Problem(digest, "missing")
             if not sound:
-                return self._reject(digest)
+                return self._reject(digest, st.st_ino)
             self.verified.recheck(digest, st, checked)
         return None
 
@@ -179,7 +179,7 @@ class CAS(Objects):
             try:
                 tree = self._trees[digest] = Tree.decode(data)
             except ValueError as error:
-                raise CorruptObject(self._reject(digest)) from error
+                raise CorruptObject(self._spoil(digest)) from error
         return tree
 
     # -- getting ---------------------------------------------------------------------------------------------------
@@ -219,14 +219,17 @@ class CAS(Objects):
 
     def _copy_out(self, file: TreeFile, target: str, mode: int) -> None:
         source = self._dir.object(file.digest)
-        try:
-            written = self._dir.fs.copy(source, target, mode)
-        except OSError as error:
-            if error.filename != source or error.errno not in (errno.ENOENT, *UNREADABLE):
-                raise
-            raise CorruptObject(self.check(file.digest) or self._reject(file.digest)) from error
-        if written != (file.digest, file.size):
-            raise CorruptObject(self._reject(file.digest))
+        for last in (False, True):
+            try:
+                if self._dir.fs.copy(source, target, mode) == (file.digest, file.size):
+                    return
+            except OSError as error:
+                if error.filename != source or error.errno not in (errno.ENOENT, *UNREADABLE):
+                    raise
+            self._dir.discard(target)
+            self._forget(file.digest)  # its stat says that it is sound: it is read again
+            if problem := self.check(file.digest) or (self._spoil(file.digest) if last else None):
+                raise CorruptObject(problem)
 
     # -- the rest --------------------------------------------------------------------------------------------------
 
@@ -238,20 +241,32 @@ class CAS(Objects):
 
     def read(self, digest: Digest) -> bytes:
         """The bytes of an object, verified. CorruptObject if it is missing or damaged."""
+        path = self._dir.object(digest)
+        inode, data = None, None
         with explained("read an object"):
             try:
-                data = read_regular(self._dir.object(digest))
+                inode, data = reread(lambda: (os.lstat(path).st_ino, read_regular(path)))
             except FileNotFoundError:
                 raise CorruptObject(Problem(digest, "missing")) from None
             except OSError as error:
                 if error.errno not in UNREADABLE:
                     raise
-                raise CorruptObject(self._reject(digest)) from error
-        if bytes_digest(data) != digest:
-            raise CorruptObject(self._reject(digest))
-        return data
+        if data is not None and bytes_digest(data) == digest:
+            return data
+        if problem := self._reject(digest, inode):
+            raise CorruptObject(problem)
+        return self.read(digest)
 
-    def _reject(self, digest: Digest) -> Problem:
+    def _reject(self, digest: Digest, inode: int | None) -> Problem | None:
+        """Put aside the file that was found bad, or whatever stands there. Another process may have done so while this
+        one read it, and may have put a sound object in its place: what is wrong with that one, if anything."""
+        with explained("quarantine an object"):
+            mine = self._dir.quarantine(self._dir.object(digest), inode)
+        self._forget(digest)
+        return Problem(digest, "corrupt") if mine else self.check(digest)
+
+    def _spoil(self, digest: Digest) -> Problem:
+        """Put aside whatever stands there."""
         with explained("quarantine an object"):
             self._dir.quarantine(self._dir.object(digest))
         self._forget(digest)

@@ -13,13 +13,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from typing import TypeVar
 
 from blake3 import blake3
 
 from compressbuild.digest import Digest, file_digest
 from compressbuild.errors import StoreError
 
-__all__ = ["UNREADABLE", "FileSystem", "SyncQueue", "explained"]
+__all__ = ["UNREADABLE", "FileSystem", "SyncQueue", "explained", "reread"]
+
+T = TypeVar("T")
 
 _CHUNK = 1 << 20
 _FICLONE = 0x40049409  # linux/fs.h: share the extents of another file, copy on write
@@ -55,6 +58,17 @@ def explained(doing: str) -> Iterator[None]:
         ) from error
 
 
+def reread(read: Callable[[], T]) -> T:
+    """What ``read`` gives, the second time if it cannot read at first: what cannot be read counts as damaged, and some
+    errors of a disk or of a server pass."""
+    try:
+        return read()
+    except OSError as error:
+        if error.errno not in UNREADABLE:
+            raise
+    return read()
+
+
 class FileSystem:
     """The real one. Paths are strings; failures are OSErrors; created files are never inherited or followed."""
 
@@ -81,7 +95,7 @@ class FileSystem:
             dst = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
             try:
                 if not (st.st_size >= _CLONE_FROM and _clone(src, dst)):
-                    return _copy_hashing(src, dst)
+                    return _copy_hashing(src, dst, source)
                 size = os.fstat(dst).st_size
             finally:
                 os.close(dst)
@@ -294,13 +308,22 @@ def _write_all(fd: int, data: bytes) -> None:
         written += os.write(fd, memoryview(data)[written:])
 
 
-def _copy_hashing(src: int, dst: int) -> tuple[Digest, int]:
+def _copy_hashing(src: int, dst: int, source: str) -> tuple[Digest, int]:
     hasher, size = blake3(), 0
-    while data := os.read(src, _CHUNK):
+    while data := _read(src, source):
         hasher.update(data)
         _write_all(dst, data)
         size += len(data)
     return hasher.hexdigest(), size
+
+
+def _read(src: int, source: str) -> bytes:
+    """Some bytes. The error of reading names the file, as that of opening does; that of writing names none."""
+    try:
+        return os.read(src, _CHUNK)
+    except OSError as error:
+        error.filename = source
+        raise
 
 
 def _clone(src: int, dst: int) -> bool:

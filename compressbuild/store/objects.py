@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from compressbuild.digest import Digest, bytes_digest, file_digest, is_digest, read_regular
 from compressbuild.store.cachedir import CacheDir
-from compressbuild.store.fs import UNREADABLE, explained
+from compressbuild.store.fs import UNREADABLE, explained, reread
 from compressbuild.store.tree import Tree
 from compressbuild.store.verified import Verified
 
@@ -56,7 +56,7 @@ class Objects:
     def peek_tree(self, digest: Digest) -> Tree | None:
         """The tree, or None if it cannot be read; a bad one is left alone."""
         try:
-            data = read_regular(self._dir.object(digest))
+            data = reread(lambda: read_regular(self._dir.object(digest)))
             return Tree.decode(data) if bytes_digest(data) == digest else None
         except (OSError, ValueError):
             return None
@@ -65,7 +65,7 @@ class Objects:
 def hash_object(path: str) -> Digest | None:
     """The digest of an object's bytes, or None if they cannot be read."""
     try:
-        return file_digest(path)
+        return reread(lambda: file_digest(path))
     except OSError as error:
         if error.errno not in UNREADABLE:
             raise

@@ -141,15 +141,11 @@ class Shared:
         self._cas.put_bytes(arrival.tree)
 
     def scratch(self) -> Path:
-        """A new directory for what is on its way; ``discard`` it."""
+        """A new directory for what is on its way; the store's ``abandon`` removes it."""
         path = self._dir.temporary()
         with explained("make a scratch directory"):
             self._dir.fs.make_dir(path)
         return Path(path)
-
-    def discard(self, scratch: Path) -> None:
-        with explained(f"remove {scratch}"):
-            self._dir.fs.remove_tree(os.fspath(scratch))
 
 
 def _decoded(tree: bytes) -> Tree:

@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from command import Ran
+from command import Ran, Work
 from quick import Quick
 from struck import FAULTS, FULL, KILL, Call, Fault, Struck, compiled
 from sweeps import Tally, shard, tallied, tries
 from twotools import TwoTools, shelf
 
 from compressbuild.environment.uv import find_uv
-from compressbuild.store.fs import UNREADABLE
 
 TEXT = """version: 1
 vars: {salt: 1}
@@ -49,13 +48,15 @@ UV = ("UV_FIND_LINKS", "UV_NO_INDEX", "UV_CACHE_DIR")
 class Scene(NamedTuple):
     """``prepare`` makes the project ready and gives the variables of its commands. ``files``: those that the command
     writes as one; ``trees``: directories, or a file. ``then``: commands that must succeed after the repetition. What
-    they print, the files and the trees are then those of a run without a fault."""
+    they print, the files and the trees are then those of a run without a fault. ``once``: it refuses to write over its
+    files, so it is not repeated if they are there."""
 
     words: str
     prepare: Callable[[Quick], Variables | None]
     files: tuple[str, ...] = ()
     trees: tuple[str, ...] = ()
     then: tuple[str, ...] = ()
+    once: bool = False
 
 
 def built(work: Quick) -> None:
@@ -145,7 +146,43 @@ def environment_unwanted(work: Quick) -> Variables:
     return found
 
 
+MODEL = "model.onnx --data digits.npz --platform onnxruntime"
+SEARCH = f"tune --recipe static-int8 {MODEL} --goal size --max-drop 50 --inconclusive allow"
+
+
+def model(work: Quick, *commands: str) -> None:
+    """A model and its data. What the commands find out of it is in the cache, so that they say the same each time."""
+    for name in ("onnx", "onnxruntime", "sklearn"):
+        pytest.importorskip(name)
+    import numpy as np
+    import ridge
+
+    images, labels = ridge.digits()
+    np.savez(work.root / "digits.npz", image=images[:200], label=labels[:200])
+    ridge.write_onnx(work.root / "model.onnx", images, labels)
+    for words in commands:
+        Work(work.root, toy=True)(*words.split())  # in workers: this process imports no model's libraries
+
+
+def inspected(work: Quick) -> None:
+    model(work, f"init {MODEL} -f -")
+
+
+def inspected_before(work: Quick) -> None:
+    inspected(work)
+    work.write("Fresh", "version: 1\n")
+
+
+def searched(work: Quick) -> None:
+    model(work, SEARCH)
+
+
 SCENES = {
+    "init": Scene(f"init {MODEL} -f Fresh --force", inspected, files=("Fresh",), then=("list -f Fresh",)),
+    "init over": Scene(f"init {MODEL} -f Fresh --force", inspected_before, files=("Fresh",), then=("list -f Fresh",)),
+    "tune --recipe": Scene(
+        f"{SEARCH} --apply -o Chosen", searched, files=("Chosen",), then=("list -f Chosen",), once=True
+    ),
     "lock": Scene("lock", built, files=("Compressfile.lock",), then=("lock --check",)),
     "lock again": Scene("lock", old_lock, files=("Compressfile.lock",), then=("lock --check",)),
     "advise": Scene("advise --measure --apply", built, files=("Compressfile",), then=("advise",)),
@@ -160,6 +197,10 @@ SCENES = {
     "env verify": Scene("env verify new", environment_made, then=("env verify new",)),
     "ssh": Scene("all", away, trees=("build/a/value",)),
 }
+
+
+DEAR = ("init", "init over", "tune --recipe")
+"""Those that start workers with a model's libraries."""
 
 
 class Seen(NamedTuple):
@@ -252,11 +293,12 @@ class Stage:
         if ran.code == 0 and scene.trees:  # but for rubbish that is gone after the repetition
             there = {name: data for name, data in trees(work, scene).items() if "/." not in name}
             assert there == want.trees, f"{where}: it was not done, and nobody said so\n{ran.text}"
-        # What the disk did not give is in quarantine, and a build makes it once more.
-        if fault.number in UNREADABLE and list((work.root / "cache/quarantine").glob("*")):
-            self.run(work, name, "all")
-        again, _ = self.run(work, name, scene.words)
-        assert again.code == 0, f"{where}: the repetition fails\n{ran.text}\n{again.text}"
+        # The disk fails once, or to write: it gives every object at the second reading.
+        lost = sorted(path.name for path in (work.root / "cache/quarantine").glob("*"))
+        assert lost == [], f"{where}: sound objects were put aside: {lost}\n{ran.text}"
+        done = scene.once and all(content(work.root / file) == new for file, new in made.items())
+        again, _ = (ran, calls) if done else self.run(work, name, scene.words)
+        assert done or again.code == 0, f"{where}: the repetition fails\n{ran.text}\n{again.text}"
         assert "Traceback" not in again.text, f"{where}\n{again.text}"
         try:
             found = self.seen(work, name)
@@ -305,7 +347,7 @@ def some(stage: Stage, name: str, tally: Tally, times: int) -> None:
 @pytest.mark.parametrize("name", SCENES)
 def test_a_sample_of_each_command(stage: Stage, name: str, record_property: Callable[[str, object], None]) -> None:
     with tallied(record_property) as tally:
-        some(stage, name, tally, 2)
+        some(stage, name, tally, 1 if name in DEAR else 2)
 
 
 @pytest.mark.parametrize(

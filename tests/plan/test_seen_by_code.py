@@ -101,3 +101,23 @@ def test_the_order_of_a_mapping_reaches_no_code(project) -> None:
     opened = project.open()
     assert list(plain(opened.spec.datasets["d"].args)["classes"]) == ["dog", "cat"], "the spelling did differ"
     opened.close()
+
+
+def test_a_glob_over_a_directory_that_cannot_be_listed(project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no directory without files: else what is made without them would be published."""
+    project.write("Compressfile", FILE.replace("files: [data]", "files: ['data/*/*.txt']"))
+    project.write("data/x/c.txt", "c")
+    assert key(project)
+    plain = os.scandir
+
+    def refused(path: str = ".") -> object:
+        if str(path).rstrip("/").endswith("data/x"):
+            raise PermissionError(13, "Permission denied", path)
+        return plain(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(CompressfileError) as caught:
+        project.build("all")
+    (problem,) = caught.value.diagnostics
+    assert problem.message == "cannot list 'data/x': Permission denied"
+    assert problem.mark.line == 3

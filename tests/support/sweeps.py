@@ -2,7 +2,8 @@
 
 ``CBUILD_SEED`` repeats a sweep, ``CBUILD_TRIES`` sets how many cases a long form draws, ``CBUILD_SWEEP_SECONDS`` ends
 each sweep after that time, and ``CBUILD_SHARD=2/5`` tries the second fifth of a sweep that tries everything.
-``CBUILD_CASES=FILE`` gets a line of JSON for each case as it ends, so that a run of hours can be watched.
+``CBUILD_CASES=FILE`` gets a line of JSON for each case as it ends, so that a run of hours can be watched. A sweep that
+tries everything goes on where the runs before it, of the same file, have stopped.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from damage import Hang
@@ -29,11 +31,14 @@ class Tally:
         self.seed = seed
         self.rng = random.Random(seed)
         self.tried = 0
+        self.before = 0
+        """Cases that earlier runs have tried, and that did not fail."""
         self.failed: list[str] = []
         self._deadline = time.monotonic() + float(os.environ.get("CBUILD_SWEEP_SECONDS", "inf"))
 
     @contextmanager
-    def case(self, where: str = "") -> Iterator[None]:
+    def case(self, where: str = "", *, name: str = "") -> Iterator[None]:
+        """``name``: by which ``left`` knows it again. ``where`` stands before what it says if it fails."""
         self.tried += 1
         before, begun = len(self.failed), time.monotonic()
         try:
@@ -42,10 +47,21 @@ class Tally:
             said = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
             self.failed.append(f"{where}: {said}" if where else said)
         if log := os.environ.get("CBUILD_CASES"):
-            line = {"test": os.environ.get("PYTEST_CURRENT_TEST", ""), "seed": self.seed, "case": self.tried}
+            line = {"test": _test(), "seed": self.seed, "case": self.tried, "name": name}
             line |= {"seconds": round(time.monotonic() - begun, 2), "failed": self.failed[before:]}
             with open(log, "a") as file:
                 file.write(json.dumps(line) + "\n")
+
+    def left(self, cases: Sequence[T], name: Callable[[T], str] = str) -> Sequence[T]:
+        """Those of ``cases`` which no earlier run that wrote into CBUILD_CASES has tried; one that failed is left."""
+        try:
+            lines = [json.loads(line) for line in Path(os.environ["CBUILD_CASES"]).read_text().splitlines()]
+        except (KeyError, FileNotFoundError):
+            return cases
+        done = {line["name"] for line in lines if line["test"] == _test() and not line["failed"]}
+        left = [case for case in cases if name(case) not in done]
+        self.before = len(cases) - len(left)
+        return left
 
     @property
     def in_time(self) -> bool:
@@ -68,10 +84,15 @@ def tallied(record_property: Callable[[str, object], None]) -> Iterator[Tally]:
         yield tally
     finally:
         record_property("seed", tally.seed)
-        record_property("tried", tally.tried)
+        record_property("tried", tally.before + tally.tried)
         record_property("failed", len(tally.failed))
-    assert tally.tried
+    assert tally.before + tally.tried
     assert not tally.failed, f"{len(tally.failed)} of {tally.tried}:\n\n" + "\n\n".join(tally.failed[:50])
+
+
+def _test() -> str:
+    """The test that runs."""
+    return os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
 
 
 def tries(usual: int) -> int:
