@@ -409,35 +409,6 @@ def test_saturation_is_named_for_the_processor_that_the_platform_asks_for(digits
     digits.write("Compressfile", ONNX)
 
 
-def test_calibration_without_a_sample_and_a_runtime_that_is_too_old_stop_the_build(
-    digits: Inline, tmp_path: Path
-) -> None:
-    """Nothing can be advised on what was not made: the error itself has the line, the cause and the next step."""
-    import numpy as np
-    import onnx
-
-    work = digits.copy(tmp_path / "copy")
-    with np.load(digits.root / "data.npz") as given:
-        np.savez(work.root / "none.npz", image=given["image"][:0], label=given["label"][:0])
-    text = ONNX.replace("platforms:", "  none: {npz: none.npz, labels: label}\nplatforms:")
-    work.write("Compressfile", text.replace("{data: data.calibration}", "{data: none}"))
-    ran = work("int8", code=None)
-    assert ran.code in (1, 2)
-    assert "error: 'none.npz' has no rows\n  hint: " in ran.text
-    assert "Traceback" not in ran.text
-    model = onnx.load(work.root / "model.onnx")
-    model.graph.node.append(onnx.helper.make_node("Gelu", ["logits"], ["soft"], "soft"))
-    model.graph.output.append(onnx.helper.make_tensor_value_info("soft", onnx.TensorProto.FLOAT, ["batch", 10]))
-    model.opset_import[0].version = 20
-    onnx.save(model, work.root / "model.onnx")
-    old = ONNX.replace("threads: 1}", 'threads: 1, runtime: ">=1.16"}')
-    work.write("Compressfile", old)
-    ran = work("fp32", code=1)
-    assert "ONNX Runtime >=1.16 reads opset 19, which has no operator Gelu" in ran.text
-    work.write("Compressfile", old.replace("1.16", "1.17"))
-    work("fp32")
-
-
 STEPS = """\
 version: 1
 models: {net: {file: model.onnx}}
