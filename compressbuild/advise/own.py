@@ -54,11 +54,12 @@ def build_failed(seen: Seen, explained: Collection[Mark]) -> Iterator[Advice]:
     failed = seen.failed
     if failed is None or failed.mark in explained:
         return
+    edit = _change(seen, failed)
     yield Advice(
         what=f"{failed.name} failed in the last build: {failed.error}" + (f"; {failed.hint}" if failed.hint else ""),
         evidence=("nothing that it depends on has changed since",),
-        mark=failed.mark,
-        edit=_change(seen, failed),
+        mark=edit.mark if edit is not None else failed.mark,
+        edit=edit,
     )
 
 
