@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .digest import StatCache
     from .graph import Ask, Graph, TargetPlan, Types
     from .machines.machines import Machines
-    from .plan import Failures, Keyer, Plan, Starts, Traces
+    from .plan import Keyer, Plan, Starts, Traces
     from .platforms import Facts
     from .publish import Publisher
     from .registry import Registry
@@ -179,12 +179,6 @@ class Project:
         return Starts(self.state / "starts")
 
     @cached_property
-    def failures(self) -> Failures:
-        from .plan import Failures
-
-        return Failures(self.state / "failures")
-
-    @cached_property
     def publisher(self) -> Publisher:
         from .publish import Publisher
 
@@ -222,7 +216,7 @@ class Project:
 
     def save(self) -> OSError | None:
         """Keep what was learnt for the next time; what prevented it. The work is done all the same."""
-        parts = ("code", "stat", "traces", "starts", "failures", "types")
+        parts = ("code", "stat", "traces", "starts", "types")
         saved = [self.__dict__[part].save() for part in parts if part in self.__dict__]
         return next((error for error in saved if error is not None), None)
 

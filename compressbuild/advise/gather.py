@@ -18,7 +18,7 @@ from ..evaluate.evidence import Evidence
 from ..evaluate.results import Results
 from ..evaluate.roles import Roles
 from ..graph import Graph, TargetPlan
-from ..plan import Plan
+from ..plan import Failures, Plan
 from ..platforms import quota, saturates
 from ..project import Project
 from ..store import ActionResult
@@ -52,10 +52,10 @@ def gather(
 
 def _failed(project: Project, plan: Plan, seen: Seen) -> Failure | None:
     """The first node of a target that failed with the key that it has now."""
-    graph = project.graph
+    graph, failures = project.graph, Failures(project.state)
     for index in graph.ordered(graph.targets[seen.target].nodes):
         action = plan.actions[index]
-        if action.status == "cached" or action.key is None or (why := project.failures.get(action.key)) is None:
+        if action.status == "cached" or action.key is None or (why := failures.get(action.key)) is None:
             continue
         node = graph.nodes[index]
         step = next((step for step in seen.steps if step.node == index), None)

@@ -35,7 +35,7 @@ from ..execute.scheduler import Scheduler
 from ..graph import TargetPlan
 from ..interrupts import Held
 from ..machines.machines import Machines, workers
-from ..plan import Failed, look_ahead
+from ..plan import Failed, Failures, look_ahead
 from ..platforms import Facts
 from ..project import Project, Selection, connected, renewed
 from ..publish import SEAL, Staged
@@ -361,12 +361,14 @@ def _unsent(left: int) -> str:
 def _remember(project: Project, scheduler: Scheduler) -> None:
     """Why nodes failed, for advice. One that raised does so whenever it has this key; of another end the machine may be
     the cause."""
+    failures = Failures(project.state)
     for index, outcome in scheduler.outcomes.items():
         action, failure = scheduler.actions.get(index), outcome.failure
         if action is None or action.key is None:
             continue
         if failure is not None and failure.cause == "raised":
             said = Failed(failure.message, failure.hint, failure.about, failure.change)
-            project.failures.record(action.key, said)
+            failures.record(action.key, said)
         elif outcome.result is not None:
-            project.failures.forget(action.key)
+            failures.forget(action.key)
+    failures.save()

@@ -25,10 +25,10 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Failures:
-    """A file of the project's ``.cbuild`` directory. Losing it loses advice on what failed, nothing else."""
+    """A file of the project's ``.cbuild`` directory, ``state``. Losing it loses advice on what failed, nothing else."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, state: Path) -> None:
+        self._path = path = state / "failures"
         self._dirty = False
         self._known: dict[Digest, Failed] = load_sealed(path, _MAGIC, dict[Digest, Failed]) or {}
 

@@ -202,6 +202,10 @@ def test_samples_that_are_alike_and_a_step_without_a_difference(digits: Inline, 
     assert said["blank"]["evidence"] == ["every sample of 'blank' that was used is the same; samples 200"]
     count = int((labels == 0).sum())
     assert said["one-class"]["evidence"] == [f"1 class among the samples of 'zeros' that were used; samples {count}"]
+    assert json.loads(work("advise", "idle", "--apply", "--json").out)["advice"][0]["applied"]
+    assert (work.root / "Compressfile").read_text() == ALIKE.replace("[optimize.onnx]", "[]")
+    work("idle")
+    assert work("advise", "idle").out == "nothing to advise on 1 target\n"
 
 
 UNSUITED = """\
@@ -273,6 +277,12 @@ targets:
 """
 
 
+def warned(work: Inline, target: str) -> str:
+    """What the last build warns of."""
+    published = json.loads((work.root / "build" / target / "metrics.json").read_text())
+    return "; ".join(warning["message"] for warning in published["warnings"])
+
+
 def test_embeddings_left_in_float_are_named_and_apply_quantizes_them(tmp_path: Path) -> None:
     from lookup_models import encoder
 
@@ -281,6 +291,7 @@ def test_embeddings_left_in_float_are_named_and_apply_quantizes_them(tmp_path: P
     work.write("Compressfile", EMBEDDINGS)
     before = work.json("all").targets
     assert before["weights"].metrics["quantized-share"] < 0.1
+    assert "the largest in float is 'words'" in warned(work, "dynamic")
     said = {row["target"]: row for row in json.loads(work("advise", "--apply", "--json").out)["advice"]}
     assert {target: row["check"] for target, row in said.items()} == dict.fromkeys(
         ("weights", "dynamic"), "not-quantized"
@@ -292,6 +303,7 @@ def test_embeddings_left_in_float_are_named_and_apply_quantizes_them(tmp_path: P
     assert "  # no data\n      - quantize.weights: {bits: 8, op-types: [Gather]}\n" in text
     after = work.json("all").targets
     assert all(after[name].metrics["quantized-share"] > 0.95 for name in said)
+    assert warned(work, "dynamic") == "", "the step behind it quantizes them"
     assert work("advise").out == "nothing to advise on 3 targets\n"
 
 

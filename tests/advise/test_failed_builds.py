@@ -171,14 +171,14 @@ def test_a_step_that_follows_is_not_to_blame() -> None:
 
 
 def test_the_last_failures_are_kept(tmp_path: Path) -> None:
-    made = Failures(tmp_path / "failures")
+    made = Failures(tmp_path)
     for number in range(300):
         made.record(f"{number:064x}", Failed(str(number), change={"a": "b"}))
     made.forget(f"{299:064x}")
     assert made.save() is None
-    again = Failures(tmp_path / "failures")
+    again = Failures(tmp_path)
     assert again.get(f"{298:064x}") == Failed("298", change={"a": "b"})
     assert again.get(f"{299:064x}") is None
     assert again.get(f"{0:064x}") is None, "there is room for the last ones"
     (tmp_path / "failures").write_bytes(b"damaged")
-    assert Failures(tmp_path / "failures").get(f"{298:064x}") is None
+    assert Failures(tmp_path).get(f"{298:064x}") is None
