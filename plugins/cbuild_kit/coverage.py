@@ -13,8 +13,8 @@ LEAST_SHARE = 0.5  # of the bytes: below it the file cannot be half as large
 
 
 def coverage(ctx: Context, before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, Any]:
-    """Facts: ``quantized_share``, and ``concern`` where it is below 50 %. ``unquantized`` repeats that: a later step may
-    quantize the rest. Empty for a model without float weights.
+    """Facts: ``quantized_share``, and ``concern`` where it is below 50 %. ``unquantized`` repeats that: a later step
+    may quantize the rest. Empty for a model without float weights.
 
     ``before``, ``after``: bytes of each float weight, in the source and in what was made of it.
     """
