@@ -112,7 +112,7 @@ def of_metrics(registry: Registry) -> Iterator[str]:
     yield "|---|---|"
     rows: dict[type, list[str]] = {}
     for name, metric in sorted(registry.metrics.items()):
-        if registry.owner["metric", name] in ("llm", "metrics", "onnx") and parameters(metric.params):
+        if registry.owner["metric", name] in ("llm", "metrics", "onnx", "openvino") and parameters(metric.params):
             rows.setdefault(metric.params, []).append(f"`{name}`")
     for params, names in rows.items():
         said = "<br>".join(

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from ..api.advice import Advice, Seen
 from ..api.records import Check
 from ..registry.asked import resolved
-from .own import which_step
+from .own import build_failed, which_step
 
 __all__ = ["Advised", "advise"]
 
@@ -25,7 +25,8 @@ _CHECKS = (
         reference="Linux kernel, CFS bandwidth control (Documentation/scheduler/sched-bwc.rst)",
     ),
 )
-# It is asked last: it names a step only where no other check has said why that one lost quality.
+# They are asked last: a failed step and a loss of quality are named only where no other check has said why.
+_FAILED = Check(name="build-failed", run="compressbuild.advise.own:build_failed", reference="docs/howto/advise.md")
 _LAST = Check(name="which-step", run="compressbuild.advise.own:which_step", reference="docs/howto/layers.md")
 
 
@@ -55,6 +56,7 @@ def advise(
                 plugin = (owner or {}).get(("check", check.name), _OWN)
                 why = f"check '{check.name}' of plugin '{plugin}' failed: {type(error).__name__}: {error}"
                 failed.setdefault(check.name, why)
+        own[:0] = [_valid(_FAILED, seen, a) for a in build_failed(seen, [a.mark for a in own if a.explains_failure])]
         own += [_valid(_LAST, seen, a) for a in which_step(seen, [a.mark for a in own if a.explains_loss])]
         for advice in own:
             place = (advice.check, advice.mark.file, advice.mark.line, advice.mark.column, advice.edit)

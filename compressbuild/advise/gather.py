@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from ..api import AnswerMetric, Metric
-from ..api.advice import Measured, Origin, Seen, Step
+from ..api.advice import Failure, Measured, Origin, Seen, Step
 from ..compressfile.nodes import plain
 from ..compressfile.spec import DatasetSpec, StepSpec
 from ..digest import digest_value
@@ -18,6 +18,7 @@ from ..evaluate.evidence import Evidence
 from ..evaluate.results import Results
 from ..evaluate.roles import Roles
 from ..graph import Graph, TargetPlan
+from ..plan import Failures, Plan
 from ..platforms import quota, saturates
 from ..project import Project
 from ..store import ActionResult
@@ -34,7 +35,8 @@ def gather(
     asked = tuple(names)
     graph = project.graph
     known = [name for name in project.spec.targets if name in graph.targets]
-    results = Results.of_plan(project.store, project.plan(known))
+    plan = project.plan(known)
+    results = Results.of_plan(project.store, plan)
     metrics = {name: _metrics(project, graph.targets[name], results) for name in known}
     quality = Roles.of(graph.metrics)
     limit = quota(root)
@@ -45,7 +47,32 @@ def gather(
     ]
     shared += _perfect_baselines(graph, known)
     found = (_seen(project, graph.targets[name], results, metrics, shared, limit) for name in asked)
-    return tuple(replace(each, thorough=thorough) for each in found)
+    return tuple(replace(each, thorough=thorough, failed=_failed(project, plan, each)) for each in found)
+
+
+def _failed(project: Project, plan: Plan, seen: Seen) -> Failure | None:
+    """The first node of a target that failed with the key that it has now."""
+    graph, failures = project.graph, Failures(project.state)
+    for index in graph.ordered(graph.targets[seen.target].nodes):
+        action = plan.actions[index]
+        if action.status == "cached" or action.key is None or (why := failures.get(action.key)) is None:
+            continue
+        node = graph.nodes[index]
+        step = next((step for step in seen.steps if step.node == index), None)
+        compiled = seen.platform_mark if node.role == "compile" else None
+        mark = step.mark if step is not None else compiled or node.mark
+        return Failure(
+            node=index,
+            role=node.role,
+            name=node.name,
+            mark=mark,
+            error=why.error,
+            hint=why.hint,
+            about=why.about,
+            change=why.change,
+            params=node.params,
+        )
+    return None
 
 
 def _perfect(metric: Metric) -> float | None:

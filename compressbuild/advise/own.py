@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from ..api.advice import NEGLIGIBLE, Advice, Edit, Mark, Measured, Seen
+from ..api.advice import NEGLIGIBLE, Advice, Edit, Failure, Mark, Measured, Seen
 
-__all__ = ["changed_nothing", "more_threads_than_cpus", "no_difference", "which_step"]
+__all__ = ["build_failed", "changed_nothing", "more_threads_than_cpus", "no_difference", "which_step"]
 
 _BLAMED = 0.5  # of the whole loss
 
@@ -46,6 +46,34 @@ def which_step(seen: Seen, named: Collection[Mark]) -> Iterator[Advice]:
         evidence=tuple(f"{seen.quality} {each.value:.4g} in {each.target}" for each in points),
         mark=blamed[0].mark,
     )
+
+
+def build_failed(seen: Seen, explained: Collection[Mark]) -> Iterator[Advice]:
+    """What failed in the last build, where it stands, and the change that its error names. ``explained``: where
+    another check says why."""
+    failed = seen.failed
+    if failed is None or failed.mark in explained:
+        return
+    edit = _change(seen, failed)
+    yield Advice(
+        what=f"{failed.name} failed in the last build: {failed.error}" + (f"; {failed.hint}" if failed.hint else ""),
+        evidence=("nothing that it depends on has changed since",),
+        mark=edit.mark if edit is not None else failed.mark,
+        edit=edit,
+    )
+
+
+def _change(seen: Seen, failed: Failure) -> Edit | None:
+    """The first change of those that the error names that a step before it, or the platform, has a parameter for."""
+    own = [step for step in seen.steps if step.node == failed.node]
+    until = seen.steps[: seen.steps.index(own[0]) + 1] if own else seen.steps
+    for key, text in failed.change.items():
+        if failed.role in ("technique", "compile"):
+            if (step := next((step for step in reversed(until) if key in step.params), None)) is not None:
+                return Edit("set", step.mark, key, text)
+            if failed.role == "compile" and key in failed.params and seen.platform_mark is not None:
+                return Edit("set", seen.platform_mark, key, text)
+    return None
 
 
 def changed_nothing(seen: Seen) -> Iterator[Advice]:

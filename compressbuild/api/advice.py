@@ -13,7 +13,7 @@ import msgspec
 from ..errors import Mark
 from .part import Rows
 
-__all__ = ["NEGLIGIBLE", "Advice", "Edit", "Mark", "Measured", "Origin", "Seen", "Step"]
+__all__ = ["NEGLIGIBLE", "Advice", "Edit", "Failure", "Mark", "Measured", "Origin", "Seen", "Step"]
 
 NEGLIGIBLE = 0.01
 """Of a time: the same file, loaded twice, differs by as much."""
@@ -36,7 +36,8 @@ class Edit(msgspec.Struct, frozen=True):
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
     """``what``: what is wrong, and what to do. ``evidence``: the numbers. ``mark``: the line. ``edit``: None where the
-    change is the reader's to make. ``explains_loss``: it says which step lost quality, and why.
+    change is the reader's to make. ``explains_loss``: it says which step lost quality, and why; ``explains_failure``:
+    why the step failed, so that its error alone need not be shown.
 
     The engine fills in ``check``, ``target`` and, where it is empty, ``reference``.
     """
@@ -47,6 +48,7 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     edit: Edit | None = None
     reference: str = ""
     explains_loss: bool = False
+    explains_failure: bool = False
     check: str = ""
     target: str = ""
 
@@ -67,6 +69,22 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     def has(self, *traits: str) -> bool:
         """Whether its technique has one of these traits."""
         return not frozenset(traits).isdisjoint(self.traits)
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """What failed in the last build, and would do so again. ``name``: of the technique, backend or metric; ``node``: as
+    of a step. ``error`` and ``hint``: as the build showed them. ``about``, ``change``: as of a UserError. ``params``:
+    those of the node; of a backend the settings of its platform."""
+
+    node: int
+    role: str
+    name: str
+    mark: Mark
+    error: str
+    hint: str | None = None
+    about: str = ""
+    change: Mapping[str, str] = {}
+    params: Mapping[str, Any] = {}
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -108,6 +126,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     ``same_model``: whether the target is made from what its baseline is made from. ``baseline_traits``: of all steps
     of the baseline; ``baseline_nodes``: those steps. ``siblings``: other targets with a quality. ``asked``: metrics
     that some target of the file measures. ``last_metric``: where the last one in the list of ``evaluate`` stands.
+    ``failed``: why it has no results, if its last build says so.
     ``thorough``: asked for with ``--measure``, so that what was never tried is worth a word, too.
     """
 
@@ -149,6 +168,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     siblings: tuple[Measured, ...] = ()
     asked: frozenset[str] = frozenset()
     last_metric: Mark | None = None
+    failed: Failure | None = None
     thorough: bool = False
     built: bool = False
 

@@ -18,11 +18,18 @@ __all__ = ["Context", "UserError"]
 
 
 class UserError(Exception):
-    """Raised by a plugin for what the user can fix. It is shown as one line with its hint, without a traceback."""
+    """Raised by a plugin for what the user can fix. It is shown as one line with its hint, without a traceback.
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    For ``cbuild advise``: ``about``, a word by which checks know what is wrong, such as ``empty-data``; ``change``,
+    parameter → value as a Compressfile writes it, with which it would work: of the step, of one before it, or of the
+    platform. The first that one of them has is offered as a patch.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, about: str = "", change: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint, self.about, self.change = hint, about, dict(change or {})
 
 
 def resolve(reference: str) -> Any:

@@ -109,6 +109,7 @@ class WorkRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 class WorkResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of it. ``error``: one line; ``hint``: what may help; ``trace``: the user's part of the traceback.
+    ``about``, ``change``: as of a UserError.
 
     ``facts``: what the function returned. ``seconds``: wall time; ``peak_rss``: bytes (VmHWM).
     ``sandbox``: what kept it from other files: ``bubblewrap``, ``landlock``, both, or ``none``.
@@ -118,6 +119,8 @@ class WorkResult(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     hint: str | None = None
     trace: str | None = None
+    about: str = ""
+    change: dict[str, str] = {}
     facts: dict[str, Any] = {}
     seconds: float = 0.0
     peak_rss: int = 0

@@ -35,7 +35,7 @@ from ..execute.scheduler import Scheduler
 from ..graph import TargetPlan
 from ..interrupts import Held
 from ..machines.machines import Machines, workers
-from ..plan import look_ahead
+from ..plan import Failed, Failures, look_ahead
 from ..platforms import Facts
 from ..project import Project, Selection, connected, renewed
 from ..publish import SEAL, Staged
@@ -188,6 +188,7 @@ class Build:
             raise Interrupted("interrupted; finished nodes are kept" + self._unsent()) from None
         finally:
             with Held():
+                _remember(project, self._scheduler)
                 project.save()
                 if project.remote is not None:
                     project.remote.abandon()
@@ -357,3 +358,19 @@ class Build:
 def _unsent(left: int) -> str:
     what = "1 result is" if left == 1 else f"{left} results are"
     return f"{what} not in the remote cache; the next build that runs something sends them, or 'cbuild cache push'"
+
+
+def _remember(project: Project, scheduler: Scheduler) -> None:
+    """Why nodes failed, for advice. One that raised does so whenever it has this key; of another end the machine may be
+    the cause."""
+    failures = Failures(project.state)
+    for index, outcome in scheduler.outcomes.items():
+        action, failure = scheduler.actions.get(index), outcome.failure
+        if action is None or action.key is None:
+            continue
+        if failure is not None and failure.cause == "raised":
+            said = Failed(failure.message, failure.hint, failure.about, failure.change)
+            failures.record(action.key, said)
+        elif outcome.result is not None:
+            failures.forget(action.key)
+    failures.save()

@@ -25,6 +25,7 @@ __all__ = [
 
 SMALLER = 0.95  # of the baseline's size: less is not what one compresses for
 DROP = 0.15  # of a class' accuracy
+QUANTIZED = 0.5  # of the weights: what may stay in float without a word
 SIGMAS = 3.0  # of two proportions: about one in a thousand by chance
 FEWEST = 10  # samples of a class
 
@@ -71,14 +72,23 @@ def _roles(graph: Graph) -> Roles:
 
 
 def _said(graph: Graph, target: TargetPlan, facts: Callable[[int], Mapping[str, Any]]) -> Iterator[Concern]:
-    """What the steps of a target are concerned about, the first step first."""
+    """What the steps of a target are concerned about, the first step first. That one leaves most in float is nothing
+    to say where those behind it quantize that."""
     steps = [target.artifact]
     while "subject" in (inputs := graph.nodes[steps[-1]].inputs):
         steps.append(inputs["subject"])
-    for index in reversed(steps):
-        said = facts(index).get("concern")
-        if isinstance(said, str):
-            yield Concern(kind="doubtful-step", message=f"{graph.nodes[index].name}: {said}")
+    left = 1.0  # of the weights, in float after this step and those behind it
+    found = []
+    for index in steps:
+        made = facts(index)
+        share = made.get("quantized_share")
+        left *= 1 - share if isinstance(share, int | float) else 1
+        said, rest = made.get("concern"), made.get("unquantized")
+        if isinstance(said, str) and isinstance(rest, str) and left <= QUANTIZED:
+            said = said.replace(rest, "").strip("; ")
+        if isinstance(said, str) and said:
+            found.append(Concern(kind="doubtful-step", message=f"{graph.nodes[index].name}: {said}"))
+    return iter(reversed(found))
 
 
 def smaller_not_faster(

@@ -6,7 +6,8 @@ import os
 import sys
 import sysconfig
 import traceback
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -22,16 +23,20 @@ RAISED = "cbuild: the node's function raised"
 @dataclass(frozen=True, slots=True)
 class Failure:
     """``error``: one line. ``trace``: the plugin's and the user's frames with the whole message; None where the error
-    says all."""
+    says all. ``about``, ``change``: as of a UserError."""
 
     error: str
     hint: str | None = None
     trace: str | None = None
+    about: str = ""
+    change: Mapping[str, str] = field(default_factory=dict)
 
 
 def describe(error: BaseException, *, root: str, run: str) -> Failure:
     """``root``: the project's directory; ``run``: the reference ``module:function`` that was called."""
-    if isinstance(error, UserError | CbuildError):
+    if isinstance(error, UserError):
+        return Failure(_one_line(str(error)), error.hint, about=error.about, change=error.change)
+    if isinstance(error, CbuildError):
         return Failure(_one_line(str(error)), error.hint)
     if isinstance(error, msgspec.ValidationError | msgspec.DecodeError):
         return Failure(f"{run}: {_one_line(str(error))}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,7 @@ __all__ = ["NodeFailure", "Outcome", "unreadable"]
 @dataclass(frozen=True, slots=True)
 class NodeFailure:
     """Why a node has no result. ``cause``: as the executor says (raised, crashed, timeout, memory …), or ``differs``.
-    ``trace``: the user's frames; ``log``: the file with what it printed."""
+    ``trace``: the user's frames; ``log``: the file with what it printed. ``about``, ``change``: as of a UserError."""
 
     node: Node
     cause: str
@@ -24,6 +25,8 @@ class NodeFailure:
     hint: str | None = None
     trace: str | None = None
     log: Path | None = None
+    about: str = ""
+    change: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

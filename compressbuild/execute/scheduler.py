@@ -299,8 +299,7 @@ class Scheduler:
             # What it complains of may be half an edit, and what it made is of no one key.
             self._unsettled(run, changed, result.trace)
         elif message.cause != "ok":
-            text = result.error or message.detail
-            self._fail(run, message.cause, text, result.hint, result.trace)
+            self._fail(run, message.cause, result.error or message.detail, result.hint, result.trace, result)
         elif touched is not None:
             text = f"its input ({touched}) was changed while it ran"
             self._fail(run, "raised", text, "an input is for reading; write to ctx.out")
@@ -362,11 +361,15 @@ class Scheduler:
         self._awaited.finish()
         self._group.announced()
 
-    def _fail(self, run: Run, cause: str, message: str, hint: str | None = None, trace: str | None = None) -> None:
+    def _fail(
+        self, run: Run, cause: str, message: str, hint: str | None = None, trace: str | None = None,
+        said: WorkResult = WorkResult(ok=False),  # noqa: B008
+    ) -> None:  # fmt: skip
         with contextlib.suppress(OSError):  # made for the node, which may have left something there
             self._observe.checkpoint_path(_key(run.action)).rmdir()
         node = run.action.node
-        self._end(node.index, Outcome("failed", failure=NodeFailure(node, cause, message, hint, trace, run.log)), run)
+        failure = NodeFailure(node, cause, message, hint, trace, run.log, said.about, said.change)
+        self._end(node.index, Outcome("failed", failure=failure), run)
 
     def _free(self, run: Run, *, locks: bool = True) -> None:
         """It no longer runs. Without ``locks``: what it made has still to be synced, under them."""

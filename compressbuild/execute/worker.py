@@ -150,6 +150,8 @@ def run_node(
             error=failure.error,
             hint=failure.hint,
             trace=failure.trace,
+            about=failure.about,
+            change=dict(failure.change),
             seconds=time.monotonic() - started,
             peak_rss=procfs.peak_rss(),
         )

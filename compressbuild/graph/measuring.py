@@ -290,6 +290,8 @@ class Measuring:
                 return examples
             inputs["examples"] = examples
         if record.origin:
+            if (kind := draft.nodes[artifact].kind) not in technique.consumes:
+                return f"does not apply to {kind}"
             origin = origin_of(draft, name, record.origin, artifact)
             if isinstance(origin, str):
                 return origin

@@ -4,6 +4,7 @@ from ..callable import make_callable
 from .ahead import look_ahead
 from .cover import Cover
 from .explain import Change, Explanation, compare, say
+from .failures import Failed, Failures
 from .keys import Keyer, Parts
 from .plan import Action, Plan, judge, make_plan
 from .starts import Starts
@@ -14,6 +15,8 @@ __all__ = [
     "Change",
     "Cover",
     "Explanation",
+    "Failed",
+    "Failures",
     "Keyer",
     "Parts",
     "Plan",

@@ -24,6 +24,8 @@ from .trials import Objective, Trial, best
 
 __all__ = ["Contest", "Entry", "Outcome", "decide", "spoken"]
 
+_ALIKE = 0.05  # of the time: as much is worth less than what else a candidate is better in
+
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """A candidate that came to an end. ``quality``: its value; ``lost``: the 95 % interval of what it loses to the
@@ -143,8 +145,8 @@ def spoken(lost: tuple[float, float]) -> str:
 
 def decide(entries: Sequence[Entry], goal: Goal, speed: str, size: str) -> Outcome:
     """The fastest, or for the goal ``size`` the smallest, of those kept. Of several that differ by less than one
-    measurement from the next, the one that is better in the other cost; then the first. ``balanced``: of those that
-    none beats in both, the nearest to the best of each."""
+    measurement from the next, or by at most 5 % of the time where no difference is shown, the one that is better in
+    the other cost; then the first. ``balanced``: of those that none beats in both, the nearest to the best of each."""
     kept = [entry for entry in entries if entry.state == "kept"]
     if not kept:
         return Outcome(tuple(entries), None, {})
@@ -162,8 +164,21 @@ def _first(kept: Sequence[Entry], fast: bool) -> Entry:
         pair = (entry.speed or 0.0, entry.size or 0.0)
         return pair if fast else (pair[1], pair[0])
 
-    limit = min(costs(entry)[0] for entry in kept) * (1 + NEGLIGIBLE)
-    return min((e for e in kept if costs(e)[0] <= limit), key=lambda entry: (costs(entry)[1], entry.number))
+    best = min(kept, key=costs)
+
+    def alike(entry: Entry) -> bool:
+        more = costs(entry)[0] / (costs(best)[0] or 1.0) - 1
+        return more <= NEGLIGIBLE or (fast and more <= _ALIKE and _overlap(entry, best))
+
+    return min(filter(alike, kept), key=lambda entry: (costs(entry)[1], entry.number))
+
+
+def _overlap(one: Entry, two: Entry) -> bool:
+    """Whether no difference in their times is shown: their 95 % intervals have a value in common."""
+    ends = (one.fastest, one.slowest, two.fastest, two.slowest)
+    if None in ends:
+        return False
+    return one.fastest <= two.slowest and two.fastest <= one.slowest  # type: ignore[operator]
 
 
 def _balanced(kept: Sequence[Entry], speed: str, size: str) -> Entry:
@@ -193,7 +208,4 @@ def _beside(entry: Entry, chosen: Entry) -> str:
     larger = (entry.size or 0.0) / (chosen.size or 1.0)
     name = chosen.candidate.name
     said = f"×{slower:.2f} of the time and ×{larger:.2f} of the size of {name}"
-    apart = None in (entry.fastest, entry.slowest, chosen.fastest, chosen.slowest)
-    if not apart and entry.fastest <= chosen.slowest and chosen.fastest <= entry.slowest:  # type: ignore[operator]
-        return f"{said}; no difference in time is shown"
-    return said
+    return f"{said}; no difference in time is shown" if _overlap(entry, chosen) else said

@@ -4,11 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from cbuild_kit import EMPTY
+
 from compressbuild.api.advice import Advice, Edit, Seen
 
-__all__ = ["few_samples", "judged_on_its_own_data", "samples_alike"]
+__all__ = ["empty_calibration", "few_samples", "judged_on_its_own_data", "samples_alike"]
 
 _FEWEST = 100  # docs/howto/calibrate.md: 100 to 500 samples are usual
+
+
+def empty_calibration(seen: Seen) -> Iterator[Advice]:
+    """A dataset without a sample, at which the build stopped."""
+    failed = seen.failed
+    step = next((step for step in seen.steps if failed is not None and step.node == failed.node), None)
+    if failed is None or step is None or failed.about != EMPTY or not step.has("calibrates"):
+        return
+    data = step.params.get("data")
+    other = _other(seen, data, seen.evaluation) if isinstance(data, str) else None
+    what = f"{step.technique} has no samples to calibrate on: '{data}' is empty"
+    yield Advice(
+        what=what + (f"; calibrate on '{other}'" if other is not None else "; give it rows, or name another dataset"),
+        evidence=(failed.error,),
+        mark=step.mark,
+        edit=Edit("set", step.mark, "data", other) if other is not None else None,
+        explains_failure=True,
+    )
 
 
 def few_samples(seen: Seen) -> Iterator[Advice]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from cbuild_kit import EMPTY
+
 from compressbuild.api import Rows, UserError
 
 __all__ = ["Batches", "chosen"]
@@ -40,7 +42,9 @@ class Batches:
 def chosen(rows: Rows, count: int, path: str) -> list[int]:
     """The rows of ``path``, which has ``count``, that are meant. UserError if there are none, or too few."""
     if count == 0:
-        raise UserError(f"'{path}' has no rows", hint="write them to the file, or let the step name another dataset")
+        raise UserError(
+            f"'{path}' has no rows", hint="write them to the file, or let the step name another dataset", about=EMPTY
+        )
     try:
         found = rows.of(count)
     except ValueError as error:
@@ -49,5 +53,6 @@ def chosen(rows: Rows, count: int, path: str) -> list[int]:
         raise UserError(
             f"the 'split' of '{path}' leaves no rows here: the other parts take all {count}",
             hint="make the parts smaller, or name one of them",
+            about=EMPTY,
         )
     return found

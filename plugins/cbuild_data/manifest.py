@@ -37,6 +37,13 @@ def compressbuild_checks():
         priority=80,
     )
     yield Check(
+        name="empty-calibration",
+        run="cbuild_data.advice:empty_calibration",
+        summary="calibrated on a dataset without samples",
+        reference="docs/howto/calibrate.md",
+        priority=95,
+    )
+    yield Check(
         name="few-samples",
         run="cbuild_data.advice:few_samples",
         summary="calibrated on too few samples",

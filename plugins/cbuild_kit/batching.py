@@ -10,8 +10,10 @@ from compressbuild.api import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["arrays", "batch_indices", "batches"]
+__all__ = ["EMPTY", "arrays", "batch_indices", "batches"]
 
+EMPTY = "empty-data"
+"""What a UserError is about where a dataset has no samples: the check ``empty-calibration`` knows it by this."""
 _FORM = (
     "a loader yields batches (inputs, labels): inputs: an array N×…, a mapping name → array, or a tuple in input order"
 )
@@ -43,7 +45,7 @@ def arrays(
         if taken == limit:
             break
     if taken == 0:
-        raise UserError("the dataset is empty", hint=_FORM)
+        raise UserError("the dataset is empty", hint=_FORM, about=EMPTY)
     whole = {name: np.concatenate(parts) for name, parts in columns.items()}
     labels = whole.pop("")
     return whole, labels

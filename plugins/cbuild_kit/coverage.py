@@ -13,7 +13,8 @@ LEAST_SHARE = 0.5  # of the bytes: below it the file cannot be half as large
 
 
 def coverage(ctx: Context, before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, Any]:
-    """Facts: ``quantized_share``, and ``concern`` where it is below 50 %. Empty for a model without float weights.
+    """Facts: ``quantized_share``, and ``concern`` where it is below 50 %. ``unquantized`` repeats that: a later step
+    may quantize the rest. Empty for a model without float weights.
 
     ``before``, ``after``: bytes of each float weight, in the source and in what was made of it.
     """
@@ -24,7 +25,7 @@ def coverage(ctx: Context, before: Mapping[str, int], after: Mapping[str, int]) 
     facts: dict[str, Any] = {"quantized_share": round(share, 4)}
     if share < LEAST_SHARE:
         name, size = max(after.items(), key=lambda item: item[1])
-        facts["concern"] = (
+        facts["concern"] = facts["unquantized"] = (
             f"only {share:.0%} of the weights' bytes are quantized (below {LEAST_SHARE:.0%} is a warning); "
             f"the largest in float is '{name}', {min(1.0, size / total):.0%} of all"
         )

@@ -11,6 +11,7 @@ from cbuild_onnx.model.runner import one_line
 
 from compressbuild.api import UserError
 
+from .older import since
 from .settings import OnnxRuntimeSettings
 
 __all__ = ["LEVELS", "open_session"]
@@ -47,9 +48,17 @@ def _hint(text: str, model: Path) -> str:
         return "the file is not an ONNX model, or it is cut off"
     if "same node name" in text:
         return "node names must be unique or empty: rename one in the program that wrote the file"
+    if change := _change(text):
+        return f"upgrade onnxruntime, or have it written for this one: 'runtime: {change['runtime']}' on the platform"
     if "explicitly disabled" in text or "fallback" in text.lower():
         return "set 'cpu-fallback: true' on the platform to run those operators on the CPU"
     return soundness.complaint(model)
+
+
+def _change(text: str) -> dict[str, str]:
+    """For a file in a newer form than this version reads: the setting that has it written in an older one."""
+    newer = "Unsupported model IR version" in text or "under development" in text
+    return {"runtime": since(int(onnxruntime.__version__.split(".")[1]))} if newer else {}
 
 
 def open_session(
@@ -83,7 +92,9 @@ def open_session(
         session = onnxruntime.InferenceSession(str(model), options, providers=[(provider, own)], enable_fallback=0)
     except Exception as error:  # noqa: BLE001 (ONNX Runtime's error classes have no base of their own)
         text = one_line(error)
-        raise UserError(f"ONNX Runtime cannot load the model: {text}", hint=_hint(text, model)) from None
+        raise UserError(
+            f"ONNX Runtime cannot load the model: {text}", hint=_hint(text, model), change=_change(text)
+        ) from None
     used = session.get_providers()
     if not used or used[0] != provider:
         raise UserError(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compressbuild.api import Backend, Kind, Platform, Stack, Technique, hookimpl
+from compressbuild.api import AnswerMetric, Backend, Kind, Platform, Stack, Technique, hookimpl
 
+from .layers.params import IrLayerError, IrLayerErrors
 from .quantize.params import OpenVinoCompress, OpenVinoQuantize
 from .settings import OpenVinoSettings
 
@@ -47,6 +48,30 @@ def compressbuild_techniques() -> Iterator[Technique]:
             produces="openvino-ir",
             stack=_NNCF,
         )
+    yield Technique(
+        name="metrics.openvino-layer-errors",
+        run="cbuild_openvino.layers.measure:measure",
+        params=IrLayerErrors,
+        consumes=("openvino-ir",),
+        produces="layer-errors",
+        stack=_STACK,
+    )
+
+
+@hookimpl
+def compressbuild_metrics() -> Iterator[AnswerMetric]:
+    yield AnswerMetric(
+        name="openvino-layer-error",
+        summary="least signal-to-noise ratio that a layer of an OpenVINO model has of its own, against what it was "
+        "made from",
+        source="SQNR of activations as in onnxruntime.quantization.qdq_loss_debug; each layer also run alone in float",
+        run="cbuild_onnx.layers.errors:layer_error",
+        params=IrLayerError,
+        via="metrics.openvino-layer-errors",
+        origin=("onnx", "openvino-ir"),
+        unit="dB",
+        direction="higher",
+    )
 
 
 @hookimpl

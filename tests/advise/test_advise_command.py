@@ -202,6 +202,10 @@ def test_samples_that_are_alike_and_a_step_without_a_difference(digits: Inline, 
     assert said["blank"]["evidence"] == ["every sample of 'blank' that was used is the same; samples 200"]
     count = int((labels == 0).sum())
     assert said["one-class"]["evidence"] == [f"1 class among the samples of 'zeros' that were used; samples {count}"]
+    assert json.loads(work("advise", "idle", "--apply", "--json").out)["advice"][0]["applied"]
+    assert (work.root / "Compressfile").read_text() == ALIKE.replace("[optimize.onnx]", "[]")
+    work("idle")
+    assert work("advise", "idle").out == "nothing to advise on 1 target\n"
 
 
 UNSUITED = """\
@@ -273,6 +277,12 @@ targets:
 """
 
 
+def warned(work: Inline, target: str) -> str:
+    """What the last build warns of."""
+    published = json.loads((work.root / "build" / target / "metrics.json").read_text())
+    return "; ".join(warning["message"] for warning in published["warnings"])
+
+
 def test_embeddings_left_in_float_are_named_and_apply_quantizes_them(tmp_path: Path) -> None:
     from lookup_models import encoder
 
@@ -281,6 +291,7 @@ def test_embeddings_left_in_float_are_named_and_apply_quantizes_them(tmp_path: P
     work.write("Compressfile", EMBEDDINGS)
     before = work.json("all").targets
     assert before["weights"].metrics["quantized-share"] < 0.1
+    assert "the largest in float is 'words'" in warned(work, "dynamic")
     said = {row["target"]: row for row in json.loads(work("advise", "--apply", "--json").out)["advice"]}
     assert {target: row["check"] for target, row in said.items()} == dict.fromkeys(
         ("weights", "dynamic"), "not-quantized"
@@ -292,6 +303,7 @@ def test_embeddings_left_in_float_are_named_and_apply_quantizes_them(tmp_path: P
     assert "  # no data\n      - quantize.weights: {bits: 8, op-types: [Gather]}\n" in text
     after = work.json("all").targets
     assert all(after[name].metrics["quantized-share"] > 0.95 for name in said)
+    assert warned(work, "dynamic") == "", "the step behind it quantizes them"
     assert work("advise").out == "nothing to advise on 3 targets\n"
 
 
@@ -407,35 +419,6 @@ def test_saturation_is_named_for_the_processor_that_the_platform_asks_for(digits
     digits.write("Compressfile", full.replace("cpu.isa: avx2", "cpu.isa: [avx512_vnni, avx_vnni]"))
     assert digits("advise").out.startswith("nothing to advise on 2 targets\n")
     digits.write("Compressfile", ONNX)
-
-
-def test_calibration_without_a_sample_and_a_runtime_that_is_too_old_stop_the_build(
-    digits: Inline, tmp_path: Path
-) -> None:
-    """Nothing can be advised on what was not made: the error itself has the line, the cause and the next step."""
-    import numpy as np
-    import onnx
-
-    work = digits.copy(tmp_path / "copy")
-    with np.load(digits.root / "data.npz") as given:
-        np.savez(work.root / "none.npz", image=given["image"][:0], label=given["label"][:0])
-    text = ONNX.replace("platforms:", "  none: {npz: none.npz, labels: label}\nplatforms:")
-    work.write("Compressfile", text.replace("{data: data.calibration}", "{data: none}"))
-    ran = work("int8", code=None)
-    assert ran.code in (1, 2)
-    assert "error: 'none.npz' has no rows\n  hint: " in ran.text
-    assert "Traceback" not in ran.text
-    model = onnx.load(work.root / "model.onnx")
-    model.graph.node.append(onnx.helper.make_node("Gelu", ["logits"], ["soft"], "soft"))
-    model.graph.output.append(onnx.helper.make_tensor_value_info("soft", onnx.TensorProto.FLOAT, ["batch", 10]))
-    model.opset_import[0].version = 20
-    onnx.save(model, work.root / "model.onnx")
-    old = ONNX.replace("threads: 1}", 'threads: 1, runtime: ">=1.16"}')
-    work.write("Compressfile", old)
-    ran = work("fp32", code=1)
-    assert "ONNX Runtime >=1.16 reads opset 19, which has no operator Gelu" in ran.text
-    work.write("Compressfile", old.replace("1.16", "1.17"))
-    work("fp32")
 
 
 STEPS = """\

@@ -64,6 +64,16 @@ def test_what_differs_by_less_than_a_measurement_goes_to_the_smaller() -> None:
     assert outcome.chosen is found[1]
 
 
+@pytest.mark.parametrize(
+    ("slower", "width", "chosen"), [(1.03, 0.02, 1), (1.03, 0.001, 0), (1.2, 0.2, 0)], ids=["alike", "shown", "far"]
+)
+def test_where_no_difference_in_time_is_shown_the_smaller_is_chosen(slower: float, width: float, chosen: int) -> None:
+    """As with embeddings in 8 bits beside embeddings in float. Much slower is not alike, however wide the intervals."""
+    found = [entry(0, "kept", 0.5, 9, width), entry(1, "kept", 0.5 * slower, 3, width)]
+    assert decide(found, "latency", "latency", "size").chosen is found[chosen]
+    assert decide(found, "size", "latency", "size").chosen is found[1]
+
+
 def test_it_says_how_much_slower_and_larger_and_where_no_difference_is_shown() -> None:
     found = [entry(0, "kept", 1.0, 8), entry(1, "kept", 0.5, 2, 0.1), entry(2, "kept", 0.55, 2, 0.1)]
     losses = decide(found, "latency", "latency", "size").losses

@@ -58,9 +58,12 @@ def measure_origins(project: Project, names: Iterable[str]) -> Tried:
     from ..text.progress import PlainProgress
 
     tried = Tried({}, {})
+    refused: list[dict[str, str]] = []
+    taken: set[str] = set()
     for asks in _asks(project, names).values():
         known = asked(project, asks)
-        tried.refused.update({name: reason for name, reason in known.items() if isinstance(reason, str)})
+        refused.append({name: reason for name, reason in known.items() if isinstance(reason, str)})
+        taken.update(name for name, result in known.items() if not isinstance(result, str))
         wanted = [name for name, result in known.items() if result is None]
         if not wanted:
             continue
@@ -72,4 +75,8 @@ def measure_origins(project: Project, names: Iterable[str]) -> Tried:
         finally:
             project.graph = before
         tried.failed.update({each.name: each.reason for each in report.targets if each.status == "failed"})
+    for reasons in sorted(
+        refused, key=lambda each: any("does not apply" in why for why in each.values()), reverse=True
+    ):
+        tried.refused.update({name: why for name, why in reasons.items() if name not in taken})
     return tried

@@ -11,6 +11,7 @@ from compressbuild.api.advice import Advice, Edit, Seen, Step
 
 __all__ = ["which_layer"]
 
+_METRICS = ("layer-error", "openvino-layer-error")
 _HALF = 0.5  # of all that the layers lose
 _MOST = 3  # layers that are kept in float by hand; more are found by a search
 _SHOWN = 3
@@ -20,7 +21,8 @@ _SEARCH = "quantize.mixed measures each, and keeps in float those that cost too 
 
 def which_layer(seen: Seen) -> Iterator[Advice]:
     """The layers that have half of the error that all have of their own, if more accuracy is lost than may be."""
-    rows = (seen.metrics.get("layer-error") or seen.details.get("layer-error") or {}).get("per_layer", {})
+    measured = (kept[name] for kept in (seen.metrics, seen.details) for name in _METRICS if name in kept)
+    rows = next((found["per_layer"] for found in measured if found.get("per_layer")), {})
     step = next((step for step in reversed(seen.steps) if step.has("int8", "weights-only")), None)
     if step is None or not seen.too_much or not rows:
         return

@@ -18,11 +18,11 @@ from cbuild_kit import arrays, batches, fit, fixed_batch
 from compressbuild.api import Context, UserError
 
 from ..model import files
+from ..model.noise import Sums, rescaled, rows
 from ..model.runner import by_onnxruntime, declared_inputs, session
 from .errors import FILE
 from .graphs import MADE, activations, cut, exposing, layers, readings
 from .params import LayerErrors
-from .sums import Sums, rescaled
 
 __all__ = ["measure"]
 
@@ -49,16 +49,12 @@ def measure(ctx: Context, subject: Path, params: LayerErrors) -> dict[str, Any]:
         done += len(chosen)
         ctx.progress(done, total)
     described = layers(both.source, both.shared)
-    rows: dict[str, dict[str, Any]] = {}
-    whole = sum(each.lost for each in sums.values())
-    for name, each in sums.items():
-        made = described[name]
-        numbers = {"sqnr": each.sqnr, "own": each.own, "lost": each.lost, "rounding": each.rounding}
-        numbers["share"] = each.lost / whole if whole else 0.0
-        rows[name] = {"node": made.node, "op": made.op, **{key: round(value, 4) for key, value in numbers.items()}}
-    found = {"layers": rows, "samples": total}
+    found = {
+        "layers": rows(sums, {name: (described[name].node, described[name].op) for name in sums}),
+        "samples": total,
+    }
     (ctx.out / FILE).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return {"compared": len(rows), "samples": total, "left_out": both.left_out}
+    return {"compared": len(sums), "samples": total, "left_out": both.left_out}
 
 
 class _Both:

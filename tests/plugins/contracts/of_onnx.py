@@ -79,6 +79,32 @@ OPENVINO = {
     "openvino.compress": {"unfit_params": ({"mode": "int4-sym", "awq": True},)},
 }
 globals().update(classes(OfOpenVino, OPENVINO))
+
+
+class OfIrLayerErrors(OfOpenVino):
+    """A model beside the IR that it was made from: here beside itself."""
+
+    unfit_params = OTHER_DATA
+
+    def subject(self, place):
+        from cbuild_openvino.artifact import read_onnx, write
+
+        made = place / "ir"
+        if not made.exists():
+            made.mkdir(parents=True)
+            write(read_onnx(subjects.onnx_model() / "model.onnx", place), made)
+        return made
+
+    def unfit(self, place):
+        return ()
+
+    def inputs(self, place):
+        return {"origin": artifact(self.subject(place), "openvino-ir")}
+
+
+globals().update(
+    classes(OfIrLayerErrors, {"metrics.openvino-layer-errors": {"params": {"data": "test", "samples": 8}}})
+)
 globals().update(classes(OfExtract, {"extract.subgraph": {}}))
 
 
@@ -110,6 +136,10 @@ class TestLayerError(MetricContract):
 
     def unfit(self, place):
         return [layer_errors(place, {"node": "fc"})]
+
+
+class TestIrLayerError(TestLayerError):
+    metric = "openvino-layer-error"
 
 
 class TestOnnx(KindContract):

@@ -14,8 +14,8 @@ import onnxruntime
 import pytest
 from cbuild_onnx.layers.graphs import activations, cut, exposing, readings
 from cbuild_onnx.layers.params import LayerErrors
-from cbuild_onnx.layers.sums import SILENT, Sums, decibels, rescaled
 from cbuild_onnx.model import files
+from cbuild_onnx.model.noise import SILENT, Sums, decibels, rescaled
 from cbuild_onnx.quantize.params import QuantizeDynamic, QuantizeStatic, QuantizeWeights
 from onnx import TensorProto, helper, numpy_helper
 from planted import write_planted

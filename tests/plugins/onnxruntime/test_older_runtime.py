@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,8 +11,10 @@ import onnx
 import onnx_models as models
 import pytest
 from cbuild_onnx.model.normal import opset_of
+from cbuild_onnx.quantize.params import QuantizeWeights
 from cbuild_onnxruntime import older
 from cbuild_onnxruntime.settings import OnnxRuntimeSettings
+from lookup_models import encoder
 from onnx import TensorProto, helper
 
 from compressbuild.api import UserError
@@ -58,6 +61,7 @@ def test_an_operator_that_it_does_not_know_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"ONNX Runtime >=1\.16 reads opset 19, which has no operator Gelu") as caught:
         compiled(of_node("Gelu", 20), tmp_path / "unknown", ">=1.16")
     assert "'opset: 19'" in str(caught.value.hint)
+    assert caught.value.change == {"opset": "19", "runtime": '">=1.17"'}
 
 
 def test_a_type_that_it_does_not_know_is_named(tmp_path: Path) -> None:
@@ -67,9 +71,60 @@ def test_a_type_that_it_does_not_know_is_named(tmp_path: Path) -> None:
     model.graph.node.insert(0, helper.make_node("DequantizeLinear", ["w", "s"], ["z"]))
     model.graph.node[1].op_type = "Add"
     model.graph.node[1].input.append("z")
-    compiled(model, tmp_path / "known", ">=1.18")
-    with pytest.raises(UserError, match=r"numbers of type INT4, which ONNX Runtime >=1\.17 cannot read"):
-        compiled(model, tmp_path / "unknown", ">=1.17")
+    compiled(model, tmp_path / "known", ">=1.19")
+    for older_one in (">=1.17", ">=1.18"):  # the latter reads the file, and has no kernel for them
+        with pytest.raises(UserError, match=r"does not know numbers of type INT4, which came with 1\.19") as caught:
+            compiled(model, tmp_path / older_one, older_one)
+        assert caught.value.change == {"runtime": '">=1.19"'}
+    model.graph.initializer.append(helper.make_tensor("f", TensorProto.FLOAT4E2M1, [2], bytes([0x21]), raw=True))
+    model.ir_version = 11
+    with pytest.raises(
+        UserError, match=r"numbers of type FLOAT4E2M1, which ONNX Runtime >=1\.19 cannot read"
+    ) as caught:
+        compiled(model, tmp_path / "float4", ">=1.19")
+    assert caught.value.change == {"runtime": '">=1.23"'}
+
+
+def test_a_file_that_is_newer_than_the_runtime_here_can_be_written_for_it(tmp_path: Path) -> None:
+    import onnxruntime
+
+    model = of_node("Relu", 19)
+    model.ir_version = 99
+    with pytest.raises(UserError, match="Unsupported model IR version") as caught:
+        run_node("cbuild_onnxruntime.compile:compile", models.save(model, tmp_path / "in"), OnnxRuntimeSettings(),
+                 tmp_path / "out")  # fmt: skip
+    here = int(onnxruntime.__version__.split(".")[1])
+    assert caught.value.change == {"runtime": f'">=1.{here}"'}
+    compiled(model, tmp_path / "written", f">=1.{here}")
+
+
+@pytest.mark.parametrize(
+    ("op", "bits", "params", "since", "what"),
+    [
+        ("MatMul", 4, {}, 16, "MatMulNBits"),
+        ("MatMul", 4, {"method": "hqq"}, 18, "fractional zero points of MatMulNBits"),
+        ("MatMul", 8, {}, 23, "MatMulNBits of 8 bits"),
+        ("Gather", 4, {}, 23, "GatherBlockQuantized"),
+        ("Gather", 8, {}, 23, "GatherBlockQuantized"),
+        ("MatMul", 8, {"format": "qdq"}, 19, "DequantizeLinear in blocks"),
+    ],
+)
+def test_what_no_opset_says_and_came_later_is_named(
+    tmp_path: Path, op: Any, bits: Any, params: Any, since: int, what: str
+) -> None:
+    """The versions: those whose wheels run these very models."""
+    asked = QuantizeWeights(bits=bits, op_types=(op,), **params)
+    subject = encoder(tmp_path / "encoder")
+    if not params.get("format"):
+        source = onnx.version_converter.convert_version(onnx.load(subject / "model.onnx"), 19)
+        source.ir_version = 9
+        onnx.save(source, subject / "model.onnx")
+    made = run_node("cbuild_onnx.quantize.weights:quantize", subject, asked, tmp_path / "made")
+    model = onnx.load(made.out / "model.onnx")
+    compiled(model, tmp_path / "known", f">=1.{since}")
+    with pytest.raises(UserError, match=f"does not know {what}, which came with 1.{since}") as caught:
+        compiled(model, tmp_path / "unknown", f">=1.{since - 1}")
+    assert caught.value.change == {"runtime": f'">=1.{since}"'}
 
 
 def test_every_pair_is_one_of_a_release_of_onnx() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-__all__ = ["SILENT", "Sums", "decibels", "rescaled"]
+__all__ = ["SILENT", "Sums", "decibels", "rescaled", "rows"]
 
 SILENT = 300.0  # decibels: no noise but that of float32
 _UNBOUNDED = 1e30  # masks add the least float, or minus infinity
@@ -72,6 +74,18 @@ class Sums:
         noise = np.broadcast_to(noise, self._made.shape)
         shares = noise[alive] / self._made[alive]
         return float(np.mean(np.where(shares > _ROUNDING, np.minimum(shares, 1.0), 0.0)))
+
+
+def rows(sums: Mapping[str, Sums], made: Mapping[str, tuple[str, str]]) -> dict[str, dict[str, Any]]:
+    """The rows of a ``layers.json``: activation → its numbers. ``made``: the node and the operators that make each."""
+    found: dict[str, dict[str, Any]] = {}
+    whole = sum(each.lost for each in sums.values())
+    for name, each in sums.items():
+        numbers = {"sqnr": each.sqnr, "own": each.own, "lost": each.lost, "rounding": each.rounding}
+        numbers["share"] = each.lost / whole if whole else 0.0
+        node, op = made[name]
+        found[name] = {"node": node, "op": op, **{key: round(value, 4) for key, value in numbers.items()}}
+    return found
 
 
 def decibels(power: float, noise: float) -> float:

@@ -1,0 +1,1 @@
+"""Which layer of a compressed IR loses the accuracy."""
