@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +22,11 @@ from cbuild_llm.model.quantized import load as load_runner
 from cbuild_llm.model.token_ids import TokenIds
 from cbuild_llm.quantize import rounding
 from cbuild_llm.quantize.params import QuantizeLlm
+from quantizing import SIZES, Quantize, quantize, token_ids
 
 from compressbuild.api import UserError
 from compressbuild.api.conformance import artifact
 from compressbuild.api.testing import NodeRun, make_context, run_node
-from compressbuild.api.work import WorkInput
-
-Quantize = Callable[..., NodeRun]
-SIZES = {"hidden_size": 64, "intermediate_size": 96}
-
-
-def token_ids(place: Path, start: int) -> WorkInput:
-    """256 ids of the text that the tokenizer was not made of, in windows of 32."""
-    place.mkdir()
-    ids = tiny_llms.tokenizer()(tiny_llms.TEXT[start : start + 2000])["input_ids"][:256]
-    TokenIds(np.array(ids, np.int32), 32, 32, 320).write(place)
-    return artifact(place, "token-ids")
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +46,7 @@ def quantized(tmp_path_factory: pytest.TempPathFactory, llama: Path) -> Quantize
     def quantized(model: Path = llama, **params: Any) -> NodeRun:
         key = json.dumps([str(model), params], sort_keys=True)
         if key not in made:
-            place = home / str(len(list(home.iterdir())))
-            place.mkdir()
-            world: dict[str, Any] = {}
-            if "tokens" in params:
-                world = {"inputs": {"tokens": token_ids(place / "ids", 60_000)}, "references": {"ids": "tokens"}}
-            typed = msgspec.convert(params, QuantizeLlm)
-            made[key] = run_node(
-                "cbuild_llm.quantize.rounding:quantize", artifact(model, "hf-model"), typed, place / "out", **world
-            )
+            made[key] = quantize(model, home / str(len(made)), **params)
         return made[key]
 
     return quantized
@@ -224,7 +204,7 @@ def test_a_checkpoint_that_is_another_model_is_refused(
 
 
 def test_what_is_no_quantized_directory(tmp_path: Path, llama: Path, quantized: Quantize) -> None:
-    with pytest.raises(ValueError, match="not that of a model in compressed-tensors"):
+    with pytest.raises(ValueError, match="not that of a model in compressed-tensors, GPTQ or AWQ"):
         validate_quantized(llama)
     made = quantized()
     with pytest.raises(UserError, match="is quantized already, by 'compressed-tensors'"):
