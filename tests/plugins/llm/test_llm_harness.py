@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-
-lm_eval = pytest.importorskip("lm_eval", reason="the package lm-eval is not installed")
-
 import torch
 import transformers
+import yaml
 from test_llm_choice import asked, questions, tokenized
 
+lm_eval = pytest.importorskip("lm_eval", reason="the package lm-eval is not installed")
 pytestmark = pytest.mark.slow
 
 
