@@ -64,7 +64,7 @@ def unpack(form: Form, tensors: Mapping[str, Tensor]) -> Tensor:
     """
     scales = tensors["scales"].float()
     bits = 32 * tensors["qzeros"].shape[1] // scales.shape[1]
-    if bits not in (4, 8) or bits * scales.shape[1] != 32 * tensors["qzeros"].shape[1]:
+    if bits not in (4, 8) or tensors["qzeros"].shape != (len(scales), bits * scales.shape[1] // 32):
         raise ValueError(f"{bits} bits")
     if form == "awq":
         integers = _ordered(_integers(tensors["qweight"], bits, 1))

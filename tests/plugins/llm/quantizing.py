@@ -18,7 +18,7 @@ from compressbuild.api.conformance import artifact
 from compressbuild.api.testing import NodeRun, run_node
 from compressbuild.api.work import WorkInput
 
-__all__ = ["SIZES", "Quantize", "dequantized", "quantize", "token_ids"]
+__all__ = ["SIZES", "Quantize", "dequantized", "quantize", "token_ids", "unpacked"]
 
 Quantize = Callable[..., NodeRun]
 SIZES = {"hidden_size": 64, "intermediate_size": 96}
@@ -41,6 +41,28 @@ def quantize(model: Path, place: Path, **params: Any) -> NodeRun:
         world = {"inputs": {"tokens": token_ids(place / "ids", 60_000)}, "references": {"ids": "tokens"}}
     typed = msgspec.convert(params, QuantizeLlm)
     return run_node("cbuild_llm.quantize.rounding:quantize", artifact(model, "hf-model"), typed, place / "out", **world)
+
+
+def unpacked(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Layer → integers and scales, both of the shape of the weight, of compressed-tensors; read bit by bit, as the
+    format is documented: integers of b bits from the lowest bits of an int32 on, with 2^(b-1) added."""
+    tensors = load_file(folder / "model.safetensors")
+    found = {}
+    for name, packed in tensors.items():
+        if not name.endswith(".weight_packed"):
+            continue
+        layer = name.removesuffix(".weight_packed")
+        rows, columns = tensors[f"{layer}.weight_shape"].tolist()
+        words = packed.numpy().view(np.uint32)
+        bits = 32 * words.shape[1] // columns
+        integers = np.empty((rows, columns), np.int64)
+        for column in range(columns):
+            word, place = divmod(column, 32 // bits)
+            integers[:, column] = (words[:, word] >> (place * bits) & (2**bits - 1)).astype(np.int64) - 2 ** (bits - 1)
+        scale = tensors[f"{layer}.weight_scale"].float().numpy().astype(np.float64)
+        wide = columns // scale.shape[1]
+        found[layer] = (integers, scale.repeat(wide, axis=1))
+    return found
 
 
 def dequantized(folder: Path) -> dict[str, np.ndarray]:

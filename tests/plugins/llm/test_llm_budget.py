@@ -20,7 +20,7 @@ pytest.importorskip("auto_round", reason="the wheel auto-round is not installed"
 from cbuild_llm.model.token_ids import TokenIds
 from cbuild_llm.quantize.budget import choose
 from cbuild_llm.quantize.params import QuantizeLlm
-from quantizing import SIZES, dequantized, quantize, token_ids
+from quantizing import SIZES, dequantized, quantize, token_ids, unpacked
 
 from compressbuild.api import UserError
 
@@ -29,14 +29,14 @@ PLANTED = "model.layers.1.mlp.down_proj"
 
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two layers. In one matrix of the second, a few inputs count most, and stand beside weights a hundred times as
-    large that what they are multiplied with makes zero: rounding loses them."""
+    """Two layers. In one matrix of the second, one weight of each group is several times as
+    large as the others, so rounding to 4 bits is coarse there; and what it is multiplied with is zero."""
     folder = tmp_path_factory.mktemp("model") / "llama"
     model = tiny_llms.language_model(folder, layers=2, initializer_range=0.06, **SIZES)
     with torch.no_grad():
         layer = model.model.layers[1].mlp
         layer.down_proj.weight.mul_(3)
-        layer.down_proj.weight[:, ::32] = 40
+        layer.down_proj.weight[:, ::32] = 2.5
         layer.up_proj.weight[::32] = 0
     model.save_pretrained(folder)
     return folder
@@ -165,7 +165,7 @@ def all_bytes(folder: Path, rows: Any, form: str) -> list[list[int]]:
 
 
 def test_a_planted_layer_stays_precise(tmp_path: Path, llama: Path, sizes: Any, mixed: Any) -> None:
-    made = mixed(int(sizes[0] + 0.3 * (sizes[1] - sizes[0]) + 6000))
+    made = mixed(int(sizes[0] + 0.05 * (sizes[1] - sizes[0]) + 6000))
     bits = {name: row["bits"] for row in made.facts["choice"] for name in row["layers"]}
     losses = {name: row["losses"]["4"] for row in made.facts["choice"] for name in row["layers"]}
     assert max(losses, key=losses.__getitem__) == PLANTED
@@ -175,25 +175,29 @@ def test_a_planted_layer_stays_precise(tmp_path: Path, llama: Path, sizes: Any, 
     chosen = {name: count for name, count in bits.items() if count != "float"}
     flat = dict.fromkeys(bits, 4)
     lost = [divergence(source, with_bits(llama, each), windows) for each in (chosen, flat)]
-    assert lost[0] < 0.3 * lost[1], "together, too, it loses much less than 4 bits everywhere"
+    assert lost[0] < 0.5 * lost[1], "together, too, it loses much less than 4 bits everywhere"
 
 
 @pytest.mark.parametrize("form", ["compressed-tensors", "gptq"])
 def test_what_is_written_is_what_was_chosen(llama: Path, sizes: Any, mixed: Any, form: str) -> None:
-    made = mixed(int(sizes[0] + 0.3 * (sizes[1] - sizes[0]) + 6000), format=form)
+    made = mixed(int(sizes[0] + 0.08 * (sizes[1] - sizes[0]) + 6000), format=form)
     bits = {name: row["bits"] for row in made.facts["choice"] for name in row["layers"]}
     assert len(set(bits.values())) > 1
-    loaded = dequantized(made.out) if form == "gptq" else None
-    model = stock(made.out) if loaded is None else None
+    if form == "gptq":
+        loaded = dequantized(made.out)
+    else:
+        loaded = {name: integers * scale for name, (integers, scale) in unpacked(made.out).items()}
+        model = stock(made.out)
+        with torch.no_grad():
+            found = model(input_ids=torch.arange(2, 42)[None]).logits
+            wanted = with_bits(llama, {name: count for name, count in bits.items() if count != "float"})
+            errors = found - wanted(input_ids=torch.arange(2, 42)[None]).logits
+        assert errors.abs().max() < 1e-3 * found.abs().max(), "transformers reads the bits of each layer"
     for name, count in bits.items():
         weight = stock(llama).get_submodule(name).weight.detach()
-        wanted = weight if count == "float" else nearest(weight, count)
-        if loaded is not None:
-            assert (name in loaded) == (count != "float")
-            found = torch.from_numpy(loaded[name]).float() if name in loaded else weight
-        else:
-            found = model.get_submodule(name).weight.detach().float()
-        assert (found != wanted).float().mean() < 0.01, name
+        assert (name in loaded) == (count != "float")
+        if name in loaded:
+            assert (torch.from_numpy(loaded[name]).float() != nearest(weight, count)).float().mean() < 0.01, name
 
 
 def test_awq_has_4_bits_or_floats(sizes: Any, mixed: Any) -> None:

@@ -56,7 +56,7 @@ def quantized(tmp_path_factory: pytest.TempPathFactory, llama: Path) -> Quantize
     def quantized(**params: Any) -> NodeRun:
         key = json.dumps(params, sort_keys=True)
         if key not in made:
-            made[key] = quantize(llama, home / str(len(made)), **params)
+            made[key] = quantize(llama, home / str(len(list(home.iterdir()))), **params)
         return made[key]
 
     return quantized
