@@ -34,7 +34,10 @@ def read_packed(packed: Path, layers: Mapping[str, int]) -> tuple[dict[str, Any]
     if done != set(layers):
         wrong = sorted(done ^ set(layers))[0]
         what = "left out" if wrong in layers else "quantized"
-        raise UserError(f"the layer '{wrong}' was {what}, against what was asked")
+        raise UserError(
+            f"the layer '{wrong}' was {what} by auto-round, against what was asked",
+            hint="it makes linear layers of a mixture's experts: 'format: gptq' or 'awq' leaves these in float",
+        )
     tensors = {name: value for name, value in made.items() if name.rpartition(".")[0] in done and name[-5:] != ".bias"}
     said = json.loads((folder / "config.json").read_text(encoding="utf-8"))["quantization_config"]
     return tensors, {**said, "ignore": sorted(said.get("ignore", ()))}
