@@ -10,7 +10,7 @@ from .environment import Environment
 from .executor import Executor, Link, Machine, QueuedLink
 from .facts import FACTS
 from .needs import Needs
-from .numbers import Amount, Count, Positive, Rate, Ratio, Share
+from .numbers import Amount, Count, Positive, Rate, Ratio, Share, parsed_size
 from .params import DatasetRef, FileRef, FunctionRef, Label, Meta, ModelRef, Narrow, Params, schemes
 from .parity import Parity, ParityCheck
 from .part import Rows
@@ -91,6 +91,7 @@ __all__ = [
     "WorkResult",
     "WorkSight",
     "hookimpl",
+    "parsed_size",
     "schemes",
 ]
 

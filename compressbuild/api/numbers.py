@@ -1,4 +1,4 @@
-"""Number types for parameters, so that every plugin refuses the same nonsense in the same words."""
+"""Number types for parameters, so that every plugin refuses the same nonsense in the same words; and sizes in text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
-__all__ = ["Amount", "Count", "Positive", "Rate", "Ratio", "Share"]
+from ..words import parsed_size
+
+__all__ = ["Amount", "Count", "Positive", "Rate", "Ratio", "Share", "parsed_size"]
 
 Positive = Annotated[int, Meta(ge=1)]
 """A whole number from 1: samples, epochs, bits."""

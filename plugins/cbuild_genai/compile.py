@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cbuild_llm.model.loading import load_tokenizer
-from cbuild_llm.model.parity import check_chat, check_made, check_source
+from cbuild_llm.model.parity import check_chat, check_made, check_source, source_answers
 from cbuild_onnx.model import files
 from cbuild_torch.model.public import prepare
 
@@ -39,9 +39,10 @@ def compile(ctx: Context, model: Path, settings: GenAiSettings) -> dict[str, Any
     whole = ctx.scratch / "whole"
     build(model, whole, ctx.scratch, GenAiSettings(precision="fp32"))
     tokenizer = load_tokenizer(model, "the hf-model")
+    known = source_answers(ctx, model, tokenizer)
     exact = GenAi(whole, ctx.threads)
     check_chat(exact.render, tokenizer, VERSION)
-    parity, tried = check_source(ctx, model, tokenizer, exact, VERSION)
+    parity = check_source(known, tokenizer, exact, VERSION)
     del exact
     if settings.precision == "fp32":
         shutil.copytree(whole, ctx.out, dirs_exist_ok=True)
@@ -50,8 +51,7 @@ def compile(ctx: Context, model: Path, settings: GenAiSettings) -> dict[str, Any
     shutil.rmtree(whole)
     facts = check_made(
         ctx,
-        model,
-        tried,
+        known,
         lambda: opened(ctx.out, settings),
         what=f"precision {settings.precision} of {VERSION}",
         causes=_CAUSES,

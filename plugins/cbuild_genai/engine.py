@@ -38,6 +38,7 @@ class GenAi:
                 hint="a file is damaged, or was made by a newer version",
             ) from error
         self._folder = folder
+        self._least = _window(folder, self.longest)
         self._made: Any = None
         self._generator: Any = None
 
@@ -87,7 +88,7 @@ class GenAi:
     def _begin(self, ids: Sequence[int], room: int) -> np.ndarray:
         self._generator = None  # its cache is freed first
         params = og.GeneratorParams(self._model)
-        params.set_search_options(max_length=room, do_sample=False)
+        params.set_search_options(max_length=max(room, self._least), do_sample=False)
         self._generator = og.Generator(self._model, params)
         return self._feed(ids)
 
@@ -99,6 +100,15 @@ class GenAi:
         except RuntimeError as error:
             raise UserError(f"{VERSION} cannot run the model: {_one_line(error, self._folder)}") from error
         return np.array(found[0], np.float32)
+
+
+def _window(folder: Path, longest: int) -> int:
+    """Tokens that a cache must hold at least: attention in a sliding window takes no smaller one."""
+    try:
+        said = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("sliding_window")
+    except (OSError, ValueError, AttributeError):
+        return 0
+    return min(said, longest) if isinstance(said, int) else 0
 
 
 def _one_line(error: BaseException, folder: Path) -> str:

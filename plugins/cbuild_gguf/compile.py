@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cbuild_llm.model.loading import load_tokenizer
-from cbuild_llm.model.parity import check_made, check_source
+from cbuild_llm.model.parity import check_made, check_source, source_answers
 from cbuild_torch.model.public import prepare
 
 from compressbuild.api import Context, UserError
@@ -35,9 +35,10 @@ def compile(ctx: Context, model: Path, settings: GgufSettings) -> dict[str, Any]
     whole = ctx.scratch / "whole.gguf"
     convert(model, whole, ctx.scratch, settings.pre_tokenizer)
     tokenizer = load_tokenizer(model, "the hf-model")
+    known = source_answers(ctx, model, tokenizer)
     exact = Llama(whole, ctx.threads, "f32")
     _check_template(exact, tokenizer)
-    parity, tried = check_source(ctx, model, tokenizer, exact, VERSION, _SPLIT)
+    parity = check_source(known, tokenizer, exact, VERSION, _SPLIT)
     del exact
     if settings.type == "f32":
         shutil.move(whole, ctx.out / FILE)
@@ -46,8 +47,7 @@ def compile(ctx: Context, model: Path, settings: GgufSettings) -> dict[str, Any]
     counts, ends = tensor_types(ctx.out / FILE)
     facts = check_made(
         ctx,
-        model,
-        tried,
+        known,
         lambda: opened(ctx.out / FILE, settings),
         what=f"type {settings.type} of {VERSION}",
         causes=_CAUSES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,18 @@ def convert(model: Path, target: Path, place: Path, pre_tokenizer: str | None) -
         try:
             known(link, gguf.LlamaFileType.ALL_F32, target, model_name=str(hparams.get("model_type"))).write()
         # It has no errors of its own: NotImplementedError is an unknown tokenizer, the others an unexpected tensor.
-        except (NotImplementedError, ValueError, KeyError, TypeError, AssertionError) as error:
-            text = " ".join(str(error).split())[:200] or type(error).__name__
+        # An OSError is a file that it wants beside the weights.
+        except (NotImplementedError, ValueError, KeyError, TypeError, AssertionError, OSError) as error:
+            text = " ".join(str(error).replace(f"{link}/", "").split())[:200] or _line(error)
             raise UserError(
                 f"llama.cpp's converter cannot convert this {architecture}: {text}",
-                hint="name how its tokenizer splits text: 'pre-tokenizer: gpt-2'" if "pre-tokenizer" in text else None,
+                hint="name how its tokenizer splits text: 'pre-tokenizer: gpt-2'"
+                if "pre-tokenizer" in text
+                else "other runtimes take the directory, too: 'openvino-genai', or 'export.onnx' and 'onnxruntime'",
             ) from error
+
+
+def _line(error: Exception) -> str:
+    """What failed, of an error without words: the converter asserts some of what it expects."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} at '{frames[-1].line}'" if frames and frames[-1].line else type(error).__name__

@@ -7,7 +7,7 @@ from typing import Any
 
 from cbuild_llm.model.checkpoint import read_checkpoint
 from cbuild_llm.model.loading import load_tokenizer
-from cbuild_llm.model.parity import check_source
+from cbuild_llm.model.parity import check_source, source_answers
 from cbuild_torch.model.public import prepare
 
 from compressbuild.api import Context, UserError
@@ -58,6 +58,7 @@ def _compared(ctx: Context, path: Path) -> dict[str, Any]:
     whole = ctx.scratch / "whole.gguf"
     widen_file(path, whole, ctx.threads)
     tokenizer = load_tokenizer(ctx.out, "the directory made of the file")
-    facts, _ = check_source(ctx, ctx.out, tokenizer, Llama(whole, ctx.threads, "f32"), VERSION)
+    known = source_answers(ctx, ctx.out, tokenizer)
+    facts = check_source(known, tokenizer, Llama(whole, ctx.threads, "f32"), VERSION)
     whole.unlink()
     return facts

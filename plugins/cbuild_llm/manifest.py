@@ -58,9 +58,11 @@ def compressbuild_kinds() -> Iterator[Kind]:
     yield Kind(
         name="hf-quantized",
         files=("config.json", "*.safetensors"),
-        summary="a causal language model as transformers loads it, its linear layers packed as compressed-tensors",
+        summary="a causal language model as transformers loads it, its linear layers packed: compressed-tensors, "
+        "GPTQ or AWQ",
         loading=(
-            "from transformers import AutoModelForCausalLM, AutoTokenizer  # and compressed-tensors is installed\n"
+            "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+            "# and the package that config.json asks for: compressed-tensors; gptqmodel for GPTQ and AWQ\n"
             "model = AutoModelForCausalLM.from_pretrained(directory)\n"
             "tokenizer = AutoTokenizer.from_pretrained(directory)\n"
         ),

@@ -60,6 +60,9 @@ def _filled(keys: Tensor, values: Tensor) -> DynamicLayer:
 
 def convert(model: nn.Module) -> Any:
     """The model in float32. UserError if its cache is no keys and values, or OpenVINO cannot follow it."""
+    mixture: Any = model
+    if hasattr(mixture, "set_experts_implementation"):
+        mixture.set_experts_implementation("batched_mm")  # the usual one sorts by expert, with what OpenVINO lacks
     sizes = _sizes(model)
     positions = "position_ids" in inspect.signature(model.forward).parameters
     example = [torch.ones(_BATCH, _NEW, dtype=torch.int64), torch.ones(_BATCH, _PAST + _NEW, dtype=torch.int64)]

@@ -28,17 +28,21 @@ def load_pretrained(
     folder: Path,
     shown: str,
     advice: str = "choose the class that they were trained as with 'task:', or leave 'task:' out",
+    tensors: Mapping[str, torch.Tensor] | None = None,
 ) -> nn.Module:
     """The model with its weights, in float32, in eval mode. UserError if a weight is not in the files.
 
-    ``advice``: the hint where the weights are those of another class.
+    ``advice``: the hint where the weights are those of another class. ``tensors``: the weights by the files' names,
+    where the files hold them in a form of their own.
     """
     kind: Any = model_class(name)
     transformers.logging.set_verbosity_error()  # its report of the weights is checked below, and said in our words
     transformers.logging.disable_progress_bar()
     try:
+        where: dict[str, Any] = {} if tensors is None else {"state_dict": dict(tensors)}
         model, info = kind.from_pretrained(
-            folder,
+            folder if tensors is None else None,
+            **where,
             config=configured(config),
             dtype=torch.float32,
             local_files_only=True,

@@ -21,6 +21,7 @@ from cbuild_huggingface.model.directory import beside, read_config, read_json, w
 from compressbuild.api import UserError
 
 __all__ = [
+    "PARTS",
     "Checkpoint",
     "Tensor",
     "copy_beside",
@@ -32,6 +33,11 @@ __all__ = [
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 _FLOATS = ("F64", "F32", "F16", "BF16")
+PARTS: dict[Any, tuple[str, ...]] = {
+    "compressed-tensors": ("weight_packed", "weight_scale", "weight_shape"),
+    "gptq": ("qweight", "qzeros", "scales", "g_idx"),
+    "awq": ("qweight", "qzeros", "scales"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,12 @@ class Checkpoint:
     config: dict[str, Any]
     tensors: dict[str, Tensor]
     files: tuple[str, ...]
+
+    @property
+    def packed(self) -> list[str]:
+        """Names of the layers whose weights are packed integers."""
+        ends = (".weight_packed", ".qweight")
+        return [name.rpartition(".")[0] for name in self.tensors if name.endswith(ends)]
 
     @property
     def parameters(self) -> int:
@@ -74,14 +86,22 @@ def read_checkpoint(folder: Path, shown: str) -> Checkpoint:
 
 
 def read_quantized(folder: Path, shown: str) -> Checkpoint:
-    """As :func:`read_checkpoint`, of a model whose linear layers are compressed-tensors."""
+    """As :func:`read_checkpoint`, of a model whose linear layers are packed: compressed-tensors, GPTQ or AWQ."""
     config = read_json(folder / "config.json", shown)
-    method = (config.get("quantization_config") or {}).get("quant_method")
-    if method != "compressed-tensors" or config.get("auto_map"):
-        raise UserError(f"'{shown}/config.json' is not that of a model in compressed-tensors, but says '{method}'")
+    said = config.get("quantization_config")
+    method = said.get("quant_method") if isinstance(said, dict) else None
+    if method not in PARTS or config.get("auto_map"):
+        raise UserError(
+            f"'{shown}/config.json' is not that of a model in compressed-tensors, GPTQ or AWQ, but says '{method}'"
+        )
     found = _read(folder, shown, config)
-    if not any(name.endswith(".weight_packed") for name in found.tensors):
+    packed = found.packed
+    if not packed:
         raise UserError(f"'{shown}' has no packed weight, though its config.json says that it is quantized")
+    for layer in packed:
+        part = next((part for part in PARTS[method] if f"{layer}.{part}" not in found.tensors), None)
+        if part is not None:
+            raise UserError(f"'{shown}': the packed layer '{layer}' has no '{part}'", hint="copy all files again")
     return found
 
 

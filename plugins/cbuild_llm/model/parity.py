@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,16 @@ from .probing import probes
 from .runner import LlmRunner
 from .serving import Engine
 
-__all__ = ["MESSAGES", "TEXTS", "check_chat", "check_made", "check_source", "check_tokenizer"]
+__all__ = [
+    "MESSAGES",
+    "TEXTS",
+    "Known",
+    "check_chat",
+    "check_made",
+    "check_source",
+    "check_tokenizer",
+    "source_answers",
+]
 
 TEXTS = (
     "The quick brown fox can't jump over 12 lazy dogs.",
@@ -33,32 +43,42 @@ _LIMIT = 1e-3  # of the largest logit: float32 on both sides, summed in another 
 _SHOWN = "the hf-model"
 
 
-def check_source(
-    ctx: Context, folder: Path, tokenizer: Any, engine: Engine, runtime: str, hint: str | None = None
-) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """Facts of the parity of a float32 ``engine`` with the hf-model in ``folder``, and the ids T that it was tried on.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the source answers: ids T and their logits T×V float32, of each case. The model itself is not kept, so that
+    it and another runtime's are never in memory at once."""
+
+    cases: list[tuple[np.ndarray, np.ndarray]]
+
+
+def source_answers(ctx: Context, folder: Path, tokenizer: Any) -> Known:
+    """The answers of the hf-model in ``folder`` for two texts, and for ids by chance of several lengths."""
+    source: Any = load_causal(folder, _SHOWN)
+    texts = [tokenizer(text)["input_ids"] for text in TEXTS[:2]]
+    tried = [np.array(ids, np.int64) for ids in [*texts, *(ids[0].tolist() for ids in probes(source.config, ctx.seed))]]
+    runner = LlmRunner(source)
+    return Known([(ids, _answer(runner, ids)[0]) for ids in tried])
+
+
+def check_source(known: Known, tokenizer: Any, engine: Engine, runtime: str, hint: str | None = None) -> dict[str, Any]:
+    """Facts of the parity of a float32 ``engine`` with the hf-model whose answers are ``known``.
 
     ``runtime``: its name and version, for messages. ``hint``: what to do where the ids of a text differ.
     """
     check_tokenizer(engine, tokenizer, runtime, hint)
-    source: Any = load_causal(folder, _SHOWN)
-    texts = [tokenizer(text)["input_ids"] for text in TEXTS[:2]]
-    tried = [np.array(ids, np.int64) for ids in [*texts, *(ids[0].tolist() for ids in probes(source.config, ctx.seed))]]
-    reference = LlmRunner(source)
-    error = _check_logits(engine, [(ids.tolist(), _answer(reference, ids)[0]) for ids in tried], runtime)
-    return {"parity": {"max_error": error, "precision": "fp32", "cases": len(tried)}}, tried
+    error = _check_logits(engine, [(ids.tolist(), logits) for ids, logits in known.cases], runtime)
+    return {"parity": {"max_error": error, "precision": "fp32", "cases": len(known.cases)}}
 
 
-def check_made(
-    ctx: Context, folder: Path, tried: Sequence[np.ndarray], made: Callable[[], Runner], *, what: str, causes: str
-) -> dict[str, Any]:
-    """Facts of how far the compiled model is from the hf-model in ``folder``: see ``cbuild_kit.fidelity``."""
+def check_made(ctx: Context, known: Known, made: Callable[[], Runner], *, what: str, causes: str) -> dict[str, Any]:
+    """Facts of how far the compiled model is from the hf-model whose answers are ``known``: see
+    ``cbuild_kit.fidelity``."""
+    answers = {ids.tobytes(): logits[None] for ids, logits in known.cases}
+    feeds = [{"input_ids": ids[None]} for ids, _ in known.cases]
 
     def original() -> Any:
-        runner = LlmRunner(load_causal(folder, _SHOWN))
-        return lambda feeds: {"logits": _answer(runner, feeds["input_ids"][0])}
+        return lambda feed: {"logits": answers[feed["input_ids"].tobytes()]}
 
-    feeds = [{"input_ids": ids[None]} for ids in tried]
     return check_fidelity(ctx, original, made, feeds, what=what, causes=causes)
 
 

@@ -6,8 +6,6 @@ Signed Gradient Descent for the Quantization of LLMs", 2023, arXiv:2309.05516).
 
 from __future__ import annotations
 
-import gc
-import os
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,14 +19,17 @@ from compressbuild.api import Context, UserError
 
 from ..model.checkpoint import Checkpoint, read_checkpoint, read_quantized
 from ..model.linear import linear_layers
-from ..model.loading import load_causal, load_tokenizer
+from ..model.loading import load_causal
+from ..model.packed import Form, pack
 from ..model.probing import probes, spread_windows
 from ..model.quantized import load_quantized
 from ..model.runner import LlmRunner
 from ..model.stack import find_stack
 from ..model.token_ids import read_token_ids
+from .mixed import fitted, within
 from .params import QuantizeLlm
-from .written import write_quantized
+from .tool import choose_integers, save_packed
+from .written import format_config, read_packed, write_quantized
 
 __all__ = ["quantize"]
 
@@ -42,20 +43,26 @@ def quantize(ctx: Context, model: Path, params: QuantizeLlm) -> dict[str, Any]:
 
     What was written is loaded in transformers and must still be its source: see ``cbuild_kit.fidelity``. Returns how it
     was quantized, the number of layers, the share of all weights that they hold, what of two or more axes stays in
-    float, whether the head is the embedding, bytes of the weights before and after, and how far its logits are off.
+    float, whether the head is the embedding, bytes of the weights before and after, and how far its logits are off;
+    with a budget, what was chosen for each layer, and by which losses. UserError if the smallest choice is larger.
     """
     prepare(ctx)
     found = read_checkpoint(model, _SHOWN)
     module = load_causal(model, _SHOWN)
     config: Any = module.config
-    chosen = _chosen(module, params)
+    names = _chosen(module, params)
     windows = _windows(ctx, params)
     tried = [window[:, :64] for window in windows[:4]] or probes(config, ctx.seed)
-    packed = ctx.scratch / "packed"
-    _round(ctx, module, model, chosen, windows, params, packed)
+    bits, report = dict.fromkeys(names, params.bits), {}
+    if params.budget is not None:
+        bits, report = fitted(ctx, module, model, found, names, windows, params)
+    made, said = _packed(ctx, module, model, bits, windows, params)
     del module
-    single = write_quantized(model, found, packed, chosen, ctx.out)
-    made = read_quantized(ctx.out, "the quantized model")
+    single = write_quantized(model, found, made, said, ctx.out)
+    del made
+    written = read_quantized(ctx.out, "the quantized model")
+    if params.budget is not None:
+        report |= within(ctx.out, params.budget)
     facts = check_fidelity(
         ctx,
         lambda: LlmRunner(load_causal(model, _SHOWN)),
@@ -64,19 +71,40 @@ def quantize(ctx: Context, model: Path, params: QuantizeLlm) -> dict[str, Any]:
         what="quantize.llm",
         causes=_CAUSES,
     )
-    quantized = sum(prod(found.tensors[f"{name}.weight"].shape) for name in chosen)
+    quantized = sum(prod(found.tensors[f"{name}.weight"].shape) for name in bits)
     return {
         "method": params.method,
-        "bits": params.bits,
+        "format": params.format,
+        "symmetric": params.symmetric,
+        **({"bits": params.bits} if params.budget is None else {}),
         "group_size": params.group_size,
-        "layers": len(chosen),
+        "layers": len(bits),
         "of_parameters": quantized / found.parameters,
         "in_float": [name for name in single if len(found.tensors[name].shape) > 1],
         "tied_head": bool(config.tie_word_embeddings),
-        "bytes": _bytes(ctx.out, made),
+        "bytes": _bytes(ctx.out, written),
         "bytes_before": _bytes(model, found),
+        **report,
         **facts,
     }
+
+
+def _packed(
+    ctx: Context, module: nn.Module, model: Path, bits: dict[str, int], windows: list[Tensor], params: QuantizeLlm
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors of the packed layers, and what ``config.json`` says of them."""
+    if params.format == "compressed-tensors":
+        place = ctx.scratch / "packed"
+        save_packed(ctx, module, model, bits, windows, params, place)
+        return read_packed(place, bits)
+    form: Form = params.format
+    said = format_config(module, bits, params)
+    made = {
+        f"{name}.{part}": tensor
+        for name, integers in choose_integers(ctx, module, model, bits, windows, params)
+        for part, tensor in pack(form, *integers, bits[name], name).items()
+    }
+    return made, said
 
 
 def _chosen(module: nn.Module, params: QuantizeLlm) -> list[str]:
@@ -105,52 +133,6 @@ def _windows(ctx: Context, params: QuantizeLlm) -> list[Tensor]:
     found = spread_windows(read_token_ids(ctx, params.tokens), params.windows)
     longest = max(window.shape[1] for window in found)
     return [window for window in found if window.shape[1] == longest]
-
-
-def _round(
-    ctx: Context,
-    module: nn.Module,
-    model: Path,
-    chosen: list[str],
-    windows: list[Tensor],
-    params: QuantizeLlm,
-    out: Path,
-) -> None:
-    """Let auto-round quantize ``module`` and save it packed."""
-    os.environ["HF_HUB_OFFLINE"] = "1"  # it must not look for anything elsewhere
-    from auto_round import AutoRound
-    from auto_round.schemes import QuantizationScheme
-
-    own = {"bits": params.bits, "group_size": params.group_size, "sym": True, "data_type": "int"}
-    stay = {
-        name: {"bits": 16, "data_type": "float"}
-        for name, each in module.named_modules()
-        if isinstance(each, nn.Linear) and name not in set(chosen)
-    }
-    tuned = params.method == "auto-round"
-    options: dict[str, Any] = (
-        {"iters": params.iterations, "dataset": windows, "nsamples": len(windows), "seqlen": windows[0].shape[1]}
-        if tuned
-        else {"iters": 0, "disable_opt_rtn": True, "disable_model_free": True}
-    )
-    tool = AutoRound(
-        module,
-        tokenizer=load_tokenizer(model, _SHOWN),
-        scheme=QuantizationScheme.from_dict({**own, "act_bits": 16}),
-        layer_config=stay,
-        batch_size=min(8, len(windows)) or 1,
-        device_map="cpu",
-        seed=ctx.seed,
-        enable_torch_compile=False,
-        enable_deterministic_algorithms=True,
-        amp=False,
-        **options,
-    )
-    gc.freeze()  # it collects garbage for each layer, and need not search what was there before
-    try:
-        tool.quantize_and_save(str(out), format="llm_compressor")
-    finally:
-        gc.unfreeze()
 
 
 def _bytes(folder: Path, found: Checkpoint) -> int:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from compressbuild.api import UserError
 
 from ..model.checkpoint import Checkpoint, copy_beside
+from .params import QuantizeLlm
 
-__all__ = ["write_quantized"]
+__all__ = ["format_config", "read_packed", "write_quantized"]
 
 
-def write_quantized(source: Path, found: Checkpoint, packed: Path, layers: Collection[str], out: Path) -> list[str]:
-    """Fill ``out``. Returns the names of the weights of ``source`` that stay as they are.
+def read_packed(packed: Path, layers: Mapping[str, int]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What auto-round saved as compressed-tensors: the tensors of its packed layers, and its configuration.
 
-    ``packed``: the directory that the quantizer wrote. ``layers``: names of the layers that it was to pack. UserError
-    if it packed others.
+    UserError if it packed other layers than ``layers``.
     """
     made: dict[str, Any] = {}
     folder = next(packed.rglob("config.json")).parent  # it makes a directory of its own
@@ -32,16 +34,51 @@ def write_quantized(source: Path, found: Checkpoint, packed: Path, layers: Colle
     if done != set(layers):
         wrong = sorted(done ^ set(layers))[0]
         what = "left out" if wrong in layers else "quantized"
-        raise UserError(f"the layer '{wrong}' was {what}, against what was asked")
+        raise UserError(
+            f"the layer '{wrong}' was {what} by auto-round, against what was asked",
+            hint="it makes linear layers of a mixture's experts: 'format: gptq' or 'awq' leaves these in float",
+        )
     tensors = {name: value for name, value in made.items() if name.rpartition(".")[0] in done and name[-5:] != ".bias"}
+    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))["quantization_config"]
+    return tensors, {**said, "ignore": sorted(said.get("ignore", ()))}
+
+
+def format_config(module: nn.Module, bits: Mapping[str, int], params: QuantizeLlm) -> dict[str, Any]:
+    """``quantization_config`` of a GPTQ or AWQ checkpoint. ``bits``: name → bits of each packed layer."""
+    stay = sorted(name for name, each in module.named_modules() if isinstance(each, nn.Linear) and name not in bits)
+    usual = min(bits.values())
+    common = {"bits": usual, "group_size": params.group_size, "quant_method": params.format}
+    if params.format == "awq":  # its files always have zero points
+        return {**common, "modules_to_not_convert": stay, "version": "gemm", "zero_point": True}
+    head = {name for name in stay if name.rpartition(".")[2] == "lm_head"}
+    other = {f"-:^{re.escape(name)}$": {} for name in stay if name not in head}
+    other |= {f"+:^{re.escape(name)}$": {"bits": count} for name, count in sorted(bits.items()) if count != usual}
+    return {
+        **common,
+        "checkpoint_format": "gptq",
+        "desc_act": False,
+        "lm_head": False,
+        "sym": params.symmetric,
+        **({"dynamic": other} if other else {}),
+    }
+
+
+def write_quantized(
+    source: Path, found: Checkpoint, made: Mapping[str, Any], config: Mapping[str, Any], out: Path
+) -> list[str]:
+    """Fill ``out``. Returns the names of the weights of ``source`` that stay as they are.
+
+    ``made``: the tensors of the packed layers. ``config``: how they are packed, for ``config.json``.
+    """
+    done = {name.rpartition(".")[0] for name in made}
+    tensors = dict(made)
     single = [name for name in found.tensors if name.removesuffix(".weight") not in done]
     for file in sorted({found.tensors[name].file for name in single}):
         with safe_open(source / file, "pt") as opened:
             tensors |= {name: opened.get_tensor(name) for name in single if found.tensors[name].file == file}
     copy_beside(source, out)
-    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))["quantization_config"]
-    config = {**found.config, "quantization_config": {**said, "ignore": sorted(said.get("ignore", ()))}}
-    (out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    whole = {**found.config, "quantization_config": dict(config)}
+    (out / "config.json").write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     ordered = {name: tensors[name].contiguous() for name in sorted(tensors)}
     save_file(ordered, out / "model.safetensors", metadata={"format": "pt"})
     return single

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +22,11 @@ from cbuild_llm.model.quantized import load as load_runner
 from cbuild_llm.model.token_ids import TokenIds
 from cbuild_llm.quantize import rounding
 from cbuild_llm.quantize.params import QuantizeLlm
+from quantizing import SIZES, Quantize, quantize, token_ids, unpacked
 
 from compressbuild.api import UserError
 from compressbuild.api.conformance import artifact
 from compressbuild.api.testing import NodeRun, make_context, run_node
-from compressbuild.api.work import WorkInput
-
-Quantize = Callable[..., NodeRun]
-SIZES = {"hidden_size": 64, "intermediate_size": 96}
-
-
-def token_ids(place: Path, start: int) -> WorkInput:
-    """256 ids of the text that the tokenizer was not made of, in windows of 32."""
-    place.mkdir()
-    ids = tiny_llms.tokenizer()(tiny_llms.TEXT[start : start + 2000])["input_ids"][:256]
-    TokenIds(np.array(ids, np.int32), 32, 32, 320).write(place)
-    return artifact(place, "token-ids")
 
 
 @pytest.fixture(scope="module")
@@ -58,39 +46,10 @@ def quantized(tmp_path_factory: pytest.TempPathFactory, llama: Path) -> Quantize
     def quantized(model: Path = llama, **params: Any) -> NodeRun:
         key = json.dumps([str(model), params], sort_keys=True)
         if key not in made:
-            place = home / str(len(list(home.iterdir())))
-            place.mkdir()
-            world: dict[str, Any] = {}
-            if "tokens" in params:
-                world = {"inputs": {"tokens": token_ids(place / "ids", 60_000)}, "references": {"ids": "tokens"}}
-            typed = msgspec.convert(params, QuantizeLlm)
-            made[key] = run_node(
-                "cbuild_llm.quantize.rounding:quantize", artifact(model, "hf-model"), typed, place / "out", **world
-            )
+            made[key] = quantize(model, home / str(len(list(home.iterdir()))), **params)
         return made[key]
 
     return quantized
-
-
-def unpacked(folder: Path, bits: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Layer → integers and scales, both of the shape of the weight; read bit by bit, as the format is
-    documented: integers of ``bits`` from the lowest bits of an int32 on, with 2^(bits-1) added."""
-    tensors = load_file(folder / "model.safetensors")
-    found = {}
-    for name, packed in tensors.items():
-        if not name.endswith(".weight_packed"):
-            continue
-        layer = name.removesuffix(".weight_packed")
-        rows, columns = tensors[f"{layer}.weight_shape"].tolist()
-        words = packed.numpy().view(np.uint32)
-        integers = np.empty((rows, columns), np.int64)
-        for column in range(columns):
-            word, place = divmod(column, 32 // bits)
-            integers[:, column] = (words[:, word] >> (place * bits) & (2**bits - 1)).astype(np.int64) - 2 ** (bits - 1)
-        scale = tensors[f"{layer}.weight_scale"].float().numpy().astype(np.float64)
-        wide = columns // scale.shape[1]
-        found[layer] = (integers, scale.repeat(wide, axis=1))
-    return found
 
 
 @pytest.mark.parametrize(
@@ -102,7 +61,7 @@ def test_integers_are_the_nearest_of_their_grid(llama: Path, quantized: Quantize
     made = quantized(**params)
     bits = params.get("bits", 4)
     before, after = load_file(llama / "model.safetensors"), load_file(made.out / "model.safetensors")
-    layers = unpacked(made.out, bits)
+    layers = unpacked(made.out)
     wanted = [
         name.removesuffix(".weight")
         for name in before
@@ -130,7 +89,7 @@ def test_integers_are_the_nearest_of_their_grid(llama: Path, quantized: Quantize
 def test_transformers_loads_what_the_integers_stand_for(tmp_path: Path, llama: Path, quantized: Quantize) -> None:
     made = quantized()
     reference = transformers.AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32).eval()
-    for layer, (integers, scale) in unpacked(made.out, 4).items():
+    for layer, (integers, scale) in unpacked(made.out).items():
         with torch.no_grad():
             reference.get_submodule(layer).weight.copy_(torch.from_numpy(integers * scale))
     ids = torch.arange(2, 42)[None]
@@ -224,7 +183,7 @@ def test_a_checkpoint_that_is_another_model_is_refused(
 
 
 def test_what_is_no_quantized_directory(tmp_path: Path, llama: Path, quantized: Quantize) -> None:
-    with pytest.raises(ValueError, match="not that of a model in compressed-tensors"):
+    with pytest.raises(ValueError, match="not that of a model in compressed-tensors, GPTQ or AWQ"):
         validate_quantized(llama)
     made = quantized()
     with pytest.raises(UserError, match="is quantized already, by 'compressed-tensors'"):

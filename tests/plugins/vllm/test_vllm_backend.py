@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,13 +69,18 @@ def test_weights_are_converted_each(chat: Path, tmp_path: Path, dtype: str) -> N
     assert min(made.facts["sqnr_db"].values()) > 20
 
 
-def test_packed_weights_stay_packed(chat: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["compressed-tensors", "gptq", "awq"])
+def test_packed_weights_stay_packed(chat: Path, tmp_path: Path, form: Any) -> None:
     pytest.importorskip("auto_round")
-    place = run_node("cbuild_llm.quantize.rounding:quantize", artifact(chat, "hf-model"), QuantizeLlm(), tmp_path / "q")
+    params, source = QuantizeLlm(format=form), artifact(chat, "hf-model")
+    place = run_node("cbuild_llm.quantize.rounding:quantize", source, params, tmp_path / "q")
     made = compiled(place.out, tmp_path / "out", "hf-quantized")
     validate(made.out)
-    assert any(name.endswith("weight_packed") for name in tensors(made.out))
-    np.testing.assert_array_equal(logits(made.out), logits(place.out))
+    ends = "weight_packed" if form == "compressed-tensors" else "qweight"
+    assert sum(name.endswith(ends) for name in tensors(made.out)) == 14
+    assert {p.name: p.read_bytes() for p in made.out.iterdir()} == {p.name: p.read_bytes() for p in place.out.iterdir()}
+    if form == "compressed-tensors":  # the others need gptqmodel
+        np.testing.assert_array_equal(logits(made.out), logits(place.out))
     with pytest.raises(UserError, match="packed already"):
         compiled(place.out, tmp_path / "other", "hf-quantized", dtype="bfloat16")
 

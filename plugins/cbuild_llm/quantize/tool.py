@@ -1,0 +1,114 @@
+"""auto-round, called on a module of transformers: what it packs itself, and the integers that it chose."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressbuild.api import Context
+
+from ..model.loading import load_tokenizer
+from .params import QuantizeLlm
+
+__all__ = ["Integers", "choose_integers", "grid", "save_packed"]
+
+Integers = tuple[Tensor, Tensor, Tensor]
+"""Of a layer of N outputs, K inputs, in groups of S: integers N×K from 0, scales and zero points N×K/S."""
+
+
+def save_packed(
+    ctx: Context,
+    module: nn.Module,
+    model: Path,
+    bits: Mapping[str, int],
+    windows: Sequence[Tensor],
+    params: QuantizeLlm,
+    out: Path,
+) -> None:
+    """Quantize ``module``, and save it as compressed-tensors. ``bits``: name → bits of each layer that is quantized."""
+    with _tool(ctx, module, model, bits, windows, params) as tool:
+        tool.quantize_and_save(str(out), format="llm_compressor")
+
+
+def choose_integers(
+    ctx: Context,
+    module: nn.Module,
+    model: Path,
+    bits: Mapping[str, int],
+    windows: Sequence[Tensor],
+    params: QuantizeLlm,
+) -> Iterator[tuple[str, Integers]]:
+    """Quantize ``module``; name and integers of each layer. They stand exactly for the weights that it then has."""
+    with _tool(ctx, module, model, bits, windows, params) as tool:
+        made, _ = tool.quantize()
+    for name, count in bits.items():
+        layer: Any = made.get_submodule(name)
+        scales = layer.scale.reshape(len(layer.weight), -1).float()
+        zeros = layer.zp if isinstance(layer.zp, Tensor) else torch.tensor(float(layer.zp))
+        zeros = zeros.float().broadcast_to(scales.shape) if zeros.dim() < 2 else zeros.float().reshape(scales.shape)
+        size = layer.weight.shape[1] // scales.shape[1]
+        wide, points = scales.repeat_interleave(size, 1), zeros.repeat_interleave(size, 1)
+        integers = (layer.weight.detach().float() / wide + points).round_().clamp_(0, 2**count - 1)
+        yield name, (integers.to(torch.uint8), scales, zeros.to(torch.uint8))
+
+
+def grid(weight: Tensor, bits: int, params: QuantizeLlm) -> Tensor:
+    """A weight N×K rounded to the nearest values that ``bits`` hold, as ``method: rtn`` rounds it."""
+    from auto_round.data_type.int import quant_tensor_asym, quant_tensor_sym
+
+    rounded: Tensor = (quant_tensor_sym if params.symmetric else quant_tensor_asym)(weight, bits, params.group_size)[0]
+    return rounded
+
+
+@contextmanager
+def _tool(
+    ctx: Context,
+    module: nn.Module,
+    model: Path,
+    bits: Mapping[str, int],
+    windows: Sequence[Tensor],
+    params: QuantizeLlm,
+) -> Iterator[Any]:
+    os.environ["HF_HUB_OFFLINE"] = "1"  # it must not look for anything elsewhere
+    os.environ["AR_WORK_SPACE"] = str(ctx.scratch / "auto-round")  # else in the directory that it runs in
+    from auto_round import AutoRound
+    from auto_round.schemes import QuantizationScheme
+
+    own = {"group_size": params.group_size, "sym": params.symmetric, "data_type": "int"}
+    usual = min(bits.values())
+    each = {
+        name: {**own, "bits": bits[name], "act_bits": 16} if name in bits else {"bits": 16, "data_type": "float"}
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Linear) and bits.get(name) != usual
+    }
+    tuned = params.method == "auto-round"
+    options: dict[str, Any] = (
+        {"iters": params.iterations, "dataset": windows, "nsamples": len(windows), "seqlen": windows[0].shape[1]}
+        if tuned
+        else {"iters": 0, "disable_opt_rtn": True, "disable_model_free": True}
+    )
+    tool = AutoRound(
+        module,
+        tokenizer=load_tokenizer(model, "the hf-model"),
+        scheme=QuantizationScheme.from_dict({**own, "bits": usual, "act_bits": 16}),
+        layer_config=each,
+        batch_size=min(8, len(windows)) or 1,
+        device_map="cpu",
+        seed=ctx.seed,
+        enable_torch_compile=False,
+        enable_deterministic_algorithms=True,
+        amp=False,
+        **options,
+    )
+    gc.freeze()  # it collects garbage for each layer, and need not search what was there before
+    try:
+        yield tool
+    finally:
+        gc.unfreeze()
