@@ -39,10 +39,16 @@ class Watched:
 
 def machine() -> str:
     """Free memory and space, and how often the kernel killed for want of memory since it started."""
-    meminfo = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    events = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+    memory = {name: int(rest.split()[0]) >> 10 for name, rest in _lines("meminfo", ":")}
+    events = {name: rest.strip() for name, rest in _lines("vmstat", " ")}
     disk = os.statvfs(".")
     return (
-        f"memory available {int(meminfo['MemAvailable'].split()[0]) >> 10} MiB, shared {int(meminfo['Shmem'].split()[0]) >> 10} MiB, "
-        f"disk free {disk.f_bavail * disk.f_frsize >> 20} MiB, processes killed for want of memory {events.get('oom_kill', '?')}"
+        f"memory available {memory['MemAvailable']} MiB, shared {memory['Shmem']} MiB, "
+        f"disk free {disk.f_bavail * disk.f_frsize >> 20} MiB, "
+        f"processes killed for want of memory {events.get('oom_kill', '?')}"
     )
+
+
+def _lines(name: str, between: str) -> list[tuple[str, str]]:
+    parts = [line.partition(between) for line in Path("/proc", name).read_text().splitlines()]
+    return [(before, after) for before, _, after in parts]
