@@ -61,13 +61,14 @@ class Patient(InlineExecutor):
 def machine(checkout: Checkout, name: str, *, writes: bool = False, fail: str = '""') -> Toy:
     toy = checkout(name, writes=writes, text=TEXT.replace("FAIL", fail))
     toy.write("model/text", LONG)
+    toy.write("model/notes/note", "n")
     return toy
 
 
 def test_a_build_that_fails_meanwhile(
     checkout: Checkout, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    machine(checkout, "first", writes=True).build("all")
+    assert machine(checkout, "first", writes=True).build("all")[0].exit_code == 0
     slow = Slow(monkeypatch)
     second = machine(checkout, "second", fail="raise")
     report, _ = second.build("all", executor=Patient(slow.begun))
@@ -83,7 +84,7 @@ def test_what_was_abandoned_is_neither_damaged_nor_unreachable(
     checkout: Checkout, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The next round of the same process (``cbuild watch``) fetches it."""
-    machine(checkout, "first", writes=True).build("all")
+    assert machine(checkout, "first", writes=True).build("all")[0].exit_code == 0
     project = machine(checkout, "second").open()
     remote = connected(project)
     assert remote is not None
