@@ -6,10 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from inline import InlineExecutor
 from toyproject import Toy
 
+from compressbuild.api import WorkRequest
 from compressbuild.project import connected
 from compressbuild.remote.objects import ObjectStore
 
@@ -42,21 +45,35 @@ class Slow:
         monkeypatch.setattr(ObjectStore, "download", download)
 
 
+class Patient(InlineExecutor):
+    """The step that fails begins when something is on its way."""
+
+    def __init__(self, begun: threading.Event) -> None:
+        super().__init__()
+        self._begun = begun
+
+    def start(self, token: int, request: WorkRequest, **rest: Any) -> None:
+        if "note" in request.params:
+            assert self._begun.wait(60), "nothing is on its way"
+        super().start(token, request, **rest)
+
+
 def machine(checkout: Checkout, name: str, *, writes: bool = False, fail: str = '""') -> Toy:
     toy = checkout(name, writes=writes, text=TEXT.replace("FAIL", fail))
     toy.write("model/text", LONG)
+    toy.write("model/notes/note", "n")
     return toy
 
 
 def test_a_build_that_fails_meanwhile(
     checkout: Checkout, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    machine(checkout, "first", writes=True).build("all")
+    assert machine(checkout, "first", writes=True).build("all")[0].exit_code == 0
     slow = Slow(monkeypatch)
     second = machine(checkout, "second", fail="raise")
-    report, _ = second.build("all")
+    report, _ = second.build("all", executor=Patient(slow.begun))
     assert report.exit_code == 1
-    assert slow.begun.is_set(), "nothing was on its way"
+    assert slow.begun.is_set()
     slow.go.set()
     assert slow.ended.wait(60)
     time.sleep(0.3)  # for what it would say
@@ -67,7 +84,7 @@ def test_what_was_abandoned_is_neither_damaged_nor_unreachable(
     checkout: Checkout, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The next round of the same process (``cbuild watch``) fetches it."""
-    machine(checkout, "first", writes=True).build("all")
+    assert machine(checkout, "first", writes=True).build("all")[0].exit_code == 0
     project = machine(checkout, "second").open()
     remote = connected(project)
     assert remote is not None
