@@ -174,7 +174,7 @@ def test_the_change_is_of_the_nearest_step_that_has_the_parameter() -> None:
     assert (found.edit.mark, found.edit.key, found.edit.text) == (sound.steps[0].mark, "opset", "19")
     (found,) = failing(sound, change={"samples": "9", "opset": "19"})
     assert (found.edit.mark, found.edit.key) == (sound.steps[1].mark, "samples")
-    twice = replace(sound, steps=(step("quantize.static", 2, samples=1), *sound.steps))
+    twice = replace(sound, steps=(step("quantize.weights", 2, samples=512), *sound.steps))
     (found,) = failing(twice, change={"samples": "9"})
     assert found.edit.mark == sound.steps[1].mark, "the nearest one"
     (found,) = failing(sound, change={"runtime": '">=1.17"'})
