@@ -146,6 +146,22 @@ def test_what_has_a_result_again_has_not_failed(work: Inline) -> None:
     assert [row["check"] for row in said(work, "fp32")] == ["build-failed"], "it would fail again"
 
 
+def test_what_is_in_the_cache_has_not_failed(work: Inline) -> None:
+    """Another checkout may have built what failed here."""
+    from compressbuild.project import Project
+
+    work("all")
+    with work.world():
+        project = Project(work.root / "Compressfile")
+        kept = Failures(project.state)
+        for action in project.plan(["fp32", "int8"]).actions.values():
+            assert action.key is not None
+            kept.record(action.key, Failed("it is broken"))
+        kept.save()
+        project.close()
+    assert said(work) == []
+
+
 def failing(seen: Seen, **fields: Any) -> list[Any]:
     failed = Failure(node=seen.steps[-1].node, role="technique", name="quantize.static", mark=seen.steps[-1].mark,
                      error="no", **fields)  # fmt: skip
@@ -158,6 +174,9 @@ def test_the_change_is_of_the_nearest_step_that_has_the_parameter() -> None:
     assert (found.edit.mark, found.edit.key, found.edit.text) == (sound.steps[0].mark, "opset", "19")
     (found,) = failing(sound, change={"samples": "9", "opset": "19"})
     assert (found.edit.mark, found.edit.key) == (sound.steps[1].mark, "samples")
+    twice = replace(sound, steps=(step("quantize.weights", 2, samples=512), *sound.steps))
+    (found,) = failing(twice, change={"samples": "9"})
+    assert found.edit.mark == sound.steps[1].mark, "the nearest one"
     (found,) = failing(sound, change={"runtime": '">=1.17"'})
     assert found.edit is None, "that is the platform's, and it did not fail"
 
