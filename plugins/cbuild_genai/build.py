@@ -39,6 +39,8 @@ def build(model: Path, out: Path, place: Path, settings: GenAiSettings) -> None:
     # It has no errors of its own: what it does not expect in a configuration ends in one of these.
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError, IndexError) as error:
         text = " ".join(str(error).replace(f"{model}", "the model").split())[:300] or type(error).__name__
+        if isinstance(error, KeyError):
+            text = f"it looks for {text}, and finds none"
         odd = settings.method == "k-quant" and "reshape" in text
         rows = "'method: k-quant' takes rows of an even number of groups: try another 'group-size', or 'method: rtn'"
         raise UserError(

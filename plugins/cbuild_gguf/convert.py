@@ -15,6 +15,12 @@ from compressbuild.api import UserError
 
 __all__ = ["convert"]
 
+_FAULTS = (
+    *(NotImplementedError, ValueError, KeyError, TypeError, AssertionError, OSError),
+    *(RuntimeError, IndexError, AttributeError),
+)
+_ELSEWHERE = "other runtimes take the directory, too: 'openvino-genai', or 'export.onnx' and 'onnxruntime'"
+
 
 def convert(model: Path, target: Path, place: Path, pre_tokenizer: str | None) -> None:
     """Write ``target``. ``place``: an empty directory. ``pre_tokenizer``: instead of the one that the converter finds.
@@ -26,13 +32,15 @@ def convert(model: Path, target: Path, place: Path, pre_tokenizer: str | None) -
     link.symlink_to(model, target_is_directory=True)
     with torch.inference_mode():
         hparams = ModelBase.load_hparams(link, False)
+        for old, value in _older_names(hparams).items():
+            hparams.setdefault(old, value)
         try:
             architecture = get_model_architecture(hparams, ModelType.TEXT)
             known: Any = get_model_class(architecture)
         # The converter raises NotImplementedError for an architecture that is not registered with it.
         except (KeyError, NotImplementedError, ValueError) as error:
             said = (hparams.get("architectures") or [hparams.get("model_type")])[0]
-            raise UserError(f"llama.cpp's converter does not know the model '{said}'") from error
+            raise UserError(f"llama.cpp's converter does not know the model '{said}'", hint=_ELSEWHERE) from error
         if pre_tokenizer is not None:
 
             class Named(known):  # type: ignore[misc, valid-type, unused-ignore]
@@ -43,17 +51,29 @@ def convert(model: Path, target: Path, place: Path, pre_tokenizer: str | None) -
 
             known = Named
         try:
-            known(link, gguf.LlamaFileType.ALL_F32, target, model_name=str(hparams.get("model_type"))).write()
+            kind = str(hparams.get("model_type"))
+            known(link, gguf.LlamaFileType.ALL_F32, target, model_name=kind, hparams=hparams).write()
         # It has no errors of its own: NotImplementedError is an unknown tokenizer, the others an unexpected tensor.
         # An OSError is a file that it wants beside the weights.
-        except (NotImplementedError, ValueError, KeyError, TypeError, AssertionError, OSError) as error:
+        except _FAULTS as error:
             text = " ".join(str(error).replace(f"{link}/", "").split())[:200] or _line(error)
             raise UserError(
                 f"llama.cpp's converter cannot convert this {architecture}: {text}",
                 hint="name how its tokenizer splits text: 'pre-tokenizer: gpt-2'"
                 if "pre-tokenizer" in text
-                else "other runtimes take the directory, too: 'openvino-genai', or 'export.onnx' and 'onnxruntime'",
+                else _ELSEWHERE,
             ) from error
+
+
+def _older_names(said: dict[str, Any]) -> dict[str, Any]:
+    """Names that the converter asks for, of values that transformers 5 writes under others: GPT-2's and GPT-NeoX's."""
+    rope = said.get("rope_parameters") or {}
+    known = {
+        "n_ctx": said.get("n_positions"),
+        "rotary_pct": rope.get("partial_rotary_factor"),
+        "rotary_emb_base": rope.get("rope_theta"),
+    }
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _line(error: Exception) -> str:

@@ -84,7 +84,8 @@ def convert(model: nn.Module) -> Any:
 def _sizes(model: nn.Module) -> list[tuple[int, int]]:
     """(heads, width) of the keys and of the values of each layer, in turn."""
     with torch.no_grad():
-        cache = model(input_ids=torch.ones(1, 2, dtype=torch.int64), use_cache=True).past_key_values
+        made = model(input_ids=torch.ones(1, 2, dtype=torch.int64), use_cache=True)
+    cache = getattr(made, "past_key_values", None)  # a state-space model has none
     found = []
     for layer in getattr(cache, "layers", [None]):
         for tensor in (getattr(layer, "keys", None), getattr(layer, "values", None)):

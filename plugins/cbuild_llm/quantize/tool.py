@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressbuild.api import Context
+from compressbuild.api import Context, UserError
 
 from ..model.loading import load_tokenizer
 from .params import QuantizeLlm
@@ -50,6 +50,11 @@ def choose_integers(
         made, _ = tool.quantize()
     for name, count in bits.items():
         layer: Any = made.get_submodule(name)
+        if getattr(layer, "scale", None) is None:
+            raise UserError(
+                f"auto-round does not quantize '{name}', a {type(layer).__name__}",
+                hint="leave such layers out with 'ignore'",
+            )
         scales = layer.scale.reshape(len(layer.weight), -1).float()
         zeros = layer.zp if isinstance(layer.zp, Tensor) else torch.tensor(float(layer.zp))
         zeros = zeros.float().broadcast_to(scales.shape) if zeros.dim() < 2 else zeros.float().reshape(scales.shape)

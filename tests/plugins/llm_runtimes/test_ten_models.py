@@ -36,10 +36,95 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "GPT-2": ("GPT2Config", OLD),
     "GPT-NeoX": ("GPTNeoXConfig", {name: value for name, value in USUAL.items() if name != "num_key_value_heads"}),
+    "Falcon": (
+        "FalconConfig",
+        {**COMMON, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 256}
+        | {"new_decoder_architecture": False, "multi_query": True, "parallel_attn": True},
+    ),
+    "StableLM": ("StableLmConfig", USUAL),
     "Granite": ("GraniteConfig", USUAL),
+    "Cohere": ("CohereConfig", USUAL),
     "Mamba": ("MambaConfig", {**COMMON, "hidden_size": 64, "num_hidden_layers": 2, "state_size": 8}),
     "Qwen3-MoE": (
         "Qwen3MoeConfig",
         {**USUAL, "head_dim": 16, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64},
     ),
 }
+RIGHT = None
+KNOWS_NOT = "does not know (this|the) model"
+# model, backend → what the reason says, or None where it builds and is right
+FOUND: dict[tuple[str, str], str | None] = {
+    ("Gemma2", "onnxruntime-genai"): RIGHT,
+    ("Gemma2", "openvino-genai"): RIGHT,
+    ("Gemma2", "gguf"): "cannot convert this Gemma2ForCausalLM: .*tokenizer.model",
+    ("Phi3", "openvino-genai"): RIGHT,
+    ("Phi3", "onnxruntime-genai"): "it looks for 'multi_cache', and finds none",
+    ("OPT", "openvino-genai"): RIGHT,
+    ("OPT", "onnxruntime-genai"): KNOWS_NOT,
+    ("OPT", "gguf"): KNOWS_NOT,
+    ("GPT-2", "gguf"): RIGHT,
+    ("GPT-NeoX", "gguf"): RIGHT,
+    ("Falcon", "gguf"): "cannot convert this FalconForCausalLM: shape",
+    ("Falcon", "openvino-genai"): RIGHT,
+    ("StableLM", "openvino-genai"): RIGHT,
+    ("Granite", "openvino-genai"): RIGHT,
+    ("Cohere", "openvino-genai"): RIGHT,
+    ("Mamba", "openvino-genai"): "keeps something other than keys and values",
+    ("Qwen3-MoE", "openvino-genai"): RIGHT,
+}
+SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gguf": ("cbuild_gguf", {"type": "q8_0", "pre-tokenizer": "gpt-2"}),
+    "onnxruntime-genai": ("cbuild_genai", {"precision": "int4"}),
+    "openvino-genai": ("cbuild_openvino_genai", {"precision": "int4", "symmetric": False}),
+}
+
+
+def write(model: str, place: Path) -> None:
+    name, options = MODELS[model]
+    torch.manual_seed(0)
+    config = getattr(transformers, name)(**options)
+    transformers.AutoModelForCausalLM.from_config(config).eval().save_pretrained(place)
+    tiny_llms.tokenizer().save_pretrained(place)
+
+
+@pytest.mark.parametrize(("model", "backend"), FOUND)
+def test_it_is_right_or_refused(tmp_path: Path, model: str, backend: str) -> None:
+    write(model, tmp_path / "model")
+    plugin, settings = SETTINGS[backend]
+    record = next(iter(import_module(f"{plugin}.manifest").compressbuild_backends()))
+    for module in record.stack.modules:
+        pytest.importorskip(module, reason=f"{module} is not installed")
+
+    def made() -> Any:
+        typed = msgspec.convert(settings, record.settings)
+        return run_node(record.compile, artifact(tmp_path / "model", "hf-model"), typed, tmp_path / "out")
+
+    reason = FOUND[model, backend]
+    if reason is None:
+        limit = 1e-3 if backend == "gguf" else 1e-4  # llama.cpp looks GELU up in a table of float16
+        assert made().facts["parity"]["max_error"] < limit
+    else:
+        with pytest.raises(UserError, match=reason):
+            made()
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("Falcon", "auto-round does not quantize 'transformer.h.0.self_attention.query_key_value', a FalconLinear"),
+        ("GPT-2", "no linear layer is left to quantize"),
+        ("Phi3", None),
+        ("Qwen3-MoE", None),
+    ],
+)
+def test_gptq_is_right_or_refused(tmp_path: Path, model: str, reason: str | None) -> None:
+    pytest.importorskip("auto_round", reason="the wheel auto-round is not installed")
+    from cbuild_llm.quantize.params import QuantizeLlm
+
+    write(model, tmp_path / "model")
+    source, run = artifact(tmp_path / "model", "hf-model"), "cbuild_llm.quantize.rounding:quantize"
+    if reason is None:
+        assert run_node(run, source, QuantizeLlm(format="gptq"), tmp_path / "out").facts["layers"] == 8
+    else:
+        with pytest.raises(UserError, match=reason):
+            run_node(run, source, QuantizeLlm(format="gptq"), tmp_path / "out")
