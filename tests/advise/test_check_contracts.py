@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
-from cbuild_kit import EMPTY
 from msgspec.structs import replace
 from seen_targets import INT8, REGISTRY, SOUND, step, with_last, with_params
 
-from compressbuild.api.advice import Failure, Seen
+from compressbuild.api.advice import EMPTY, Failure, Seen
 from compressbuild.api.conformance import CheckContract
 
 SLOW = replace(SOUND, ratios=(1.1, 1.08, 1.12))
