@@ -13,8 +13,10 @@ import msgspec
 from ..errors import Mark
 from .part import Rows
 
-__all__ = ["NEGLIGIBLE", "Advice", "Edit", "Failure", "Mark", "Measured", "Origin", "Seen", "Step"]
+__all__ = ["EMPTY", "NEGLIGIBLE", "Advice", "Edit", "Failure", "Mark", "Measured", "Origin", "Seen", "Step"]
 
+EMPTY = "empty-data"
+"""What a UserError is ``about`` where a dataset has no samples."""
 NEGLIGIBLE = 0.01
 """Of a time: the same file, loaded twice, differs by as much."""
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from cbuild_kit import EMPTY
-
-from compressbuild.api.advice import Advice, Edit, Seen
+from compressbuild.api.advice import EMPTY, Advice, Edit, Seen
 
 __all__ = ["empty_calibration", "few_samples", "judged_on_its_own_data", "samples_alike"]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from cbuild_kit import EMPTY
-
 from compressbuild.api import Rows, UserError
+from compressbuild.api.advice import EMPTY
 
 __all__ = ["Batches", "chosen"]
 

@@ -5,7 +5,7 @@ Its public modules are this one, :mod:`cbuild_kit.interface`, :mod:`cbuild_kit.p
 is imported by the functions that need it.
 """
 
-from .batching import EMPTY, arrays, batch_indices, batches
+from .batching import arrays, batch_indices, batches
 from .examples import Example, example
 from .feeds import sample_feeds
 from .inputs import axis_sizes, example_arrays, fit, fixed_batch
@@ -17,7 +17,6 @@ VERSION = "1.0"
 """``major.minor`` of the public modules. A minor adds names, and parameters with a default. A major takes away."""
 
 __all__ = [
-    "EMPTY",
     "VERSION",
     "Example",
     "arrays",

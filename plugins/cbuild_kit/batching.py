@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from compressbuild.api import UserError
+from compressbuild.api.advice import EMPTY
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["EMPTY", "arrays", "batch_indices", "batches"]
+__all__ = ["arrays", "batch_indices", "batches"]
 
-EMPTY = "empty-data"
-"""What a UserError is about where a dataset has no samples: the check ``empty-calibration`` knows it by this."""
 _FORM = (
     "a loader yields batches (inputs, labels): inputs: an array N×…, a mapping name → array, or a tuple in input order"
 )

@@ -104,7 +104,7 @@ def _check_own(model: ModelProto, wanted: str) -> None:
     for node in files.nodes(model):
         what, minor = _brought(node, kinds)
         needs[what] = max(minor, needs.get(what, 0))
-    for kind in files.types(model) & {*_LATER_THAN_READ}:
+    for kind in _LATER_THAN_READ.keys() & files.types(model):
         needs[f"numbers of type {TensorProto.DataType.Name(kind)}"] = _LATER_THAN_READ[kind]
     newer = {what: minor for what, minor in needs.items() if minor > _minor(wanted)}
     if newer:

@@ -8,13 +8,17 @@ import pytest
 from msgspec.structs import replace
 from seen_targets import INT8, REGISTRY, SOUND, step, with_last, with_params
 
-from compressbuild.api.advice import Seen
+from compressbuild.api.advice import EMPTY, Failure, Seen
 from compressbuild.api.conformance import CheckContract
 
 SLOW = replace(SOUND, ratios=(1.1, 1.08, 1.12))
 ROW = {"op": "Gather", "shape": [300, 48], "bytes": 57600}
 ERROR = {"op": "Gemm", "own": 3.0, "sqnr": 2.5}
 FAULTS: dict[str, Seen] = {
+    "empty-calibration": replace(
+        SOUND,
+        failed=Failure(node=INT8.node, role="technique", name=INT8.technique, mark=INT8.mark, error="e", about=EMPTY),
+    ),
     "few-samples": with_last(SOUND, replace(with_params(INT8, samples=8), facts={"samples": 8})),
     "int8-not-faster": SLOW,
     "judged-on-its-own-data": with_last(SOUND, with_params(INT8, data="test")),

@@ -22,7 +22,7 @@ _SEARCH = "quantize.mixed measures each, and keeps in float those that cost too 
 def which_layer(seen: Seen) -> Iterator[Advice]:
     """The layers that have half of the error that all have of their own, if more accuracy is lost than may be."""
     measured = (kept[name] for kept in (seen.metrics, seen.details) for name in _METRICS if name in kept)
-    rows = next((found["per_layer"] for found in measured if found.get("per_layer")), {})
+    rows: dict[str, Any] = next((found["per_layer"] for found in measured if found.get("per_layer")), {})
     step = next((step for step in reversed(seen.steps) if step.has("int8", "weights-only")), None)
     if step is None or not seen.too_much or not rows:
         return
