@@ -207,7 +207,8 @@ class TestQuantizeLlm(OfLlm):
     def subject(self, place):
         return artifact(chat(hidden_size=64), "hf-model")
 
-    params = {"method": "auto-round", "tokens": "ids", "iterations": 3}
+    params = {"method": "auto-round", "tokens": "ids", "iterations": 3, "format": "gptq"}
+    others = {"budget": "1 MB"}
     unfit_params = ({"ignore": ["nothing"]}, {"ignore": ["*"]}, {"group-size": 48})
 
 
