@@ -29,7 +29,8 @@ class UserError(Exception):
         self, message: str, *, hint: str | None = None, about: str = "", change: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(message)
-        self.hint, self.about, self.change = hint, about, dict(change or {})
+        self.hint, self.about = hint, str(about)
+        self.change = {str(name): str(value) for name, value in (change or {}).items()}  # a number is written so, too
 
 
 def resolve(reference: str) -> Any:

@@ -16,6 +16,7 @@ from ridge import write_onnx
 from seen_targets import REGISTRY, SOUND, step
 
 from compressbuild.advise import advise
+from compressbuild.api import UserError
 from compressbuild.api.advice import Failure, Seen
 from compressbuild.plan import Failed, Failures
 
@@ -187,6 +188,11 @@ def test_a_step_that_follows_is_not_to_blame() -> None:
                      error="no", change={"opset": "19"})  # fmt: skip
     (found,) = advise([replace(later, failed=failed)], REGISTRY.checks, REGISTRY.owner).advice
     assert found.edit is None
+
+
+def test_a_plugin_may_write_a_number() -> None:
+    """A result with another type than text could not be read, and the error would be lost with it."""
+    assert UserError("no", change={"opset": 19}).change == {"opset": "19"}  # type: ignore[dict-item]
 
 
 def test_the_last_failures_are_kept(tmp_path: Path) -> None:
