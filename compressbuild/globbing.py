@@ -73,5 +73,7 @@ def _names(root: str, folder: str) -> list[tuple[str, bool]]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads nowhere
-        return False
+    except OSError as error:
+        if error.errno in _NOTHING:
+            return False
+        raise
