@@ -12,7 +12,7 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -33,7 +33,6 @@ __all__ = [
     "is_digest",
     "seal",
     "unseal",
-    "walk",
 ]
 
 Digest = str
@@ -252,16 +251,6 @@ def promptly(path: str, flags: int) -> int:
     fd = os.open(path, flags | os.O_NONBLOCK, 0o666)
     os.set_blocking(fd, True)
     return fd
-
-
-def walk(top: str | os.PathLike[str], *, follow: bool = False) -> Iterator[tuple[str, list[str], list[str]]]:
-    """``os.walk`` that raises the OSError of a directory that cannot be listed. To pass over it would be to say that
-    nothing is in it."""
-
-    def failed(error: OSError) -> None:
-        raise error
-
-    return os.walk(os.fspath(top), onerror=failed, followlinks=follow)
 
 
 def read_named(path: str | os.PathLike[str]) -> bytes:

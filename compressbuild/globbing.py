@@ -1,4 +1,7 @@
-"""``glob.glob`` that raises where a directory cannot be listed: to pass over it is to say that nothing is in it."""
+"""``glob.glob`` and ``os.walk`` that raise where a directory cannot be listed, or what is in it not be looked at.
+
+To pass over it is to say that nothing is there.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,27 @@ import os
 import re
 from collections.abc import Iterator
 
-__all__ = ["find"]
+__all__ = ["find", "walk"]
 
 _NOTHING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 """There is no directory there, or none that a path leads to."""
+
+
+def walk(top: str | os.PathLike[str], *, follow: bool = False) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As ``os.walk``, from the top down. OSError where that would pass over something, with its path."""
+    left = [os.fspath(top)]
+    while left:
+        folder = left.pop()
+        inside: list[str] = []
+        names: list[str] = []
+        links = set()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                (inside if _is_folder(entry) else names).append(entry.name)
+                if not follow and entry.is_symlink():
+                    links.add(entry.name)
+        yield folder, inside, names
+        left += (os.path.join(folder, name) for name in reversed(inside) if name not in links)
 
 
 def find(pattern: str, root: str = "") -> list[str]:

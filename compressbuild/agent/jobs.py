@@ -12,7 +12,7 @@ import msgspec
 from blake3 import blake3
 
 from ..api.work import WorkInput, WorkRequest
-from ..digest import walk
+from ..globbing import walk
 from ..machines.wire import Entry, Files, Order
 from ..store import BadOutput, Lock
 from ..store.tree import scan

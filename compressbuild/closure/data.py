@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
-from ..digest import walk
+from ..globbing import walk
 
 __all__ = ["data_files"]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from ..digest import Digest, file_digest, load_sealed, walk
+from ..digest import Digest, file_digest, load_sealed
+from ..globbing import walk
 
 __all__ = ["MAGIC", "RECORD", "Made", "changed", "files_of", "is_made", "read_record"]
 
@@ -50,12 +51,14 @@ def read_record(directory: Path) -> Made | None:
 def files_of(directory: Path, *, digests: bool = True) -> Iterator[tuple[str, Entry]]:
     """Every file, by its path from the environment. Without ``digests`` only links are read."""
     for base, folders, names in walk(directory):
-        for name in (*names, *(each for each in folders if os.path.islink(os.path.join(base, each)))):
+        for name in (*names, *folders):
             path = os.path.join(base, name)
+            found = os.lstat(path)
+            if stat.S_ISDIR(found.st_mode):
+                continue
             shown = os.path.relpath(path, directory)
             if shown == RECORD:
                 continue
-            found = os.lstat(path)
             if stat.S_ISLNK(found.st_mode):
                 yield shown, (f"-> {os.readlink(path)}", 0, 0)
             else:

@@ -9,8 +9,9 @@ import msgspec
 from msgspec.structs import replace
 
 from ..api.work import WorkExpect, WorkRequest, WorkSight
-from ..digest import Digest, walk
+from ..digest import Digest
 from ..errors import CbuildError
+from ..globbing import walk
 from ..machines.wire import Entry, Files
 from ..store.tree import scan
 

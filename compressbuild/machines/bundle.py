@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
-from ..digest import walk
+from ..globbing import walk
 
 __all__ = ["LIBRARIES", "Bundle", "tag"]
 

@@ -86,6 +86,7 @@ def tool(folder: Path, params: dict[str, Any]) -> Any:
         disable_model_free=True,
         device_map="cpu",
         amp=False,
+        enable_torch_compile=False,  # its warning about that breaks where NNCF has replaced the class of loggers
     )
 
 
