@@ -288,12 +288,13 @@ def renewed(project: Project, names: Sequence[str], *, check: bool = False, reme
 
 
 def undeclared(project: Project) -> list[str]:
-    """What lies published of targets that the Compressfile does not declare: directories with a seal."""
+    """What lies published of targets that the Compressfile does not declare: directories with a seal. OSError if the
+    directory is there and cannot be listed."""
     from .publish import SEAL
 
     try:
         names = sorted(os.listdir(project.published))
-    except OSError:  # nothing is published
+    except (FileNotFoundError, NotADirectoryError):  # nothing is published
         return []
     seals = (project.published / name / SEAL for name in names if name not in project.spec.targets and name[0] != ".")
     return [seal.parent.name for seal in seals if seal.is_file() and not seal.parent.is_symlink()]

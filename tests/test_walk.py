@@ -6,6 +6,8 @@ import errno
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -15,6 +17,7 @@ from compressbuild.agent.jobs import _stats
 from compressbuild.closure.data import data_files
 from compressbuild.environment.made import files_of
 from compressbuild.globbing import walk
+from compressbuild.project import undeclared
 
 
 @pytest.mark.parametrize(
@@ -73,3 +76,17 @@ def test_a_link_that_cannot_be_looked_at(tmp_path: Path) -> None:
 
     with mock.patch("os.lstat", refused), pytest.raises(OSError, match="lib64"):
         list(files_of(tmp_path))
+
+
+def test_what_is_published_cannot_be_listed(tmp_path: Path) -> None:
+    """``cbuild clean`` said that there was nothing to remove."""
+    project: Any = SimpleNamespace(published=tmp_path / "build", spec=SimpleNamespace(targets={}))
+    assert undeclared(project) == []
+    (tmp_path / "build/a").mkdir(parents=True)
+    (tmp_path / "build/a/provenance.json").write_text("{}")
+    assert undeclared(project) == ["a"]
+    with (
+        mock.patch("os.listdir", side_effect=OSError(errno.EIO, os.strerror(errno.EIO), "build")),
+        pytest.raises(OSError, match="build"),
+    ):
+        undeclared(project)
