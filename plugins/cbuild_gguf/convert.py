@@ -15,6 +15,8 @@ from compressbuild.api import UserError
 
 __all__ = ["convert"]
 
+# The converter has no errors of its own. NotImplementedError is an unknown tokenizer, OSError a file that it wants
+# beside the weights, and the others are a tensor or a setting that it does not expect.
 _FAULTS = (
     *(NotImplementedError, ValueError, KeyError, TypeError, AssertionError, OSError),
     *(RuntimeError, IndexError, AttributeError),
@@ -53,8 +55,6 @@ def convert(model: Path, target: Path, place: Path, pre_tokenizer: str | None) -
         try:
             kind = str(hparams.get("model_type"))
             known(link, gguf.LlamaFileType.ALL_F32, target, model_name=kind, hparams=hparams).write()
-        # It has no errors of its own: NotImplementedError is an unknown tokenizer, the others an unexpected tensor.
-        # An OSError is a file that it wants beside the weights.
         except _FAULTS as error:
             text = " ".join(str(error).replace(f"{link}/", "").split())[:200] or _line(error)
             raise UserError(

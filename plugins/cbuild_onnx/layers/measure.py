@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_kit import arrays, batches, fit, fixed_batch
 
 from compressbuild.api import Context, UserError
 
 from ..model import files
-from ..model.noise import Sums, rescaled, rows
+from ..model.noise import Sums, rescaled, rows, summed
 from ..model.runner import by_onnxruntime, declared_inputs, session
 from .errors import FILE
 from .graphs import MADE, activations, cut, exposing, layers, readings
@@ -35,19 +34,7 @@ def measure(ctx: Context, subject: Path, params: LayerErrors) -> dict[str, Any]:
     """Write ``layers.json``; returns how many activations were compared, on how many samples. UserError where the two
     models have none in common."""
     both = _Both(ctx, files.find(ctx.artifact("origin")), files.find(subject))
-    columns, labels = arrays(ctx.dataset(params.data), [item.name for item in both.inputs], limit=params.samples)
-    columns, fixed = fit(columns, both.inputs), fixed_batch(both.inputs)
-    total = len(labels) - len(labels) % fixed if fixed else len(labels)
-    if total == 0:
-        raise UserError(f"the model takes batches of {fixed}, the data has {len(labels)} samples")
-    columns, labels = {name: column[:total] for name, column in columns.items()}, labels[:total]
-    size = both.ready(next(batches(columns, labels, fixed or 1))[0])
-    sums: dict[str, Sums] = {}
-    done = 0
-    for batch, chosen in batches(columns, labels, fixed or size):
-        both.add(batch, sums)
-        done += len(chosen)
-        ctx.progress(done, total)
+    sums, total = summed(ctx, both, params.data, params.samples)
     described = layers(both.source, both.shared)
     found = {
         "layers": rows(sums, {name: (described[name].node, described[name].op) for name in sums}),

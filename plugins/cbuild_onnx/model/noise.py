@@ -1,14 +1,17 @@
-"""The energies of an activation and of what is wrong with it, added up over batches."""
+"""The energies of an activation and of what is wrong with it, added up over batches of samples."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
+from cbuild_kit import arrays, batches, fit, fixed_batch
 
-__all__ = ["SILENT", "Sums", "decibels", "rescaled", "rows"]
+from compressbuild.api import Context, DatasetRef, ModelInput, UserError
+
+__all__ = ["SILENT", "Pair", "Sums", "decibels", "rescaled", "rows", "summed"]
 
 SILENT = 300.0  # decibels: no noise but that of float32
 _UNBOUNDED = 1e30  # masks add the least float, or minus infinity
@@ -74,6 +77,37 @@ class Sums:
         noise = np.broadcast_to(noise, self._made.shape)
         shares = noise[alive] / self._made[alive]
         return float(np.mean(np.where(shares > _ROUNDING, np.minimum(shares, 1.0), 0.0)))
+
+
+class Pair(Protocol):
+    """Two models that are run on the same samples."""
+
+    inputs: Sequence[ModelInput]
+
+    def ready(self, first: Mapping[str, np.ndarray]) -> int:
+        """Choose what is compared by a first run; returns how many samples a run may have."""
+
+    def add(self, batch: Mapping[str, np.ndarray], sums: dict[str, Sums]) -> None:
+        """Run both, and add what is compared to ``sums``, by name."""
+
+
+def summed(ctx: Context, pair: Pair, data: DatasetRef, samples: int) -> tuple[dict[str, Sums], int]:
+    """What two models differ by on at most so many samples of a dataset, and on how many they ran. UserError if a batch
+    of fixed size takes more than there are."""
+    columns, labels = arrays(ctx.dataset(data), [item.name for item in pair.inputs], limit=samples)
+    columns, fixed = fit(columns, pair.inputs), fixed_batch(pair.inputs)
+    total = len(labels) - len(labels) % fixed if fixed else len(labels)
+    if total == 0:
+        raise UserError(f"the model takes batches of {fixed}, the data has {len(labels)} samples")
+    columns, labels = {name: column[:total] for name, column in columns.items()}, labels[:total]
+    size = pair.ready(next(batches(columns, labels, fixed or 1))[0])
+    sums: dict[str, Sums] = {}
+    done = 0
+    for batch, chosen in batches(columns, labels, fixed or size):
+        pair.add(batch, sums)
+        done += len(chosen)
+        ctx.progress(done, total)
+    return sums, total
 
 
 def rows(sums: Mapping[str, Sums], made: Mapping[str, tuple[str, str]]) -> dict[str, dict[str, Any]]:

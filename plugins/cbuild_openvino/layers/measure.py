@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_kit import arrays, batches, fit, fixed_batch
 from cbuild_onnx.model import files
-from cbuild_onnx.model.noise import Sums, rescaled, rows
+from cbuild_onnx.model.noise import Sums, rescaled, rows, summed
 
 from compressbuild.api import Context, UserError
 
@@ -37,19 +36,7 @@ def measure(ctx: Context, subject: Path, params: IrLayerErrors) -> dict[str, Any
     origin = ctx.artifact("origin")
     is_ir = ctx.kind("origin") == "openvino-ir"
     both = _Both(read(origin) if is_ir else read_onnx(files.find(origin), ctx.scratch), read(subject), ctx.threads)
-    columns, labels = arrays(ctx.dataset(params.data), [item.name for item in both.inputs], limit=params.samples)
-    columns, fixed = fit(columns, both.inputs), fixed_batch(both.inputs)
-    total = len(labels) - len(labels) % fixed if fixed else len(labels)
-    if total == 0:
-        raise UserError(f"the model takes batches of {fixed}, the data has {len(labels)} samples")
-    columns, labels = {name: column[:total] for name, column in columns.items()}, labels[:total]
-    size = both.ready(next(batches(columns, labels, fixed or 1))[0])
-    sums: dict[str, Sums] = {}
-    done = 0
-    for batch, chosen in batches(columns, labels, fixed or size):
-        both.add(batch, sums)
-        done += len(chosen)
-        ctx.progress(done, total)
+    sums, total = summed(ctx, both, params.data, params.samples)
     made = {name: (layer.node, layer.op) for name, layer in both.shared.items()}
     found = {"layers": rows(sums, made), "samples": total}
     (ctx.out / _FILE).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
