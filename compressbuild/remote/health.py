@@ -46,6 +46,10 @@ class Health:
                 "what it signed is not used. If you trust its owner, list the public key under 'trust'"
             )
 
+    def unsure(self, what: str) -> None:
+        """Something here, beside the store, cannot be read; the work goes on without it."""
+        self._say(f"the remote cache {self._url}: {what}. 'cbuild cache push' sends what is not there")
+
     def refuse(self, what: str, why: str) -> None:
         """Something that lies there is not used."""
         with self._lock:

@@ -94,7 +94,11 @@ class Remote:
         if self._recalled:
             return []
         self._recalled = True
-        notes = self._unsent.read()
+        try:
+            notes = self._unsent.read()
+        except OSError as error:
+            self.health.unsure(f"what an earlier build could not send is not known: {error.strerror}")
+            return []
         for key, bad in notes.items():
             if bad:
                 self.reader.spoiled.add(key)

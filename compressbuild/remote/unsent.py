@@ -39,10 +39,10 @@ class Unsent:
             (self._directory / key).unlink()
 
     def read(self) -> dict[Digest, set[str]]:
-        """The actions, each with the names of damaged objects."""
+        """The actions, each with the names of damaged objects. OSError if the directory cannot be listed."""
         try:
             keys = sorted(filter(is_digest, os.listdir(self._directory)))
-        except OSError:  # there are none
+        except (FileNotFoundError, NotADirectoryError):  # there are none
             return {}
         return {key: self._bad(key) for key in keys}
 

@@ -5,6 +5,7 @@ It has the size that it ought to have, so a size says nothing. The requests that
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -160,3 +161,24 @@ def test_notes_of_what_is_unsent(tmp_path: Path) -> None:
     notes.add(keys[4], ["v1/cas/aa/one"])
     assert not (tmp_path / "elsewhere").exists()
     assert notes.read() == {keys[0]: {"v1/cas/aa/one", "v1/cas/bb/two"}, **{key: set() for key in keys[1:]}}
+
+
+def test_notes_that_cannot_be_listed(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The build goes on, and says that it does not know what is left to send."""
+    plain = os.listdir
+
+    def refused(path: str) -> list[str]:
+        if os.fspath(path).endswith("unsent"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return plain(path)
+
+    second = shared.machine("second", writes=True)
+    second.write("Compressfile", TEXT.replace("toy.copy", "{toy.copy: {note: more}}"))
+    monkeypatch.setattr(os, "listdir", refused)
+    report, ran = second.build("all")
+    assert (report.exit_code, len(ran)) == (0, 1)
+    said = capfd.readouterr().err
+    assert "what an earlier build could not send is not known: Input/output error" in said
+    assert "'cbuild cache push'" in said
