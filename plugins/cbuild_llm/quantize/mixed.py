@@ -51,7 +51,7 @@ def fitted(
     if least > room:
         raise UserError(
             f"the smallest choice has {budget - room + least:,} bytes, more than the budget of {budget:,}",
-            hint=f"raise 'budget', a larger 'group-size', or a smaller model; {_most(found, names)}",
+            hint=f"raise 'budget', choose a larger 'group-size', or take a smaller model; {_most(found, names)}",
         )
     losses = measure(ctx, module, groups, counts, windows, lambda weight, count: grid(weight, count, params))
     options = [
@@ -79,7 +79,10 @@ def within(folder: Path, budget: str) -> dict[str, Any]:
     """The size of what was written. UserError if it is more than the budget."""
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     if size > parsed_size(budget):
-        raise UserError(f"the directory has {size:,} bytes, more than the budget of {parsed_size(budget):,}")
+        raise UserError(
+            f"the directory has {size:,} bytes, more than the budget of {parsed_size(budget):,}",
+            hint="quantize.llm estimated the sizes too low, which is its fault: lower 'budget' by the difference",
+        )
     return {"directory_bytes": size}
 
 
@@ -121,4 +124,4 @@ def _most(found: Checkpoint, names: Sequence[str]) -> str:
         name: prod(each.shape) * _ITEM[each.dtype] for name, each in found.tensors.items() if name not in taken
     }
     name = max(rest, key=lambda each: rest[each])
-    return f"'{name}' alone stays with {rest[name]:,}"
+    return f"'{name}' alone stays with {rest[name]:,} bytes"

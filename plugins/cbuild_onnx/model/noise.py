@@ -98,7 +98,10 @@ def summed(ctx: Context, pair: Pair, data: DatasetRef, samples: int) -> tuple[di
     columns, fixed = fit(columns, pair.inputs), fixed_batch(pair.inputs)
     total = len(labels) - len(labels) % fixed if fixed else len(labels)
     if total == 0:
-        raise UserError(f"the model takes batches of {fixed}, the data has {len(labels)} samples")
+        raise UserError(
+            f"the model takes batches of {fixed}, the data has {len(labels)} samples",
+            hint="give it more data, raise 'samples', or export the model for a batch of any size",
+        )
     columns, labels = {name: column[:total] for name, column in columns.items()}, labels[:total]
     size = pair.ready(next(batches(columns, labels, fixed or 1))[0])
     sums: dict[str, Sums] = {}
