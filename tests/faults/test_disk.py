@@ -16,20 +16,13 @@ from unittest import mock
 
 import pytest
 from looped import Image
+from power import PROJECT
 from quick import Quick
 from sweeps import Tally, tallied, tries
 
 Record = Callable[[str, object], None]
 AT_ONCE = 4
 """Copies that one build gives: the last when it has ended."""
-TEXT = """
-version: 1
-models: {f: {file: f.txt}}
-evaluate: {metrics: [length]}
-targets:
-  a: {from: f, steps: [{toy.mix: {salt: 1, modulus: 1000}}]}
-  b: {from: a, steps: [{toy.mix: {salt: 2, modulus: 1000}}]}
-"""
 
 
 class Machine:
@@ -40,7 +33,7 @@ class Machine:
         self.image = Image(place)
         built = self.project(self.image.disk / "work")
         built.write("f.txt", "abc")
-        built.write("Compressfile", TEXT)
+        built.write("Compressfile", PROJECT)
         self._ended(built, "all")
         self.old = built.published()
         other = built.copy(place / "other")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from power import CUT, Disk, blind_to_inodes, cut_at, lose
+from power import CUT, PROJECT, Disk, blind_to_inodes, cut_at, lose
 from quick import Quick
 from sweeps import Tally, tallied, tries
 
@@ -16,14 +16,6 @@ from compressbuild.execute import group
 from compressbuild.store import fs
 
 Record = Callable[[str, object], None]
-TEXT = """
-version: 1
-models: {f: {file: f.txt}}
-evaluate: {metrics: [length]}
-targets:
-  a: {from: f, steps: [{toy.mix: {salt: 1, modulus: 1000}}]}
-  b: {from: a, steps: [{toy.mix: {salt: 2, modulus: 1000}}]}
-"""
 
 
 class Machine:
@@ -33,7 +25,7 @@ class Machine:
         self.root = root
         self.built = Quick(root / "built", toy=True)
         self.built.write("f.txt", "abc")
-        self.built.write("Compressfile", TEXT)
+        self.built.write("Compressfile", PROJECT)
         self.built("all")
         self.old = self.built.published()
         other = self.fresh()

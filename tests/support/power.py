@@ -20,10 +20,19 @@ from unittest import mock
 
 import msgspec
 
-__all__ = ["CUT", "Disk", "blind_to_inodes", "cut_at", "lose"]
+__all__ = ["CUT", "PROJECT", "Disk", "blind_to_inodes", "cut_at", "lose"]
 
 CUT = 77
 """Exit status of a process whose machine lost power."""
+PROJECT = """
+version: 1
+models: {f: {file: f.txt}}
+evaluate: {metrics: [length]}
+targets:
+  a: {from: f, steps: [{toy.mix: {salt: 1, modulus: 1000}}]}
+  b: {from: a, steps: [{toy.mix: {salt: 2, modulus: 1000}}]}
+"""
+"""What is built when the power fails: one target upon another."""
 _CHANGES = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")
 
 
