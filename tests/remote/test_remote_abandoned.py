@@ -32,10 +32,12 @@ class Slow:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun, self.go, self.ended = threading.Event(), threading.Event(), threading.Event()
+        self.waiting = threading.Semaphore(0)
         plain = ObjectStore.download
 
         def download(store: ObjectStore, name: str, size: int, path: Path) -> bool:
             self.begun.set()
+            self.waiting.release()
             assert self.go.wait(60)
             try:
                 return plain(store, name, size, path)
@@ -93,13 +95,14 @@ def test_what_was_abandoned_is_neither_damaged_nor_unreachable(
     result = next(each for each in results if each.evicted and not each.imported)
     with pytest.MonkeyPatch.context() as patch:
         slow = Slow(patch)
-        late, queued = remote.fetch(result), remote.fetch(result)
-        assert slow.begun.wait(60)
+        late, later = remote.fetch(result), remote.fetch(result)
+        for _ in range(2):  # both have their scratch directories, which `tidy` removes
+            assert slow.waiting.acquire(timeout=60)
         remote.abandon()
         project.store.tidy()
         slow.go.set()
         assert not late.result(60)
-        assert not queued.result(60)
+        assert not later.result(60)
     assert (remote.health.down, remote.reader.spoiled, remote.reader.bad) == (None, set(), set())
     assert remote.fetch(result).result(60)
     assert project.store.lookup(result.key) is not None
