@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from ..credentials import hidden
 from ..errors import UsageError
+from ..store import explained
 from . import aws
 
 __all__ = ["Got", "Listed", "ObjectStore", "Objects", "Tag", "TooLarge", "Unreachable"]
@@ -31,6 +32,10 @@ class Unreachable(Exception):
 
 class TooLarge(Exception):
     """An object is larger than anything that cbuild puts there."""
+
+
+class _Missing(Exception):
+    """An object is not there."""
 
 
 Tag = dict[str, str]
@@ -60,7 +65,8 @@ class Objects(Protocol):
         """An object of at most ``limit`` bytes. None if it is not there; TooLarge without reading it."""
 
     def download(self, name: str, size: int, path: Path) -> bool:
-        """Write ``size`` bytes of an object to a new file; False if it is not there, or has another size."""
+        """Write ``size`` bytes of an object to a new file; False if it is not there, or has another size. StoreError if
+        the file cannot be written."""
 
     def size(self, name: str) -> int | None:
         """Bytes of an object; None if it is not there."""
@@ -188,20 +194,28 @@ class ObjectStore:
             return Got(bytes(found.bytes()), _tag(found.meta))
 
     def download(self, name: str, size: int, path: Path) -> bool:
-        with self._asking(), path.open("wb") as file:
+        try:
+            with explained("store what the remote cache has"), path.open("wb") as file:
+                for part in self._parts(name, size):
+                    file.write(part)
+        except _Missing:
+            return False
+        return True
+
+    def _parts(self, name: str, size: int) -> Iterator[bytes]:
+        """The bytes of an object in order; _Missing if it is not there, or has another size."""
+        with self._asking():
             handle = self._handle(bulk=True)
             try:
                 if self._library.head(handle, name)["size"] != size:
-                    return False
+                    raise _Missing
                 starts = list(range(0, size, PART))
                 for at in range(0, len(starts), _TOGETHER):
                     some = starts[at : at + _TOGETHER]
                     ends = [min(start + PART, size) for start in some]
-                    for part in self._library.get_ranges(handle, name, starts=some, ends=ends):
-                        file.write(part)
-            except self._missing:
-                return False
-        return True
+                    yield from self._library.get_ranges(handle, name, starts=some, ends=ends)
+            except self._missing as error:
+                raise _Missing from error
 
     def size(self, name: str) -> int | None:
         with self._asking():

@@ -111,7 +111,8 @@ class Reader:
         except (StoreError, OSError, ValueError) as error:  # of the local disk; or a signed tree that is none
             here = False
             if began == self._round:
-                self._health.refuse(f"the output of '{result.label}'", f"cannot be stored: {error}")
+                what, hint = f"the output of '{result.label}'", getattr(error, "hint", None)
+                self._health.refuse(what, f"cannot be stored: {error}" + (f" ({hint})" if hint else ""))
         if not here and not self._health.down and began == self._round:
             self.spoiled.add(result.key)
         return here

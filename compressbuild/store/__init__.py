@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compressbuild.store.ac import ENGINE, ActionResult
 from compressbuild.store.cas import CAS, CorruptObject, Problem
-from compressbuild.store.fs import FileSystem, SyncQueue
+from compressbuild.store.fs import FileSystem, SyncQueue, explained
 from compressbuild.store.locks import ActionLocks, Lock, SharedExclusive
 from compressbuild.store.store import Damaged, Evicted, Hit, Store
 from compressbuild.store.tree import BadOutput, Tree, TreeFile, unsound
@@ -27,5 +27,6 @@ __all__ = [
     "SyncQueue",
     "Tree",
     "TreeFile",
+    "explained",
     "unsound",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from threading import Lock
 
 import msgspec
 
@@ -28,6 +29,7 @@ class Verified:
     def __init__(self, path: str) -> None:
         self._path = path
         self._loaded: dict[Digest, _Entry] | None = None
+        self._loading = Lock()  # threads fetch, too: what one has added to another's table would be lost
         self._dropped: set[Digest] = set()
         self._dirty = False
 
@@ -73,7 +75,9 @@ class Verified:
     @property
     def _entries(self) -> dict[Digest, _Entry]:
         if self._loaded is None:
-            self._loaded = self._read()
+            with self._loading:
+                if self._loaded is None:
+                    self._loaded = self._read()
         return self._loaded
 
     def _read(self) -> dict[Digest, _Entry]:

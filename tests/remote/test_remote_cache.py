@@ -244,3 +244,22 @@ def test_what_is_damaged_here_and_not_there_is_built(checkout: Checkout, tmp_pat
     assert report.exit_code == 0
     assert ran
     assert {name: toy.value(name) for name in ("a", "b")} == before
+
+
+def test_a_full_disk_here_is_no_fault_of_the_store(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What cannot be written is built, and the store is asked for the rest."""
+    text = os.urandom(200_000).hex()
+    checkout("one", writes=True, text=BIG, source=text).build("all")
+    plain = objects.ObjectStore.download
+    monkeypatch.setattr(
+        objects.ObjectStore, "download", lambda store, name, size, path: plain(store, name, size, Path("/dev/full"))
+    )
+    second = checkout("two", text=BIG, source=text)
+    assert second.build("all")[0].exit_code == 0
+    assert second.value("a") == text
+    said = capfd.readouterr().err
+    assert "cannot be stored: cannot store what the remote cache has: No space left on device" in said
+    assert "free some space" in said
+    assert "cannot be used" not in said
