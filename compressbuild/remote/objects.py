@@ -166,20 +166,11 @@ class ObjectStore:
             yield
         # obstore raises NotImplementedError for what a store does not offer.
         except (library.exceptions.BaseError, OSError, ValueError, NotImplementedError) as error:
-            raise Unreachable(self._said(error)) from error
+            raise Unreachable(_said(error, library.exceptions, self._environ)) from error
         except BaseException as error:
             if type(error).__name__ != "PanicException":  # of a Rust library: it derives from BaseException
                 raise
-            raise Unreachable(self._said(error)) from error
-
-    def _said(self, error: BaseException) -> str:
-        exceptions = self._library.exceptions
-        denied = isinstance(error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError))
-        text = hidden(str(error).partition("\n\nDebug source")[0], self._environ)
-        text = _PERFORMED.sub(r"\1: ", text)
-        if denied or " 401 " in text or " 403 " in text:
-            text = f"access denied; check the credentials, and that they may list the bucket ({text})"
-        return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+            raise Unreachable(_said(error, library.exceptions, self._environ)) from error
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -276,6 +267,16 @@ class ObjectStore:
                     self._library.delete(self._handle(), name)
                 except self._missing:
                     continue
+
+
+def _said(error: BaseException, exceptions: Any, environ: Mapping[str, str]) -> str:
+    """``exceptions``: the library's module of them; ``environ``: where the credentials are that no message shows."""
+    denied = isinstance(error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError))
+    text = hidden(str(error).partition("\n\nDebug source")[0], environ)
+    text = _PERFORMED.sub(r"\1: ", text)
+    if denied or " 401 " in text or " 403 " in text:
+        text = f"access denied; check the credentials, and that they may list the bucket ({text})"
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def _tag(meta: Mapping[str, Any]) -> Tag | None:
