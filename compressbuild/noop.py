@@ -119,7 +119,7 @@ def read(path: str) -> bytes:
 
 def _all_same(root: str, files: "list[str]", expected: "memoryview[int]") -> bool:
     """Whether every file has its signature (four numbers in ``expected``). Many files are shared among processes."""
-    share = _share(len(files))
+    share = share_of(len(files))
     children = []
     for first in range(share, len(files), share):
         pid = posix.fork()
@@ -138,7 +138,7 @@ def _all_same(root: str, files: "list[str]", expected: "memoryview[int]") -> boo
     return same
 
 
-def _share(files: int) -> int:
+def share_of(files: int) -> int:
     """How many files each process looks at."""
     cores = len(posix.sched_getaffinity(0)) if hasattr(posix, "sched_getaffinity") else 1
     return max(1, -(-files // max(1, min(cores, files // _SHARE))))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import marshal
 import os
+import threading
 import time
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -132,12 +133,61 @@ def _signed(root: str, paths: Sequence[str], kept: Kept, began: int) -> dict[str
 
 
 def changed(root: str, files: Mapping[str, Signature]) -> dict[str, Signature]:
-    """The paths whose files are not as they were, with their signatures now. ``root`` ends with a slash."""
-    paths = list(files)
-    placed = [path if path[0] == "/" else root + path for path in paths]
-    return {
-        path: now for path, now, seen in zip(paths, noop.signatures(placed), files.values(), strict=True) if now != seen
-    }
+    """The paths whose files are not as they were, with their signatures now. ``root`` ends with a slash.
+
+    Many files are shared among processes, as in the no-op."""
+    names, seen = list(files), list(files.values())
+    share = noop.share_of(len(names)) if threading.active_count() == 1 else max(1, len(names))
+    children = []
+    for first in range(share, len(names), share):
+        with contextlib.suppress(OSError):  # no process, or no descriptor, is to be had: it is done below
+            children.append((first, *_child(lambda first=first: _changed(root, names, seen, first, share))))  # type: ignore[misc]
+    found = _changed(root, names, seen, 0, share)
+    answers = {first: _answer(pid, reading) for first, pid, reading in children}
+    for first in range(share, len(names), share):
+        answer = answers.get(first)
+        found |= _changed(root, names, seen, first, share) if answer is None else answer
+    return found
+
+
+def _child(work: Callable[[], object]) -> tuple[int, int]:
+    """A process that does it: its id, and where its answer is read."""
+    reading, writing = os.pipe()
+    try:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                with open(writing, "wb") as file:
+                    file.write(noop.sealed(marshal.dumps(work())))  # type: ignore[arg-type]
+            finally:
+                os._exit(0)
+    except OSError:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    return pid, reading
+
+
+def _answer(pid: int, reading: int) -> dict[str, Signature] | None:
+    """None if the process did not say all."""
+    with open(reading, "rb") as file:
+        data = file.read()
+    os.waitpid(pid, 0)
+    if noop.sealed(data[8:]) != data:
+        return None
+    found: dict[str, Signature] = marshal.loads(data[8:])
+    return found
+
+
+def _changed(
+    root: str, names: Sequence[str], seen: Sequence[Signature], first: int, share: int
+) -> dict[str, Signature]:
+    """The same of ``share`` files."""
+    part = slice(first, first + share)
+    placed = [name if name[0] == "/" else root + name for name in names[part]]
+    now = noop.signatures(placed)
+    return {name: new for name, new, old in zip(names[part], now, seen[part], strict=True) if new != old}
 
 
 def settle(signatures: Iterable[Signature]) -> bool:
