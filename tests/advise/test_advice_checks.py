@@ -67,6 +67,30 @@ def test_int8_with_wide_activations_and_layers_left_in_float() -> None:
     assert "stayed in float" in partly.what
 
 
+def test_int8_of_next_to_nothing_does_not_blame_the_processor() -> None:
+    idle = with_last(replace(SOUND, isa=("avx2",), ratios=(1.0, 0.99, 1.01)), replace(INT8, facts={"samples": 512}))
+    assert "no VNNI" in only(idle).what
+    said = advise([with_last(idle, replace(INT8, facts={"samples": 512, "quantized_share": 0.1}))])
+    assert {each.check for each in said} == {"not-quantized", "int8-not-faster"}
+    assert not [each for each in said if "VNNI" in each.what]
+
+
+def test_convolutions_left_in_float_by_a_step_that_chooses_ranges_in_every_run() -> None:
+    """To add them to its operators is what 'int8-not-faster' would undo."""
+    rows = [{"name": "w", "op": "Conv", "shape": [64, 64, 3, 3], "n": 36864, "dtype": "float32", "bytes": 147456}]
+    every_run = step("quantize.dynamic", 3, {"quantized_share": 0.02}, op_types=("MatMul", "Gemm"))
+    left = replace(with_last(SOUND, every_run), details={"layers": {"layers": rows}})
+    found = only(left)
+    assert "convolutions need ranges from a calibration" in found.what
+    assert found.edit == Edit("replace", every_run.mark, text="quantize.static: {data: calibration}")
+    judged = {name: data(name, "m:test") for name in ("calibration", "test")}
+    assert only(replace(left, datasets=judged, training=None)).edit is None, "no other rows"
+    static = replace(left, steps=(replace(INT8, facts={"samples": 512, "quantized_share": 0.02}),))
+    assert "quantize more operators" in only(static).what
+    lstm = [{**rows[0], "op": "LSTM", "n": 99999}, *rows]
+    assert "quantize more operators" in only(replace(left, details={"layers": {"layers": lstm}})).what
+
+
 def test_convolutions_quantized_while_running() -> None:
     slow = with_last(replace(SOUND, ratios=(3.0, 2.9, 3.1)), step("quantize.dynamic", 3, op_types=("MatMul", "Conv")))
     found = only(slow)
@@ -339,6 +363,12 @@ def test_a_step_that_made_no_difference() -> None:
     assert found.mark.line == 5
     assert found.edit is not None
     assert found.edit.kind == "remove"
+
+
+def test_a_step_that_another_check_speaks_of_is_not_removed_for_making_no_difference() -> None:
+    idle = replace(INT8, node=5, output="cd" * 32, before="ab" * 32, facts={"samples": 512, "quantized_share": 0.0})
+    seen = replace(unlike(), steps=(step("export.onnx", 4), idle))
+    assert {each.check for each in advise([seen])} == {"not-quantized", "int8-not-faster"}
 
 
 @pytest.mark.parametrize(
