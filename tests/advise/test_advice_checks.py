@@ -67,6 +67,11 @@ def test_int8_with_wide_activations_and_layers_left_in_float() -> None:
     assert "stayed in float" in partly.what
 
 
+def test_an_interval_of_a_busy_machine_shows_nothing() -> None:
+    assert advise([replace(SOUND, isa=("avx2",), ratios=(0.77, 0.56, 1.07))]) == (), "as on MiniLM, beside other work"
+    assert only(replace(SOUND, isa=("avx2",), ratios=(0.98, 0.93, 1.03))).check == "int8-not-faster"
+
+
 def test_int8_of_next_to_nothing_does_not_blame_the_processor() -> None:
     idle = with_last(replace(SOUND, isa=("avx2",), ratios=(1.0, 0.99, 1.01)), replace(INT8, facts={"samples": 512}))
     assert "no VNNI" in only(idle).what
@@ -329,6 +334,7 @@ def test_samples_that_do_not_differ() -> None:
     assert found.check == "samples-alike"
     assert found.evidence == ("every sample of 'calibration' that was used is the same; samples 512",)
     assert "of one class" in only(calibrated(constant=False, classes=1)).what
+    assert advise([replace(calibrated(constant=False, classes=1), classes=False)]) == (), "labels are placeholders"
     assert found.edit is not None
     assert (found.edit.key, found.edit.text) == ("data", "train")
     only_judged = {name: data(name) for name in ("calibration", "test")}
