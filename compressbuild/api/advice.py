@@ -121,7 +121,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     platform is for. ``sparse``: whether its kernels skip zeros in a pattern. ``on_cpu``: its kernels are chosen by the
     extensions of the processor. ``isa``: those of this machine.
     ``quota``: CPUs that a container may use here, None without a limit. ``threads``: what its runtime asks for.
-    ``classes``: whether its quality is one of classes; elsewhere labels may be mere placeholders.
+    ``classes``: whether one of its metrics judges classes; elsewhere labels may be mere placeholders.
     ``best``: the better of its baseline and of what gates compare with. ``allowed``: how much quality may be lost
     to it; None where a gate on quality is met. ``gated``: metrics with a gate; ``missed``: those
     that fail it. ``ratios``: of the speed to the
