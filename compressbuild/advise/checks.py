@@ -11,22 +11,22 @@ from msgspec.structs import replace
 from ..api.advice import Advice, Seen
 from ..api.records import Check
 from ..registry.asked import resolved
-from .own import build_failed, which_step
+from .own import build_failed, no_difference, which_step
 
 __all__ = ["Advised", "advise"]
 
 _OWN = "compressbuild"
 _CHECKS = (
     Check(name="changed-nothing", run="compressbuild.advise.own:changed_nothing", reference="docs/keys.md"),
-    Check(name="no-difference", run="compressbuild.advise.own:no_difference", reference="docs/evidence.md#metrics"),
     Check(
         name="more-threads-than-cpus",
         run="compressbuild.advise.own:more_threads_than_cpus",
         reference="Linux kernel, CFS bandwidth control (Documentation/scheduler/sched-bwc.rst)",
     ),
 )
-# They are asked last: a failed step and a loss of quality are named only where no other check has said why.
+# They are asked last: a failed step, a loss of quality and a step for nothing only where no other check has said why.
 _FAILED = Check(name="build-failed", run="compressbuild.advise.own:build_failed", reference="docs/howto/advise.md")
+_IDLE = Check(name="no-difference", run="compressbuild.advise.own:no_difference", reference="docs/evidence.md#metrics")
 _LAST = Check(name="which-step", run="compressbuild.advise.own:which_step", reference="docs/howto/layers.md")
 
 
@@ -57,6 +57,7 @@ def advise(
                 why = f"check '{check.name}' of plugin '{plugin}' failed: {type(error).__name__}: {error}"
                 failed.setdefault(check.name, why)
         own[:0] = [_valid(_FAILED, seen, a) for a in build_failed(seen, [a.mark for a in own if a.explains_failure])]
+        own += [_valid(_IDLE, seen, a) for a in no_difference(seen, [a.mark for a in own])]
         own += [_valid(_LAST, seen, a) for a in which_step(seen, [a.mark for a in own if a.explains_loss])]
         for advice in own:
             place = (advice.check, advice.mark.file, advice.mark.line, advice.mark.column, advice.edit)

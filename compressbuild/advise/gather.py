@@ -178,6 +178,7 @@ def _seen(
         baseline_metrics=metrics.get(target.baseline, {}) if target.baseline is not None else {},
         steps=_steps(project, target, results),
         quality=quality,
+        classes=not own or any(graph.metrics[name].judges == "classes" for name in own if name in graph.metrics),
         lower_is_better=quality is not None and graph.metrics[quality].direction == "lower",
         value=own[quality]["value"] if quality is not None and _number(own[quality].get("value")) else None,
         best=_best(target, results, metrics, quality, graph) if quality is not None else None,

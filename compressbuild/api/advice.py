@@ -19,6 +19,7 @@ EMPTY = "empty-data"
 """What a UserError is ``about`` where a dataset has no samples."""
 NEGLIGIBLE = 0.01
 """Of a time: the same file, loaded twice, differs by as much."""
+_WIDE = 0.1
 
 
 class Edit(msgspec.Struct, frozen=True):
@@ -120,6 +121,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     platform is for. ``sparse``: whether its kernels skip zeros in a pattern. ``on_cpu``: its kernels are chosen by the
     extensions of the processor. ``isa``: those of this machine.
     ``quota``: CPUs that a container may use here, None without a limit. ``threads``: what its runtime asks for.
+    ``classes``: whether one of its metrics judges classes; elsewhere labels may be mere placeholders.
     ``best``: the better of its baseline and of what gates compare with. ``allowed``: how much quality may be lost
     to it; None where a gate on quality is met. ``gated``: metrics with a gate; ``missed``: those
     that fail it. ``ratios``: of the speed to the
@@ -151,6 +153,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     threads: int | None = None
     quality: str | None = None
     lower_is_better: bool = False
+    classes: bool = True
     value: float | None = None
     best: tuple[str, float] | None = None
     allowed: float | None = None
@@ -189,9 +192,11 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def not_faster(self) -> bool:
-        """Whether it is no faster than its baseline, by the interval of their ratio. A baseline that is another model
-        says nothing of these steps."""
-        return self.same_model and self.ratios is not None and self.ratios[2] >= 1 - NEGLIGIBLE
+        """Whether it is no faster than its baseline, by the interval of their ratio; an interval so wide that it may
+        be a tenth faster shows nothing. A baseline that is another model says nothing of these steps."""
+        if not self.same_model or self.ratios is None:
+            return False
+        return self.ratios[2] >= 1 - NEGLIGIBLE and self.ratios[1] >= 1 - _WIDE
 
     @property
     def slower(self) -> bool:

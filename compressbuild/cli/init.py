@@ -251,7 +251,8 @@ def _say(plan: Plan, found: Found, file: str) -> None:
 
     if found.macs is None:
         click.echo("note: a first run of the model failed, as said above: check its inputs before you build", err=True)
-    macs = f", {number(found.macs)} MACs a sample" if found.macs is not None else ""
+    axes = f" ({', '.join(f'{name} {size}' for name, size in found.axes.items())})" if found.axes else ""
+    macs = f", {number(found.macs)} MACs a sample{axes}" if found.macs is not None else ""
     click.echo(f"{plan.given.name}: {plan.family}, {found.parameters:,} parameters ({number(found.size, 'B')}){macs}")
     for name, operator, shape, count, _ in found.largest:
         share = 100 * count / max(1, found.parameters)

@@ -54,7 +54,7 @@ def command(name: str | None, as_json: bool) -> int:
         ("runtimes", recipe.runtimes),
         ("goals", recipe.goals),
         ("takes", (recipe.takes,)),
-        ("data", recipe.needs or ("none",)),
+        ("data", (*recipe.needs, *(f"{part} (optional)" for part in recipe.wishes)) or ("none",)),
     ):
         click.echo(f"{word:9} {', '.join(values) or 'any'}")
     click.echo(f"source    {recipe.source}\n\nsteps")

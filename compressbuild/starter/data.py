@@ -81,7 +81,11 @@ def _npz(word: str, path: Path, inside: str) -> Data:
         raise UsageError(f"'{word}' has no array for an input", hint="save one beside the labels with numpy.savez")
     classes = labels is not None and "int" in arrays[labels].dtype and len(arrays[labels].shape) == 1
     entry: dict[str, Any] = {"npz": inside, **({"labels": labels} if labels else {})}
-    notes = () if labels else ("no array is called label: with labels the gates compare accuracy (labels: NAME)",)
+    notes = (
+        ()
+        if labels
+        else ("no array is called label: name those of a classifier (labels: NAME), and the gates compare accuracy",)
+    )
     if len(inputs) == 1 and next(iter(inputs.values())).dtype == "uint8":
         entry["divide"] = 255
         notes = (*notes, "pixels are divided by 255: add the mean: and std: that the model was trained with")

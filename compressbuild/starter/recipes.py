@@ -35,9 +35,10 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``takes``: the kind that it starts from. ``needs``: the parts of the data that its steps name. ``layers``: types
-    of layers; the model must have one of them. ``rank``: the lower comes first. ``steps``: as a Compressfile has
-    them; ``teacher: baseline`` is the model as it came. ``families``, ``runtimes`` and ``goals``: empty for any.
+    """``takes``: the kind that it starts from. ``needs``: the parts of the data that its steps name; ``wishes``: those
+    that they name and do without where there is no data. ``layers``: types of layers; the model must have one of them.
+    ``rank``: the lower comes first. ``steps``: as a Compressfile has them; ``teacher: baseline`` is the model as it
+    came. ``families``, ``runtimes`` and ``goals``: empty for any.
 
     ``role``: ``compress`` makes a target of its own. ``train`` gives the weights of a factory their values, before the
     baseline; ``export`` leads from ``takes`` to a kind that other recipes and runtimes take."""
@@ -51,6 +52,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     goals: tuple[Goal, ...] = ()
     role: Role = "compress"
     needs: tuple[Part, ...] = ()
+    wishes: tuple[Part, ...] = ()
     gates: Limits = Limits()
     layers: tuple[str, ...] = ()
     rank: int = 50

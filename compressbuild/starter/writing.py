@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -93,8 +94,9 @@ def text_of_search(
         lines += _about(one.recipe) if one.recipe is not None else []
         source = names[one.export.name] if one.export is not None else model
         lines += [f"  {one.name}:", f"    from: {source}"]
-        if one.steps:
-            lines += ["    steps:", *(f"      - {_written(_filled(step, plan, model))}" for step in one.steps)]
+        if one.recipe is not None and one.steps:
+            filled = (_filled(step, one.recipe, plan, model) for step in one.steps)
+            lines += ["    steps:", *(f"      - {_written(step)}" for step in filled)]
         lines.append(f"    platform: {one.runtime.name}")
         if limits := gates.get(one.name):
             lines += ["    gates:", *(f"      {metric}: {flow(limit)}" for metric, limit in limits.items())]
@@ -139,6 +141,8 @@ def _words(family: str) -> str:
 def _parts(plan: Plan) -> tuple[dict[str, float], int | None]:
     """The parts of the data that the steps need, and how many rows are to judge; None: the rest."""
     needs = {need for recipe in plan.recipes if plan.data is None or plan.ready(recipe) for need in recipe.needs}
+    if plan.data is not None:
+        needs |= {part for recipe in plan.recipes if plan.ready(recipe) for part in recipe.wishes}
     needs |= set(plan.train.needs) if plan.train is not None else set()
     split: dict[str, float] = {TRAIN: 0.6} if TRAIN in needs else {}
     split |= {"calibration": 0.1 if split else 0.2} if "calibration" in needs else {}
@@ -175,6 +179,8 @@ def _judges(plan: Plan) -> int | None:
     count, macs = plan.data.count if plan.data is not None else None, plan.found.macs
     if not plan.few or plan.data is None or not plan.data.rows or count is None or not macs:
         return None
+    if (pixels := _pixels(plan)) is not None:
+        macs = macs * pixels ** len(plan.found.axes) // math.prod(plan.found.axes.values())
     length = plan.data.entry.get("length")
     if isinstance(length, int) and len(plan.found.axes) == 1:  # texts are longer than the sample that was counted
         macs = macs * length // next(iter(plan.found.axes.values()))
@@ -209,8 +215,24 @@ def _evaluate(plan: Plan) -> Iterator[str]:
         yield f"  metrics: [{costs}]   # with data, add {quality}, or another metric of quality"
     else:
         yield f"  data: data{f'.{_TEST}' if _parts(plan)[1] is not None else ''}"
-        yield f"  metrics: [{', '.join((plan.measures.quality.name, *plan.measures.costs))}]"
+        yield f"  metrics: [{', '.join((plan.measures.quality.name, *_costs(plan)))}]"
     yield f"  baseline: {BASELINE}"
+
+
+def _costs(plan: Plan) -> Iterator[str]:
+    """A model of pictures of any size is timed on pictures of the size that they will have."""
+    pixels = _pixels(plan)
+    for name in plan.measures.costs:
+        if name == plan.measures.speed and pixels is not None:
+            yield flow({name: {"axes": dict.fromkeys(plan.found.axes, pixels)}})[1:-1]
+        else:
+            yield name
+
+
+def _pixels(plan: Plan) -> int | None:
+    """Of a side of the pictures, where the model takes any size; else None."""
+    size = plan.data.entry.get("size") if plan.data is not None and "images" in plan.data.entry else None
+    return size if isinstance(size, int) and plan.found.axes else None
 
 
 def _targets(plan: Plan, registry: Registry) -> Iterator[str]:
@@ -245,7 +267,7 @@ def _written(step: Any) -> str:
 
 def _steps(recipe: Recipe, plan: Plan, model: str) -> str:
     """On one line."""
-    return f"[{', '.join(_written(_filled(step, plan, model)) for step in recipe.steps)}]"
+    return f"[{', '.join(_written(_filled(step, recipe, plan, model)) for step in recipe.steps)}]"
 
 
 def _recipe(plan: Plan, recipe: Recipe, model: str, exported: str, registry: Registry) -> Iterator[str]:
@@ -255,7 +277,7 @@ def _recipe(plan: Plan, recipe: Recipe, model: str, exported: str, registry: Reg
         lacking = "labelled data that can be split" if TRAIN in recipe.needs else "data"
         yield f"  # TO FILL: it needs {lacking}; then remove '# ' from the lines below."
     source = model if recipe.takes == plan.given.kind else exported
-    steps = [_filled(step, plan, model) for step in recipe.steps]
+    steps = [_filled(step, recipe, plan, model) for step in recipe.steps]
     if kinds_after(steps, recipe.takes, registry) not in plan.consumes and plan.export is not None:
         steps += plan.export.steps
     yield f"{on}{recipe.name}:"
@@ -270,16 +292,17 @@ def _recipe(plan: Plan, recipe: Recipe, model: str, exported: str, registry: Reg
         yield f"{'  # ' if unknown else on}    {metric}: {flow(limits)}"
 
 
-def _filled(step: str | Mapping[str, Any], plan: Plan, model: str) -> Any:
-    """The names that a recipe leaves open."""
+def _filled(step: str | Mapping[str, Any], recipe: Recipe, plan: Plan, model: str) -> Any:
+    """The names that a recipe leaves open. Without data a step does without what its recipe only wishes for."""
     if isinstance(step, str):
         return step
     parts = plan.data is None or plan.data.rows
     names = {("data", part): f"data.{part}" if parts else "data" for part in ("calibration", TRAIN)}
     names["teacher", "baseline"] = model
     ((name, params),) = step.items()
+    left = () if plan.data is not None else recipe.wishes
     return {name: {key: names.get((key, value), value) if isinstance(value, str) else value
-                   for key, value in params.items()}}  # fmt: skip
+                   for key, value in params.items() if key != "data" or value not in left}}  # fmt: skip
 
 
 def _gates(plan: Plan, recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -59,7 +59,7 @@ def samples_alike(seen: Seen) -> Iterator[Advice]:
         if found.get("constant"):
             what = "all samples are equal: calibrate on real ones that differ"
             evidence = f"every sample of '{data}' that was used is the same"
-        elif found.get("classes") == 1:
+        elif found.get("classes") == 1 and seen.classes:
             what = "all samples are of one class: calibrate on some of each; shuffle a dataset that is sorted"
             evidence = f"1 class among the samples of '{data}' that were used"
         else:

@@ -6,7 +6,7 @@ is imported by the functions that need it.
 """
 
 from .batching import arrays, batch_indices, batches
-from .examples import Example, example
+from .examples import Example, example, fitting
 from .feeds import sample_feeds
 from .inputs import axis_sizes, example_arrays, fit, fixed_batch
 from .labels import is_unlabelled, require_labels, unlabelled
@@ -27,6 +27,7 @@ __all__ = [
     "example",
     "example_arrays",
     "fit",
+    "fitting",
     "fixed_batch",
     "is_unlabelled",
     "require_labels",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,9 @@ from compressbuild.api import ModelInput, UserError
 
 from .inputs import axis_sizes, example_arrays, fixed_batch
 
-__all__ = ["Example", "example"]
+__all__ = ["Example", "example", "fitting"]
+
+_SIZES = (16, 64, 224)  # the last ones for pictures that a model halves again and again
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +43,34 @@ def example(inputs: Iterable[ModelInput], axes: Mapping[str, int], *, batch: int
     sizes = axis_sizes(items, {axis: size for axis, size in axes.items() if axis in dynamic}, batch=batch)
     feeds = example_arrays(items, sizes, batch=batch, seed=seed)
     return Example(feeds, batch, {axis: sizes[axis] for axis in sorted(others)})
+
+
+def fitting(
+    inputs: Iterable[ModelInput],
+    axes: Mapping[str, int],
+    run: Callable[[Mapping[str, Any]], object],
+    *,
+    batch: int = 1,
+    seed: int = 0,
+) -> Example:
+    """As :func:`example`, but the axes that ``axes`` does not name are 64 or 224 where the model refuses 16: a detector
+    that joins features of several scales takes multiples of 32.
+
+    ``run``: runs the model on input name → array; it is not called where every axis has a size. What it raises at 16
+    is raised if it refuses all.
+    """
+    items = tuple(inputs)
+    first = example(items, axes, batch=batch, seed=seed)
+    free = first.axes.keys() - axes.keys()
+    refused: Exception | None = None
+    for size in _SIZES if free else ():
+        sample = example(items, {**axes, **dict.fromkeys(free, size)}, batch=batch, seed=seed)
+        try:
+            run(sample.feeds)
+        except Exception as error:  # noqa: BLE001 a runtime's border: it raises anything
+            refused = refused or error
+        else:
+            return sample
+    if refused is not None:
+        raise refused
+    return first

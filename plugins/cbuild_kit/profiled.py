@@ -10,7 +10,7 @@ from typing import Any
 
 from compressbuild.api import ModelInput, Profiling
 
-from .inputs import axis_sizes, example_arrays, fixed_batch
+from .examples import example, fitting
 
 __all__ = ["Run", "answer", "feeds", "layer_of"]
 
@@ -25,15 +25,17 @@ class Run:
     operators: Mapping[tuple[str, str], tuple[float, int]]
 
 
-def feeds(inputs: Iterable[ModelInput], params: Profiling) -> tuple[dict[str, Any], int]:
+def feeds(
+    inputs: Iterable[ModelInput], params: Profiling, run: Callable[[Mapping[str, Any]], object] | None = None
+) -> tuple[dict[str, Any], int]:
     """(random arrays for a Runner's ``inputs``, samples in them). A fixed batch stays; a dynamic axis that is given no
-    size is 16."""
+    size is 16, or what :func:`~cbuild_kit.fitting` finds with ``run``, where that is given."""
     items = tuple(inputs)
-    batch = fixed_batch(items) or params.batch
     dynamic = {axis for item in items for axis in item.shape if isinstance(axis, str)}
     asked = {axis: size for axis, size in params.axes.items() if axis in dynamic}
-    sizes = axis_sizes(items, asked, batch=batch)
-    return example_arrays(items, sizes, batch=batch, seed=params.seed), batch
+    fits = {"batch": params.batch, "seed": params.seed}
+    sample = example(items, asked, **fits) if run is None else fitting(items, asked, run, **fits)
+    return dict(sample.feeds), sample.batch
 
 
 def layer_of(name: str) -> str:

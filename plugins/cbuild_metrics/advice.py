@@ -15,6 +15,7 @@ _HALF = 0.5
 _SHOWN = 3
 _SHARE = 0.01  # of all weights' bytes: less is not worth a word
 _LOOKUP = "Gather"
+_CONVOLUTION = "Conv"
 _IN_BLOCKS = ("MatMul", "Gemm", _LOOKUP)
 _BY_CHANNEL = ("Conv", "LSTM", "GRU", "RNN")  # their weights have 8 bits
 _WIDE = 8
@@ -35,8 +36,10 @@ def not_quantized(seen: Seen) -> Iterator[Advice]:
         return
     left = measured.get("float") or _floats(seen)
     said = f"; the largest left in float: {', '.join(map(_described, left[:_SHOWN]))}" if left else ""
-    embeddings = _mostly_embeddings(left)
+    embeddings, convolutions = _mostly(left, _LOOKUP), step.has("dynamic") and _mostly(left, _CONVOLUTION)
     todo = "its embeddings can have 8 bits, too" if embeddings else "quantize more operators, or exclude fewer"
+    if convolutions:  # ranges chosen in every run make them slower
+        todo = "convolutions need ranges from a calibration: take quantize.static"
     evidence = [f"{share:.0%} of the weights are quantized"]
     if isinstance(macs := measured.get("macs"), int | float):
         evidence.append(f"{macs:.0%} of the multiply-accumulates are in integers")
@@ -44,14 +47,23 @@ def not_quantized(seen: Seen) -> Iterator[Advice]:
         what=f"{step.technique} left most of the model in float: {todo}{said}",
         evidence=tuple(evidence),
         mark=step.mark,
-        edit=_more(step, left, embeddings),
+        edit=_calibrated(seen, step) if convolutions else _more(step, left, embeddings),
     )
 
 
-def _mostly_embeddings(left: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether tables that lookups read are most of what is shown as left in float."""
-    tables = sum(row["n"] for row in left if row["op"] == _LOOKUP)
-    return tables > 0 and tables >= _HALF * sum(row["n"] for row in left)
+def _mostly(left: Sequence[Mapping[str, Any]], operator: str) -> bool:
+    """Whether an operator's weights are most of what is shown as left in float."""
+    own = sum(row["n"] for row in left if row["op"] == operator)
+    return own > 0 and own >= _HALF * sum(row["n"] for row in left)
+
+
+def _calibrated(seen: Seen, step: Step) -> Edit | None:
+    """Calibration on rows that do not judge the result, where the file has some."""
+    judge = seen.datasets.get(seen.evaluation) if seen.evaluation is not None else None
+    for name in ("calibration", f"{seen.evaluation}.calibration", seen.training):
+        if name in seen.datasets and (judge is None or not seen.datasets[name].shares(judge)):
+            return Edit("replace", step.mark, text=f"quantize.static: {{data: {name}}}")
+    return None
 
 
 def _more(step: Step, left: Sequence[Mapping[str, Any]], embeddings: bool) -> Edit | None:

@@ -67,6 +67,35 @@ def test_int8_with_wide_activations_and_layers_left_in_float() -> None:
     assert "stayed in float" in partly.what
 
 
+def test_an_interval_of_a_busy_machine_shows_nothing() -> None:
+    assert advise([replace(SOUND, isa=("avx2",), ratios=(0.77, 0.56, 1.07))]) == (), "as on MiniLM, beside other work"
+    assert only(replace(SOUND, isa=("avx2",), ratios=(0.98, 0.93, 1.03))).check == "int8-not-faster"
+
+
+def test_int8_of_next_to_nothing_does_not_blame_the_processor() -> None:
+    idle = with_last(replace(SOUND, isa=("avx2",), ratios=(1.0, 0.99, 1.01)), replace(INT8, facts={"samples": 512}))
+    assert "no VNNI" in only(idle).what
+    said = advise([with_last(idle, replace(INT8, facts={"samples": 512, "quantized_share": 0.1}))])
+    assert {each.check for each in said} == {"not-quantized", "int8-not-faster"}
+    assert not [each for each in said if "VNNI" in each.what]
+
+
+def test_convolutions_left_in_float_by_a_step_that_chooses_ranges_in_every_run() -> None:
+    """To add them to its operators is what 'int8-not-faster' would undo."""
+    rows = [{"name": "w", "op": "Conv", "shape": [64, 64, 3, 3], "n": 36864, "dtype": "float32", "bytes": 147456}]
+    every_run = step("quantize.dynamic", 3, {"quantized_share": 0.02}, op_types=("MatMul", "Gemm"))
+    left = replace(with_last(SOUND, every_run), details={"layers": {"layers": rows}})
+    found = only(left)
+    assert "convolutions need ranges from a calibration" in found.what
+    assert found.edit == Edit("replace", every_run.mark, text="quantize.static: {data: calibration}")
+    judged = {name: data(name, "m:test") for name in ("calibration", "test")}
+    assert only(replace(left, datasets=judged, training=None)).edit is None, "no other rows"
+    static = replace(left, steps=(replace(INT8, facts={"samples": 512, "quantized_share": 0.02}),))
+    assert "quantize more operators" in only(static).what
+    lstm = [{**rows[0], "op": "LSTM", "n": 99999}, *rows]
+    assert "quantize more operators" in only(replace(left, details={"layers": {"layers": lstm}})).what
+
+
 def test_convolutions_quantized_while_running() -> None:
     slow = with_last(replace(SOUND, ratios=(3.0, 2.9, 3.1)), step("quantize.dynamic", 3, op_types=("MatMul", "Conv")))
     found = only(slow)
@@ -305,6 +334,7 @@ def test_samples_that_do_not_differ() -> None:
     assert found.check == "samples-alike"
     assert found.evidence == ("every sample of 'calibration' that was used is the same; samples 512",)
     assert "of one class" in only(calibrated(constant=False, classes=1)).what
+    assert advise([replace(calibrated(constant=False, classes=1), classes=False)]) == (), "labels are placeholders"
     assert found.edit is not None
     assert (found.edit.key, found.edit.text) == ("data", "train")
     only_judged = {name: data(name) for name in ("calibration", "test")}
@@ -341,6 +371,12 @@ def test_a_step_that_made_no_difference() -> None:
     assert found.edit.kind == "remove"
 
 
+def test_a_step_that_another_check_speaks_of_is_not_removed_for_making_no_difference() -> None:
+    idle = replace(INT8, node=5, output="cd" * 32, before="ab" * 32, facts={"samples": 512, "quantized_share": 0.0})
+    seen = replace(unlike(), steps=(step("export.onnx", 4), idle))
+    assert {each.check for each in advise([seen])} == {"not-quantized", "int8-not-faster"}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -353,7 +389,7 @@ def test_a_step_that_made_no_difference() -> None:
         {"same_model": False},
         {"baseline_nodes": frozenset({4, 5})},
         {"steps": (replace(step("finetune", 5), output="cd" * 32, before="ab" * 32),)},
-        {"steps": (step("optimize.onnx", 5),)},
+        {"steps": (replace(step("optimize.onnx", 5), before="ab" * 32),)},
     ],
     ids=lambda changes: " ".join(changes),
 )

@@ -208,6 +208,45 @@ def test_samples_that_are_alike_and_a_step_without_a_difference(digits: Inline, 
     assert work("advise", "idle").out == "nothing to advise on 1 target\n"
 
 
+MENDED = """\
+version: 1
+models: {net: {file: model.onnx}}
+datasets:
+  data: {npz: data.npz, labels: label, split: {calibration: 0.5}}
+  blank: {npz: blank.npz, labels: label}
+  zeros: {npz: zeros.npz, labels: label}
+platforms: {cpu: {backend: onnxruntime, threads: 1}}
+evaluate: {data: data, metrics: [top1, size], baseline: fp32}
+targets:
+  fp32: {from: net, platform: cpu}
+  blank: {from: net, steps: [quantize.static: {data: blank}], platform: cpu}   # one sample
+  one-class: {from: net, steps: [quantize.static: {data: zeros}], platform: cpu}
+"""
+
+
+def test_samples_that_are_alike_are_replaced_by_others(digits: Inline, tmp_path: Path) -> None:
+    import numpy as np
+
+    work = digits.copy(tmp_path / "copy")
+    with np.load(digits.root / "data.npz") as given:
+        images, labels = given["image"], given["label"]
+    np.savez(work.root / "blank.npz", image=np.repeat(images[:1], 200, 0), label=labels[:200])
+    np.savez(work.root / "zeros.npz", image=images[labels == 0], label=labels[labels == 0])
+    work.write("Compressfile", MENDED)
+    work("all")
+    rows = json.loads(work("advise", "--apply", "--json").out)["advice"]
+    assert [(row["check"], row["where"], row["applied"]) for row in rows] == [
+        ("samples-alike", "Compressfile:11:30", True),
+        ("samples-alike", "Compressfile:12:34", True),
+    ]
+    changed = MENDED.replace("{data: blank}", "{data: data.calibration}").replace(
+        "{data: zeros}", "{data: data.calibration}"
+    )
+    assert (work.root / "Compressfile").read_text() == changed
+    work("all")
+    assert work("advise").out == "nothing to advise on 3 targets\n"
+
+
 UNSUITED = """\
 version: 1
 models: {net: {factory: nets:cnn, inputs: {x: {shape: [batch, 1, 8, 8]}}}}

@@ -28,6 +28,8 @@ targets:
   only:
     steps:
       - alone.f
+  apart:
+    steps: [{save.g: {a: 1}, timeout: 5s}]
 """
 
 
@@ -89,6 +91,7 @@ def test_a_step_in_brackets(edit: Edit, added: str) -> None:
         (Edit("remove", mark("alone.f")), None),
         (Edit("remove", mark("distill.d")), None),
         (Edit("replace", mark("export.e"), text="x"), None),
+        (Edit("replace", mark("save.g"), text="x"), None),  # its timeout would go, too
         (Edit("set", Mark("Compressfile", 1, 1), "k", "v"), None),
     ],
 )
@@ -104,7 +107,7 @@ def test_line_ends_stay() -> None:
 
 
 def test_a_last_line_without_an_end() -> None:
-    text = TEXT.rstrip("\n")
+    text = TEXT[: TEXT.index("  apart:")].rstrip("\n")
     new = edited(text, Edit("after", mark("alone.f"), text="t: {}"))
     assert new is not None
     assert new.endswith("      - alone.f\n      - t: {}\n")

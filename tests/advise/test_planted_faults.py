@@ -55,6 +55,20 @@ SLOW = """\
       - quantize.static: {data: calibration, scheme: s8-symmetric}   # not what the runtime fuses
     platform: cpu
 """
+WASTED = """\
+  wide:
+    from: trained
+    steps: [export.onnx, quantize.static: {data: calibration, activations: uint16}]   # wider than the kernels
+    platform: cpu
+  every-run:
+    from: trained
+    steps: [export.onnx, quantize.dynamic: {op-types: [MatMul, Gemm, Conv]}]   # ranges chosen in every run
+    platform: cpu
+  stored:
+    from: trained
+    steps: [export.onnx, quantize.weights: {bits: 8, op-types: [Conv, Gemm]}]   # arithmetic in floats
+    platform: cpu
+"""
 TIMED = TRAINED.replace("size]", "size, {latency: {batch: 64, sessions: 4, seconds: 1}}]")
 
 
@@ -118,3 +132,35 @@ def test_smaller_and_not_faster_and_int8_in_another_scheme(trained: Warm) -> Non
     left = advice(trained)
     assert "zeros" not in left
     assert "fuses u8-affine" not in left.get("symmetric", {"what": ""})["what"], "what is left is the processor's"
+
+
+@pytest.mark.slow
+def test_int8_that_costs_time(trained: Warm) -> None:
+    text = TIMED + WASTED
+    trained.write("Compressfile", text)
+    trained("all")
+    said = advice(trained)
+    assert {target: row["check"] for target, row in said.items()} == {
+        "wide": "int8-not-faster",
+        "every-run": "int8-not-faster",
+        "stored": "weights-slower",
+    }
+    for target, words in (("wide", "activations: uint16"), ("every-run", "quantize.dynamic"), ("stored", "# arith")):
+        assert said[target]["where"].startswith(f"Compressfile:{line(text, words)}:")
+    assert "16 bits" in said["wide"]["what"]
+    assert "convolutions become slower" in said["every-run"]["what"]
+    applied = {target: row["applied"] for target, row in advice(trained, "--apply").items()}
+    assert applied == {"wide": True, "every-run": True, "stored": False}, "to ship it for its size is for the reader"
+    again = (trained.root / "Compressfile").read_text()
+    assert "activations: auto}]   # wider" in again
+    assert "quantize.dynamic: {op-types: [MatMul, Gemm]}]   # ranges" in again
+    trained("every-run")
+    rows = json.loads(trained("advise", "every-run", "--apply", "--json").out)["advice"]
+    (row,) = [row for row in rows if row["check"] == "not-quantized"]
+    assert "convolutions need ranges from a calibration" in row["what"], "hardly a weight of it is quantized now"
+    assert not [row for row in rows if "VNNI" in row["what"] or row["check"] == "no-difference"]
+    again = (trained.root / "Compressfile").read_text()
+    assert "steps: [export.onnx, quantize.static: {data: calibration}]   # ranges" in again
+    trained("all")
+    left = advice(trained, "wide", "every-run")
+    assert all("no VNNI" in row["what"] for row in left.values()), "what is left is the processor's"

@@ -42,7 +42,8 @@ def test_its_names_exist_and_its_kinds_fit(recipe: Recipe) -> None:
         assert kind in consumes or exporting(KNOWN.values(), REGISTRY, kind, consumes), runtime
     named = {value for step in recipe.steps if isinstance(step, dict) for params in step.values()
              for key, value in (params or {}).items() if key == "data"}  # fmt: skip
-    assert named == set(recipe.needs)
+    assert named == {*recipe.needs, *recipe.wishes}
+    assert not set(recipe.needs) & set(recipe.wishes)
 
 
 def test_a_recipe_is_only_for_what_it_names() -> None:

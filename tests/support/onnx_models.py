@@ -55,6 +55,35 @@ def cnn_parameters(*, blocks: int = 2, channels: int = 16) -> int:
     return 10 * channels + blocks * 2 * (9 * channels**2 + channels) + channels * 10 + 10
 
 
+def pyramid() -> onnx.ModelProto:
+    """A detector of pictures of any size: features of two scales are joined, so it refuses sides that are no multiples
+    of 32. Image N×3×H×W → a score for each place, N×1×(H/16)×(W/16)."""
+    rng = np.random.default_rng(0)
+    nodes, weights = [], []
+
+    def conv(x: str, cin: int, cout: int, name: str, **more: Any) -> str:
+        w = rng.standard_normal((cout, cin, 3, 3)) * np.sqrt(2 / (9 * cin))
+        weights.append(numpy_helper.from_array(w.astype(np.float32), f"{name}.w"))
+        nodes.append(helper.make_node("Conv", [x, f"{name}.w"], [f"{name}.c"], name=name, pads=[1] * 4, **more))
+        nodes.append(helper.make_node("Relu", [f"{name}.c"], [f"{name}.r"], name=f"{name}.r"))
+        return f"{name}.r"
+
+    x, levels = "image", []
+    for level in range(5):
+        x = conv(x, 3 if level == 0 else 8, 8, f"level{level}", strides=[2, 2])
+        levels.append(x)
+    weights.append(numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "twice"))
+    nodes.append(helper.make_node("Resize", [x, "", "twice"], ["up"], name="up", mode="nearest"))
+    nodes.append(helper.make_node("Concat", ["up", levels[3]], ["joined"], name="joined", axis=1))
+    nodes.append(helper.make_node("Sigmoid", [conv("joined", 16, 1, "head")], ["score"], name="score"))
+    return model(
+        nodes,
+        {"image": (TensorProto.FLOAT, ["batch", 3, "height", "width"])},
+        {"score": (TensorProto.FLOAT, ["batch", 1, "rows", "columns"])},
+        weights,
+    )
+
+
 def model(
     nodes: list[Any],
     inputs: dict[str, tuple[int, list[Any]]],

@@ -20,4 +20,6 @@ class Compressed(Params):
 class Shapes(Params):
     """The sizes that a model's cost is counted for: one sample, and its other dynamic axes."""
 
-    axes: Annotated[dict[str, Positive], Meta(description="dynamic axis → size; other dynamic axes are 16")] = {}
+    axes: Annotated[
+        dict[str, Positive], Meta(description="dynamic axis → size; others are 16, or 64 or 224 if that is refused")
+    ] = {}

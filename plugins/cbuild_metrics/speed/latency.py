@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_kit import example
+from cbuild_kit import example, fitting
 
-from compressbuild.api import Context
+from compressbuild.api import Context, ModelInput
 
 from .params import Latency
 from .timing import Sample, Timed, measure
@@ -75,6 +76,7 @@ class _Sessions:
         self.described: dict[str, Any] = {}
         self.axes: dict[str, int] = {}
         self.batches: dict[str, int] = {}
+        self._sizes: dict[str, Mapping[str, int]] = {}
         self.error: str | None = None
 
     def open(self) -> list[Timed]:
@@ -98,12 +100,22 @@ class _Sessions:
     def _load(self, role: str) -> Any:
         runner = self._ctx.runner(role)
         params = self._params
-        sample = example(runner.inputs, params.axes, batch=params.batch, seed=params.seed)
+        fits = {"batch": params.batch, "seed": params.seed}
+        if (known := self._sizes.get(role)) is not None:
+            sample = example(runner.inputs, known, **fits)
+        else:
+            sample = fitting(runner.inputs, self._asked(runner.inputs), runner, **fits)
+            self._sizes[role] = sample.axes
         self.batches[role] = sample.batch
         if role == "subject":
             self.axes = dict(sample.axes)
         self.described[role] = runner.describe()
         return lambda: runner(sample.feeds)
+
+    def _asked(self, inputs: Sequence[ModelInput]) -> dict[str, int]:
+        """Sizes of axes: those that the subject runs with are those of its baseline, too."""
+        own = {axis for item in inputs for axis in item.shape}
+        return {**self._params.axes, **{axis: size for axis, size in self.axes.items() if axis in own}}
 
     def _baseline(self) -> Any:
         try:

@@ -9,7 +9,9 @@ from compressbuild.api import Count, Meta, Params, Positive
 __all__ = ["Latency", "Load", "Memory", "Roofline", "Throughput"]
 
 _Batch = Annotated[Positive, Meta(description="samples per run, if the model's batch axis is dynamic")]
-_Axes = Annotated[dict[str, Positive], Meta(description="dynamic axis → size; other dynamic axes are 16")]
+_Axes = Annotated[
+    dict[str, Positive], Meta(description="dynamic axis → size; others are 16, or 64 or 224 if that is refused")
+]
 _Seed = Annotated[Count, Meta(description="seed of the random inputs")]
 _Warmup = Annotated[int, Meta(ge=1, le=10_000, description="warm-up runs, which do not count")]
 

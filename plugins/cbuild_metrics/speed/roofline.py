@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cbuild_kit import example
+from cbuild_kit import fitting
 
 from compressbuild.api import Context, UserError
 
@@ -41,7 +41,7 @@ def roofline(ctx: Context, subject: Path, params: Roofline) -> dict[str, Any]:
     described = runner.describe()
     _check_processor(described)
     threads = _threads(described)
-    sample = example(runner.inputs, params.axes, batch=params.batch, seed=params.seed)
+    sample = fitting(runner.inputs, params.axes, runner, batch=params.batch, seed=params.seed)
     work = _work(ctx, params.axes, sample.batch, _floats(described))
     traffic = {"weights": work.weights, "inputs": _bytes(sample.feeds), "outputs": _bytes(runner(sample.feeds))}
     flops = {kind: 2 * count * sample.batch for kind, count in work.macs.items()}

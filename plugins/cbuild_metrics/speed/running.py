@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cbuild_kit import example
+from cbuild_kit import fitting
 
 from compressbuild.api import Context, UserError
 
@@ -24,7 +24,7 @@ def throughput(ctx: Context, subject: Path, params: Throughput) -> dict[str, Any
     runner = ctx.runner("subject")
     rows: dict[str, dict[str, float]] = {}
     for done, batch in enumerate(params.batches):
-        sample = example(runner.inputs, params.axes, batch=batch, seed=params.seed)
+        sample = fitting(runner.inputs, params.axes, runner, batch=batch, seed=params.seed)
         if str(sample.batch) in rows:
             continue
         timed = measure(
@@ -69,7 +69,7 @@ def peak_memory(ctx: Context, subject: Path, params: Memory) -> dict[str, Any]:
     before = _reset()
     runner = ctx.runner("subject")
     loaded = _status("VmRSS")
-    sample = example(runner.inputs, params.axes, batch=params.batch, seed=0)
+    sample = fitting(runner.inputs, params.axes, runner, batch=params.batch, seed=0)
     for _ in range(params.runs):
         runner(sample.feeds)
     rise = max(0, _status("VmHWM") - before)

@@ -10,6 +10,7 @@ __all__ = ["int8_not_faster", "saturation", "slow_convolutions", "weights_slower
 
 _VNNI = frozenset({"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"})
 _WHOLE = 0.9  # of the weights' bytes: less is worth a word
+_HALF = 0.5  # below it the processor is not the cause: it has hardly anything to do in integers
 _DEAR = 1.5  # times as slow, which is worth a word even where only the size is gated
 _NEAR = 0.5  # of a roof: a run that is farther from it waits for something else
 _CONVOLUTIONS = "convolutions become slower when they are quantized while running; leave them out, or calibrate"
@@ -60,6 +61,9 @@ def _cause(seen: Seen, step: Step) -> Cause:
     if _convolves_in_every_run(step):
         return _CONVOLUTIONS, *_without_convolutions(step)
     float_left = _left_in_float(step)
+    share = step.facts.get("quantized_share")
+    if isinstance(share, int | float) and share < _HALF:
+        return "most of the model stayed in float; quantize it too, or exclude less", float_left, None
     if seen.on_cpu and seen.arch == "x86_64" and seen.isa and not _VNNI & set(seen.isa):
         what = "this processor has no VNNI, so an int8 product takes several instructions; ship float here, or measure "
         what += "on the hardware that it is for"

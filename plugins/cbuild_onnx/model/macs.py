@@ -14,7 +14,7 @@ from typing import Any
 
 import onnx
 import onnxruntime
-from cbuild_kit import Example, example
+from cbuild_kit import Example, fitting
 
 from compressbuild.api import UserError
 
@@ -139,10 +139,24 @@ def shapes(path: Path, scratch: Path, axes: Mapping[str, int], batch: int = 1) -
     options.add_session_config_entry("session.disable_prepacking", "1")
     options.enable_profiling = True
     options.profile_file_prefix = str(scratch / "profile")
+    sessions: list[Any] = []
+    ran = False
+
+    def opened() -> Any:
+        sessions[:] = [onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])]
+        return sessions[0]
+
+    def run(feeds: Mapping[str, Any]) -> None:
+        """Once a session: the events of a run that failed count for nothing."""
+        nonlocal ran
+        session = opened() if ran else sessions[0]
+        ran = True
+        session.run(None, dict(feeds))
+
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        sample = example(declared_inputs(session), axes, batch=batch)
-        session.run(None, dict(sample.feeds))
+        sample = fitting(declared_inputs(opened()), axes, run, batch=batch)
+        if not ran:
+            run(sample.feeds)
     except UserError:
         raise
     except Exception as error:  # noqa: BLE001 (ONNX Runtime's error classes have no base of their own)
@@ -151,5 +165,5 @@ def shapes(path: Path, scratch: Path, axes: Mapping[str, int], batch: int = 1) -
             f"macs are counted in a run of the model, which failed: {text}",
             hint="'axes' gives the sizes of dynamic axes: macs: {axes: {seq: 48}}",
         ) from None
-    events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    events = json.loads(Path(sessions[0].end_profiling()).read_text(encoding="utf-8"))
     return [event for event in events if event.get("cat") == "Node" and "output_type_shape" in event["args"]], sample

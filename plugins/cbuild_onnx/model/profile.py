@@ -34,7 +34,7 @@ def profiled(runner: Any, end: Callable[[], str], params: Profiling, model: Path
     processor has the name that it has in the file ``model``. Times are of the operator's kernel alone.
     """
     names = {} if model is None else _laid_out(model)
-    arrays, batch = feeds(runner.inputs, params)
+    arrays, batch = feeds(runner.inputs, params, runner)
     for _ in range(params.warmup + params.repeats):
         runner(arrays)
     described = runner.describe()
@@ -43,7 +43,7 @@ def profiled(runner: Any, end: Callable[[], str], params: Profiling, model: Path
         events = json.loads(Path(path).read_text(encoding="utf-8"))
     finally:
         os.unlink(path)
-    return answer(_runs(events, names)[params.warmup :], batch, described)
+    return answer(_runs(events, names)[-params.repeats :], batch, described)  # sizes may have been tried before
 
 
 def _laid_out(model: Path) -> dict[str, str]:

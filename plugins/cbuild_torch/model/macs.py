@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cbuild_kit import example
+from cbuild_kit import fitting
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -37,7 +37,7 @@ def _plain_operators() -> Iterator[None]:
 def count(ctx: Context, model: Path, axes: Mapping[str, int]) -> Macs:
     """What one sample takes; a torch model computes in floats alone."""
     runner = load(ctx, model)
-    sample = example(runner.inputs, axes)
+    sample = fitting(runner.inputs, axes, runner)
     found = _run(lambda: runner(sample.feeds))
     counted = [(operator, "float", macs) for operator, macs in found.items()]
     return Macs.of_run(counted, batch=sample.batch, axes=sample.axes)

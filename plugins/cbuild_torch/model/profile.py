@@ -21,7 +21,7 @@ def profile(ctx: Context, model: Path, params: Profiling) -> dict[str, Any]:
     """The module in eager mode, on the CPU. Operators are those of ATen, and each row is all calls of one: the profiler
     does not tell which layer they came from. Times are without those of the operators that one calls in turn."""
     runner = ctx.runner("subject")
-    arrays, batch = feeds(runner.inputs, params)
+    arrays, batch = feeds(runner.inputs, params, runner)
     return answer(_runs(watched(lambda: runner(arrays), params)), batch, runner.describe())
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cbuild_kit import example
+from cbuild_kit import fitting
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -52,7 +52,7 @@ def weights_read(ctx: Context, model: Path, axes: Mapping[str, int], batch: int)
     prepare(ctx)
     module = load_model(ctx, model)
     runner = TorchRunner(module, ModelDescription.read(model).inputs)
-    sample = example(runner.inputs, axes, batch=batch)
+    sample = fitting(runner.inputs, axes, runner, batch=batch)
     reads = Reads()
     with reads:
         runner(sample.feeds)

@@ -114,6 +114,27 @@ def test_a_misspelt_axis(fake: Callable[..., Any]) -> None:
         feeds_of(fake, Latency(axes={"sequ": 48}))
 
 
+def test_both_run_at_the_size_that_the_subject_takes(fake: Callable[..., Any]) -> None:
+    """The baseline would take 16."""
+    seen: dict[str, set[int]] = {"subject": set(), "baseline": set()}
+
+    def runs(role: str, refuses: int) -> FakeRunner:
+        def answer(**feeds: Any) -> dict[str, Any]:
+            side = feeds["x"].shape[1]
+            if side == refuses:
+                raise ValueError(f"no {side}")
+            seen[role].add(side)
+            return {"y": feeds["x"]}
+
+        return FakeRunner(answer, x=(("n", "side"), "float32"))
+
+    made = fake(subject=runs("subject", 16), baseline=runs("baseline", 0))
+    found = latency(made, Path(), Latency(seconds=0.01, blocks=5))
+    assert found["axes"] == {"side": 64}
+    assert seen == {"subject": {64}, "baseline": {64}}
+    assert "ratio" in found
+
+
 def test_progress_ends_at_one(small: Path, tmp_path: Path) -> None:
     reports: list[dict[str, Any]] = []
     ctx = make_context(tmp_path / "out", subject=onnx_input(small), progress=reports)
