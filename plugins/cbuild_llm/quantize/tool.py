@@ -118,6 +118,18 @@ def _rounding(symmetric: bool) -> Any:
     return quant_tensor_sym if symmetric else quant_tensor_asym
 
 
+_RAISES = (
+    AssertionError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
 @contextmanager
 def _tool(
     ctx: Context,
@@ -164,5 +176,13 @@ def _tool(
     gc.freeze()  # it collects garbage for each layer, and need not search what was there before
     try:
         yield tool
+    except _RAISES as error:
+        if "allocate memory" in str(error):
+            raise
+        last = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"auto-round cannot quantize a {type(module).__name__} by '{params.method}': {type(error).__name__}: {last}",
+            hint="its code does not fit this model: take 'method: gptq' or 'method: rtn'",
+        ) from error
     finally:
         gc.unfreeze()
