@@ -179,9 +179,9 @@ def _tool(
     except _RAISES as error:
         if "allocate memory" in str(error):
             raise
-        last = " ".join(str(error).split())[:200]
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise UserError(
-            f"auto-round cannot quantize a {type(module).__name__} by '{params.method}': {type(error).__name__}: {last}",
+            f"auto-round cannot quantize a {type(module).__name__} by '{params.method}': {said}",
             hint="its code does not fit this model: take 'method: gptq' or 'method: rtn'",
         ) from error
     finally:
