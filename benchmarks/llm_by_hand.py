@@ -1,12 +1,16 @@
 """Language models beside the same recipes by hand: each tool's own command, in the same run.
 
-    python benchmarks/llm_by_hand.py MODEL_DIRECTORY TEXT_FILE [--recipes genai gguf rtn] [--tokens 256]
+    python benchmarks/llm_by_hand.py MODEL_DIRECTORY TEXT_FILE [--recipes genai gguf rtn] [--tokens 256] [--pairs 12]
 
 ``MODEL_DIRECTORY`` is an ``hf-model`` (``examples/smollm2/prepare.py`` writes one). For each recipe the tool's command
 and the plugin's function make the artifact, each in a process of its own. Then both are compared: bytes, equal files,
 the time and the peak memory it took, perplexity on the same tokens, and tokens/s in turns. The plugin also compares
 what it made with the source, which the command does not. There is no command for OpenVINO here: optimum-intel needs an
 older transformers.
+
+A second line, for ``genai`` and ``gguf``, has the plugin's runner beside a loop of the library's own calls on the same
+file, in which the library chooses the tokens, as llama-bench and model_benchmark do: one thread, in turns, with the
+ratio and its 95 % interval. ``--runner-only --published FOLDER`` prints that line alone, of what a target published.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -124,7 +129,107 @@ def speed(runner: Any, ids: list[int], count: int = 16) -> float:
     return count / (time.monotonic() - began)
 
 
-def compare(recipe: str, model: Path, ids: np.ndarray, place: Path, published: Path | None) -> dict[str, Any]:
+def gguf_by_hand(folder: Path, room: int) -> Callable[[list[int], int], tuple[list[int], float]]:
+    """llama.cpp by cyllama's own calls: it samples greedily itself."""
+    from cyllama.llama import llama_cpp as native
+
+    params = native.LlamaModelParams()
+    params.n_gpu_layers = 0
+    model = native.LlamaModel(str(next(iter(weights(folder).values()))), params)
+    options = native.LlamaContextParams()
+    options.n_ctx = -(-room // 256) * 256
+    options.n_threads = options.n_threads_batch = 1
+    options.no_perf = True
+    context = native.LlamaContext(model, options)
+    sampler = native.LlamaSampler(native.LlamaSamplerChainParams())
+    sampler.add_greedy()
+    batch = native.LlamaBatch(n_tokens=512, embd=0, n_seq_max=1)
+
+    def generate(ids: list[int], count: int) -> tuple[list[int], float]:
+        context.kv_cache_clear()
+        batch.set_batch(ids, 0, False)
+        context.decode(batch)
+        found = [int(sampler.sample(context, -1))]
+        began = time.perf_counter()
+        for place in range(len(ids), len(ids) + count):
+            batch.set_batch(found[-1:], place, False)
+            context.decode(batch)
+            found.append(int(sampler.sample(context, -1)))
+        return found, count / (time.perf_counter() - began)
+
+    return generate
+
+
+def genai_by_hand(folder: Path, room: int) -> Callable[[list[int], int], tuple[list[int], float]]:
+    """ONNX Runtime GenAI by its own loop: ``generate_next_token``."""
+    import onnxruntime_genai as og
+
+    config = og.Config(str(folder))
+    config.overlay(json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": 1}}}}))
+    model = og.Model(config)
+
+    def generate(ids: list[int], count: int) -> tuple[list[int], float]:
+        params = og.GeneratorParams(model)
+        params.set_search_options(min_length=room, max_length=room, do_sample=False)
+        generator = og.Generator(model, params)
+        generator.append_tokens(np.array(ids, np.int32))
+        generator.generate_next_token()
+        began = time.perf_counter()
+        for _ in range(count):
+            generator.generate_next_token()
+        taken = time.perf_counter() - began
+        return [int(token) for token in generator.get_sequence(0)[len(ids) :]], count / taken
+
+    return generate
+
+
+NATIVE = {"gguf": gguf_by_hand, "genai": genai_by_hand}
+
+
+def ours_of(runner: Any) -> Callable[[list[int], int], tuple[list[int], float]]:
+    def generate(ids: list[int], count: int) -> tuple[list[int], float]:
+        found = [int(runner.start(ids, len(ids) + count + 1).argmax())]
+        began = time.perf_counter()
+        for _ in range(count):
+            found.append(int(runner.step(found[-1]).argmax()))
+        return found, count / (time.perf_counter() - began)
+
+    return generate
+
+
+def beside_the_library(recipe: str, folder: Path, runner: Any, ids: list[int], pairs: int, count: int) -> Any:
+    """Tokens/s after the first, of the same file: the runner, and the library by hand. The ratio is the median over
+    pairs, its interval a bootstrap of them; who goes first alternates."""
+    prompt = ids[:32]
+    ways = {"runner": ours_of(runner), "library": NATIVE[recipe](folder, len(prompt) + count + 1)}
+    written = {name: way(prompt, count)[0] for name, way in ways.items()}  # warms up, too
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(pairs):
+        for name in sorted(ways, reverse=bool(number % 2)):
+            speeds[name].append(ways[name](prompt, count)[1])
+    ratios = np.array(speeds["runner"]) / np.array(speeds["library"])
+    drawn = np.random.default_rng(0).choice(ratios, (2000, pairs))
+    low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
+    return {
+        "recipe": recipe,
+        "decode_tokens_per_s": {name: round(median(each), 1) for name, each in speeds.items()},
+        "ratio": round(float(np.median(ratios)), 3),
+        "interval": [round(float(low), 3), round(float(high), 3)],
+        "pairs": pairs,
+        "generated": count,
+        "same_tokens": written["runner"] == written["library"],
+    }
+
+
+def runner_only(recipe: str, folder: Path, ids: np.ndarray, place: Path, pairs: int) -> dict[str, Any]:
+    """The second line alone, of what was made before."""
+    runner = opened(RECIPES[recipe]["load"], folder, place / "run")
+    return beside_the_library(recipe, next(iter(weights(folder).values())).parent, runner, ids.tolist(), pairs, 48)
+
+
+def compare(
+    recipe: str, model: Path, ids: np.ndarray, place: Path, published: Path | None, pairs: int
+) -> Iterator[dict[str, Any]]:
     made = RECIPES[recipe]
     hand, ours, scratch = place / "hand", published or place / "ours", place / "scratch"
     for folder in (hand, scratch):
@@ -146,11 +251,14 @@ def compare(recipe: str, model: Path, ids: np.ndarray, place: Path, published: P
     runners = {name: opened(made["load"], folder, place / f"run-{name}") for name, folder in folders.items()}
     for name, runner in runners.items():
         found[name]["perplexity"] = round(perplexity(runner, ids), 4)
-    pairs = [{name: speed(runner, ids[:32].tolist()) for name, runner in runners.items()} for _ in range(5)]
+    turns = [{name: speed(runner, ids[:32].tolist()) for name, runner in runners.items()} for _ in range(5)]
     for name in files:
-        found[name]["tokens_per_s"] = round(median(pair[name] for pair in pairs), 1)
-    found["speed_ratio"] = round(median(pair["ours"] / pair["hand"] for pair in pairs), 2)
-    return found
+        found[name]["tokens_per_s"] = round(median(each[name] for each in turns), 1)
+    found["speed_ratio"] = round(median(each["ours"] / each["hand"] for each in turns), 2)
+    yield found
+    if recipe in NATIVE:
+        home = next(iter(files["ours"].values())).parent
+        yield beside_the_library(recipe, home, runners["ours"], ids.tolist(), pairs, 48)
 
 
 def main() -> None:
@@ -159,8 +267,12 @@ def main() -> None:
     parser.add_argument("text", type=Path)
     parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
     parser.add_argument("--tokens", type=int, default=256)
+    parser.add_argument("--pairs", type=int, default=12, help="of the runner and the library by hand")
     parser.add_argument("--published", type=Path, help="of one recipe: what it made before, which is not made again")
+    parser.add_argument("--runner-only", action="store_true", help="with --published, of genai or gguf")
     arguments = parser.parse_args()
+    if arguments.runner_only and (arguments.published is None or not set(arguments.recipes) <= set(NATIVE)):
+        parser.error("--runner-only needs --published, and --recipes genai or gguf")
     from transformers import AutoTokenizer
 
     text = arguments.text.read_text(encoding="utf-8")[: arguments.tokens * 20]
@@ -168,10 +280,13 @@ def main() -> None:
     ids = np.array(tokenizer(text)["input_ids"][: arguments.tokens], np.int64)
     for recipe in arguments.recipes:
         with tempfile.TemporaryDirectory(prefix="by-hand-") as place:
-            print(
-                json.dumps(compare(recipe, arguments.model.resolve(), ids, Path(place), arguments.published)),
-                flush=True,
-            )
+            if arguments.runner_only:
+                print(json.dumps(runner_only(recipe, arguments.published, ids, Path(place), arguments.pairs)))
+                continue
+            for row in compare(
+                recipe, arguments.model.resolve(), ids, Path(place), arguments.published, arguments.pairs
+            ):
+                print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,22 +9,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..model.hessian import gram, inverse_factor
 from .layerwise import Method, Pattern
 
 __all__ = ["SPARSEGPT", "solve"]
 
 _BLOCK = 128
-_DAMPING = 0.01  # of the mean of the diagonal
 
 
-def solve(weight: Tensor, gram: Tensor, pattern: Pattern) -> tuple[Tensor, Tensor]:
-    """(weight with zeros, mask O×I of what stays), in float64. ``gram``: I×I, the sum over tokens of x·xᵀ.
+def solve(weight: Tensor, inputs: Tensor, pattern: Pattern) -> tuple[Tensor, Tensor]:
+    """(weight with zeros, mask O×I of what stays), in float64. ``inputs``: their gram I×I.
 
     Without a group, the ``share`` of each 128 columns goes, of all rows together. An input that is always 0 needs no
     weight: these go first.
     """
     found = weight.double().clone()
-    upper = _factor(gram, found)
+    upper = inverse_factor(inputs, found)
     mask = torch.ones_like(found, dtype=torch.bool)
     for start in range(0, found.shape[1], _BLOCK):
         end = min(start + _BLOCK, found.shape[1])
@@ -47,18 +47,6 @@ def solve(weight: Tensor, gram: Tensor, pattern: Pattern) -> tuple[Tensor, Tenso
     return found, mask
 
 
-def _factor(gram: Tensor, weight: Tensor) -> Tensor:
-    """The upper Cholesky factor of the damped inverse of ``gram``. Columns of ``weight`` without input become 0."""
-    dense = gram.double().clone()
-    diagonal = dense.diagonal()
-    dead = diagonal == 0
-    weight[:, dead] = 0.0
-    diagonal[dead] = diagonal.mean() if bool((~dead).any()) else 1.0
-    diagonal += _DAMPING * diagonal.mean()
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(dense))
-    return torch.linalg.cholesky(inverse, upper=True)
-
-
 def _best(block: Tensor, diagonal: Tensor, zeros: int) -> Tensor:
     """A mask of what stays: without the ``zeros`` that cost least."""
     scores = (block / diagonal).square().flatten()
@@ -67,8 +55,4 @@ def _best(block: Tensor, diagonal: Tensor, zeros: int) -> Tensor:
     return stays.reshape(block.shape)
 
 
-def _gram(inputs: Tensor) -> Tensor:
-    return inputs.T @ inputs
-
-
-SPARSEGPT = Method(_gram, solve)
+SPARSEGPT = Method(gram, solve)

@@ -47,7 +47,7 @@ def prune(ctx: Context, model: Path, params: PruneLlmWeights) -> dict[str, Any]:
         _check_file(found, f"{name}.weight", each)
     windows = spread_windows(read_token_ids(ctx, params.tokens), params.windows)
     method = _METHODS[params.method]
-    masks = prune_stack(ctx, module, stack, windows, chosen.__contains__, _pattern(params), method)
+    masks = prune_stack(ctx, module, stack, windows, chosen, _pattern(params), method)
     values = {name: module.get_parameter(name) for name in masks} if method is SPARSEGPT else {}
     round_as_files(values, found)
     if values:

@@ -15,8 +15,12 @@ class QuantizeLlm(Params):
     """
 
     method: Annotated[
-        Literal["rtn", "auto-round"],
-        Meta(description="`rtn`: to the nearest; `auto-round`: rounding and ranges are tuned on `tokens`"),
+        Literal["rtn", "gptq", "awq", "auto-round"],
+        Meta(
+            description="`rtn`: to the nearest; `gptq`: weights make up for the errors of those before them; `awq`: "
+            "channels with large inputs get a finer grid; `auto-round`: rounding and ranges are tuned; all but "
+            "`rtn` need `tokens`"
+        ),
     ] = "rtn"
     bits: Annotated[Literal[4, 8], Meta(description="bits of a weight; with `budget`, the fewest")] = 4
     group_size: Annotated[
@@ -38,7 +42,7 @@ class QuantizeLlm(Params):
     ] = None
     tokens: Annotated[
         ModelRef | None,
-        Meta(description="target that made token ids with `tokenize.text`; `auto-round` and `budget` need it"),
+        Meta(description="target that made token ids with `tokenize.text`; `rtn` without `budget` needs none"),
     ] = None
     windows: Annotated[Positive, Meta(description="how many windows of `tokens` are used, spread over all")] = 32
     iterations: Annotated[Positive, Meta(description="steps of `auto-round` in each decoder layer")] = 200
@@ -49,8 +53,8 @@ class QuantizeLlm(Params):
     def __post_init__(self) -> None:
         if self.budget is not None:
             parsed_size(self.budget)
-        if self.method == "auto-round" and self.tokens is None:
-            raise ValueError("`method: auto-round` tunes on token ids: add `tokens: TARGET`, or take `method: rtn`")
+        if self.method != "rtn" and self.tokens is None:
+            raise ValueError(f"`method: {self.method}` works on token ids: add `tokens: TARGET`, or take `method: rtn`")
         if self.budget is not None and self.tokens is None:
             raise ValueError("`budget` measures on token ids how sensitive layers are: add `tokens: TARGET`")
         if self.format == "awq" and self.bits != 4:

@@ -1,7 +1,8 @@
-"""The technique ``quantize.llm``: the linear layers of a language model in integers, by auto-round.
+"""The technique ``quantize.llm``: the linear layers of a language model in integers.
 
-To the nearest, or with rounding and ranges tuned by signed gradients (Cheng et al., "Optimize Weight Rounding via
-Signed Gradient Descent for the Quantization of LLMs", 2023, arXiv:2309.05516).
+By auto-round: to the nearest; after AWQ (Lin et al., 2023, arXiv:2306.00978); or with rounding and ranges tuned by
+signed gradients (Cheng et al., "Optimize Weight Rounding via Signed Gradient Descent for the Quantization of LLMs",
+2023, arXiv:2309.05516). By GPTQ here, on auto-round's grid.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from ..model.quantized import load_quantized
 from ..model.runner import LlmRunner
 from ..model.stack import find_stack
 from ..model.token_ids import read_token_ids
+from .awq import check_smoothing
+from .gptq import gptq_integers
 from .mixed import fitted, within
 from .params import QuantizeLlm
-from .tool import choose_integers, save_packed
-from .written import format_config, read_packed, write_quantized
+from .tool import choose_integers, packed_integers, save_packed
+from .written import checked, format_config, read_packed, write_quantized
 
 __all__ = ["quantize"]
 
@@ -39,7 +42,8 @@ _CAUSES = "too few bits or too large groups for this model: try 'bits: 8', a sma
 
 
 def quantize(ctx: Context, model: Path, params: QuantizeLlm) -> dict[str, Any]:
-    """Write the model with packed linear layers. Embeddings, the head and norms stay as they are, bit for bit.
+    """Write the model with packed linear layers. Embeddings and the head stay as they are, bit for bit, and so do norms
+    and biases, except those into which AWQ moves scales.
 
     What was written is loaded in transformers and must still be its source: see ``cbuild_kit.fidelity``. Returns how it
     was quantized, the number of layers, the share of all weights that they hold, what of two or more axes stays in
@@ -56,9 +60,11 @@ def quantize(ctx: Context, model: Path, params: QuantizeLlm) -> dict[str, Any]:
     bits, report = dict.fromkeys(names, params.bits), {}
     if params.budget is not None:
         bits, report = fitted(ctx, module, model, found, names, windows, params)
-    made, said = _packed(ctx, module, model, bits, windows, params)
+    if params.method == "awq":
+        check_smoothing(module, tried)
+    made, said, scaled = _packed(ctx, module, model, bits, windows, params)
     del module
-    single = write_quantized(model, found, made, said, ctx.out)
+    single = write_quantized(model, found, made, said, scaled, ctx.out)
     del made
     written = read_quantized(ctx.out, "the quantized model")
     if params.budget is not None:
@@ -91,20 +97,29 @@ def quantize(ctx: Context, model: Path, params: QuantizeLlm) -> dict[str, Any]:
 
 def _packed(
     ctx: Context, module: nn.Module, model: Path, bits: dict[str, int], windows: list[Tensor], params: QuantizeLlm
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors of the packed layers, and what ``config.json`` says of them."""
-    if params.format == "compressed-tensors":
+) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Tensor]]:
+    """Tensors of the packed layers, what ``config.json`` says of them, and the norms and biases that changed."""
+    if params.format == "compressed-tensors" and params.method in ("rtn", "auto-round"):
         place = ctx.scratch / "packed"
         save_packed(ctx, module, model, bits, windows, params, place)
-        return read_packed(place, bits)
+        return *read_packed(place, bits), {}
+    vectors = {name: each.detach().clone() for name, each in module.named_parameters() if each.dim() == 1}
+    if params.method == "gptq":
+        integers = gptq_integers(ctx, module, bits, windows, params)
+    else:
+        integers = dict(choose_integers(ctx, module, model, bits, windows, params))
+    now = {name: module.get_parameter(name).detach() for name in vectors}
+    scaled = {name: value for name, value in now.items() if not torch.equal(value, vectors[name])}
+    if params.format == "compressed-tensors":
+        return *checked(*packed_integers(module, integers, bits, params), bits), scaled
     form: Form = params.format
     said = format_config(module, bits, params)
     made = {
         f"{name}.{part}": tensor
-        for name, integers in choose_integers(ctx, module, model, bits, windows, params)
-        for part, tensor in pack(form, *integers, bits[name], name).items()
+        for name, each in integers.items()
+        for part, tensor in pack(form, *each, bits[name], name).items()
     }
-    return made, said
+    return made, said, scaled
 
 
 def _chosen(module: nn.Module, params: QuantizeLlm) -> list[str]:

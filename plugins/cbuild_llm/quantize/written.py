@@ -17,7 +17,7 @@ from compressbuild.api import UserError
 from ..model.checkpoint import Checkpoint, copy_beside
 from .params import QuantizeLlm
 
-__all__ = ["format_config", "read_packed", "write_quantized"]
+__all__ = ["checked", "format_config", "read_packed", "write_quantized"]
 
 
 def read_packed(packed: Path, layers: Mapping[str, int]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -30,16 +30,26 @@ def read_packed(packed: Path, layers: Mapping[str, int]) -> tuple[dict[str, Any]
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, "pt") as file:
             made |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))["quantization_config"]
+    return checked(made, said, layers)
+
+
+def checked(
+    made: Mapping[str, Any], said: Mapping[str, Any], layers: Mapping[str, int]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of ``made``, the tensors of packed layers; and ``said``, in an order that does not change.
+
+    UserError if it packed other layers than ``layers``.
+    """
     done = {name.removesuffix(".weight_packed") for name in made if name.endswith(".weight_packed")}
     if done != set(layers):
         wrong = sorted(done ^ set(layers))[0]
         what = "left out" if wrong in layers else "quantized"
         raise UserError(
             f"the layer '{wrong}' was {what} by auto-round, against what was asked",
-            hint="it makes linear layers of a mixture's experts: 'format: gptq' or 'awq' leaves these in float",
+            hint="it packs plain linear layers only, and those of a mixture's experts: take 'format: gptq' or 'awq'",
         )
     tensors = {name: value for name, value in made.items() if name.rpartition(".")[0] in done and name[-5:] != ".bias"}
-    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))["quantization_config"]
     return tensors, {**said, "ignore": sorted(said.get("ignore", ()))}
 
 
@@ -64,11 +74,17 @@ def format_config(module: nn.Module, bits: Mapping[str, int], params: QuantizeLl
 
 
 def write_quantized(
-    source: Path, found: Checkpoint, made: Mapping[str, Any], config: Mapping[str, Any], out: Path
+    source: Path,
+    found: Checkpoint,
+    made: Mapping[str, Any],
+    config: Mapping[str, Any],
+    scaled: Mapping[str, Any],
+    out: Path,
 ) -> list[str]:
-    """Fill ``out``. Returns the names of the weights of ``source`` that stay as they are.
+    """Fill ``out``. Returns the names of the weights of ``source`` that are not packed.
 
-    ``made``: the tensors of the packed layers. ``config``: how they are packed, for ``config.json``.
+    ``made``: the tensors of the packed layers. ``config``: how they are packed, for ``config.json``. ``scaled``: other
+    values of weights that are not packed, stored in the type that they had.
     """
     done = {name.rpartition(".")[0] for name in made}
     tensors = dict(made)
@@ -76,6 +92,7 @@ def write_quantized(
     for file in sorted({found.tensors[name].file for name in single}):
         with safe_open(source / file, "pt") as opened:
             tensors |= {name: opened.get_tensor(name) for name in single if found.tensors[name].file == file}
+    tensors |= {name: value.detach().to(tensors[name].dtype) for name, value in scaled.items()}
     copy_beside(source, out)
     whole = {**found.config, "quantization_config": dict(config)}
     (out / "config.json").write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 import tiny_llms
 import torch
@@ -49,9 +50,16 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         "Qwen3MoeConfig",
         {**USUAL, "head_dim": 16, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64},
     ),
+    "Olmo2": ("Olmo2Config", USUAL),
+    "SmolLM3": ("SmolLM3Config", USUAL),
+    "Starcoder2": ("Starcoder2Config", USUAL),
+    "GLM": ("GlmConfig", {**USUAL, "head_dim": 16}),
+    "Bloom": ("BloomConfig", {**COMMON, "hidden_size": 64, "n_layer": 2, "n_head": 4}),
+    "GPT-J": ("GPTJConfig", {**OLD, "rotary_dim": 8}),
 }
 RIGHT = None
 KNOWS_NOT = "does not know (this|the) model"
+NO_WINDOW = "gives other logits than transformers for 45 tokens"  # beyond the sliding window of 32
 # model, backend → what the reason says, or None where it builds and is right
 FOUND: dict[tuple[str, str], str | None] = {
     ("Gemma2", "onnxruntime-genai"): RIGHT,
@@ -71,6 +79,27 @@ FOUND: dict[tuple[str, str], str | None] = {
     ("Cohere", "openvino-genai"): RIGHT,
     ("Mamba", "openvino-genai"): "keeps something other than keys and values",
     ("Qwen3-MoE", "openvino-genai"): RIGHT,
+    ("Olmo2", "gguf"): RIGHT,
+    ("Olmo2", "onnxruntime-genai"): KNOWS_NOT,
+    ("Olmo2", "openvino-genai"): RIGHT,
+    ("SmolLM3", "gguf"): RIGHT,
+    ("SmolLM3", "onnxruntime-genai"): RIGHT,
+    ("SmolLM3", "openvino-genai"): RIGHT,
+    ("Starcoder2", "gguf"): RIGHT,
+    ("Starcoder2", "onnxruntime-genai"): KNOWS_NOT,
+    ("Starcoder2", "openvino-genai"): RIGHT,
+    ("Mistral", "gguf"): NO_WINDOW,
+    ("Mistral", "onnxruntime-genai"): NO_WINDOW,
+    ("Mistral", "openvino-genai"): RIGHT,
+    ("GLM", "gguf"): r"cannot convert this GlmForCausalLM: '<\|endoftext\|>'",
+    ("GLM", "onnxruntime-genai"): KNOWS_NOT,
+    ("GLM", "openvino-genai"): RIGHT,
+    ("Bloom", "gguf"): RIGHT,
+    ("Bloom", "onnxruntime-genai"): KNOWS_NOT,
+    ("Bloom", "openvino-genai"): RIGHT,
+    ("GPT-J", "gguf"): KNOWS_NOT,
+    ("GPT-J", "onnxruntime-genai"): KNOWS_NOT,
+    ("GPT-J", "openvino-genai"): RIGHT,
 }
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "gguf": ("cbuild_gguf", {"type": "q8_0", "pre-tokenizer": "gpt-2"}),
@@ -128,3 +157,47 @@ def test_gptq_is_right_or_refused(tmp_path: Path, model: str, reason: str | None
     else:
         with pytest.raises(UserError, match=reason):
             run_node(run, source, QuantizeLlm(format="gptq"), tmp_path / "out")
+
+
+# model, method → layers that are quantized, or what the reason says
+METHODS: dict[tuple[str, str], int | str] = {
+    ("Olmo2", "gptq"): 14,
+    ("Olmo2", "awq"): "AWQ would change the model: more reads 'model.layers.0.post_attention_layernorm'",
+    ("SmolLM3", "gptq"): 14,
+    ("SmolLM3", "awq"): 14,
+    ("Starcoder2", "gptq"): 12,
+    ("Starcoder2", "awq"): 12,
+    ("Mistral", "gptq"): 14,
+    ("Mistral", "awq"): 14,
+    ("GLM", "gptq"): 12,
+    ("GLM", "awq"): 12,
+    ("Bloom", "gptq"): 8,
+    ("Bloom", "awq"): "auto-round cannot quantize a BloomForCausalLM by 'awq': RuntimeError: shape",
+    ("GPT-J", "gptq"): 12,
+    ("GPT-J", "awq"): "auto-round knows no layers of a GPTJForCausalLM",
+}
+
+
+@pytest.mark.parametrize(("model", "method"), METHODS)
+def test_gptq_and_awq_are_right_or_refused(tmp_path: Path, model: str, method: Any) -> None:
+    """Right: what was written has the source's logits, but for the noise of 4 bits on weights by chance."""
+    pytest.importorskip("auto_round", reason="the wheel auto-round is not installed")
+    from cbuild_llm.model.token_ids import TokenIds
+    from cbuild_llm.quantize.params import QuantizeLlm
+
+    write(model, tmp_path / "model")
+    (tmp_path / "ids").mkdir()
+    ids = tiny_llms.tokenizer()(tiny_llms.TEXT[60_000:62_000])["input_ids"][:256]
+    TokenIds(np.array(ids, np.int32), 32, 32, 320).write(tmp_path / "ids")
+    source, run = artifact(tmp_path / "model", "hf-model"), "cbuild_llm.quantize.rounding:quantize"
+    params = QuantizeLlm(method=method, format="gptq", tokens="ids")
+    world: dict[str, Any] = {"inputs": {"tokens": artifact(tmp_path / "ids", "token-ids")}}
+    world["references"] = {"ids": "tokens"}
+    wanted = METHODS[model, method]
+    if isinstance(wanted, int):
+        facts = run_node(run, source, params, tmp_path / "out", **world).facts
+        assert facts["layers"] == wanted
+        assert facts["sqnr_db"]["logits"] > 12
+    else:
+        with pytest.raises(UserError, match=wanted):
+            run_node(run, source, params, tmp_path / "out", **world)
