@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from cbuild_kit.fidelity import check_fidelity
@@ -22,7 +22,7 @@ from ..model.checkpoint import Checkpoint, read_checkpoint, read_quantized
 from ..model.linear import linear_layers
 from ..model.loading import load_causal
 from ..model.packed import Form, pack
-from ..model.probing import probes, spread_windows
+from ..model.probing import probes, run, spread_windows
 from ..model.quantized import load_quantized
 from ..model.runner import LlmRunner
 from ..model.stack import find_stack
@@ -38,6 +38,7 @@ __all__ = ["quantize"]
 
 _SHOWN = "the hf-model"
 _TILE = 32
+_EXACT = 1000  # signal over noise, 30 dB: norms may be written in 16 bits
 _CAUSES = "too few bits or too large groups for this model: try 'bits: 8', a smaller 'group-size', 'method: auto-round'"
 
 
@@ -62,9 +63,10 @@ def quantize(ctx: Context, model: Path, params: QuantizeLlm) -> dict[str, Any]:
         bits, report = fitted(ctx, module, model, found, names, windows, params)
     if params.method == "awq":
         check_smoothing(module, tried)
-    made, said, scaled = _packed(ctx, module, model, bits, windows, params)
+    made = _packed(ctx, module, model, bits, windows, params, tried)
     del module
-    single = write_quantized(model, found, made, said, scaled, ctx.out)
+    single = write_quantized(model, found, made.tensors, made.config, made.scaled, ctx.out)
+    answers = made.answers
     del made
     written = read_quantized(ctx.out, "the quantized model")
     if params.budget is not None:
@@ -72,7 +74,7 @@ def quantize(ctx: Context, model: Path, params: QuantizeLlm) -> dict[str, Any]:
     facts = check_fidelity(
         ctx,
         lambda: LlmRunner(load_causal(model, _SHOWN)),
-        lambda: LlmRunner(load_quantized(ctx.out, "the quantized model")),
+        lambda: LlmRunner(_written(ctx.out, tried, answers)),
         [{"input_ids": ids.numpy(), "attention_mask": torch.ones_like(ids).numpy()} for ids in tried],
         what="quantize.llm",
         causes=_CAUSES,
@@ -95,14 +97,29 @@ def quantize(ctx: Context, model: Path, params: QuantizeLlm) -> dict[str, Any]:
     }
 
 
+class _Made(NamedTuple):
+    """``tensors`` of the packed layers, what ``config.json`` says of them, the norms and biases that changed, and the
+    logits of the model in memory that was packed; None where auto-round packed it."""
+
+    tensors: dict[str, Tensor]
+    config: dict[str, Any]
+    scaled: dict[str, Tensor]
+    answers: list[Tensor] | None
+
+
 def _packed(
-    ctx: Context, module: nn.Module, model: Path, bits: dict[str, int], windows: list[Tensor], params: QuantizeLlm
-) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Tensor]]:
-    """Tensors of the packed layers, what ``config.json`` says of them, and the norms and biases that changed."""
+    ctx: Context,
+    module: nn.Module,
+    model: Path,
+    bits: dict[str, int],
+    windows: list[Tensor],
+    params: QuantizeLlm,
+    tried: list[Tensor],
+) -> _Made:
     if params.format == "compressed-tensors" and params.method in ("rtn", "auto-round"):
         place = ctx.scratch / "packed"
         save_packed(ctx, module, model, bits, windows, params, place)
-        return *read_packed(place, bits), {}
+        return _Made(*read_packed(place, bits), {}, None)
     vectors = {name: each.detach().clone() for name, each in module.named_parameters() if each.dim() == 1}
     if params.method == "gptq":
         integers = gptq_integers(ctx, module, bits, windows, params)
@@ -110,8 +127,9 @@ def _packed(
         integers = dict(choose_integers(ctx, module, model, bits, windows, params))
     now = {name: module.get_parameter(name).detach() for name in vectors}
     scaled = {name: value for name, value in now.items() if not torch.equal(value, vectors[name])}
+    answers = run(module, tried)
     if params.format == "compressed-tensors":
-        return *checked(*packed_integers(module, integers, bits, params), bits), scaled
+        return _Made(*checked(*packed_integers(module, integers, bits, params), bits), scaled, answers)
     form: Form = params.format
     said = format_config(module, bits, params)
     made = {
@@ -119,7 +137,22 @@ def _packed(
         for name, each in integers.items()
         for part, tensor in pack(form, *each, bits[name], name).items()
     }
-    return made, said, scaled
+    return _Made(made, said, scaled, answers)
+
+
+def _written(out: Path, tried: list[Tensor], wanted: list[Tensor] | None) -> nn.Module:
+    """The model that was written. UserError if it is not the one that was packed."""
+    found = load_quantized(out, "the quantized model")
+    if wanted is not None:
+        signal = sum(float(each.double().square().sum()) for each in wanted)
+        differ = zip(run(found, tried), wanted, strict=True)
+        noise = sum(float((one - other).double().square().sum()) for one, other in differ)
+        if not noise * _EXACT <= signal:
+            raise UserError(
+                "what was written is not the model that was quantized in memory: its logits differ",
+                hint="take 'method: rtn', and report this: the error is not in the model",
+            )
+    return found
 
 
 def _chosen(module: nn.Module, params: QuantizeLlm) -> list[str]:

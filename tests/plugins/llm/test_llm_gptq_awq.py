@@ -284,11 +284,13 @@ def test_awq_and_gptq_are_nearer_to_the_source_than_rounding(tmp_path: Path, lla
 
 
 def test_norms_that_are_not_divided_are_seen(tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Planted: layers are scaled, and what makes their inputs is not. The step's own check of logits sees it at times
-    only, so it is switched off."""
-    monkeypatch.setattr(rounding, "check_fidelity", lambda *given, **more: {})
+    """Planted: layers are scaled, and what makes their inputs is not. The step's check of fidelity sees it at times
+    only; that of what was written always does. Without both, the files say it."""
     write = rounding.write_quantized
     monkeypatch.setattr(rounding, "write_quantized", lambda *given: write(*given[:-2], {}, given[-1]))
+    with pytest.raises(UserError, match="not the model that was quantized in memory"):
+        awq_of(llama, tmp_path / "refused")
+    monkeypatch.setattr(rounding, "check_fidelity", lambda *given, **more: {})
     wrong, _, spread = awq_of(llama, tmp_path / "made")
     assert wrong > 0.3
     assert spread == 0
