@@ -91,7 +91,7 @@ def changed_nothing(seen: Seen) -> Iterator[Advice]:
 
 def no_difference(seen: Seen, named: Collection[Mark]) -> Iterator[Advice]:
     """Steps that the baseline lacks, which made another file, and no number: neither its size nor any metric.
-    ``named``: the steps of which another check says more."""
+    ``named``: steps that another check says more about."""
     added = [step for step in seen.steps if step.node not in seen.baseline_nodes and not step.has("exports")]
     if not added or not seen.same_model or any(step.output is None or step.has("trains") for step in added):
         return  # that a training ends at the same accuracy is chance
