@@ -187,11 +187,14 @@ NATIVE = {"gguf": gguf_by_hand, "genai": genai_by_hand}
 
 
 def ours_of(runner: Any) -> Callable[[list[int], int], tuple[list[int], float]]:
+    """As the metric ``lm-decode`` times it."""
+    from cbuild_llm.model.generating import likeliest
+
     def generate(ids: list[int], count: int) -> tuple[list[int], float]:
         found = [int(runner.start(ids, len(ids) + count + 1).argmax())]
         began = time.perf_counter()
         for _ in range(count):
-            found.append(int(runner.step(found[-1]).argmax()))
+            found.append(likeliest(runner, found[-1]))
         return found, count / (time.perf_counter() - began)
 
     return generate

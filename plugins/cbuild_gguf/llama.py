@@ -87,6 +87,8 @@ class Llama:
         self.longest: int = self._model.n_ctx_train
         self._context: Any = None
         self._batch = native.LlamaBatch(n_tokens=_BATCH, embd=0, n_seq_max=1)
+        self._greedy = native.LlamaSampler(native.LlamaSamplerChainParams())
+        self._greedy.add_greedy()
         self._room = self._seen = 0
 
     def logits(self, ids: Sequence[int]) -> np.ndarray:
@@ -102,6 +104,11 @@ class Llama:
     def step(self, token: int) -> np.ndarray:
         """V float32: scores of what comes after the tokens so far and this one."""
         return self._feed([token], every=False)[-1]
+
+    def likeliest(self, token: int) -> int:
+        """The likeliest token after the tokens so far and this one. llama.cpp chooses it."""
+        self._decode([token], every=False)
+        return int(self._greedy.sample(self._context, -1))
 
     def tokenize(self, text: str) -> list[int]:
         """Ids of a text, with the special tokens that the file says are added."""
@@ -143,12 +150,12 @@ class Llama:
         rows: list[np.ndarray] = []
         for at in range(0, len(ids), _BATCH):
             part = list(ids[at : at + _BATCH])
-            self._decode(part, every)
+            self._decode(part, every=every)
             wanted = range(len(part)) if every else [-1] if at + _BATCH >= len(ids) else []
             rows.extend(np.array(self._context.get_logits_ith(index), np.float32) for index in wanted)
         return np.stack(rows)
 
-    def _decode(self, ids: list[int], every: bool) -> None:
+    def _decode(self, ids: list[int], *, every: bool) -> None:
         self._batch.set_batch(ids, self._seen, every)
         _said.clear()
         try:

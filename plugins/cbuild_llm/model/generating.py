@@ -11,7 +11,7 @@ from compressbuild.api import UserError
 
 from .token_ids import TokenIds
 
-__all__ = ["Generator", "generator", "greedy", "prompts"]
+__all__ = ["Generator", "generator", "greedy", "likeliest", "prompts"]
 
 
 @runtime_checkable
@@ -34,6 +34,13 @@ def generator(runner: Any) -> Generator:
             hint="measure an 'hf-model', or what the backends 'gguf', 'onnxruntime-genai' or 'openvino-genai' made",
         )
     return runner
+
+
+def likeliest(model: Generator, token: int) -> int:
+    """The likeliest token after one more. A runtime that chooses it itself (a method ``likeliest``) hands over no
+    scores: for a large vocabulary their copy takes longer than a user of that runtime would wait."""
+    own = getattr(model, "likeliest", None)
+    return int(own(token)) if own is not None else int(model.step(token).argmax())
 
 
 def greedy(model: Generator, ids: Sequence[int], count: int) -> list[int]:

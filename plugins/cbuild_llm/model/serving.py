@@ -10,6 +10,8 @@ from cbuild_kit.interface import check_feeds
 
 from compressbuild.api import ModelInput, UserError
 
+from .generating import likeliest
+
 __all__ = ["Engine", "EngineRunner"]
 
 
@@ -58,6 +60,11 @@ class EngineRunner:
         """Scores V of the token after this one."""
         self._check([token], 1)
         return self._engine.step(token)
+
+    def likeliest(self, token: int) -> int:
+        """The likeliest token after this one, chosen by the runtime where it can."""
+        self._check([token], 1)
+        return likeliest(self._engine, token)
 
     def describe(self) -> dict[str, Any]:
         return dict(self._description)

@@ -14,7 +14,7 @@ import numpy as np
 
 from compressbuild.api import Context
 
-from ..model.generating import Generator, generator, prompts
+from ..model.generating import Generator, generator, likeliest, prompts
 from ..model.token_ids import read_token_ids
 from .params import Generating
 
@@ -63,7 +63,7 @@ def _run(model: Generator, prompt: list[int], count: int) -> Run:
     token = int(model.start(prompt, len(prompt) + count).argmax())
     first = time.perf_counter()
     for _ in range(count - 1):
-        token = int(model.step(token).argmax())
+        token = likeliest(model, token)
     return Run(first - begun, time.perf_counter() - first)
 
 

@@ -58,6 +58,16 @@ def bare(file: Path, ids: list[int]) -> np.ndarray:
     return row - row.max() - np.log(np.exp(row - row.max()).sum())
 
 
+def test_it_chooses_what_its_scores_say(tmp_path: Path, compiled: Compile) -> None:
+    made = compiled(type="q4_k_m")
+    prompt = np.random.default_rng(1).integers(2, 320, 12).tolist()
+    chosen, scored = (load(make_context(tmp_path / name), made.out, None) for name in ("chosen", "scored"))
+    token = int(chosen.start(prompt, 40).argmax())
+    found = [token, *(token := chosen.likeliest(token) for _ in range(20))]
+    assert found == greedy(scored, prompt, 21)
+    assert len(set(found)) > 3
+
+
 def test_perplexity_and_divergence_are_those_of_a_loop(tmp_path: Path, wide: Path, compiled: Compile) -> None:
     """Token by token through the bare interface, each from its own context, with torch beside it."""
     made = compiled(type="q4_k_m")

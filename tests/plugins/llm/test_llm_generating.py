@@ -123,6 +123,28 @@ def test_what_is_timed(
     assert model.seen == [*TokenIds.read(Path(ids.path)).ids[:4].tolist(), *([7, 7] if name == "decode" else [])]
 
 
+class Choosing(Clocked):
+    """It chooses tokens itself, which takes a tenth of a second, and hands over no scores."""
+
+    def likeliest(self, token: int) -> int:
+        self.seen.append(token)
+        self.now += 0.1
+        return 5
+
+
+def test_a_runtime_that_chooses_tokens_is_timed_so(
+    tmp_path: Path, tokenized: Callable[..., WorkInput], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Choosing()
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: model.now)
+    params = Generating(tokens="ids", prompt=4, generate=3)
+    inputs = {"tokens": tokenized(tokens=64, context=32)}
+    ctx = make_context(tmp_path / "out", params=params, inputs=inputs, references={"ids": "tokens"})
+    monkeypatch.setattr(type(ctx), "runner", lambda self, role: model)
+    assert timing.decode(ctx, tmp_path, params)["value"] == pytest.approx(10.0)
+    assert model.seen[4:] == [7, 5]
+
+
 def test_too_few_ids_and_what_cannot_generate(tmp_path: Path, tokenized: Callable[..., WorkInput]) -> None:
     tokens = TokenIds.read(Path(tokenized(tokens=64, context=32).path))
     with pytest.raises(UserError, match="8 prompts of 10 tokens need 80, and there are 64"):
