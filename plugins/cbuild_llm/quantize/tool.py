@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -142,8 +143,10 @@ def _tool(
     os.environ["HF_HUB_OFFLINE"] = "1"  # it must not look for anything elsewhere
     os.environ["AR_WORK_SPACE"] = str(ctx.scratch / "auto-round")  # else in the directory that it runs in
     from auto_round import AutoRound
+    from auto_round.logger import logger
     from auto_round.schemes import QuantizationScheme
 
+    logger.__class__ = logging.Logger  # NNCF, if it is here, has replaced it: its ``warning_once`` takes no arguments
     own = {"group_size": params.group_size, "sym": params.symmetric, "data_type": "int"}
     usual = min(bits.values())
     each = {
