@@ -126,7 +126,8 @@ class Project:
         self.write("step.py", STEP.replace("SIDE = False", f"SIDE = {self.side}"))
         self.declare()
 
-    def declare(self) -> None: ...
+    def declare(self) -> None:
+        """Write what the tool reads beside the step. Nothing, where the command says all."""
 
     def command(self) -> list[str]:
         """What builds. Abstract: each tool has its own."""

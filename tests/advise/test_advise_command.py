@@ -183,14 +183,20 @@ targets:
 """
 
 
-def test_samples_that_are_alike_and_a_step_without_a_difference(digits: Inline, tmp_path: Path) -> None:
+def with_samples_alike(digits: Inline, place: Path) -> tuple[Inline, int]:
+    """A copy with two more datasets: one image 200 times, and the images of one class; how many those are."""
     import numpy as np
 
-    work = digits.copy(tmp_path / "copy")
+    work = digits.copy(place)
     with np.load(digits.root / "data.npz") as given:
         images, labels = given["image"], given["label"]
     np.savez(work.root / "blank.npz", image=np.repeat(images[:1], 200, 0), label=labels[:200])
     np.savez(work.root / "zeros.npz", image=images[labels == 0], label=labels[labels == 0])
+    return work, int((labels == 0).sum())
+
+
+def test_samples_that_are_alike_and_a_step_without_a_difference(digits: Inline, tmp_path: Path) -> None:
+    work, count = with_samples_alike(digits, tmp_path / "copy")
     work.write("Compressfile", ALIKE)
     work("all")
     said = {row["target"]: row for row in json.loads(work("advise", "--json").out)["advice"]}
@@ -200,7 +206,6 @@ def test_samples_that_are_alike_and_a_step_without_a_difference(digits: Inline, 
         "idle": "no-difference",
     }
     assert said["blank"]["evidence"] == ["every sample of 'blank' that was used is the same; samples 200"]
-    count = int((labels == 0).sum())
     assert said["one-class"]["evidence"] == [f"1 class among the samples of 'zeros' that were used; samples {count}"]
     assert json.loads(work("advise", "idle", "--apply", "--json").out)["advice"][0]["applied"]
     assert (work.root / "Compressfile").read_text() == ALIKE.replace("[optimize.onnx]", "[]")
@@ -208,7 +213,7 @@ def test_samples_that_are_alike_and_a_step_without_a_difference(digits: Inline, 
     assert work("advise", "idle").out == "nothing to advise on 1 target\n"
 
 
-MENDED = """\
+POOR_SAMPLES = """\
 version: 1
 models: {net: {file: model.onnx}}
 datasets:
@@ -225,21 +230,15 @@ targets:
 
 
 def test_samples_that_are_alike_are_replaced_by_others(digits: Inline, tmp_path: Path) -> None:
-    import numpy as np
-
-    work = digits.copy(tmp_path / "copy")
-    with np.load(digits.root / "data.npz") as given:
-        images, labels = given["image"], given["label"]
-    np.savez(work.root / "blank.npz", image=np.repeat(images[:1], 200, 0), label=labels[:200])
-    np.savez(work.root / "zeros.npz", image=images[labels == 0], label=labels[labels == 0])
-    work.write("Compressfile", MENDED)
+    work, _ = with_samples_alike(digits, tmp_path / "copy")
+    work.write("Compressfile", POOR_SAMPLES)
     work("all")
     rows = json.loads(work("advise", "--apply", "--json").out)["advice"]
     assert [(row["check"], row["where"], row["applied"]) for row in rows] == [
         ("samples-alike", "Compressfile:11:30", True),
         ("samples-alike", "Compressfile:12:34", True),
     ]
-    changed = MENDED.replace("{data: blank}", "{data: data.calibration}").replace(
+    changed = POOR_SAMPLES.replace("{data: blank}", "{data: data.calibration}").replace(
         "{data: zeros}", "{data: data.calibration}"
     )
     assert (work.root / "Compressfile").read_text() == changed

@@ -26,6 +26,7 @@ from cbuild_llm.model.token_ids import TokenIds
 from cbuild_llm.quantize import awq, gptq, rounding, tool
 from cbuild_llm.quantize.params import QuantizeLlm
 from quantizing import SIZES, dequantized, quantize, token_ids, unpacked
+from seen_inputs import inputs_of
 
 from compressbuild.api import UserError
 
@@ -132,17 +133,7 @@ def layer_by_layer(
     with what was written in those before it."""
     model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32).eval()
     for index, layer in enumerate(model.model.layers):
-        seen: dict[str, torch.Tensor] = {}
-        hooks = [
-            layer.get_submodule(name).register_forward_pre_hook(
-                lambda _, args, name=name, seen=seen: seen.update({name: args[0]})
-            )
-            for name in LINEAR
-        ]
-        with torch.no_grad():
-            model(input_ids=ids, use_cache=False)
-        for hook in hooks:
-            hook.remove()
+        seen = inputs_of(model, layer, LINEAR, ids)
         for name in LINEAR:
             weight, whole = layer.get_submodule(name).weight, f"model.layers.{index}.{name}"
             see(whole, weight.detach().double().numpy(), seen[name].flatten(0, 1).double().numpy())

@@ -18,6 +18,7 @@ from cbuild_llm.prune import sparsegpt, wanda
 from cbuild_llm.prune.layerwise import Pattern
 from cbuild_llm.prune.params.weights import PruneLlmWeights
 from safetensors.torch import load_file
+from seen_inputs import inputs_of
 
 from compressbuild.api import UserError
 from compressbuild.api.conformance import artifact
@@ -235,17 +236,7 @@ def test_sparsegpt_layer_by_layer(llama: Path, ids: WorkInput, zeroed: Callable[
     rows = torch.tensor(TokenIds.read(Path(ids.path)).ids.astype("int64")).reshape(3, 32)
     after = load_file(made.out / "model.safetensors")
     for index, layer in enumerate(module.model.layers[:2]):
-        seen: dict[str, torch.Tensor] = {}
-        hooks = [
-            layer.get_submodule(name).register_forward_pre_hook(
-                lambda _, args, name=name, seen=seen: seen.update({name: args[0]})
-            )
-            for name in LINEAR
-        ]
-        with torch.no_grad():
-            module(input_ids=rows, use_cache=False)
-        for hook in hooks:
-            hook.remove()
+        seen = inputs_of(module, layer, LINEAR, rows)
         for name in LINEAR:
             weight, inputs = layer.get_submodule(name).weight, seen[name].reshape(96, -1).double()
             wanted = obs(weight.detach().double().numpy(), (inputs.T @ inputs).numpy(), _typed(pattern))
