@@ -38,8 +38,8 @@ def check_smoothing(module: nn.Module, probes: Sequence[Tensor]) -> None:
         return
     wrong = next((pair for pair in pairs if not _same(module, [pair], probes, wanted)), pairs[0])
     raise UserError(
-        f"AWQ would change the model: more reads '{wrong.smooth_name}' than {', '.join(wrong.balance_names)}, or "
-        "not linearly",
+        f"AWQ would change the model: not only {', '.join(wrong.balance_names)} read '{wrong.smooth_name}', or not "
+        "linearly",
         hint="take 'method: gptq' or 'method: auto-round'",
     )
 

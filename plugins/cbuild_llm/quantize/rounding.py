@@ -150,7 +150,7 @@ def _written(out: Path, tried: list[Tensor], wanted: list[Tensor] | None) -> nn.
         if not noise * _EXACT <= signal:
             raise UserError(
                 "what was written is not the model that was quantized in memory: its logits differ",
-                hint="take 'method: rtn', and report this: the error is not in the model",
+                hint="the packing is at fault, not the model: take 'method: rtn' in compressed-tensors; report it",
             )
     return found
 
